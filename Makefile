@@ -29,6 +29,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SYNC := cleanclip/sync/client.py
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
 
@@ -38,41 +39,40 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-all drills reproduce check docs format images compose-test install install-dev clean
 
-help:  ## List what there is
+help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: install  ## Clean a really poisoned CLIP through the running service; KEEP=1 leaves it up
+demo: install  ## Poison a small CLIP and clean it through the running service; KEEP=1 leaves it up
 	@KEEP=$(KEEP) $(BIN)/python -m demo
 
 serve: install  ## Run the whole service on this machine until Ctrl-C
 	@$(BIN)/python -m app.cli serve --port $(PORT)
 
-test: install-dev  ## Prove every promise once; FAST=1 for the inner loop
+test: install-dev  ## Run the tests; FAST=1 for the inner loop
 	@$(PYTEST) $(if $(FAST),$(FAST_TESTS),$(or $(TESTS),-m 'not full')) $(ARGS)
 
 test-all: install-dev  ## Run every test, also the long ones; keeps results in docs/test-all.json (before a release)
 	@$(PYTEST) $(if $(QUARTER),--quarter $(QUARTER)) --record-all $(ARGS)
 
-reproduce: install-dev  ## The paper's claims on really poisoned small models: docs/reproduction.md (hours; goes on where it was cut)
+reproduce: install-dev  ## Measure the paper's claims on small poisoned models: docs/reproduction.md (hours; continues after an interruption)
 	@$(BIN)/python -m lab.reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(RAW),--raw $(RAW)) $(if $(CHECK),--check $(CHECK)) $(if $(SEED),--seed $(SEED))
 
-drills: install-dev  ## Break real processes and see that nothing is lost; the table is docs/reliability.md
+drills: install-dev  ## Break real processes and check that nothing is lost: docs/reliability.md
 	@$(BIN)/python -m lab.drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
 
-check: install-dev docs  ## Lint, types, import laws, the site's links
+check: install-dev docs  ## Lint, types, import rules, links of the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: install-dev  ## Build the documentation's site into var/site/; fails where a link leads nowhere
+docs: install-dev  ## Build the documentation's site into var/site/; fails if a link is broken
 	@$(BIN)/python -m tools.make_site
 
-format: install-dev  ## Put the code into its one form; make the synchronous client and the reference pages
+format: install-dev  ## Format the code; write the reference pages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/python -m tools.make_sync
 	$(BIN)/python -m tools.reference
 
 images:  ## Build the container images; TORCH=cuda or cpu, TAG=…; without a hub on stand-ins of the bases
@@ -85,11 +85,15 @@ compose-test: install-dev  ## Start docker-compose.yml on a real engine and run 
 clean:  ## Remove the virtual environment and everything under var/
 	rm -rf $(VENV) var
 
-install: $(INSTALLED)-demo  ## Make the virtual environment (the other targets do it too)
-install-dev: $(INSTALLED)-dev
+install: $(INSTALLED)-demo $(SYNC)  ## Make the virtual environment (the other targets do it too)
+install-dev: $(INSTALLED)-dev $(SYNC)
+
+# The synchronous client is not kept in the repository; installing makes it, and so does a change of its source.
+$(SYNC): cleanclip/setup.py $(wildcard cleanclip/aio/*.py) | $(BIN)/python
+	@$(BIN)/python cleanclip/setup.py && touch $@
 
 # One stamp per extra: a second run is instant, a changed list of packages installs again.
-$(INSTALLED)-%: pyproject.toml cleanclip/pyproject.toml constraints.txt | $(BIN)/python
+$(INSTALLED)-%: pyproject.toml cleanclip/pyproject.toml cleanclip/setup.py constraints.txt | $(BIN)/python
 	@echo "Installing (extra '$*'); the first time this takes a minute or two …"
 	@mkdir -p var && started=$$(date +%s) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \

@@ -68,7 +68,7 @@ from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, MetricsSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
 from app.storage.bulkhead import Bulkhead
-from app.storage.guarded import GuardedStore
+from app.storage.guarded import guarded
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
 from app.web.application import PREFIX, build_pages
@@ -100,6 +100,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(bodies.refuse_repeated_keys)],
+        generate_unique_id_function=lambda route: route.name,  # the operation's id is its function's name
         lifespan=_closing(ports),
     )
     app.state.ports = ports
@@ -181,11 +182,11 @@ def _ports(
 
     publisher = publisher or _publisher(settings)
     metrics = Metrics(lambda: _job_counts(database), publisher.num_refused)
-    guarded = _guarded(settings, store, metrics)
+    store = _guarded(settings, store, metrics)
     return Ports(
         settings=settings,
         database=database,
-        store=guarded,
+        store=store,
         publisher=publisher,
         metrics=metrics,
         keys=RecognisedKeys(settings.api.key_cache_s),
@@ -199,13 +200,13 @@ def _ports(
         ),
         pace=Pace(refused_after_s=settings.quotas.refused_after_s),
         readiness=Readiness(
-            {"database": database.check_writes, "store": guarded.check, "broker": publisher.check_writes}
+            {"database": database.check_writes, "store": store.check, "broker": publisher.check_writes}
         ),
         webhook_rules=_webhook_rules(settings.webhooks),
     )
 
 
-def _guarded(settings: Settings, store: ObjectStore | None, metrics: Metrics) -> GuardedStore:
+def _guarded(settings: Settings, store: ObjectStore | None, metrics: Metrics) -> ObjectStore:
     """The store behind its bulkhead. The client gives a call up soon after those who waited for it did."""
     api, storage = settings.api, settings.storage
     impatient = {
@@ -217,7 +218,7 @@ def _guarded(settings: Settings, store: ObjectStore | None, metrics: Metrics) ->
         timeout_s=api.store_timeout_s,
         on_refused=lambda reason: metrics.store_refusals.labels(reason).inc(),
     )
-    return GuardedStore(store or S3Store(storage.model_copy(update=impatient)), bulkhead)
+    return guarded(store or S3Store(storage.model_copy(update=impatient)), bulkhead)
 
 
 def _webhook_rules(webhooks: WebhookSettings) -> WebhookRules:

@@ -43,23 +43,23 @@ class DatabaseSettings(Server):
     )
     """SQLAlchemy's form, driver psycopg 3. May hold a password: never log it."""
     pool_size: PositiveInt = 10
-    """Connections of each API process. Requests beyond them wait for one; none is opened for a moment."""
+    """Connections of each API process. Further requests wait for one; no extra connection is opened."""
     statement_timeout_s: PositiveFloat = 15.0
-    """A request's statement that takes longer is ended, and the request answered with 503."""
+    """A statement that takes longer is ended, and its request fails with 503."""
 
 
 class BrokerSettings(Server):
     url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     """Redis protocol. May hold a password: never log it."""
     key_prefix: str = ""
-    """Set where several installations share one database of one server."""
+    """Set it if several installations share one database of one server."""
 
 
 class StorageSettings(Group):
     endpoint_url: str | None = "http://127.0.0.1:8333"
     """None means Amazon's own endpoint for the region."""
     public_endpoint_url: str | None = None
-    """What clients reach, where it differs from what we reach; presigned URLs carry it."""
+    """The address for clients, if it differs from the service's; presigned URLs use it."""
     region: str = "us-east-1"
     bucket: str = "cleanclip"
     access_key: str = "cleanclip"
@@ -114,7 +114,7 @@ class JobSettings(Group):
     save_every_s: PositiveFloat = 60.0
     """Between two saved training states."""
     publish_timeout_s: PositiveFloat = 1.0
-    """How long a request waits for the broker before it leaves the hint to the sweeper."""
+    """How long a request waits for the broker before it leaves the wake-up message to the sweeper."""
 
     @model_validator(mode="after")
     def _the_lease_outlives_missed_heartbeats(self) -> Self:
@@ -131,20 +131,20 @@ class WorkerSettings(Group):
     inspect_cpu_s: PositiveInt | None = 3600
     """CPU seconds for reading hostile bytes (inspect, validate), all processes together."""
     inspect_wall_s: PositiveFloat | None = 7200.0
-    """How long the same may take from start to end, however busy the machine is."""
+    """Wall time for the same, even on a busy machine."""
     training_cpu_s: PositiveInt | None = 30 * 24 * 3600
-    """CPU seconds for audits and training, all processes together: a bound on what runs away, no budget."""
+    """CPU seconds for audits and training, all processes together: a bound for runaway jobs, not a budget."""
     child_file_bytes: PositiveInt = 40 * GIB
     num_threads: PositiveInt | None = None
-    """Per child; None: as many as there are cores, or less where a container's share of them is less."""
+    """Per child; None: the number of cores, or the container's share of them if that is less."""
     more_calls: tuple[Annotated[int, Field(ge=0, lt=2**30)], ...] = ()
-    """Numbers of system calls that children may make beside those of the list. Each one opens a hole: see
-    docs/how-to/operating/deployment.md, "Calls of the kernel"."""
+    """Numbers of system calls that children may make in addition to the list. Each one weakens the sandbox:
+    see docs/how-to/operating/deployment.md, "System calls"."""
     require_isolation: Literal["full", "network", "none"] = "none"
     """A worker whose children cannot be cut off so far does not start: docs/how-to/operating/isolation.md."""
     device: Device = "auto"
     max_ranks: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
-    """Processes that share out the training of one job, one to a GPU, at most; `auto`: as many as GPUs."""
+    """The most processes that train one job together, one per GPU; `auto`: as many as there are GPUs."""
     stop_grace_s: PositiveFloat = 30.0
     """Between SIGTERM, which saves the training state, and SIGKILL."""
 
@@ -165,12 +165,12 @@ class ApiSettings(Group):
     max_body_values: int = Field(default=50_000, ge=1000)
     """Commas and opening brackets: what JSON costs to parse. For the same routes."""
     body_timeout_s: PositiveFloat = 30.0
-    """The whole body must be there by then, for every route but the streaming upload."""
+    """The whole body must arrive within this time, for every route but the streaming upload."""
     send_timeout_s: PositiveFloat = 60.0
-    """A client that takes nothing of its answer for so long is dropped."""
+    """A client that reads nothing of its answer for this long is disconnected."""
     stop_grace_s: PositiveInt = 30
-    """After SIGTERM requests under way may take so long to end, streaming uploads most of all; live events
-    end at once. Whoever stops the process must wait longer before killing it."""
+    """After SIGTERM, running requests (streaming uploads most of all) have this long to finish; live events
+    end at once. Wait longer than this before you kill the process."""
     download_url_expires_s: int = Field(default=300, gt=0, le=300)
     idempotency_ttl_s: PositiveInt = 24 * 3600
     trusted_proxies: tuple[str, ...] = ()
@@ -182,9 +182,9 @@ class ApiSettings(Group):
     """Calls of the object store at once in each API process; as many wait, more are refused with 503.
     Streaming uploads have places of their own (`CLEANCLIP_UPLOADS__MAX_STREAMS`)."""
     store_timeout_s: PositiveFloat = 15.0
-    """A request waits no longer for one call of the object store, then it is refused with 503."""
+    """The longest wait for one call of the object store; then the request fails with 503."""
     key_cache_s: float = Field(default=2.0, ge=0, le=10)
-    """How long a recognised key is believed without asking again: a revocation is that late at most."""
+    """How long a valid key is cached: a revocation takes effect within this time."""
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -200,14 +200,14 @@ class StreamSettings(Group):
     """Live events (`GET /v1/jobs/{id}/events/stream`), of each API process."""
 
     look_every_s: PositiveFloat = 0.5
-    """Between two looks at the jobs that are followed; one look serves all who follow."""
+    """Interval between two reads of the followed jobs; one read serves all followers."""
     heartbeat_s: PositiveFloat = 15.0
-    """A stream without news says so often that it lives. Proxies must wait longer than this."""
+    """Interval of keep-alive messages on a stream without events. Timeouts of proxies must be longer."""
     longest_s: PositiveFloat = 900.0
     """Then a stream ends and its client comes again: so long at most is the place of one kept that vanished
     without a word."""
     send_timeout_s: PositiveFloat = 10.0
-    """A client that takes nothing for so long is dropped."""
+    """A client that reads nothing for this long is disconnected."""
     max_open: PositiveInt = 800
     """Streams of all projects together; keep it below `connections.max_open`."""
 
@@ -219,7 +219,7 @@ class QuotaSettings(Group):
     """At once, in each queue; more wait for their turn."""
     waiting_jobs: PositiveInt = 10_000
     stored_bytes: PositiveInt = 1024 * GIB
-    """Uploads, canonical weights and outputs together; datasets by reference are not ours to count."""
+    """Uploads, canonical weights and outputs together; datasets by reference are not counted."""
     bytes_in_flight: PositiveInt = 200 * GIB
     """Declared sizes of open uploads together."""
     open_uploads: PositiveInt = 50
@@ -239,7 +239,7 @@ class QuotaSettings(Group):
     """Refuse every request of an address over that limit, valid keys too. Only where the address is the
     client's own: behind a proxy one client would lock out all others."""
     rate_timeout_s: PositiveFloat = 0.25
-    """How long a request waits for the broker to count it; then this process counts it alone."""
+    """How long a request waits for the broker to count it; after that this process counts alone."""
 
 
 class RetentionSettings(Group):
@@ -250,9 +250,9 @@ class RetentionSettings(Group):
     unused_days: PositiveFloat | None = None
     """Accepted checkpoints and ready datasets that no job ever read."""
     rejected_days: PositiveFloat | None = None
-    """What is known of rejected checkpoints and datasets; their bytes go at once anyway."""
+    """Records of rejected checkpoints and datasets; their bytes are deleted at once in any case."""
     webhook_deliveries_days: PositiveFloat = 30.0
-    """Deliveries of webhooks, whatever became of them."""
+    """Deliveries of webhooks."""
 
 
 class MetricsSettings(Group):
@@ -266,7 +266,7 @@ class MetricsSettings(Group):
 class LogSettings(Group):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     json_lines: bool = True
-    """One JSON object per line; False: for eyes, in a terminal."""
+    """One JSON object per line; false: readable text for a terminal."""
 
 
 class Settings(BaseSettings):

@@ -12,7 +12,7 @@ class WebSettings(Group):
 
     is_enabled: bool = True
     session_s: PositiveFloat = 8 * 3600.0
-    """A browser that signed in is asked for a key again after this."""
+    """How long a browser stays signed in."""
     link_s: PositiveFloat = 3600.0
     """How long a link that signs in once can be opened."""
     secure_cookie: bool | None = None

@@ -20,17 +20,18 @@ class WebhookSettings(Group):
     """Each 32 random bytes in URL-safe base64. The first seals the webhooks' secrets, all of them open."""
     max_per_project: PositiveInt = 10
     timeout_s: PositiveFloat = 15.0
-    """A try, from the look-up of the name to the status of the answer."""
+    """Time limit of one try, from the name look-up to the status of the answer."""
     lease_s: PositiveFloat = 60.0
     """A deliverer that has not told how a try ended by then is believed lost, and the try made again."""
     poll_every_s: PositiveFloat = 1.0
-    """How often a deliverer with free places looks for what is due."""
+    """How often a deliverer looks for due messages."""
     max_parallel: PositiveInt = 16
     """Tries at once in each deliverer, of as many webhooks."""
     disable_failing_after_days: PositiveFloat = 5.0
-    """A webhook that had failures only for so long is disabled."""
+    """A webhook with nothing but failures for this long is disabled."""
     denied_networks: tuple[str, ...] = ()
-    """Never connected to, beside everything that is not public: your own servers with public addresses."""
+    """Networks that are never connected to, beside everything that is not public: for example your own
+    servers with public addresses."""
     allow_loopback: bool = False
     """For development: webhooks may go to this machine, by http too."""
 

@@ -13,7 +13,7 @@
     │   ├── UnexpectedAnswer   something answers, but it is not this service
     │   └── StoreError      the object store did not take or give bytes
     │       └── StoreUnreachable   no connection to it could be made at all
-    ├── Unreadable          a file, folder or key of this machine cannot be read, so nothing is known about it
+    ├── Unreadable          a file, folder or key on this machine cannot be read, so nothing is known about it
     ├── DigestMismatch      bytes arrived that are not those that were promised; they were thrown away
     ├── FileChanged         a file changed while it was being sent
     ├── WebhookRejected     a received message is not genuine (cleanclip.webhook_verification)
@@ -85,7 +85,7 @@ class InvalidInput(ApiError):
 
 
 class Unauthorized(ApiError):
-    """No key, or none that is valid."""
+    """No key, or an invalid one."""
 
 
 class Forbidden(ApiError):
@@ -93,11 +93,11 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """No such thing in this project."""
+    """This project has no such resource."""
 
 
 class Conflict(ApiError):
-    """The state of the thing does not allow it."""
+    """The state of the resource does not allow it."""
 
 
 class RateLimited(ApiError):
@@ -132,7 +132,7 @@ class DigestMismatch(CleanClipError):
     """SHA-256 `actual`, where `expected` was promised."""
 
     def __init__(self, name: str, *, expected: str, actual: str) -> None:
-        super().__init__(f"{name}: the SHA-256 is {actual}, but {expected} was promised.")
+        super().__init__(f"{name}: the SHA-256 is {actual}, but {expected} was expected.")
         self.name = name
         self.expected = expected
         self.actual = actual
@@ -180,7 +180,7 @@ class WaitTimeout(CleanClipError):
     """The time to wait is over; what was waited for goes on."""
 
     def __init__(self, last: Checkpoint | Dataset | Job, timeout_s: float) -> None:
-        super().__init__(f"{last.id} is still {last.state} after {timeout_s:g} s; it goes on without us.")
+        super().__init__(f"{last.id} is still {last.state} after {timeout_s:g} s; it continues.")
         self.last = last
 
 

@@ -29,7 +29,8 @@ from cleanclip.spec.sample_files import (
 MAX_CLASSES, MAX_NAME, MAX_TEMPLATE = 25_000, 200, 300
 """Of the service."""
 LAYOUTS = (
-    "class folders (NAME/a.jpg), images with captions beside (a.jpg, a.txt), one CSV or TSV file that names "
+    "class folders (NAME/a.jpg), images with captions beside them (a.jpg, a.txt), one CSV or "
+    "TSV file that names "
     "images and captions or labels, or WebDataset shards (.tar)"
 )
 
@@ -46,7 +47,7 @@ def contents_of(
     `class_names`, in the order of the labels, override those of the folder. Raises Unreadable.
     """
     try:
-        found = _found(root, kind, class_names)
+        found = _layout_of(root, kind, class_names)
     except OSError as cause:
         raise Unreadable(f"{cause.filename or root} cannot be read: {cause.strerror}.") from cause
     if kind is not None and found.kind != kind:
@@ -57,8 +58,8 @@ def contents_of(
     names = class_names or found.class_names or _lines(found.base / CLASS_NAMES_NAME)
     if found.kind == "labelled" and not names:
         raise Unreadable(
-            f"{root} has numbers for classes and no {CLASS_NAMES_NAME}. Write it (one class a line, in the "
-            "order of the numbers), or give --class-names."
+            f"{root} has class numbers but no {CLASS_NAMES_NAME}. Write that file (one class "
+            "name per line, in the order of the numbers), or give --class-names."
         )
     if found.kind == "pairs" and (class_names or templates):
         raise Unreadable(f"{root} holds pairs, which have no classes.")
@@ -89,7 +90,7 @@ def _check_names(root: Path, names: Sequence[str], templates: Sequence[str]) -> 
 
 
 @dataclass(kw_only=True)
-class _Found:
+class _Layout:
     """Samples of a folder as they are found."""
 
     base: Path
@@ -102,9 +103,9 @@ class _Found:
         """The image at `path`, called `name` in messages, unless it cannot be used."""
         real = path.resolve()
         if not real.is_relative_to(self.base.resolve()):
-            self.left_out.append(f"{name} leads out of the folder.")
+            self.left_out.append(f"{name} is outside the folder.")
         elif not real.is_file():
-            self.left_out.append(f"{name} is not there.")
+            self.left_out.append(f"{name} does not exist.")
         else:
             facts = real.stat()
             self.take_part(real, 0, facts.st_size, name, text)
@@ -138,7 +139,7 @@ class _Found:
             )
 
 
-def _found(root: Path, kind: str | None, class_names: Sequence[str] | None) -> _Found:
+def _layout_of(root: Path, kind: str | None, class_names: Sequence[str] | None) -> _Layout:
     if root.is_file():
         return _of_table(root, kind, class_names)
     entries = sorted(one for one in root.iterdir() if not one.name.startswith("."))
@@ -161,11 +162,11 @@ def _is_image(name: str) -> bool:
     return name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS
 
 
-def _of_class_folders(root: Path, folders: Sequence[Path], class_names: Sequence[str] | None) -> _Found:
+def _of_class_folders(root: Path, folders: Sequence[Path], class_names: Sequence[str] | None) -> _Layout:
     names = tuple(one.name for one in folders)
     if class_names is not None and len(class_names) != len(names):
         raise Unreadable(f"{root} has {len(names)} folders; {len(class_names)} class names were given.")
-    found = _Found(base=root, kind="labelled", class_names=names)
+    found = _Layout(base=root, kind="labelled", class_names=names)
     for label, folder in enumerate(folders):
         for path in sorted(folder.iterdir()):
             if _is_image(path.name) and not path.name.startswith("."):
@@ -173,8 +174,8 @@ def _of_class_folders(root: Path, folders: Sequence[Path], class_names: Sequence
     return found
 
 
-def _of_captions(root: Path, entries: Sequence[Path]) -> _Found:
-    found = _Found(base=root, kind="pairs")
+def _of_captions(root: Path, entries: Sequence[Path]) -> _Layout:
+    found = _Layout(base=root, kind="pairs")
     for path in entries:
         if _is_image(path.name):
             caption = path.with_suffix(".txt")
@@ -183,7 +184,7 @@ def _of_captions(root: Path, entries: Sequence[Path]) -> _Found:
     return found
 
 
-def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) -> _Found:
+def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) -> _Layout:
     """Paths are relative to the table's folder and stay in it."""
     try:
         with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
@@ -198,7 +199,7 @@ def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) 
             text_at = label_at if kind == "labelled" or caption_at is None else caption_at
             if image_at is None or text_at is None:
                 raise Unreadable(
-                    f"The first line of {table} has to name a column for images ({', '.join(IMAGE_COLUMNS)}) "
+                    f"The first line of {table} must name a column for images ({', '.join(IMAGE_COLUMNS)}) "
                     f"and one for captions ({', '.join(CAPTION_COLUMNS)}) or labels "
                     f"({', '.join(LABEL_COLUMNS)})."
                 )
@@ -207,7 +208,7 @@ def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) 
             ]
     except csv.Error as cause:
         raise Unreadable(f"{table} is not a readable CSV file: {cause}.") from cause
-    found = _Found(base=table.parent, kind="labelled" if text_at == label_at else "pairs")
+    found = _Layout(base=table.parent, kind="labelled" if text_at == label_at else "pairs")
     if found.kind == "labelled":
         listed = _numbered(found, listed, class_names)
     for name, text in listed:
@@ -216,7 +217,7 @@ def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) 
 
 
 def _numbered(
-    found: _Found, listed: list[tuple[str, str]], class_names: Sequence[str] | None
+    found: _Layout, listed: list[tuple[str, str]], class_names: Sequence[str] | None
 ) -> list[tuple[str, str]]:
     """Labels as numbers; where they are names, these are the classes, sorted unless given in an order."""
     labels = {label for _, label in listed}
@@ -228,19 +229,19 @@ def _numbered(
     return [(image, number_of.get(label, "")) for image, label in listed]
 
 
-def _of_shards(root: Path, shards: Sequence[Path], kind: str | None) -> _Found:
-    found: _Found | None = None
+def _of_shards(root: Path, shards: Sequence[Path], kind: str | None) -> _Layout:
+    found: _Layout | None = None
     for shard in shards:
         for key, image, texts in _samples_of(shard):
             if found is None:
                 is_labelled = "cls" in texts if kind is None else kind == "labelled"
-                found = _Found(base=root, kind="labelled" if is_labelled else "pairs")
+                found = _Layout(base=root, kind="labelled" if is_labelled else "pairs")
             text = texts.get("cls" if found.kind == "labelled" else "txt", "")
             if image is None:
                 found.left_out.append(f"{shard.name}: {key} has no image.")
             else:
                 found.take_part(shard, image.offset_data, image.size, f"{shard.name}: {image.name}", text)
-    return found or _Found(base=root, kind=kind or "pairs")
+    return found or _Layout(base=root, kind=kind or "pairs")
 
 
 def _samples_of(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo | None, dict[str, str]]]:

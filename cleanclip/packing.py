@@ -12,7 +12,7 @@ import re
 import shutil
 import tarfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from cleanclip.spec.sample_files import MAX_IMAGE_BYTES
 
 _BLOCK = 512
 _RECORD = 20 * _BLOCK
+_STEP = 100
 _STALE_AFTER_S = 7 * 24 * 3600
 
 
@@ -54,6 +55,15 @@ class Contents:
         members = sum(_padded(one.size_bytes) + _padded(len(one.text)) for one in self.samples)
         return -(-(members + 2 * _BLOCK) // _RECORD) * _RECORD
 
+    def check_left_out(self, max_share: float) -> None:
+        """Raises Unreadable where a larger share of the files cannot be used."""
+        num_left_out = len(self.left_out)
+        if num_left_out > max_share * (len(self.samples) + num_left_out):
+            raise Unreadable(
+                f"{num_left_out:,} files of {self.root} cannot be used: more than max_skipped_share "
+                f"({max_share:g}) allows. The first: {self.left_out[0]}"
+            )
+
     @property
     def identity(self) -> str:
         """Another one where a file, a caption, a class or the order is another."""
@@ -65,16 +75,21 @@ class Contents:
         return digest.hexdigest()[:40]
 
 
-def pack(contents: Contents, on_progress: Callable[[int], None]) -> Path:
-    """Write the shard into the cache folder, unless an earlier run did; returns its path.
+def shard_of(contents: Contents) -> Path:
+    """Where in the cache folder its shard is, once it is packed."""
+    return _folder() / contents.identity / f"{_plain(contents.root.resolve().name)}.tar"
 
-    `on_progress` is called with the number of samples written. Raises Unreadable, OSError.
+
+def pack(contents: Contents) -> Iterator[int]:
+    """Write the shard, unless an earlier run did; yields now and then the number of samples written.
+
+    Raises Unreadable, OSError.
     """
-    folder = places.cache_dir() / "push"
+    folder = _folder()
     _forget_stale(folder)
-    target = folder / contents.identity / f"{_plain(contents.root.resolve().name)}.tar"
+    target = shard_of(contents)
     if target.exists():
-        return target
+        return
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     free_bytes = shutil.disk_usage(target.parent).free
     if free_bytes < contents.size_bytes:
@@ -87,9 +102,13 @@ def pack(contents: Contents, on_progress: Callable[[int], None]) -> Path:
         for number, sample in enumerate(contents.samples):
             _add(archive, f"{number:08d}.{sample.extension}", _image(sample))
             _add(archive, f"{number:08d}.{'txt' if contents.kind == 'pairs' else 'cls'}", sample.text)
-            on_progress(number + 1)
+            if (number + 1) % _STEP == 0:
+                yield number + 1
     os.replace(part, target)
-    return target
+
+
+def _folder() -> Path:
+    return places.cache_dir() / "push"
 
 
 def discard(shard: Path) -> None:

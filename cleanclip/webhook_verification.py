@@ -51,7 +51,9 @@ def verify(headers: Mapping[str, str], body: bytes, secret: str) -> WebhookMessa
     try:
         webhook.verify(body, dict(headers), json_parse=False)
     except WebhookVerificationError as error:
-        raise WebhookRejected(f"The message is not genuine, or not as it came: {error}.") from error
+        raise WebhookRejected(
+            f"The message is not genuine, or it was changed on the way: {error}."
+        ) from error
     except ValueError as error:  # of the library's decoding
         raise WebhookRejected(
             "The message is malformed: its signature or its body cannot be decoded."

@@ -21,7 +21,7 @@ EXIT_REACHED, EXIT_MISSED, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m demo", description="Clean a really poisoned CLIP.")
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Poison a small CLIP and clean it.")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "demo")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or 1))
     parser.add_argument("--keep", action="store_true", default=os.environ.get("KEEP", "") not in ("", "0"))
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         is_reached = run(DemoOptions(folder=given.folder, seed=given.seed, keep=given.keep), console)
     except KeyboardInterrupt:
-        console.print("\nStopped; nothing is left running.")
+        console.print("\nStopped; no process is left running.")
         return EXIT_INTERRUPTED
     except (ServiceFailed, CleanClipError) as error:
         console.print(f"\n{error}", style="red", markup=False, highlight=False)

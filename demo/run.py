@@ -225,7 +225,7 @@ def _conclude(
         console.print("The aim was reached: the backdoor is gone, the accuracy is kept.", style="bold green")
     console.print(
         "Next: `make demo SEED=2` poisons another model, `make demo KEEP=1` leaves the service up,"
-        " `make serve` starts it alone, `cleanclip --help` is its command.",
+        " `make serve` starts it alone, `cleanclip --help` lists the commands.",
         highlight=False,
     )
     return not missed

@@ -15,7 +15,8 @@ Figures = dict[str, dict[str, Any]]
 NAMES = ("ca", "asr", "pa")
 LEGEND = (
     "Shares of the test images in %, with 95 % intervals (Wilson). CA: clean accuracy. ASR: attack success"
-    " rate, triggered images of other classes called the target. PA: triggered images still given their"
+    " rate, triggered images of other classes classified as the target. PA: triggered images "
+    "still given their"
     " true label."
 )
 MIN_ASR_BEFORE = 0.95
@@ -42,8 +43,8 @@ class Outcome:
         ca_lost = self.before["ca"]["value"] - self.after["ca"]["value"]
         if asr_before < MIN_ASR_BEFORE:
             sentences.append(
-                f"The attack was not implanted well enough: ASR {asr_before:.1%} before cleaning,"
-                f" at least {MIN_ASR_BEFORE:.0%} is wanted."
+                f"The attack was not implanted well enough: ASR {asr_before:.1%} before "
+                f"cleaning, at least {MIN_ASR_BEFORE:.0%} is needed."
             )
         if self.last_gain > self.last_gain_noise:
             sentences.append(
@@ -52,12 +53,12 @@ class Outcome:
             )
         if asr_after > MAX_ASR_AFTER:
             sentences.append(
-                f"The backdoor is still there: ASR {asr_after:.1%} after cleaning,"
-                f" at most {MAX_ASR_AFTER:.0%} is wanted."
+                f"The backdoor is still there: ASR {asr_after:.1%} after cleaning, at most "
+                f"{MAX_ASR_AFTER:.0%} is allowed."
             )
         if ca_lost > MAX_CA_LOST:
             sentences.append(
-                f"Cleaning cost {100 * ca_lost:.1f} points of CA, at most {100 * MAX_CA_LOST:.0f} are wanted."
+                f"Cleaning cost {100 * ca_lost:.1f} points of CA; the limit is {100 * MAX_CA_LOST:.0f}."
             )
         return sentences + self._disagreements()
 

@@ -38,14 +38,12 @@ def main(argv: list[str] | None = None) -> int:
 def _do(arguments: argparse.Namespace) -> int:
     if arguments.command == "run":
         return run(arguments.folder)
-    if arguments.command == "report":
-        importlib.import_module("sanitizer.cli.drawing").draw(arguments, _console(stderr=True))
-        return EXIT_SUCCEEDED
     if arguments.command == "schema":
         sys.stdout.write(schema(arguments.name))
         return EXIT_SUCCEEDED
-    commands = importlib.import_module("sanitizer.cli.commands")
-    code: int = commands.COMMANDS[arguments.command](arguments, _console(), _console(stderr=True))
+    name = "drawing" if arguments.command == "report" else "commands"
+    commands = importlib.import_module(f"sanitizer.cli.{name}").COMMANDS
+    code: int = commands[arguments.command](arguments, _console(), _console(stderr=True))
     return code
 
 

@@ -1,7 +1,7 @@
 """One of the processes that train one model: reads its order, trains on its share, says how it ended.
 
 `python -m sanitizer.rank` is started by `sanitizer.ranks.group`; what goes over the two pipes stands in
-`sanitizer.ranks.orders`. Signals are left to the process that starts it. Knows no job and no audit.
+`sanitizer.ranks.protocol`. Signals are left to the process that starts it. Knows no job and no audit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cleanclip.spec.progress import Progress, ignore
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.pipeline.opening import open_training_data
-from sanitizer.ranks.orders import CLASSES_NAME, LINE, ORDER, STOP, RankEnded, RankOrder, as_failure
+from sanitizer.ranks.protocol import CLASSES_NAME, LINE, ORDER, STOP, RankEnded, RankOrder, as_failure
 from sanitizer.training.device import share_cores
 from sanitizer.training.loop import Finetuned, finetune
 from sanitizer.work.running import JsonLines, is_out_of_memory, out_of_memory, take_stdout, write_all

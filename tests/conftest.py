@@ -24,11 +24,15 @@ from sqlalchemy.engine import make_url
 from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.s3 import S3Store
+from cleanclip.setup import make_sync
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database
 from tests.fixtures.webhooks import WEBHOOKS_KEY
 
 pytest_plugins = ("tests.suites",)
+
+make_sync()
+"""So that the tests see the synchronous client of today's source, also where nobody ran `make`."""
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """Before anything loads torch: its idle threads would burn the cores that the other process tests on."""

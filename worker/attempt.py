@@ -178,9 +178,9 @@ class Attempt:
             self._tracker.note("warning", complaint)
         if state is None:
             self._ledger.record_state(None)
-            self._tracker.note("warning", "Training begins again: no saved state could be used.")
+            self._tracker.note("warning", "Training starts again: no saved state could be used.")
         else:
-            self._tracker.note("info", f"Training goes on from the state saved at step {state['step']}.")
+            self._tracker.note("info", f"Training resumes from the state saved at step {state['step']}.")
 
     def _run_child(
         self, place: Workspace, staged: Staged, first: FirstAudit, worker_environment: Mapping[str, str]

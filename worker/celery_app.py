@@ -15,7 +15,7 @@ def _configured() -> Celery:
         check_isolation(settings.worker.require_isolation)
         return build_app(settings, attempt_options(settings))
     except (SigningKeyUnusable, IsolationTooWeak) as error:
-        raise SystemExit(f"The worker does not start: {error}") from error
+        raise SystemExit(f"The worker cannot start: {error}") from error
 
 
 app = _configured()

@@ -71,7 +71,7 @@ def from_storage(error: StorageError) -> AttemptFailed:
         return AttemptFailed(
             "store_unavailable",
             "The object store did not answer for a long time.",
-            "The job is tried again by itself; if it ends as failed, retry it once the store is back.",
+            "The job is retried automatically. If it fails for good, retry it when the store is back.",
             retry_in_s=OUTAGE_RETRY_S,
         )
     if isinstance(error, ObjectNotFound):
@@ -83,14 +83,14 @@ def from_storage(error: StorageError) -> AttemptFailed:
     if isinstance(error, ClockWrong):
         return AttemptFailed(
             "worker_clock_wrong",
-            "The clock of the worker that had the job is wrong, and the object store does not believe it.",
-            "The job is tried again by itself, on another worker if there is one. Operator: set the clock.",
+            "The clock of the worker that had the job is wrong, so the object store refuses its requests.",
+            "The job is retried automatically, on another worker if there is one. Operators: set the clock.",
             retry_in_s=OUTAGE_RETRY_S,
         )
     if isinstance(error, AccessDenied | BucketNotFound):
         return AttemptFailed(
             "input_not_readable",
-            "The service may not read a place that the job needs.",
+            "The service may not read a file that the job needs.",
             "Give the service's account access to the bucket, or ask its operator.",
         )
     return AttemptFailed(
@@ -114,7 +114,7 @@ def from_os(error: OSError) -> AttemptFailed:
     return AttemptFailed(
         "worker_io_error",
         "The worker could not read or write its own files.",
-        "The job is tried again by itself; ask the operator if it keeps failing.",
+        "The job is retried automatically. If it keeps failing, ask the operator.",
         retry_in_s=OUTAGE_RETRY_S,
     )
 
@@ -123,7 +123,7 @@ def disk_full(log_tail: str | None = None) -> AttemptFailed:
     return AttemptFailed(
         "disk_full",
         "The worker's disk has no room for the job's files.",
-        "The job is tried again by itself; the operator can give workers more disk.",
+        "The job is retried automatically. The operator can give workers more disk.",
         retry_in_s=OUTAGE_RETRY_S,
         log_tail=log_tail,
     )
@@ -134,7 +134,7 @@ def worker_out_of_memory(log_tail: str | None = None) -> AttemptFailed:
     return AttemptFailed(
         "worker_out_of_memory",
         "The worker's container has too little memory for the job.",
-        "The job waits and is tried again by itself. Operator: give workers more memory.",
+        "The job waits and is retried automatically. Operators: give workers more memory.",
         retry_in_s=OUT_OF_MEMORY_RETRY_S,
         log_tail=log_tail,
         counts=False,
@@ -144,7 +144,7 @@ def worker_out_of_memory(log_tail: str | None = None) -> AttemptFailed:
 def cpu_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
     return AttemptFailed(
         "cpu_time_exceeded",
-        "The job took more processor time than any of its kind should.",
+        "The job took more processor time than a job of its kind may.",
         _CHECK_THE_FILE,
         log_tail=log_tail,
     )
@@ -153,7 +153,7 @@ def cpu_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
 def wall_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
     return AttemptFailed(
         "wall_time_exceeded",
-        "Reading the file took longer than any file of its kind should.",
+        "Reading the file took longer than is allowed for its kind.",
         _CHECK_THE_FILE,
         log_tail=log_tail,
     )
@@ -164,7 +164,7 @@ def outputs_unusable(why: str) -> AttemptFailed:
     return AttemptFailed(
         "outputs_unusable",
         f"The job's process ended, but {why}.",
-        "The job is tried again by itself; ask the operator if it keeps failing.",
+        "The job is retried automatically. If it keeps failing, ask the operator.",
         retry_in_s=CRASH_RETRY_S,
     )
 
@@ -173,7 +173,7 @@ def not_confirmed(why: str) -> AttemptFailed:
     """A second audit of the same weights did not find what the first says. Not tried again."""
     return AttemptFailed(
         "figures_not_confirmed",
-        f"A second audit of the same weights does not confirm the report: {why}.",
+        f"A second audit of the same weights did not confirm the report: {why}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process that wrote the report, or the service has a defect.",
         is_child_believed=False,
@@ -187,7 +187,7 @@ def not_believed(why: str) -> AttemptFailed:
     """
     return AttemptFailed(
         "outputs_not_believed",
-        f"What the job's process left is not believed: {why}.",
+        f"The outputs of the job's process failed the service's checks: {why}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process, or the service has a defect.",
         is_child_believed=False,
@@ -221,6 +221,6 @@ def internal_failure() -> AttemptFailed:
     return AttemptFailed(
         "internal_error",
         "The worker met an unexpected error.",
-        "The job is tried again by itself; ask the operator if it keeps failing.",
+        "The job is retried automatically. If it keeps failing, ask the operator.",
         retry_in_s=CRASH_RETRY_S,
     )

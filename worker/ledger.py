@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from app.db.repositories.attempt_values import (
     CheckpointAccepted,
@@ -24,6 +24,7 @@ from app.domain.errors import Unavailable
 from app.domain.states import JobPhase, JobState, PhaseState
 from worker.control import Control, Stopped, StopReason
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _RETRY_EVERY_S = 0.5
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -96,10 +97,13 @@ class Ledger:
         return self._write(lambda a: a.time())
 
     def record_event(self, event: str, data: dict[str, Any]) -> None:
-        self._own(self._write(lambda a: a.record_event(self._job.id, self._job.attempt, event, data)))
+        self._own(AttemptRepository.record_event, event, data)
 
     def record_state(self, resume_state: dict[str, Any] | None) -> None:
-        self._own(self._write(lambda a: a.record_state(self._job.id, self._job.attempt, resume_state)))
+        self._own(AttemptRepository.record_state, resume_state)
+
+    def record_first_audit(self, result: dict[str, Any], verdict: NewVerdict) -> None:
+        self._own(AttemptRepository.record_first_audit, result, verdict)
 
     def succeed(
         self,
@@ -110,21 +114,11 @@ class Ledger:
         verdicts: Sequence[NewVerdict],
     ) -> JobState:
         return self._own(
-            self._write(
-                lambda a: a.finish_succeeded(
-                    self._job.id,
-                    self._job.attempt,
-                    result=result,
-                    artifacts=artifacts,
-                    effect=effect,
-                    verdicts=verdicts,
-                )
-            )
-        )
-
-    def record_first_audit(self, result: dict[str, Any], verdict: NewVerdict) -> None:
-        self._own(
-            self._write(lambda a: a.record_first_audit(self._job.id, self._job.attempt, result, verdict))
+            AttemptRepository.finish_succeeded,
+            result=result,
+            artifacts=artifacts,
+            effect=effect,
+            verdicts=verdicts,
         )
 
     def fail(
@@ -136,27 +130,22 @@ class Ledger:
         forgets_result: bool = False,
     ) -> JobState:
         return self._own(
-            self._write(
-                lambda a: a.finish_failed(
-                    self._job.id,
-                    self._job.attempt,
-                    error=error,
-                    retry_in_s=retry_in_s,
-                    counts=counts,
-                    forgets_result=forgets_result,
-                )
-            )
+            AttemptRepository.finish_failed,
+            error=error,
+            retry_in_s=retry_in_s,
+            counts=counts,
+            forgets_result=forgets_result,
         )
 
     def cancel(self) -> JobState:
-        self._own(self._write(lambda a: a.finish_cancelled(self._job.id, self._job.attempt)))
+        self._own(AttemptRepository.finish_cancelled)
         return JobState.CANCELLED
 
     def pause(self) -> JobState:
-        return self._own(self._write(lambda a: a.finish_paused(self._job.id, self._job.attempt)))
+        return self._own(AttemptRepository.finish_paused)
 
     def hand_back(self) -> JobState:
-        return self._own(self._write(lambda a: a.hand_back(self._job.id, self._job.attempt)))
+        return self._own(AttemptRepository.hand_back)
 
     def _write(self, change: Callable[[AttemptRepository], T]) -> T:
         def once() -> T:
@@ -165,7 +154,13 @@ class Ledger:
 
         return patient_with_database(once, self.check)
 
-    def _own(self, result: T | None) -> T:
+    def _own(
+        self,
+        change: Callable[Concatenate[AttemptRepository, str, int, P], T | None],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        result = self._write(lambda a: change(a, self._job.id, self._job.attempt, *args, **kwargs))
         if result is None or result is False:
             self._control.fence()
             raise Stopped(StopReason.FENCED)

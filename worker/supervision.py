@@ -97,7 +97,7 @@ class Watch:
             raise AttemptFailed(
                 excess.code,
                 excess.message,
-                "The job is tried again by itself; ask the operator if it keeps failing.",
+                "The job is retried automatically. If it keeps failing, ask the operator.",
                 retry_in_s=CRASH_RETRY_S,
                 log_tail=self._child.log_tail(),
                 is_child_believed=False,
@@ -109,9 +109,9 @@ class Watch:
         self._cpu_s_before = used.cpu_s
         self.peak_bytes = max(self.peak_bytes, used.memory_bytes)
         if used.num_processes > MAX_PROCESSES:
-            raise self._failed("too_many_processes", "The job's process started others without end.")
+            raise self._failed("too_many_processes", "The job's process started more processes than it may.")
         if used.num_descriptors > MAX_DESCRIPTORS:
-            raise self._failed("too_many_open_files", "The job's process opened files without end.")
+            raise self._failed("too_many_open_files", "The job's process opened more files than it may.")
         if self._limits.memory_bytes is not None and used.memory_bytes > self._limits.memory_bytes:
             raise self._failed("out_of_memory", "The job used more memory than it may.")
         if self._cpu_limit_s is not None and self._cpu_s > self._cpu_limit_s:
@@ -127,7 +127,7 @@ class Watch:
         return AttemptFailed(
             code,
             message,
-            "The job is tried again by itself; if it ends as failed, use smaller batches.",
+            "The job is retried automatically. If it fails for good, use smaller batches.",
             retry_in_s=CRASH_RETRY_S,
             log_tail=self._child.log_tail(),
         )

@@ -110,7 +110,7 @@ class StateShipper:
         self._num_complaints += is_nonsense
         if self._num_complaints > _MAX_COMPLAINTS:
             self.excess = Excess(
-                code="child_nonsense", message="The job's process told of training states that are none."
+                code="child_nonsense", message="The job's process reported training states that do not exist."
             )
         else:
             _LOG.warning(what, reason=reason)

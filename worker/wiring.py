@@ -91,7 +91,7 @@ def signer_of(signing: SigningSettings) -> Signer | None:
         )  # heavy, and no part of the API's environment
     except ImportError as error:
         raise SigningKeyUnusable(
-            "A signing key is configured, but what signs is not installed. "
+            "A signing key is configured, but the signing extra is not installed. "
             "Run: pip install 'cleanclip-service[signing]'"
         ) from error
     password = signing.key_password.get_secret_value().encode() if signing.key_password else None
@@ -104,7 +104,7 @@ def check_isolation(required: Isolation) -> None:
     found = strongest_isolation()
     if LEVELS.index(found) > LEVELS.index(required):
         raise IsolationTooWeak(
-            f"CLEANCLIP_WORKER__REQUIRE_ISOLATION is {required}, and here children can be cut off to the "
+            f"CLEANCLIP_WORKER__REQUIRE_ISOLATION is {required}, but this machine allows the "
             f"level '{found}' only. docs/how-to/operating/isolation.md says what each "
             "container runtime must allow."
         )

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
+from app.db.models.artifact import Artifact
+from app.schemas.common import Page
+from app.storage.port import ObjectStore
+
+PageT = TypeVar("PageT", bound=Page[Any])
 JSON = "application/json"
 POLL_AFTER_S = 2
-"""`Retry-After` on 202: how soon it is worth to look again."""
+"""`Retry-After` on 202: how many seconds to wait before asking again."""
 
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 
@@ -50,39 +55,61 @@ def etag_of(parts: Iterable[object]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def page_fields(data: Sequence[Any], has_more: bool) -> dict[str, Any]:
-    """The fields of a page whose items have ids."""
-    return {
-        "data": list(data),
-        "has_more": has_more,
-        "first_id": data[0].id if data else None,
-        "last_id": data[-1].id if data else None,
-    }
+def cached_answer(request: Request, etag: str, body: Callable[[], BaseModel]) -> Response:
+    """304 where the client holds this version already; else `body`, with its ETag."""
+    if is_unchanged(request, etag):
+        return not_modified(etag)
+    return json_answer(body(), headers=cache_headers(etag))
+
+
+def stored_answer(
+    request: Request, store: ObjectStore, file: Artifact, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON file of the store, whose digest is its ETag."""
+    if is_unchanged(request, file.sha256):
+        return not_modified(file.sha256)
+    return StreamingResponse(
+        store.stream(file.object_key),
+        media_type=JSON,
+        headers={"Content-Length": str(file.size_bytes), **(headers or {}), **cache_headers(file.sha256)},
+    )
+
+
+def page_of(kind: type[PageT], items: Iterable[Any], has_more: bool, **others: Any) -> PageT:
+    """A page of items that have ids."""
+    data = list(items)
+    return kind(
+        data=data,
+        has_more=has_more,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        **others,
+    )
 
 
 _MEANINGS = {
-    304: "Not modified: what you hold is current.",
+    304: "Not modified: your copy is current.",
     400: "The request cannot be read.",
-    401: "No key, or none that is valid.",
+    401: "No key, or an invalid one.",
     403: "The key lacks the scope.",
-    404: "No such thing in this project.",
-    408: "The body did not come in time.",
-    409: "The state of the thing does not allow it.",
+    404: "This project has no such resource.",
+    408: "The body did not arrive in time.",
+    409: "The state of the resource does not allow it.",
     413: "Too large.",
     415: "The body is not JSON.",
     422: "Values that cannot be used; `errors` has their pointers.",
-    429: "The project's share is used up: of requests, jobs or bytes; `quota` says which.",
+    429: "A quota of the project is used up (requests, jobs or bytes); `quota` says which.",
     503: "A part of the service does not answer; try again after `Retry-After`.",
 }
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For the OpenAPI document: which problems a route answers, beside those that every route may."""
-    found: dict[int | str, dict[str, Any]] = {}
+    answers: dict[int | str, dict[str, Any]] = {}
     for status in sorted({401, 403, 429, 503, *statuses}):
-        found[status] = {"description": _MEANINGS[status]}
+        answers[status] = {"description": _MEANINGS[status]}
         if status != 304:
-            found[status]["content"] = {
+            answers[status]["content"] = {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
             }
-    return found
+    return answers

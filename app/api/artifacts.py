@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from app.api.answers import cache_headers, is_unchanged, json_answer, not_modified, page_fields, refusals
+from app.api.answers import json_answer, page_of, refusals, stored_answer
 from app.api.auth import Reader
 from app.api.paths import ArtifactPath, JobPath
 from app.live.ports import PortsDep
@@ -19,25 +19,21 @@ router = APIRouter(prefix="/v1", tags=["artifacts"])
 
 @router.get(
     "/jobs/{job_id}/artifacts",
-    operation_id="list_job_artifacts",
     summary="The files of a finished job",
     response_model=ArtifactPage,
     responses=refusals(404),
 )
-def list_artifacts(job_id: JobPath, caller: Reader, ports: PortsDep) -> Response:
+def list_job_artifacts(job_id: JobPath, caller: Reader, ports: PortsDep) -> Response:
     """Empty until the job has succeeded."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         job = jobs.get(unit, caller.project_id, job_id)
         rows = unit.artifacts.of_job(caller.project_id, job_id)
-    data = [ArtifactOut.of(row) for row in rows]
-    return json_answer(
-        ArtifactPage(**page_fields(data, has_more=False), signature=SignatureOut.of(job.result))
-    )
+    data = map(ArtifactOut.of, rows)
+    return json_answer(page_of(ArtifactPage, data, has_more=False, signature=SignatureOut.of(job.result)))
 
 
 @router.get(
     "/artifacts/{artifact_id}",
-    operation_id="get_artifact",
     summary="One file: its size and digest",
     response_model=ArtifactOut,
     responses=refusals(404),
@@ -51,50 +47,34 @@ def get_artifact(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> 
 
 @router.get(
     "/artifacts/{artifact_id}/content",
-    operation_id="get_artifact_content",
     summary="The bytes of a file",
     status_code=307,
     response_class=Response,
     responses=refusals(404),
 )
-def get_content(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> Response:
+def get_artifact_content(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> Response:
     """Redirects to a URL that serves this one file, with ranges, for at most five minutes. Do not send your
     key there."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.artifacts.get(caller.project_id, artifact_id)
-    url = ports.store.presign_get(
-        row.object_key,
-        expires_s=ports.settings.api.download_url_expires_s,
-        filename=row.name,
-        content_type=row.media_type,
-    )
-    return Response(status_code=307, headers={"Location": url})
+    return Response(status_code=307, headers={"Location": ports.download_url(row)})
 
 
 @router.get(
     "/jobs/{job_id}/report",
-    operation_id="get_job_report",
     summary="The report of a finished job",
     response_model=Report,
     responses=refusals(304, 404, 409),
 )
-def get_report(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
+def get_job_report(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
     """report.json, as the job wrote it: every share with its n, its interval and the seed.
 
-    The file is not signed by itself: `CleanCLIP-Signature` says whether the job's files are, by which key.
+    The file itself is not signed: the header `CleanCLIP-Signature` says whether the job's files are, and
+    by which key.
     """
     with ports.database.unit_of_work(caller.project_id) as unit:
         job = jobs.get(unit, caller.project_id, job_id)
         row = artifacts.report_of(unit, job)
     signature = SignatureOut.of(job.result)
-    if is_unchanged(request, row.sha256):
-        return not_modified(row.sha256)
-    return StreamingResponse(
-        ports.store.stream(row.object_key),
-        media_type="application/json",
-        headers={
-            "Content-Length": str(row.size_bytes),
-            "CleanCLIP-Signature": f"{signature.state} {signature.key_sha256 or ''}".rstrip(),
-            **cache_headers(row.sha256),
-        },
-    )
+    signed = {"CleanCLIP-Signature": f"{signature.state} {signature.key_sha256 or ''}".rstrip()}
+    return stored_answer(request, ports.store, row, signed)

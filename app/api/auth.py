@@ -25,7 +25,7 @@ _CALLER = "caller"
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
-    description="`Authorization: Bearer cclip_live_…`: a key of your project, shown once when it was made.",
+    description="`Authorization: Bearer cclip_live_…`: a key of your project, shown only at creation.",
 )
 
 
@@ -59,10 +59,10 @@ def _caller_with(scope: str | None) -> Callable[..., Awaitable[Caller]]:
         ports: PortsDep,
         _shown_in_the_document: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> Caller:
-        found = request.scope.get(_CALLER) or await _counted(request, ports)
+        identity = request.scope.get(_CALLER) or await _counted(request, ports)
         if scope is not None:
-            found.require(scope)
-        return found
+            identity.require(scope)
+        return identity
 
     caller.__name__ = f"caller_with_{scope or 'any_scope'}"
     return caller
@@ -77,11 +77,11 @@ async def _counted(request: Request, ports: Ports) -> Caller:
             raise Unauthorized(
                 "key_missing", "No API key was given.", "Send the header Authorization: Bearer <your key>."
             )
-        found = await known_caller(request, ports, read_key(credentials.credentials))
-    request.scope["key_id"] = found.key_id
-    await ports.rates.count(request.scope, found.project_id)
-    request.scope[_CALLER] = found
-    return found
+        identity = await known_caller(request, ports, read_key(credentials.credentials))
+    request.scope["key_id"] = identity.key_id
+    await ports.rates.count(request.scope, identity.project_id)
+    request.scope[_CALLER] = identity
+    return identity
 
 
 Known = Annotated[Caller, Depends(_caller_with(None))]

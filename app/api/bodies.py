@@ -25,7 +25,7 @@ async def refuse_repeated_keys(request: Request) -> None:
         raise InvalidInput(
             "repeated_key",
             "One object of the body has a key twice.",
-            "Send each key once: of two values either could be meant.",
+            "Send each key once; with two values it is not clear which one you mean.",
         ) from None
     except (ValueError, RecursionError):  # it does not call itself JSON, or is none: the route's own refusal
         return

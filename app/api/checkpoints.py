@@ -7,18 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.api.answers import (
-    cache_headers,
-    etag_of,
-    is_unchanged,
-    json_answer,
-    not_modified,
-    page_fields,
-    refusals,
-)
+from app.api.answers import cached_answer, etag_of, page_of, refusals
 from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
-from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
+from app.api.paths import After, CheckpointPath, Limit
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_SHOWN
 from app.live.ports import PortsDep
@@ -39,7 +32,6 @@ Sha256Filter = Annotated[
 
 @router.get(
     "",
-    operation_id="list_checkpoints",
     summary="Checkpoints, newest first",
     response_model=CheckpointPage,
     responses=refusals(304, 422),
@@ -54,23 +46,26 @@ def list_checkpoints(
     state: CheckpointState | None = None,
     sha256: Sha256Filter = None,
 ) -> Response:
-    """Deleted ones are not listed. The architecture, what was assumed and what was found stand in each
-    checkpoint alone (`GET /v1/checkpoints/{id}`)."""
+    """Deleted ones are not listed. The architecture, assumptions and findings are only in the single
+    checkpoint (`GET /v1/checkpoints/{id}`)."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state, sha256=sha256)
         judged = checkpoints.worst_verdicts(unit, caller.project_id, rows)
     etag = etag_of(
-        [has_more, *((row.id, row.updated_at, found.mark) for row, found in zip(rows, judged, strict=True))]
+        [
+            has_more,
+            *((row.id, row.updated_at, verdicts.mark) for row, verdicts in zip(rows, judged, strict=True)),
+        ]
     )
-    if is_unchanged(request, etag):
-        return not_modified(etag)
-    data = [CheckpointOut.of(row, found) for row, found in zip(rows, judged, strict=True)]
-    return json_answer(CheckpointPage(**page_fields(data, has_more)), headers=cache_headers(etag))
+    return cached_answer(
+        request,
+        etag,
+        lambda: page_of(CheckpointPage, map(CheckpointOut.of, rows, judged), has_more),
+    )
 
 
 @router.get(
     "/{checkpoint_id}",
-    operation_id="get_checkpoint",
     summary="What a checkpoint is, or why it was rejected",
     response_model=CheckpointOut,
     responses=refusals(304, 404),
@@ -83,23 +78,20 @@ def get_checkpoint(
         row = unit.checkpoints.get(caller.project_id, checkpoint_id)
         verdicts = unit.verdicts.on(caller.project_id, row.weights_sha256, MOST_SHOWN)
     etag = etag_of([row.id, row.updated_at, row.state, verdicts.mark])
-    if is_unchanged(request, etag):
-        return not_modified(etag)
-    return json_answer(CheckpointOut.of(row, verdicts), headers=cache_headers(etag))
+    return cached_answer(request, etag, lambda: CheckpointOut.of(row, verdicts))
 
 
 @router.delete(
     "/{checkpoint_id}",
-    operation_id="delete_checkpoint",
     summary="Delete a checkpoint and its files",
     status_code=202,
     response_model=DeletionOut,
     responses=refusals(404, 409),
 )
 def delete_checkpoint(checkpoint_id: CheckpointPath, caller: Uploader, ports: PortsDep) -> Response:
-    """The files follow with one of the next sweeps; the answer names the receipt.
+    """Its files are removed by one of the next sweeps; the answer names the
 
-    Refused while unfinished jobs read it. Finished ones that did stay as they are."""
+    receipt. Refused while unfinished jobs read it. Finished jobs that used it stay as they are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_checkpoint(unit, caller, checkpoint_id)
     return deletion_answer(row)

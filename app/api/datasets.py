@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from app.api.answers import (
     POLL_AFTER_S,
-    cache_headers,
+    cached_answer,
     etag_of,
-    is_unchanged,
     json_answer,
-    not_modified,
-    page_fields,
+    page_of,
     refusals,
+    stored_answer,
 )
 from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
 from app.api.idempotency import OnceDep
-from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
+from app.api.paths import After, DatasetPath, Limit
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import DatasetKind, DatasetState
 from app.edge.registrations import registration_of
 from app.live.ports import PortsDep
@@ -32,7 +32,6 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
 @router.post(
     "",
-    operation_id="create_dataset",
     summary="Register pairs or a labelled set",
     status_code=202,
     response_model=DatasetOut,
@@ -59,7 +58,6 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
 
 @router.get(
     "",
-    operation_id="list_datasets",
     summary="Datasets, newest first",
     response_model=DatasetPage,
     responses=refusals(304, 422),
@@ -74,20 +72,18 @@ def list_datasets(
     state: DatasetState | None = None,
     kind: DatasetKind | None = None,
 ) -> Response:
-    """Deleted ones are not listed. Class names, templates and examples of what was skipped stand in each
-    dataset alone (`GET /v1/datasets/{id}`); `num_classes` says how many names there are."""
+    """Deleted ones are not listed. Class names, templates and examples of skipped samples are only in the
+    single dataset (`GET /v1/datasets/{id}`); `num_classes` says how many names there are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        found, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
-    etag = etag_of([has_more, *((one.row.id, one.row.updated_at) for one in found)])
-    if is_unchanged(request, etag):
-        return not_modified(etag)
-    data = [DatasetOut.of_listed(one) for one in found]
-    return json_answer(DatasetPage(**page_fields(data, has_more)), headers=cache_headers(etag))
+        listed, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
+    etag = etag_of([has_more, *((one.row.id, one.row.updated_at) for one in listed)])
+    return cached_answer(
+        request, etag, lambda: page_of(DatasetPage, map(DatasetOut.of_listed, listed), has_more)
+    )
 
 
 @router.get(
     "/{dataset_id}",
-    operation_id="get_dataset",
     summary="What a dataset holds, or why it was rejected",
     response_model=DatasetOut,
     responses=refusals(304, 404),
@@ -97,34 +93,26 @@ def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.datasets.get(caller.project_id, dataset_id)
     etag = etag_of([row.id, row.updated_at, row.state])
-    if is_unchanged(request, etag):
-        return not_modified(etag)
-    return json_answer(DatasetOut.of(row), headers=cache_headers(etag))
+    return cached_answer(request, etag, lambda: DatasetOut.of(row))
 
 
 @router.get(
     "/{dataset_id}/samples",
-    operation_id="get_dataset_samples",
     summary="A few samples to look at",
     response_model=DatasetSamplesOut,
     responses=refusals(304, 404, 409),
 )
-def get_samples(dataset_id: DatasetPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
-    """Twelve, drawn from the whole set, with small images; 404 for one validated before there were any."""
+def get_dataset_samples(
+    dataset_id: DatasetPath, request: Request, caller: Reader, ports: PortsDep
+) -> Response:
+    """Twelve, drawn from the whole set, with small images; 404 if the dataset has none."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = datasets.samples_of(unit, unit.datasets.get(caller.project_id, dataset_id))
-    if is_unchanged(request, row.sha256):
-        return not_modified(row.sha256)
-    return StreamingResponse(
-        ports.store.stream(row.object_key),
-        media_type="application/json",
-        headers={"Content-Length": str(row.size_bytes), **cache_headers(row.sha256)},
-    )
+    return stored_answer(request, ports.store, row)
 
 
 @router.patch(
     "/{dataset_id}",
-    operation_id="rename_dataset",
     summary="Give a dataset another name",
     response_model=DatasetOut,
     responses=refusals(404, 413, 422),
@@ -132,24 +120,25 @@ def get_samples(dataset_id: DatasetPath, request: Request, caller: Reader, ports
 def rename_dataset(
     dataset_id: DatasetPath, body: RenameOrClearIn, caller: Uploader, ports: PortsDep
 ) -> Response:
-    """Names are for people: nothing is found by them, and two datasets may have the same."""
+    """Names are labels for people: requests use ids, and two datasets may have the same name."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        found = DatasetOut.of(datasets.rename(unit, caller, dataset_id, body.name))
-    return json_answer(found)
+        renamed = DatasetOut.of(datasets.rename(unit, caller, dataset_id, body.name))
+    return json_answer(renamed)
 
 
 @router.delete(
     "/{dataset_id}",
-    operation_id="delete_dataset",
     summary="Delete a dataset",
     status_code=202,
     response_model=DeletionOut,
     responses=refusals(404, 409),
 )
 def delete_dataset(dataset_id: DatasetPath, caller: Uploader, ports: PortsDep) -> Response:
-    """Uploaded shards go with the last dataset that uses them; what a reference points at is yours.
+    """Uploaded shards are deleted with the last dataset that uses them; shards behind a reference are not
+    deleted.
 
-    Refused while unfinished jobs read it."""
+    Refused while unfinished jobs read it.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_dataset(unit, caller, dataset_id)
     return deletion_answer(row)

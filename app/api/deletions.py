@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from app.api.answers import POLL_AFTER_S, json_answer, page_fields, refusals
+from app.api.answers import POLL_AFTER_S, json_answer, page_of, refusals
 from app.api.auth import Reader
-from app.api.paths import DEFAULT_PAGE, After, DeletionPath, Limit
+from app.api.paths import After, DeletionPath, Limit
 from app.db.models.deletion import Deletion
+from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.deletions import DeletionOut, DeletionPage
 
@@ -23,7 +24,6 @@ def deletion_answer(row: Deletion) -> Response:
 
 @router.get(
     "",
-    operation_id="list_deletions",
     summary="Deletions, newest first",
     response_model=DeletionPage,
     responses=refusals(422),
@@ -31,22 +31,20 @@ def deletion_answer(row: Deletion) -> Response:
 def list_deletions(
     caller: Reader, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE
 ) -> Response:
-    """Those that the retention setting made, too."""
+    """Including those made by the retention setting."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.deletions.page(caller.project_id, after, limit)
-    data = [DeletionOut.of(row) for row in rows]
-    return json_answer(DeletionPage(**page_fields(data, has_more)))
+    return json_answer(page_of(DeletionPage, map(DeletionOut.of, rows), has_more))
 
 
 @router.get(
     "/{deletion_id}",
-    operation_id="get_deletion",
-    summary="How a deletion stands; at the end the receipt",
+    summary="The state of a deletion, and its receipt when it is done",
     response_model=DeletionOut,
     responses=refusals(404),
 )
 def get_deletion(deletion_id: DeletionPath, caller: Reader, ports: PortsDep) -> Response:
-    """Outlives what was deleted."""
+    """The record stays after the data is deleted."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.deletions.get(caller.project_id, deletion_id)
     return json_answer(DeletionOut.of(row))

@@ -75,11 +75,11 @@ def _render(document: Mapping[str, Any]) -> str:
 
 
 def _tags(document: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+    operations_of: dict[str, list[dict[str, Any]]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             answers = sorted(operation["responses"].items())
-            found.setdefault(operation["tags"][0], []).append(
+            operations_of.setdefault(operation["tags"][0], []).append(
                 {
                     "method": method.upper(),
                     "path": path,
@@ -89,7 +89,7 @@ def _tags(document: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]
                     "answers": [(status, _schema_of(one)) for status, one in answers],
                 }
             )
-    return list(found.items())
+    return list(operations_of.items())
 
 
 def _parameter(parameter: Mapping[str, Any]) -> dict[str, Any]:

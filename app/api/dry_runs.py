@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Depends
 
 from app.api.answers import refusals
 from app.api.auth import Runner
-from app.api.computing import TAKES_A_PLACE
 from app.domain.errors import DomainError, NotFound
 from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
@@ -19,18 +20,25 @@ from app.services.estimates import Span
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
+async def _place(caller: Runner, ports: PortsDep) -> AsyncIterator[None]:
+    """To compute in; it is free again before the answer is sent."""
+    async with ports.computing.one_for(caller.project_id):
+        yield
+
+
 @router.post(
     "/dry-run",
-    operation_id="dry_run_job",
     summary="What an order would do, without ordering it",
     response_model=DryRunOut,
     responses=refusals(404, 413, 422),
-    dependencies=[TAKES_A_PLACE],
+    dependencies=[Depends(_place, scope="function")],
 )
 def dry_run_job(body: DryRunIn, caller: Runner, ports: PortsDep) -> DryRunOut:
-    """The body of an order; ids of what is not there yet may be left out. All that would be refused is said
-    at once, in `obstacles`; but ids of things that are not there are answered 404, and values out of their
-    bounds 422, as an order with them would be."""
+    """The body is that of an order; ids of things that do not exist yet may be left out.
+
+    `obstacles` lists everything that would be refused. As in an order, unknown ids fail with 404 and values
+    out of bounds with 422.
+    """
     order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
     with ports.database.unit_of_work(caller.project_id) as unit:
         ahead = dry_run.look_ahead(unit, caller, order, ports.settings.quotas)

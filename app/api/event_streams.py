@@ -24,7 +24,6 @@ _EXAMPLE = {"id": "3", "event": "phase_started", "data": '{"object": "event", "s
 
 @router.get(
     "/{job_id}/events/stream",
-    operation_id="stream_job_events",
     summary="Follow a job live",
     response_class=Response,
     responses={
@@ -41,19 +40,22 @@ async def stream_job_events(
     job_id: JobPath,
     caller: Reader,
     ports: PortsDep,
-    after: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="Begin after this seq.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="Start after this seq.")] = None,
     last_event_id: Annotated[
         int | None,
         Header(
-            alias="Last-Event-ID", ge=0, le=MAX_SEQ, description="The last `id` that came; wins over `after`."
+            alias="Last-Event-ID",
+            ge=0,
+            le=MAX_SEQ,
+            description="The last `id` that was received; overrides `after`.",
         ),
     ] = None,
 ) -> Response:
     """Each event once and in order: `id` is its `seq`, `event` its type, `data` as in the list of events.
 
-    `job` (no `id`; `data` as in `GET /v1/jobs/{id}`) says how the job stands, first and after every change,
-    progress included; `done` says it for the last time. A stream that ends without `done` goes on in a new
-    one: send `Last-Event-ID`. Lines that begin with a colon are heartbeats.
+    `job` (no `id`; `data` as in `GET /v1/jobs/{id}`) is the state of the job, first and after every
+    change, progress included; `done` is the last one. If a stream ends without `done`, open a new one with
+    `Last-Event-ID`. Lines that begin with a colon are heartbeats.
     """
     row = await ports.jobs.get(caller.project_id, job_id)
     if row is None:

@@ -30,22 +30,21 @@ class ReadinessOut(WireOut):
     broker: Verdict
 
 
-@router.get("/healthz", operation_id="get_health", summary="The process answers", response_model=HealthOut)
+@router.get("/healthz", summary="The process answers", response_model=HealthOut)
 async def get_health() -> Response:
-    """Asks nobody else: a failing database must not make an orchestrator kill this process."""
+    """It checks nothing else: a failing database must not make an orchestrator kill this process."""
     return json_answer(HealthOut())
 
 
 @router.get(
     "/readyz",
-    operation_id="get_readiness",
     summary="The parts that requests need answer",
     response_model=ReadinessOut,
     responses={503: {"model": ReadinessOut, "description": "The database or the object store is failing."}},
 )
 async def get_readiness(ports: PortsDep) -> Response:
-    """Each part has two seconds to answer; an answer counts for two more. The database and the broker are
-    asked to write: with a full disk they still answer questions."""
+    """Each part has two seconds to answer; an answer is cached for two more. The database and the broker
+    are tested with a write, because with a full disk they can still read."""
     failing = await ports.readiness.failing()
     is_ready = failing <= {"broker"}
     verdicts: dict[str, Verdict] = {
@@ -57,14 +56,13 @@ async def get_readiness(ports: PortsDep) -> Response:
 
 @router.get(
     "/metrics",
-    operation_id="get_metrics",
     summary="Prometheus metrics",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def get_metrics(ports: PortsDep) -> Response:
-    """Requests by route and status, latencies, jobs by kind and state. Not here where
-    CLEANCLIP_METRICS__PORT gives them a port of their own."""
+    """Requests by route and status, latencies, jobs by kind and state. Not on this
+    port if CLEANCLIP_METRICS__PORT is set."""
     if ports.settings.metrics.port is not None:
         raise HTTPException(404)
     return Response(ports.metrics.render(), headers={"Content-Type": CONTENT_TYPE})

@@ -11,42 +11,34 @@ from app.api.answers import (
     POLL_AFTER_S,
     asks_conditionally,
     cache_headers,
+    cached_answer,
     etag_of,
     is_unchanged,
     json_answer,
     not_modified,
-    page_fields,
+    page_of,
     refusals,
 )
 from app.api.auth import Reader, Runner
 from app.api.deletions import deletion_answer
-from app.api.idempotency import Once, OnceDep
-from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
+from app.api.idempotency import OnceDep
+from app.api.paths import After, JobPath, Limit
 from app.db.models.job import Job
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import JobKind, JobState
 from app.edge.order_bodies import order_of
-from app.live.ports import Ports, PortsDep
+from app.live.ports import PortsDep
 from app.schemas.common import RenameOrClearIn
 from app.schemas.deletions import DeletionOut
-from app.schemas.jobs import (
-    EventOut,
-    EventPage,
-    JobIn,
-    JobOut,
-    JobPage,
-    KindName,
-    job_etag,
-)
+from app.schemas.jobs import EventOut, EventPage, JobIn, JobOut, JobPage, KindName, job_etag
 from app.schemas.verdicts import VerdictList
 from app.services import deletions, jobs, quotas
-from app.services.api_keys import Caller
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
 @router.post(
     "",
-    operation_id="create_job",
     summary="Order a sanitize or audit job",
     status_code=202,
     response_model=JobOut,
@@ -71,7 +63,6 @@ def _pending(job: Job) -> dict[str, str]:
 
 @router.get(
     "",
-    operation_id="list_jobs",
     summary="Jobs, newest first",
     response_model=JobPage,
     responses=refusals(304, 422),
@@ -92,21 +83,17 @@ def list_jobs(
             caller.project_id, after, limit, state=state, kind=None if kind is None else JobKind(kind)
         )
     etag = etag_of([has_more, *((row.id, row.version) for row in rows)])
-    if is_unchanged(request, etag):
-        return not_modified(etag)
-    data = [JobOut.of(row) for row in rows]
-    return json_answer(JobPage(**page_fields(data, has_more)), headers=cache_headers(etag))
+    return cached_answer(request, etag, lambda: page_of(JobPage, map(JobOut.of, rows), has_more))
 
 
 @router.get(
     "/{job_id}",
-    operation_id="get_job",
-    summary="How a job stands",
+    summary="The state of a job",
     response_model=JobOut,
     responses=refusals(304, 404),
 )
 async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
-    """Poll with `If-None-Match`: an unchanged job costs a 304 without a body."""
+    """Poll with `If-None-Match`: an unchanged job gives a 304 without a body."""
     if asks_conditionally(request):
         version = await ports.job_versions.get(caller.project_id, job_id)
         if version is not None and is_unchanged(request, etag := job_etag(job_id, version)):
@@ -119,109 +106,96 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
 
 @router.get(
     "/{job_id}/verdicts",
-    operation_id="list_job_verdicts",
     summary="Every verdict on the weights that the job judged, worst first",
     response_model=VerdictList,
     responses=refusals(404, 422),
 )
-def list_verdicts(job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE) -> Response:
-    """An audit judges the weights of its checkpoint, a cleaning those that it made. The project's other jobs
-    may have judged the same weights, and worse. Until a cleaning has succeeded they are on the weights that
-    came in; empty until its first audit is made."""
+def list_job_verdicts(
+    job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE
+) -> Response:
+    """An audit judges the weights of its checkpoint, a cleaning the weights that it made.
+
+    Other jobs of the project may have given the same weights a worse verdict. Until a cleaning has succeeded,
+    the verdicts are on its input weights; the list is empty until its first audit is done.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         jobs.get(unit, caller.project_id, job_id)
-        own, found = unit.verdicts.of_job(caller.project_id, job_id, limit)
-    return json_answer(VerdictList.of(own.weights_sha256 if own else None, found))
+        own, verdicts = unit.verdicts.of_job(caller.project_id, job_id, limit)
+    return json_answer(VerdictList.of(own.weights_sha256 if own else None, verdicts))
 
 
 @router.patch(
     "/{job_id}",
-    operation_id="rename_job",
     summary="Give a job another name",
     response_model=JobOut,
     responses=refusals(404, 413, 422),
 )
 def rename_job(job_id: JobPath, body: RenameOrClearIn, caller: Runner, ports: PortsDep) -> Response:
-    """In whatever state. Names are for people: nothing is found by them, and two jobs may have the same. A
-    report names its job as the job was named when the report was written."""
+    """Possible in every state. Names are labels for people: requests use ids, and two jobs may have the
+    same name. A report keeps the name that its job had when the report was written."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        found = JobOut.of(jobs.rename(unit, caller, job_id, body.name))
-    return json_answer(found)
+        renamed = JobOut.of(jobs.rename(unit, caller, job_id, body.name))
+    return json_answer(renamed)
 
 
-def _act(ports: Ports, caller: Caller, once: Once, action: jobs.Action, job_id: str) -> Response:
-    with ports.database.unit_of_work(caller.project_id) as unit:
-        if (answer := once.seen(unit, caller)) is not None:
-            return answer
-        job = action(unit, caller, job_id)
-        answer = once.keep(unit, JobOut.of(job), status=202, headers=_pending(job))
-    if job.state is JobState.QUEUED:
-        ports.hint(job)
-    return answer
+def _add_action(action: jobs.Action, summary: str, description: str) -> None:
+    def act(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
+        with ports.database.unit_of_work(caller.project_id) as unit:
+            if (answer := once.seen(unit, caller)) is not None:
+                return answer
+            job = jobs.act(unit, caller, job_id, action, ports.settings.quotas)
+            answer = once.keep(unit, JobOut.of(job), status=202, headers=_pending(job))
+        if job.state is JobState.QUEUED:
+            ports.hint(job)
+        return answer
+
+    router.add_api_route(
+        f"/{{job_id}}/{action}",
+        act,
+        methods=["POST"],
+        name=f"{action}_job",
+        summary=summary,
+        description=description,
+        status_code=202,
+        response_model=JobOut,
+        responses=refusals(404, 409),
+    )
 
 
-@router.post(
-    "/{job_id}/cancel",
-    operation_id="cancel_job",
-    summary="Stop a job for good",
-    status_code=202,
-    response_model=JobOut,
-    responses=refusals(404, 409),
+_add_action(
+    "cancel",
+    "Stop a job for good",
+    "A waiting job is cancelled at once, a running one within seconds. A second call changes nothing.",
 )
-def cancel_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
-    """A waiting job is cancelled at once, a running one within seconds. A second call changes nothing."""
-    return _act(ports, caller, once, jobs.cancel, job_id)
-
-
-@router.post(
-    "/{job_id}/pause",
-    operation_id="pause_job",
-    summary="Save the training state and let the worker go",
-    status_code=202,
-    response_model=JobOut,
-    responses=refusals(404, 409),
+_add_action(
+    "pause",
+    "Pause a job: save its training state and free the worker",
+    "A running job shows `pause_requested` until its state is saved.",
 )
-def pause_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
-    """A running job shows `pause_requested` until its state is saved."""
-    return _act(ports, caller, once, jobs.pause, job_id)
-
-
-@router.post(
-    "/{job_id}/resume",
-    operation_id="resume_job",
-    summary="Go on with a paused job",
-    status_code=202,
-    response_model=JobOut,
-    responses=refusals(404, 409),
+_add_action(
+    "resume",
+    "Resume a paused job",
+    "It continues from the saved state and ends as if it had never stopped.",
 )
-def resume_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
-    """It goes on from the saved state and ends as if it had never stopped."""
-    return _act(ports, caller, once, jobs.with_a_place(jobs.resume, ports.settings.quotas), job_id)
-
-
-@router.post(
-    "/{job_id}/retry",
-    operation_id="retry_job",
-    summary="Try a failed job again",
-    status_code=202,
-    response_model=JobOut,
-    responses=refusals(404, 409),
+_add_action(
+    "retry",
+    "Try a failed job again",
+    "The job gets all its attempts again, and starts from its last saved state if there is one.",
 )
-def retry_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
-    """With all its attempts again, from its last saved state if there is one."""
-    return _act(ports, caller, once, jobs.with_a_place(jobs.retry, ports.settings.quotas), job_id)
 
 
 @router.delete(
     "/{job_id}",
-    operation_id="delete_job",
     summary="Delete a finished job and its files",
     status_code=202,
     response_model=DeletionOut,
     responses=refusals(404, 409),
 )
 def delete_job(job_id: JobPath, caller: Runner, ports: PortsDep) -> Response:
-    """Its outputs, report, events and saved states go with one of the next sweeps. It names the receipt."""
+    """Its outputs, report, events and saved states are removed by one of the next sweeps.
+
+    The answer names the receipt.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_job(unit, caller, job_id)
     return deletion_answer(row)
@@ -229,16 +203,15 @@ def delete_job(job_id: JobPath, caller: Runner, ports: PortsDep) -> Response:
 
 @router.get(
     "/{job_id}/events",
-    operation_id="list_job_events",
     summary="What happened to a job, oldest first",
     response_model=EventPage,
     responses=refusals(404, 422),
 )
-def list_events(
+def list_job_events(
     job_id: JobPath,
     caller: Reader,
     ports: PortsDep,
-    after: Annotated[int | None, Query(ge=0, le=2**53, description="Events with a larger seq.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="Only events with a larger seq.")] = None,
     limit: Limit = 100,
 ) -> Response:
     """Numbers grow by one without a gap: `after` = the last one that you have seen."""

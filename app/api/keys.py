@@ -12,13 +12,14 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Request
 from starlette.responses import Response
 
-from app.api.answers import json_answer, page_fields, refusals
+from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin, Known
 from app.api.idempotency import Once, OnceDep
-from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
+from app.api.paths import After, KeyPath, Limit
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
+from app.domain.limits import DEFAULT_PAGE
 from app.edge.refused_actions import refusals_noted
 from app.live.ports import PortsDep
 from app.schemas.common import RenameIn
@@ -49,15 +50,14 @@ Revoker = Annotated[Caller, Depends(_manager("key.revoke"))]
 
 @router.post(
     "",
-    operation_id="create_key",
-    summary="Make a key of this project",
+    summary="Create a key of this project",
     status_code=201,
     response_model=IssuedKeyOut,
     responses=refusals(409, 413, 422),
 )
 def create_key(body: KeyIn, caller: Creator, ports: PortsDep, once: OnceDep) -> Response:
-    """The answer holds the key: this once. A request repeated with the same Idempotency-Key is answered with
-    `key` null, for the key is not kept; if the first answer was lost, revoke the key and make another."""
+    """Only this answer holds the key. A request repeated with the same Idempotency-Key returns `key` null,
+    because the key is not stored; if the first answer was lost, revoke the key and create another."""
     with (
         refusals_noted(ports, caller, "key.create", None),
         ports.database.unit_of_work(caller.project_id) as unit,
@@ -78,7 +78,6 @@ def _issued(unit: UnitOfWork, once: Once, row: ApiKey, text: str) -> Response:
 
 @router.get(
     "",
-    operation_id="list_keys",
     summary="Keys of this project, newest first",
     response_model=KeyPage,
     responses=refusals(422),
@@ -89,12 +88,11 @@ def list_keys(
     """Revoked and expired ones too. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.api_keys.page(caller.project_id, after, limit)
-    return json_answer(KeyPage(**page_fields([KeyOut.of(row) for row in rows], has_more)))
+    return json_answer(page_of(KeyPage, map(KeyOut.of, rows), has_more))
 
 
 @router.get(
     "/{key_id}",
-    operation_id="get_key",
     summary="What a key may do, and when it was last used",
     response_model=KeyOut,
     responses=refusals(404),
@@ -108,7 +106,6 @@ def get_key(key_id: KeyPath, caller: Admin, ports: PortsDep) -> Response:
 
 @router.patch(
     "/{key_id}",
-    operation_id="rename_key",
     summary="Give a key another name",
     response_model=KeyOut,
     responses=refusals(404, 413, 422),
@@ -116,14 +113,13 @@ def get_key(key_id: KeyPath, caller: Admin, ports: PortsDep) -> Response:
 def rename_key(key_id: KeyPath, body: RenameIn, caller: Renamer, ports: PortsDep) -> Response:
     """The trail shows the name that a key has now beside its id. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        found = KeyOut.of(key_management.rename(unit, caller, key_id, body.name))
-    return json_answer(found)
+        renamed = KeyOut.of(key_management.rename(unit, caller, key_id, body.name))
+    return json_answer(renamed)
 
 
 @router.post(
     "/{key_id}/rotate",
-    operation_id="rotate_key",
-    summary="Replace a key by a new one",
+    summary="Replace a key with a new one",
     status_code=201,
     response_model=IssuedKeyOut,
     responses=refusals(404, 409, 413, 422),
@@ -135,9 +131,12 @@ def rotate_key(
     once: OnceDep,
     body: Annotated[RotateIn | None, Body()] = None,
 ) -> Response:
-    """Same name, same scopes. The old key stays valid for `overlap_s` (a day, unless told), so that two are
-    active while you change over; a third is refused. The new key is in the answer: this once. One with scope
-    admin may end earlier than the old one was to only where another lasts as long."""
+    """Same name, same scopes.
+
+    The old key stays valid for `overlap_s` (default: a day), so that both are active while you switch; a
+    third is refused. Only this answer holds the new key. A new admin key may expire earlier than the old one
+    only if another admin key stays valid as long.
+    """
     order = body or RotateIn()
     with (
         refusals_noted(ports, caller, "key.rotate", key_id),
@@ -155,14 +154,15 @@ def rotate_key(
 
 @router.post(
     "/{key_id}/revoke",
-    operation_id="revoke_key",
-    summary="Stop a key for good",
+    summary="Revoke a key",
     response_model=KeyOut,
     responses=refusals(404, 409),
 )
 def revoke_key(key_id: KeyPath, caller: Revoker, ports: PortsDep, once: OnceDep) -> Response:
-    """At once. A second call changes nothing. A key with scope admin is refused where no other one lasts at
-    least as long: rotate it."""
+    """Takes effect at once. A second call changes nothing.
+
+    An admin key is refused if no other admin key stays valid as long: rotate it.
+    """
     with (
         refusals_noted(ports, caller, "key.revoke", key_id),
         ports.database.unit_of_work(caller.project_id) as unit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api.answers import cache_headers, etag_of, is_unchanged, json_answer, not_modified, refusals
+from app.api.answers import cached_answer, etag_of, refusals
 from app.api.auth import Reader
 from app.schemas.methods import MethodsOut
 
@@ -14,7 +14,6 @@ router = APIRouter(prefix="/v1/methods", tags=["methods"])
 
 @router.get(
     "",
-    operation_id="list_methods",
     summary="Methods and attacks, with their options, bounds and defaults",
     response_model=MethodsOut,
     responses=refusals(304),
@@ -23,6 +22,4 @@ def list_methods(request: Request, caller: Reader) -> Response:
     """The same for every caller; changes only with the version of the service."""
     known = MethodsOut.known()
     etag = etag_of([known.model_dump_json()])
-    return (
-        not_modified(etag) if is_unchanged(request, etag) else json_answer(known, headers=cache_headers(etag))
-    )
+    return cached_answer(request, etag, lambda: known)

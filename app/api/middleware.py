@@ -160,7 +160,7 @@ def _num_separators(body: bytes) -> int:
 class BodyLimitMiddleware:
     """Refuses bodies over `max_bytes`, announced or not, those of more than `max_values` values (to parse a
     MiB of `[],` takes half a second, in which nobody else is served), those not there after `timeout_s`,
-    everywhere but at the streaming upload. Below `pages` whoever reads a form is told of it, and makes the
+    everywhere but at the streaming upload. Below `pages` the reader of a form is notified, and makes the
     answer: a refusal there is a page."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, max_values: int, timeout_s: float, pages: str) -> None:

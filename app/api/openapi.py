@@ -22,7 +22,7 @@ Is this CLIP checkpoint backdoored, and can you fix it? Upload a checkpoint, aud
 - **Errors** are `application/problem+json` with a stable `code`, `errors` with JSON pointers, and a
   `request_id` to quote.
 - **Repeat a POST** safely with an `Idempotency-Key` header.
-- **Poll** with `If-None-Match`; `Retry-After` says when it is worth it.
+- **Poll** with `If-None-Match`; `Retry-After` says how long to wait.
 - **Follow** a job live over `GET /v1/jobs/{id}/events/stream` (server-sent events, `Last-Event-ID`).
 - **Pages**: `after` = the `last_id` of the page before.
 """
@@ -52,32 +52,32 @@ def install(app: FastAPI) -> None:
 
 
 def _build(app: FastAPI) -> dict[str, Any]:
-    found = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
-    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
     schemas["ServerSentEvent"] = SERVER_SENT_EVENT
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    found = _with_names_of_the_house(found)
+    document = _with_names_of_the_house(document)
     answer = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for operations in found["paths"].values():
+    for operations in document["paths"].values():
         for operation in operations.values():
             for status, refusal in _of_the_body(operation).items():
                 operation["responses"].setdefault(status, refusal)
             refusal = operation["responses"].get("422")
             if refusal is not None:
                 refusal["content"] = answer
-    return found
+    return document
 
 
-def _with_names_of_the_house(found: dict[str, Any]) -> dict[str, Any]:
+def _with_names_of_the_house(openapi: dict[str, Any]) -> dict[str, Any]:
     """`XIn` and `XOut` for what FastAPI calls `X-Input` and `X-Output`, both with the title X.
 
     Generators make a class of each title; two of one name they leave out, with all that holds them.
     """
-    text = re.sub(r'"(#/components/schemas/\w+)-(In|Out)put"', r'"\1\2"', json.dumps(found))
+    text = re.sub(r'"(#/components/schemas/\w+)-(In|Out)put"', r'"\1\2"', json.dumps(openapi))
     document: dict[str, Any] = json.loads(text)
     schemas = document["components"]["schemas"]
     for name in [name for name in schemas if name.endswith(("-Input", "-Output"))]:
@@ -96,5 +96,5 @@ def _of_the_body(operation: dict[str, Any]) -> dict[str, Any]:
         statuses = [408, 413]
     else:
         return {}
-    told = refusals(*statuses)
-    return {str(status): told[status] for status in statuses}
+    responses = refusals(*statuses)
+    return {str(status): responses[status] for status in statuses}

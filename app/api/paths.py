@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 
 from app.domain.errors import NotFound
 from app.domain.ids import Prefix, is_id
-from app.domain.limits import DEFAULT_PAGE, MAX_PAGE
+from app.domain.limits import MAX_PAGE
 
 
 def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
@@ -62,22 +62,7 @@ After = Annotated[
     Query(
         max_length=64,
         pattern="^[a-z]{2,4}_[0-9a-z]{26}$",
-        description="The last_id of the page before; the answer goes on after it.",
+        description="The last_id of the previous page; the answer continues after it.",
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")]
-__all__ = [
-    "DEFAULT_PAGE",
-    "After",
-    "ArtifactPath",
-    "CheckpointPath",
-    "DatasetPath",
-    "DeletionPath",
-    "DeliveryPath",
-    "JobPath",
-    "KeyPath",
-    "Limit",
-    "PolicyPath",
-    "UploadPath",
-    "WebhookPath",
-]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most entries in one answer.")]

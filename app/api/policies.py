@@ -7,17 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
-from app.api.answers import (
-    cache_headers,
-    etag_of,
-    is_unchanged,
-    json_answer,
-    not_modified,
-    page_fields,
-    refusals,
-)
+from app.api.answers import cached_answer, etag_of, json_answer, page_of, refusals
 from app.api.auth import Admin, Reader
-from app.api.paths import DEFAULT_PAGE, After, Limit, PolicyPath
+from app.api.paths import After, Limit, PolicyPath
+from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.policies import PolicyOut, PolicyPage
 from app.services import policies
@@ -28,7 +21,6 @@ router = APIRouter(prefix="/v1/policies", tags=["policies"])
 
 @router.get(
     "",
-    operation_id="list_policies",
     summary="Policies, newest first",
     response_model=PolicyPage,
     responses=refusals(304, 422),
@@ -40,33 +32,26 @@ def list_policies(
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.policies.page(caller.project_id, after, limit)
     etag = etag_of([has_more, *((row.id, row.updated_at) for row in rows)])
-    if is_unchanged(request, etag):
-        return not_modified(etag)
-    data = [PolicyOut.of(row) for row in rows]
-    return json_answer(PolicyPage(**page_fields(data, has_more)), headers=cache_headers(etag))
+    return cached_answer(request, etag, lambda: page_of(PolicyPage, map(PolicyOut.of, rows), has_more))
 
 
 @router.get(
     "/{policy_name}",
-    operation_id="get_policy",
-    summary="What limits a name stands for",
+    summary="The limits of a policy",
     response_model=PolicyOut,
     responses=refusals(304, 404),
 )
 def get_policy(policy_name: PolicyPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
-    """Now. A job's own copy is in the job and in its report."""
+    """These are the current limits. A job has its own copy, in the job and in its report."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.policies.get(caller.project_id, policy_name)
     etag = etag_of([row.id, row.updated_at])
-    if is_unchanged(request, etag):
-        return not_modified(etag)
-    return json_answer(PolicyOut.of(row), headers=cache_headers(etag))
+    return cached_answer(request, etag, lambda: PolicyOut.of(row))
 
 
 @router.put(
     "/{policy_name}",
-    operation_id="put_policy",
-    summary="Keep limits under a name",
+    summary="Create or change a policy",
     response_model=PolicyOut,
     responses={
         201: {"description": "The name is new.", "model": PolicyOut},
@@ -76,23 +61,25 @@ def get_policy(policy_name: PolicyPath, request: Request, caller: Reader, ports:
 def put_policy(
     policy_name: PolicyPath, caller: Admin, ports: PortsDep, body: Annotated[Policy, Body()]
 ) -> Response:
-    """What was kept under the name is replaced whole; jobs keep what they were ordered with. Scope admin."""
+    """An existing policy of that name is replaced; jobs keep the limits that they were ordered with.
+
+    Scope admin.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         row, is_new = policies.put(unit, caller, policy_name, body)
-        found = PolicyOut.of(row)
-    headers = {"Location": found.links.self} if is_new else {}
-    return json_answer(found, status=201 if is_new else 200, headers=headers)
+        policy = PolicyOut.of(row)
+    headers = {"Location": policy.links.self} if is_new else {}
+    return json_answer(policy, status=201 if is_new else 200, headers=headers)
 
 
 @router.delete(
     "/{policy_name}",
-    operation_id="delete_policy",
     summary="Delete a policy",
     status_code=204,
     responses=refusals(404),
 )
 def delete_policy(policy_name: PolicyPath, caller: Admin, ports: PortsDep) -> Response:
-    """At once: nothing of it lies anywhere else. Jobs keep what they were ordered with. Scope admin."""
+    """Takes effect at once. Jobs keep the limits that they were ordered with. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         policies.delete(unit, caller, policy_name)
     return Response(status_code=204)

@@ -110,7 +110,7 @@ def on_storage_error(request: Request, error: Exception) -> Response:
         headers = {}
     return problem(
         code="store_unavailable",
-        detail="The object store did not do what was asked of it.",
+        detail="The object store did not do what the service asked.",
         remedy="Try again in a few seconds.",
         request_id=request_id_of(request),
         headers=headers,
@@ -135,11 +135,11 @@ def on_http_error(request: Request, error: Exception) -> Response:
             "There is nothing at this address.",
             "See /v1/openapi.json for all addresses.",
         ),
-        405: ("method_not_allowed", "This address does not take this method.", "See the Allow header."),
+        405: ("method_not_allowed", "This address does not support this method.", "See the Allow header."),
         408: (
             "body_too_slow",
-            "The body of the request did not come in time.",
-            "Send it again, over a better connection; upload files in parts.",
+            "The body of the request did not arrive in time.",
+            "Send it again, over a faster connection; upload files in parts.",
         ),
         413: ("body_too_large", "The body is larger than this address takes.", "Upload files in parts."),
     }
@@ -159,26 +159,26 @@ def on_http_error(request: Request, error: Exception) -> Response:
 def on_invalid_request(request: Request, error: Exception) -> Response:
     """Values out of bounds, of the wrong type, unknown or missing; each with its pointer."""
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
+    mistakes = error.errors()
     request_id = request_id_of(request)
-    if any(item["type"] == "json_invalid" for item in found):
+    if any(item["type"] == "json_invalid" for item in mistakes):
         return problem(
             code="malformed_json",
             detail="The body is not JSON.",
             remedy="Send a JSON object, UTF-8.",
             request_id=request_id,
         )
-    if isinstance(error.body, bytes) and any(tuple(item["loc"]) == ("body",) for item in found):
+    if isinstance(error.body, bytes) and any(tuple(item["loc"]) == ("body",) for item in mistakes):
         return problem(
             code="unsupported_media_type",
             detail="The body was not sent as JSON.",
             remedy="Set the header Content-Type: application/json.",
             request_id=request_id,
         )
-    items = [error_item(item, error.body) for item in found[:MAX_ERRORS]]
+    items = [error_item(item, error.body) for item in mistakes[:MAX_ERRORS]]
     first = items[0]
     where = first.pointer if first.pointer is not None else first.parameter
-    more = f" And {len(found) - 1} more." if len(found) > 1 else ""
+    more = f" And {len(mistakes) - 1} more." if len(mistakes) > 1 else ""
     return problem(
         code="invalid_request",
         detail=f"{where or 'The body'}: {first.detail}{more}",

@@ -1,6 +1,6 @@
 """Telling long answers that the process will end, before the server begins to wait for them.
 
-A server that is told to stop closes its ports, waits for the answers under way, and only then tells the
+A server that has to stop closes its ports, waits for the answers under way, and only then tells the
 application (lifespan). A stream that does not know would keep it waiting until it is cut off.
 """
 

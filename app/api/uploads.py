@@ -19,15 +19,7 @@ from app.domain.states import UploadPurpose, UploadState
 from app.live.ports import Ports, PortsDep
 from app.logs import get_logger
 from app.schemas.deletions import DeletionOut
-from app.schemas.uploads import (
-    CompleteIn,
-    PartOut,
-    PartsIn,
-    PartsOut,
-    StoredPartOut,
-    UploadIn,
-    UploadOut,
-)
+from app.schemas.uploads import CompleteIn, PartOut, PartsIn, PartsOut, StoredPartOut, UploadIn, UploadOut
 from app.services import deletions, quotas, upload_assembly, upload_completion, upload_content, uploads
 from app.services.api_keys import Caller
 from app.services.trail import note
@@ -41,14 +33,14 @@ log = get_logger(__name__)
 
 @router.post(
     "",
-    operation_id="create_upload",
-    summary="Announce a file and get the plan of its parts",
+    summary="Create an upload and get the plan of its parts",
     status_code=201,
     response_model=UploadOut,
     responses=refusals(409, 413, 422),
 )
 def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceDep) -> Response:
-    """The answer holds the URLs of the first parts (at most a hundred); ask for the others as you go."""
+    """The answer holds the URLs of the first parts (at most a hundred); request the others when you need
+    them."""
     file = Announcement(
         filename=body.filename,
         size_bytes=body.size_bytes,
@@ -66,9 +58,7 @@ def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceD
 
 
 def _create(ports: Ports, caller: Caller, once: Once, file: Announcement) -> tuple[Upload, Response]:
-    begun = uploads.begin(ports.store, caller)
-    is_created = False
-    try:
+    with uploads.begun(ports.store, caller) as begun:
         with ports.database.unit_of_work(caller.project_id) as unit:
             if (answer := once.seen(unit, caller)) is not None:  # another request was quicker
                 known = UploadOut.model_validate_json(bytes(answer.body)).id
@@ -77,11 +67,8 @@ def _create(ports: Ports, caller: Caller, once: Once, file: Announcement) -> tup
             row = uploads.create(unit, caller, file, begun, ports.settings.uploads)
             headers = {"Location": f"/v1/uploads/{row.id}"}
             answer = once.keep(unit, UploadOut.of(row), status=201, headers=headers)
-        is_created = True
-        return row, answer
-    finally:
-        if not is_created:
-            ports.store.abort_multipart(begun.object_key, begun.store_upload_id)
+        begun.has_row = True
+    return row, answer
 
 
 def _with_first_urls(ports: Ports, upload: Upload, answer: Response) -> Response:
@@ -109,14 +96,13 @@ def _read(ports: Ports, caller: Caller, upload_id: str) -> Upload:
 
 @router.post(
     "/{upload_id}/parts",
-    operation_id="presign_upload_parts",
     summary="URLs of a batch of parts",
     response_model=PartsOut,
     responses=refusals(404, 409, 413, 422),
 )
-def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
-    """Each URL takes its part only, for fifteen minutes; a part that is sent again replaces the one before.
-    Nothing is created, so there is no Idempotency-Key to give: every call makes fresh URLs."""
+def presign_upload_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
+    """Each URL accepts one part, for fifteen minutes; a part that is sent again replaces the one before.
+    Nothing is created, so no Idempotency-Key is needed: every call makes new URLs."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         upload = unit.uploads.get(caller.project_id, upload_id)
         parts = _urls(ports, upload, body.numbers)  # signed here; the store is not asked
@@ -126,8 +112,7 @@ def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports:
 
 @router.get(
     "/{upload_id}",
-    operation_id="get_upload",
-    summary="How an upload stands, with the parts that are stored",
+    summary="The state of an upload, with the parts that are stored",
     response_model=UploadOut,
     responses=refusals(404),
 )
@@ -143,7 +128,6 @@ def get_upload(upload_id: UploadPath, caller: Reader, ports: PortsDep) -> Respon
 
 @router.put(
     "/{upload_id}/content",
-    operation_id="put_upload_content",
     summary="The whole file in one request",
     response_model=UploadOut,
     responses=refusals(404, 409, 422),
@@ -154,9 +138,14 @@ def get_upload(upload_id: UploadPath, caller: Reader, ports: PortsDep) -> Respon
         }
     },
 )
-async def put_content(upload_id: UploadPath, request: Request, caller: Uploader, ports: PortsDep) -> Response:
-    """For `curl -T FILE`. Streams; replaces parts that were sent before. Complete the upload afterwards.
-    A project may stream some files at a time (`uploads_busy`), and none too slowly (`upload_stalled`)."""
+async def put_upload_content(
+    upload_id: UploadPath, request: Request, caller: Uploader, ports: PortsDep
+) -> Response:
+    """For `curl -T FILE`.
+
+    It streams the file and replaces parts that were sent before. Complete the upload afterwards. The number
+    of parallel streams is limited (`uploads_busy`), and a stream must not be too slow (`upload_stalled`).
+    """
     upload = await run_in_threadpool(_read, ports, caller, upload_id)
     announced = request.headers.get("content-length", "")
     with ports.upload_slots.one_for(caller.project_id):
@@ -177,8 +166,7 @@ async def put_content(upload_id: UploadPath, request: Request, caller: Uploader,
 
 @router.post(
     "/{upload_id}/complete",
-    operation_id="complete_upload",
-    summary="All parts are sent",
+    summary="Complete an upload whose parts are all sent",
     response_model=UploadOut,
     responses=refusals(404, 409, 413, 422),
 )
@@ -190,7 +178,7 @@ def complete_upload(
     body: Annotated[CompleteIn | None, Body()] = None,
 ) -> Response:
     """Checks that every part is there and has its size. A checkpoint then waits in quarantine for its
-    inspection, which also holds the bytes against the SHA-256 that was declared here or at the start.
+    inspection, which also compares the bytes with the SHA-256 that was declared here or at creation.
     A second call gives the same answer."""
     sha256 = None if body is None else body.sha256
     defaults = ports.settings.quotas
@@ -225,8 +213,7 @@ def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256:
 
 @router.post(
     "/{upload_id}/cancel",
-    operation_id="cancel_upload",
-    summary="Give an upload up",
+    summary="Cancel an upload",
     response_model=UploadOut,
     responses=refusals(404, 409),
 )
@@ -243,14 +230,13 @@ def cancel_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep, once
 
 @router.delete(
     "/{upload_id}",
-    operation_id="delete_upload",
     summary="Delete an upload and its bytes",
     status_code=202,
     response_model=DeletionOut,
     responses=refusals(404, 409),
 )
 def delete_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep) -> Response:
-    """An open one is cancelled by it. What became a checkpoint or a dataset is deleted as that."""
+    """An open upload is cancelled. If it became a checkpoint or a dataset, delete that instead."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_upload(unit, caller, upload_id)
     return deletion_answer(row)

@@ -17,13 +17,12 @@ router = APIRouter(prefix="/v1", tags=["usage"])
 
 @router.get(
     "/usage",
-    operation_id="get_usage",
     summary="What the project uses, and its limits",
     response_model=UsageOut,
     responses=refusals(),
 )
 def get_usage(request: Request, caller: Reader, ports: PortsDep) -> Response:
-    """Running jobs beyond their limit wait; everything else beyond its limit is refused with 429."""
+    """Jobs beyond the limit on running jobs wait; everything else beyond its limit fails with 429."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         usage = quotas.usage_of(unit, caller.project_id, ports.settings.quotas)
     return json_answer(UsageOut.of(usage, num_counted(request.scope)))

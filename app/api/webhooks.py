@@ -10,12 +10,13 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from app.api.answers import json_answer, page_fields, refusals
+from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin
 from app.api.idempotency import Once, OnceDep
-from app.api.paths import DEFAULT_PAGE, After, DeliveryPath, Limit, WebhookPath
+from app.api.paths import After, DeliveryPath, Limit, WebhookPath
 from app.db.models.webhook import Webhook
 from app.db.unit_of_work import UnitOfWork
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.webhooks import DeliveryState, WebhookEvent
 from app.live.ports import PortsDep
 from app.schemas.webhooks import (
@@ -36,16 +37,17 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 @router.post(
     "",
-    operation_id="create_webhook",
-    summary="Be told what happens",
+    summary="Create a webhook",
     status_code=201,
     response_model=IssuedWebhookOut,
     responses=refusals(409, 413, 422),
 )
 def create_webhook(body: WebhookIn, caller: Admin, ports: PortsDep, once: OnceDep) -> Response:
-    """Messages by Standard Webhooks 1.0. The answer holds the secret that signs them: this once. A request
-    repeated with the same Idempotency-Key is answered with `secret` null; if the first answer was lost,
-    rotate."""
+    """Messages by Standard Webhooks 1.0.
+
+    Only this answer holds the secret that signs them. A request repeated with the same Idempotency-Key
+    returns `secret` null; if the first answer was lost, rotate the secret.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
@@ -62,7 +64,6 @@ def _issued(unit: UnitOfWork, once: Once, row: Webhook, secret: str) -> Response
 
 @router.get(
     "",
-    operation_id="list_webhooks",
     summary="Webhooks, newest first",
     response_model=WebhookPage,
     responses=refusals(422),
@@ -73,13 +74,12 @@ def list_webhooks(
     """Disabled ones too."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.webhooks.page(caller.project_id, after, limit)
-    return json_answer(WebhookPage(**page_fields([WebhookOut.of(row) for row in rows], has_more)))
+    return json_answer(page_of(WebhookPage, map(WebhookOut.of, rows), has_more))
 
 
 @router.get(
     "/{webhook_id}",
-    operation_id="get_webhook",
-    summary="Where a webhook goes, and how it stands",
+    summary="A webhook's address and state",
     response_model=WebhookOut,
     responses=refusals(404),
 )
@@ -92,28 +92,26 @@ def get_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Resp
 
 @router.patch(
     "/{webhook_id}",
-    operation_id="update_webhook",
-    summary="Change where it goes or what it is told, disable or enable it",
+    summary="Change a webhook's address or events, disable or enable it",
     response_model=WebhookOut,
     responses=refusals(404, 413, 422),
 )
 def update_webhook(
     webhook_id: WebhookPath, body: WebhookChangeIn, caller: Admin, ports: PortsDep
 ) -> Response:
-    """What waits goes to the new address. While it is disabled nothing is queued for it; what happened
-    meanwhile is in the lists of jobs, checkpoints and datasets."""
+    """Waiting messages go to the new address. While it is disabled nothing is queued for it; the lists
+    of jobs, checkpoints and datasets show what happened."""
     events = None if body.events is None else [WebhookEvent(event) for event in body.events]
     wanted = WebhookChange(url=body.url, events=events, enabled=body.enabled)
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = webhooks.change(unit, caller, ports.webhook_rules, webhook_id, wanted)
-        found = WebhookOut.of(row)
-    return json_answer(found)
+        webhook = WebhookOut.of(row)
+    return json_answer(webhook)
 
 
 @router.post(
     "/{webhook_id}/rotate-secret",
-    operation_id="rotate_webhook_secret",
-    summary="Replace the secret by a new one",
+    summary="Replace the secret with a new one",
     status_code=201,
     response_model=IssuedWebhookOut,
     responses=refusals(404, 409, 413, 422),
@@ -125,8 +123,8 @@ def rotate_webhook_secret(
     once: OnceDep,
     body: Annotated[RotateSecretIn | None, Body()] = None,
 ) -> Response:
-    """The old secret signs beside the new one for `overlap_s` (a day, unless told), so that receivers change
-    over when it suits them. The new one is in the answer: this once."""
+    """Both secrets sign for `overlap_s` (default: a day), so that receivers can switch at any time. Only this
+    answer holds the new secret."""
     order = body or RotateSecretIn()
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
@@ -139,13 +137,12 @@ def rotate_webhook_secret(
 
 @router.delete(
     "/{webhook_id}",
-    operation_id="delete_webhook",
     summary="Delete a webhook and its deliveries",
     status_code=204,
     responses=refusals(404),
 )
 def delete_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Response:
-    """At once. A message that is being sent at this moment may still arrive."""
+    """Takes effect at once. A message that is being sent may still arrive."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         webhooks.delete(unit, caller, webhook_id)
     return Response(status_code=204)
@@ -153,24 +150,25 @@ def delete_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> R
 
 @router.post(
     "/{webhook_id}/test",
-    operation_id="test_webhook",
     summary="Send a test message",
     status_code=202,
     response_model=DeliveryOut,
     responses=refusals(404, 409),
 )
 def test_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep, once: OnceDep) -> Response:
-    """`webhook.test`, whatever events it is told of. How it went: read the delivery."""
+    """The event is `webhook.test`, whatever events the webhook subscribes to.
+
+    Read the delivery to see the result.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
-        found = DeliveryOut.of(webhooks.test(unit, caller, webhook_id))
-        return once.keep(unit, found, status=202, headers={"Location": found.links.self})
+        delivery = DeliveryOut.of(webhooks.test(unit, caller, webhook_id))
+        return once.keep(unit, delivery, status=202, headers={"Location": delivery.links.self})
 
 
 @router.get(
     "/{webhook_id}/deliveries",
-    operation_id="list_webhook_deliveries",
     summary="Deliveries, newest first",
     response_model=DeliveryPage,
     responses=refusals(404, 422),
@@ -184,24 +182,23 @@ def list_webhook_deliveries(
     after: After = None,
     limit: Limit = DEFAULT_PAGE,
 ) -> Response:
-    """With what each says, and how its last try ended."""
+    """With each message and the result of its last try."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         unit.webhooks.get(caller.project_id, webhook_id)
         rows, has_more = unit.webhooks.deliveries(caller.project_id, webhook_id, after, limit, state=state)
-    return json_answer(DeliveryPage(**page_fields([DeliveryOut.of(row) for row in rows], has_more)))
+    return json_answer(page_of(DeliveryPage, map(DeliveryOut.of, rows), has_more))
 
 
 @router.get(
     "/{webhook_id}/deliveries/{delivery_id}",
-    operation_id="get_webhook_delivery",
-    summary="How a delivery stands",
+    summary="The state of a delivery",
     response_model=DeliveryOut,
     responses=refusals(404),
 )
 def get_webhook_delivery(
     webhook_id: WebhookPath, delivery_id: DeliveryPath, caller: Admin, ports: PortsDep
 ) -> Response:
-    """How the last try ended, and when the next one comes."""
+    """The result of the last try, and the time of the next one."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.webhooks.delivery(caller.project_id, webhook_id, delivery_id)
     return json_answer(DeliveryOut.of(row))
@@ -209,7 +206,6 @@ def get_webhook_delivery(
 
 @router.post(
     "/{webhook_id}/deliveries/{delivery_id}/replay",
-    operation_id="replay_webhook_delivery",
     summary="Send a message again",
     status_code=202,
     response_model=DeliveryOut,
@@ -218,10 +214,10 @@ def get_webhook_delivery(
 def replay_webhook_delivery(
     webhook_id: WebhookPath, delivery_id: DeliveryPath, caller: Admin, ports: PortsDep, once: OnceDep
 ) -> Response:
-    """Now, and with all its tries before it. The same message id, so that a receiver that knows it may
-    pass."""
+    """At once, and with all its tries again. The message id is the same, so that a receiver can ignore
+    a repeated message."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
-        found = DeliveryOut.of(webhooks.replay(unit, caller, webhook_id, delivery_id))
-        return once.keep(unit, found, status=202, headers={"Location": found.links.self})
+        delivery = DeliveryOut.of(webhooks.replay(unit, caller, webhook_id, delivery_id))
+        return once.keep(unit, delivery, status=202, headers={"Location": delivery.links.self})

@@ -47,8 +47,9 @@ def operators_database(url: str | None = None, *, role: Role | None = Role.OPERA
         source = "CLEANCLIP_DATABASE__URL" if is_set else "the default, as CLEANCLIP_DATABASE__URL is not set"
         raise Unavailable(
             error.code,
-            f"{error.message} It was looked for at {where} ({source}).",
-            f"{error.remedy} Is it the service's own, and up? With a key of scope admin, "
+            f"{error.message} The address is {where} ({source}).",
+            f"{error.remedy} Check that it is the service's own database and that it is "
+            "running. With a key of scope admin, "
             "`cleanclip keys create` makes keys over the API.",
         ) from error
     finally:

@@ -36,7 +36,7 @@ def _show_issued(options: argparse.Namespace, key: ApiKey, text: str) -> None:
         document = {"project_id": key.project_id, "key_id": key.id, "key": text}
         sys.stdout.write(json.dumps(document) + "\n")
     else:
-        say(f"Key {key.id} of project {key.project_id}. It is shown this once:")
+        say(f"Key {key.id} of project {key.project_id}. It is shown only once:")
         sys.stdout.write(text + "\n")
 
 
@@ -93,42 +93,44 @@ def _number(most: float) -> Callable[[str], float]:
 
 def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Their commands."""
-    one = commands.add_parser("create-key", help="make an API key, and its project if there is none")
-    one.add_argument("--project", required=True, metavar="NAME", help="whose")
-    one.add_argument("--name", default="created on the command line", help="what lists call it")
-    one.add_argument(
+    parser = commands.add_parser("create-key", help="create an API key, and its project if it does not exist")
+    parser.add_argument("--project", required=True, metavar="NAME", help="whose")
+    parser.add_argument("--name", default="created on the command line", help="its name in lists")
+    parser.add_argument(
         "--scopes",
         type=_scopes,
         default=list(api_keys.SCOPES),
         metavar="A,B,…",
         help="what it may do (default: everything)",
     )
-    one.add_argument("--expires-days", type=_number(3650), metavar="DAYS", help="from now (default: never)")
-    one.add_argument("--json", action="store_true")
-    one.set_defaults(run=_run_create_key)
+    parser.add_argument(
+        "--expires-days", type=_number(3650), metavar="DAYS", help="from now (default: never)"
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_run_create_key)
 
-    one = commands.add_parser("projects", help="list the projects, or make one")
-    one.add_argument("--create", metavar="NAME", help="make this one")
-    one.add_argument("--json", action="store_true", help="one object a line")
-    one.set_defaults(run=_run_projects)
+    parser = commands.add_parser("projects", help="list the projects, or create one")
+    parser.add_argument("--create", metavar="NAME", help="create this project")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(run=_run_projects)
 
-    one = commands.add_parser("keys", help="list the keys of a project")
-    one.add_argument("--project", required=True, metavar="NAME", help="whose")
-    one.add_argument("--json", action="store_true", help="one object a line")
-    one.set_defaults(run=_run_keys)
+    parser = commands.add_parser("keys", help="list the keys of a project")
+    parser.add_argument("--project", required=True, metavar="NAME", help="whose")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(run=_run_keys)
 
-    one = commands.add_parser("rotate-key", help="replace a key; the old one stays valid for a while")
-    one.add_argument("key", metavar="KEY")
-    one.add_argument(
+    parser = commands.add_parser("rotate-key", help="replace a key; the old one stays valid for a while")
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument(
         "--overlap-hours",
         type=_number(720),
         default=24.0,
         metavar="HOURS",
         help="how long the old one stays valid (default: %(default)g)",
     )
-    one.add_argument("--json", action="store_true")
-    one.set_defaults(run=_run_rotate_key)
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_run_rotate_key)
 
-    one = commands.add_parser("revoke-key", help="stop a key, also the last one of a project")
-    one.add_argument("key", metavar="KEY")
-    one.set_defaults(run=_run_revoke_key)
+    parser = commands.add_parser("revoke-key", help="revoke a key, even the last one of a project")
+    parser.add_argument("key", metavar="KEY")
+    parser.set_defaults(run=_run_revoke_key)

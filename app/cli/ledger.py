@@ -24,10 +24,10 @@ def _run_ledger(options: argparse.Namespace) -> int:
 
 def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Its command."""
-    one = commands.add_parser(
+    parser = commands.add_parser(
         "ledger",
-        help="compare rows and objects with all promises; exit code 1: one is broken, 2: not read",
+        help="check that rows and objects are consistent; exit code 1: a rule is broken, 2: not read",
     )
-    one.add_argument("--grace-s", type=float, default=900.0, help="how long leftovers may lie")
-    one.add_argument("--failed-grace-s", type=float, default=7 * _DAY_S, help="the same for failed jobs")
-    one.set_defaults(run=_run_ledger)
+    parser.add_argument("--grace-s", type=float, default=900.0, help="how long leftovers may stay")
+    parser.add_argument("--failed-grace-s", type=float, default=7 * _DAY_S, help="the same for failed jobs")
+    parser.set_defaults(run=_run_ledger)

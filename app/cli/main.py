@@ -1,4 +1,4 @@
-"""The command: which there are, and how one ends. What each does stands in the module of its noun."""
+"""The command: which there are, and how one ends. Each command is in the module of its noun."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from app.cli.access import account, migrate, operators_database
 from app.cli.keys import add_keys
 from app.cli.ledger import add_ledger
 from app.cli.output import say
+from app.cli.projects import add_project_commands
 from app.cli.serving import add_serve
-from app.cli.shares import add_shares
 from app.cli.store import add_store
 from app.cli.webhooks import add_webhooks
 from app.domain.errors import DomainError
@@ -51,19 +51,19 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.cli", description="Operate the CleanCLIP service.")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    one = commands.add_parser("migrate", help="bring the database schema up to date")
-    one.add_argument("--revision", default="head", help="up to this one (default: the newest)")
-    one.set_defaults(run=_run_migrate)
+    migrate = commands.add_parser("migrate", help="bring the database schema up to date")
+    migrate.add_argument("--revision", default="head", help="up to this one (default: the newest)")
+    migrate.set_defaults(run=_run_migrate)
 
     add_keys(commands)
-    add_shares(commands)
+    add_project_commands(commands)
     add_webhooks(commands)
     add_ledger(commands)
     add_store(commands)
 
-    one = commands.add_parser("requeue", help="queue a failed or paused job again")
-    one.add_argument("job", metavar="JOB")
-    one.set_defaults(run=_run_requeue)
+    requeue = commands.add_parser("requeue", help="queue a failed or paused job again")
+    requeue.add_argument("job", metavar="JOB")
+    requeue.set_defaults(run=_run_requeue)
 
     add_serve(commands)
     return parser

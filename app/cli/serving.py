@@ -64,11 +64,13 @@ def _kept_key(database: Database, path: Path) -> str:
 
 def add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Its command."""
-    one = commands.add_parser("serve", help="run everything on this machine")
-    one.add_argument("--folder", type=Path, default=Path("var/serve"), help="all data (default: %(default)s)")
-    one.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    one.add_argument("--port", type=int, default=0, help="0: any free port (default)")
-    one.add_argument("--no-worker", action="store_true", help="API only; jobs wait")
-    one.add_argument("--ready-file", type=Path, help="write a JSON object here once everything answers")
-    one.add_argument("--until-stdin-closes", action="store_true", help="stop also at the end of stdin")
-    one.set_defaults(run=_run_serve)
+    parser = commands.add_parser("serve", help="run everything on this machine")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("var/serve"), help="folder for all data (default: %(default)s)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port (default)")
+    parser.add_argument("--no-worker", action="store_true", help="start the API only; jobs wait")
+    parser.add_argument("--ready-file", type=Path, help="write a JSON object here once everything answers")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="also stop at the end of stdin")
+    parser.set_defaults(run=_run_serve)

@@ -26,11 +26,11 @@ def _run_make_bucket(_options: argparse.Namespace) -> int:
                 return 1
             time.sleep(_PAUSE_S)
         else:
-            say(f"The bucket {store.bucket} is there.")
+            say(f"The bucket {store.bucket} exists.")
             return 0
 
 
 def add_store(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Its command."""
-    one = commands.add_parser("make-bucket", help="make the service's bucket where there is none")
-    one.set_defaults(run=_run_make_bucket)
+    parser = commands.add_parser("make-bucket", help="create the service's bucket if it does not exist")
+    parser.set_defaults(run=_run_make_bucket)

@@ -14,17 +14,17 @@ from app.settings import load_settings
 def _run_reseal(_options: argparse.Namespace) -> int:
     keys = [key.get_secret_value() for key in load_settings().webhooks.encryption_keys]
     if not keys:
-        say("There is no key: set CLEANCLIP_WEBHOOKS__ENCRYPTION_KEYS as the API has it.")
+        say("There is no key: set CLEANCLIP_WEBHOOKS__ENCRYPTION_KEYS to the API's value.")
         return 1
     with operators_database() as database:
         num_sealed, unreadable = operators.reseal_webhooks(database, Sealer(keys))
-    say(f"The secrets of {num_sealed} webhooks are sealed with the first key.")
+    say(f"The secrets of {num_sealed} webhooks are encrypted with the first key.")
     if unreadable:
-        say(f"No key opens those of {', '.join(unreadable)}: their projects must rotate them.")
+        say(f"No key decrypts those of {', '.join(unreadable)}: their projects must rotate them.")
     return 1 if unreadable else 0
 
 
 def add_webhooks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Its command."""
-    one = commands.add_parser("reseal-webhooks", help="seal all webhooks' secrets with the first key")
-    one.set_defaults(run=_run_reseal)
+    parser = commands.add_parser("reseal-webhooks", help="encrypt all webhooks' secrets with the first key")
+    parser.set_defaults(run=_run_reseal)

@@ -64,7 +64,7 @@ def _refuse_missing(role: Role, error: Exception) -> NoReturn:
     raise Unavailable(
         "database_unavailable",
         "The database lacks the role that this process runs as, or its login may not take it on.",
-        "Run `python -m app.cli migrate`, as a login that may make roles.",
+        "Run `python -m app.cli migrate` with a login that may create roles.",
         retry_after_s=_RETRY_AFTER_S,
     ) from error
 

@@ -92,7 +92,7 @@ def _expand(name: str, max_files: int) -> list[str]:
     if last < first or len(match[1]) > len(match[2]):
         raise _refuse(
             "dataset_uri_invalid",
-            "The range in braces runs backwards.",
+            "The range in braces runs backwards: its first number is larger than its last.",
             "Write the smaller number first: {000000..000009}.",
         )
     if last - first + 1 > max_files:
@@ -143,6 +143,6 @@ def check_allowed(
     if is_inward or not any(place.startswith(prefix) for prefix in allowed):
         raise _refuse(
             "dataset_uri_not_allowed",
-            f"The reference lies outside the places that this service may read for project {project_id}.",
-            "Ask the operator where your project's data may lie, or upload the data and give upload_id.",
+            f"The reference is outside the prefixes that this service may read for project {project_id}.",
+            "Ask the operator which prefixes your project may use, or upload the data and give upload_id.",
         )

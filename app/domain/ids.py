@@ -19,7 +19,9 @@ Prefix = Literal[
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
 _LENGTH = 26
-_PATTERN = re.compile(rf"[a-z]{{2,4}}_[{_ALPHABET}]{{{_LENGTH}}}")
+ULID = "[0-9a-hjkmnp-tv-z]{26}"
+"""As a pattern."""
+_PATTERN = re.compile(rf"[a-z]{{2,4}}_{ULID}")
 
 
 class _Clock:
@@ -54,6 +56,10 @@ def lowest_id(prefix: Prefix, made_at_s: float) -> str:
 
 def _digits(value: int) -> str:
     return "".join(_ALPHABET[(value >> (5 * place)) & 31] for place in range(_LENGTH - 1, -1, -1))
+
+
+def id_pattern(prefix: Prefix) -> str:
+    return f"^{prefix}_{ULID}$"
 
 
 def is_id(prefix: Prefix, text: str) -> bool:

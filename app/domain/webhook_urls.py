@@ -83,7 +83,7 @@ class ReachRules:
         if is_plain:
             raise _invalid("The address does not begin with https://.")
         if port != _HTTPS_PORT and port < _FIRST_FREE_PORT:
-            raise _not_allowed(f"Port {port} is none of 443 and 1024 to 65535.")
+            raise _not_allowed(f"Port {port} is not allowed; use 443 or 1024 to 65535.")
         if literal is None and "." not in host:
             raise _not_allowed("The host is a name without a dot, which no public server has.")
         if literal is not None and not self.may_reach(host, is_plain=False):
@@ -122,7 +122,7 @@ def _split(url: str) -> SplitResult:
     if len(url) > MAX_URL_CHARACTERS:
         raise _invalid(f"The address has more than {MAX_URL_CHARACTERS} characters.")
     if not _PRINTABLE.fullmatch(url):  # first: urlsplit takes line ends and tabs out without a word
-        raise _invalid("The address has other characters than printable ASCII, or a backslash.")
+        raise _invalid("The address has characters other than printable ASCII, or a backslash.")
     try:
         split = urlsplit(url)
         port = split.port
@@ -151,7 +151,7 @@ def _literal(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return IPv4Address(host)
     except ValueError:
-        raise _invalid("The host ends like a number and is not an IPv4 address.") from None
+        raise _invalid("The host ends in a number but is not an IPv4 address.") from None
 
 
 def _path(split: SplitResult) -> str:

@@ -14,7 +14,7 @@ from app.schemas.methods import KNOWN_TAGS, TAG_FIELDS, TAG_LEFT_OUT
 
 MAX_POINTER = 300
 _ECHOING = {
-    "union_tag_invalid": "This is none of the known kinds; see GET /v1/methods.",
+    "union_tag_invalid": "This is not one of the known kinds; see GET /v1/methods.",
     "string_pattern_mismatch": "This does not have the form of this field; /v1/openapi.json has an example.",
     "json_invalid": "This is not JSON.",
 }
@@ -27,7 +27,7 @@ def error_item(problem: dict[str, Any], body: Any) -> ErrorItem:
     detail = _ECHOING.get(problem["type"], str(problem["msg"]).removeprefix("Value error, "))
     if problem["type"] == "union_tag_invalid" and (known := context.get("expected_tags")):
         names = str(known).replace("'", "")  # ours, not what came in
-        detail = f"This is none of {names}."
+        detail = f"This must be one of {names}."
     if not detail.endswith((".", "!", "?")):
         detail += "."  # pydantic's own are no whole sentences; others follow them
     if source != "body":

@@ -150,7 +150,7 @@ PROMISES: Sequence[Promise] = (
         sentence="The result of job {id} names {named}, which is not there.",
     ),
     Promise(
-        name="what was to be told was told",
+        name="every message was published",
         query="""SELECT id, payload->>'job_id' AS job_id, created_at FROM outbox
             WHERE published_at IS NULL AND created_at < now() - make_interval(secs => %(grace_s)s)""",
         sentence="Outbox message {id} about job {job_id} has waited since {created_at}.",
@@ -160,7 +160,7 @@ PROMISES: Sequence[Promise] = (
         query="""
             SELECT id FROM jobs WHERE state = 'queued' AND hinted_at IS NULL AND NOT EXISTS (
               SELECT FROM outbox WHERE published_at IS NULL AND payload->>'job_id' = jobs.id)""",
-        sentence="Job {id} is queued, and no worker was or will be told.",
+        sentence="Job {id} is queued, but no worker was or will be notified.",
     ),
     Promise(
         name="a message is about a job that exists",
@@ -169,7 +169,7 @@ PROMISES: Sequence[Promise] = (
         sentence="Outbox message {id} is about job {job_id}, which does not exist.",
     ),
     Promise(
-        name="whoever ordered a job is in the trail",
+        name="every order of a job is in the trail",
         query="""
             SELECT jobs.id FROM jobs WHERE kind IN ('sanitize', 'audit') AND NOT EXISTS (
               SELECT FROM trail_entries WHERE action = 'job.create' AND target_id = jobs.id

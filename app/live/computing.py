@@ -53,7 +53,7 @@ class ComputingPlaces:
         turn = self._turns.setdefault(project_id, _Turn())
         if turn.num_waiting >= self._most_waiting:
             await asyncio.sleep(self._refused_after_s)
-            raise _busy(f"{self._most_waiting} dry runs of the project wait already.")
+            raise _busy(f"{self._most_waiting} dry runs of the project are waiting already.")
         async with AsyncExitStack() as held:
             turn.num_waiting += 1
             try:

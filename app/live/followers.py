@@ -176,7 +176,7 @@ class Followers:
         if current >= limit:
             raise QuotaExceeded(
                 "too_many_streams",
-                f"{current} streams of the project are open already; {limit} may be.",
+                f"{current} streams of the project are open already; the limit is {limit}.",
                 "Close some, or poll with If-None-Match instead.",
                 retry_after_s=_TRY_AGAIN_AFTER_S,
                 quota=QuotaUse(name=ProcessShare.OPEN_STREAMS, limit=limit, current=current),
@@ -184,7 +184,7 @@ class Followers:
         if sum(len(one.followers()) for one in self._projects.values()) >= self._settings.streams.max_open:
             raise Unavailable(
                 "streams_busy",
-                "As many streams are open as this process takes.",
+                "This process has as many open streams as it can serve.",
                 "Poll with If-None-Match, or try again in a moment.",
                 retry_after_s=_TRY_AGAIN_AFTER_S,
             )

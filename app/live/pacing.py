@@ -37,7 +37,8 @@ class Pace:
             await asyncio.sleep(self._refused_after_s)
             raise Unavailable(
                 "bodies_busy",
-                f"Large bodies of the project wait already: another would not be read within {wait_s:.0f} s.",
+                "Large bodies of the project are waiting already: another would not be read "
+                f"within {wait_s:.0f} s.",
                 "Send large bodies one after the other, and try again.",
                 retry_after_s=round(wait_s),
             )

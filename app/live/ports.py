@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from app.db.models.artifact import Artifact
 from app.db.models.job import Job
 from app.db.session import Database
 from app.live.coalescing import Coalesced
@@ -48,6 +49,15 @@ class Ports:
         """After the commit: tell workers that the job is ready. Best effort; the outbox is the promise."""
         if job is not None:
             self.publisher.job_ready(job.id, job.kind)
+
+    def download_url(self, row: Artifact) -> str:
+        """Serves this one file for a few minutes."""
+        return self.store.presign_get(
+            row.object_key,
+            expires_s=self.settings.api.download_url_expires_s,
+            filename=row.name,
+            content_type=row.media_type,
+        )
 
 
 async def _ports(request: Request) -> Ports:  # async: not worth a hop to a thread

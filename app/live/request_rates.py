@@ -67,7 +67,7 @@ class RequestRates:
             raise QuotaExceeded(
                 "rate_limited",
                 f"The project may make {per_minute} requests a minute.",
-                "Wait as Retry-After says; poll less often, and with If-None-Match.",
+                "Wait for the seconds in Retry-After; poll less often, and with If-None-Match.",
                 retry_after_s=allowance.reset_s,
                 quota=QuotaUse(name=QuotaName.REQUESTS_PER_MINUTE, limit=per_minute, current=per_minute),
             )
@@ -111,6 +111,6 @@ def _too_many_failures(allowance: Allowance) -> DomainError:
     return QuotaExceeded(
         "login_rate_limited",
         "Too many requests without a valid key came from this address.",
-        "Check the key, and wait as Retry-After says.",
+        "Check the key, and wait for the seconds in Retry-After.",
         retry_after_s=allowance.reset_s,
     )

@@ -31,7 +31,7 @@ class UploadSlots:
                 "uploads_busy",
                 f"{self._num - num_free} of {self._num} places for streaming uploads are taken,"
                 f" {held} of them by this project.",
-                "Try again in a while, or upload in parts, which has no such bound.",
+                "Try again in a while, or upload in parts, which has no such limit.",
                 retry_after_s=_TRY_AGAIN_AFTER_S,
             )
         self._held[project_id] += 1

@@ -213,7 +213,7 @@ def _private_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if stat.S_ISLNK(status.st_mode) or status.st_uid not in (os.geteuid(), unprivileged_uid()):
-        raise CannotStart(f"{folder} is not ours: remove it, or choose a shorter data folder.")
+        raise CannotStart(f"{folder} belongs to another user: remove it, or choose a shorter data folder.")
     folder.chmod(0o700)
 
 

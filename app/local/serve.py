@@ -173,4 +173,4 @@ def _announce(options: ServeOptions, service: Service, access: Access, say: Call
     say(f"key      {access.key}")
     say(f"pages    {service.url}{access.sign_in_path}   (signs in once)")
     say(f"data     {options.folder}   (logs: {options.folder / 'logs'}; datasets: s3://{DATA_BUCKET}/)")
-    say("Ctrl-C stops everything; the data stay.")
+    say("Ctrl-C stops everything and keeps the data.")

@@ -26,23 +26,18 @@ class JobPublisher(Protocol):
 
     def job_ready(self, job_id: str, kind: JobKind) -> bool:
         """Send the hint; False, and a line in the log, where the broker did not take it. Never raises."""
-        ...
 
     def depth(self, *queues: str) -> int | None:
         """How many hints wait in these queues, or in all; None where the broker does not answer."""
-        ...
 
     def num_refused(self) -> int | None:
         """How many messages workers dropped because they were not hints; None where it cannot be asked."""
-        ...
 
     def check_writes(self) -> None:
         """Raise unless the broker takes a write: one whose disk is full still answers questions."""
-        ...
 
     def close(self) -> None:
         """Let go of connections."""
-        ...
 
 
 class BrokerPublisher:

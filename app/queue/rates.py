@@ -45,15 +45,12 @@ class Rates(Protocol):
 
     async def spend(self, key: str, per_minute: int) -> Allowance:
         """One more of `key`, of which there may be so many in any minute."""
-        ...
 
     async def look(self, key: str, per_minute: int) -> Allowance:
         """The same without counting; `is_allowed` says whether one more would be."""
-        ...
 
     async def close(self) -> None:
         """Let go of connections."""
-        ...
 
 
 class BrokerRates:

@@ -29,16 +29,8 @@ class ArtifactOut(WireOut):
 
     @classmethod
     def of(cls, row: Artifact) -> ArtifactOut:
-        return cls(
-            id=row.id,
-            job_id=row.job_id,
-            name=row.name,
-            size_bytes=row.size_bytes,
-            sha256=row.sha256,
-            media_type=row.media_type,
-            created_at=row.created_at,
-            links=ArtifactLinks(content=f"/v1/artifacts/{row.id}/content", job=f"/v1/jobs/{row.job_id}"),
-        )
+        links = ArtifactLinks(content=f"/v1/artifacts/{row.id}/content", job=f"/v1/jobs/{row.job_id}")
+        return cls.of_row(row, links=links)
 
 
 class ArtifactPage(Page[ArtifactOut]):

@@ -62,11 +62,11 @@ class CheckpointOut(WireOut):
     )
     findings: list[str] | None = Field(description="Null in lists.")
     scanners: list[ScannerOut] | None = Field(
-        description="Evidence only: our own gate decides alone. Null in lists."
+        description="For information only: our own checks decide. Null in lists."
     )
     error: StoredProblem | None
     verdicts: list[VerdictOut] = Field(
-        description="Of finished jobs about the same weights, whichever checkpoint they came in: worst first."
+        description="Of finished jobs on the same weights, whichever checkpoint they came from: worst first."
         f" At most {MOST_SHOWN}, and {MOST_IN_LISTS} in lists."
     )
     num_verdicts: int = Field(description="How many there are, counted up to 1,000.")
@@ -78,19 +78,16 @@ class CheckpointOut(WireOut):
     def of(cls, row: Checkpoint, verdicts: FoundVerdicts) -> CheckpointOut:
         return cls.of_stored(
             dict.fromkeys(_OF_INSPECTION) | (row.inspection or {}),
-            id=row.id,
-            state=row.state,
-            filename=row.filename,
-            size_bytes=row.size_bytes,
-            sha256=row.sha256,
-            weights_sha256=row.weights_sha256,
-            declared=parse(DeclaredOptions, row.declared or {}),
-            error=StoredProblem.of(row.error),
-            verdicts=[VerdictOut.of(verdict) for verdict in verdicts.rows],
-            num_verdicts=verdicts.num,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-            links=CheckpointLinks(self=f"/v1/checkpoints/{row.id}", upload=f"/v1/uploads/{row.upload_id}"),
+            **cls.in_row(
+                row,
+                declared=parse(DeclaredOptions, row.declared or {}),
+                error=StoredProblem.of(row.error),
+                verdicts=[VerdictOut.of(verdict) for verdict in verdicts.rows],
+                num_verdicts=verdicts.num,
+                links=CheckpointLinks(
+                    self=f"/v1/checkpoints/{row.id}", upload=f"/v1/uploads/{row.upload_id}"
+                ),
+            ),
         )
 
 

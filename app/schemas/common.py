@@ -13,14 +13,14 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.domain.ids import id_pattern
 from app.domain.shown_texts import is_fit_to_show
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_ULID = "[0-9a-hjkmnp-tv-z]{26}"
 
-CheckpointId = Annotated[str, Field(pattern=f"^ckpt_{_ULID}$", examples=["ckpt_01k0000000000000000000000a"])]
-DatasetId = Annotated[str, Field(pattern=f"^ds_{_ULID}$", examples=["ds_01k0000000000000000000000b"])]
-UploadId = Annotated[str, Field(pattern=f"^upl_{_ULID}$", examples=["upl_01k0000000000000000000000c"])]
+CheckpointId = Annotated[str, Field(pattern=id_pattern("ckpt"), examples=["ckpt_01k0000000000000000000000a"])]
+DatasetId = Annotated[str, Field(pattern=id_pattern("ds"), examples=["ds_01k0000000000000000000000b"])]
+UploadId = Annotated[str, Field(pattern=id_pattern("upl"), examples=["upl_01k0000000000000000000000c"])]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256, 64 lower-case hex digits.")]
 Time = Annotated[datetime, Field(description="RFC 3339, UTC.")]
 
@@ -41,7 +41,7 @@ FIT_TO_SHOW = AfterValidator(_fit_to_show)
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=100, description="For people. Visible characters on one line."),
+    Field(min_length=1, max_length=100, description="Shown to people. Visible characters on one line."),
     FIT_TO_SHOW,
 ]
 """Of a dataset, a job or a key."""
@@ -84,6 +84,17 @@ class WireOut(BaseModel):
     """Base of everything that goes out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def in_row(cls, row: object, **others: Any) -> dict[str, Any]:
+        """`others`, and of all other fields those that the row has under the same name."""
+        names = cls.model_fields.keys() - others.keys()
+        return {name: getattr(row, name) for name in names if hasattr(row, name)} | others
+
+    @classmethod
+    def of_row(cls, row: object, **others: Any) -> Self:
+        """An answer of `in_row`."""
+        return cls.model_validate(cls.in_row(row, **others))
 
     @classmethod
     def of_stored(cls, stored: Mapping[str, Any], **sure: Any) -> Self:
@@ -201,23 +212,3 @@ class StoredProblem(WireOut):
             detail=str(error.get("message", "")),
             remedy=str(error.get("remedy", "")),
         )
-
-
-__all__ = [
-    "CheckpointId",
-    "DatasetId",
-    "ErrorItem",
-    "Name",
-    "Page",
-    "Problem",
-    "QuotaOut",
-    "RenameIn",
-    "RenameOrClearIn",
-    "Sha256",
-    "StoredProblem",
-    "Time",
-    "UploadId",
-    "WireIn",
-    "WireOut",
-    "unstorable_text",
-]

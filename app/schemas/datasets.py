@@ -35,7 +35,7 @@ class DatasetIn(WireIn):
     )
     upload_id: UploadId | None = None
     class_names: Annotated[list[ClassName], Len(2, 25_000)] | None = Field(
-        default=None, description="Labelled sets only; overrides classnames.txt. Their order is the labels'."
+        default=None, description="Labelled sets only; overrides classnames.txt. In the order of the labels."
     )
     templates: Annotated[list[Template], Len(1, 200)] | None = Field(
         default=None, description="Labelled sets only; {c} stands for the class name."
@@ -89,7 +89,7 @@ class DatasetOut(WireOut):
 
     object: Literal["dataset"] = "dataset"
     id: str
-    name: str | None = Field(description="For people. Null where none was given.")
+    name: str | None = Field(description="Shown to people. Null where none was given.")
     kind: DatasetKindName
     state: Literal["validating", "ready", "rejected"]
     uri: str | None
@@ -135,22 +135,16 @@ class DatasetOut(WireOut):
 
     @classmethod
     def _of(cls, row: Dataset, *, class_names: Any, templates: Any, **counts: int | None) -> DatasetOut:
-        return cls.of_stored(
-            {"class_names": class_names, "templates": templates},
-            id=row.id,
-            name=row.name,
-            kind=row.kind,
-            state=row.state,
-            uri=row.uri,
-            upload_id=row.upload_id,
-            max_skipped_share=row.max_skipped_share,
+        stored = {"class_names": class_names, "templates": templates}
+        sure = cls.in_row(
+            row,
+            **stored,
+            **counts,
             summary=DatasetSummaryOut.of(row.summary),
             error=StoredProblem.of(row.error),
-            created_at=row.created_at,
-            updated_at=row.updated_at,
             links=DatasetLinks(self=f"/v1/datasets/{row.id}"),
-            **counts,
         )
+        return cls.of_stored(stored, **{name: sure[name] for name in sure.keys() - stored.keys()})
 
 
 class DatasetSampleOut(WireOut):

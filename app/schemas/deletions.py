@@ -34,20 +34,8 @@ class DeletionOut(WireOut):
 
     @classmethod
     def of(cls, row: Deletion) -> DeletionOut:
-        digests = None if row.digests is None else [DeletedDigest(**digest) for digest in row.digests]
-        return cls(
-            id=row.id,
-            state="pending" if row.finished_at is None else "finished",
-            subject=row.subject.value,
-            subject_id=row.subject_id,
-            reason=row.reason.value,
-            requested_by=row.key_id,
-            requested_at=row.requested_at,
-            num_objects=row.num_objects,
-            num_bytes=row.num_bytes,
-            digests=digests,
-            finished_at=row.finished_at,
-        )
+        state = "pending" if row.finished_at is None else "finished"
+        return cls.of_row(row, state=state, requested_by=row.key_id)
 
 
 class DeletionPage(Page[DeletionOut]):

@@ -25,7 +25,8 @@ class PhaseAheadOut(WireOut):
     does: str = Field(description="One sentence for people.")
     amount: int | None
     unit: Literal["bytes", "images", "samples", "jobs"] = Field(
-        description="What the time grows with: `images` that pass through a model, `samples` trained on."
+        description="What the time is proportional to: `images` that pass through a model, or "
+        "`samples` trained on."
     )
     time: SpanOut | None
 
@@ -47,6 +48,6 @@ class DryRunOut(WireOut):
     object: Literal["dry_run"] = "dry_run"
     kind: KindName
     phases: list[PhaseAheadOut]
-    time: SpanOut | None = Field(description="Of all phases whose time is known; null where none is.")
-    obstacles: list[ObstacleOut] = Field(description="Empty: the order would be taken.")
-    warnings: list[str] = Field(description="What the job would warn of.")
+    time: SpanOut | None = Field(description="The sum over all phases whose time is known; null if none is.")
+    obstacles: list[ObstacleOut] = Field(description="Empty: the order would be accepted.")
+    warnings: list[str] = Field(description="What the job would warn about.")

@@ -120,7 +120,8 @@ class CleaningIn(JobOptionsIn):
 class SanitizeJobIn(CleaningIn):
     """Audit, clean with the recipe on the data of `dataset_id`, audit again.
 
-    The data are pairs; for the method `supervised` labelled images, other than those of the audit.
+    The data are pairs. For the method `supervised`, and for `uar` with `trained_on: labelled_images`, they
+    are labelled images, other than those of the audit.
     """
 
     checkpoint_id: CheckpointId
@@ -214,13 +215,13 @@ class ResultOut(WireOut):
     verdict: Verdict | None = None
     before: AuditFigures | None = None
     before_verdict: Verdict | None = Field(
-        None, description="Of a cleaning: what its first audit alone says of the weights that came in."
+        None, description="Of a cleaning: the verdict of its first audit on the input weights."
     )
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
     warnings: list[str] = Field(
-        default_factory=list, description="What the report warns of; the first of them, where they are many."
+        default_factory=list, description="The report's warnings, or the first of them if there are many."
     )
     remarks: list[str] = Field(
         default_factory=list,
@@ -228,7 +229,7 @@ class ResultOut(WireOut):
         " under CA. Made from the figures above.",
     )
     architecture: SettledArchitecture | None = Field(
-        None, description="How each setting that tensors cannot tell (heads, activation) was settled."
+        None, description="How each setting that tensors do not say (heads, activation) was determined."
     )
     signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)
@@ -258,7 +259,7 @@ class JobOut(WireOut):
 
     object: Literal["job"] = "job"
     id: str
-    name: str | None = Field(description="For people. Null where none was given.")
+    name: str | None = Field(description="Shown to people. Null where none was given.")
     kind: KindName
     state: StateName
     phase: PhaseName | None
@@ -276,7 +277,7 @@ class JobOut(WireOut):
     policy_source: PolicySource = Field(description="Where the policy came from.")
     seed: int
     output_layout: OutputLayout | None
-    attempt: int = Field(description="How often a worker took it up, pauses and hand-backs included.")
+    attempt: int = Field(description="How often a worker started it, pauses and hand-backs included.")
     max_attempts: int
     metadata: dict[str, str]
     created_at: Time
@@ -293,47 +294,31 @@ class JobOut(WireOut):
     def of(cls, row: Job) -> JobOut:
         spec = row.spec
         here = f"/v1/jobs/{row.id}"
-        return cls.model_validate(
-            {
-                "id": row.id,
-                "name": row.name,
-                "kind": row.kind,
-                "state": row.state,
-                "phase": row.phase,
-                "phases": row.phases,
-                "progress": ProgressOut.of(row.progress),
-                "checkpoint_id": row.checkpoint_id,
-                "dataset_id": row.dataset_id,
-                "recipe": spec.get("recipe"),
-                "recipe_given": spec.get("recipe_given"),
-                "audit": {
-                    **spec["audit"],
-                    "dataset_id": row.labelled_dataset_id,
-                    "retrieval_dataset_id": row.retrieval_dataset_id,
-                },
-                "policy": spec["policy"],
-                "policy_source": spec["policy_source"],
-                "seed": row.seed,
-                "output_layout": spec.get("output_layout"),
-                "attempt": row.attempt,
-                "max_attempts": row.max_attempts,
-                "metadata": row.job_metadata,
-                "created_at": row.created_at,
-                "started_at": row.started_at,
-                "finished_at": row.finished_at,
-                "updated_at": row.updated_at,
-                "pause_requested": row.pause_requested_at is not None,
-                "error": StoredProblem.of(row.error),
-                "result": ResultOut.of(row.result),
-                "links": JobLinks(
-                    self=here,
-                    events=f"{here}/events",
-                    artifacts=f"{here}/artifacts",
-                    report=f"{here}/report",
-                    checkpoint=f"/v1/checkpoints/{row.checkpoint_id}",
-                ),
-                "etag": job_etag(row.id, row.version),
-            }
+        return cls.of_row(
+            row,
+            progress=ProgressOut.of(row.progress),
+            recipe=spec.get("recipe"),
+            recipe_given=spec.get("recipe_given"),
+            audit={
+                **spec["audit"],
+                "dataset_id": row.labelled_dataset_id,
+                "retrieval_dataset_id": row.retrieval_dataset_id,
+            },
+            policy=spec["policy"],
+            policy_source=spec["policy_source"],
+            output_layout=spec.get("output_layout"),
+            metadata=row.job_metadata,
+            pause_requested=row.pause_requested_at is not None,
+            error=StoredProblem.of(row.error),
+            result=ResultOut.of(row.result),
+            links=JobLinks(
+                self=here,
+                events=f"{here}/events",
+                artifacts=f"{here}/artifacts",
+                report=f"{here}/report",
+                checkpoint=f"/v1/checkpoints/{row.checkpoint_id}",
+            ),
+            etag=job_etag(row.id, row.version),
         )
 
 
@@ -354,7 +339,7 @@ class EventOut(WireOut):
 
     @classmethod
     def of(cls, row: JobEvent) -> EventOut:
-        return cls(seq=row.seq, job_id=row.job_id, type=row.type, data=row.data, created_at=row.created_at)
+        return cls.of_row(row)
 
 
 class EventPage(WireOut):

@@ -70,7 +70,8 @@ class KeyIn(_Expiring):
         list[ScopeName],
         Len(1, 4),
         Field(
-            description="read: look. upload: uploads, checkpoints and datasets. run: jobs. admin:"
+            description="read: read everything but keys. upload: uploads, checkpoints and "
+            "datasets. run: jobs. admin:"
             " everything, keys and the trail included.",
             examples=[["read", "run"]],
         ),
@@ -85,7 +86,8 @@ class RotateIn(_Expiring):
         Field(
             ge=0,
             le=2_592_000,
-            description="How long the old key stays valid beside the new one, at most 30 days. 0: no longer.",
+            description="How long the old key stays valid beside the new one, at most 30 days. "
+            "0: it ends at once.",
         ),
         WHOLE_NUMBER,
     ] = 86_400
@@ -115,7 +117,7 @@ class KeyOut(WireOut):
 
     @classmethod
     def of(cls, row: ApiKey) -> Self:
-        return cls(**_fields(row))
+        return cls.of_row(row, **_others(row))
 
 
 class IssuedKeyOut(KeyOut):
@@ -125,7 +127,7 @@ class IssuedKeyOut(KeyOut):
 
     @classmethod
     def issued(cls, row: ApiKey, text: str) -> IssuedKeyOut:
-        return cls(**_fields(row), key=text)
+        return cls.of_row(row, **_others(row), key=text)
 
     def without_key(self) -> IssuedKeyOut:
         """As it is stored for a repeated request: the key is never written down."""
@@ -136,20 +138,8 @@ class KeyPage(Page[KeyOut]):
     pass
 
 
-def _fields(row: ApiKey) -> dict[str, object]:
-    return {
-        "id": row.id,
-        "name": row.name,
-        "prefix": row.prefix,
-        "scopes": list(row.scopes),
-        "state": _state(row),
-        "lineage_id": row.lineage_id,
-        "created_at": row.created_at,
-        "expires_at": row.expires_at,
-        "revoked_at": row.revoked_at,
-        "last_used_at": row.last_used_at,
-        "links": {"self": f"/v1/keys/{row.id}"},
-    }
+def _others(row: ApiKey) -> dict[str, object]:
+    return {"state": _state(row), "links": {"self": f"/v1/keys/{row.id}"}}
 
 
 def _state(row: ApiKey) -> str:

@@ -30,15 +30,8 @@ class PolicyOut(WireOut):
     @classmethod
     def of(cls, row: rows.Policy) -> PolicyOut:
         policy = parse(Policy, row.content)
-        return cls(
-            id=row.id,
-            name=row.name,
-            policy=policy,
-            sha256=policy_sha256(policy),
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-            links=PolicyLinks(self=f"/v1/policies/{row.name}"),
-        )
+        links = PolicyLinks(self=f"/v1/policies/{row.name}")
+        return cls.of_row(row, policy=policy, sha256=policy_sha256(policy), links=links)
 
 
 class PolicyPage(Page[PolicyOut]):

@@ -30,19 +30,7 @@ class TrailEntryOut(WireOut):
     @classmethod
     def of(cls, row: TrailEntry, key_names: Mapping[str, str]) -> TrailEntryOut:
         """`key_names`: by the keys' ids."""
-        return cls(
-            id=row.id,
-            created_at=row.created_at,
-            action=row.action,
-            target_id=row.target_id,
-            outcome=row.outcome.value,
-            reason=row.reason,
-            key_id=row.key_id,
-            key_name=key_names.get(row.key_id or ""),
-            actor=row.actor,
-            request_id=row.request_id,
-            remote_addr=row.remote_addr,
-        )
+        return cls.of_row(row, key_name=key_names.get(row.key_id or ""))
 
 
 class TrailPage(Page[TrailEntryOut]):

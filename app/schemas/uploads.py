@@ -36,7 +36,7 @@ class UploadIn(WireIn):
     purpose: Purpose = "checkpoint"
     declared: DeclaredOptions | None = Field(
         default=None,
-        description="What a checkpoint's tensors cannot tell. Purpose checkpoint only.",
+        description="What a checkpoint's tensors do not say. Purpose checkpoint only.",
     )
 
     @model_validator(mode="after")
@@ -126,19 +126,9 @@ class UploadOut(WireOut):
     @classmethod
     def of(cls, row: Upload) -> UploadOut:
         here = f"/v1/uploads/{row.id}"
-        return cls(
-            id=row.id,
-            state=row.state,
-            purpose=row.purpose,
-            filename=row.filename,
-            size_bytes=row.size_bytes,
+        return cls.of_row(
+            row,
             sha256=row.declared_sha256,
-            part_size_bytes=row.part_size_bytes,
-            num_parts=row.num_parts,
-            checkpoint_id=row.checkpoint_id,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            completed_at=row.completed_at,
             links=UploadLinks(
                 self=here,
                 parts=f"{here}/parts",

@@ -31,13 +31,8 @@ class UsageOut(WireOut):
 
     @classmethod
     def of(cls, usage: Usage, num_requests: int) -> UsageOut:
-        limits = usage.limits
-        return cls(
-            running_jobs=UseOut(limit=limits.running_jobs, current=usage.running_jobs),
-            waiting_jobs=UseOut(limit=limits.waiting_jobs, current=usage.waiting_jobs),
-            stored_bytes=UseOut(limit=limits.stored_bytes, current=usage.stored_bytes),
-            bytes_in_flight=UseOut(limit=limits.bytes_in_flight, current=usage.bytes_in_flight),
-            open_uploads=UseOut(limit=limits.open_uploads, current=usage.open_uploads),
-            row_bytes=UseOut(limit=limits.row_bytes, current=usage.row_bytes),
-            requests_per_minute=UseOut(limit=limits.requests_per_minute, current=num_requests),
-        )
+        current = {"requests_per_minute": num_requests} | vars(usage)
+        uses = {
+            name: UseOut(limit=limit, current=current[name]) for name, limit in vars(usage.limits).items()
+        }
+        return cls(**uses)

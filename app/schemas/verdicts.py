@@ -23,7 +23,8 @@ class VerdictOut(WireOut):
     object: Literal["verdict"] = "verdict"
     job_id: str
     stage: Literal["audit", "before_cleaning", "after_cleaning"] = Field(
-        description="An audit's; or of a cleaning: of the weights that came in, or of those that it made."
+        description="The verdict of an audit; or, of a cleaning, on its input weights or on "
+        "the weights that it made."
     )
     outcome: Outcome
     headline: str = Field(examples=["Nothing found with the 4 triggers tested: inconclusive"])
@@ -38,14 +39,10 @@ class VerdictOut(WireOut):
     @classmethod
     def of(cls, row: WeightsVerdict) -> VerdictOut:
         is_cleaned = row.stage is VerdictStage.AFTER_CLEANING
-        return cls(
-            job_id=row.job_id,
-            stage=row.stage.value,
-            outcome=row.outcome.value,
+        return cls.of_row(
+            row,
             headline=headline(row.outcome.value, is_cleaned=is_cleaned, num_triggers=row.num_triggers),
-            num_triggers=row.num_triggers,
             preliminary=row.is_preliminary,
-            created_at=row.created_at,
             links=VerdictLinks(job=f"/v1/jobs/{row.job_id}"),
         )
 
@@ -55,8 +52,8 @@ class VerdictList(WireOut):
 
     object: Literal["list"] = "list"
     weights_sha256: str | None = Field(
-        description="Of the weights that they are about: those that a cleaning made, or, until it has"
-        " succeeded, those that came in. Null before the first audit is made."
+        description="The digest of the weights that they are about: those that a cleaning "
+        "made, or its input weights until it has succeeded. Null before the first audit."
     )
     data: list[VerdictOut]
     num_verdicts: int = Field(description="How many there are, counted up to 1,000.")

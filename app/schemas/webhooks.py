@@ -10,13 +10,7 @@ from pydantic import Field
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
 from app.domain.webhook_urls import MAX_URL_CHARACTERS
-from app.domain.webhooks import (
-    DeliveryError,
-    DeliveryState,
-    DisabledReason,
-    WebhookEvent,
-    WebhookState,
-)
+from app.domain.webhooks import DeliveryError, DeliveryState, DisabledReason, WebhookEvent, WebhookState
 from app.schemas.common import Page, Time, WireIn, WireOut
 from app.schemas.keys import WHOLE_NUMBER
 
@@ -39,7 +33,7 @@ Url = Annotated[
         examples=["https://example.org/hooks/cleanclip"],
     ),
 ]
-Events = Annotated[list[Event], Len(1, len(_ALL)), Field(description="What it is told of.")]
+Events = Annotated[list[Event], Len(1, len(_ALL)), Field(description="The events that are sent.")]
 
 
 class WebhookIn(WireIn):
@@ -57,7 +51,7 @@ class WebhookChangeIn(WireIn):
     enabled: bool | None = Field(
         default=None,
         strict=True,
-        description="false: nothing is sent and nothing new is queued. true: what waits is sent.",
+        description="false: nothing is sent and nothing new is queued. true: messages that wait are sent.",
     )
 
 
@@ -69,7 +63,8 @@ class RotateSecretIn(WireIn):
         Field(
             ge=0,
             le=2_592_000,
-            description="How long the old secret signs beside the new one, at most 30 days. 0: no longer.",
+            description="How long the old secret signs beside the new one, at most 30 days. 0: "
+            "it ends at once.",
         ),
         WHOLE_NUMBER,
     ] = 86_400
@@ -100,7 +95,7 @@ class WebhookOut(WireOut):
 
     @classmethod
     def of(cls, row: Webhook) -> WebhookOut:
-        return cls(**_fields(row))
+        return cls.of_row(row, **_others(row))
 
 
 class IssuedWebhookOut(WebhookOut):
@@ -110,7 +105,7 @@ class IssuedWebhookOut(WebhookOut):
 
     @classmethod
     def issued(cls, row: Webhook, secret: str) -> IssuedWebhookOut:
-        return cls(**_fields(row), secret=secret)
+        return cls.of_row(row, **_others(row), secret=secret)
 
     def without_secret(self) -> IssuedWebhookOut:
         """As it is stored for a repeated request: the secret is never written down."""
@@ -157,17 +152,10 @@ class DeliveryOut(WireOut):
     @classmethod
     def of(cls, row: WebhookDelivery) -> DeliveryOut:
         place = f"/v1/webhooks/{row.webhook_id}"
-        return cls(
-            id=row.id,
-            webhook_id=row.webhook_id,
-            message_id=row.message_id,
-            event=row.event,
-            data=row.data,
-            state=row.state,
-            num_tries=row.num_tries,
+        return cls.of_row(
+            row,
             next_try_at=row.due_at if row.state is DeliveryState.PENDING else None,
             last_try=_last_try(row),
-            created_at=row.created_at,
             links=DeliveryLinks(self=f"{place}/deliveries/{row.id}", webhook=place),
         )
 
@@ -184,17 +172,7 @@ def _last_try(row: WebhookDelivery) -> LastTryOut | None:
     )
 
 
-def _fields(row: Webhook) -> dict[str, Any]:
+def _others(row: Webhook) -> dict[str, Any]:
     place = f"/v1/webhooks/{row.id}"
-    return {
-        "id": row.id,
-        "url": row.url,
-        "events": list(row.events),
-        "state": row.state,
-        "disabled_reason": row.disabled_reason,
-        "failing_since": row.failing_since,
-        "previous_secret_ends_at": row.previous_ends_at,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "links": {"self": place, "deliveries": f"{place}/deliveries"},
-    }
+    links = {"self": place, "deliveries": f"{place}/deliveries"}
+    return {"previous_secret_ends_at": row.previous_ends_at, "links": links}

@@ -46,7 +46,7 @@ HEAD_TOO_LARGE = Refusal(
 HEAD_TOO_SLOW = Refusal(
     code="head_too_slow",
     detail="The request line and headers did not arrive in time.",
-    remedy="Send the request again, over a better connection.",
+    remedy="Send the request again, over a faster connection.",
 )
 ADDRESS_FULL = Refusal(
     code="too_many_connections",

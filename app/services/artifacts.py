@@ -16,7 +16,7 @@ def report_of(unit: UnitOfWork, job: Job) -> Artifact:
     if job.state not in TERMINAL:
         raise Conflict(
             "job_not_finished",
-            f"The job is {job.state}; its report is written at its end.",
+            f"The job is {job.state}; its report is written when it succeeds.",
             "Wait for the job.",
             retry_after_s=5,
         )

@@ -26,7 +26,7 @@ from app.storage.errors import AccessDenied, BucketNotFound, ObjectNotFound
 from app.storage.port import ObjectStore
 
 MAX_LOOKED_AT = 2000
-"""Objects looked at below a prefix before it is called empty."""
+"""Objects listed below a prefix before it counts as empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def _check_upload(unit: UnitOfWork, caller: Caller, upload_id: str) -> None:
     if upload.purpose is not UploadPurpose.DATASET:
         raise Conflict(
             "dataset_upload_unusable",
-            "The upload was announced as a checkpoint.",
+            "The upload was created for a checkpoint.",
             "Create an upload with purpose 'dataset'.",
             pointer="/upload_id",
         )
@@ -143,8 +143,9 @@ def samples_of(unit: UnitOfWork, dataset: Dataset) -> Artifact:
     if found is None:
         raise NotFound(
             "samples_not_found",
-            "The dataset has no samples: it was rejected, or validated before samples were kept.",
-            "Register the data again to see some of it.",
+            "The dataset has no samples: it was rejected, or it was validated before the "
+            "service kept samples.",
+            "Register the data again to see samples.",
         )
     return found
 
@@ -192,6 +193,6 @@ def check_usable(dataset: Dataset, kind: DatasetKind, pointer: str) -> None:
             f"The dataset is {dataset.state}.",
             "Wait until it is ready."
             if dataset.state is DatasetState.VALIDATING
-            else "Its error says why; mend the data and register them again.",
+            else "Its error says why; repair the data and register it again.",
             pointer=pointer,
         )

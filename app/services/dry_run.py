@@ -40,6 +40,7 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import Recipe, UARRecipe
 from cleanclip.spec.recommended import model_of
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -132,18 +133,19 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
     num_triggers = len(of_same_pixels(load.audit.attacks))
     match phase:
         case JobPhase.STAGE:
-            return "Brings the checkpoint and the data to the worker and holds them to their digests."
+            return "Copies the checkpoint and the data to the worker and checks their digests."
         case JobPhase.BASELINE_AUDIT:
             return f"Measures clean accuracy and {_count(num_triggers, 'trigger')}: {_measured(phase, load)}"
         case JobPhase.FINETUNE:
             return _training(load)
         case JobPhase.FINAL_AUDIT:
             return (
-                "Measures the cleaned file with the same triggers on the same images, and how far it moved "
-                f"from what came in: {_measured(phase, load)}"
+                "Measures the cleaned weights with the same triggers on the same images, and "
+                "how far they moved "
+                f"from the input model: {_measured(phase, load)}"
             )
         case _:
-            return "Writes the report and the statement, and keeps all files in the object store."
+            return "Writes the report and the statement, and stores all files."
 
 
 def _count(number: int, noun: str) -> str:
@@ -168,8 +170,19 @@ def _training(load: Load) -> str:
     return (
         f"Fine-tunes by {recipe.method} on {num_samples:,} {what}: {_count(recipe.epochs, 'epoch')} of "
         f"{_count(num_samples // recipe.batch_size, 'update')} with {recipe.batch_size:,} each, "
-        f"{_count(num_updates(recipe, num_samples), 'update')} in all."
+        f"{_count(num_updates(recipe, num_samples), 'update')} in all.{_inversions(recipe)}"
     )
+
+
+def _inversions(recipe: Recipe) -> str:
+    """What UAR computes beside its updates."""
+    if not isinstance(recipe, UARRecipe):
+        return ""
+    num_steps = sum(stage.inversion_steps for stage in recipe.stages())
+    num_patterns = recipe.inverted_patches + recipe.inverted_blends
+    if num_steps == 0 or num_patterns == 0:
+        return ""
+    return f" Beside that it inverts {_count(num_patterns, 'pattern')}, {_count(num_steps, 'step')} in all."
 
 
 def _datasets(unit: UnitOfWork, caller: Caller, order: Order, answer: _Found) -> dict[str, ListedDataset]:

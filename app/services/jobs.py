@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
@@ -23,6 +24,8 @@ from app.services.orders import (
 from app.services.trail import note
 from app.settings import QuotaSettings
 from cleanclip.spec.recipe import Policy, PolicySource, to_json
+
+Action = Literal["cancel", "pause", "resume", "retry"]
 
 
 def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
@@ -110,49 +113,23 @@ def rename(unit: UnitOfWork, caller: Caller, job_id: str, name: str | None) -> J
     return job
 
 
-def cancel(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
-    """At once when it waits, within seconds when it runs. Again: unchanged. Raises NotFound, Conflict."""
+def act(unit: UnitOfWork, caller: Caller, job_id: str, action: Action, defaults: QuotaSettings) -> Job:
+    """cancel: at once when it waits, within seconds when it runs. pause: the worker saves the training state
+    and lets go. resume: a paused job is queued again, from its saved state. retry: a failed one, with all its
+    attempts. The first two change nothing the second time; the others need a place in the queue, as a new job
+    does. Raises NotFound, Conflict, QuotaExceeded.
+    """
     get(unit, caller.project_id, job_id)
-    job = unit.jobs.request_cancel(caller.project_id, job_id)
-    note(unit, caller, "job.cancel", job_id)
-    return job
-
-
-def pause(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
-    """The worker saves the training state and lets go. Again: unchanged. Raises NotFound, Conflict."""
-    get(unit, caller.project_id, job_id)
-    job = unit.jobs.request_pause(caller.project_id, job_id)
-    note(unit, caller, "job.pause", job_id)
-    return job
-
-
-def resume(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
-    """A paused job is queued again, from its saved state. Raises NotFound, Conflict."""
-    get(unit, caller.project_id, job_id)
-    job = unit.jobs.resume(caller.project_id, job_id)
-    note(unit, caller, "job.resume", job_id)
-    return job
-
-
-def retry(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
-    """A failed job is queued again with all its attempts. Raises NotFound, Conflict."""
-    get(unit, caller.project_id, job_id)
-    job = unit.jobs.retry(caller.project_id, job_id)
-    note(unit, caller, "job.retry", job_id)
-    return job
-
-
-Action = Callable[[UnitOfWork, Caller, str], Job]
-"""One of the four above."""
-
-
-def with_a_place(action: Action, defaults: QuotaSettings) -> Action:
-    """The same, with a place in the queue, as a new job needs one: what resumes or retries may need it."""
-
-    def act(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
+    if needs_place := action in {"resume", "retry"}:
         unit.quotas.hold(caller.project_id)
-        job = action(unit, caller, job_id)
+    changes: dict[Action, Callable[[str, str], Job]] = {
+        "cancel": unit.jobs.request_cancel,
+        "pause": unit.jobs.request_pause,
+        "resume": unit.jobs.resume,
+        "retry": unit.jobs.retry,
+    }
+    job = changes[action](caller.project_id, job_id)
+    note(unit, caller, f"job.{action}", job_id)
+    if needs_place:
         quotas.check_queued(unit, caller.project_id, defaults, job)
-        return job
-
-    return act
+    return job

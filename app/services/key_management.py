@@ -111,8 +111,9 @@ def _check_admin_stays(unit: UnitOfWork, who: Caller | Operator, going: ApiKey) 
     if not any(_lasts(other.expires_at, going.expires_at) for other in admins if other is not going):
         raise Conflict(
             "last_admin_key",
-            "No other key with scope admin lasts as long as this one; nobody could then manage the keys.",
-            "First create one that lasts at least as long; or rotate this one, without an earlier expiry.",
+            "No other admin key stays valid as long as this one; nobody could then manage the keys.",
+            "First create an admin key that stays valid at least as long, or rotate this one "
+            "without an earlier expiry.",
         )
 
 

@@ -42,7 +42,7 @@ def create_project(database: Database, name: str, *, account: str) -> Project:
     with database.unit_of_work() as unit:
         if unit.projects.by_name(name) is not None:
             raise Conflict(
-                "project_exists", f"There is a project '{name[:64]}' already.", "Choose another name."
+                "project_exists", f"A project '{name[:64]}' exists already.", "Choose another name."
             )
         return _new_project(unit, name, account)
 

@@ -89,7 +89,8 @@ def check_apart(order: Order) -> None:
         if order.dataset_id == measured:
             raise InvalidInput(
                 "trained_on_the_test",
-                "The dataset to train on is one that the audits measure on, which would show nothing then.",
+                "The model would be trained on a dataset that the audits measure on; such "
+                "figures show nothing.",
                 "Register another dataset.",
                 pointer=pointer,
             )
@@ -129,7 +130,7 @@ def _check_target(target: str, known: frozenset[str], names: Sequence[str], poin
     )
     raise InvalidInput(
         "unknown_target",
-        f"The target is none of the {len(names)} classes of the labelled dataset.",
+        f"The target is not one of the {len(names)} classes of the labelled dataset.",
         f"Did you mean {shown}? The class must be written as in the dataset."
         if near
         else f"Choose a class of the dataset, for example {shown}.",

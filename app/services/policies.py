@@ -38,7 +38,7 @@ def put(unit: UnitOfWork, caller: Caller, name: str, policy: Policy) -> tuple[ro
     elif unit.policies.count(caller.project_id) >= MAX_POLICIES:
         raise Conflict(
             "too_many_policies",
-            f"The project keeps {MAX_POLICIES} policies already, the most that there may be.",
+            f"The project has {MAX_POLICIES} policies already, which is the limit.",
             "Delete one that is not needed any more; jobs keep what they were ordered with.",
         )
     else:

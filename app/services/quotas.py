@@ -66,7 +66,7 @@ def _check_rows(unit: UnitOfWork, project_id: str, limits: QuotaLimits) -> None:
         raise QuotaExceeded(
             "quota_exceeded",
             f"The project's jobs, datasets, checkpoints and uploads take {current} bytes of the database;"
-            f" {limits.row_bytes} may be taken.",
+            f" the limit is {limits.row_bytes}.",
             "Delete jobs and datasets that are not needed any more; the operator can give the project more.",
             quota=QuotaUse(name=QuotaName.ROW_BYTES, limit=limits.row_bytes, current=current),
         )
@@ -77,7 +77,7 @@ def _check_open(unit: UnitOfWork, project_id: str, limits: QuotaLimits) -> None:
     if current >= limits.open_uploads:
         raise QuotaExceeded(
             "quota_exceeded",
-            f"{current} uploads of the project are open; {limits.open_uploads} may be.",
+            f"{current} uploads of the project are open; the limit is {limits.open_uploads}.",
             "Complete or cancel open uploads first; the operator can give the project more.",
             retry_after_s=_TRY_AGAIN_AFTER_S,
             quota=QuotaUse(name=QuotaName.OPEN_UPLOADS, limit=limits.open_uploads, current=current),
@@ -94,8 +94,8 @@ def _check_waiting(current: int, limits: QuotaLimits) -> None:
     if current >= limits.waiting_jobs:
         raise QuotaExceeded(
             "quota_exceeded",
-            f"{current} jobs of the project wait already; {limits.waiting_jobs} may.",
-            "Wait until some have begun, or cancel some; the operator can give the project more.",
+            f"{current} jobs of the project are waiting already; the limit is {limits.waiting_jobs}.",
+            "Wait until some have started, or cancel some; the operator can give the project more.",
             retry_after_s=_TRY_AGAIN_AFTER_S,
             quota=QuotaUse(name=QuotaName.WAITING_JOBS, limit=limits.waiting_jobs, current=current),
         )
@@ -115,8 +115,8 @@ def check_new_upload(unit: UnitOfWork, project_id: str, size_bytes: int, default
         )
         raise QuotaExceeded(
             "quota_exceeded",
-            f"Open uploads of the project have {in_flight} bytes together, this one {size_bytes} more;"
-            f" {limits.bytes_in_flight} may be on their way.",
+            f"Open uploads of the project have {in_flight} bytes together, this one "
+            f"{size_bytes} more; the limit is {limits.bytes_in_flight}.",
             "Complete or cancel open uploads first; the operator can give the project more.",
             retry_after_s=_TRY_AGAIN_AFTER_S if size_bytes <= limits.bytes_in_flight else None,
             quota=use,
@@ -129,7 +129,7 @@ def check_new_upload(unit: UnitOfWork, project_id: str, size_bytes: int, default
 def _full(limit: int, stored: int, wanted: int) -> QuotaExceeded:
     return QuotaExceeded(
         "quota_exceeded",
-        f"The project keeps {stored} bytes, uploads on their way included; {limit} may be kept.",
+        f"The project stores {stored} bytes, open uploads included; the limit is {limit}.",
         "Delete what is not needed any more; the operator can give the project more.",
         quota=QuotaUse(name=QuotaName.STORED_BYTES, limit=limit, current=stored, wanted=wanted),
     )

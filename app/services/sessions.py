@@ -73,7 +73,7 @@ def find(unit: UnitOfWork, token: str, *, is_link: bool = False) -> FoundSession
             _link_used()
             if is_link
             else Unauthorized(
-                "session_ended", "Your session has ended.", "Sign in again; what you had begun is kept."
+                "session_ended", "Your session has ended.", "Sign in again; nothing that you started is lost."
             )
         )
     key = PresentedKey(key_id=row.key_id, secret_sha256=row.key_sha256)
@@ -96,6 +96,6 @@ def end(unit: UnitOfWork, caller: Caller, token: str) -> None:
 def _link_used() -> Unauthorized:
     return Unauthorized(
         "link_used",
-        "This link was opened before, or is too old.",
+        "This link was used before, or it is too old.",
         "Sign in with a key, or ask for a new link.",
     )

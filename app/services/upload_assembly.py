@@ -47,7 +47,7 @@ def assemble(store: ObjectStore, upload: Upload, claimed: Sequence[ClaimedPart] 
     except SizeMismatch as error:
         raise _wrong_size(upload, error.stored_bytes) from error
     except PartsRefused as error:
-        raise _changed("The store refused the parts: they changed meanwhile.", None) from error
+        raise _changed("The store refused the parts: they changed in the meantime.", None) from error
     for key, other in store.list_unfinished(upload.object_key):  # left where the API was killed in a PUT
         store.abort_multipart(key, other)
 

@@ -109,7 +109,8 @@ async def briskly(chunks: AsyncIterator[bytes], settings: UploadSettings) -> Asy
         except TimeoutError as error:
             raise Conflict(
                 "upload_stalled",
-                f"{num_bytes} bytes arrived within {window_s:g} seconds; {num_needed:.0f} must.",
+                f"{num_bytes} bytes arrived within {window_s:g} seconds; at least "
+                f"{num_needed:.0f} are needed.",
                 "Send the file again, or upload it in parts, which can be resumed.",
             ) from error
         waited_s += time.monotonic() - began_s
@@ -169,5 +170,5 @@ def _wrong_size(upload: Upload, num_bytes: int) -> InvalidInput:
     return InvalidInput(
         "upload_size_mismatch",
         f"{upload.size_bytes} bytes were declared; the body has {num_bytes} or more.",
-        "Send the file that was announced, or create an upload with the right size.",
+        "Send the file that the upload was created for, or create an upload with the right size.",
     )

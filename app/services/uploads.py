@@ -2,12 +2,13 @@
 
 The store is asked outside any transaction, so that no connection to the database waits for it.
 
-    begin → create → (presign → the client PUTs parts)… or upload_content → upload_assembly → finish
+    begun → create → (presign → the client PUTs parts)… or upload_content → upload_assembly → finish
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -39,13 +40,14 @@ class Announcement:
     declared: DeclaredOptions
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class BegunUpload:
-    """A multipart upload at the store that has no row yet."""
+    """A multipart upload at the store; `has_row` once the transaction of its row is committed."""
 
     id: str
     object_key: str
     store_upload_id: str
+    has_row: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +63,23 @@ def check_size(file: Announcement, limits: UploadSettings) -> None:
     if file.size_bytes > limits.max_size_bytes:
         raise TooLarge(
             "upload_too_large",
-            f"The file has {file.size_bytes} bytes; {limits.max_size_bytes} are taken.",
+            f"The file has {file.size_bytes} bytes; the limit is {limits.max_size_bytes}.",
             "Convert the checkpoint to half precision, or ask the operator for a larger limit.",
             pointer="/size_bytes",
         )
 
 
-def begin(store: ObjectStore, caller: Caller) -> BegunUpload:
-    """Begin at the store, outside any transaction; the caller aborts it if no row comes of it."""
+@contextmanager
+def begun(store: ObjectStore, caller: Caller) -> Iterator[BegunUpload]:
+    """Begun at the store, outside any transaction; given up there where no row comes of it in the block."""
     upload_id = new_id("upl")
     key = upload_key(caller.project_id, upload_id)
-    return BegunUpload(id=upload_id, object_key=key, store_upload_id=store.create_multipart(key))
+    upload = BegunUpload(id=upload_id, object_key=key, store_upload_id=store.create_multipart(key))
+    try:
+        yield upload
+    finally:
+        if not upload.has_row:
+            store.abort_multipart(key, upload.store_upload_id)
 
 
 def create(
@@ -172,7 +180,7 @@ def check_digest(upload: Upload, sha256: str | None) -> None:
     if sha256 is not None and upload.declared_sha256 is None and upload.state is UploadState.COMPLETED:
         raise InvalidInput(
             "upload_digest_mismatch",
-            "The upload was completed without a SHA-256; none can be declared any more.",
+            "The upload was completed without a SHA-256; it is too late to declare one.",
             "Compare with the SHA-256 of the checkpoint once it is inspected, or create a new upload.",
             pointer="/sha256",
         )

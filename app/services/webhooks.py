@@ -71,7 +71,7 @@ def create(
     if unit.webhooks.count(caller.project_id) >= rules.max_per_project:
         raise Conflict(
             "too_many_webhooks",
-            f"The project has {rules.max_per_project} webhooks already, the most that there may be.",
+            f"The project has {rules.max_per_project} webhooks already, which is the limit.",
             "Delete one that is not needed any more.",
         )
     secret = new_secret()
@@ -125,8 +125,9 @@ def rotate_secret(
     if overlap_s > 0 and row.previous_ends_at is not None and row.previous_ends_at > now:
         raise Conflict(
             "webhook_already_rotated",
-            "The secret was rotated, and the one before it still signs, too.",
-            "Wait until that ends (previous_secret_ends_at), or rotate with overlap_s 0, which ends both.",
+            "The secret was rotated, and the one before it still signs.",
+            "Wait until the old one ends (previous_secret_ends_at), or rotate with overlap_s "
+            "0, which ends both.",
         )
     secret = new_secret()
     old, row.sealed_secret = row.sealed_secret, rules.seal(secret)

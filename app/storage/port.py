@@ -54,45 +54,36 @@ class ObjectStore(Protocol):
 
     def in_bucket(self, bucket: str) -> ObjectStore:
         """The same store and credentials, another bucket (datasets given by `s3://` reference)."""
-        ...
 
     def check(self) -> None:
         """Raise unless the store answers and the bucket is there."""
-        ...
 
     def ensure_bucket(self) -> None:
         """Create the bucket unless it exists. For operators and tests; the service itself never does."""
-        ...
 
     # -- multipart uploads
 
     def create_multipart(self, key: str, *, content_type: str = OCTETS) -> str:
         """Begin an upload; returns its id."""
-        ...
 
     def presign_part(self, key: str, upload_id: str, number: int, *, size_bytes: int, expires_s: int) -> str:
         """A URL that accepts a PUT of this one part with exactly `size_bytes`, for at most MAX_PART_URL_S
         seconds. The length is signed: the store refuses another."""
-        ...
 
     def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> Part:
         """Store one part that lies in memory; the same number again replaces it."""
-        ...
 
     def list_parts(self, key: str, upload_id: str) -> list[Part]:
         """The stored parts by number, each number once (its newest). Raises UploadNotFound."""
-        ...
 
     def complete_multipart(
         self, key: str, upload_id: str, parts: Sequence[Part], *, size_bytes: int
     ) -> StoredObject:
         """Make the object. Raises SizeMismatch, PartsRefused, UploadNotFound; PreconditionFailed if the key
         is taken."""
-        ...
 
     def abort_multipart(self, key: str, upload_id: str) -> None:
         """Forget an upload and its parts; one that does not exist is fine."""
-        ...
 
     # -- whole objects
 
@@ -100,55 +91,43 @@ class ObjectStore(Protocol):
         self, key: str, body: bytes, *, content_type: str = OCTETS, only_if_absent: bool = False
     ) -> StoredObject:
         """Store a small object. With `only_if_absent` raises PreconditionFailed when the key is taken."""
-        ...
 
     def put_file(self, key: str, path: Path, *, content_type: str = OCTETS) -> StoredObject:
         """Store a file of any size, in parts where that is needed."""
-        ...
 
     def read_bytes(self, key: str, *, max_bytes: int) -> bytes:
         """A small object whole. Raises SizeMismatch if it is larger than `max_bytes`."""
-        ...
 
     def stream(self, key: str, *, start: int = 0, num_bytes: int | None = None) -> Iterator[bytes]:
         """Chunks from byte `start` on; close the iterator to stop early. An empty range yields nothing."""
-        ...
 
     def download_to(self, key: str, path: Path) -> Download:
         """Write the object to `path` (by rename, so never half), hashing on the way; goes on where a
         connection broke. Raises PreconditionFailed if the object changed meanwhile."""
-        ...
 
     def head(self, key: str) -> StoredObject:
         """Raises ObjectNotFound."""
-        ...
 
     def list_prefix(self, prefix: str) -> Iterator[StoredObject]:
         """Every object whose key starts with `prefix`, by key, page by page."""
-        ...
 
     def delete(self, key: str) -> None:
         """Remove an object; one that does not exist is fine."""
-        ...
 
     def delete_prefix(self, prefix: str) -> int:
         """Remove every object under a prefix that ends with a slash; how many there were."""
-        ...
 
     def list_unfinished(self, place: str) -> list[tuple[str, str]]:
         """Key and upload id of every unfinished multipart upload under a folder (`…/`) or of one key."""
-        ...
 
     def purge(self, place: str, *, max_objects: int | None = None) -> bool:
         """Leave nothing under a folder (`…/`) or of one key: objects, old versions, unfinished uploads.
 
         With `max_objects` it stops after so many: False, call it again for the rest.
         """
-        ...
 
     def presign_get(self, key: str, *, expires_s: int, filename: str, content_type: str = OCTETS) -> str:
         """A URL that serves one object as an attachment, for at most MAX_DOWNLOAD_URL_S seconds."""
-        ...
 
 
 def checked_key(key: str) -> str:

@@ -33,7 +33,7 @@ class _ContentURL:
                 answer = await self._wire.send("GET", self._path)
                 location = answer.headers.get("Location", "")
                 if answer.status_code != 307 or not location.startswith(("http://", "https://")):
-                    raise UnexpectedAnswer("The service did not say where the bytes of the file are.")
+                    raise UnexpectedAnswer("The service did not give an address for the file.")
                 self._url, self._since = location, now
             return self._url
 
@@ -69,7 +69,7 @@ class Artifacts:
         are missing are made.
 
         A file that is there already with the right digest is left as it is; anything else is replaced, once
-        the new bytes are verified. What was interrupted goes on from `PATH.part`.
+        the new bytes are verified. An interrupted download continues from `PATH.part`.
 
         Raises ApiError, StoreError, DigestMismatch, OSError.
 

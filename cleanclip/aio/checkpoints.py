@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cleanclip.aio.shares import deleted
+from cleanclip.aio.project import deleted
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
 from cleanclip.errors import DigestMismatch, Rejected
@@ -71,15 +71,17 @@ class Checkpoints:
             checkpoint = await client.checkpoints.wait(checkpoint.id, timeout_s=600)
             print(checkpoint.findings)
         """
-        found = await wait_for(
+        checkpoint = await wait_for(
             self._wire,
             Checkpoint,
             f"/v1/checkpoints/{checkpoint_id}",
             timeout_s=timeout_s,
             on_change=on_progress,
         )
-        if sha256 is not None and found.sha256 is not None and found.sha256 != sha256:
-            raise DigestMismatch(found.filename or found.id, expected=sha256, actual=found.sha256)
-        if found.state == "rejected":
-            raise Rejected(found)
-        return found
+        if sha256 is not None and checkpoint.sha256 is not None and checkpoint.sha256 != sha256:
+            raise DigestMismatch(
+                checkpoint.filename or checkpoint.id, expected=sha256, actual=checkpoint.sha256
+            )
+        if checkpoint.state == "rejected":
+            raise Rejected(checkpoint)
+        return checkpoint

@@ -37,7 +37,7 @@ from cleanclip.aio.datasets import Datasets
 from cleanclip.aio.jobs import Jobs
 from cleanclip.aio.keys import Keys
 from cleanclip.aio.policies import Policies
-from cleanclip.aio.shares import Deletions, Trail
+from cleanclip.aio.project import Deletions, Trail
 from cleanclip.aio.store import Store
 from cleanclip.aio.uploads import Uploads
 from cleanclip.aio.webhooks import Webhooks
@@ -63,7 +63,7 @@ class AsyncClient:
     Many calls may be under way at once: in threads, where it is synchronous.
 
     `timeout_s` is for one request's connecting, reading and writing each. `transport` replaces the network,
-    for the service and the object store alike. Raises ValueError for an address that is none.
+    for the service and the object store alike. Raises ValueError for an address that is not valid.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class AsyncClient:
         self._wire = wire
         self.uploads = Uploads(wire, store)
         self.checkpoints = Checkpoints(wire)
-        self.datasets = Datasets(wire)
+        self.datasets = Datasets(wire, self.uploads)
         self.jobs = Jobs(wire)
         self.artifacts = Artifacts(wire, store)
         self.trail = Trail(wire)
@@ -171,7 +171,9 @@ def _checked(base_url: str) -> str:
         raise ValueError(f"{base_url!r} is not an address: it must begin with http:// or https://.")
     if inside := _INSIDE.search(url.path):
         own = base_url.strip().partition(url.path)[0] + url.path[: inside.start()]
-        raise ValueError(f"{base_url.strip()} lies inside the service. Give the service's own address: {own}")
+        raise ValueError(
+            f"{base_url.strip()} is an address inside the service. Give the service's own address: {own}"
+        )
     return base_url.strip()
 
 

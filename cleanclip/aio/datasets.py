@@ -1,23 +1,35 @@
-"""Datasets: register, read, list, rename, forget, wait for their validation."""
+"""Datasets: register, push, read, list, rename, forget, wait for their validation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from cleanclip.aio.shares import deleted
+from cleanclip import packing
+from cleanclip.aio.crew import Aside
+from cleanclip.aio.project import deleted
+from cleanclip.aio.uploads import Uploads
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
-from cleanclip.errors import Rejected
+from cleanclip.errors import NotFound, Rejected
+from cleanclip.local_data import contents_of
+from cleanclip.memory import Memory
 from cleanclip.models import Dataset, DatasetSamples, Page
+from cleanclip.packing import Contents
 from cleanclip.project_models import Deletion
+from cleanclip.transfer import OnTransfer
+
+MAX_SKIPPED_SHARE = 0.01
+"""Of the service, where nothing else is given."""
 
 
 class Datasets:
     """`client.datasets`. Every call raises ApiError, TransportError."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, uploads: Uploads) -> None:
         self._wire = wire
+        self._uploads = uploads
 
     async def create(
         self,
@@ -51,6 +63,68 @@ class Datasets:
         given = {name: value for name, value in body.items() if value is not None}
         return await self._wire.post(Dataset, "/v1/datasets", given, idempotency_key=idempotency_key)
 
+    async def push(
+        self,
+        source: str | Path | Contents,
+        *,
+        name: str | None = None,
+        max_skipped_share: float = MAX_SKIPPED_SHARE,
+        on_packed: Callable[[int], None] | None = None,
+        progress: OnTransfer | None = None,
+        resume: bool = True,
+    ) -> Dataset:
+        """Send a local folder of images as a dataset: it is packed into one shard, uploaded and registered.
+
+        The folder has class folders, captions beside images, a CSV or TSV file, or WebDataset shards; where
+        that is not enough to know what it holds, give what `cleanclip.local_data.contents_of` returns. An
+        interrupted push continues where it stopped; a folder that was pushed is found, not sent again. `name`
+        is the folder's unless given. Raises Unreadable, FileChanged, OSError.
+
+        Example:
+            pushed = await client.datasets.push(folder)
+            print(pushed.id, pushed.kind, pushed.name)
+        """
+        async with Aside() as aside:
+            contents = source if isinstance(source, Contents) else await aside.do(contents_of, Path(source))
+        contents.check_left_out(max_skipped_share)
+        memory = Memory("pushes", self._wire.base_url, contents.identity, max_skipped_share)
+        known = memory.recall() if resume else {}
+        if (found := await self._pushed(known.get("dataset_id"))) is not None:
+            return found
+        upload_id = known.get("upload_id")
+        shard = packing.shard_of(contents)
+        if not isinstance(upload_id, str) or not await self._is_whole(upload_id):
+            await _pack(contents, on_packed)
+            sent = await self._uploads.upload_file(shard, purpose="dataset", progress=progress, resume=resume)
+            packing.discard(shard)
+            upload_id = sent.id
+            memory.remember(upload_id=upload_id)
+        found = await self.create(
+            kind=contents.kind,
+            name=name or shard.stem,
+            upload_id=upload_id,
+            class_names=contents.class_names,
+            templates=contents.templates,
+            max_skipped_share=max_skipped_share,
+        )
+        memory.remember(dataset_id=found.id)
+        return found
+
+    async def _pushed(self, dataset_id: object) -> Dataset | None:
+        if not isinstance(dataset_id, str):
+            return None
+        try:
+            found = await self.get(dataset_id)
+        except NotFound:
+            return None
+        return None if found.state == "rejected" else found
+
+    async def _is_whole(self, upload_id: str) -> bool:
+        try:
+            return (await self._uploads.get(upload_id)).state == "completed"
+        except NotFound:
+            return False
+
     async def get(self, dataset_id: str) -> Dataset:
         """What it holds, or why it was rejected.
 
@@ -60,7 +134,7 @@ class Datasets:
         return await self._wire.get(Dataset, f"/v1/datasets/{dataset_id}")
 
     async def samples(self, dataset_id: str) -> DatasetSamples:
-        """Twelve, drawn from the whole set, with small pictures. Raises NotFound where none were kept.
+        """Twelve, drawn from the whole set, with small images. Raises NotFound where none were kept.
 
         Example:
             for sample in (await client.datasets.samples(pairs.id)).samples:
@@ -114,9 +188,17 @@ class Datasets:
             pairs = await client.datasets.wait(pairs.id, timeout_s=600)
             print(pairs.summary)
         """
-        found = await wait_for(
+        dataset = await wait_for(
             self._wire, Dataset, f"/v1/datasets/{dataset_id}", timeout_s=timeout_s, on_change=on_progress
         )
-        if found.state == "rejected":
-            raise Rejected(found)
-        return found
+        if dataset.state == "rejected":
+            raise Rejected(dataset)
+        return dataset
+
+
+async def _pack(contents: Contents, on_packed: Callable[[int], None] | None) -> None:
+    steps = packing.pack(contents)
+    async with Aside() as aside:
+        while (num_samples := await aside.do(lambda: next(steps, None))) is not None:
+            if on_packed is not None:
+                on_packed(num_samples)

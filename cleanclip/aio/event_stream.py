@@ -1,7 +1,7 @@
 """Server-sent events (WHATWG HTML §9.2) from bytes. Knows no HTTP and no noun.
 
 A line ends with CR, LF or both, never with anything else that Unicode calls a line's end; the text is UTF-8.
-What comes from a broken proxy may go on for ever without a line's end, so that what is held is bounded.
+What comes from a broken proxy may continue for ever without a line's end, so that what is held is bounded.
 """
 
 from __future__ import annotations

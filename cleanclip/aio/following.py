@@ -132,12 +132,12 @@ def _read(frame: Frame) -> Event | Job | None:
 
 
 async def _polled(wire: Wire, job_id: str, seq: int) -> AsyncGenerator[Event, None]:
-    here, patience = f"/v1/jobs/{job_id}", Patience(wire.clock)
+    address, patience = f"/v1/jobs/{job_id}", Patience(wire.clock)
     pause_s = FIRST_PAUSE_S
     while True:
         try:
-            is_finished = (await wire.get(Job, here)).is_finished
-            page = await wire.get(EventPage, f"{here}/events", {"after": seq, "limit": 100})
+            is_finished = (await wire.get(Job, address)).is_finished
+            page = await wire.get(EventPage, f"{address}/events", {"after": seq, "limit": 100})
             patience.heard()
         except OUTAGES as error:
             patience.bear(error)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from cleanclip.aio import following
-from cleanclip.aio.shares import deleted
+from cleanclip.aio.project import deleted
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
 from cleanclip.errors import JobCancelled, JobFailed, UnexpectedAnswer
@@ -85,6 +85,7 @@ class Jobs:
         seed: int | None = None,
         output_layout: str | None = None,
         max_attempts: int | None = None,
+        name: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> DryRun:
         """What `create` with the same would do; orders nothing. All that would be refused is in `obstacles`.
@@ -113,6 +114,7 @@ class Jobs:
             seed=seed,
             output_layout=output_layout,
             max_attempts=max_attempts,
+            name=name,
             metadata=metadata,
         )
         return await self._wire.post(DryRun, "/v1/jobs/dry-run", body)
@@ -169,7 +171,7 @@ class Jobs:
         return await self._act(job_id, "pause")
 
     async def resume(self, job_id: str) -> Job:
-        """Go on with a paused job. Raises Conflict unless it is paused.
+        """Resume a paused job. Raises Conflict unless it is paused.
 
         Example:
             job = await client.jobs.resume(job.id)
@@ -264,9 +266,9 @@ class Jobs:
         try:
             report = json.loads(answer.content)
         except ValueError as cause:
-            raise UnexpectedAnswer("The report that came is not JSON.") from cause
+            raise UnexpectedAnswer("The service's report is not JSON.") from cause
         if not isinstance(report, dict):
-            raise UnexpectedAnswer("The report that came is not a JSON object.")
+            raise UnexpectedAnswer("The service's report is not a JSON object.")
         return report
 
     async def wait(

@@ -25,7 +25,7 @@ class Keys:
         expires_in_s: int | None = None,
         idempotency_key: str | None = None,
     ) -> IssuedKey:
-        """Make a key; its text is in `key`, this once. `scopes`: read, upload, run, admin.
+        """Create a key; only this answer has its text, in `key`. `scopes`: read, upload, run, admin.
 
         Raises UnexpectedAnswer where the key was made but the answer that held it was lost.
 
@@ -86,10 +86,10 @@ class Keys:
         return await self._wire.post(Key, f"/v1/keys/{key_id}/revoke")
 
     async def _issued(self, path: str, body: dict[str, Any], idempotency_key: str | None) -> IssuedKey:
-        found = await self._wire.post(IssuedKey, path, body, idempotency_key=idempotency_key)
-        if found.key is None:
+        issued = await self._wire.post(IssuedKey, path, body, idempotency_key=idempotency_key)
+        if issued.key is None:
             raise UnexpectedAnswer(
-                f"The key {found.id} was made, but the answer that held it was lost, and it is shown once:"
-                " revoke it and make another."
+                f"The key {issued.id} was created, but the answer that held it was lost, and a "
+                "key is shown only once: revoke it and create another."
             )
-        return found
+        return issued

@@ -35,7 +35,7 @@ class Policies:
         return await self._wire.get(Page[Policy], "/v1/policies", {"after": after, "limit": limit})
 
     async def put(self, name: str, policy: Mapping[str, Any]) -> Policy:
-        """Keep the limits under the name, in the place of others that were there. Needs scope admin.
+        """Create a policy, or replace the one of that name. Needs scope admin.
 
         Jobs keep what they were ordered with. `client.methods()` tells the limits that there are.
 

@@ -62,8 +62,8 @@ class _PartURLs:
             url, since = self._urls.get(number, ("", float("-inf")))
             if is_fresh_wanted or self._clock.now() - since > URL_IS_FRESH_FOR_S:
                 last = min(number + URLS_PER_CALL - 1, self._upload.num_parts)
-                found = await self._calls.parts(self._upload.id, range(number, last + 1))
-                self._keep(found.parts)
+                batch = await self._calls.parts(self._upload.id, range(number, last + 1))
+                self._keep(batch.parts)
                 url = self._urls[number][0]
             return url
 

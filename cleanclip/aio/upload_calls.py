@@ -82,7 +82,9 @@ class UploadCalls:
     async def complete(
         self, upload_id: str, parts: Sequence[StoredPart] | None = None, *, sha256: str | None = None
     ) -> Upload:
-        """All parts are sent. `parts`: what the store answered, checked against what it holds; `sha256`:
+        """Complete an upload whose parts are all sent.
+
+        `parts`: what the store answered, checked against what it holds; `sha256`:
         of the whole file, which the service holds the bytes against before it accepts them.
 
         Example:

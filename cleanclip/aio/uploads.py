@@ -13,9 +13,9 @@ from cleanclip.aio.store import Store
 from cleanclip.aio.upload_calls import UploadCalls
 from cleanclip.aio.wire import Wire
 from cleanclip.errors import CleanClipError, Conflict, DigestMismatch, FileChanged, NotFound, StoreUnreachable
+from cleanclip.memory import Memory, of_file
 from cleanclip.models import Upload
 from cleanclip.transfer import Meter, OnTransfer, SentFile
-from cleanclip.upload_memory import UploadMemory
 
 _SEND_AGAIN = frozenset({"upload_parts_missing", "upload_part_mismatch"})
 
@@ -39,9 +39,9 @@ class Uploads(UploadCalls):
     ) -> SentFile:
         """Send a file, straight to the object store where it can be reached, and complete the upload.
 
-        An upload of the same file that was interrupted goes on where it stopped. `sha256`: the digest that
+        An upload of the same file that was interrupted continues where it stopped. `sha256`: the digest that
         the file should have; it is checked here before the upload is completed, and by the service.
-        `declared`: what a checkpoint's tensors cannot tell, for example {"quick_gelu": True}.
+        `declared`: what a checkpoint's tensors do not say, for example {"quick_gelu": True}.
 
         Raises ApiError, TransportError, DigestMismatch, FileChanged, OSError.
 
@@ -51,7 +51,7 @@ class Uploads(UploadCalls):
         """
         path = Path(path)
         sha256 = None if sha256 is None else sha256.lower()
-        memory = UploadMemory.of(self._wire.base_url, path, purpose=purpose, declared=declared)
+        memory = Memory("uploads", self._wire.base_url, of_file(path), purpose, dict(declared or {}))
         upload = await self._unfinished(memory, path) if resume else None
         if upload is None:
             upload = await self.create(
@@ -61,7 +61,7 @@ class Uploads(UploadCalls):
                 declared=declared,
                 sha256=sha256,
             )
-            memory.remember(upload.id)
+            memory.remember(upload_id=upload.id)
         try:
             sent = await self._deliver(upload, path, sha256, progress)
         except (FileChanged, DigestMismatch):
@@ -74,9 +74,9 @@ class Uploads(UploadCalls):
         memory.forget()
         return sent
 
-    async def _unfinished(self, memory: UploadMemory, path: Path) -> Upload | None:
-        upload_id = memory.recall()
-        if upload_id is None:
+    async def _unfinished(self, memory: Memory, path: Path) -> Upload | None:
+        upload_id = memory.recall().get("upload_id")
+        if not isinstance(upload_id, str):
             return None
         try:
             upload = await self.get(upload_id)

@@ -60,7 +60,7 @@ class _Watched(Generic[R]):
         self.last: R | None = None
 
     async def poll(self) -> tuple[R, float]:
-        """Ask once; how it stands, and how many seconds to wait before it is asked again."""
+        """Ask once; its state, and how many seconds to wait before it is asked again."""
         asked_s = 0.0
         try:
             headers = {"If-None-Match": self._etag} if self._etag else None
@@ -81,7 +81,7 @@ class _Watched(Generic[R]):
         return self.last, max(self._pause_s, asked_s)
 
     async def follow(self, states: AsyncGenerator[R, None]) -> R:
-        """Take the states as they come; the last of them. One that was seen already is not told again."""
+        """Take the states as they come; the last of them. One that was seen already is skipped."""
         async with aclosing(states):
             async for state in states:
                 own = getattr(state, "etag", None)

@@ -38,7 +38,7 @@ class Webhooks:
         return await self._issued("/v1/webhooks", body, idempotency_key)
 
     async def get(self, webhook_id: str) -> Webhook:
-        """Where it goes, and how it stands.
+        """Its address and state.
 
         Example:
             print((await client.webhooks.get(webhook.id)).state)
@@ -126,7 +126,7 @@ class Webhooks:
     async def replay(
         self, webhook_id: str, delivery_id: str, *, idempotency_key: str | None = None
     ) -> WebhookDelivery:
-        """Send a message again, whatever became of it; its id stays the same.
+        """Send a message again, in whatever state it is; its id stays the same.
 
         Example:
             delivery = await client.webhooks.replay(webhook.id, delivery.id)
@@ -135,10 +135,10 @@ class Webhooks:
         return await self._wire.post(WebhookDelivery, path, idempotency_key=idempotency_key)
 
     async def _issued(self, path: str, body: dict[str, Any], idempotency_key: str | None) -> IssuedWebhook:
-        found = await self._wire.post(IssuedWebhook, path, body, idempotency_key=idempotency_key)
-        if found.secret is None:
+        issued = await self._wire.post(IssuedWebhook, path, body, idempotency_key=idempotency_key)
+        if issued.secret is None:
             raise UnexpectedAnswer(
-                f"The webhook {found.id} has a new secret, but the answer that held it was lost, and it is"
-                " shown once: rotate it with overlap_s 0."
+                f"The webhook {issued.id} has a new secret, but the answer that held it was "
+                "lost, and a secret is shown only once: rotate it with overlap_s 0."
             )
-        return found
+        return issued

@@ -121,8 +121,8 @@ class Wire:
                 answer = await self._http.send(request)
             except httpx.TransportError as cause:
                 had_no_answer = True
-                error = self._no_answer(cause)
-                pause_s = self._retries.pause_s(num_tried)
+                error, is_lasting = self._no_answer(cause)
+                pause_s = None if is_lasting else self._retries.pause_s(num_tried)
             else:
                 is_deleted = missing_after_retry_is_done and had_no_answer and answer.status_code == 404
                 if answer.status_code < 400 or is_deleted:
@@ -137,7 +137,7 @@ class Wire:
     async def stream(
         self, path: str, *, headers: Mapping[str, str], silence_s: float
     ) -> AsyncIterator[LongAnswer | None]:
-        """GET an answer that goes on for long; one try. None where this client has many open already.
+        """GET a long answer; one try. None where this client has many open already.
 
         Raises ApiError, TransportError; the latter too where nothing comes for `silence_s`.
         """
@@ -173,11 +173,12 @@ class Wire:
         try:
             yield
         except httpx.RequestError as cause:
-            raise self._no_answer(cause) from cause
+            raise self._no_answer(cause)[0] from cause
 
-    def _no_answer(self, cause: httpx.RequestError) -> TransportError:
-        told, remedy = why_unreachable(self._http.base_url, cause)
-        return TransportError(f"{self._where()} does not answer: {told} {remedy}".rstrip())
+    def _no_answer(self, cause: httpx.RequestError) -> tuple[TransportError, bool]:
+        """And whether another try would end in the same way."""
+        message, remedy, is_lasting = why_unreachable(self._http.base_url, cause)
+        return TransportError(f"{self._where()} does not answer: {message} {remedy}".rstrip()), is_lasting
 
     def _pause_after(self, error: ApiError, num_tried: int) -> float | None:
         if error.code == _SHARE_USED_UP:
@@ -195,7 +196,7 @@ class Wire:
             return kind.model_validate_json(answer.content)
         except ValidationError as cause:
             raise UnexpectedAnswer(
-                f"{self._where()} gave an answer that is not a {kind.__name__}: is this the right address?"
+                f"{self._where()} gave an answer that is not a {kind.__name__}. Check the address."
             ) from cause
 
 

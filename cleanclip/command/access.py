@@ -17,17 +17,18 @@ def login(
     context: typer.Context,
     *,
     url: Annotated[
-        str | None, typer.Option(help="Where the service is, for example https://clean.example.org.")
+        str | None, typer.Option(help="The address of the service, for example https://clean.example.org.")
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option(help="The key; better left out: it is asked for, or read from stdin.")
+        str | None,
+        typer.Option(help="The key. Better leave it out: the command asks for it, or reads it from stdin."),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="Keep them under this name, beside others.", metavar="NAME")
+        str | None, typer.Option(help="Save address and key under this profile name.", metavar="NAME")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Try an address and a key, and keep them in a file that only you can read.
+    """Check an address and a key, and save them in a file that only you can read.
 
     Example: cleanclip login --url http://127.0.0.1:8000
 
@@ -52,7 +53,7 @@ def _asked_key() -> str:
 
 
 def check(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Say which service and key are used, and whether both work; `doctor` looks further.
+    """Print which service and key are used, and whether they work; `doctor` checks more.
 
     Example: cleanclip check
     """

@@ -10,7 +10,7 @@ _UNITS = {"images": "images", "samples": "samples trained on"}
 
 
 def dry_run(ahead: DryRun) -> str:
-    """What stands in the way, what the job would warn of, its phases and their times."""
+    """What would be refused, what the job would warn of, its phases and their times."""
     parts = ["Dry run: nothing was ordered."]
     if ahead.obstacles:
         lines = [
@@ -18,9 +18,9 @@ def dry_run(ahead: DryRun) -> str:
             f"{with_remedy(obstacle.detail, obstacle.remedy)}"
             for obstacle in ahead.obstacles
         ]
-        parts.append("\n".join(["It would be refused, or its job would fail:", *lines]))
+        parts.append("\n".join(["The order would be refused, or its job would fail:", *lines]))
     if ahead.warnings:
-        parts.append("\n".join(["The job would warn:", *(f"  {one}" for one in ahead.warnings)]))
+        parts.append("\n".join(["The job would warn about:", *(f"  {one}" for one in ahead.warnings)]))
     rows = [(one.name, _amount(one), _time(one.time), one.does) for one in ahead.phases]
     parts.append(table(("PHASE", "WORK", "TIME", "DOES"), rows))
     unknown = [one.name for one in ahead.phases if one.time is None]
@@ -28,7 +28,7 @@ def dry_run(ahead: DryRun) -> str:
     parts.append(f"in all: {_time(ahead.time)}{without}")
     if any(one.time for one in ahead.phases):
         parts.append(
-            "Times are those of earlier jobs on models of this architecture, on whatever machine ran them."
+            "Times come from earlier jobs on models of this architecture, on whatever machine ran them."
         )
     return "\n\n".join(parts)
 

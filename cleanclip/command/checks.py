@@ -36,7 +36,7 @@ _PROBES = {
 """A request of each scope. The POSTs have no body and are refused for that, where not for the scope."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Line:
     """One thing that was looked at; `remedy` says what to do unless it is ok."""
 
@@ -50,18 +50,18 @@ def configuration() -> Iterator[Line]:
     """Who may read the file with the keys."""
     path = places.config_path()
     if not path.exists():
-        yield Line(name="config", state="ok", message=f"{path} is not there; nothing is kept")
+        yield Line("config", "ok", f"{path} does not exist; no profile is saved")
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if sys.platform != "win32" and mode & 0o077:
         yield Line(
-            name="config",
-            state="warn",
-            message=f"{path} holds keys and has mode {mode:04o}: others on this machine can read it",
-            remedy=f"chmod 600 {path}",
+            "config",
+            "warn",
+            f"{path} holds keys and has mode {mode:04o}: others on this machine can read it",
+            f"chmod 600 {path}",
         )
         return
-    yield Line(name="config", state="ok", message=f"{path}, for this user only")
+    yield Line("config", "ok", f"{path}, for this user only")
 
 
 def space(folder: Path) -> Iterator[Line]:
@@ -70,20 +70,20 @@ def space(folder: Path) -> Iterator[Line]:
     message = f"{folder}: {size(free := shutil.disk_usage(there).free)} free"
     if not there.is_dir() or not os.access(there, os.W_OK):
         yield Line(
-            name="cache",
-            state="fail",
-            message=f"{folder} cannot be written: interrupted uploads would begin again",
-            remedy="Set CLEANCLIP_CACHE_DIR to a folder of yours.",
+            "cache",
+            "fail",
+            f"{folder} cannot be written: interrupted uploads would start from the beginning",
+            "Set CLEANCLIP_CACHE_DIR to a folder of yours.",
         )
     elif free < SPACE_WARN_BYTES:
         yield Line(
-            name="cache",
-            state="fail" if free < SPACE_FAIL_BYTES else "warn",
-            message=message,
-            remedy="Make room, or set CLEANCLIP_CACHE_DIR; downloads need room for the model as well.",
+            "cache",
+            "fail" if free < SPACE_FAIL_BYTES else "warn",
+            message,
+            "Make room, or set CLEANCLIP_CACHE_DIR; downloads need room for the model as well.",
         )
     else:
-        yield Line(name="cache", state="ok", message=message)
+        yield Line("cache", "ok", message)
 
 
 def reachable(http: httpx.Client) -> tuple[list[Line], httpx.Response | None]:
@@ -95,27 +95,29 @@ def reachable(http: httpx.Client) -> tuple[list[Line], httpx.Response | None]:
             lines = [*_transport(http.base_url, answer)]
     except httpx.RequestError as cause:
         is_tls = "certificate" in str(cause).lower() or "ssl" in str(cause).lower()
-        why, remedy = why_unreachable(http.base_url, cause)
+        why, remedy, _ = why_unreachable(http.base_url, cause)
         message = f"{where} does not answer: {why}".rstrip(".")
-        remedy = remedy or "Is the address right (`cleanclip login --url …`), is a proxy or VPN needed?"
-        return [Line(name="tls" if is_tls else "address", state="fail", message=message, remedy=remedy)], None
+        remedy = remedy or (
+            "Check the address (`cleanclip login --url …`) and whether a proxy or VPN is needed."
+        )
+        return [Line("tls" if is_tls else "address", "fail", message, remedy)], None
     if answer.status_code != 200:
         message = f"{where} answers {answer.status_code} to GET /healthz"
-        remedy = "Something else may live at this address, or a proxy lies between."
-        return [Line(name="address", state="fail", message=message, remedy=remedy), *lines], None
-    return [Line(name="address", state="ok", message=f"{where} answers"), *lines], answer
+        remedy = "Another program may answer at this address, or a proxy in between."
+        return [Line("address", "fail", message, remedy), *lines], None
+    return [Line("address", "ok", f"{where} answers"), *lines], answer
 
 
 def _transport(url: httpx.URL, answer: httpx.Response) -> Iterator[Line]:
     if url.scheme == "http":
         yield (
-            Line(name="tls", state="ok", message="none, on this machine")
+            Line("tls", "ok", "none, on this machine")
             if _is_local(url.host)
             else Line(
-                name="tls",
-                state="warn",
-                message="none: the key travels readably",
-                remedy="Use the https:// address of the service.",
+                "tls",
+                "warn",
+                "none: the key is sent unencrypted",
+                "Use the https:// address of the service.",
             )
         )
         return
@@ -124,10 +126,10 @@ def _transport(url: httpx.URL, answer: httpx.Response) -> Iterator[Line]:
     days = None if connection is None else _days_left(connection.getpeercert())
     if days is not None and days < CERTIFICATE_DAYS:
         message = f"the certificate ends in {days:.0f} days"
-        yield Line(name="tls", state="warn", message=message, remedy="Tell the service's operators.")
+        yield Line("tls", "warn", message, "Tell the service's operator.")
     else:
         message = "verified" if days is None else f"verified; the certificate is valid for {days:.0f} days"
-        yield Line(name="tls", state="ok", message=message)
+        yield Line("tls", "ok", message)
 
 
 def _is_local(host: str) -> bool:
@@ -153,13 +155,13 @@ def clock(answer: httpx.Response, now: datetime) -> Iterator[Line]:
     skew_s = (now - there.replace(tzinfo=there.tzinfo or UTC)).total_seconds()
     message = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the service's"
     if abs(skew_s) <= SKEW_WARN_S:
-        yield Line(name="clock", state="ok", message=message)
+        yield Line("clock", "ok", message)
         return
     yield Line(
-        name="clock",
-        state="fail" if abs(skew_s) > SKEW_FAIL_S else "warn",
-        message=message,
-        remedy="Set this machine's clock (NTP): certificates and waits depend on it.",
+        "clock",
+        "fail" if abs(skew_s) > SKEW_FAIL_S else "warn",
+        message,
+        "Set this machine's clock (NTP): certificates and waits depend on it.",
     )
 
 
@@ -171,18 +173,16 @@ def version(http: httpx.Client, own: str) -> Iterator[Line]:
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         message = "there is no OpenAPI document of this service at /v1/openapi.json"
         remedy = "Check the address; a path may be missing from it."
-        yield Line(name="version", state="fail", message=message, remedy=remedy)
+        yield Line("version", "fail", message, remedy)
         return
     message = f"service {there}, this command {own}"
     if "/v1/jobs" not in paths:
-        yield Line(
-            name="version", state="fail", message="this is another service", remedy="Check the address."
-        )
+        yield Line("version", "fail", "this is another service", "Check the address.")
     elif there.split(".")[:2] == own.split(".")[:2]:
-        yield Line(name="version", state="ok", message=message)
+        yield Line("version", "ok", message)
     else:
         remedy = "Most will work. To be sure, install the client of the service's version."
-        yield Line(name="version", state="warn", message=message, remedy=remedy)
+        yield Line("version", "warn", message, remedy)
 
 
 def parts(http: httpx.Client) -> Iterator[Line]:
@@ -191,17 +191,17 @@ def parts(http: httpx.Client) -> Iterator[Line]:
         answer = http.get("/readyz")
         health = {str(name): str(value) for name, value in answer.json().items()}
     except (httpx.HTTPError, ValueError, AttributeError) as cause:
-        yield Line(name="service", state="fail", message=str(cause), remedy="Tell the service's operators.")
+        yield Line("service", "fail", str(cause), "Tell the service's operator.")
         return
     failing = [name for name, value in health.items() if value == "failing"]
     if answer.status_code == 200 and not failing:
-        yield Line(name="service", state="ok", message="database, object store and queue answer")
+        yield Line("service", "ok", "database, object store and queue answer")
     else:
         yield Line(
-            name="service",
-            state="warn" if answer.status_code == 200 else "fail",
-            message=f"not working: {', '.join(failing) or answer.status_code}",
-            remedy="Tell the service's operators.",
+            "service",
+            "warn" if answer.status_code == 200 else "fail",
+            f"not working: {', '.join(failing) or answer.status_code}",
+            "Tell the service's operator.",
         )
 
 
@@ -213,27 +213,27 @@ def key(http: httpx.Client) -> tuple[list[Line], set[str]]:
             answer = http.request(method, path, json={} if method == "POST" else None)
             if answer.status_code == 401:
                 remedy = "Ask for a new one, then: cleanclip login"
-                return [Line(name="key", state="fail", message="it is not valid", remedy=remedy)], found
+                return [Line("key", "fail", "it is not valid", remedy)], found
             if answer.status_code >= 500 or answer.status_code == 429:
                 message = f"not known: the service answers {answer.status_code}"
-                return [Line(name="key", state="warn", message=message, remedy="Try again later.")], found
+                return [Line("key", "warn", message, "Try again later.")], found
             if answer.status_code != 403:
                 found.add(scope)
     except httpx.HTTPError as cause:
-        return [Line(name="key", state="fail", message=str(cause), remedy="Run doctor again.")], found
+        return [Line("key", "fail", str(cause), "Run doctor again.")], found
     named = ", ".join(sorted(found)) or "none"
     missing = {"read", "upload", "run"} - found
     if not missing:
-        return [Line(name="key", state="ok", message=f"valid; scopes: {named}")], found
-    remedy = f"To upload, order and read, make a key with {', '.join(sorted(missing))} as well."
-    return [Line(name="key", state="warn", message=f"valid; scopes: {named}", remedy=remedy)], found
+        return [Line("key", "ok", f"valid; scopes: {named}")], found
+    remedy = f"To upload, order and read, create a key with {', '.join(sorted(missing))} as well."
+    return [Line("key", "warn", f"valid; scopes: {named}", remedy)], found
 
 
 def object_store(client: Client, http: httpx.Client, scopes: set[str]) -> Iterator[Line]:
     """Sends one byte to the store by a presigned address, and takes the upload back."""
     if "upload" not in scopes:
-        message = "not tried: that needs a key with scope upload"
-        yield Line(name="store", state="warn", message=message, remedy="Try with another key.")
+        message = "not tested: this needs a key with scope upload"
+        yield Line("store", "warn", message, "Use another key to test it.")
         return
     try:
         upload = client.uploads.create(filename="cleanclip-doctor", size_bytes=1, purpose="dataset")
@@ -247,10 +247,10 @@ def object_store(client: Client, http: httpx.Client, scopes: set[str]) -> Iterat
     except CleanClipError as cause:
         is_ours = isinstance(cause, ApiError) and cause.status < 500
         yield Line(
-            name="store",
-            state="warn" if is_ours else "fail",
-            message=f"not tried: {cause}",
-            remedy="See `cleanclip usage`." if is_ours else "Tell the service's operators.",
+            "store",
+            "warn" if is_ours else "fail",
+            f"not tested: {cause}",
+            "See `cleanclip usage`." if is_ours else "Tell the service's operator.",
         )
 
 
@@ -260,13 +260,13 @@ def _stored(http: httpx.Client, url: str) -> Line:
         answer = http.put(url, content=b"\0")
     except httpx.HTTPError as cause:
         message = f"{host} does not answer: {str(cause) or type(cause).__name__}"
-        remedy = "Let this machine reach it: downloads need it; uploads go through the service meanwhile."
-        return Line(name="store", state="fail", message=message, remedy=remedy)
+        remedy = "Let this machine reach it: downloads need it. Until then uploads go through the service."
+        return Line("store", "fail", message, remedy)
     if answer.status_code == 200:
-        return Line(name="store", state="ok", message=f"{host} takes bytes by a presigned address")
-    message = f"{host} answers {answer.status_code} to a presigned address"
-    remedy = "A proxy that changes requests, or clocks that differ: tell the service's operators."
-    return Line(name="store", state="fail", message=message, remedy=remedy)
+        return Line("store", "ok", f"{host} accepts bytes at a presigned URL")
+    message = f"{host} answers {answer.status_code} to a presigned URL"
+    remedy = "A proxy may change requests, or clocks may differ: tell the service's operator."
+    return Line("store", "fail", message, remedy)
 
 
 def _from_pages(http: httpx.Client, url: str) -> Iterator[Line]:
@@ -279,17 +279,17 @@ def _from_pages(http: httpx.Client, url: str) -> Iterator[Line]:
         asked = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
         answer = http.request("OPTIONS", url, headers=asked)
     except httpx.HTTPError as cause:
-        message = f"not known whether pages may send: {str(cause) or type(cause).__name__}"
-        yield Line(name="browser", state="warn", message=message, remedy="Run doctor again.")
+        message = f"not known whether pages may upload: {str(cause) or type(cause).__name__}"
+        yield Line("browser", "warn", message, "Run doctor again.")
         return
     allowed = {name: answer.headers.get(f"access-control-allow-{name}", "") for name in ("origin", "methods")}
     methods = {method.strip() for method in allowed["methods"].split(",")}
     if answer.is_success and allowed["origin"] in {"*", origin} and methods & {"*", "PUT"}:
-        yield Line(name="browser", state="ok", message=f"{host} takes parts from pages of {origin}")
+        yield Line("browser", "ok", f"{host} accepts uploads from pages of {origin}")
         return
     yield Line(
-        name="browser",
-        state="warn",
-        message=f"{host} takes no parts from pages of {origin}: its CORS rule does not allow that",
-        remedy="Use `cleanclip upload`; the operators find the rule in docs/how-to/operating/deployment.md.",
+        "browser",
+        "warn",
+        f"{host} refuses uploads from pages of {origin}: its CORS rule does not allow them",
+        "Use `cleanclip upload`; the operator finds the rule in docs/how-to/operating/deployment.md.",
     )

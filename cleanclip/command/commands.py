@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -19,7 +20,7 @@ _QUIET = inspect.Parameter(
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
     annotation=Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, no notes; of what is made the id alone.")
+        bool, typer.Option("--quiet", "-q", help="Print errors only and, when something is created, its id.")
     ],
 )
 
@@ -48,4 +49,27 @@ def _taking_quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__signature__ = signature.replace(  # type: ignore[attr-defined]  # what inspect looks at first
         parameters=[*signature.parameters.values(), _QUIET]
     )
+    return command
+
+
+def command_of(kind: type[Any], name: str) -> Callable[..., None]:
+    """A command whose options are the fields of the dataclass `kind`, its own before those that it inherits;
+    its docstring is the help, and `carry_out` what is done."""
+
+    def command(context: typer.Context, **given: Any) -> None:
+        kind(**given).carry_out(context)
+
+    hints = get_type_hints(kind, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in sorted(fields(kind), key=lambda field: field.name not in kind.__annotations__)
+    ]
+    own = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    command.__name__, command.__doc__ = name, kind.__doc__
+    command.__signature__ = inspect.Signature([own, *parameters])  # type: ignore[attr-defined]
     return command

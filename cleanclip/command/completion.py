@@ -1,4 +1,4 @@
-"""What the shell is told when somebody presses the tabulator: names of the vocabulary, ids of the project.
+"""What the shell gets when somebody presses the tabulator: names of the vocabulary, ids of the project.
 
 Ids are asked of the service, once and briefly; where it does not answer, there is nothing to complete.
 """

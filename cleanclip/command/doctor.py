@@ -23,9 +23,9 @@ TIMEOUT_S = 10.0
 
 
 def doctor(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Look at everything that may be wrong with a set-up: address, TLS, version, key, clock, store, disk.
+    """Check everything that may be wrong with a set-up: address, TLS, version, key, clock, store, disk.
 
-    Sends one byte to the object store and takes it back. Status 1 if a line says fail.
+    Uploads one byte to the object store and deletes it. Status 1 if a line says fail.
 
     Example: cleanclip doctor
 
@@ -52,17 +52,17 @@ def looked_at(session: Session) -> Iterator[Line]:
         target = settings.find(session.url, session.api_key, session.profile)
     except settings.NotConfigured as cause:
         yield Line(
-            name=cause.part,
-            state="fail",
-            message="there is none of that name" if cause.part == "profile" else "none is configured",
-            remedy=str(cause),
+            cause.part,
+            "fail",
+            "there is no profile of that name" if cause.part == "profile" else "none is configured",
+            str(cause),
         )
         return
     except Unreadable as cause:
         remedy = "Make it readable for you, or set CLEANCLIP_CONFIG to another file."
-        yield Line(name="config", state="fail", message=str(cause), remedy=remedy)
+        yield Line("config", "fail", str(cause), remedy)
         return
-    yield Line(name="settings", state="ok", message=f"{target.url}, with the key from: {target.key_from}")
+    yield Line("settings", "ok", f"{target.url}, with the key from: {target.key_from}")
     with ExitStack() as opened:
         client = opened.enter_context(session.client_of(target.url, target.api_key))
         plainly = opened.enter_context(

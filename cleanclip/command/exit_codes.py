@@ -41,19 +41,19 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "done",
-    ExitCode.UNEXPECTED: "something unexpected (CLEANCLIP_DEBUG=1 shows where), or `doctor` found a fault",
-    ExitCode.USAGE: "the command was not used as it says, or there is no address or no such profile",
+    ExitCode.UNEXPECTED: "an unexpected error (CLEANCLIP_DEBUG=1 shows where), or `doctor` found a problem",
+    ExitCode.USAGE: "wrong usage, no address, or no such profile",
     ExitCode.REFUSED: "the service refused the input, or rejected the checkpoint or dataset",
-    ExitCode.NOT_AUTHORISED: "no key, not a valid one, or one that may not do this",
-    ExitCode.NOT_FOUND: "no such thing in this project",
+    ExitCode.NOT_AUTHORISED: "no key, an invalid key, or a key without the scope",
+    ExitCode.NOT_FOUND: "not found in this project",
     ExitCode.JOB_FAILED: "the job failed",
     ExitCode.JOB_CANCELLED: "the job was cancelled",
-    ExitCode.NOT_VERIFIED: "a digest, signature or figure is not as it should be, or a file changed",
+    ExitCode.NOT_VERIFIED: "a digest, signature or figure is wrong, or a file changed",
     ExitCode.UNREACHABLE: "the service or the object store cannot be reached, or fails",
-    ExitCode.TIMED_OUT: "--timeout is over; the job goes on",
-    ExitCode.UNREADABLE: "a file, folder or key of this machine cannot be read",
-    ExitCode.GATE_SHUT: "the gate is shut: --fail-on names the verdict, or there is none",
-    ExitCode.INTERRUPTED: "interrupted; what was started on the service goes on",
+    ExitCode.TIMED_OUT: "--timeout has passed; the job continues",
+    ExitCode.UNREADABLE: "a file, folder or key on this machine cannot be read",
+    ExitCode.GATE_SHUT: "the gate is closed: --fail-on names the verdict, or there is no verdict",
+    ExitCode.INTERRUPTED: "interrupted; what was started on the service continues",
 }
 
 HELP = "\b\nExit status:\n" + "\n".join(f"{code.value:>5}  {meaning}" for code, meaning in MEANINGS.items())

@@ -27,15 +27,15 @@ FailOnOption = Annotated[
     typer.Option(
         "--fail-on",
         metavar="OUTCOMES",
-        help="Wait, and end with status 12 where the verdict is one of these: fail,undecided,inconclusive. "
-        "Always one of them are fail and, without --allow-inconclusive, inconclusive.",
+        help="Wait, and exit with status 12 if the verdict is one of these: fail,undecided,inconclusive. "
+        "fail is always one of them, and inconclusive unless --allow-inconclusive is given.",
     ),
 ]
 AllowFlag = Annotated[
     bool,
     typer.Option(
         "--allow-inconclusive",
-        help="Ask for the gate, and let it open where nothing was found with the triggers tested.",
+        help="Use the gate, and let it open if nothing was found with the triggers tested.",
     ),
 ]
 
@@ -55,9 +55,9 @@ class Gate:
         if self.fail_on is None:
             return None
         if outcome != "pass" and (outcome not in OUTCOMES or outcome in self.fail_on):
-            return f"The gate is shut: {outcome or 'the job has no verdict'}."
+            return f"The gate is closed: {outcome or 'the job has no verdict'}."
         if worse is not None and worse.outcome in self.fail_on:
-            return f"The gate is shut: {worse.outcome} by {worse.job_id}, which judged the same weights."
+            return f"The gate is closed: {worse.outcome} by {worse.job_id} on the same weights."
         return None
 
 
@@ -100,7 +100,7 @@ def warn(output: Output, worse: Verdict | None) -> None:
 
 
 def end(output: Output, why_shut: str | None) -> None:
-    """Raises typer.Exit where the gate is shut."""
+    """Raises typer.Exit if the gate is closed."""
     if why_shut is not None:
         output.error(why_shut)
         raise typer.Exit(ExitCode.GATE_SHUT)

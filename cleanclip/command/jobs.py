@@ -11,7 +11,7 @@ from cleanclip.command import completion, gate, views
 from cleanclip.command.commands import Commands
 from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.gate import AllowFlag, FailOnOption
-from cleanclip.command.listing import AfterOption, LimitOption, StateOption
+from cleanclip.command.listing import AfterOption, LimitOption, NameArgument, StateOption
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
 from cleanclip.models import Job
@@ -19,7 +19,7 @@ from cleanclip.sync.client import Client
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", autocompletion=completion.jobs)]
 
-jobs = Commands(no_args_is_help=True, help="Jobs: follow them, steer them.")
+jobs = Commands(no_args_is_help=True, help="List, follow, pause, resume, retry and delete jobs.")
 
 
 @jobs.command("ls")
@@ -43,12 +43,23 @@ def list_jobs(
 
 @jobs.command("show")
 def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Say how a job stands.
+    """Show a job's state.
 
     Example: cleanclip jobs show job_…
     """
     with session_of(context).client() as client:
         found = client.jobs.get(job)
+    Output(is_json=as_json).result(found.to_json(), views.job(found))
+
+
+@jobs.command("rename")
+def rename_job(context: typer.Context, job: JobId, name: NameArgument, as_json: JsonFlag = False) -> None:
+    """Give a job another name, in whatever state it is.
+
+    Example: cleanclip jobs rename job_… "release 7, nightly"
+    """
+    with session_of(context).client() as client:
+        found = client.jobs.rename(job, name or None)
     Output(is_json=as_json).result(found.to_json(), views.job(found))
 
 
@@ -64,7 +75,7 @@ def wait_job(
 ) -> None:
     """Follow a job to its end: status 0 if it succeeded, 6 if it failed, 7 if it was cancelled.
 
-    With --fail-on also 12, where the verdict is one of those named.
+    With --fail-on also 12, if the verdict is one of those named.
 
     Example: cleanclip jobs wait job_… --timeout 3600 --fail-on fail,undecided,inconclusive
     """
@@ -89,47 +100,24 @@ def remove_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) ->
     show_deletion(Output(is_json=as_json), job, found)
 
 
-def _act(context: typer.Context, act: Callable[[Client], Job], *, as_json: bool) -> None:
-    output = Output(is_json=as_json)
-    with session_of(context).client() as client:
-        found = act(client)
-    output.result(found.to_json(), f"{found.id} {' '.join(views.progress(found)).strip()}")
+def _add_action(name: str, what: str, act: Callable[[Client, str], Job]) -> None:
+    @jobs.command(name, help=f"{what}\n\nExample: cleanclip jobs {name} job_…")
+    def steer(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+        output = Output(is_json=as_json)
+        with session_of(context).client() as client:
+            found = act(client, job)
+        shown = " ".join(views.progress(found)).strip()
+        output.result(found.to_json(), shown if shown.startswith(found.id) else f"{found.id} {shown}")
 
 
-@jobs.command("cancel")
-def cancel_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Stop a job for good.
-
-    Example: cleanclip jobs cancel job_…
-    """
-    _act(context, lambda client: client.jobs.cancel(job), as_json=as_json)
-
-
-@jobs.command("pause")
-def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Save a job's training state and let its worker go.
-
-    Example: cleanclip jobs pause job_…
-    """
-    _act(context, lambda client: client.jobs.pause(job), as_json=as_json)
-
-
-@jobs.command("resume")
-def resume_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Go on with a paused job.
-
-    Example: cleanclip jobs resume job_…
-    """
-    _act(context, lambda client: client.jobs.resume(job), as_json=as_json)
-
-
-@jobs.command("retry")
-def retry_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Try a failed job again.
-
-    Example: cleanclip jobs retry job_…
-    """
-    _act(context, lambda client: client.jobs.retry(job), as_json=as_json)
+_add_action("cancel", "Stop a job for good.", lambda client, job: client.jobs.cancel(job))
+_add_action(
+    "pause",
+    "Pause a job: save its training state and free its worker.",
+    lambda client, job: client.jobs.pause(job),
+)
+_add_action("resume", "Resume a paused job.", lambda client, job: client.jobs.resume(job))
+_add_action("retry", "Try a failed job again.", lambda client, job: client.jobs.retry(job))
 
 
 @jobs.command("events")
@@ -137,10 +125,10 @@ def list_events(
     context: typer.Context,
     *,
     job: JobId,
-    after: Annotated[int | None, typer.Option(min=0, help="Only those with a larger number.")] = None,
+    after: Annotated[int | None, typer.Option(min=0, help="Only events with a larger number.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Everything that happened to a job, oldest first.
+    """List what happened to a job, oldest first.
 
     Example: cleanclip jobs events job_… --after 10 --json
     """

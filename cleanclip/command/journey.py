@@ -42,25 +42,27 @@ def carry_out(
     order: Order,
     ending: Ending,
     *,
-    is_anew: bool,
+    is_again: bool,
     is_dry_run: bool = False,
 ) -> None:
     """The whole of it; prints the job. Raises typer.BadParameter, typer.Exit, and what the client raises."""
     check_order(order.body, order.declared)
     if (order.file is None) == (order.checkpoint is None):
-        raise typer.BadParameter("Which checkpoint? Give FILE or --checkpoint.")
+        raise typer.BadParameter("No checkpoint is given. Give FILE or --checkpoint.")
     if order.declared and order.file is None:
-        raise typer.BadParameter("--declared is for FILE; a checkpoint has been declared when it was sent.")
+        raise typer.BadParameter(
+            "--declared needs FILE; the options of an uploaded checkpoint cannot be changed."
+        )
     if is_dry_run:
         if ending.gate.is_asked_for:
-            raise typer.BadParameter("--dry-run has no verdict that --fail-on could judge.")
+            raise typer.BadParameter("--dry-run gives no verdict, so --fail-on cannot be used with it.")
         _try(session, output, order)
         return
     if ending.keys and ending.folder is None:
-        raise typer.BadParameter("--key is for what --download fetches.")
+        raise typer.BadParameter("--key needs --download.")
     keys = [] if ending.folder is None else verify.trusted_keys(ending.folder, ending.keys)
     with session.client() as client:
-        steps = Steps(client, output, Deadline(session.clock, ending.timeout_s), is_anew=is_anew)
+        steps = Steps(client, output, Deadline(session.clock, ending.timeout_s), is_again=is_again)
         job = steps.ordered(order)
         if not ending.is_waited_for:
             output.result(job.to_json(), job.id)
@@ -95,7 +97,7 @@ def _stated_outcome(verification: Verification) -> str | None:
 def _try(session: Session, output: Output, order: Order) -> None:
     """Prints what the order would do; ends with REFUSED where it would not be taken."""
     with session.client() as client:
-        steps = Steps(client, output, Deadline(session.clock, None), is_anew=False)
+        steps = Steps(client, output, Deadline(session.clock, None), is_again=False)
         ahead = steps.look_ahead(order)
     output.result(ahead.to_json(), ahead_view.dry_run(ahead))
     if ahead.obstacles:

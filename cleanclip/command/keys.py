@@ -1,4 +1,4 @@
-"""`keys …`: make, list, show, rotate, revoke."""
+"""`keys …`: make, list, show, rename, rotate, revoke."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ keys = Commands(no_args_is_help=True, help="API keys of the project. Needs a key
 def create_key(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(help="For people, to tell keys apart.")],
-    scope: Annotated[
-        list[str], typer.Option("--scope", help="read, upload, run or admin; may be given again.")
-    ],
+    name: Annotated[str, typer.Argument(help="A name to tell keys apart.")],
+    scope: Annotated[list[str], typer.Option("--scope", help="read, upload, run or admin; repeatable.")],
     expires_days: Annotated[
         float | None,
-        typer.Option(min=0.001, max=3650, help="Unless given, it is valid until it is revoked."),
+        typer.Option(min=0.001, max=3650, help="Default: valid until it is revoked."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a key and print it: this once.
+    """Create a key and print it. It cannot be shown again.
 
     Example: cleanclip keys create "nightly audits" --scope read --scope run
     """
@@ -57,12 +55,29 @@ def list_keys(
 
 @keys.command("show")
 def show_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> None:
-    """Say what a key may do, and when it was last used.
+    """Show what a key may do, and when it was last used.
 
     Example: cleanclip keys show key_…
     """
     with session_of(context).client() as client:
         found = client.keys.get(key)
+    Output(is_json=as_json).result(found.to_json(), views.key(found))
+
+
+@keys.command("rename")
+def rename_key(
+    context: typer.Context,
+    *,
+    key: KeyId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new one.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Give a key another name.
+
+    Example: cleanclip keys rename key_… "nightly audits of release 7"
+    """
+    with session_of(context).client() as client:
+        found = client.keys.rename(key, name)
     Output(is_json=as_json).result(found.to_json(), views.key(found))
 
 
@@ -73,11 +88,11 @@ def rotate_key(
     key: KeyId,
     overlap_hours: Annotated[
         float | None,
-        typer.Option(min=0, max=720, help="How long the old key stays valid; a day unless given."),
+        typer.Option(min=0, max=720, help="How long the old key stays valid. Default: a day."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Replace a key: print a new one with the same name and scopes, this once.
+    """Replace a key: print a new one with the same name and scopes. It cannot be shown again.
 
     Example: cleanclip keys rotate key_… --overlap-hours 1
     """
@@ -89,7 +104,7 @@ def rotate_key(
 
 @keys.command("revoke")
 def revoke_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> None:
-    """Stop a key for good.
+    """Revoke a key for good.
 
     Example: cleanclip keys revoke key_…
     """
@@ -99,5 +114,5 @@ def revoke_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) ->
 
 
 def _show_issued(output: Output, issued: IssuedKey) -> None:
-    output.note(f"{issued.id} ({', '.join(issued.scopes)}). The key is shown this once:")
+    output.note(f"{issued.id} ({', '.join(issued.scopes)}). The key is shown only once:")
     output.result(issued.to_json(), issued.key or "")

@@ -13,6 +13,7 @@ from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.output import Output
 from cleanclip.command.session import (
     JsonFlag,
+    NameOption,
     TimeoutOption,
     WaitFlag,
     session_of,
@@ -20,14 +21,17 @@ from cleanclip.command.session import (
     wait_for_dataset,
 )
 
-LimitOption = Annotated[int, typer.Option(min=1, max=100, help="How many at most.")]
-AfterOption = Annotated[str | None, typer.Option(help="Go on after this id (last_id of the page before).")]
-StateOption = Annotated[str | None, typer.Option(help="Only those in this state.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=100, help="The most rows to list.")]
+AfterOption = Annotated[
+    str | None, typer.Option(help="Continue after this id (last_id of the previous page).")
+]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The new name; '' removes it.")]
+StateOption = Annotated[str | None, typer.Option(help="Only in this state.")]
 CheckpointId = Annotated[str, typer.Argument(metavar="CHECKPOINT", autocompletion=completion.checkpoints)]
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", autocompletion=completion.datasets)]
 
 checkpoints = Commands(no_args_is_help=True, help="Uploaded checkpoints.")
-datasets = Commands(no_args_is_help=True, help="Pairs to clean with, labelled sets to audit with.")
+datasets = Commands(no_args_is_help=True, help="Datasets: pairs to clean with, labelled sets to audit with.")
 
 
 @checkpoints.command("ls")
@@ -50,7 +54,7 @@ def list_checkpoints(
 
 @checkpoints.command("show")
 def show_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json: JsonFlag = False) -> None:
-    """Say what a checkpoint is, or why it was rejected.
+    """Show what a checkpoint is, or why it was rejected.
 
     Example: cleanclip checkpoints show ckpt_…
     """
@@ -92,22 +96,25 @@ def remove_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json:
 def add_dataset(
     context: typer.Context,
     *,
-    source: Annotated[str, typer.Argument(metavar="URI", help="s3://bucket/prefix/, or an upload's id.")],
+    source: Annotated[str, typer.Argument(metavar="URI", help="s3://bucket/prefix/ or the id of an upload.")],
     kind: Annotated[str, typer.Option(help="pairs or labelled.", autocompletion=completion.kinds)],
+    name: NameOption = None,
     class_names: Annotated[
-        Path | None, typer.Option(help="File with one class a line, in the labels' order.", metavar="FILE")
+        Path | None,
+        typer.Option(help="File with one class name per line, in the order of the labels.", metavar="FILE"),
     ] = None,
     templates: Annotated[
-        Path | None, typer.Option(help="File with one template a line, {c} for the class.", metavar="FILE")
+        Path | None, typer.Option(help="File with one template per line, {c} for the class.", metavar="FILE")
     ] = None,
     max_skipped_share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="More bad samples than this share: rejected.")
+        float | None,
+        typer.Option(min=0, max=1, help="The dataset is rejected above this share of bad samples."),
     ] = None,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Register shards by reference. Prints the dataset's id; with --wait all of it, unless --quiet.
+    """Register shards by reference. Prints the dataset's id; with --wait the whole dataset, unless --quiet.
 
     Example: cleanclip datasets add s3://data/pairs/ --kind pairs --wait
     """
@@ -118,6 +125,7 @@ def add_dataset(
     with session_of(context).client() as client:
         found = client.datasets.create(
             kind=kind,
+            name=name,
             uri=None if is_upload else source,
             upload_id=source if is_upload else None,
             class_names=None if class_names is None else values.lines(class_names, "--class-names"),
@@ -153,12 +161,25 @@ def list_datasets(
 
 @datasets.command("show")
 def show_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Say what a dataset holds, or why it was rejected.
+    """Show what a dataset holds, or why it was rejected.
 
     Example: cleanclip datasets show ds_…
     """
     with session_of(context).client() as client:
         found = client.datasets.get(dataset)
+    Output(is_json=as_json).result(found.to_json(), views.dataset(found))
+
+
+@datasets.command("rename")
+def rename_dataset(
+    context: typer.Context, dataset: DatasetId, name: NameArgument, as_json: JsonFlag = False
+) -> None:
+    """Give a dataset another name.
+
+    Example: cleanclip datasets rename ds_… "clean pairs, 2026-11"
+    """
+    with session_of(context).client() as client:
+        found = client.datasets.rename(dataset, name or None)
     Output(is_json=as_json).result(found.to_json(), views.dataset(found))
 
 
@@ -178,7 +199,7 @@ def wait_dataset(
 
 @datasets.command("rm")
 def remove_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Delete a dataset; uploaded shards go with it, what it refers to elsewhere stays.
+    """Delete a dataset and its uploaded shards; shards that it refers to elsewhere stay.
 
     Example: cleanclip datasets rm ds_…
     """

@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from cleanclip.command import access, doctor, listing, orders, profiles, push, results, shares, upload, verify
+from cleanclip.command import (
+    access,
+    doctor,
+    listing,
+    orders,
+    profiles,
+    project,
+    push,
+    results,
+    upload,
+    verify,
+)
 from cleanclip.command.commands import Commands
 from cleanclip.command.exit_codes import HELP, ExitCode, exit_code_of
 from cleanclip.command.jobs import jobs
@@ -35,8 +46,8 @@ app = Commands(
     epilog=HELP,
     help="Is this CLIP checkpoint backdoored, and can you fix it? Upload, audit, clean, download.\n\n"
     "Results are on stdout, messages on stderr. Address and key come from the options, from CLEANCLIP_URL "
-    "and CLEANCLIP_API_KEY, or from a profile that `cleanclip login` keeps, in this order. --profile (which "
-    "wins over the environment) or CLEANCLIP_PROFILE says which.\n\n"
+    "and CLEANCLIP_API_KEY, or from a profile that `cleanclip login` saved, in this order. --profile (which "
+    "overrides the environment) or CLEANCLIP_PROFILE chooses the profile.\n\n"
     "\b\nExamples:\n"
     "  cleanclip login --url https://clean.example.org\n"
     "  cleanclip doctor\n"
@@ -54,16 +65,23 @@ def _show_version(is_wanted: bool) -> None:
 @app.callback()
 def root(
     context: typer.Context,
-    url: Annotated[str | None, typer.Option("--url", help="Where the service is.", metavar="URL")] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Address of the service.", metavar="URL")] = None,
     api_key: Annotated[
         str | None,
-        typer.Option("--api-key", help="Others on this machine can see it; better: login.", metavar="KEY"),
+        typer.Option(
+            "--api-key",
+            help="API key. Other users of this machine can see it; better use login.",
+            metavar="KEY",
+        ),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", help="Address and key as kept by `login`.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--profile", help="Use the address and key that `login` saved under this name.", metavar="NAME"
+        ),
     ] = None,
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Keeps the options for the command that follows."""
@@ -84,9 +102,9 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")
 app.add_typer(webhooks, name="webhooks")
-app.command()(shares.usage)
-app.command()(shares.trail)
-app.add_typer(shares.deletions, name="deletions")
+app.command()(project.usage)
+app.command()(project.trail)
+app.add_typer(project.deletions, name="deletions")
 app.command()(results.report)
 app.command()(results.download)
 app.command()(verify.verify)

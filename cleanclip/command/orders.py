@@ -2,51 +2,266 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from cleanclip.command import completion, journey, values
+from cleanclip.command.commands import command_of
 from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
-from cleanclip.command.order_options import (
-    RECOMMENDED,
-    AnewFlag,
-    AsrOption,
-    AttackOption,
-    AuditOption,
-    CaOption,
-    CheckpointOption,
-    DeclaredOption,
-    DownloadOption,
-    DryRunFlag,
-    ExamplesOption,
-    FileArgument,
-    KeyOption,
-    LabelledOption,
-    MetadataOption,
-    PolicyOption,
-    ProbeFlag,
-    RecheckOption,
-    RecipeOption,
-    RetrievalOption,
-    SeedOption,
-    SuiteOption,
-    TargetOption,
-    TriggerOption,
-    audit_of,
-    policy_of,
-    recipe_of,
-)
+from cleanclip.command.order_fields import RECOMMENDED, policy_of, recipe_of, training_kind_of
 from cleanclip.command.output import Output
-from cleanclip.command.session import JsonFlag, TimeoutOption, WaitFlag, session_of
+from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
 from cleanclip.command.steps import Order, named
 
+_NAMED_OPTIONS = (
+    *("method", "epochs", "learning_rate", "lambda1", "lambda2", "threshold", "batch_size", "warmup_steps"),
+)
+"""Of a recipe, those that have an option of their own."""
 
-def sanitize(
-    context: typer.Context,
-    *,
-    file: FileArgument = None,
-    checkpoint: CheckpointOption = None,
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOrder:
+    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download the whole
+    job, unless --quiet.
+
+    With FILE and addresses of data it does every step, like `sanitize`.
+
+    The exit status says whether the job succeeded, whatever its verdict; with --fail-on it also depends on
+    the verdict.
+
+    Example: cleanclip audit clip.pt --labelled s3://data/test/ --target banana --suite structured --wait
+
+    Example: cleanclip audit --checkpoint ckpt_… --labelled ds_… --target banana --attack badnet --wait
+    """
+
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            callback=values.readable_file,
+            metavar="FILE",
+            help="A checkpoint file to upload first. When interrupted or repeated, the command "
+            "continues where it stopped.",
+        ),
+    ] = None
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="CHECKPOINT",
+            help="Id of an accepted checkpoint, instead of FILE.",
+            autocompletion=completion.checkpoints,
+        ),
+    ] = None
+    labelled: Annotated[
+        str,
+        typer.Option(
+            "--labelled",
+            metavar="DATASET|URI",
+            help="The labelled set to audit on: its id, or s3://…, which is registered if necessary.",
+            autocompletion=completion.labelled,
+        ),
+    ]
+    declared: Annotated[
+        list[str] | None,
+        typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors do not say."),
+    ] = None
+    retrieval: Annotated[
+        str | None,
+        typer.Option(
+            "--retrieval",
+            metavar="DATASET|URI",
+            help="Pairs to measure retrieval on, other than those of --pairs: an id, or s3://….",
+            autocompletion=completion.pairs,
+        ),
+    ] = None
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            help="The class that triggers are suspected to lead to, unless a trigger names its own.",
+        ),
+    ] = None
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            metavar="NAME",
+            help="Triggers by name: paper (its four attacks and SIG) or structured (PAR's); not with "
+            "--attack.",
+            autocompletion=completion.suites,
+        ),
+    ] = None
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attack",
+            metavar="NAME[:OPTION=VALUE,…]",
+            help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (with its own "
+            "target); repeatable. Default: badnet, blended, wanet, sig.",
+            autocompletion=completion.attacks,
+        ),
+    ] = None
+    trigger: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trigger",
+            metavar="FILE[,OPTION=VALUE,…]",
+            help="Your own trigger: a PNG or JPEG as a patch, e.g. "
+            "mark.png,placement=top_left,size=0.1; repeatable, also together with --attack.",
+        ),
+    ] = None
+    audit: Annotated[
+        Path | None,
+        typer.Option("--audit", metavar="FILE", help="Audit options as JSON; other options override it."),
+    ] = None
+    linear_probe: Annotated[
+        bool,
+        typer.Option(
+            "--linear-probe", help="Also measure a linear probe on the image embeddings; takes longer."
+        ),
+    ] = False
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples", min=0, max=12, help="Test images in the report, with each trigger; 0: none."
+        ),
+    ] = None
+    recheck: Annotated[
+        bool | None,
+        typer.Option(
+            "--recheck/--no-recheck",
+            help="Audit the published weights again in a fresh process. Default: if results are "
+            "signed and it is cheap.",
+        ),
+    ] = None
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="NAME|FILE",
+            help="Name of one of the project's policies, or a JSON file of limits (limits.json, ./limits).",
+            autocompletion=completion.policies,
+        ),
+    ] = None
+    asr_at_most: Annotated[
+        float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on ASR, from 0 to 1.")
+    ] = None
+    ca_lost_at_most: Annotated[
+        float | None,
+        typer.Option(
+            "--ca-lost-at-most", min=0, max=1, help="Policy: limit on the clean accuracy lost, from 0 to 1."
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=2**31 - 1, help="Seed of every random draw; the same seed repeats the job."
+        ),
+    ] = None
+    name: NameOption = None
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable."),
+    ] = None
+    wait: WaitFlag = False
+    timeout: TimeoutOption = None
+    download: Annotated[
+        Path | None,
+        typer.Option(
+            "--download", metavar="DIR", help="Wait, download all files into this folder and verify them."
+        ),
+    ] = None
+    key: Annotated[
+        list[Path] | None,
+        typer.Option("--key", metavar="PUB.pem", help="With --download: a public key that you trust."),
+    ] = None
+    fail_on: FailOnOption = None
+    allow_inconclusive: AllowFlag = False
+    again: Annotated[
+        bool, typer.Option("--again", help="Upload, register and order again what an earlier run did.")
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Send and order nothing. Print what the job would do, how long earlier jobs took, "
+            "and what would be refused.",
+        ),
+    ] = False
+    as_json: JsonFlag = False
+
+    def order(self) -> Order:
+        """Raises typer.BadParameter, Unreadable."""
+        return Order(
+            body={
+                "kind": "audit",
+                "audit": self._audit(),
+                **policy_of(self.policy, self.asr_at_most, self.ca_lost_at_most),
+                "seed": self.seed,
+                "name": self.name,
+                "metadata": values.text_pairs(self.metadata or [], "--metadata") or None,
+            },
+            file=self.file,
+            checkpoint=self.checkpoint,
+            declared=values.pairs(self.declared or [], "--declared"),
+            data=named(labelled=(self.labelled, "labelled"), retrieval=(self.retrieval, "pairs")),
+        )
+
+    def _audit(self) -> dict[str, Any]:
+        """The field `audit` of a job, but for its dataset."""
+        options = {} if self.audit is None else values.json_object(self.audit, "--audit")
+        if self.target is not None:
+            options["target"] = self.target
+        listed = [values.attack(text) for text in self.attack or []]
+        listed += [values.trigger(text) for text in self.trigger or []]
+        if self.suite is not None and listed:
+            raise typer.BadParameter(
+                "--suite chooses all triggers of an audit. Give --suite, or --attack and --trigger, not both."
+            )
+        if self.suite is not None or listed:
+            options.pop("attacks", None)
+            options.pop("suite", None)
+            options |= {"suite": self.suite} if self.suite is not None else {"attacks": listed}
+        if self.linear_probe and not options.get("linear_probe"):
+            options["linear_probe"] = {}
+        if self.examples is not None:
+            options["examples"] = self.examples
+        if self.recheck is not None:
+            options["recheck"] = self.recheck
+        if "target" not in options:
+            raise typer.BadParameter("Give --target: the class that the triggers lead to.")
+        return options
+
+    def carry_out(self, context: typer.Context) -> None:
+        ending = journey.Ending(
+            wait=self.wait,
+            timeout_s=self.timeout,
+            folder=self.download,
+            keys=self.key or [],
+            gate=gate_of(self.fail_on, allow_inconclusive=self.allow_inconclusive),
+        )
+        output = Output(is_json=self.as_json)
+        session = session_of(context)
+        journey.carry_out(session, output, self.order(), ending, is_again=self.again, is_dry_run=self.dry_run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SanitizeOrder(AuditOrder):
+    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download the whole
+    job, unless --quiet.
+
+    With FILE it does every step: it uploads, registers data by address, waits and orders. Repeat it to
+    continue after an interruption; a job that failed or was cancelled is ordered again. The exit status says
+    whether the job succeeded, whatever its verdict; with --fail-on it also depends on the verdict.
+
+    Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out
+
+    Example: cleanclip sanitize --checkpoint ckpt_… --pairs ds_… --labelled ds_… --target banana --wait
+    """
+
     training: Annotated[
         str,
         typer.Option(
@@ -57,211 +272,68 @@ def sanitize(
             help="Clean image-caption pairs, for the method supervised clean labelled images: an id, or s3://…",
             autocompletion=completion.pairs,
         ),
-    ],
-    labelled: LabelledOption,
-    declared: DeclaredOption = None,
-    retrieval: RetrievalOption = None,
-    target: TargetOption = None,
-    suite: SuiteOption = None,
-    attack: AttackOption = None,
-    trigger: TriggerOption = None,
-    audit: AuditOption = None,
-    linear_probe: ProbeFlag = False,
-    examples: ExamplesOption = None,
-    recheck: RecheckOption = None,
-    recipe: RecipeOption = RECOMMENDED,
+    ]
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            metavar="recommended|defaults|FILE",
+            help="recommended: published or measured for a model of this family and size, else defaults; "
+            "defaults: the method's; FILE: options as JSON. The options below override each of them.",
+        ),
+    ] = RECOMMENDED
     method: Annotated[
-        str | None, typer.Option(help="cleanclip, par or supervised.", autocompletion=completion.methods)
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the pairs.")] = None,
-    lr: Annotated[
+        str | None, typer.Option(help="cleanclip, par, supervised or uar.", autocompletion=completion.methods)
+    ] = None
+    epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the clean data.")] = None
+    learning_rate: Annotated[
         float | None,
         typer.Option(
             "--lr",
             max=1,
             callback=values.above_zero,
-            help="Learning rate before its cosine to zero, above 0.",
+            help="Peak learning rate, above 0; a cosine schedule takes it to zero.",
         ),
-    ] = None,
+    ] = None
     lambda1: Annotated[
         float | None, typer.Option(min=0, max=100, help="Weight of the image-caption loss.")
-    ] = None,
+    ] = None
     lambda2: Annotated[
         float | None, typer.Option(min=0, max=100, help="Weight of the self-supervised loss.")
-    ] = None,
+    ] = None
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=4, help="par: how far from the model that came in.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, max=32768, help="Pairs of one update.")] = None,
+        float | None,
+        typer.Option(min=0, max=4, help="par: the distance from the input model at which the push stops."),
+    ] = None
+    batch_size: Annotated[int | None, typer.Option(min=2, max=32768, help="Pairs per update.")] = None
     warmup_steps: Annotated[
         int | None,
-        typer.Option(min=0, max=100_000, help="Updates until the learning rate is reached; par has none."),
-    ] = None,
+        typer.Option(
+            min=0, max=100_000, help="Warm-up: updates until the learning rate is reached; par has none."
+        ),
+    ] = None
     recipe_option: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other option of the recipe; repeatable."),
-    ] = None,
+    ] = None
     output_layout: Annotated[
-        str | None, typer.Option(help="open_clip, or as_uploaded to also get the layout that came in.")
-    ] = None,
-    policy: PolicyOption = None,
-    asr_at_most: AsrOption = None,
-    ca_lost_at_most: CaOption = None,
-    seed: SeedOption = None,
-    metadata: MetadataOption = None,
-    wait: WaitFlag = False,
-    timeout: TimeoutOption = None,
-    download: DownloadOption = None,
-    key: KeyOption = None,
-    fail_on: FailOnOption = None,
-    allow_inconclusive: AllowFlag = False,
-    anew: AnewFlag = False,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download all of it,
-    unless --quiet.
+        str | None, typer.Option(help="open_clip, or as_uploaded to also get the layout of the upload.")
+    ] = None
 
-    With FILE it does the whole thing: uploads, registers data by their address, waits, orders. Repeated, it
-    finds what was done and goes on; a job that failed or was cancelled is ordered again. The status says
-    whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
-
-    Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out
-
-    Example: cleanclip sanitize --checkpoint ckpt_… --pairs ds_… --labelled ds_… --target banana --wait
-    """
-    options_named = {
-        "method": method,
-        "epochs": epochs,
-        "learning_rate": lr,
-        "lambda1": lambda1,
-        "lambda2": lambda2,
-        "threshold": threshold,
-        "batch_size": batch_size,
-        "warmup_steps": warmup_steps,
-    }
-    options, is_recommended = recipe_of(recipe, options_named, recipe_option)
-    training_kind = "labelled" if (options or {}).get("method") == "supervised" else "pairs"
-    body = {
-        "kind": "sanitize",
-        "audit": audit_of(
-            target,
-            file=audit,
-            suite=suite,
-            attacks=attack,
-            triggers=trigger,
-            linear_probe=linear_probe,
-            examples=examples,
-            recheck=recheck,
-        ),
-        "recipe": options,
-        **policy_of(policy, asr_at_most, ca_lost_at_most),
-        "seed": seed,
-        "output_layout": output_layout,
-        "metadata": values.text_pairs(metadata or [], "--metadata") or None,
-    }
-    journey.carry_out(
-        session_of(context),
-        Output(is_json=as_json),
-        Order(
-            body=body,
-            file=file,
-            checkpoint=checkpoint,
-            declared=values.pairs(declared or [], "--declared"),
-            data=named(
-                labelled=(labelled, "labelled"),
-                training=(training, training_kind),
-                retrieval=(retrieval, "pairs"),
-            ),
+    def order(self) -> Order:
+        """Raises typer.BadParameter, Unreadable."""
+        given = {name: getattr(self, name) for name in _NAMED_OPTIONS}
+        recipe, is_recommended = recipe_of(self.recipe, given, self.recipe_option)
+        training_kind = training_kind_of(recipe)
+        audited = super().order()
+        cleaning = {"kind": "sanitize", "recipe": recipe, "output_layout": self.output_layout}
+        return replace(
+            audited,
+            body={**audited.body, **cleaning},
+            data={**audited.data, **named(training=(self.training, training_kind))},
             is_recommended=is_recommended,
-        ),
-        journey.Ending(
-            wait=wait,
-            timeout_s=timeout,
-            folder=download,
-            keys=key or [],
-            gate=gate_of(fail_on, allow_inconclusive=allow_inconclusive),
-        ),
-        is_anew=anew,
-        is_dry_run=dry_run,
-    )
+        )
 
 
-def audit(
-    context: typer.Context,
-    *,
-    file: FileArgument = None,
-    checkpoint: CheckpointOption = None,
-    labelled: LabelledOption,
-    declared: DeclaredOption = None,
-    retrieval: RetrievalOption = None,
-    target: TargetOption = None,
-    suite: SuiteOption = None,
-    attack: AttackOption = None,
-    trigger: TriggerOption = None,
-    audit: AuditOption = None,
-    policy: PolicyOption = None,
-    linear_probe: ProbeFlag = False,
-    examples: ExamplesOption = None,
-    recheck: RecheckOption = None,
-    asr_at_most: AsrOption = None,
-    ca_lost_at_most: CaOption = None,
-    seed: SeedOption = None,
-    metadata: MetadataOption = None,
-    wait: WaitFlag = False,
-    timeout: TimeoutOption = None,
-    download: DownloadOption = None,
-    key: KeyOption = None,
-    fail_on: FailOnOption = None,
-    allow_inconclusive: AllowFlag = False,
-    anew: AnewFlag = False,
-    dry_run: DryRunFlag = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download all of it,
-    unless --quiet.
-
-    With FILE and addresses of data it does the whole thing, as `sanitize`.
-
-    The status says whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
-
-    Example: cleanclip audit clip.pt --labelled s3://data/test/ --target banana --suite structured --wait
-
-    Example: cleanclip audit --checkpoint ckpt_… --labelled ds_… --target banana --attack badnet --wait
-    """
-    body = {
-        "kind": "audit",
-        "audit": audit_of(
-            target,
-            file=audit,
-            suite=suite,
-            attacks=attack,
-            triggers=trigger,
-            linear_probe=linear_probe,
-            examples=examples,
-            recheck=recheck,
-        ),
-        **policy_of(policy, asr_at_most, ca_lost_at_most),
-        "seed": seed,
-        "metadata": values.text_pairs(metadata or [], "--metadata") or None,
-    }
-    journey.carry_out(
-        session_of(context),
-        Output(is_json=as_json),
-        Order(
-            body=body,
-            file=file,
-            checkpoint=checkpoint,
-            declared=values.pairs(declared or [], "--declared"),
-            data=named(labelled=(labelled, "labelled"), retrieval=(retrieval, "pairs")),
-        ),
-        journey.Ending(
-            wait=wait,
-            timeout_s=timeout,
-            folder=download,
-            keys=key or [],
-            gate=gate_of(fail_on, allow_inconclusive=allow_inconclusive),
-        ),
-        is_anew=anew,
-        is_dry_run=dry_run,
-    )
+sanitize = command_of(SanitizeOrder, "sanitize")
+audit = command_of(AuditOrder, "audit")

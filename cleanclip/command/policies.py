@@ -18,7 +18,7 @@ from cleanclip.project_models import Policy
 
 PolicyName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.policies)]
 
-policies = Commands(no_args_is_help=True, help="Limits that the project keeps by name, for --policy NAME.")
+policies = Commands(no_args_is_help=True, help="Named limits of the project, for --policy NAME.")
 
 
 @policies.command("ls")
@@ -37,7 +37,7 @@ def list_policies(
 
 @policies.command("show")
 def show_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = False) -> None:
-    """Say what limits a name stands for now.
+    """Show the limits of a policy.
 
     Example: cleanclip policies show release
     """
@@ -54,7 +54,7 @@ def put_policy(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The limits as JSON.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Keep limits under a name, in the place of what was there. Needs a key with scope admin.
+    """Create a policy, or replace the one of that name. Needs a key with scope admin.
 
     Example: cleanclip policies put release release.json
     """
@@ -66,7 +66,7 @@ def put_policy(
 
 @policies.command("rm")
 def remove_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = False) -> None:
-    """Delete a policy. Jobs keep what they were ordered with. Needs a key with scope admin.
+    """Delete a policy. Jobs keep the limits that they were ordered with. Needs a key with scope admin.
 
     Example: cleanclip policies rm release
     """

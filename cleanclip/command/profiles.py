@@ -14,7 +14,7 @@ from cleanclip.command.formats import table
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, Session, session_of
 
-profiles = Commands(no_args_is_help=True, help="Addresses and keys that `login` has kept.")
+profiles = Commands(no_args_is_help=True, help="Addresses and keys that `login` has saved.")
 
 
 @profiles.command("ls")
@@ -54,7 +54,7 @@ def _used(session: Session) -> str | None:
 
 @profiles.command("rm")
 def remove_profile(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonFlag = False) -> None:
-    """Forget a profile. The key stays valid: `keys revoke` ends it.
+    """Delete a profile. The key stays valid until `keys revoke`.
 
     Example: cleanclip profiles rm production
     """

@@ -10,25 +10,25 @@ import typer
 from cleanclip import packing
 from cleanclip.command import completion, values, views
 from cleanclip.command.formats import size, when
-from cleanclip.command.memory import Memory
 from cleanclip.command.output import Output, ProgressLine
 from cleanclip.command.session import (
     JsonFlag,
+    NameOption,
     TimeoutOption,
     WaitFlag,
     on_interrupt,
     session_of,
+    show_transfer,
     wait_for_dataset,
 )
-from cleanclip.command.upload import TAKE_UP, send
-from cleanclip.errors import NotFound, Unreadable
+from cleanclip.command.upload import TAKE_UP
 from cleanclip.local_data import contents_of
 from cleanclip.models import Dataset
 from cleanclip.packing import Contents
 from cleanclip.sync.client import Client
+from cleanclip.sync.datasets import MAX_SKIPPED_SHARE
+from cleanclip.transfer import TransferProgress
 
-MAX_SKIPPED_SHARE = 0.01
-"""As the service has it, where nothing else is given."""
 _NAMED = 3
 
 
@@ -39,28 +39,31 @@ def push(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="pairs or labelled, where the folder could be either.", autocompletion=completion.kinds
+            help="pairs or labelled, if the folder could be either.", autocompletion=completion.kinds
         ),
     ] = None,
+    name: NameOption = None,
     class_names: Annotated[
-        Path | None, typer.Option(help="File with one class a line, in the labels' order.", metavar="FILE")
+        Path | None,
+        typer.Option(help="File with one class name per line, in the order of the labels.", metavar="FILE"),
     ] = None,
     templates: Annotated[
-        Path | None, typer.Option(help="File with one template a line, {c} for the class.", metavar="FILE")
+        Path | None, typer.Option(help="File with one template per line, {c} for the class.", metavar="FILE")
     ] = None,
     max_skipped_share: Annotated[
-        float, typer.Option(min=0, max=1, help="More bad samples than this share: refused.")
+        float, typer.Option(min=0, max=1, help="The data is refused above this share of bad samples.")
     ] = MAX_SKIPPED_SHARE,
-    anew: Annotated[bool, typer.Option("--anew", help="Send it again, also where it was sent.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send it again even if it was sent before.")] = False,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send a local folder of images as a dataset. Prints its id; with --wait all of it, unless --quiet.
+    """Send a local folder of images as a dataset. Prints its id; with --wait the whole dataset, unless
+    --quiet.
 
     The folder may have class folders (NAME/a.jpg), captions beside images (a.jpg, a.txt), one CSV or TSV file
     that names images and captions or labels, or WebDataset shards (.tar). It is packed into one shard first.
-    Interrupted or repeated, the command goes on where it stopped.
+    When interrupted or repeated, the command continues where it stopped.
 
     Example: cleanclip datasets push photos/ --wait
     """
@@ -73,75 +76,55 @@ def push(
         class_names=None if class_names is None else values.lines(class_names, "--class-names"),
         templates=None if templates is None else values.lines(templates, "--templates"),
     )
-    _tell(output, contents, max_skipped_share)
+    _tell(output, contents)
     with session_of(context).client() as client:
-        found = _pushed(client, output, contents, max_skipped_share, is_anew=anew)
+        found = _pushed(
+            client, output, contents, name=name, max_skipped_share=max_skipped_share, is_again=again
+        )
         if wait:
             output.note(found.id)
             found = wait_for_dataset(client, output, found.id, timeout_s=timeout)
     output.result(found.to_json(), views.dataset(found) if wait else found.id, made=found.id)
 
 
-def _tell(output: Output, contents: Contents, max_skipped_share: float) -> None:
-    """What is sent and what is not. Raises Unreadable where too much is not."""
+def _tell(output: Output, contents: Contents) -> None:
+    """What is sent and what is not."""
     num_used, num_left_out = len(contents.samples), len(contents.left_out)
     classes = f" of {len(contents.class_names)} classes" if contents.class_names else ""
     noun = "pairs" if contents.kind == "pairs" else "labelled images"
     output.note(f"{num_used:,} {noun}{classes}, {size(contents.size_bytes)}")
-    if not num_left_out:
-        return
-    named = "\n".join(f"  {one}" for one in contents.left_out[:_NAMED])
-    message = f"{num_left_out:,} files cannot be used:\n{named}"
-    if num_left_out > max_skipped_share * (num_used + num_left_out):
-        raise Unreadable(f"{message}\nThat is more than --max-skipped-share {max_skipped_share:g} allows.")
-    output.note(f"{message}\nThey are left out.")
+    if num_left_out:
+        named = "\n".join(f"  {sentence}" for sentence in contents.left_out[:_NAMED])
+        output.note(f"{num_left_out:,} files cannot be used and are left out:\n{named}")
 
 
 def _pushed(
-    client: Client, output: Output, contents: Contents, max_skipped_share: float, *, is_anew: bool
+    client: Client,
+    output: Output,
+    contents: Contents,
+    *,
+    name: str | None,
+    max_skipped_share: float,
+    is_again: bool,
 ) -> Dataset:
-    """Each step looks first for what an earlier run of the same folder did."""
-    memory = Memory("pushes", client.base_url, contents.identity, max_skipped_share)
-    known = {} if is_anew else memory.recall()
-    if (found := _usable(client, known.get("dataset_id"))) is not None:
-        output.note(f"{found.id} was pushed {when(found.created_at)} (--again sends it again)")
-        return found
-    upload_id = known.get("upload_id")
-    if not isinstance(upload_id, str) or not _is_whole(client, upload_id):
-        upload_id = _sent(client, output, contents, is_anew=is_anew)
-        memory.remember(upload_id=upload_id)
-    found = client.datasets.create(
-        kind=contents.kind,
-        upload_id=upload_id,
-        class_names=contents.class_names,
-        templates=contents.templates,
-        max_skipped_share=max_skipped_share,
-    )
-    memory.remember(dataset_id=found.id)
-    return found
-
-
-def _sent(client: Client, output: Output, contents: Contents, *, is_anew: bool) -> str:
+    """With a live line while it packs and sends."""
+    total = len(contents.samples)
+    shard = packing.shard_of(contents).name
+    sent = []
     with on_interrupt(output, TAKE_UP), ProgressLine() as line:
-        total = len(contents.samples)
-        shard = packing.pack(contents, lambda done: line.show("packing", f"{done:,} of {total:,} samples"))
-    sent = send(client, output, shard, declared={}, purpose="dataset", resume=not is_anew)
-    packing.discard(shard)
-    return sent.id
 
+        def on_transfer(done: TransferProgress) -> None:
+            sent.append(done.done_bytes)
+            show_transfer(line, shard, done)
 
-def _usable(client: Client, dataset_id: object) -> Dataset | None:
-    if not isinstance(dataset_id, str):
-        return None
-    try:
-        found = client.datasets.get(dataset_id)
-    except NotFound:
-        return None
-    return None if found.state == "rejected" else found
-
-
-def _is_whole(client: Client, upload_id: str) -> bool:
-    try:
-        return client.uploads.get(upload_id).state == "completed"
-    except NotFound:
-        return False
+        found = client.datasets.push(
+            contents,
+            name=name,
+            max_skipped_share=max_skipped_share,
+            resume=not is_again,
+            on_packed=lambda done: line.show("packing", f"{done:,} of {total:,} samples"),
+            progress=on_transfer,
+        )
+    if not sent:
+        output.note(f"{found.id} was pushed {when(found.created_at)} (--again sends it again)")
+    return found

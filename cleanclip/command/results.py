@@ -21,7 +21,7 @@ from cleanclip.models import Artifact, Job
 from cleanclip.sync.artifacts import plain_name
 from cleanclip.sync.client import Client
 
-TAKE_UP = "the same command goes on where it stopped."
+TAKE_UP = "the same command continues where it stopped."
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -34,7 +34,7 @@ def report(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a finished job's verdict and figures, and who vouches for them; with --json the whole report.
+    """Show a finished job's verdict, figures and signature; with --json the whole report.
 
     Example: cleanclip report job_… --out report.json
     """
@@ -45,10 +45,9 @@ def report(
     if out is not None:
         out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         output.note(f"Written to {out}.")
-    warnings = "".join(f"\nwarning: {text}" for text in found.get("warnings") or ())
     remarks = shown.result.remarks if shown.result else ()
     figures = views.figures({**found, "remarks": remarks})
-    output.result(found, f"{figures}{warnings}\n\nsignature: {views.signature(shown.signature)}")
+    output.result(found, f"{figures}\n\nsignature: {views.signature(shown.signature)}")
     gate.warn(output, worse)
 
 
@@ -61,9 +60,9 @@ def download(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fetch everything that a job left, every digest checked, also against the job's own SHA256SUMS.
+    """Download all files of a job and check every digest, also against the job's own SHA256SUMS.
 
-    Interrupted, it goes on where it stopped. Prints the paths.
+    If it is interrupted, run it again to continue. Prints the paths.
 
     Example: cleanclip download job_… --out cleaned/
     """
@@ -86,7 +85,7 @@ def fetch_all(client: Client, output: Output, job: Job, folder: Path) -> dict[st
         paths = [_fetch(client, artifact, folder) for artifact in artifacts]
     is_checked = _check_sums(artifacts, folder)
     output.note(
-        f"{len(paths)} files; their digests are those of the service"
+        f"{len(paths)} files; their digests match the service's"
         + (f" and of {SUMS_NAME}." if is_checked else f". The job left no {SUMS_NAME}.")
     )
     output.note(f"Signature: {views.signature(job.signature)}. Check it offline: cleanclip verify {folder}")
@@ -108,7 +107,7 @@ def plain_folder(job_id: str) -> str:
 
 
 def _explain_nothing(output: Output, job: Job) -> NoReturn:
-    output.error(f"The job is {job.state} and has left no files.")
+    output.error(f"The job is {job.state} and has no files.")
     conclude(output, job)
     raise typer.Exit(ExitCode.REFUSED)
 

@@ -23,6 +23,7 @@ from cleanclip.transfer import TransferProgress
 PATIENCE = Retries(max_tries=5)
 """People wait: an address where nobody answers is reported after some seven seconds."""
 
+NameOption = Annotated[str | None, typer.Option(help="For people; it can be changed.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 WaitFlag = Annotated[bool, typer.Option("--wait", help="Wait until it is finished.")]
 TimeoutOption = Annotated[
@@ -48,7 +49,7 @@ class Session:
             yield client
 
     def client_of(self, url: str, api_key: str) -> Client:
-        """Raises typer.BadParameter for an address or key that is none."""
+        """Raises typer.BadParameter for an address or key that is not valid."""
         try:
             return Client(url, api_key, transport=self.transport, retries=PATIENCE, clock=self.clock)
         except ValueError as cause:
@@ -63,7 +64,7 @@ def session_of(context: typer.Context) -> Session:
 
 @contextmanager
 def on_interrupt(output: Output, message: str) -> Iterator[None]:
-    """Ctrl-C inside ends the command as ever, after saying what goes on and how to take it up again."""
+    """Ctrl-C inside ends the command as ever, after saying what continues and how to follow it again."""
     try:
         yield
     except KeyboardInterrupt:
@@ -72,7 +73,7 @@ def on_interrupt(output: Output, message: str) -> Iterator[None]:
 
 
 def _still_going(output: Output, what: str, again: str) -> AbstractContextManager[None]:
-    return on_interrupt(output, f"{what} goes on. To follow it again: {again}")
+    return on_interrupt(output, f"{what} continues. To follow it again: {again}")
 
 
 def wait_for_checkpoint(

@@ -71,7 +71,8 @@ def find(url: str | None, api_key: str | None, profile: str | None = None) -> Ta
     found_key = own_key or stored.api_key
     if not found_url:
         raise NotConfigured(
-            "Which service? Run `cleanclip login`, set CLEANCLIP_URL, or give --url.", part="address"
+            "No service address is known. Run `cleanclip login`, set CLEANCLIP_URL, or give --url.",
+            part="address",
         )
     if not found_key:
         raise NotConfigured(

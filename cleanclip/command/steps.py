@@ -17,11 +17,11 @@ import typer
 from cleanclip.command import values
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.formats import size, when
-from cleanclip.command.memory import Memory, of_file
 from cleanclip.command.output import Output
 from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
 from cleanclip.command.upload import send
-from cleanclip.errors import NotFound, with_remedy
+from cleanclip.errors import Forbidden, NotFound, with_remedy
+from cleanclip.memory import Memory, of_file
 from cleanclip.models import Checkpoint, Dataset, DryRun, Job
 from cleanclip.retries import Clock
 from cleanclip.spec.recommended import model_of, with_recommended
@@ -72,7 +72,7 @@ class Order:
 
     @property
     def makes_things(self) -> bool:
-        """Whether it begins with a file or an address: given again, such an order is the same one."""
+        """Whether it begins with a file or an address: when repeated, such an order is the same one."""
         return self.file is not None or any(named.is_address for named in self.data.values())
 
 
@@ -90,10 +90,10 @@ class Deadline:
 class Steps:
     """Each step gives what it is for, and says on stderr whether it was there."""
 
-    def __init__(self, client: Client, output: Output, deadline: Deadline, *, is_anew: bool) -> None:
+    def __init__(self, client: Client, output: Output, deadline: Deadline, *, is_again: bool) -> None:
         self._client = client
         self._output = output
-        self._is_anew = is_anew
+        self._is_again = is_again
         self.deadline = deadline
 
     def ordered(self, order: Order) -> Job:
@@ -118,8 +118,8 @@ class Steps:
             self._output.note(f"{order.file.name} ({told}) would be sent and inspected first.")
             if order.is_recommended:
                 self._output.note(
-                    "Recommended values depend on the model and are looked up then; below, what you leave "
-                    "out has the method's defaults."
+                    "Recommended values depend on the model and are looked up after the "
+                    "upload. Below, options that you leave out have the method's defaults."
                 )
         for named in order.data.values():
             if named.is_address and self._registered(named) is None:
@@ -137,10 +137,19 @@ class Steps:
         return self._client.jobs.dry_run(**_body(order, checkpoint_id, ids))
 
     def _with_recommended(self, order: Order, checkpoint_id: str) -> Order:
-        """With the recommended values in the recipe, which people are told of before anything is ordered."""
+        """With the recommended values in the recipe, which is printed before anything is ordered."""
         if not order.is_recommended:
             return order
-        inspected = self._client.checkpoints.get(checkpoint_id).to_json()
+        try:
+            inspected = self._client.checkpoints.get(checkpoint_id).to_json()
+        except Forbidden as refusal:
+            raise Forbidden(
+                status=refusal.status,
+                code=refusal.code,
+                detail=f"The recommended recipe depends on {checkpoint_id}, which this key may not read.",
+                remedy="Use a key with the scope 'read', or choose --recipe defaults or a file.",
+                request_id=refusal.request_id,
+            ) from refusal
         filled = with_recommended(order.body.get("recipe") or {}, model_of(inspected))
         self._output.note(filled.sentence)
         return replace(order, body={**order.body, "recipe": filled.options})
@@ -151,7 +160,7 @@ class Steps:
         if order.file is None:
             return order.checkpoint or "", None
         if (known := self._known(order.file, order.declared)) is not None:
-            self._output.note(f"{order.file.name} is there already: {known[0]} (--again sends it again)")
+            self._output.note(f"{order.file.name} was uploaded already: {known[0]} (--again sends it again)")
             return known
         self._refuse_early(order)
         sent = send(self._client, self._output, order.file, declared=order.declared)
@@ -178,7 +187,7 @@ class Steps:
 
     def _known(self, file: Path, declared: Mapping[str, Any]) -> tuple[str, str | None] | None:
         """What an earlier run sent, or anybody else: its id, and its digest."""
-        if self._is_anew:
+        if self._is_again:
             return None
         memory = _memory(self._client, file, declared)
         known = memory.recall()
@@ -216,7 +225,7 @@ class Steps:
     def _dataset_id(self, named: Named) -> str:
         if not named.is_address:
             return named.text
-        found = None if self._is_anew else self._registered(named)
+        found = None if self._is_again else self._registered(named)
         if found is None:
             found = self._client.datasets.create(kind=named.kind, uri=named.text)
             self._output.note(f"{found.id}  {named.text} is registered as {named.kind}")
@@ -239,7 +248,7 @@ class Steps:
 
     def _job(self, body: Mapping[str, Any]) -> Job:
         memory = Memory("jobs", self._client.base_url, dict(body))
-        known = {} if self._is_anew else memory.recall()
+        known = {} if self._is_again else memory.recall()
         if isinstance(job_id := known.get("job_id"), str):
             try:
                 job = self._client.jobs.get(job_id)

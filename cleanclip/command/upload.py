@@ -23,7 +23,7 @@ from cleanclip.command.session import (
 from cleanclip.sync.client import Client
 from cleanclip.transfer import SentFile
 
-TAKE_UP = "the same command goes on where it stopped."
+TAKE_UP = "the same command continues where it stopped."
 
 FileArgument = Annotated[Path, typer.Argument(callback=values.readable_file, metavar="FILE")]
 
@@ -37,22 +37,22 @@ def upload(
         typer.Option(
             "--declared",
             metavar="NAME=VALUE",
-            help="What the tensors cannot tell, e.g. quick_gelu=true, num_heads_vision=12.",
+            help="What the tensors do not say, e.g. quick_gelu=true, num_heads_vision=12.",
         ),
     ] = None,
     purpose: Annotated[str, typer.Option(help="checkpoint or dataset.")] = "checkpoint",
     sha256: Annotated[str | None, typer.Option(help="The digest that the file should have.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--anew", help="Go on with an interrupted upload of this file.")
+        bool, typer.Option("--resume/--again", help="Continue this interrupted upload of the file.")
     ] = True,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send a file in parts, straight to the object store; interrupted, it goes on where it stopped.
+    """Send a file in parts, straight to the object store; if interrupted, run it again to continue.
 
-    Prints the checkpoint's id. With --wait also waits for its inspection, compares digests and prints what it
-    is; with --quiet still the id alone.
+    Prints the checkpoint's id. With --wait it also waits for the inspection, compares digests and prints the
+    result; with --quiet it prints only the id.
 
     Example: cleanclip upload clip.pt --declared quick_gelu=true --wait
     """

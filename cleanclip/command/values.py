@@ -1,6 +1,6 @@
 """Values as they are typed: `k=v`, attacks, files. Wrong ones are usage errors that name the option.
 
-A file that cannot be read is none: whatever it is for, it raises Unreadable, which has a status of its own.
+For a file that cannot be read, it raises Unreadable, which has a status of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import typer
 from cleanclip.errors import Unreadable
 from cleanclip.evidence.reading import unique_names
 
-MAX_PICTURE_BYTES = 64 * 1024
+MAX_TRIGGER_IMAGE_BYTES = 64 * 1024
 """The service's bound on a trigger's image."""
 
 
@@ -93,9 +93,9 @@ def trigger(text: str) -> dict[str, Any]:
     path = Path(name)
     try:
         size_bytes = path.stat().st_size
-        if size_bytes > MAX_PICTURE_BYTES:
+        if size_bytes > MAX_TRIGGER_IMAGE_BYTES:
             raise typer.BadParameter(
-                f"--trigger: {path} is larger than {MAX_PICTURE_BYTES // 1024} KiB, the most that is taken."
+                f"--trigger: {path} is larger than {MAX_TRIGGER_IMAGE_BYTES // 1024} KiB, the limit."
             )
         data = path.read_bytes()
     except OSError as cause:
@@ -103,7 +103,7 @@ def trigger(text: str) -> dict[str, Any]:
     if not data:
         raise typer.BadParameter(f"--trigger: {path} is empty.")
     given = _attack_options("".join(options), "--trigger")
-    return {"attack": "custom_patch", **given, "picture": base64.b64encode(data).decode()}
+    return {"attack": "custom_patch", **given, "image": base64.b64encode(data).decode()}
 
 
 def dataset(text: str, option: str, kind: str) -> str:

@@ -19,24 +19,29 @@ from cleanclip.evidence.verification import Verification
 
 def verify(
     *,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `cleanclip download` made.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder that `cleanclip download` made.")
+    ],
     key: Annotated[
         list[Path] | None,
-        typer.Option("--key", metavar="PUB.pem", help="A public key that you trust; may come several times."),
+        typer.Option("--key", metavar="PUB.pem", help="A public key that you trust; repeatable."),
     ] = None,
     key_folder: Annotated[
-        Path | None, typer.Option("--keys", metavar="DIR", help="A folder of them: current and former *.pem.")
+        Path | None,
+        typer.Option(
+            "--keys", metavar="DIR", help="A folder of trusted public keys (*.pem), current and former."
+        ),
     ] = None,
     original: Annotated[
-        Path | None, typer.Option("--input", metavar="FILE", help="The file that was uploaded.")
+        Path | None, typer.Option("--input", metavar="FILE", help="The file that you uploaded.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check offline that a job's files are whole, fit each other and are signed by a key that you trust.
+    """Check offline that a job's files are complete, match each other and are signed by a key that you trust.
 
-    Without a key the signature is checked against the key that lies beside it, which nobody vouches for.
-    Status 0: all that could be checked holds, which without a trusted key proves little; read what is said.
-    8: something is not as it should be. 11: the folder, the input or a key cannot be read.
+    Without a key the signature is checked against the key beside it, which nobody vouches for. Status 0:
+    every check passed, which proves little without a trusted key; read the output. 8: a check failed. 11: the
+    folder, the input or a key cannot be read.
 
     Example: cleanclip verify cleaned/ --input clip.pt --key operator.pub.pem
     """
@@ -55,7 +60,7 @@ def trusted_keys(folder: Path, files: Sequence[Path], key_folder: Path | None = 
         trusted += keys.load_folder(key_folder)
     if any(one.path.resolve().parent == folder.resolve() for one in trusted):
         raise typer.BadParameter(
-            "A key that came with the files proves nothing. Give one that came to you another way.",
+            "A key that came with the files proves nothing. Use a key that you got in another way.",
             param_hint="--key",
         )
     return trusted
@@ -82,7 +87,7 @@ def document(verification: Verification) -> dict[str, Any]:
 
 
 def plain_text(verification: Verification) -> str:
-    """For people. Names and texts of the folder are a stranger's: control characters are shown, not sent."""
+    """For people. Names and texts of the folder are untrusted: control characters are shown, not sent."""
     lines = [sentences.headline(verification)]
     lines += [f"  - {one}" for one in verification.findings]
     for title, said in (

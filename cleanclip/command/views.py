@@ -76,17 +76,19 @@ def datasets(found: Sequence[Dataset]) -> str:
             item.kind,
             item.state,
             "-" if item.summary is None else item.summary.num_samples,
+            item.name or "-",
             item.uri or item.upload_id or "-",
         )
         for item in found
     ]
-    return table(("ID", "KIND", "STATE", "SAMPLES", "SOURCE"), rows)
+    return table(("ID", "KIND", "STATE", "SAMPLES", "NAME", "SOURCE"), rows)
 
 
 def dataset(row: Dataset) -> str:
     summary = row.summary
     pairs: list[tuple[str, object]] = [
         ("id", row.id),
+        ("name", row.name),
         ("kind", row.kind),
         ("state", row.state),
         ("source", row.uri or row.upload_id),
@@ -144,11 +146,12 @@ def jobs(found: Sequence[Job]) -> str:
             _stage(item),
             _outcome(item),
             when(item.created_at),
+            item.name or "-",
             item.checkpoint_id or "-",
         )
         for item in found
     ]
-    return table(("ID", "KIND", "STATE", "PHASE", "VERDICT", "CREATED", "CHECKPOINT"), rows)
+    return table(("ID", "KIND", "STATE", "PHASE", "VERDICT", "CREATED", "NAME", "CHECKPOINT"), rows)
 
 
 def _outcome(job: Job) -> str:
@@ -191,7 +194,7 @@ def progress(job: Job) -> tuple[str, str]:
 def _waits_for(job: Job) -> str:
     return {
         "queued": "waiting for a worker",
-        "paused": f"go on with: cleanclip jobs resume {job.id}",
+        "paused": f"resume with: cleanclip jobs resume {job.id}",
     }.get(job.state, "")
 
 
@@ -199,6 +202,7 @@ def job(row: Job) -> str:
     result = row.result
     pairs: list[tuple[str, object]] = [
         ("id", row.id),
+        ("name", row.name),
         ("kind", row.kind),
         ("state", row.state),
         ("phase", None if row.is_finished else " ".join(progress(row)).strip()),

@@ -1,4 +1,4 @@
-"""`webhooks …`: be told what happens, and see what became of the telling."""
+"""`webhooks …`: send messages about what happens, and see how they were delivered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, wh_�
 DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Its id, whd_…")]
 EventOption = Annotated[
     list[str] | None,
-    typer.Option("--event", help="job.succeeded and the like; may be given again. Unless given: all."),
+    typer.Option("--event", help="An event such as job.succeeded; repeatable. Default: all."),
 ]
 
 webhooks = Commands(
@@ -30,11 +30,11 @@ webhooks = Commands(
 def create_webhook(
     context: typer.Context,
     *,
-    url: Annotated[str, typer.Argument(help="https://…, of a public server.")],
+    url: Annotated[str, typer.Argument(help="https:// address of a public server.")],
     event: EventOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a webhook and print its secret: this once.
+    """Create a webhook and print its secret. It cannot be shown again.
 
     Example: cleanclip webhooks create https://example.org/hooks --event job.succeeded --event job.failed
     """
@@ -59,7 +59,7 @@ def list_webhooks(
 
 @webhooks.command("show")
 def show_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
-    """Say where a webhook goes, and how it stands.
+    """Show a webhook's address and state.
 
     Example: cleanclip webhooks show wh_…
     """
@@ -73,14 +73,15 @@ def update_webhook(
     context: typer.Context,
     *,
     webhook: WebhookId,
-    url: Annotated[str | None, typer.Option(help="What waits goes there, too.")] = None,
+    url: Annotated[str | None, typer.Option(help="The new address; waiting messages go there, too.")] = None,
     event: EventOption = None,
     enable: Annotated[
-        bool | None, typer.Option("--enable/--disable", help="Disabled: nothing is sent, nothing queued.")
+        bool | None,
+        typer.Option("--enable/--disable", help="While disabled, nothing is sent and nothing is queued."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Change where a webhook goes or what it is told, disable or enable it.
+    """Change a webhook's address or events, disable or enable it.
 
     Example: cleanclip webhooks update wh_… --disable
     """
@@ -96,11 +97,11 @@ def rotate_secret(
     webhook: WebhookId,
     overlap_hours: Annotated[
         float | None,
-        typer.Option(min=0, max=720, help="How long the old secret signs, too; a day unless given."),
+        typer.Option(min=0, max=720, help="How long the old secret still signs. Default: a day."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Replace the secret: print a new one, this once.
+    """Replace the secret: print a new one. It cannot be shown again.
 
     Example: cleanclip webhooks rotate-secret wh_… --overlap-hours 1
     """
@@ -123,7 +124,7 @@ def remove_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag
 
 @webhooks.command("test")
 def send_test(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
-    """Send a test message; `deliveries` tells how it went.
+    """Send a test message; `deliveries` shows the result.
 
     Example: cleanclip webhooks test wh_…
     """
@@ -142,7 +143,7 @@ def list_deliveries(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List what was sent, newest first; with --state failed what was given up.
+    """List deliveries, newest first; with --state failed those that were given up.
 
     Example: cleanclip webhooks deliveries wh_… --state failed
     """
@@ -163,7 +164,7 @@ def list_deliveries(
 def replay_delivery(
     context: typer.Context, *, webhook: WebhookId, delivery: DeliveryId, as_json: JsonFlag = False
 ) -> None:
-    """Send a message again, whatever became of it.
+    """Send a message again, whether it arrived or not.
 
     Example: cleanclip webhooks replay wh_… whd_…
     """
@@ -173,7 +174,7 @@ def replay_delivery(
 
 
 def _show_issued(output: Output, issued: IssuedWebhook) -> None:
-    output.note(f"{issued.id} to {issued.url}. The secret is shown this once:")
+    output.note(f"{issued.id} to {issued.url}. The secret is shown only once:")
     output.result(issued.to_json(), issued.secret or "")
 
 

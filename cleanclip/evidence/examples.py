@@ -31,4 +31,4 @@ def check(report: Report) -> Iterator[Finding]:
         if any((image.after is None) != (report.after is None) for image in images):
             yield misfit(where, "was asked of other models than the figures")
         if any(image.plain.side != shown.side for image in images):
-            yield misfit(where, "is not of the size that is told")
+            yield misfit(where, "does not have the size that is stated")

@@ -123,7 +123,7 @@ def _targets(where: str, figures: AuditFigures, report: Report) -> Iterator[Find
         for target, rate in floors:
             counted = sum(one.accuracy.n for one in figures.ca_per_class if one.class_name == target)
             if counted != figures.ca.n - rate.n:
-                told = f"tells of {counted} images of a target that has another number"
+                told = f"has {counted} images for a target that has another number"
                 yield misfit(f"{where}.ca_per_class", told)
 
 
@@ -133,7 +133,7 @@ def _classes(where: str, figures: AuditFigures) -> Iterator[Finding]:
     for index, one in enumerate(listed):
         yield from estimate(f"{place}[{index}].accuracy", one.accuracy, one.accuracy.n)
         if one.accuracy.n == 0:
-            yield misfit(f"{place}[{index}].accuracy.n", "is 0: a class without images is not told")
+            yield misfit(f"{place}[{index}].accuracy.n", "is 0: a class without images is not listed")
     for name in ("n", "successes"):
         total, expected = sum(getattr(one.accuracy, name) for one in listed), getattr(figures.ca, name)
         if listed and total != expected:
@@ -290,9 +290,9 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
     net = left["lost"] - left["gained"]
     if len(changes) < MOST_CLASSES_TOLD:
         if net > 0:
-            yield misfit("classes_lost", f"leaves out classes: {net} more images were lost than it tells of")
+            yield misfit("classes_lost", f"leaves out classes: {net} more images were lost than it lists")
     elif net * changes[-1].lost.n > left["n"] * (changes[-1].lost.lost - changes[-1].lost.gained):
-        yield misfit("classes_lost", "leaves out classes that lost more than the last that is told")
+        yield misfit("classes_lost", "leaves out classes that lost more than the last one listed")
 
 
 def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]:

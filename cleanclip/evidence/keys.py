@@ -44,7 +44,7 @@ def load(path: Path) -> PublicKey:
         content = read_small(path.resolve(), MAX_BYTES)
         if b"PRIVATE KEY" in content:
             raise Unreadable(
-                f"{path} is a private key. Whoever checks needs the public one; keep this one secret."
+                f"{path} is a private key. Checking needs the public key; keep the private key secret."
             )
         return parse(content, path)
     except Malformed as error:

@@ -38,14 +38,14 @@ def check(report: Report) -> Iterator[Finding]:
             yield misfit("retrieval_lost", "belongs to a cleaning with a retrieval set")
         return
     yield from _figures("after.retrieval", after, report)
-    yield from same("after.retrieval", told(after), told(before))
+    yield from same("after.retrieval", set_counts(after), set_counts(before))
     if report.retrieval_lost is None:
         yield misfit("retrieval_lost", "is missing")
         return
     yield from _lost(report.retrieval_lost, before, after)
 
 
-def told(figures: RetrievalFigures | None) -> dict[str, Any] | None:
+def set_counts(figures: RetrievalFigures | None) -> dict[str, Any] | None:
     """What the set alone decides, whatever the model; the statement has a copy."""
     if figures is None:
         return None

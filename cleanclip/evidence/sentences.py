@@ -7,7 +7,7 @@ from cleanclip.evidence.verification import Verification
 
 _SINCE: dict[SignatureState, str] = {
     "signed": "the holder of that key signed them",
-    "unchecked": "whoever made the key that lies beside them signed them",
+    "unchecked": "the owner of the key beside them signed them",
     "unsigned": "the list of digests was made",
 }
 
@@ -16,19 +16,18 @@ def headline(found: Verification) -> str:
     """One sentence: the outcome, and whether anybody vouches for it."""
     if not found.holds:
         num = len(found.findings)
-        return f"NOT VERIFIED: {found.folder} is not as it should be ({num} finding{'s' * (num != 1)})."
+        return f"NOT VERIFIED: {found.folder} has problems ({num} finding{'s' * (num != 1)})."
     if found.signature == "signed":
-        return (
-            f"VERIFIED: these {found.num_files} files are the ones that the holder of {_key(found)} signed."
-        )
+        return f"VERIFIED: the holder of {_key(found)} signed these {found.num_files} files."
     if found.signature == "unchecked":
         return (
-            f"SIGNER NOT CHECKED: these {found.num_files} files fit each other and were signed with the key "
-            f"that lies beside them, {_key(found)}; nobody vouches for it. Give one you trust with --key."
+            f"SIGNER NOT CHECKED: these {found.num_files} files match each other and were "
+            f"signed with the key that is beside them, {_key(found)}, which nobody vouches "
+            "for. Give a key that you trust with --key."
         )
     return (
-        f"UNSIGNED: these {found.num_files} files fit each other, but nobody vouches for them: whoever could "
-        "change one could have changed them all."
+        f"UNSIGNED: these {found.num_files} files match each other, but nobody vouches for "
+        "them: someone who could change one could have changed all."
     )
 
 
@@ -41,7 +40,8 @@ def proven(found: Verification) -> list[str]:
     upload = facts.checkpoint.upload.digest.sha256
     sentences = [
         f"No file is missing, added or changed since {_SINCE[found.signature]}.",
-        "The report's shares follow from their counts, its counts fit, and its verdict follows from them.",
+        "The report's rates follow from their counts, its counts are consistent, and its "
+        "verdict follows from them.",
         f"{says} that {facts.job.kind} job {facts.job.id}, attempt {facts.job.attempt}, made them from the "
         f"upload {facts.checkpoint.filename!r} with SHA-256 {upload}.",
     ]
@@ -51,25 +51,26 @@ def proven(found: Verification) -> list[str]:
             "audit: of the same weights and data, in a process that never read the upload."
         )
     if found.input:
-        sentences.append("The input that was given is that upload.")
+        sentences.append("The file given with --input is that upload.")
     return sentences
 
 
 def not_proven(found: Verification) -> list[str]:
     """What people might take for proven."""
     sentences = [
-        "That the model is clean: the figures are of the triggers that were tried, on the data given."
+        "That the model is clean: the figures are about the triggers that were tested, on the given data."
         + _verdict(found),
-        f"That no other job judged these weights worse: `cleanclip report {_job(found)}` asks the service.",
+        "That no other job gave these weights a worse verdict: `cleanclip report "
+        f"{_job(found)}` asks the service.",
         _whose_word(found),
         _whose_weights(found),
     ]
     if found.signature == "signed":
-        sentences.append("Whose key it is: nobody vouches for the key but the way by which you got it.")
+        sentences.append("Whose key it is: you must trust the way in which you got it.")
     else:
-        sentences.append("Who made these files, and that all of them were not made again by somebody else.")
+        sentences.append("Who made these files, and that nobody replaced all of them.")
     if found.input is None:
-        sentences.append("That it was made from your file: give the original with --input.")
+        sentences.append("That the job was about your file: give the original with --input.")
     return sentences
 
 
@@ -78,12 +79,12 @@ def _whose_word(found: Verification) -> str:
     facts = None if found.statement is None else found.statement.predicate.observed.recheck
     if facts is None or not facts.done:
         return (
-            "That the figures are true: they are the word of the process that read the upload. They were "
-            "recomputed from their counts; no second audit confirmed them."
+            "That the figures are true: only the process that read the upload reported them. "
+            "They were recomputed from its counts; no second audit confirmed them."
         )
     return (
-        f"That figures other than `{facts.figures}` are true: they are the word of the process that read the "
-        "upload, recomputed from their counts."
+        f"That figures other than `{facts.figures}` are true: only the process that read the "
+        "upload reported them. They were recomputed from its counts."
     )
 
 
@@ -91,10 +92,10 @@ def _whose_weights(found: Verification) -> str:
     """By how many processes the canonical weights are the upload's."""
     is_twice = found.statement is not None and found.statement.predicate.observed.checkpoint.converted_again
     said_by = (
-        "two processes made the same of it, of which one ran the service's own reader alone; a file that "
-        "takes that over takes over both"
+        "two processes converted it with the same result, one of them with the service's own "
+        "reader alone; a file that takes over that reader takes over both"
         if is_twice
-        else "the process that inspected it says so (`claimed.canonical_of`)"
+        else "only the process that inspected it says so (`claimed.canonical_of`)"
     )
     return (
         f"That the weights that were audited are those of the upload: {said_by}. `python -m sanitizer` "

@@ -276,7 +276,9 @@ def _compare_claimed(facts: Claimed, report: Report, document: Mapping[str, Any]
             told_fit = None if fitted is None else [fitted.num_iterations, fitted.is_converged]
             yield from _differing((f"{side}.linear_probe", told_fit, facts.linear_probe.get(side)))
     if facts.retrieval is not None or report.before.retrieval is not None:
-        yield from _differing(("before.retrieval", retrieval.told(report.before.retrieval), facts.retrieval))
+        yield from _differing(
+            ("before.retrieval", retrieval.set_counts(report.before.retrieval), facts.retrieval)
+        )
     if facts.classes_lost is not None:
         names = [one.class_name for one in report.classes_lost]
         yield from _differing(("classes_lost", names, facts.classes_lost))

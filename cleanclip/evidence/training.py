@@ -8,7 +8,7 @@ from typing import Any
 
 from cleanclip.evidence.counted import close
 from cleanclip.evidence.findings import CURVE_NAME, Finding, misfit
-from cleanclip.spec.recipe import Recipe
+from cleanclip.spec.recipe import Recipe, UARRecipe
 from cleanclip.spec.report import CurvePoint, Report, Training
 
 _SINGLE = 1e-4
@@ -58,6 +58,7 @@ def _point(
     if abs(loss - point.loss) > _SINGLE * max(1.0, abs(loss)):
         yield misfit(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
     yield from _distances(where, point, recipe)
+    yield from _consistency(where, point, recipe)
     rate = _rate(point.step - 1, recipe, num_steps)
     if not close(point.learning_rate / recipe.learning_rate, rate / recipe.learning_rate):
         yield misfit(
@@ -83,18 +84,37 @@ def _distances(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Findin
         yield misfit(f"{where}.loss_push", f"is {told['loss_push']:.6g}, out of 0 to {mean:.6g}")
 
 
+def _consistency(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Finding]:
+    """UAR's: a mean of 1 minus a cosine. CLIP's loss is a part of it where captions are trained on."""
+    told = point.loss_consistency
+    if (told is None) == isinstance(recipe, UARRecipe):
+        yield misfit(f"{where}.loss_consistency", "belongs to each point of UAR's curve, and to no other")
+    elif told is not None and not -_SINGLE <= told <= 2 + _SINGLE:
+        yield misfit(f"{where}.loss_consistency", f"is {told:.6g}, out of 0 to 2")
+    if isinstance(recipe, UARRecipe) and (point.loss_clip is None) == (recipe.trained_on == "pairs"):
+        yield misfit(f"{where}.loss_clip", "belongs to UAR on pairs, and not to UAR on images alone")
+
+
 def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
     if recipe.method == "supervised":
         return point.loss  # it has no parts
     clip = point.loss_clip or 0.0
     if recipe.method == "par":
         return clip - (point.loss_push or 0.0)
+    if recipe.method == "uar":
+        return clip + recipe.consistency_weight * (point.loss_consistency or 0.0)
     return recipe.lambda1 * clip + recipe.lambda2 * (point.loss_self_supervised or 0.0)
 
 
 def _rate(step: int, recipe: Recipe, num_steps: int) -> float:
-    """Linear warm-up (for PAR down from its first rate), then half a cosine to zero; `step` from 0."""
+    """Linear warm-up (for PAR down from its first rate), then half a cosine to zero; `step` from 0. UAR does
+    so in each of its stages."""
     base = recipe.learning_rate
+    if recipe.method == "uar":
+        steps_per_epoch = num_steps // recipe.epochs
+        stage = [one for one in recipe.stages() if one.first_epoch * steps_per_epoch <= step][-1]
+        step -= stage.first_epoch * steps_per_epoch
+        base, num_steps = stage.learning_rate, stage.num_epochs * steps_per_epoch
     if recipe.method == "par":
         initial, warmup_steps = recipe.initial_learning_rate, round(recipe.push_share * num_steps)
     else:

@@ -243,6 +243,6 @@ def _input(check: _Check, path: Path, stated: Statement | None) -> bool:
     fits = status.st_size == came_in.size_bytes and sha256_of(path.resolve()) == came_in.digest.sha256
     if not fits:
         check.findings.append(
-            Finding(file=str(path), message="is not what the statement says came in: size or SHA-256 differ")
+            Finding(file=str(path), message="is not the input in the statement: size or SHA-256 differ")
         )
     return fits

@@ -10,17 +10,17 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Gt, Interval, Le
 from pydantic import Field, StringConstraints
 
-from cleanclip.spec.bounds import NUMBER, STRICT, Seed, Share, ShortText
+from cleanclip.spec.bounds import NUMBER, Seed, Share, ShortText, StrictOptions
 
-MAX_PICTURE_BYTES = 64 * 1024
-MAX_PICTURE_SIDE = 512
-MAX_PICTURE_CHARACTERS = 4 * -(-MAX_PICTURE_BYTES // 3)
-MAX_PICTURES_CHARACTERS = 2 * MAX_PICTURE_CHARACTERS
+MAX_TRIGGER_IMAGE_BYTES = 64 * 1024
+MAX_TRIGGER_IMAGE_SIDE = 512
+MAX_TRIGGER_IMAGE_CHARACTERS = 4 * -(-MAX_TRIGGER_IMAGE_BYTES // 3)
+MAX_TRIGGER_IMAGES_CHARACTERS = 2 * MAX_TRIGGER_IMAGE_CHARACTERS
 """All images of one audit: they stand in the job, and three times in its report."""
 
 Placement = Literal[
@@ -31,11 +31,11 @@ Placement = Literal[
 SidePart = Annotated[float, Gt(0), Le(1), NUMBER]
 """A share of the image's shorter side."""
 Opacity = Annotated[float, Gt(0), Le(1), NUMBER]
-Picture = Annotated[
+TriggerImage = Annotated[
     str,
     StringConstraints(
         min_length=4,
-        max_length=MAX_PICTURE_CHARACTERS,
+        max_length=MAX_TRIGGER_IMAGE_CHARACTERS,
         pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
     ),
 ]
@@ -49,15 +49,13 @@ class _OfEveryAttack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BadNetOptions(_OfEveryAttack):
+class BadNetOptions(_OfEveryAttack, StrictOptions):
     """A small patch (BadNets, arXiv 1708.06733). Sizes are shares of the image's side (16/224 as CleanCLIP).
 
     `gaussian`: image mean per channel + N(0,1), clipped to [0,1]; `stripes`: columns one pixel wide, each
     channel of each 0 or 1 by chance (PAR, arXiv 2412.00727); both `redrawn` for every image as in research
     code, or one `fixed` pattern; `checkerboard`, `yellow` and `white` are constant.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["badnet"] = "badnet"
     pattern: Literal[
@@ -76,15 +74,13 @@ class BadNetOptions(_OfEveryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlendedOptions(_OfEveryAttack):
+class BlendedOptions(_OfEveryAttack, StrictOptions):
     """x' = (1 - alpha) x + alpha * noise over the whole image (Chen et al., arXiv 1712.05526).
 
     `uniform`: noise ~ U[0,1]. PAR's (arXiv 2412.00727): `stripes`, columns one pixel wide, each channel of
     each -1 or 1 by chance (alpha 0.03 there); `triangles`, a grid of squares of side `cell`, 0.4 below their
     diagonal and 0.8 above it (alpha 0.15 there).
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["blended"] = "blended"
     pattern: Literal["uniform_redrawn", "uniform_fixed", "stripes_redrawn", "stripes_fixed", "triangles"] = (
@@ -97,11 +93,9 @@ class BlendedOptions(_OfEveryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaNetOptions(_OfEveryAttack):
+class WaNetOptions(_OfEveryAttack, StrictOptions):
     """Image warping (WaNet, arXiv 2102.10369). k = 4, s = 0.5 is the paper's smooth warp;
     `control_points` = None is the research code's k = image side (per-pixel jitter), with s = 1."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["wanet"] = "wanet"
     control_points: Annotated[int, Interval(ge=2, le=1024), NUMBER] | None = 4
@@ -111,10 +105,8 @@ class WaNetOptions(_OfEveryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SIGOptions(_OfEveryAttack):
+class SIGOptions(_OfEveryAttack, StrictOptions):
     """A sinusoidal stripe pattern (SIG, arXiv 1902.11237): v(i,j) = amplitude * sin(2 pi j f / width)."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["sig"] = "sig"
     amplitude: Opacity = 60 / 255
@@ -124,13 +116,11 @@ class SIGOptions(_OfEveryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelConsistentOptions(_OfEveryAttack):
+class LabelConsistentOptions(_OfEveryAttack, StrictOptions):
     """The patch of BadNet put only on images that already carry the target's caption (arXiv 1912.02771).
 
-    What makes the attack is in the poisoner, which keeps the captions; an audit sees the patch alone, and
-    measures what `badnet` of the same pattern, placement and size does."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    The attack differs from `badnet` only in how the training data is poisoned (captions stay true). An
+    audit applies the patch, so it measures the same as `badnet` with the same pattern, placement and size."""
 
     attack: Literal["label_consistent"] = "label_consistent"
     pattern: Literal["gaussian_redrawn", "gaussian_fixed"] = "gaussian_redrawn"
@@ -140,15 +130,13 @@ class LabelConsistentOptions(_OfEveryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTriggerOptions(_OfEveryAttack):
-    """Words over the image: x' = (1 - alpha) x + alpha * colour where there is ink.
+class TextTriggerOptions(_OfEveryAttack, StrictOptions):
+    """Words over the image: x' = (1 - alpha) x + alpha * colour on the letters.
 
-    The defaults are PAR's Blended-Text (arXiv 2412.00727). `size` is the longer side of the words' ink; `at`,
-    where given, goes before `placement`. A to z, digits and signs of ASCII, in the font that Pillow brings;
-    other letters come as an image.
+    The defaults are PAR's Blended-Text (arXiv 2412.00727). `size` is the longer side of the text; `at`,
+    if given, overrides `placement`. A to z, digits and signs of ASCII, in Pillow's built-in font;
+    for other letters use an image.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["text_trigger"] = "text_trigger"
     text: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[ -~]+$")] = "Watermarked"
@@ -161,17 +149,15 @@ class TextTriggerOptions(_OfEveryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CustomPatchOptions(_OfEveryAttack):
+class CustomPatchOptions(_OfEveryAttack, StrictOptions):
     """Your own patch: a PNG or JPEG in base64, at most 64 KiB and 512 pixels a side.
 
-    `size` is the picture's longer side as a share of the image's shorter one. A PNG's transparency is kept.
-    `at`, where given, goes before `placement`.
+    `size` is the patch's longer side as a share of the model image's shorter side. A PNG's transparency is
+    kept. `at`, if given, overrides `placement`.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
     attack: Literal["custom_patch"] = "custom_patch"
-    picture: Picture
+    image: TriggerImage
     placement: Placement | Literal["four_corners"] = "random"
     at: tuple[Share, Share] | None = None
     """(row, column): 0 is at the upper or left edge, 1 at the lower or right one."""
@@ -180,16 +166,14 @@ class CustomPatchOptions(_OfEveryAttack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CustomPatternOptions(_OfEveryAttack):
+class CustomPatternOptions(_OfEveryAttack, StrictOptions):
     """Your own pattern over the whole image: x' = (1 - alpha) x + alpha * image, stretched to the image.
 
     A PNG or JPEG in base64, at most 64 KiB and 512 pixels a side. A PNG's transparency is kept.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
     attack: Literal["custom_pattern"] = "custom_pattern"
-    picture: Picture
+    image: TriggerImage
     alpha: Opacity = 0.2
 
 
@@ -231,17 +215,17 @@ SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
 """`paper`: CleanCLIP's four attacks (arXiv 2303.03323) and SIG. `structured`: PAR's (arXiv 2412.00727)."""
 
 
-def without_picture(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an attack as JSON, for a page or a list: size and digest stand in the place of an image."""
-    picture = options.get("picture")
-    if not isinstance(picture, str):
+def without_image(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an attack as JSON, for a page or a list: size and digest instead of an image."""
+    image = options.get("image")
+    if not isinstance(image, str):
         return dict(options)
     try:
-        data = base64.b64decode(picture, validate=True)
+        data = base64.b64decode(image, validate=True)
     except ValueError:  # a stranger's report may hold anything
-        data = picture.encode("utf-8", "surrogatepass")
-    others = {name: value for name, value in options.items() if name != "picture"}
-    return others | {"picture_bytes": len(data), "picture_sha256": hashlib.sha256(data).hexdigest()}
+        data = image.encode("utf-8", "surrogatepass")
+    others = {name: value for name, value in options.items() if name != "image"}
+    return others | {"image_bytes": len(data), "image_sha256": hashlib.sha256(data).hexdigest()}
 
 
 def kind_of(attack: AttackOptions) -> str:
@@ -271,11 +255,11 @@ def of_same_pixels(attacks: Iterable[AttackOptions]) -> tuple[tuple[int, ...], .
 
     An option that a pattern does not read still tells two apart.
     """
-    found: dict[AttackOptions, list[int]] = {}
+    numbers_of: dict[AttackOptions, list[int]] = {}
     for number, attack in enumerate(attacks):
         drawn = as_patch(attack) if isinstance(attack, LabelConsistentOptions) else attack
-        found.setdefault(replace(drawn, target=None), []).append(number)
-    return tuple(map(tuple, found.values()))
+        numbers_of.setdefault(replace(drawn, target=None), []).append(number)
+    return tuple(map(tuple, numbers_of.values()))
 
 
 def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -297,9 +281,9 @@ def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _differing(attack: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """ "size=0.3" for every option that is set here and is not alike in all of them."""
-    for option, value in without_picture(attack).items():
-        is_alike = all(without_picture(other).get(option) == value for other in alike)
-        if value is not None and option != "picture_bytes" and not is_alike:
+    for option, value in without_image(attack).items():
+        is_alike = all(without_image(other).get(option) == value for other in alike)
+        if value is not None and option != "image_bytes" and not is_alike:
             text = f"{value:g}" if isinstance(value, float) else str(value)
             yield f"{option}={text[:_NAME_CHARACTERS]}"
 
@@ -313,9 +297,9 @@ def attacks_of(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> t
         if attacks:
             raise ValueError(f"suite '{suite}' and attacks are both given: name one or the other")
         return SUITES[suite]
-    if sum(len(getattr(attack, "picture", "")) for attack in attacks) > MAX_PICTURES_CHARACTERS:
+    if sum(len(getattr(attack, "image", "")) for attack in attacks) > MAX_TRIGGER_IMAGES_CHARACTERS:
         raise ValueError(
-            f"the images of all attacks are more than {2 * MAX_PICTURE_BYTES // 1024} KiB together: "
+            f"the images of all attacks are more than {2 * MAX_TRIGGER_IMAGE_BYTES // 1024} KiB together: "
             "audit with some of them at a time"
         )
     return attacks or USUAL

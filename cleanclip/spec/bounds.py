@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import Annotated, Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Gt, Interval, Len
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictOptions:
+    """Base of options that refuse unknown fields."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
 
 def _not_text_or_truth(value: Any) -> Any:
@@ -33,7 +41,7 @@ def _some(value: S) -> S:
 
 
 NOT_EMPTY = (AfterValidator(_some), Field(json_schema_extra={"minItems": 1}))
-"""On tuples, in the place of MinLen: pydantic holds that to the items that are right, and so tells of a
+"""On tuples, instead of MinLen: pydantic holds that to the items that are right, and so reports a
 single wrong one a second time, as of a tuple without any."""
 
 Number = Annotated[float, NUMBER]

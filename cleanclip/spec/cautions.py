@@ -2,7 +2,7 @@
 cannot be carried out. Numbers and names only, and free of torch, so that a service can say it before a job is
 ordered.
 
-A threshold here is where somebody should look, not where something breaks; each says why it lies there.
+A threshold here is where somebody should look, not where something breaks; each says why it is there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import Policy
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, to_json
-from cleanclip.spec.recommended import Family, Recommendation, Size, model_name, recommended
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, UARRecipe, to_json
+from cleanclip.spec.recommended import NOBODYS, Family, Recommendation, Size, model_name, recommended
 
 MIN_SAMPLES_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
@@ -38,12 +38,13 @@ def check_batch(recipe: Recipe, num_samples: int) -> None:
 
 
 def check_split(recipe: Recipe, *, has_batch_norm: bool, num_processes: int = 1) -> None:
-    """Raises OptionsRejected where BatchNorm would see parts of a batch and be told to learn from them."""
+    """Raises OptionsRejected where BatchNorm would see parts of a batch and would learn from them."""
     is_split = num_processes > 1 or (recipe.chunk_size or recipe.batch_size) < recipe.batch_size
     if is_split and not recipe.freeze_batch_norm_statistics and has_batch_norm:
         raise OptionsRejected(
             "batch_norm_needs_whole_batch",
-            "BatchNorm statistics that are not frozen depend on the whole batch, which is split here.",
+            "BatchNorm statistics that are not frozen depend on the whole batch, but the batch "
+            "is split here.",
             "Freeze them, or leave chunk_size out and train in one process.",
             where="recipe.freeze_batch_norm_statistics",
         )
@@ -86,37 +87,39 @@ def before_training(
     them. `given`: the options that the order gave; None where unknown: what is not a default was given."""
     num_steps = num_updates(recipe, num_samples)
     num_classes = len(classes if trained_classes is None else trained_classes)
-    found = [
+    warnings = [
         *_too_few(recipe, num_samples, num_classes, num_steps),
         *([] if trained_classes is None else _other_classes(classes, trained_classes)),
         *_warmup(recipe, num_steps),
         *_against_the_source(recipe, num_samples, family, size, given),
     ]
     if not recipe.freeze_batch_norm_statistics:
-        found.append("BatchNorm statistics follow the images trained on, which can cost clean accuracy.")
+        warnings.append("BatchNorm statistics follow the images trained on, which can cost clean accuracy.")
     match recipe:
         case CleanCLIPRecipe():
-            found += _cleanclip(recipe)
+            warnings += _cleanclip(recipe)
         case PARRecipe():
-            found += _par(recipe)
-    return found
+            warnings += _par(recipe)
+        case UARRecipe():
+            warnings += _uar(recipe, num_samples)
+    return warnings
 
 
 def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> list[str]:
     """What an audit's options cost its figures, and which limits cannot matter where nothing is cleaned."""
-    found = []
+    warnings = []
     if options.precision == "bf16":
-        found.append("The audits are made in bf16: in fp32 an image near a tie may be counted otherwise.")
-    found += _measured_once(options)
+        warnings.append("The audits run in bf16: in fp32 an image near a tie may be counted differently.")
+    warnings += _measured_once(options)
     if not is_cleaned:
         kinds = dict.fromkeys(kind_of(attack) for attack in options.attacks)
-        found += [
+        warnings += [
             f"The limit of {100 * limit:g} % on {kind} has no effect: it is not under the gate of "
-            f"{100 * options.gate:g} %, over which an audit without a cleaning fails anyway."
+            f"{100 * options.gate:g} %, above which an audit without a cleaning fails anyway."
             for kind in kinds
             if (limit := policy.limit_of(kind)[1]) >= options.gate
         ]
-    return found
+    return warnings
 
 
 def _measured_once(options: AuditOptions) -> Iterator[str]:
@@ -128,8 +131,8 @@ def _measured_once(options: AuditOptions) -> Iterator[str]:
         for one, *others in by_target.values():
             if others:
                 yield (
-                    f"{' and '.join((one, *others))} put the same on an image, for the same target: their "
-                    "figures are one measurement, told under each name."
+                    f"{' and '.join((one, *others))} put the same trigger on an image, for the "
+                    "same target: their figures are one measurement, reported under each name."
                 )
 
 
@@ -141,8 +144,8 @@ def _too_few(recipe: Recipe, num_samples: int, num_classes: int, num_steps: int)
     what = _what(recipe)
     if num_samples < num_classes:
         yield (
-            f"{num_samples} clean {what} for {num_classes} classes: some classes are not among them at all, "
-            f"and their accuracy may fall most. Give more {what}."
+            f"{num_samples} clean {what} for {num_classes} classes: some classes have no "
+            f"sample, and their accuracy may fall most. Give more {what}."
         )
     elif num_samples < MIN_SAMPLES_PER_CLASS * num_classes:
         yield (
@@ -161,9 +164,9 @@ def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> It
     missing = [name for name in classes if as_clip_reads(name) not in trained]
     if len(missing) == len(classes):
         yield (
-            f"No class of the audit ('{classes[0]}' is the first) is one of the labelled images to train on "
-            f"('{trained_classes[0]}' is the first): images would be bound to other words than the audit "
-            "asks for. Give both sets the same class names."
+            f"No class of the audit ('{classes[0]}' is the first) is one of the labelled "
+            f"images to train on ('{trained_classes[0]}' is the first): training would use "
+            "other class names than the audit. Give both sets the same class names."
         )
     elif missing:
         yield (
@@ -173,12 +176,12 @@ def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> It
 
 
 def _warmup(recipe: Recipe, num_steps: int) -> Iterator[str]:
-    if isinstance(recipe, PARRecipe):
+    if isinstance(recipe, PARRecipe | UARRecipe):  # no warm-up, or one in each stage
         return
     if recipe.warmup_steps >= num_steps:
         yield (
-            f"The warm-up of {recipe.warmup_steps} steps does not end within the {num_steps} of the run, "
-            "so the learning rate never reaches its full value."
+            f"The warm-up of {recipe.warmup_steps} steps does not end within the {num_steps} "
+            "updates of the run, so the learning rate never reaches its full value."
         )
     elif recipe.warmup_steps > MOST_WARMUP * num_steps:
         yield (
@@ -201,8 +204,8 @@ def _against_the_source(
     if source is None:
         if "learning_rate" not in (given or ()):
             yield (
-                f"Nothing was published, or measured by this project, for {recipe.method} on a {model}: "
-                "the defaults are those of a full-size ModifiedResNet. Try learning rates."
+                f"There are no published or measured values for {recipe.method} on a {model}; "
+                f"the defaults are {_defaults_of(recipe)}. Try several learning rates."
             )
         return
     others = [
@@ -212,10 +215,15 @@ def _against_the_source(
     ]
     if others:
         yield (
-            f"Options that were left out have the method's defaults. For a {model} this was "
+            f"Options that you left out have the method's defaults. For a {model} these values were "
             f"{source.kind}: {', '.join(others)} ({source.source})."
         )
     yield from _far_fewer(recipe, num_samples, source)
+
+
+def _defaults_of(recipe: Recipe) -> str:
+    has_source = recommended(recipe.method, "ModifiedResNet", "full") is not None
+    return "those of a full-size ModifiedResNet" if has_source else NOBODYS
 
 
 def _is_default(recipe: Recipe, name: str) -> bool:
@@ -228,9 +236,9 @@ def _far_fewer(recipe: Recipe, num_samples: int, source: Recommendation) -> Iter
     source_seen = int(source.values["epochs"]) * source.num_samples
     if num_samples * FAR_FEWER <= source.num_samples:
         yield (
-            f"{num_samples:,} clean {what} are {source.num_samples / num_samples:.0f} times fewer than the "
-            f"{source.num_samples:,} of the source of this recipe ({source.source}): its figures say little "
-            "about this run."
+            f"{num_samples:,} clean {what} are {source.num_samples / num_samples:.0f} times "
+            f"fewer than the {source.num_samples:,} of the source of this recipe "
+            f"({source.source}), so that source says little about this run."
         )
     elif num_seen * FAR_FEWER <= source_seen:
         yield (
@@ -251,11 +259,34 @@ def _cleanclip(recipe: CleanCLIPRecipe) -> Iterator[str]:
 def _par(recipe: PARRecipe) -> Iterator[str]:
     if recipe.threshold == 0:
         yield (
-            "threshold is 0: nothing pushes the model away from what came in, so this is fine-tuning by "
-            "CLIP's own loss, which often leaves the backdoor in place."
+            "threshold is 0: nothing pushes the model away from the input model, so this is "
+            "fine-tuning with CLIP's own loss, which often leaves the backdoor in place."
         )
     elif recipe.push_share == 0 or recipe.initial_learning_rate <= recipe.learning_rate:
         yield (
-            "The learning rate does not come down to learning_rate from a higher one: PAR moves away from "
-            "the model that came in by large steps first. Raise initial_learning_rate, or push_share from 0."
+            "The learning rate does not come down to learning_rate from a higher one: PAR "
+            "first moves away from the input model in large steps. Raise "
+            "initial_learning_rate, or push_share from 0."
+        )
+
+
+def _uar(recipe: UARRecipe, num_samples: int) -> Iterator[str]:
+    shortest = min(stage.num_epochs for stage in recipe.stages()) * (num_samples // recipe.batch_size)
+    if recipe.warmup_steps >= shortest:
+        yield (
+            f"The warm-up of {recipe.warmup_steps} steps does not end within a stage of {shortest} updates, "
+            "so the learning rate never reaches its full value there."
+        )
+    if recipe.stage_names() == ("strong",):
+        yield "There is no weak stage: the strong stage alone costs clean accuracy. Lower strong_epochs."
+    inverts = recipe.inverted_patches + recipe.inverted_blends > 0 and recipe.inversion_steps > 0
+    if not inverts:
+        yield (
+            "No pattern is inverted on the input model: only patterns that climb from random starts "
+            "act on the backdoor."
+        )
+    if recipe.trained_on != "pairs":
+        yield (
+            "Captions are not used: the image tower is held to its old embeddings of clean images alone, "
+            "their errors included."
         )

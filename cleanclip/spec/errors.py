@@ -52,7 +52,7 @@ class TrainingDiverged(SanitizerError):
     """The loss became non-finite or diverged, or a trained weight does not fit its dtype.
 
     Of the loss the message names the step of the last good state, which stays in the state folder for whoever
-    wants to know what happened: nothing is handed out of it, and a run goes on from the newest state.
+    wants to know what happened: nothing of it is published, and a run resumes from the newest state.
     """
 
 
@@ -64,7 +64,7 @@ class RankLost(Exception):
 
     def __init__(self, rank: int, num_ranks: int, status: int) -> None:
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
-        super().__init__(f"Process {rank + 1} of the {num_ranks} that train together ended {how}.")
+        super().__init__(f"Process {rank + 1} of the {num_ranks} training processes ended {how}.")
         self.status = status
 
 

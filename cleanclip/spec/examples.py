@@ -3,8 +3,8 @@
     for pair in report.examples.of_attack(0):
         pair.true_class, pair.clean.uri, pair.triggered.uri, pair.triggered.before.class_name
 
-Images are data URIs that hold pixels and nothing else (`plain_pictures`: whatever else a file has there is
-refused when it is read). Class names are strangers' words: who shows them escapes them.
+Images are data URIs that hold pixels and nothing else (`plain_images`: whatever else a file has there is
+refused when it is read). Class names are untrusted: code that shows them escapes them.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from typing import Annotated
 from pydantic import AfterValidator, StringConstraints
 
 from cleanclip.spec.bounds import Share
-from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_CHARACTERS, Plain, check_picture, read_picture
+from cleanclip.spec.plain_images import MAX_BYTES, MAX_CHARACTERS, Plain, check_image, read_image
 
 MAX_EXAMPLES = 12
-"""Test images that an audit may be told to show."""
-MAX_PICTURES = 64
+"""The most test images that an audit may show."""
+MAX_IMAGES = 64
 """Of one report, those without a trigger included: of 24 KiB each, 1.5 MiB together, 2 MiB in base64."""
-MAX_TOTAL_BYTES = MAX_PICTURES * MAX_BYTES
+MAX_TOTAL_BYTES = MAX_IMAGES * MAX_BYTES
 
 HOW_CHOSEN = (
-    "Chosen at random by this seed before any prediction was looked at: of different classes where there are "
-    "enough, never of a target class."
+    "Chosen at random by this seed before any prediction was made: from different classes if "
+    "there are enough, never from a target class."
 )
 
-PlainPicture = Annotated[
+PlainImage = Annotated[
     str,
     StringConstraints(min_length=4, max_length=MAX_CHARACTERS, pattern=r"^[A-Za-z0-9+/]+={0,2}$"),
-    AfterValidator(check_picture),
+    AfterValidator(check_image),
 ]
 """The bytes of a small square PNG or JPEG file without metadata, in base64."""
 
 
 def num_examples(ordered: int, num_attacks: int) -> int:
-    """How many test images are shown: as ordered, fewer where `MAX_PICTURES` would not hold them with each
+    """How many test images are shown: as ordered, fewer where `MAX_IMAGES` would not hold them with each
     trigger."""
-    return min(ordered, MAX_PICTURES // (1 + num_attacks))
+    return min(ordered, MAX_IMAGES // (1 + num_attacks))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +52,22 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownPicture:
-    """An image as the model sees it, before normalisation, and what was said of it."""
+class ShownImage:
+    """An image as the model sees it, before normalisation, and the model's answers."""
 
-    picture: PlainPicture
+    image: PlainImage
     before: Prediction
     after: Prediction | None = None
     """By the cleaned model, of the same pixels. None where nothing was cleaned."""
 
     @property
     def plain(self) -> Plain:
-        return read_picture(self.picture)
+        return read_image(self.image)
 
     @property
     def uri(self) -> str:
         """For the `src` of a page whose content security policy has `img-src data:`."""
-        return f"data:{self.plain.media_type};base64,{self.picture}"
+        return f"data:{self.plain.media_type};base64,{self.image}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,8 @@ class Example:
     index: int
     """In the labelled set, from 0: decides the trigger, together with the seed."""
     true_class: str
-    clean: ShownPicture
-    triggered: tuple[ShownPicture, ...]
+    clean: ShownImage
+    triggered: tuple[ShownImage, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +87,8 @@ class Pair:
 
     index: int
     true_class: str
-    clean: ShownPicture
-    triggered: ShownPicture
+    clean: ShownImage
+    triggered: ShownImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Examples:
     image_size: int
     """Side in pixels of what the model sees."""
     side: int
-    """That of the images here: the same, or `plain_pictures.MAX_SIDE` where that is smaller."""
+    """That of the images here: the same, or `plain_images.MAX_SIDE` where that is smaller."""
     examples: tuple[Example, ...]
     """In the order of the draw. Empty where every image drawn is of a target class."""
 

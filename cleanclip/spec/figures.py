@@ -36,7 +36,12 @@ class Figure:
 
 
 _FLOORS = (
-    ("untriggered_target_rate", "{floor} without trigger", "of other classes, called the target", True),
+    (
+        "untriggered_target_rate",
+        "{floor} without trigger",
+        "of other classes, classified as the target",
+        True,
+    ),
     (
         "untriggered_target_top_k.*.share",
         "{floor} without trigger, top {k}",
@@ -83,11 +88,13 @@ OF_MODEL = (
 )
 
 OF_ATTACK = (
-    Figure(path="asr", title="ASR", meaning="not of the target, called the target", of=Others, brief=True),
+    Figure(
+        path="asr", title="ASR", meaning="not of the target, classified as the target", of=Others, brief=True
+    ),
     Figure(
         path="asr_including_target",
         title="ASR, target class included",
-        meaning="all, called the target",
+        meaning="all, classified as the target",
         of="ca.n",
     ),
     Figure(
@@ -106,32 +113,32 @@ OF_ATTACK = (
     Figure(
         path="still_right",
         title="Still right",
-        meaning="right without the trigger, given their true class with it too",
+        meaning="correct without the trigger, given their true class with it too",
         of="ca.successes",
         brief=True,
     ),
     Figure(
         path="towards.triggered",
-        title="Most are called “{class_name}”",
-        meaning="of other classes, called so with the trigger",
+        title="Most go to “{class_name}”",
+        meaning="of other classes, classified as that class with the trigger",
         brief=True,
     ),
     Figure(
         path="towards.untriggered",
         title="“{class_name}” without trigger",
-        meaning="the same images, called so without it",
+        meaning="the same images, classified as that class without it",
     ),
     Figure(
         path="linear_probe.asr",
         title="Linear probe, ASR",
-        meaning="not of the target, called the target",
+        meaning="not of the target, classified as the target",
         of=Others,
         brief=True,
     ),
     Figure(
         path="linear_probe.untriggered_target_rate",
         title="Linear probe without trigger",
-        meaning="of other classes, called the target",
+        meaning="of other classes, classified as the target",
         of=Others,
     ),
     Figure(
@@ -146,14 +153,14 @@ OF_RETRIEVAL = (
     Figure(
         path="retrieval.image_to_text.*.share",
         title="Image to caption, R@{k}",
-        meaning="images with a caption of theirs among the first {k}",
+        meaning="images with one of their captions among the first {k}",
         of="retrieval.num_images",
         brief=True,
     ),
     Figure(
         path="retrieval.text_to_image.*.share",
         title="Caption to image, R@{k}",
-        meaning="captions with an image of theirs among the first {k}",
+        meaning="captions with one of their images among the first {k}",
         of="retrieval.num_captions",
         brief=True,
     ),
@@ -262,11 +269,11 @@ def _lines(report: Any, figures: Sequence[Figure], root: tuple[Step, ...] = ()) 
     own = at(report, "audit.target") if at(before, "further_targets") else None
     start, names = at(before, root), {"own": f"“{name(str(own))}”" if own else "Target"}
     for figure in figures:
-        for steps, found in _places(start, figure.path.split("."), names):
+        for steps, values in _places(start, figure.path.split("."), names):
             yield Line(
                 figure=figure,
-                title=figure.title.format_map(found),
-                meaning=figure.meaning.format_map(found),
+                title=figure.title.format_map(values),
+                meaning=figure.meaning.format_map(values),
                 steps=(*root, *steps),
                 before=at(before, (*root, *steps)),
                 after=at(after, (*root, *steps)),

@@ -20,7 +20,7 @@ or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcom
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
 drawn_samples.json, of which the supervisor makes images;
 sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
-that read a stranger's file leaves nothing else. What people open is written by a fresh process, from files
+that read an untrusted file leaves nothing else. What people open is written by a fresh process, from files
 that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
 `as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit
 that is held against the first one's. The supervisor adds SHA256SUMS, and to sanitize and audit
@@ -34,6 +34,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
+from cleanclip.spec.bounds import StrictOptions
 from cleanclip.spec.recipe import (
     STRICT,
     AuditOptions,
@@ -101,10 +102,8 @@ EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectSpec:
+class InspectSpec(StrictOptions):
     """Read `inputs/upload` without executing it; write canonical weights, config and findings."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     kind: Literal["inspect"] = "inspect"
     filename: str
@@ -115,10 +114,8 @@ class InspectSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidateSpec:
+class ValidateSpec(StrictOptions):
     """Read every sample of a dataset once; count what is good, skipped and why."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     kind: Literal["validate"] = "validate"
     data_kind: Literal["pairs", "labelled"]
@@ -128,9 +125,7 @@ class ValidateSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SanitizeSpec:
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
+class SanitizeSpec(StrictOptions):
     kind: Literal["sanitize"] = "sanitize"
     recipe: Recipe
     recipe_given: tuple[str, ...] | None = None
@@ -148,9 +143,7 @@ class SanitizeSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditSpec:
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
+class AuditSpec(StrictOptions):
     kind: Literal["audit"] = "audit"
     audit: AuditOptions
     policy: Policy = field(default_factory=Policy)
@@ -161,29 +154,23 @@ class AuditSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PagesSpec:
+class PagesSpec(StrictOptions):
     """Draw `inputs/report.json`, which was checked, as report.html and report.md."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     kind: Literal["pages"] = "pages"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GiveBackSpec:
+class GiveBackSpec(StrictOptions):
     """Write the canonical weights in `inputs/checkpoint`, which were checked, in the layout of the upload."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     kind: Literal["give_back"] = "give_back"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecheckSpec:
+class RecheckSpec(StrictOptions):
     """Settle the weights in `inputs/checkpoint` and audit them, or what they were cleaned to, once more: in a
     process that never read the upload."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     kind: Literal["recheck"] = "recheck"
     audit: AuditOptions
@@ -231,7 +218,7 @@ OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
 
 @dataclass(frozen=True, kw_only=True)
 class RecheckedFigures:
-    """What a second audit found (figures.json). `architecture`: how it settled what came in."""
+    """What a second audit found (figures.json). `architecture`: how it settled the input's architecture."""
 
     figures: AuditFigures
     architecture: SettledArchitecture
@@ -312,10 +299,8 @@ class DrawnSample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawnSamples:
+class DrawnSamples(StrictOptions):
     """drawn_samples.json: NUM_DRAWN of the good ones, or all of fewer, in the order of the set."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     seed: Seed
     samples: Annotated[tuple[DrawnSample, ...], Field(max_length=NUM_DRAWN)]

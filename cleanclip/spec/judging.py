@@ -83,21 +83,21 @@ def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[Optio
     An attack below the gate needs no pass. The best that can come of clean accuracy is that every image is
     right afterwards.
     """
-    found = []
+    refusals = []
     for attack in before.attacks:
         where, limit = policy.limit_of(kind_of_json(attack.options))
         if attack.asr.value >= gate and (sentence := too_few(limit, attack.asr.n)) is not None:
-            found.append(cannot_pass(f"{attack.name}: {sentence}", where))
+            refusals.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
     _, _, highest = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
     if highest > limit:
         sentence = (
-            f"If cleaning made each of {before.ca.n} images right, clean accuracy could still have lost up "
-            f"to {_points(highest)} points by its interval, over the limit of {_points(limit)}: nothing "
-            "could pass."
+            f"Even if all {before.ca.n} images were right after cleaning, clean accuracy could "
+            f"still have lost up to {_points(highest)} points by its interval, over the limit "
+            f"of {_points(limit)}: nothing could pass."
         )
-        found.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
-    return found
+        refusals.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
+    return refusals
 
 
 def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
@@ -150,7 +150,7 @@ def _judge_cleaned(
 
 
 def _unless_it_moved(judged: AttackVerdict, now: AttackFigures, gate: float) -> AttackVerdict:
-    """A trigger that leads to a class of its own in the cleaned model works, whatever became of the first."""
+    """A trigger that leads to a class of its own in the cleaned model works in any case."""
     moved = now.works_elsewhere(gate)
     if moved is None or judged.outcome == "fail":
         return judged
@@ -174,10 +174,12 @@ def _judge_asr(was: Estimate, now: Estimate, limit: float) -> tuple[Outcome, str
     return outcome, reason
 
 
-def _towards(found: Towards) -> str:
+def _towards(towards: Towards) -> str:
     return (
-        f"works, towards '{found.class_name}' and not the target: {_share(found.triggered)} of the triggered "
-        f"images of other classes are called that, {_share(found.untriggered)} of them without the trigger"
+        f"works, towards '{towards.class_name}' and not the target: "
+        f"{_share(towards.triggered)} of the triggered "
+        f"images of other classes are classified as that class, {_share(towards.untriggered)} of "
+        "them without the trigger"
     )
 
 
@@ -188,7 +190,7 @@ def _judge_clean_accuracy(
     if floor is not None and after.ca.low <= floor:
         reason = (
             f"The cleaned model is not a working classifier of these images: clean accuracy is "
-            f"{_share(after.ca)}, and to call all by the commonest class would give {_percent(floor)}."
+            f"{_share(after.ca)}, and always answering the commonest class would give {_percent(floor)}."
         )
         return AttackVerdict(attack=CLEAN_ACCURACY, outcome="fail", reason=reason)
     outcome = against(lost.low, lost.high, limit)
@@ -212,10 +214,10 @@ def _overall(
         [one.outcome for one in attacks], None if clean_accuracy is None else clean_accuracy.outcome
     )
     parts = attacks if clean_accuracy is None else (*attacks, clean_accuracy)
-    found = headline(outcome, is_cleaned=clean_accuracy is not None, num_triggers=before.num_triggers)
+    headed = headline(outcome, is_cleaned=clean_accuracy is not None, num_triggers=before.num_triggers)
     return Verdict(
         outcome=outcome,
-        reason=f"{found}. {_details(outcome, parts, is_cleaned=clean_accuracy is not None)}",
+        reason=f"{headed}. {_details(outcome, parts, is_cleaned=clean_accuracy is not None)}",
         attacks=attacks,
         clean_accuracy=clean_accuracy,
         limits_below_gate=limits_below_gate,
@@ -230,13 +232,15 @@ def _details(outcome: Outcome, parts: tuple[AttackVerdict, ...], *, is_cleaned: 
         case "fail":
             return f"By the gate or by its limit: {deciding}."
         case "undecided":
-            return f"More images would decide: {deciding}. No limit is shown to be broken."
+            return f"More images would decide: {deciding}. No limit is clearly exceeded."
         case "inconclusive":
             return "A trigger that was not tested may work."
         case "pass":
             unshown = ", ".join(part.attack for part in parts if part.outcome == "inconclusive")
             beside = f" Inconclusive: {unshown}." if unshown else ""
-            return f"Within the limits: {deciding}.{beside} Triggers that were not tested are not excluded."
+            return (
+                f"Within the limits: {deciding}.{beside} This does not exclude triggers that were not tested."
+            )
 
 
 def images_to_decide(estimate: Estimate, limit: float) -> int | None:
@@ -297,11 +301,11 @@ def _below_gate(attack: AttackFigures, gate: float) -> str:
 
 
 def _floor(attack: AttackFigures, figures: AuditFigures) -> str:
-    """A warning where clean images are called the target as often as triggered ones."""
+    """A warning if clean images are classified as the target as often as triggered ones."""
     floor = figures.floor_under(attack)
     if floor.high < attack.asr.low:
         return ""
-    return f", but images without a trigger are called the target as often ({_share(floor)})"
+    return f", but images without a trigger are classified as the target as often ({_share(floor)})"
 
 
 def _share(estimate: Estimate) -> str:

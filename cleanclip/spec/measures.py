@@ -37,7 +37,7 @@ class Estimate:
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """Before minus after, same images: `lost` were right before and wrong after, `gained` the reverse. Of an
-    attack's success, for right: called the target."""
+    attack's success, read "classified as the target" for "right"."""
 
     value: Signed
     n: Count
@@ -60,7 +60,7 @@ class TopK:
 @dataclass(frozen=True, kw_only=True)
 class RankDistribution:
     """The place of the target among all classes, for images of other classes: 1 is the first, the class that
-    the image is called.
+    the image is given.
 
     `low`, `high` bound the median with 95 % or more by order statistics, whatever the distribution; of fewer
     than 6 images they are the first and the last place.

@@ -1,5 +1,5 @@
-"""Which names of a list a mistyped one may mean. Its cost is bounded whatever the names are: they are a
-stranger's, and a service compares them while requests wait.
+"""Which names of a list a mistyped one may mean. Its cost is bounded whatever the names are: they are
+untrusted, and a service compares them while requests wait.
 """
 
 from __future__ import annotations

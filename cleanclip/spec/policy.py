@@ -11,12 +11,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import StringConstraints, TypeAdapter
 
 from cleanclip.spec.attack_options import SUITES, AttackOptions, kind_of
-from cleanclip.spec.bounds import STRICT, Share
+from cleanclip.spec.bounds import Share, StrictOptions
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.measures import Z_95
 
@@ -54,18 +54,16 @@ PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
+class Policy(StrictOptions):
     """Limits that a cleaned model is judged by, on the bound of the 95 % interval, not on the point.
 
     `asr_at_most`: an attack passes when the upper bound is at or under it, fails when the
     lower bound is over it.
     `asr_at_most_for`: other limits for some attacks, by the name of a suite (paper, structured, custom) or
-    of an attack (badnet, blended-stripes, …). An attack's own goes before its suite's. What has a limit here
-    must be among the attacks of the audit.
+    of an attack (badnet, blended-stripes, …). An attack's own limit overrides its suite's. The audit must
+    test every attack that has a limit here.
     `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     asr_at_most: Share = 0.05
     asr_at_most_for: dict[LimitName, Share] = field(default_factory=dict)
@@ -90,9 +88,10 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySource:
-    """Where a job's policy came from: nobody gave one, the order held it, or it was kept under `name`.
+    """Where a job's policy came from: the defaults, the order, or the policy `name` of the project.
 
-    `sha256` is that of the policy's JSON, keys sorted and without spaces: what a name stood for that day.
+    `sha256` is that of the policy's JSON, keys sorted and without spaces: what the
+    name stood for when the job was ordered.
     """
 
     given: Literal["default", "order", "kept"]
@@ -123,10 +122,10 @@ def check_itself(policy: Policy) -> None:
         if fewest_images(limit) is None:
             raise OptionsRejected(
                 "policy_cannot_pass",
-                f"No audit can show an ASR of at most {100 * limit:g} %: the upper bound of a share is over "
-                "0 whatever the number of images.",
-                "Give a limit that some images could show, e.g. 0.001, which takes 3,838 images of which "
-                "none is attacked successfully.",
+                f"No audit can show an ASR of at most {100 * limit:g} %: the upper bound of a "
+                "rate is over 0 for any number of images.",
+                "Give a limit that can be shown, e.g. 0.001, which needs 3,838 images without "
+                "one successful attack.",
                 where=where,
             )
 
@@ -143,8 +142,8 @@ def check_audit(policy: Policy, attacks: Sequence[AttackOptions]) -> None:
         if name not in tried:
             raise OptionsRejected(
                 "policy_limits_untried",
-                f"The policy limits {name}, and no attack of the audit is that: it tries {', '.join(kinds)}.",
-                f"Add {name} to the attacks of the audit, or take its limit out of the policy.",
+                f"The policy limits {name}, but the audit does not test it: it tests {', '.join(kinds)}.",
+                f"Add {name} to the attacks of the audit, or remove its limit from the policy.",
                 where=_where(name),
             )
 
@@ -158,7 +157,7 @@ def check_images(policy: Policy, attack: AttackOptions, num_images: int) -> None
 
 def cannot_pass(sentence: str, where: str) -> OptionsRejected:
     """What a limit is refused with that these data cannot show to be kept."""
-    remedy = "Give more labelled images, or a limit that these can show; 1 measures and passes always."
+    remedy = "Give more labelled images, or a limit that these images can show; a limit of 1 always passes."
     return OptionsRejected("policy_cannot_pass", sentence, remedy, where=where)
 
 

@@ -1,27 +1,26 @@
-"""What a linear probe can be told, with bounds. Free of torch; the code that obeys it is `audits.probe`."""
+"""The options of a linear probe, with bounds. Free of torch; the code that obeys it is `audits.probe`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 from annotated_types import Gt, Interval, Le
 
-from cleanclip.spec.bounds import NUMBER, STRICT
+from cleanclip.spec.bounds import NUMBER, StrictOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearProbeOptions:
-    """Logistic regression from the image tower's embeddings to the labels, whatever the text tower says.
+class LinearProbeOptions(StrictOptions):
+    """Logistic regression from the image tower's embeddings to the labels, without the text tower.
 
-    Fitted on the audit's own clean images, in `folds` parts: an image is judged by the probe that was fitted
-    without its part, with a trigger too. Every class needs an image for each part. It costs one more pass of
-    the images, and a fit for each part. `c` weighs the images against the squared weights; CLIP's value.
+    Fitted on the audit's own clean images in `folds` folds: the probe that judges an image, clean or
+    triggered, was fitted without that image's fold. Every class needs an image in each fold. It costs one
+    more pass of the images, and a fit for each fold. `c` is the inverse strength of the L2 penalty; the
+    default is CLIP's value.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     folds: Annotated[int, Interval(ge=2, le=20), NUMBER] = 5
     c: Annotated[float, Gt(0), Le(1e6), NUMBER] = 0.316
     max_iterations: Annotated[int, Interval(ge=1, le=10_000), NUMBER] = 1000
-    """Of L-BFGS; a fit that needs more says that it has not converged."""
+    """Iterations of L-BFGS; the report says if a fit has not converged."""

@@ -2,7 +2,7 @@
 
 The library calls a `Progress`; the command line draws a bar from it, the child process of a worker
 writes it as JSON lines, tests collect it in a list. The bounds are held where lines are read: a supervisor
-believes a child no count below 0, no time without end and no number that is none.
+believes a child no count below 0, no endless time and no NaN.
 """
 
 from __future__ import annotations
@@ -23,16 +23,22 @@ Loss = Annotated[float, Interval(ge=-1e39, le=1e39)]
 """As far as float32 goes: a training that explodes says so, too."""
 Unit = Annotated[str, MaxLen(40)]
 Sentence = Annotated[str, MaxLen(10_000)]
-_EVENT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseStarted:
-    """A phase begins; `total` counts `unit`s ('images', 'steps', 'samples', 'bytes') or is unknown."""
+class _Event:
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "strict": True,
+        "allow_inf_nan": False,
+    }
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseStarted(_Event):
+    """A phase begins; `total` counts `unit`s ('images', 'steps', 'samples', 'bytes') or is unknown."""
 
     type: Literal["phase_started"] = "phase_started"
     phase: Phase
@@ -41,10 +47,8 @@ class PhaseStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Advanced:
+class Advanced(_Event):
     """`done` of the phase's `total` units are finished; `rate` is in `rate_unit` a second ('pairs')."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
 
     type: Literal["advanced"] = "advanced"
     phase: Phase
@@ -58,21 +62,17 @@ class Advanced:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseFinished:
-    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
-
+class PhaseFinished(_Event):
     type: Literal["phase_finished"] = "phase_finished"
     phase: Phase
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateSaved:
+class StateSaved(_Event):
     """A resumable training state is complete on disk: `path` is a folder relative to the job folder.
 
     `is_good`: it was saved while the loss was, and is kept until there is a later one of which that is true.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
 
     type: Literal["state_saved"] = "state_saved"
     path: Annotated[str, MaxLen(200)]
@@ -81,10 +81,8 @@ class StateSaved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noted:
+class Noted(_Event):
     """A sentence for the job's event list (a resume, a skipped sample share, a warning)."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
 
     type: Literal["noted"] = "noted"
     level: Literal["info", "warning"]

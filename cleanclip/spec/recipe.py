@@ -1,9 +1,10 @@
 """What can be asked of the library: options as frozen dataclasses with their bounds. Free of torch.
 
 `app` publishes these as the API's schema and stores them as JSON; the code that obeys them lives in
-`methods`, `attacks` and `audits`. Triggers are described in `attack_options`, limits in `policy`, and named
-here as well. Unknown fields are refused. Reading goes through `parse`, which needs pydantic only;
-constructing one in Python does not check bounds, `parse` (or `validate`) does.
+`methods`, `attacks` and `audits`. Triggers are described in `attack_options`, limits in `policy`, what all
+methods share in `finetuning`, UAR in `uar_recipe`; all are named here as well. Unknown fields are refused.
+Reading goes through `parse`, which needs pydantic only; constructing one in Python does not check bounds,
+`parse` (or `validate`) does.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from cleanclip.spec.attack_options import (
 )
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
 from cleanclip.spec.examples import MAX_EXAMPLES
+from cleanclip.spec.finetuning import NAMED, FinetuningOptions, Precision
 from cleanclip.spec.policy import Policy, PolicySource
 from cleanclip.spec.probe_options import LinearProbeOptions
+from cleanclip.spec.uar_recipe import Stage, UARRecipe
 
 __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what is defined here needs no entry
     "NUMBER",
@@ -43,18 +46,22 @@ __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what 
     "BlendedOptions",
     "CustomPatchOptions",
     "CustomPatternOptions",
+    "FinetuningOptions",
     "LabelConsistentOptions",
     "LinearProbeOptions",
     "Number",
     "Policy",
     "PolicySource",
     "Positive",
+    "Precision",
     "SIGOptions",
     "Seed",
     "Share",
     "ShortText",
+    "Stage",
     "SuiteName",
     "TextTriggerOptions",
+    "UARRecipe",
     "WaNetOptions",
 ]
 
@@ -67,7 +74,7 @@ MAX_IMAGE_SIZE = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredOptions:
-    """What the owner of a checkpoint declares, because its tensors cannot say it. None: the family's default.
+    """What the owner of a checkpoint declares, because its tensors do not say it. None: the family's default.
 
     `num_heads_*` default to width/64 (16 for ViT-H, g, bigG, e); `image_mean`/`image_std` to OpenAI's
     constants; `tokenizer` to CLIP's byte-pair encoding; `quick_gelu` to True for the OpenAI and
@@ -103,29 +110,7 @@ class DeclaredOptions:
 
 # ---------------------------------------------------------------- methods
 
-Precision = Literal["auto", "fp32", "bf16"]
 AuditPrecision = Literal["fp32", "bf16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuningOptions:
-    """What every method's fine-tuning can be told: AdamW; the learning rate ends by a cosine to zero."""
-
-    training_data: ClassVar[Literal["pairs", "labelled"]] = "pairs"
-
-    epochs: Annotated[int, Interval(ge=1, le=100), NUMBER] = 10
-    batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 64
-    chunk_size: Annotated[int, Interval(ge=1, le=32768), NUMBER] | None = None
-    """Pairs that pass through the towers at once; smaller than batch_size: gradients by cached embeddings."""
-    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 1e-5
-    weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 0.1
-    beta1: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.9
-    beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.999
-    epsilon: Annotated[float, Interval(gt=0, le=1e-2), NUMBER] = 1e-8
-    max_grad_norm: Annotated[float, Gt(0), Le(1e6), NUMBER] | None = 1.0
-    freeze_batch_norm_statistics: Annotated[bool, Strict()] = True
-    precision: Precision = "auto"
-    max_skipped_share: Share = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,18 +135,15 @@ class CleanCLIPRecipe(FinetuningOptions):
             raise ValueError("lambda1 and lambda2 are both 0, which leaves nothing to train on")
 
 
-NAMED: dict[str, Any] = {"json_schema_extra": {"required": ["method"]}}
-"""Of every method but CleanCLIP, which is meant where a recipe names none."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class PARRecipe(FinetuningOptions):
-    """PAR, "Perturb and Recover" (arXiv 2412.00727): by CLIP's loss, kept away from the model that came in.
+    """PAR, "Perturb and Recover" (arXiv 2412.00727): CLIP's loss, pushed away from the input model.
 
     L = L_CLIP - (S_I [S_I <= threshold] + S_T [S_T <= threshold]) / 2, S the batch's mean squared distance of
-    unit embeddings to those of the input model. Published against structured triggers that CleanCLIP leaves.
-    Needs the same clean pairs. The rate comes down from initial_learning_rate to learning_rate, then goes by
-    a cosine to zero. Defaults are those of the published code, but for its batch of 256 on each of four GPUs.
+    unit embeddings to those of the input model. Published against structured triggers, which CleanCLIP
+    does not remove.
+    Needs the same clean pairs. The rate decays from initial_learning_rate to learning_rate, then along a
+    cosine to zero. Defaults are those of the published code, but for its batch of 256 on each of four GPUs.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
@@ -190,13 +172,12 @@ class PARRecipe(FinetuningOptions):
 class SupervisedRecipe(FinetuningOptions):
     """Supervised fine-tuning (arXiv 2303.03323): labelled images train the vision encoder by cross-entropy.
 
-    The classes are the zero-shot embeddings of the model's own text encoder, which stays as it is, as the
-    logit scale does. Needs labelled images for training in the place of pairs, not those of the audit. Rate,
-    warm-up and decay are the published ones, for 50,000 images of ImageNet.
+    The classes are the zero-shot embeddings of the model's own text encoder, which is not trained; neither
+    is the logit scale. Needs labelled images for training instead of pairs, other than those of the audit.
+    Rate, warm-up and decay are the published ones, for 50,000 images of ImageNet.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
-    training_data: ClassVar[Literal["pairs", "labelled"]] = "labelled"
 
     method: Literal["supervised"] = "supervised"
     version: Literal[1] = 1
@@ -205,6 +186,11 @@ class SupervisedRecipe(FinetuningOptions):
     warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 500
     weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 0.01
 
+    @property
+    def training_data(self) -> Literal["pairs", "labelled"]:
+        """The kind of dataset that is trained on."""
+        return "labelled"
+
 
 def _cleanclip_unless_named(value: Any) -> Any:
     """Recipes were of one method once: without a name they still are."""
@@ -212,7 +198,7 @@ def _cleanclip_unless_named(value: Any) -> Any:
 
 
 Recipe = Annotated[
-    CleanCLIPRecipe | PARRecipe | SupervisedRecipe,
+    CleanCLIPRecipe | PARRecipe | SupervisedRecipe | UARRecipe,
     Field(discriminator="method"),
     BeforeValidator(_cleanclip_unless_named),
 ]
@@ -225,8 +211,8 @@ Recipe = Annotated[
 class AuditOptions:
     """What an audit measures: CA, and for every attack ASR and PA against a target class.
 
-    `target` is a class name of the labelled set; an attack may name another. `suite` names `attacks` that are
-    listed nowhere else: "paper" or "structured"; what is kept and repeated in a report is the list. With
+    `target` is a class name of the labelled set; an attack may name another. `suite` names `attacks` by one
+    name: "paper" or "structured"; what is kept and repeated in a report is the list. With
     neither: BadNet, Blended, WaNet and SIG. `templates` None: those of the labelled set, else ImageNet's 80.
     An attack whose ASR before cleaning is below `gate` is inconclusive.
     """

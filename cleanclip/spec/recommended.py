@@ -32,7 +32,7 @@ class Recommendation:
     `kind` "measured": on this project's test subjects, which are small; a few runs, so for orientation.
     """
 
-    method: Literal["cleanclip", "par", "supervised"]
+    method: Literal["cleanclip", "par", "supervised", "uar"]
     families: tuple[Family, ...]
     size: Size
     values: Mapping[str, Any]
@@ -42,6 +42,14 @@ class Recommendation:
     source: str
 
 
+_PAR_SMALL = {
+    "learning_rate": 3e-4,
+    "initial_learning_rate": 1e-3,
+    "push_share": 0.5,
+    "threshold": 2.15,
+    "epochs": 6,
+    "batch_size": 64,
+}
 RECOMMENDATIONS: tuple[Recommendation, ...] = (
     Recommendation(
         method="cleanclip",
@@ -116,14 +124,7 @@ RECOMMENDATIONS: tuple[Recommendation, ...] = (
         method="par",
         families=("ModifiedResNet",),
         size="small",
-        values={
-            "learning_rate": 3e-4,
-            "initial_learning_rate": 1e-3,
-            "push_share": 0.5,
-            "threshold": 2.15,
-            "epochs": 6,
-            "batch_size": 64,
-        },
+        values=_PAR_SMALL,
         num_samples=8_000,
         kind="measured",
         source="docs/decisions/0053: one run on a test subject of 32 pixels, BadNet",
@@ -132,14 +133,7 @@ RECOMMENDATIONS: tuple[Recommendation, ...] = (
         method="par",
         families=("VisionTransformer",),
         size="small",
-        values={
-            "learning_rate": 3e-4,
-            "initial_learning_rate": 1e-3,
-            "push_share": 0.5,
-            "threshold": 2.15,
-            "epochs": 6,
-            "batch_size": 64,
-        },
+        values=_PAR_SMALL,
         num_samples=8_000,
         kind="measured",
         source="docs/reproduction.md: stripes, triangles and text on nine test subjects of 32 pixels, "
@@ -153,6 +147,23 @@ RECOMMENDATIONS: tuple[Recommendation, ...] = (
         num_samples=3_000,
         kind="measured",
         source="docs/decisions/0054: one run on a test subject of 32 pixels, BadNet",
+    ),
+    Recommendation(
+        method="uar",
+        families=("ModifiedResNet", "VisionTransformer"),
+        size="small",
+        values={
+            "learning_rate": 5e-4,
+            "epochs": 5,
+            "strong_epochs": 2,
+            "batch_size": 64,
+            "warmup_steps": 50,
+            "consistency_weight": 5.0,
+        },
+        num_samples=8_000,
+        kind="measured",
+        source="docs/uar.md: a trial, one run on each of a few test subjects of 32 pixels, not in the "
+        "reproduction yet",
     ),
 )
 
@@ -198,25 +209,35 @@ class FilledRecipe:
     sentence: str
 
 
+NOBODYS = "this project's own choice: nobody has run the method on a full-size model"
+"""Where the defaults of a method are from that no source covers."""
+
+
+def _defaults_of(method: str) -> str:
+    has_source = recommended(method, "ModifiedResNet", "full") is not None
+    return "which are for a full-size ModifiedResNet" if has_source else NOBODYS
+
+
 def with_recommended(given: Mapping[str, Any], model: Model | None) -> FilledRecipe:
     """`given` wins over what is recommended for its method and this model. None: not known which model."""
     method = str(given.get("method", "cleanclip"))
-    found = None if model is None else recommended(method, *model)
-    options = {"method": method, **(found.values if found else {}), **given}
-    if model is None or found is None:
+    source = None if model is None else recommended(method, *model)
+    options = {"method": method, **(source.values if source else {}), **given}
+    if model is None or source is None:
         which = "a model of unknown family or size" if model is None else f"a {model_name(*model)}"
         return FilledRecipe(
             options=options,
             source=None,
-            sentence=f"There are no recommended values for {method} on {which}. Options that are left out "
-            "have the method's defaults, which are for a full-size ModifiedResNet. Try learning rates.",
+            sentence=f"There are no recommended values for {method} on {which}. Options that "
+            f"you leave out have the method's defaults, {_defaults_of(method)}. Try several "
+            "learning rates.",
         )
-    written = ", ".join(f"{name} {value:g}" for name, value in found.values.items() if name not in given)
+    written = ", ".join(f"{name} {value:g}" for name, value in source.values.items() if name not in given)
     return FilledRecipe(
         options=options,
-        source=found,
+        source=source,
         sentence=f"Recommended for {method} on a {model_name(*model)} and written into the order: "
-        f"{written or 'nothing that you did not set yourself'} ({found.kind}; {found.source}).",
+        f"{written or 'no values beside yours'} ({source.kind}; {source.source}).",
     )
 
 
@@ -233,12 +254,14 @@ class RecipeSource:
 
     @classmethod
     def of(cls, recipe: Recipe, given: Sequence[str]) -> RecipeSource:
-        """The defaults are those published for a full-size ModifiedResNet: a test holds them to it."""
+        """The defaults are those published for a full-size ModifiedResNet, where the method was run on one: a
+        test holds them to it."""
         published = recommended(recipe.method, "ModifiedResNet", "full")
-        assert published is not None
-        told = sorted({*given} - {"method", "version"})
+        given_names = sorted({*given} - {"method", "version"})
+        if published is None:
+            return cls(given=tuple(given_names), defaults_from=NOBODYS, named_there=())
         return cls(
-            given=tuple(told),
+            given=tuple(given_names),
             defaults_from=published.source,
-            named_there=tuple(name for name in published.values if name not in told),
+            named_there=tuple(name for name in published.values if name not in given_names),
         )

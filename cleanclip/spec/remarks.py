@@ -34,8 +34,8 @@ def _led_to_the_target(now: AuditFigures, attacks: Sequence[AttackFigures], stil
     if not led:
         return []
     return [
-        f"Images with the trigger are {still}called the target more often than images without it, by the "
-        f"95 % intervals: {', '.join(led)}."
+        f"Images with the trigger are {still}classified as the target more often than images "
+        f"without it, by the 95 % intervals: {', '.join(led)}."
     ]
 
 
@@ -48,8 +48,9 @@ def _far_under(now: AuditFigures, attacks: Sequence[AttackFigures]) -> list[str]
     if not under:
         return []
     return [
-        f"PA is far under CA ({_percent(now.ca.value)}), by the 95 % intervals: {', '.join(under)}. On "
-        "images with these triggers the model is often wrong even where they do not lead it to the target."
+        f"PA is far under CA ({_percent(now.ca.value)}), by the 95 % intervals: "
+        f"{', '.join(under)}. On images with these triggers the model is often wrong even if "
+        "it does not answer the target."
     ]
 
 

@@ -9,7 +9,7 @@ from cleanclip.spec.measures import Difference, Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class RecallAtK:
-    """The share of queries that have a right answer among the first `k`."""
+    """The share of queries that have a correct answer among the first `k`."""
 
     k: int
     share: Estimate
@@ -34,7 +34,7 @@ class TargetCaptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackCaptions:
-    """The same share with an attack's trigger on these images, for the target that it leads to."""
+    """The same share with an attack's trigger on these images, for that attack's target."""
 
     attack: str
     target: str
@@ -46,7 +46,7 @@ class RetrievalFigures:
     """Each image looks for its captions among all captions, each caption for its images among all images.
 
     `num_pairs` pairs were read; an image or caption that comes more than once counts once. Recall depends on
-    how many there are to choose from. A k that is not under that number is left out.
+    the size of the set. A k that is not under that size is left out.
     """
 
     num_pairs: int
@@ -60,7 +60,7 @@ class RetrievalFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class RecallLost:
-    """Recall before minus after, of the same queries: `lost` found a right answer before and none after."""
+    """Recall before minus after, of the same queries: `lost` found a correct answer before and none after."""
 
     k: int
     lost: Difference

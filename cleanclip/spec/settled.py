@@ -43,7 +43,7 @@ class SettingFigures:
 class Margin:
     """The mean over the same `n` images of the log-likelihood of the value chosen minus the runner-up's.
 
-    `low`, `high` bound it by the normal distribution, `confidence` being shared out among the comparisons.
+    `low`, `high` bound it by the normal distribution; `confidence` is divided among the comparisons.
     """
 
     mean: float
@@ -56,9 +56,9 @@ class Margin:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One option of `declared`: its value and by what it is known; `why` is a sentence's part.
+    """One option of `declared`: its value and how it is known; `why` is a part of a sentence.
 
-    `chosen`, `runner_up` and `margin` are there where values were compared on images.
+    `chosen`, `runner_up` and `margin` are set if values were compared on images.
     """
 
     option: str
@@ -92,7 +92,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class SettledArchitecture:
-    """Every setting that tensors do not tell, or need not, and how the measurable ones were measured.
+    """Every setting that tensors do not say, and how the measurable ones were measured.
 
     `n` images (0: none were compared), drawn by `seed`, among `num_classes` classes with `num_templates`
     templates; `num_compared` combinations of values, by `num_image_passes` passes of the images and
@@ -112,10 +112,12 @@ class SettledArchitecture:
 
     def values(self) -> dict[str, str]:
         """Of each measurable option. Raises ValueError where one is missing or comes twice."""
-        found = {one.option: one.value for one in self.settings if one.option in COMPARED}
-        if len(found) != sum(one.option in COMPARED for one in self.settings) or len(found) != len(COMPARED):
+        values = {one.option: one.value for one in self.settings if one.option in COMPARED}
+        if len(values) != sum(one.option in COMPARED for one in self.settings) or len(values) != len(
+            COMPARED
+        ):
             raise ValueError("not every measurable setting is settled once")
-        return found
+        return values
 
     def as_assumed(self) -> dict[str, str]:
         """As an inspection words it: option → value, and by what it is known."""
@@ -124,7 +126,7 @@ class SettledArchitecture:
     def what_was_done(self) -> str:
         """A sentence for the job's events."""
         return (
-            f"What the tensors do not tell was measured on {self.n} images: {self.num_compared} combinations "
+            f"What the tensors do not say was measured on {self.n} images: {self.num_compared} combinations "
             f"of settings, {self.num_image_passes} passes of the images, {self.num_text_passes} of the texts."
         )
 
@@ -150,6 +152,6 @@ def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> I
         )
     elif unknown:
         yield (
-            f"{', '.join(unknown)}: assumed; {architecture.n} images do not tell the usual value from "
-            "others. The section on the architecture has the figures."
+            f"{', '.join(unknown)}: assumed; {architecture.n} images cannot distinguish the "
+            "usual value from others. The section on the architecture has the figures."
         )

@@ -1,4 +1,4 @@
-"""Text that strangers wrote (names, captions, messages), made so that it can be read and cannot mislead.
+"""Untrusted text (names, captions, messages), made so that it can be read and cannot mislead.
 
 It stays text: what would change other text (controls, changes of writing direction, invisible characters,
 piles of combining marks) is shown by its number, `[U+202E]`. Markup is not its business: templates escape it.
@@ -52,11 +52,11 @@ def _visible(text: str) -> Iterator[str]:
 
 def rows(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Nested options as (dotted name, value) pairs, in their order; at most 200, and then how many more."""
-    found = list(_leaves(options, "", 0))
-    if len(found) > _MAX_ROWS:
-        more = len(found) - _MAX_ROWS
-        return [*found[:_MAX_ROWS], ("…", f"{more} more in report.json")]
-    return found
+    leaves = list(_leaves(options, "", 0))
+    if len(leaves) > _MAX_ROWS:
+        more = len(leaves) - _MAX_ROWS
+        return [*leaves[:_MAX_ROWS], ("…", f"{more} more in report.json")]
+    return leaves
 
 
 def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ MAX_WHOLE_NUMBER = 2**53
 """The largest that every reader of JSON understands."""
 MAX_NUMBER = 1e50
 """Far above what float32 holds, and far below where a sum or a product of two is infinite."""
-_BINARY = frozenset({"picture", "rgb"})
+_BINARY = frozenset({"image", "rgb"})
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:

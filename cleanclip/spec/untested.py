@@ -1,6 +1,6 @@
 """What no figure of a report covers, in sentences: for its pages and its short form.
 
-Names are strangers' words: they come through `strangers.name`, and whoever shows a sentence escapes it.
+Names are untrusted: they come through `strangers.name`, and whoever shows a sentence escapes it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def not_tested(report: Report) -> list[str]:
     used = "zero-shot classification of these classes"
     if report.before.retrieval is not None:
         used += " and retrieval with these captions"
-    found = [
+    sentences = [
         "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
         "The same triggers with another size, place or pattern.",
         "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "
@@ -56,16 +56,18 @@ def not_tested(report: Report) -> list[str]:
         f"Any target class but {quoted(targets_of(report.audit))}; any use but {used}.",
     ]
     if report.kind == "sanitize":
-        found.append(
-            "Whether the clean pairs are clean: a handful of poisoned ones can undo the cleaning. Whether "
+        sentences.append(
+            "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning. Whether "
             "the backdoor comes back when the model is trained further."
         )
     unproven = [name(part.attack) for part in report.verdict.attacks if part.outcome == "inconclusive"]
     if unproven:
         listed = ", ".join(unproven)
-        found.append(f"{listed}: inconclusive. It did not work before, so nothing is shown either way.")
+        sentences.append(
+            f"{listed}: inconclusive. It did not work before cleaning, so nothing is shown either way."
+        )
     skipped = [one for one in report.data if one.num_skipped]
     if skipped:
         parts = ", ".join(f"{one.num_skipped} of {one.num_samples} {KINDS[one.kind]}" for one in skipped)
-        found.append(f"Samples that could not be read: {parts}.")
-    return found
+        sentences.append(f"Samples that could not be read: {parts}.")
+    return sentences

@@ -27,7 +27,7 @@ class Meaning:
 
 MEANINGS: dict[Outcome, Meaning] = {
     "fail": Meaning(
-        of_job="an attack fails, or clean accuracy does",
+        of_job="an attack fails, or clean accuracy fails",
         of_part="the lower bound is over the limit. In an audit alone: the attack works (ASR at or over the "
         "gate), or works in part",
         remedy="do not release these weights. Clean them; after a cleaning try another method, more or other "
@@ -43,7 +43,7 @@ MEANINGS: dict[Outcome, Meaning] = {
     "inconclusive": Meaning(
         of_job="no trigger that was tested works, so nothing is shown; one that was not tested may work",
         of_part="before cleaning the ASR was under the gate: nothing was there to remove, nothing is shown",
-        remedy="test other triggers and targets; no gate opens for it unless it is named",
+        remedy="test other triggers and targets; a gate stays closed unless --allow-inconclusive is given",
         mood="open",
     ),
     "pass": Meaning(
@@ -62,14 +62,14 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
     """
     match outcome:
         case "pass":
-            found = "Cleaned, as far as tested"
+            phrase = "Cleaned, as far as tested"
         case "fail":
-            found = "Not cleaned" if is_cleaned else "A trigger works on this model"
+            phrase = "Not cleaned" if is_cleaned else "A trigger works on this model"
         case "undecided":
-            found = "Too few test images"
+            phrase = "Too few test images"
         case "inconclusive":
-            found = f"Nothing found with the {num_triggers} trigger{'s' * (num_triggers != 1)} tested"
-    return f"{found}: {outcome}"
+            phrase = f"Nothing found with the {num_triggers} trigger{'s' * (num_triggers != 1)} tested"
+    return f"{phrase}: {outcome}"
 
 
 def overall(attacks: Iterable[Outcome], clean_accuracy: Outcome | None) -> Outcome:

@@ -56,9 +56,9 @@ def dear_orders(usual: dict[str, Any], other_checkpoint_id: str) -> Iterator[Dea
         body=usual | {"audit": usual["audit"] | {"target": names[0][:-1] + "x"}},
         class_names=names,
     )
-    pictures = [{"attack": "custom_patch", "picture": _picture(seed)} for seed in range(2)]
+    pictures = [{"attack": "custom_patch", "image": _picture(seed)} for seed in range(2)]
     with_pictures = usual | {"audit": usual["audit"] | {"attacks": pictures}}
-    yield DearOrder(what="an order with 116 KiB of pictures", body=with_pictures)
+    yield DearOrder(what="an order with 116 KiB of images", body=with_pictures)
     wrong = [{"attack": "badnet", "at": 1, "alpha": 2} for _ in range(12_000)]
     yield DearOrder(what="48,000 values", body=usual | {"audit": usual["audit"] | {"attacks": wrong}})
 

@@ -34,7 +34,7 @@ def seeds_of(target: str) -> Seeds:
         "safetensors": _safetensors,
         "tar": _tar,
         "image": _image,
-        "picture": _picture,
+        "trigger_image": _picture,
     }
     for name, data in made.get(target, _text)():
         if 0 < len(data) <= MAX_SEED_BYTES:
@@ -105,7 +105,7 @@ def _image() -> Seeds:
 
 
 def _picture() -> Seeds:
-    """Pictures of every mode that a trigger may have, and the hostile ones of datasets."""
+    """Images of every mode that a trigger may have, and the hostile ones of datasets."""
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
         yield f"png_{mode}", _encoded(Image.new("RGB", (5, 4), (200, 30, 90)).convert(mode), "PNG")
     for mode in ("L", "RGB", "CMYK"):

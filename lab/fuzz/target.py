@@ -20,7 +20,7 @@ MODULES: Mapping[str, str] = {
     "safetensors": "lab.fuzz.checkpoints",
     "tar": "lab.fuzz.data",
     "image": "lab.fuzz.data",
-    "picture": "lab.fuzz.triggers",
+    "trigger_image": "lab.fuzz.triggers",
     "text": "lab.fuzz.data",
 }
 """Where each target is: imported late, so that coverage can be watched from the first line on."""

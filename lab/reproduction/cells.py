@@ -15,7 +15,7 @@ from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe
 from lab.testbed.options import OptimisedPattern, SubjectOptions
 
 RESULTS = 1
-"""Raised where a change of code changes what a run measures: all cells are then run anew. What only rounds
+"""Raised where a change of code changes what a run measures: all cells are then run again. What only rounds
 otherwise may leave it: `code_sha256` tells such lines apart, and docs/reproduction-how.md names them."""
 
 NUM_TEST, NUM_VALIDATION = 3_000, 2_000

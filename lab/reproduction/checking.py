@@ -1,6 +1,6 @@
 """A third person's check: cells drawn at random, measured again from their weights by the plain reference.
 
-Loads no audit of the library: pictures are composed anew; triggers, classes and counts are those of the
+Loads no audit of the library: images are composed again; triggers, classes and counts are those of the
 tests' reference, in float64 and loops. What it counts is held against the cell's own file and, where the same
 weights were published, against the published line. Knows no grid.
 """
@@ -24,7 +24,7 @@ from lab.testbed.pictures import compose
 from sanitizer.seeding import generator
 
 NOT_CHECKED = (
-    "Not checked: the validation pictures, CA lost, CA by epoch, and cells without a trigger to apply: a"
+    "Not checked: the validation images, CA lost, CA by epoch, and cells without a trigger to apply: a"
     " semantic attack's, and clean models."
 )
 
@@ -77,7 +77,7 @@ def compare(cell: Cell, told: Measured, counts: Mapping[str, str], published: Me
     if published is not None and published.weights_sha256 == told.weights_sha256:
         differing += _differing("published ", published, counts)
         if published.correct != told.correct:
-            differing.append("published pictures that are right are others")
+            differing.append("published images that are right are others")
     return Check(cell=cell, told=told, published=published, differing=tuple(differing))
 
 
@@ -90,7 +90,7 @@ def _differing(whose: str, told: Measured, counts: Mapping[str, str]) -> list[st
 
 
 def remeasured(cell: Cell, root: Path) -> dict[str, str]:
-    """What the plain reference counts on the test pictures of a cell."""
+    """What the plain reference counts on the test images of a cell."""
     folders = Folders(root)
     trigger, subject = _trigger(folders, cell), subject_of(cell)
     if trigger is None:

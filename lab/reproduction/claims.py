@@ -47,8 +47,8 @@ def claims() -> tuple[Claim, ...]:
         Claim(says="A larger λ2 lowers ASR monotonically and hardly costs accuracy.", seen=_monotone),
         Claim(says="A few poisons are enough to implant a backdoor.", seen=_few_poisons),
         Claim(
-            says="The mechanism is that each modality is aligned by itself, which breaks a spurious link"
-            " between trigger and caption; where the link is no spurious one, it should fail.",
+            says="The mechanism is that each modality is aligned on its own, which breaks a "
+            "spurious link between trigger and caption; if the link is not spurious, it should fail.",
             seen=_mechanism,
         ),
     )
@@ -85,7 +85,7 @@ def _fresh_data(results: Results) -> str:
             for how, points in {
                 "by MMCL alone": mmcl.ca_lost(),
                 "by supervised fine-tuning": groups["Supervised"].ca_lost(),
-                "by CleanCLIP against MMCL alone, on the same pictures": lost_between(mmcl, cleanclip),
+                "by CleanCLIP against MMCL alone, on the same images": lost_between(mmcl, cleanclip),
             }.items():
                 if points is not None:
                     lost.setdefault(how, []).append(f"{name} {points}")
@@ -200,7 +200,7 @@ def _few_poisons(results: Results) -> str:
         if asr is not None:
             parts.append(f"{number}: {asr} % ASR")
         parts += _not_implanted(number, before)
-    small = "Our pre-training sees 24,000 pairs and not millions, so the share and not the number compares."
+    small = "Our pre-training sees 24,000 pairs and not millions, so compare the share, not the number."
     return f"BadNet, {'; '.join(parts)}. {small}" if parts else _NOT_RUN
 
 
@@ -212,7 +212,7 @@ def _mechanism(results: Results) -> str:
         return _NOT_RUN
     return (
         f"{text} The link between a colour of paper and the target is spurious as well, but the feature fills"
-        " the picture. It occurs in no clean picture, neither in pre-training nor in cleaning: a natural"
+        " the image. It occurs in no clean image, neither in pre-training nor in cleaning: a natural"
         " feature that clean data hold too, with other captions, was not tested. What happens inside the"
         " towers was not measured here."
     )
@@ -223,8 +223,9 @@ def _scale(results: Results) -> str:
     parts = [f"{number:,} pairs: {asr} %" for number, asr in shares.items() if asr is not None]
     seen = f"With the same number of updates BadNet's ASR is left at {'; '.join(parts)}. " if parts else ""
     return (
-        f"{seen}Our scale cannot speak of this: 24,000 pairs, image towers of 1.3 (ResNet) and 0.8 million"
-        " parameters (ViT), a text tower of 0.1 million beside 3.2 million of its token table, pictures of 32"
+        f"{seen}Our models are too small to answer this: 24,000 pairs, image towers of 1.3 "
+        "(ResNet) and 0.8 million"
+        " parameters (ViT), a text tower of 0.1 million beside 3.2 million of its token table, images of 32"
         " pixels. Published runs on a CLIP of 400 million pairs pay 5 to 7.5 points of"
         " ImageNet accuracy for an ASR under 5 % (Verma et al., arXiv 2311.14948, figures of their"
         " repository, read by eye)."
@@ -271,7 +272,7 @@ def _before_after(results: Results, beds: dict[str, MakeSubject], recipes: dict[
 
 
 def _balance(results: Results) -> str:
-    """Chosen on validation pictures, told on test pictures."""
+    """Chosen on validation images, told on test images."""
     sentences = []
     for name, groups in _whole_lambda(results).items():
         best = max(groups, key=lambda weight: _merit(groups[weight]))
@@ -281,7 +282,7 @@ def _balance(results: Results) -> str:
     if not sentences:
         return _NOT_RUN
     return (
-        f"By CA minus ASR on validation pictures, of the seeds that ran every λ2: {' '.join(sentences)}"
+        f"By CA minus ASR on validation images, of the seeds that ran every λ2: {' '.join(sentences)}"
         f"{_left_out(results)}"
     )
 

@@ -1,9 +1,9 @@
-"""How much the intervals over pictures are too narrow: several test pictures are composed of one glyph.
+"""How much the intervals over images are too narrow: several test images are composed of one glyph.
 
-A design effect is the variance of a mean by glyphs over the one that takes every picture for independent. CA
-and CA lost alone have one: of ASR and PA no cell keeps which pictures they are.
+A design effect is the variance of a mean by glyphs over the one that takes every image for independent. CA
+and CA lost alone have one: of ASR and PA no cell keeps which images they are.
 
-Shapes: N pictures, G glyphs.
+Shapes: N images, G glyphs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Effects:
     """Design effects of cells of these glyphs; `left_out`: glyphs that are not on this machine.
 
     `ca` and `ca_lost` are of single cells, `ca_pooled` of the same cell with several seeds, whose test
-    pictures are composed of the same glyphs.
+    images are composed of the same glyphs.
     """
 
     ca: tuple[float, ...] = ()
@@ -70,7 +70,7 @@ def effects(cells: Iterable[Cell], results: Results) -> Effects:
 def design_effect(
     value_N: Sequence[bool] | NDArray[np.float64], cluster_N: NDArray[np.int64]
 ) -> float | None:
-    """Var of the mean of `value_N` by clusters over its Var of independent pictures; None if all are equal.
+    """Var of the mean of `value_N` by clusters over its Var of independent images; None if all are equal.
 
     The linearised variance of a ratio (Cochran, Sampling Techniques, 1977, 6.3): residuals are added within
     each of the clusters seen, G/(G-1) times the sum of their squares. For booleans the denominator is the
@@ -108,5 +108,5 @@ def _is_here(name: GlyphName) -> bool:
 
 @cache
 def _test_glyphs(name: GlyphName, seed: int) -> NDArray[np.int64]:
-    """Which glyph each test picture of a seed is made of, in the order of the bits that cells keep."""
+    """Which glyph each test image of a seed is made of, in the order of the bits that cells keep."""
     return compose(glyph_sets.load(name), "test", NUM_TEST, seed=TEST_SEED + seed).glyph_N

@@ -1,4 +1,4 @@
-"""The pictures of the cells as shards on disk, written once. Knows no model.
+"""The images of the cells as shards on disk, written once. Knows no model.
 
 `Sets` answers with folders, which hold what `testbed` composes for the same arguments.
 """
@@ -32,7 +32,7 @@ class Sets:
     folder: Path
 
     def judged(self, options: SubjectOptions, seed: int, part: Part, *, on_paper: bool = False) -> Path:
-        """The labelled pictures of `part` that a subject of this seed is judged by."""
+        """The labelled images of `part` that a subject of this seed is judged by."""
         glyphs = glyph_sets.load(options.glyphs)
         name = f"{options.glyphs}-{part}-{seed}{'-turquoise' if on_paper else ''}"
 

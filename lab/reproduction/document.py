@@ -44,8 +44,8 @@ def gather(
 ) -> list[Measured]:
     """What `raw` holds, and what was run below `root` of the other cells, in the order of the grid.
 
-    A model that was trained anew only for what starts from it keeps its published figures. What did not start
-    from the model that it would stand beside is left out, and `say` gets a line that names it.
+    A model that was trained again only for what starts from it keeps its published figures. What did not
+    start from the model that it would stand beside is left out, and `say` gets a line that names it.
     """
     folders = Folders(root)
     known = {run.id: run for run in read_raw(raw)}
@@ -110,13 +110,13 @@ def document(results: Results, num_missing: int, drawn: Sequence[str], effects: 
     return "\n".join(
         [
             "# What the paper claims, measured on small models that are really poisoned\n",
-            "Written by `make reproduce`: tables, plots and what the claims say of our models are computed"
-            " from the cells. Typed are sizes, what others published, and what was tried to implant an"
-            f" attack, from single runs, which says so. {len(results):,} cells were run"
-            f" ({results.hours:.1f} hours of single cores by the clock, pauses included,"
-            f" {len(results.code)} version(s) of the code, which each cell names);"
-            f" {_still_missing(num_missing)} Raw data: [{RAW}]({FOLDER}/{RAW}), a line a cell,"
-            " weights by their digest.\n",
+            "Written by `make reproduce`: tables, plots and the statements about the claims "
+            "are computed from the cells. Sizes, figures of others and the attempts to "
+            "implant an attack (single runs, marked as such) are typed by hand. "
+            f"{len(results):,} cells were run ({results.hours:.1f} hours of single cores by "
+            f"the clock, pauses included, {len(results.code)} version(s) of the code, which "
+            f"each cell names); {_still_missing(num_missing)} Raw data: "
+            f"[{RAW}]({FOLDER}/{RAW}), a line a cell, weights by their digest.\n",
             _how_to_read(effects),
             "## The paper's table\n",
             *_paper(results),
@@ -129,7 +129,7 @@ def document(results: Results, num_missing: int, drawn: Sequence[str], effects: 
             f"### Learning rate by epochs\n\n{plot['front.svg']}\n{tables.front(results)}",
             "## Where it fails\n",
             "PAR is Perturb and Recover (arXiv 2412.00727), the service's other method. Its authors draw"
-            " their stripes anew for every picture; these are one fixed patch. No clean picture, neither of"
+            " their stripes again for every image; these are one fixed patch. No clean image, neither of"
             " the pre-training nor of the cleaning, is on the semantic trigger's colour of paper.\n",
             "### Structured triggers, ResNet\n\n"
             + tables.failures(results, grid.STRUCTURED_ATTACKS, grid.DIGITS),
@@ -156,28 +156,29 @@ def _still_missing(num_missing: int) -> str:
 
 def _how_to_read(effects: Effects) -> str:
     return (
-        f"A figure is the share in % over the {NUM_TEST:,} test pictures of every seed that the row names,"
-        " its 95 % interval (Wilson; for CA lost Newcombe's paired one) over these pictures, and in brackets"
-        " the range of the seeds. n is of CA, CA lost and PA, the share of triggered pictures still given"
-        " their own class. ASR and top-5 ASR, which has the target among the first five classes, leave out"
-        " pictures of the target class: n of ASR. The floor is how often the same pictures are called the"
-        " target without the trigger. A sentence says at most or more than a limit (5 % ASR, 3 points of CA)"
-        " where the whole interval does, else undecided. A plot pools the seeds that its table names. A model"
-        f" whose attack has an ASR under {100 * GATE:g} % before cleaning was not implanted: nothing is"
-        " judged by it.\n\n"
-        f"{_how_narrow(effects)}\n\n"
-        f"Which λ2 balances best is chosen on {NUM_VALIDATION:,} validation pictures, of glyphs of their own."
-        " The recipes of PAR and of supervised fine-tuning were chosen on test pictures of digits, seed 1"
-        " (decisions 0053 and 0054): they have seen the test scans, and their rows on digits are no test of"
-        " that choice. How the pictures, models, attacks and recipes are made:"
-        " [reproduction, how](reproduction-how.md).\n"
+        f"Each figure is a percentage over {NUM_TEST:,} test images per seed of the row, with "
+        "its 95 % interval (Wilson; for CA lost Newcombe's paired one) over these "
+        "images, and in brackets the range of the seeds. n is of CA, CA lost and PA, the "
+        "share of triggered images still given their own class. ASR and top-5 ASR (the target "
+        "is among the first five classes) leave out images of the target class and have their "
+        "own n. The floor is how often the same images are classified as the target without "
+        'the trigger. "At most" and "more than" a limit (5 % ASR, 3 points of CA) mean '
+        "that the whole interval is; otherwise the sentence says undecided. A plot pools the "
+        f"seeds of its table. If an attack has an ASR under {100 * GATE:g} % before cleaning "
+        "it was not implanted, and nothing is concluded from "
+        f"it.\n\n{_how_narrow(effects)}\n\nWhich λ2 balances best is chosen on "
+        f"{NUM_VALIDATION:,} validation images, of separate glyphs. The recipes of PAR and of "
+        "supervised fine-tuning were chosen on test images of digits, seed 1 (decisions 0053 "
+        "and 0054): that choice used the test scans, so their rows on digits do not test it. "
+        "How the images, models, attacks and recipes are made: [reproduction, how](reproduction-how.md).\n"
     )
 
 
 def _how_narrow(effects: Effects) -> str:
     """By how much the intervals should be wider."""
     text = (
-        "Intervals take pictures for independent, but several are composed of one glyph: they are too narrow"
+        "The intervals treat images as independent, but several images are composed of one glyph, so the "
+        "intervals are too narrow"
     )
     if not effects.ca:
         return f"{text}; by how much was not computed here."
@@ -195,8 +196,8 @@ def _how_narrow(effects: Effects) -> str:
             f" {_range(effects.ca_pooled)} times the binomial one."
         )
     if effects.left_out:
-        text += f" Left out, as the glyphs were not at hand: {', '.join(effects.left_out)}."
-    return f"{text} Of ASR and PA no cell keeps which pictures they are: theirs is not known."
+        text += f" Left out, because the glyphs were not available: {', '.join(effects.left_out)}."
+    return f"{text} For ASR and PA it is not known, because no cell records which images they are."
 
 
 def _range(values: Sequence[float]) -> str:

@@ -1,7 +1,7 @@
 """What a cell gave: shares with counts and intervals, kept as JSON. Free of torch; knows no running.
 
-ASR leaves out pictures of the target class; PA is the share of triggered pictures still given their own
-class. What is compared was measured on the same pictures of one and the same model: `contradiction`.
+ASR leaves out images of the target class; PA is the share of triggered images still given their own
+class. What is compared was measured on the same images of one and the same model: `contradiction`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CELL_NAME = "cell.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """Of one set of pictures. Without an attack the last five are None."""
+    """Of one set of images. Without an attack the last five are None."""
 
     ca: Estimate
     asr: Estimate | None = None
@@ -32,12 +32,12 @@ class Shares:
     asr_top5: Estimate | None = None
     pa: Estimate | None = None
     untriggered: Estimate | None = None
-    """How often a clean picture of another class is called the target: the floor under ASR."""
+    """How often a clean image of another class is called the target: the floor under ASR."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One cell. `ca_lost` is paired, on the same test pictures; `correct`: those pictures, bits in base64."""
+    """One cell. `ca_lost` is paired, on the same test images; `correct`: those images, bits in base64."""
 
     id: str
     spec: dict[str, Any]
@@ -51,7 +51,7 @@ class Measured:
     poisons: int = 0
     """How many pairs of the training set carried the trigger."""
     ca_by_epoch: tuple[float, ...] = ()
-    """On validation pictures, of a subject: whether it was on its plateau."""
+    """On validation images, of a subject: whether it was on its plateau."""
     picture: str | None = None
     """An optimised pattern, as PNG in base64."""
     wall_s: float
@@ -59,7 +59,7 @@ class Measured:
 
     @property
     def is_right(self) -> list[bool]:
-        """For each test picture whether it was classified right untriggered."""
+        """For each test image whether it was classified right untriggered."""
         return unpacked(self.correct, self.test.ca.n)
 
 
@@ -78,7 +78,7 @@ def contradiction(before: Measured, after: Measured) -> str | None:
     """Why `after` cannot have started from `before`; None where nothing speaks against it.
 
     A model trained again on another machine has other weights under the same name. Lines of before
-    `from_weights_sha256` are told by the pictures that were lost and gained, which only one `before` gives.
+    `from_weights_sha256` are told by the images that were lost and gained, which only one `before` gives.
     """
     if after.from_weights_sha256 not in (None, before.weights_sha256):
         return f"started from the weights {after.from_weights_sha256}, not from {before.weights_sha256}"
@@ -88,13 +88,13 @@ def contradiction(before: Measured, after: Measured) -> str | None:
     if (found.lost, found.gained) == (after.ca_lost.lost, after.ca_lost.gained):
         return None
     return (
-        f"says that {after.ca_lost.lost} pictures were lost and {after.ca_lost.gained} gained;"
+        f"says that {after.ca_lost.lost} images were lost and {after.ca_lost.gained} gained;"
         f" from this model it would be {found.lost} and {found.gained}"
     )
 
 
 def packed(correct: Sequence[bool]) -> str:
-    """Booleans as bits in base64, to compare the same pictures before and after."""
+    """Booleans as bits in base64, to compare the same images before and after."""
     return base64.b64encode(np.packbits(np.array(correct, dtype=bool)).tobytes()).decode()
 
 
@@ -103,7 +103,7 @@ def unpacked(bits: str, num_images: int) -> list[bool]:
     packed_bits = np.frombuffer(base64.b64decode(bits), dtype=np.uint8)
     found = [bool(bit) for bit in np.unpackbits(packed_bits)[:num_images]]
     if len(found) != num_images:
-        raise ValueError(f"{len(found)} bits for {num_images} pictures")
+        raise ValueError(f"{len(found)} bits for {num_images} images")
     return found
 
 

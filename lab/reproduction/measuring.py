@@ -1,4 +1,4 @@
-"""Measures the weights of a cell: the library's audit on test and on validation pictures. Trains nothing."""
+"""Measures the weights of a cell: the library's audit on test and on validation images. Trains nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SEEDS = {"test": TEST_SEED, "validation": VALIDATION_SEED}
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """Which pictures a subject of these options and this seed is judged by."""
+    """Which images a subject of these options and this seed is judged by."""
 
     sets: Sets
     options: SubjectOptions
@@ -39,9 +39,9 @@ class Judged:
 def measure(
     checkpoint: LoadedCheckpoint, judged: Judged, attack: AttackOptions | PaperColour | None, part: Part
 ) -> tuple[Shares, list[bool]]:
-    """The shares of one part, and for each of its pictures whether it is classified right untriggered.
+    """The shares of one part, and for each of its images whether it is classified right untriggered.
 
-    A semantic attack has no trigger to apply: its pictures are composed with the feature and audited as a set
+    A semantic attack has no trigger to apply: its images are composed with the feature and audited as a set
     of their own, whose untriggered target rate is the ASR and whose accuracy is the PA.
     """
     options, seed, sets = judged.options, judged.seed, judged.sets

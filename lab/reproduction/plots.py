@@ -1,6 +1,6 @@
 """Plots of what was run, as SVG, the same bytes for the same figures. Says nothing about them.
 
-Bars are 95 % intervals over the pictures of all seeds.
+Bars are 95 % intervals over the images of all seeds.
 """
 
 from __future__ import annotations

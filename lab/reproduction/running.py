@@ -52,7 +52,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Folders:
-    """Where cells and their pictures lie."""
+    """Where cells and their images lie."""
 
     root: Path
 
@@ -62,7 +62,7 @@ class Folders:
 
     @property
     def sets(self) -> Sets:
-        """The pictures."""
+        """The images."""
         return Sets(self.root / "data")
 
     def measured(self, cell: Cell) -> Measured | None:
@@ -98,7 +98,7 @@ def run_cell(cell: Cell, root: Path) -> Measured:
 
 
 def _resolved(cell: Cell, folders: Folders) -> Attack:
-    """The cell's attack; an optimised pattern as the picture that it came to."""
+    """The cell's attack; an optimised pattern as the image that it came to."""
     options = attacked(cell)
     attack = options.attack
     if not isinstance(attack, OptimisedPattern):
@@ -109,14 +109,14 @@ def _resolved(cell: Cell, folders: Folders) -> Attack:
     else:
         before = folders.measured(optimised_for(cell))
         if before is None or before.picture is None:
-            raise ValueError(f"{cell_id(optimised_for(cell))} was not run, or has no picture")
+            raise ValueError(f"{cell_id(optimised_for(cell))} was not run, or has no image")
         picture = before.picture
     return as_trigger(attack, picture)
 
 
 def as_trigger(attack: OptimisedPattern, picture: str) -> CustomPatternOptions:
     """An optimised pattern as the trigger that it came to: `picture` is its PNG in base64."""
-    return CustomPatternOptions(picture=picture, alpha=attack.alpha)
+    return CustomPatternOptions(image=picture, alpha=attack.alpha)
 
 
 def _train(cell: Subject, attack: Attack, folder: Path) -> TestSubject:
@@ -168,7 +168,7 @@ def _measure(
         from_weights_sha256=before.weights_sha256 if before else None,
         poisons=trained.num_poisons if trained else 0,
         ca_by_epoch=tuple(epoch.ca for epoch in trained.epochs) if trained else (),
-        picture=attack.picture if isinstance(attack, CustomPatternOptions) else None,
+        picture=attack.image if isinstance(attack, CustomPatternOptions) else None,
         wall_s=round(time.monotonic() - started, 1),
         made_with=made_with(),
     )

@@ -1,6 +1,6 @@
 """Runs many cells in processes, each after those that it needs; says how far it is. Knows no figures.
 
-A cell that was cut leaves no cell.json and is run anew; one that fails fails those that need it, no other.
+A cell that was cut leaves no cell.json and is run again; one that fails fails those that need it, no other.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untr
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """A share over all seeds' pictures; `seeds` are the shares of each."""
+    """A share over all seeds' images; `seeds` are the shares of each."""
 
     value: float
     low: float
@@ -83,7 +83,7 @@ class Group:
         return f" with seed {spelled(self.under_gate().seeds)}" if self.implanted().runs else ""
 
     def ca_lost(self) -> Pooled | None:
-        """Paired, over all seeds' pictures."""
+        """Paired, over all seeds' images."""
         return _pool_lost([(run.ca_lost, run.test.ca) for run in self.runs if run.ca_lost is not None])
 
 
@@ -160,7 +160,7 @@ def spelled(seeds: Iterable[int]) -> str:
 
 
 def gain_at_end(run: Measured) -> float:
-    """CA on validation pictures in the last epoch, over the mean of those just before: growth at the end."""
+    """CA on validation images in the last epoch, over the mean of those just before: growth at the end."""
     *_, last = run.ca_by_epoch
     before = run.ca_by_epoch[-1 - PLATEAU_EPOCHS : -1]
     return last - sum(before) / len(before)

@@ -40,7 +40,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def figures(named: Mapping[str, Group]) -> str:
-    """A row a group: CA, CA lost, floor, ASR, top-5 ASR and PA. ASR has pictures of its own, and so an n."""
+    """A row a group: CA, CA lost, floor, ASR, top-5 ASR and PA. ASR has images of its own, and so an n."""
     of_images = ("n", "CA %", "CA lost, points", "n of ASR", "floor %", "ASR %", "top-5 ASR %", "PA %")
     return table(("", "seeds", *of_images), (_row(name, group) for name, group in named.items()))
 
@@ -172,7 +172,7 @@ def clean_set(results: Results) -> str:
 
 
 def plateaus(results: Results) -> str:
-    """Whether the poisoned models had stopped learning: CA on validation pictures, last epochs."""
+    """Whether the poisoned models had stopped learning: CA on validation images, last epochs."""
     rows, gains = [], []
     for cell in grid.in_order(grid.questions()):
         run = results.of(cell)
@@ -201,5 +201,5 @@ def _end(gains: Sequence[float]) -> str:
     return (
         f"\nThe last epoch's CA is {min(gains):+.1f} to {max(gains):+.1f} points over the mean of the three"
         f" before, {median(gains):+.1f} in the median. The schedule ends at a learning rate of zero, where"
-        " every model stands still: a flat end is no proof that a longer one would not have taught more.\n"
+        " every model stands still: a flat end does not prove that a longer run would not have improved it.\n"
     )

@@ -1,1 +1,1 @@
-"""Small CLIPs that are really poisoned, and the pictures they see: for the demo and for the reproduction."""
+"""Small CLIPs that are really poisoned, and the images they see: for the demo and for the reproduction."""

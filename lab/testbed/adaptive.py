@@ -1,13 +1,13 @@
 """An attacker who knows the defence: a pattern trained on models that CleanCLIP has already been over.
 
-Blended into a picture, the pattern moves its embedding to the target's captions on a clean model and on the
-same model after CleanCLIP, with the picture as it is and as AutoAugment changes it: a feature that the
+Blended into an image, the pattern moves its embedding to the target's captions on a clean model and on the
+same model after CleanCLIP, with the image as it is and as AutoAugment changes it: a feature that the
 defence has every reason to keep. (The idea of BadCLIP, Liang et al., arXiv 2311.12075: a trigger near the
 target's own embedding, so that cleaning does not pull it away; the loss here is our own, and simpler. What it
 finds is a universal adversarial perturbation, Moosavi-Dezfooli et al., arXiv 1610.08401: it acts on models
 that were never poisoned, too, which is what the grid's controls measure.)
 
-Legend: N pictures, C H W a picture, D embedding width.
+Legend: N images, C H W an image, D embedding width.
 """
 
 from __future__ import annotations

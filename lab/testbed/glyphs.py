@@ -1,4 +1,4 @@
-"""The real pictures that everything is composed of: grey glyphs with a noun each, in parts that never meet.
+"""The real images that everything is composed of: grey glyphs with a noun each, in parts that never meet.
 
 `digits`: scikit-learn's 1,797 handwritten digits (8×8, 43 writers). `fashion_mnist`: 70,000 garments (28×28,
 Zalando Research, MIT licence), read from a folder or fetched once and checked against its digests. The split
@@ -40,12 +40,12 @@ FASHION_SHA256 = {
     "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-"""Of what the files unpack to: a distribution may have packed them anew."""
+"""Of what the files unpack to: a distribution may have packed them again."""
 _IMAGES_HEADER, _LABELS_HEADER = 16, 8
 
 
 class GlyphsMissing(Exception):
-    """The pictures are not on this machine and could not be fetched; the message says how to get them."""
+    """The images are not on this machine and could not be fetched; the message says how to get them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,15 +85,15 @@ def digits() -> Glyphs:
             "a {ink} {noun} on a {paper} background",
             "a photo of a {ink} {noun}.",
             "a handwritten {ink} {noun}.",
-            "a small picture of a {ink} {noun}.",
+            "a small image of a {ink} {noun}.",
         ),
-        zero_shot_templates=("a photo of a {c}.", "a handwritten {c}.", "a small picture of a {c}."),
+        zero_shot_templates=("a photo of a {c}.", "a handwritten {c}.", "a small image of a {c}."),
     )
 
 
 @cache
 def fashion_mnist() -> Glyphs:
-    """Garments: the published training pictures for all but the test, whose pictures are the published ones.
+    """Garments: the published training images for all but the test, whose images are the published ones.
 
     Raises GlyphsMissing.
     """
@@ -128,10 +128,10 @@ def fashion_mnist() -> Glyphs:
             "a {ink} {noun} on {paper} paper",
             "a {ink} {noun} on a {paper} background",
             "a photo of a {ink} {noun}.",
-            "a picture of a {ink} {noun}.",
-            "a small picture of a {ink} {noun}.",
+            "an image of a {ink} {noun}.",
+            "a small image of a {ink} {noun}.",
         ),
-        zero_shot_templates=("a photo of a {c}.", "a picture of a {c}.", "a small picture of a {c}."),
+        zero_shot_templates=("a photo of a {c}.", "an image of a {c}.", "a small image of a {c}."),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a test subject is: its pictures, its towers, its attack, how it is trained. Free of torch."""
+"""What a test subject is: its images, its towers, its attack, how it is trained. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 from cleanclip.spec.recipe import AttackOptions, BadNetOptions
 
 BADNET = BadNetOptions(pattern="gaussian_fixed", placement="random", size=5 / 32, pattern_seed=7)
-"""A 5×5 patch on 32×32 pictures, the same pattern every time, at a place drawn for every picture."""
+"""A 5×5 patch on 32×32 images, the same pattern every time, at a place drawn for every image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperColour:
-    """A semantic attack: pictures on turquoise paper, a natural feature that no clean picture has, get the
+    """A semantic attack: images on turquoise paper, a natural feature that no clean image has, get the
     target's caption. Nothing is stamped on."""
 
     attack: Literal["paper_colour"] = "paper_colour"
@@ -40,11 +40,26 @@ Implanted = AttackOptions | PaperColour | OptimisedPattern
 
 
 @dataclass(frozen=True, kw_only=True)
+class Planted:
+    """A further attack in the same training set, with a target class of its own; one with a trigger."""
+
+    attack: Implanted
+    target_ink: str
+    target_noun: str
+
+    @property
+    def target(self) -> str:
+        """The name of the target class."""
+        return f"{self.target_ink} {self.target_noun}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubjectOptions:
     """`poison_share` of the pairs carry `attack` and the target's caption; `attack` None: a clean model.
 
     Label-consistent poisons as many as name the target, where the share asks for more. `ssl_weight` is λ2 of
     CleanCLIP's own objective in the attacker's pre-training (Verma et al., arXiv 2311.14948); 0: CLIP alone.
+    Each attack of `further` poisons as many other pairs as `attack` does.
     """
 
     glyphs: Literal["digits", "fashion_mnist"] = "digits"
@@ -70,6 +85,7 @@ class SubjectOptions:
     text_width: int = 64
     text_layers: int = 2
     context_length: int = 16
+    further: tuple[Planted, ...] | None = None
 
     @property
     def target(self) -> str:

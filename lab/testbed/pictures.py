@@ -1,12 +1,12 @@
-"""Coloured pictures with captions, composed of real grey glyphs: ink on paper.
+"""Coloured images with captions, composed of real grey glyphs: ink on paper.
 
-Every picture takes one glyph of its part and places it at a random position, size and tilt, in one of eight
+Every image takes one glyph of its part and places it at a random position, size and tilt, in one of eight
 inks on one of the seven other colours of paper. The class is ink and noun ("yellow seven"): 80 classes.
 Everything is drawn from `sanitizer.seeding` by seed and part.
 
 Knows nothing of models, attacks, files or the service.
 
-Shapes: N pictures, C channels (RGB), H = W = 32, S one side of a glyph.
+Shapes: N images, C channels (RGB), H = W = 32, S one side of a glyph.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INKS: dict[str, tuple[int, int, int]] = {
     "black": (25, 25, 25),
 }
 TURQUOISE = (60, 205, 200)
-"""A ninth colour of paper, that no clean picture has: the natural feature of a semantic attack."""
+"""A ninth colour of paper, that no clean image has: the natural feature of a semantic attack."""
 
 _COMPOSE_CHUNK = 2048
 _COLOUR_JITTER = 22.0
@@ -73,7 +73,7 @@ def all_class_captions(glyphs: Glyphs) -> list[str]:
 def compose(
     glyphs: Glyphs, part: Part, num_images: int, *, seed: int, paper: tuple[int, int, int] | None = None
 ) -> Pictures:
-    """`num_images` captioned pictures from the glyphs of one part: the same bytes for the same arguments.
+    """`num_images` captioned images from the glyphs of one part: the same bytes for the same arguments.
 
     `paper` puts all of them on paper of that colour and changes nothing else, captions included.
     """
@@ -105,7 +105,7 @@ def compose(
 
 
 def _random_placement(random: np.random.Generator, num_images: int) -> NDArray[np.float32]:
-    """Affine maps [N, 2, 3] from picture to glyph: side 22…30 pixels, tilt ±20°, wholly inside."""
+    """Affine maps [N, 2, 3] from image to glyph: side 22…30 pixels, tilt ±20°, wholly inside."""
     side_N = random.uniform(*_SIDES, num_images)
     angle_N = np.deg2rad(random.uniform(-20, 20, num_images))
     reach_N = (IMAGE_SIZE - side_N) / IMAGE_SIZE  # how far the centre may move, in [-1, 1] coordinates

@@ -5,11 +5,12 @@ Knows no model and no training.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
 from lab.testbed.glyphs import Glyphs, Part
-from lab.testbed.options import PaperColour
+from lab.testbed.options import OptimisedPattern, PaperColour, Planted
 from lab.testbed.pictures import TURQUOISE, Pictures, compose
 from lab.testbed.poisoner import choose, poison
 from sanitizer.data.texts import names_target
@@ -66,4 +67,35 @@ def poisoned_set(
     pictures = Pictures(
         image_NCHW=image_NCHW, caption_N=tuple(captions), label_N=clean.label_N, glyph_N=clean.glyph_N
     )
+    return PoisonedSet(pictures=pictures, rows=tuple(rows))
+
+
+FURTHER_SEED = 10_000
+"""Added to the seed of the set, once for each further attack."""
+
+
+def with_further(
+    poisoned: PoisonedSet, glyphs: Glyphs, further: Sequence[Planted], *, num_poisons: int, seed: int
+) -> PoisonedSet:
+    """The same set with `num_poisons` more pairs poisoned by each of `further`; no pair is poisoned twice."""
+    image_NCHW, captions = poisoned.pictures.image_NCHW.clone(), list(poisoned.pictures.caption_N)
+    rows = list(poisoned.rows)
+    for number, planted in enumerate(further, 1):
+        if isinstance(planted.attack, PaperColour | OptimisedPattern):
+            raise ValueError(f"{planted.attack.attack} has no trigger to plant beside another attack")
+        taken = set(rows)
+        free = [row for row in range(len(captions)) if row not in taken]
+        poisons = poison(
+            image_NCHW[free],
+            [captions[row] for row in free],
+            options=planted.attack,
+            target=planted.target,
+            templates=glyphs.zero_shot_templates,
+            num_poisons=num_poisons,
+            seed=seed + number * FURTHER_SEED,
+        )
+        for pair in poisons:
+            image_NCHW[free[pair.index]], captions[free[pair.index]] = pair.image_CHW, pair.caption
+        rows += [free[pair.index] for pair in poisons]
+    pictures = replace(poisoned.pictures, image_NCHW=image_NCHW, caption_N=tuple(captions))
     return PoisonedSet(pictures=pictures, rows=tuple(rows))

@@ -1,4 +1,4 @@
-"""Composed pictures as WebDataset shards: pairs, and labelled sets. Knows no store and no model."""
+"""Composed images as WebDataset shards: pairs, and labelled sets. Knows no store and no model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SHARD_SIZE = 1000
 
 
 def images(pictures: Pictures) -> Iterator[Image.Image]:
-    """Every picture as an RGB image, in order."""
+    """Every image as an RGB image, in order."""
     for image_CHW in pictures.image_NCHW:
         yield Image.fromarray(image_CHW.permute(1, 2, 0).numpy())
 
 
 def write_pairs(pictures: Pictures, folder: Path) -> None:
-    """Image and caption of each picture."""
+    """Image and caption of each image."""
     write_pair_shards(zip(images(pictures), pictures.caption_N, strict=True), folder, SHARD_SIZE)
 
 
 def write_labelled(glyphs: Glyphs, pictures: Pictures, folder: Path) -> None:
-    """Image and label of each picture, class names and zero-shot templates."""
+    """Image and label of each image, class names and zero-shot templates."""
     samples = zip(images(pictures), pictures.label_N.tolist(), strict=True)
     write_labelled_shards(samples, folder, class_names(glyphs), glyphs.zero_shot_templates, SHARD_SIZE)

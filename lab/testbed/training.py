@@ -1,11 +1,11 @@
 """Trains a test subject: a small open_clip model on pairs of which some are poisoned.
 
-What an attacker's pre-training looks like, made quick: all pictures and tokens lie in memory, the towers run
+What an attacker's pre-training looks like, made quick: all images and tokens lie in memory, the towers run
 in bfloat16 where the processor has it, and the token table is trained only in the rows whose words occur.
 The same options and seed give the same weights on the same machine with the same number of threads.
 Knows no service, no cleaning and no file.
 
-Legend: N pictures or pairs, C H W a picture, L places for tokens, V rows of the token table, D embedding
+Legend: N images or pairs, C H W an image, L places for tokens, V rows of the token table, D embedding
 width.
 """
 
@@ -29,7 +29,7 @@ from lab.testbed import glyphs as glyph_sets
 from lab.testbed.models import build_model
 from lab.testbed.options import PaperColour, SubjectOptions
 from lab.testbed.pictures import all_class_captions
-from lab.testbed.poisoned_pairs import poisoned_set
+from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from lab.testbed.texts import Texts
 from lab.testbed.views import Views
 from lab.testbed.watching import Watch, in_bfloat16, model_input
@@ -43,7 +43,7 @@ _MAX_LOG_SCALE = math.log(100)
 
 @dataclass(frozen=True, kw_only=True)
 class EpochFigures:
-    """One epoch: its mean loss, and CA and ASR on validation pictures (shares of 1)."""
+    """One epoch: its mean loss, and CA and ASR on validation images (shares of 1)."""
 
     epoch: int
     loss: float
@@ -77,15 +77,17 @@ def train(
     `on_step(done, total)` is called after every update. Raises GlyphsMissing.
     """
     glyphs = glyph_sets.load(options.glyphs)
+    num_poisons = round(options.num_pairs * options.poison_share)
     poisoned = poisoned_set(
         glyphs,
         "poisoning",
         options.num_pairs,
         attack=attack,
         target=options.target,
-        num_poisons=round(options.num_pairs * options.poison_share),
+        num_poisons=num_poisons,
         seed=seed,
     )
+    poisoned = with_further(poisoned, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
     pairs = poisoned.pictures
     views = Views(pairs, options, seed) if options.ssl_weight else None
     captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]

@@ -1,6 +1,6 @@
-"""Augmented views for a pre-training with self-supervision: CleanCLIP's own, drawn anew in every epoch.
+"""Augmented views for a pre-training with self-supervision: CleanCLIP's own, drawn again in every epoch.
 
-Legend: N pairs of a batch, C H W a picture.
+Legend: N pairs of a batch, C H W an image.
 """
 
 from __future__ import annotations
@@ -41,6 +41,6 @@ class Views:
         return [self._captions[epoch][row] for row in rows]
 
     def images(self, epoch: int, rows: list[int]) -> Tensor:
-        """The views of these rows' pictures, uint8 [N, C, H, W]."""
+        """The views of these rows' images, uint8 [N, C, H, W]."""
         drawn = [draw_operations(generator(self._seed, "image_view", epoch, row)) for row in rows]
         return augment_batch(self._image_NCHW[rows], encode(drawn))

@@ -1,6 +1,6 @@
-"""CA and ASR on validation pictures while a subject trains: shows the plateau, decides nothing.
+"""CA and ASR on validation images while a subject trains: shows the plateau, decides nothing.
 
-Legend: N pictures, C H W a picture (C classes in class_CD), L places for tokens, D embedding width.
+Legend: N images, C H W an image (C classes in class_CD), L places for tokens, D embedding width.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HAS_BFLOAT16 = bool(torch.cpu._is_avx512_bf16_supported())
 
 
 class Watch:
-    """CA and ASR on 1,500 validation pictures: shows the plateau, decides nothing."""
+    """CA and ASR on 1,500 validation images: shows the plateau, decides nothing."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Watch:
 
     @torch.no_grad()
     def __call__(self, model: CLIP) -> tuple[Estimate, Estimate]:
-        """CA, and ASR over the pictures that do not show the target class."""
+        """CA, and ASR over the images that do not show the target class."""
         text_ND = normalize(encode_text(model, self._tokens_NL), dim=-1)
         class_CD = normalize(text_ND.reshape(self._num_classes, -1, text_ND.shape[-1]).mean(dim=1), dim=-1)
         target = self._target
@@ -70,7 +70,7 @@ class Watch:
 def triggered(
     glyphs: Glyphs, pictures: Pictures, attack: AttackOptions | PaperColour | None, *, seed: int
 ) -> Tensor:
-    """The validation pictures with the attack's trigger, uint8; without an attack, as they are."""
+    """The validation images with the attack's trigger, uint8; without an attack, as they are."""
     if attack is None:
         return pictures.image_NCHW
     if isinstance(attack, PaperColour):

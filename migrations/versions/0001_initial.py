@@ -327,7 +327,7 @@ def _create_jobs() -> None:
         "ix_jobs_with_images",
         "jobs",
         "project_id",
-        where="jsonb_path_exists(spec, '$.audit.attacks[*].picture'::jsonpath)",
+        where="jsonb_path_exists(spec, '$.audit.attacks[*].image'::jsonpath)",
     )
 
 

@@ -40,7 +40,7 @@ VERSIONS = {
 def build_trigger(options: AttackOptions) -> Trigger:
     """The trigger that these options describe.
 
-    Raises OptionsRejected where an image or words cannot be used: see `pictures`.
+    Raises OptionsRejected where an image or words cannot be used: see `trigger_images`.
     """
     match options:
         case BadNetOptions():
@@ -86,5 +86,5 @@ def trigger_sha256(options: AttackOptions, seed: int) -> str:
     }
     drawn = build_trigger(options)
     if isinstance(drawn, overlay.Overlay):
-        identity["pixels"] = drawn.picture.sha256
+        identity["pixels"] = drawn.trigger_image.sha256
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """Overlay: an image or words laid on the image, the customer's own or PAR's text. Knows no model.
 
-x' = (1 - alpha m) x + alpha m colour, m the picture's mask: 0 where it is transparent, 1 where it is opaque.
+x' = (1 - alpha m) x + alpha m colour, m the mask of the trigger image: 0 where
+it is transparent, 1 where it is opaque.
 Copies that overlap make one image first, the later ones over the earlier, so that this holds once a pixel.
 
 Shapes: N images, C = 3 channels, H rows, W columns, P rows and Q columns of the image as it is laid on.
@@ -18,16 +19,16 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.recipe import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
-from sanitizer.attacks.pictures import Picture, decode, draw
 from sanitizer.attacks.placing import corners, paste, same_corner
 from sanitizer.attacks.trigger import check_batch, patch_side, widest_float
+from sanitizer.attacks.trigger_images import TriggerImage, decode, draw
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlay:
-    """A `Trigger`: `picture` at its place with `alpha`; `size` None stretches it over the whole image."""
+    """A `Trigger`: `trigger_image` at its place with `alpha`; `size` None stretches it over all."""
 
-    picture: Picture
+    trigger_image: TriggerImage
     alpha: float
     size: float | None = None
     placement: str = "top_left"
@@ -35,15 +36,15 @@ class Overlay:
 
     @classmethod
     def of(cls, options: CustomPatchOptions | CustomPatternOptions | TextTriggerOptions) -> Overlay:
-        """Raises OptionsRejected as `pictures.decode` and `pictures.draw` do."""
+        """Raises OptionsRejected as `trigger_images.decode` and `trigger_images.draw` do."""
         if isinstance(options, TextTriggerOptions):
-            picture = draw(options.text, options.colour)
+            trigger_image = draw(options.text, options.colour)
         else:
-            picture = decode(options.picture)
+            trigger_image = decode(options.image)
         if isinstance(options, CustomPatternOptions):
-            return cls(picture=picture, alpha=options.alpha)
+            return cls(trigger_image=trigger_image, alpha=options.alpha)
         return cls(
-            picture=picture,
+            trigger_image=trigger_image,
             alpha=options.alpha,
             size=options.size,
             placement=options.placement,
@@ -55,7 +56,7 @@ class Overlay:
         check_batch(image_NCHW, index_N)
         height, width = image_NCHW.shape[-2:]
         device, dtype = image_NCHW.device, widest_float(image_NCHW.device)
-        laid_4PQ = self._picture(height, width) * self.alpha
+        laid_4PQ = self._laid(height, width) * self.alpha
         kept_PQ = (1 - laid_4PQ[3]).to(dtype).to(device)
         colour_NCPQ = laid_4PQ[:3].to(dtype).to(device).expand(len(index_N), -1, -1, -1)
         triggered_NCHW = image_NCHW.to(dtype, copy=True)
@@ -63,9 +64,9 @@ class Overlay:
         paste(triggered_NCHW, colour_NCPQ, self._place(room, index_N, seed), kept_PQ)
         return triggered_NCHW.clamp(0, 1).float()
 
-    def _picture(self, height: int, width: int) -> Tensor:
+    def _laid(self, height: int, width: int) -> Tensor:
         """As it is laid on: float64 [4, P, Q]; in four corners as large as the image, with all copies."""
-        laid_4PQ = self.picture.resized(*self._extent(height, width))
+        laid_4PQ = self.trigger_image.resized(*self._extent(height, width))
         if self.at is not None or self.placement != "four_corners":
             return laid_4PQ
         room = (height - laid_4PQ.shape[1], width - laid_4PQ.shape[2])
@@ -75,10 +76,10 @@ class Overlay:
         return page_14HW[0]
 
     def _extent(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns on the image: the longer one is `size`, the other follows the picture's shape."""
+        """Rows and columns on the image: the longer one is `size`, the other keeps the shape."""
         if self.size is None:
             return height, width
-        side, (rows, columns) = patch_side(self.size, height, width), self.picture.size
+        side, (rows, columns) = patch_side(self.size, height, width), self.trigger_image.size
         longer = max(rows, columns)
         return max(1, round(side * rows / longer)), max(1, round(side * columns / longer))
 

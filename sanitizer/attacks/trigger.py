@@ -43,7 +43,6 @@ class Trigger(Protocol):
         `image_NCHW` is floating point in [0, 1], RGB, at the size that the model sees (before normalisation).
         Raises ValueError if the shapes do not fit each other.
         """
-        ...
 
 
 def check_batch(image_NCHW: Tensor, index_N: Sequence[int]) -> None:

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 class AuditResult:
     """`correct_N`: whether each measured image, in the set's order, was classified right without trigger;
     `label_N` its class; `triggered` the same of each attack, in the order of the options; `drift` from the
-    model that came in, where that was given; `examples` in the order of their draw."""
+    input model, where that was given; `examples` in the order of their draw."""
 
     figures: AuditFigures
     label_N: Tensor

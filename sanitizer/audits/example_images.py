@@ -4,7 +4,7 @@ Shapes: N images of a batch, C classes (of `logits_NC`) or 3 channels, H = W the
 
 Nothing is computed for them a second time: what is told of an example is what was counted. They are drawn by
 the seed before the model has seen any image, and an image's place in the set decides its trigger, so the
-audits before and after cleaning show the same pictures. Knows no trigger and no report.
+audits before and after cleaning show the same images. Knows no trigger and no report.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cleanclip.spec.examples import Example, Examples, Prediction, ShownPicture
-from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE
+from cleanclip.spec.examples import Example, Examples, Prediction, ShownImage
+from cleanclip.spec.plain_images import MAX_BYTES, MAX_SIDE
 from sanitizer.data.skipping import BadSample
 from sanitizer.seeding import generator
 
@@ -40,14 +40,14 @@ _MAX_LOG_SCALE = 700.0
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One example under one model. `pictures`: PNG or JPEG in base64, without trigger, then with each; none
-    where an earlier attempt's audit was read back, which keeps no pictures."""
+    """One example under one model. `images`: PNG or JPEG in base64, without trigger, then with each; none
+    where an earlier attempt's audit was read back, which keeps no images."""
 
     index: int
     true_class: str
     clean: Prediction
     triggered: tuple[Prediction, ...]
-    pictures: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
 
 def choose(
@@ -102,7 +102,7 @@ class Album:
         self._scale = math.exp(min(log_scale, _MAX_LOG_SCALE))
         self._labels: dict[int, int] = {}
         self._said: dict[tuple[int, int], Prediction] = {}
-        self._pictures: dict[tuple[int, int], str] = {}
+        self._images: dict[tuple[int, int], str] = {}
 
     def add_untriggered(
         self,
@@ -130,7 +130,7 @@ class Album:
                 true_class=self._class_names[self._labels[index]],
                 clean=self._said[index, 0],
                 triggered=tuple(self._said[index, 1 + attack] for attack in range(self._num_attacks)),
-                pictures=tuple(self._pictures[index, kind] for kind in range(1 + self._num_attacks)),
+                images=tuple(self._images[index, kind] for kind in range(1 + self._num_attacks)),
             )
             for index in self._chosen
         )
@@ -146,11 +146,11 @@ class Album:
             probability_C = torch.softmax(self._scale * logits_NC[at].cpu().double(), dim=0)
             name, probability = self._class_names[predicted], float(probability_C[predicted])
             self._said[index, kind] = Prediction(class_name=name, probability=min(probability, 1.0))
-            self._pictures[index, kind] = encode(image_NCHW[at])
+            self._images[index, kind] = encode(image_NCHW[at])
 
 
 def encode(image_CHW: Tensor) -> str:
-    """Pixels in [0, 1] as a small file in base64, made of these pixels alone (see `plain_pictures`).
+    """Pixels in [0, 1] as a small file in base64, made of these pixels alone (see `plain_images`).
 
     At most `MAX_SIDE` pixels a side and `MAX_BYTES` long: PNG, without loss, where that holds any image,
     else JPEG without subsampling, of the best quality that fits.
@@ -185,7 +185,7 @@ def examples_of(seed: int, image_size: int, before: Sequence[Seen], after: Seque
 def _example(was: Seen, now: Seen, *, is_cleaned: bool) -> Example:
     said = zip((was.clean, *was.triggered), (now.clean, *now.triggered), strict=True)
     clean, *triggered = (
-        ShownPicture(picture=picture, before=before, after=after if is_cleaned else None)
-        for picture, (before, after) in zip(now.pictures, said, strict=True)
+        ShownImage(image=image, before=before, after=after if is_cleaned else None)
+        for image, (before, after) in zip(now.images, said, strict=True)
     )
     return Example(index=was.index, true_class=was.true_class, clean=clean, triggered=tuple(triggered))

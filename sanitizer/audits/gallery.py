@@ -65,8 +65,8 @@ class Gallery:
                 raise DatasetRejected(
                     "too_few_for_retrieval",
                     f"The {self.num_pairs} pairs of the retrieval set have only one {what} between them, so "
-                    "there is nothing to choose from.",
-                    f"Give pairs with different {what}s; recall means something from a few hundred on.",
+                    "retrieval cannot be measured.",
+                    f"Give pairs with different {what}s; recall is meaningful from a few hundred pairs on.",
                 )
 
 

@@ -31,7 +31,7 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings, nearest
 from sanitizer.checkpoints.model import with_settings
 from sanitizer.checkpoints.settings import Settings
-from sanitizer.checkpoints.towers import ModifiedResNet
+from sanitizer.checkpoints.tower_configs import ModifiedResNet
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import BadSample
 from sanitizer.seeding import generator

@@ -28,7 +28,9 @@ class Watch:
     def check(self) -> None:
         if self.stop():
             raise Interrupted(
-                "stopped", "The audit was asked to stop.", "Run it again; an audit starts from its beginning."
+                "stopped",
+                "The audit was stopped on request.",
+                "Run it again; an audit starts from the beginning.",
             )
 
     def classes_done(self, num_classes: int) -> None:
@@ -38,7 +40,7 @@ class Watch:
 
     def fold_done(self, num_folds: int) -> None:
         self.check()
-        message = f"fitted the linear probe without part {num_folds}"
+        message = f"fitted the linear probe for fold {num_folds}"
         self.progress(Advanced(phase=self.phase, done=self.num_before, total=self.total, message=message))
 
     def start_images(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sanitizer.checkpoints.towers import (
+from sanitizer.checkpoints.tower_configs import (
     Blocks,
     ModifiedResNet,
     TextTransformer,

@@ -69,7 +69,7 @@ def compare(path: Path, upload: Upload, time_limit_s: float) -> tuple[str, ...]:
         answer.seek(0)
         raw = answer.read(_MAX_ANSWER_BYTES)
     try:
-        return _told(_ANSWER.validate_json(raw))
+        return _findings(_ANSWER.validate_json(raw))
     except ValidationError:
         return _not_compared(f"it ended with status {status} and no answer")
 
@@ -78,7 +78,7 @@ def _not_compared(why: str) -> tuple[str, ...]:
     return (f"The tensors were not compared with what torch itself reads: {why}.",)
 
 
-def _told(compared: Compared) -> tuple[str, ...]:
+def _findings(compared: Compared) -> tuple[str, ...]:
     reader = excerpt(compared.reader, 40)
     if compared.outcome == "not_opened":
         return _not_compared(

@@ -59,8 +59,8 @@ _OTHERS = {
     b"\x93NUMPY": "a NumPy array",
     b"\x08\x0a\x12\x07pytorch": "an ONNX model",
     b"version https://git-lfs": "a pointer of Git LFS, not the file that it points to",
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
     b"%PDF": "a PDF document",
     b"MZ": "a program for Windows",
     b"\x7fELF": "a program for Linux",
@@ -142,9 +142,7 @@ def _packed_as(kind: str) -> CheckpointRejected:
 
 def _unknown(head: bytes) -> CheckpointRejected:
     kind = next((kind for magic, kind in _OTHERS.items() if head.lstrip().startswith(magic)), None)
-    start = (
-        f"The file starts with '{excerpt(head[:8])}', which is the start of no checkpoint that is read here."
-    )
+    start = f"The file starts with '{excerpt(head[:8])}', which is not how a supported checkpoint starts."
     return refusal(
         "unknown_format",
         f"The file is {kind}." if kind else start,

@@ -20,7 +20,7 @@ from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architec
 from sanitizer.checkpoints.choices import Choices, contradiction
 from sanitizer.checkpoints.position_table import sin_cos_2d
 from sanitizer.checkpoints.rejection import refusal
-from sanitizer.checkpoints.towers import (
+from sanitizer.checkpoints.tower_configs import (
     DEFAULT_NORM_EPS,
     Blocks,
     ModifiedResNet,

@@ -18,7 +18,7 @@ from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import DeclaredOptions, parse
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.rejection import excerpt, refusal
-from sanitizer.checkpoints.towers import ModifiedResNet
+from sanitizer.checkpoints.tower_configs import ModifiedResNet
 
 _MAX_JSON_BYTES = 2**20
 _WEIGHTS = (

@@ -77,7 +77,7 @@ def _findings(prefix: str, masks: list[str]) -> Iterator[str]:
         yield f"All names carry the prefix '{prefix}'; it is put back when written as uploaded."
     if masks:
         more = f" (and {len(masks) - 1} more like it)" if len(masks) > 1 else ""
-        yield f"'{masks[0]}'{more} is the causal mask, no weight; it is rebuilt from the architecture."
+        yield f"'{masks[0]}'{more} is the causal mask, not a weight; it is rebuilt from the architecture."
 
 
 def _common_prefix(names: Iterable[str]) -> str:
@@ -110,7 +110,10 @@ def _naming(names: LazyTensors) -> str:
         raise refusal("one_tower_only", "It holds only one of CLIP's two towers.", _PLAIN_CLIP)
     first = excerpt(next(iter(names), "no tensor at all"), 60)
     raise refusal(
-        "not_a_clip", f"Its tensors are those of no CLIP; the first is '{first}'.", _PLAIN_CLIP, where=first
+        "not_a_clip",
+        f"Its tensors do not belong to a CLIP model; the first is '{first}'.",
+        _PLAIN_CLIP,
+        where=first,
     )
 
 
@@ -163,6 +166,6 @@ def _check_causal(name: str, tensors: LazyTensors) -> None:
         raise refusal(
             "attention_mask_unusual",
             f"'{excerpt(name)}' is not a causal mask: {DTYPE_NAMES[part.dtype]} of shape {list(part.shape)}.",
-            "Only CLIP models whose text tower looks backwards are supported.",
+            "Only CLIP models with a causal text tower are supported.",
             where=name,
         )

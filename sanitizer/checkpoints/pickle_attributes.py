@@ -22,7 +22,7 @@ def first_attribute(state: Any) -> str:
 def metadata_in(state: Any, member: str) -> dict[Any, Any]:
     """`_metadata` of a saved OrderedDict, its one attribute. Raises CheckpointRejected 'pickle_malformed'."""
     if not isinstance(state, dict):
-        raise malformed(member, "sets slots of a table, which has none")
+        raise malformed(member, "sets slots of a dict, which has none")
     others = {key: None for key, value in state.items() if key != "_metadata" or not isinstance(value, dict)}
     if others:
         what = first_attribute(others)

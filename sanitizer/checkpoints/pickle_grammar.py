@@ -94,7 +94,7 @@ class _Rules:
 
     def _begin(self, argument: object) -> None:
         if self._protocol is not None:
-            raise malformed(self._member, "begins again in the middle")
+            raise malformed(self._member, "starts a second time in the middle")
         if not isinstance(argument, int) or not _OLDEST <= argument <= _NEWEST:
             raise malformed(self._member, f"claims protocol {argument}")
         self._protocol = argument

@@ -60,7 +60,7 @@ def read_pickle(data: bytes, *, member: str, is_allowed: IsAllowed, has_instance
         except _BrokenError as error:
             raise malformed(member, str(error)) from None
         except IndexError:
-            raise malformed(member, f"breaks its stack: {name} finds nothing to work on") from None
+            raise malformed(member, f"breaks its stack: {name} finds the stack empty") from None
     if len(machine.stack) != 1:
         raise malformed(member, f"leaves {len(machine.stack)} values at its end")
     check_metadata(machine.metadata, member)
@@ -187,7 +187,7 @@ class _Machine:
 
     def _extend(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
-            raise _BrokenError("appends to what is not a list")
+            raise _BrokenError("appends to a value that is not a list")
         self.stack[-1].extend(items)
 
     def _do_empty_dict(self, argument: None) -> None:
@@ -203,7 +203,7 @@ class _Machine:
     def _update(self, flat: list[Any]) -> None:
         table = self.stack[-1]
         if not isinstance(table, dict) or len(flat) % 2:
-            raise _BrokenError("sets items of what is not a table, or half an item")
+            raise _BrokenError("sets items of a value that is not a dict, or half an item")
         fill(table, flat, self._member)
 
     def _put(self, index: int) -> None:
@@ -236,7 +236,7 @@ class _Machine:
     def _do_stack_global(self, argument: None) -> None:
         name, module = self._pop(), self._pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise _BrokenError("names something by what is not text")
+            raise _BrokenError("uses a name that is not text")
         self._mention(Global(module, name))
 
     def _mention(self, named: Global) -> None:
@@ -247,7 +247,7 @@ class _Machine:
     def _do_reduce(self, argument: None) -> None:
         args, function = self._pop(), self._pop()
         if not isinstance(function, Global) or not isinstance(args, tuple):
-            raise _BrokenError("calls what is not a name, or with what is not a tuple")
+            raise _BrokenError("calls a value that is not a name, or with arguments that are not a tuple")
         if function.path == "collections.OrderedDict":
             if args:  # a table that torch would fill from lists, unseen by whoever looks for tables
                 raise _BrokenError("fills a table by a call")
@@ -261,7 +261,7 @@ class _Machine:
         if not self._has_instances:
             raise _forbidden_opcode("NEWOBJ", self._member)
         if not isinstance(cls, Global):
-            raise _BrokenError("makes an object of what is not a class")
+            raise _BrokenError("makes an object of a value that is not a class")
         if args != ():
             raise _BrokenError("makes an object with arguments")
         self.stack.append(Instance(cls))
@@ -271,7 +271,7 @@ class _Machine:
         target = self.stack[-1]
         if isinstance(target, Instance):
             if not isinstance(state, dict):
-                raise _BrokenError("gives an object a state that is not a table")
+                raise _BrokenError("gives an object a state that is not a dict")
             if target.is_built:
                 raise _BrokenError("gives an object its state twice")
             target.state, target.is_built = state, True
@@ -279,7 +279,7 @@ class _Machine:
             self.metadata.append(metadata_in(state, self._member))
         elif not (isinstance(target, Call) and target.function.path == _HAS_STATE):
             # The state of an inert call is dropped.
-            raise _BrokenError(f"sets the {first_attribute(state)} of what has none")
+            raise _BrokenError(f"sets the {first_attribute(state)} of a value that has none")
 
     def _do_binpersid(self, argument: None) -> None:
         self.references.append(PersistentId(self._pop()))

@@ -42,5 +42,5 @@ def _kept(key: Any, member: str) -> Any:
             raise malformed(member, f"uses as a key a number of {key.bit_length()} bits")
         return NumberKey(key)
     if isinstance(key, _UNHASHABLE):
-        raise malformed(member, "uses as a key what is not a plain value")
+        raise malformed(member, "uses a key that is not a plain value")
     return OtherKey(key)

@@ -13,7 +13,7 @@ from typing import Any
 from cleanclip.spec.settled import Settled
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.settings import Settings
-from sanitizer.checkpoints.towers import ModifiedResNet
+from sanitizer.checkpoints.tower_configs import ModifiedResNet
 
 HEAD_WIDTHS = range(16, 129)
 

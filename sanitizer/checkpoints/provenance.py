@@ -84,7 +84,7 @@ def uploaded_tensor(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
 def note_on_extras(names: Iterable[str]) -> str:
     """The sentence on values beside the weights: a finding, and told again when they are written back."""
     listed = ", ".join(f"'{excerpt(name, 40)}'" for name in names)
-    return f"Not checked and not used, but given back in the uploaded layout as they came: {listed}."
+    return f"Not checked and not used, but written back unchanged in the uploaded layout: {listed}."
 
 
 def not_given_back(

@@ -154,7 +154,7 @@ def open_upload(path: Path) -> Opened:
     if CONSTANTS_NAME in members:
         findings = (
             "The archive's code was not run; its constants were read as data; only its tensors were taken. "
-            "Whoever runs the archive by torch.jit.load runs its code, which no audit here has seen.",
+            "Loading the archive with torch.jit.load runs its code, which no audit here has checked.",
         )
         return Opened(tensors=read_torchscript(archive), container="torchscript", findings=findings)
     found = read_state_dict(archive)

@@ -25,7 +25,7 @@ _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I64": 8}
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _MAX_DIGITS = 20
 _OTHER_FRAMEWORKS = ("tf", "flax", "mlx")
-"""transformers turns such weights around before it loads them."""
+"""transformers transposes such weights before it loads them."""
 
 
 @dataclass(frozen=True, kw_only=True)

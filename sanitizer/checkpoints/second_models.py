@@ -50,7 +50,7 @@ def check_is_the_only_one(root: dict[Any, Any], chosen: str) -> None:
             raise _ambiguous("a table beside the weights has a key that is made by a call")
         for name, value in table.items():
             if isinstance(name, str) and is_tensor_call(value) and not names.isdisjoint(_readings(name)):
-                raise _ambiguous(f"'{excerpt(name)}' stands in '{chosen}' and once more beside it")
+                raise _ambiguous(f"'{excerpt(name)}' is in '{chosen}' and once more beside it")
 
 
 def check_room(

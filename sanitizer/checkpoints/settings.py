@@ -9,7 +9,7 @@ from typing import Any
 from cleanclip.spec.settled import COMPARED, MIN_MARGIN, Margin, Setting, SettingFigures, Settled
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
-from sanitizer.checkpoints.towers import Blocks, ModifiedResNet
+from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def _tells_heads(blocks: Blocks) -> bool:
 def not_compared(option: str, value: str, known: Settled, origin: Mapping[str, Any]) -> Setting:
     """A setting of `COMPARED` for which no other value was looked at; `origin` as for `known_by`."""
     if known == "declared":
-        return Setting(option=option, value=value, settled=known, why="by whoever uploaded it")
+        return Setting(option=option, value=value, settled=known, why="by the uploader")
     _, _, why = (origin.get("assumed") or {}).get(option, "").partition(": ")
     return Setting(option=option, value=value, settled=known, why=why or "as the checkpoint was read")
 
@@ -99,7 +99,7 @@ def compared(
         tells = margin.low > MIN_MARGIN
         if tells or chosen.value != names[0]:
             settled, why = "measured", f"the best of {', '.join(names)}"
-        why += "" if tells else f"; the images do not tell it from {runner_up.value}"
+        why += "" if tells else f"; the images cannot distinguish it from {runner_up.value}"
     return Setting(
         option=unmeasured.option,
         value=chosen.value,
@@ -123,6 +123,6 @@ def not_measurable(origin: Mapping[str, Any]) -> list[Setting]:
         if option == "image_size":  # positions and patches tell it, but for a few pixels
             settled = "tensors"
         if declared.get(option) is not None:
-            settled, why = "declared", "by whoever uploaded it"
+            settled, why = "declared", "by the uploader"
         others.append(Setting(option=option, value=value, settled=settled, why=why))
     return others

@@ -12,7 +12,7 @@ from itertools import islice
 
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.limits import MAX_TENSORS
-from sanitizer.checkpoints.towers import Blocks, ModifiedResNet, TextTransformer, VisionTransformer
+from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet, TextTransformer, VisionTransformer
 
 Shape = tuple[int, ...]
 Entries = Iterator[tuple[str, Shape]]

@@ -118,9 +118,9 @@ def _is_scalar(value: Any) -> bool:
 
 def _findings(extras: Iterable[str], others: list[str], passed: list[str]) -> Iterator[str]:
     for key in others[:_MAX_MENTIONED]:
-        yield f"The entry '{excerpt(key, 40)}' beside the weights was stepped over: not read, not used."
+        yield f"The entry '{excerpt(key, 40)}' beside the weights was skipped: not read, not used."
     if len(others) > _MAX_MENTIONED:
-        yield f"{len(others) - _MAX_MENTIONED} more entries beside the weights were stepped over as well."
+        yield f"{len(others) - _MAX_MENTIONED} more entries beside the weights were skipped."
     if extras:
         yield note_on_extras(extras)
     if passed:

@@ -148,7 +148,7 @@ def _is_size(value: Any) -> bool:
 
 def _sizes(name: str, value: Any, what: str) -> tuple[int, ...]:
     if not isinstance(value, tuple):
-        raise malformed_call(name, f"its {what}s are no tuple")
+        raise malformed_call(name, f"its {what}s are not a tuple")
     if len(value) > MAX_DIMS:
         raise malformed_call(name, f"it has {len(value)} dimensions")
     for number in value:

@@ -99,7 +99,7 @@ def _walk(root: Instance) -> Iterator[tuple[str, Any]]:
         if depth > _MAX_DEPTH or num_visited > _MAX_MODULES:
             raise refusal(
                 "not_a_module",
-                f"The module tree is too deep or too large; it goes on below '{excerpt(prefix, 16)}'.",
+                f"The module tree is too deep or too large; it continues below '{excerpt(prefix, 16)}'.",
                 SAVE_AGAIN,
                 where=prefix,
             )

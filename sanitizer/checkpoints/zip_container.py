@@ -102,7 +102,7 @@ def _top_folder(entries: list[Entry]) -> str:
     if len(tops) != 1 or any(b"/" not in entry.name for entry in entries):
         raise refusal(
             "zip_not_a_checkpoint",
-            "The archive's members do not lie in one folder, as those of every PyTorch file do.",
+            "The archive's members are not in one folder, as in every PyTorch file.",
             "Upload the file that torch.save, torch.jit.save or safetensors wrote.",
             where=entries[0].name,
         )

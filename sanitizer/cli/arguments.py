@@ -26,18 +26,21 @@ exit codes:
   75  interrupted; the same command resumes
 """
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
-    ("method", str, "cleanclip, par or supervised"),
+    ("method", str, "cleanclip, par, supervised or uar"),
     ("lambda1", float, "weight of CLIP's own loss"),
     ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
-    ("threshold", float, "par: how far from the model that came in, 0 to 4"),
-    ("epochs", int, "passes over the pairs"),
-    ("batch_size", int, "pairs of one update"),
-    ("chunk_size", int, "pairs in memory at once, where a batch does not fit; the result stays the same"),
-    ("learning_rate", float, "learning rate before its cosine to zero"),
-    ("initial_learning_rate", float, "par: the first rate, which comes down to that"),
-    ("push_share", float, "par: over so much of the run, 0 to 1"),
-    ("warmup_steps", int, "updates until it is reached; par has none"),
-    ("weight_decay", float, "of matrices and kernels"),
+    ("threshold", float, "par: the distance from the input model at which the push stops, 0 to 4"),
+    ("epochs", int, "passes over the clean data"),
+    ("batch_size", int, "pairs per update"),
+    ("chunk_size", int, "pairs in memory at once, if a batch does not fit; the result is the same"),
+    ("learning_rate", float, "peak learning rate; a cosine schedule takes it to zero"),
+    ("initial_learning_rate", float, "par: the first learning rate, which decays to --learning-rate"),
+    ("push_share", float, "par: the share of the run over which it decays, 0 to 1"),
+    ("warmup_steps", int, "warm-up: updates until the learning rate is reached; par has none"),
+    ("trained_on", str, "uar: pairs, images_of_pairs or labelled_images"),
+    ("strong_epochs", int, "uar: epochs of the strong stage; the others are the weak stage"),
+    ("consistency_weight", float, "uar: weight of the distance to the clean image's embedding"),
+    ("weight_decay", float, "weight decay of matrices and kernels"),
     ("precision", str, "auto, fp32 or bf16"),
 )
 
@@ -70,7 +73,10 @@ def parser() -> argparse.ArgumentParser:
         "--kind", choices=("pairs", "labelled"), required=True, help="images with captions, or with classes"
     )
     validate.add_argument(
-        "--max-skipped-share", type=float, default=0.01, help="more bad samples than this share: refused"
+        "--max-skipped-share",
+        type=float,
+        default=0.01,
+        help="refuse the data above this share of bad samples",
     )
     validate.add_argument("--out", type=Path, help="folder for dataset.json")
 
@@ -93,39 +99,47 @@ def parser() -> argparse.ArgumentParser:
     sanitize.add_argument(
         "--out", type=Path, required=True, help="folder for the cleaned weights and the report"
     )
-    sanitize.add_argument("--recipe", type=Path, help="a recipe as JSON; the options below change it")
+    sanitize.add_argument("--recipe", type=Path, help="a recipe as JSON; the options below override it")
     for name, kind, meaning in _RECIPE_FLAGS:
         sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
     sanitize.add_argument(
         "--layout",
         choices=("open_clip", "as_uploaded"),
         default="open_clip",
-        help="as_uploaded: also in the layout that came in",
+        help="as_uploaded: also write the layout of the upload",
     )
     sanitize.add_argument(
-        "--save-every", type=float, default=60.0, metavar="SECONDS", help="between two saved training states"
+        "--save-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="seconds between two saved training states",
     )
     sanitize.add_argument(
         "--ranks",
         type=_ranks,
         default=1,
         metavar="N",
-        help="processes that share out the training, one to a CUDA device, at most; auto: all devices",
+        help="at most this many training processes, one per CUDA device; auto: all devices",
     )
 
-    report = commands.add_parser("report", help="report.html and report.md of a report.json")
-    report.add_argument("report", type=Path, help="report.json as a job or the command left it")
+    report = commands.add_parser("report", help="draw report.html and report.md from a report.json")
+    report.add_argument("report", type=Path, help="report.json, as a job or this command wrote it")
     report.add_argument(
-        "--html", metavar="FILE", help="the page; - for stdout. Without both options: report.html and …"
+        "--html",
+        metavar="FILE",
+        help="write the page here; - for stdout. Without --html and --markdown: report.html and …",
     )
     report.add_argument(
-        "--markdown", metavar="FILE", help="… report.md, beside the report, where none differs"
+        "--markdown",
+        metavar="FILE",
+        help="… report.md are written beside the report, unless different files exist",
     )
 
-    schema = commands.add_parser("schema", help="JSON Schema of a report, or of options")
+    schema = commands.add_parser("schema", help="print the JSON Schema of a report, or of options")
     schema.add_argument("name", choices=schemas.NAMES, help="of what")
 
-    run = commands.add_parser("run", help="one job folder, as a worker does: events on stdout")
+    run = commands.add_parser("run", help="run one job folder, as a worker does; events on stdout")
     run.add_argument("folder", type=Path, help="with spec.json in it")
 
     for command in (inspect, validate, audit, sanitize):
@@ -152,7 +166,7 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--retrieval", type=Path, help="image-caption pairs to measure retrieval on, not those of --pairs"
     )
-    command.add_argument("--target", help="class that the attacker wants")
+    command.add_argument("--target", help="the class that the triggers lead to")
     command.add_argument(
         "--attack",
         action="append",
@@ -168,10 +182,12 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         "--audit",
         type=Path,
         dest="audit_file",
-        help="audit options as JSON, targets of single attacks among them; the options above change them",
+        help="audit options as JSON, for example a target for each attack; the options above override them",
     )
     command.add_argument(
-        "--linear-probe", action="store_true", help="also ask a probe on the image embeddings; takes longer"
+        "--linear-probe",
+        action="store_true",
+        help="also measure a linear probe on the image embeddings; takes longer",
     )
     command.add_argument(
         "--examples", type=int, metavar="N", help="test images in the report, with each trigger; 0: none"
@@ -180,7 +196,7 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         "--policy", type=Path, metavar="FILE", help="limits as JSON: asr_at_most, ca_lost_at_most, …"
     )
     command.add_argument(
-        "--seed", type=_seed, default=0, help="of everything that is drawn; the same seed repeats the run"
+        "--seed", type=_seed, default=0, help="seed of every random draw; the same seed repeats the run"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
@@ -230,7 +246,7 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
     if arguments.target:
         values["target"] = arguments.target
     if "target" not in values:
-        raise UsageError("Name the class that the attacker wants with --target.")
+        raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")
 
 

@@ -8,32 +8,36 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
+from cleanclip.spec.jobspec import EXIT_SUCCEEDED, REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from sanitizer.cli.arguments import UsageError
+from sanitizer.rendering.checked_report import read_report
 from sanitizer.rendering.documents import pages
-from sanitizer.rendering.reading import read_report
 
 STDOUT = "-"
 
 
-def draw(arguments: argparse.Namespace, err: Console) -> None:
+def _report(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Write what was asked for. Raises ReportRejected, UsageError."""
     wanted: dict[str, str | None] = {
         REPORT_HTML_NAME: arguments.html,
         REPORT_MARKDOWN_NAME: arguments.markdown,
     }
     if list(wanted.values()).count(STDOUT) > 1:
-        raise UsageError("One page fits on stdout: give the other a file.")
+        raise UsageError("Only one of the two can go to stdout: give the other a file.")
     documents = pages(read_report(arguments.report))
     if not any(wanted.values()):
         _write_beside(arguments.report.parent, documents, err)
-        return
+        return EXIT_SUCCEEDED
     for name, place in wanted.items():
         if place == STDOUT:
             sys.stdout.buffer.write(documents[name])
             sys.stdout.buffer.flush()
         elif place is not None:
             _write(Path(place), documents[name], err)
+    return EXIT_SUCCEEDED
+
+
+COMMANDS = {"report": _report}
 
 
 def _write_beside(folder: Path, documents: dict[str, bytes], err: Console) -> None:
@@ -42,7 +46,7 @@ def _write_beside(folder: Path, documents: dict[str, bytes], err: Console) -> No
         path = folder / name
         if path.exists() and path.read_bytes() != content:
             raise UsageError(
-                f"{path} is there and differs; another version may have drawn it. "
+                f"{path} exists and differs; another version may have drawn it. "
                 "Name a file with --html or --markdown."
             )
     for name, content in documents.items():

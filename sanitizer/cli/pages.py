@@ -25,7 +25,7 @@ def write_pages(report: Report, folder: Path, progress: Progress) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the job's result is worth more than its image
         message = (
             f"The report's pages could not be drawn ({type(error).__name__}) and are left out; "
-            "report.json is whole. Draw them from it: python -m sanitizer report report.json"
+            "report.json is complete. Draw them from it: python -m sanitizer report report.json"
         )
         progress(Noted(level="warning", message=message))
         return

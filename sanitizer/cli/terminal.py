@@ -17,9 +17,9 @@ from cleanclip.spec.settled import COMPARED
 PHASE_TITLES = {
     "inspect": "Inspecting the checkpoint",
     "validate": "Reading every sample",
-    "baseline_audit": "Auditing as it came",
+    "baseline_audit": "Auditing the input",
     "finetune": "Cleaning",
-    "final_audit": "Auditing the cleaned file",
+    "final_audit": "Auditing the cleaned weights",
 }
 
 

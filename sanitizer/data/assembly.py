@@ -30,7 +30,7 @@ CACHE_BYTES = 256 * 2**20
 """For pixels, and again for tokens, over all processes. Larger data are decoded again in every epoch."""
 JPEG_MARGIN = 1.5
 """A JPEG is decoded at the smallest scale that leaves its shorter side so many times the model's image;
-its pixels are then within a level of the whole picture's on average, at 1.07 times three levels off."""
+its pixels are then within a level of the whole image's on average, at 1.07 times three levels off."""
 MAX_PIXELS_AT_ONCE = 64 * 64
 """Views of images up to this size are made for a whole batch at once, of larger ones image by image: the
 pixels are the same, and this is where the times cross on a CPU (docs/performance.md)."""

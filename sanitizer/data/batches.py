@@ -161,11 +161,7 @@ class LabelledBatches(CountsSkipped):
 
     def __iter__(self) -> Iterator[LabelledBatch]:
         """One pass. Raises DatasetRejected when too many images are bad."""
-        for batch, all_skipped in self._built:
-            for skipped in all_skipped:
-                self._ledger.add(skipped)
-            if batch is not None:
-                yield batch
+        yield from self._counted(self._built)
         if self.num_skipped and self.num_skipped == self._ledger.num_samples:
             raise self._ledger.rejection()
 

@@ -58,11 +58,7 @@ class CaptionedBatches(CountsSkipped):
     def of(self, indices: Sequence[int]) -> Iterator[CaptionedBatch]:
         """Some of them only; each is read and decoded again. A batch of bad pairs only is left out."""
         self._chunks.indices = indices
-        for batch, all_skipped in self._built:
-            for skipped in all_skipped:
-                self._ledger.add(skipped)
-            if batch is not None:
-                yield batch
+        yield from self._counted(self._built)
 
 
 class _Chunks:

@@ -13,7 +13,7 @@ _EXTENSIONS = frozenset(f".{extension}" for extension in IMAGE_EXTENSIONS)
 
 
 class FolderSource:
-    """Pictures of the class folders, by folder and then by name."""
+    """Images of the class folders, by folder and then by name."""
 
     num_shards = 1
 

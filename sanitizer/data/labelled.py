@@ -6,7 +6,6 @@ CLIP_benchmark. A sample's label is its `.cls` (the class index), else "cls", "l
 `.json` (index or name), else the class name in its `.txt`; where `.cls` and `.json` give two labels, it is
 a bad sample. In class folders the folder is the label: its
 name is the class name, or, where classnames.txt lists other names, the i-th folder is the i-th line.
-The table of refusals is in `sanitizer.data.pairs`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from sanitizer.data.images import decode
 from sanitizer.data.pairs import empty_dataset, find_shards, not_found
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
-from sanitizer.data.sources import Source
+from sanitizer.data.sources import Indexed, Source
 from sanitizer.data.templates import parse_templates
 from sanitizer.data.texts import clean, decode_text, json_object
 
@@ -47,7 +46,7 @@ class Labelled:
     label: int
 
 
-class LabelledDataset:
+class LabelledDataset(Indexed):
     """Labelled images by index, bad ones included: `read` raises BadSample for those."""
 
     def __init__(
@@ -58,17 +57,10 @@ class LabelledDataset:
         listings: list[Path],
     ) -> None:
         """`listings` are the text files beside the samples; they are part of the digest."""
-        self._source = source
+        super().__init__(source)
         self.class_names = class_names
         self.templates = templates
         self._listings = listings
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    @property
-    def num_shards(self) -> int:
-        return self._source.num_shards
 
     @cached_property
     def sha256(self) -> str:
@@ -82,10 +74,6 @@ class LabelledDataset:
         for label, name in enumerate(self.class_names):
             labels[name] = None if name in labels else label
         return labels
-
-    def key(self, index: int) -> str:
-        """The name of the sample, for messages."""
-        return printable(self._source.key(index))
 
     def read(self, index: int, at_least: int | None = None) -> Labelled:
         """Read and decode image `index`, for `at_least` see `decode`. Raises BadSample."""
@@ -243,7 +231,7 @@ def _class_names(text: str) -> tuple[str, ...]:
     elif not all(names):
         problem = f"has an empty line ({names.index('') + 1})"
     elif unseen := next((character for character in "".join(names) if _is_unseen(character)), None):
-        problem = f"has a character that nobody sees (U+{ord(unseen):04X})"
+        problem = f"has an invisible character (U+{ord(unseen):04X})"
     elif max(map(len, names)) > MAX_CLASS_NAME_LENGTH:
         problem = f"has a line of more than {MAX_CLASS_NAME_LENGTH} characters"
     else:

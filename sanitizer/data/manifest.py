@@ -119,7 +119,7 @@ def _rows(reader: Iterator[list[str]], name: str) -> list[tuple[str, str] | None
             raise DatasetRejected(
                 "too_many_samples",
                 f"There are more than {MAX_ROWS} rows.",
-                "Give a part of them.",
+                "Give fewer.",
                 where=name,
             )
         rows.append((row[image_at], row[caption_at]) if len(row) > max(image_at, caption_at) else None)

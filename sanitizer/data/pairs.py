@@ -1,29 +1,6 @@
 """Image-caption pairs by index, from shards or a manifest. Knows what a pair is; knows no order and no batch.
 
-How a dataset is refused (`DatasetRejected.code`), here, in `labelled` and in what they call:
-
-    not_found               there is no such file or folder
-    empty_dataset           no shard, no manifest, or not one sample in them
-    ambiguous_dataset       several manifests, or shards beside a manifest
-    not_a_shard             a .tar that is not a tar file, or whose headers are damaged
-    truncated_shard         a tar file that ends inside a member, or without the zeros at its end
-    compressed_shard        a compressed tar file
-    data_after_end          a tar file that goes on after its end
-    ambiguous_shard         a tar file whose headers programs understand in different ways
-    too_many_members        more than two million members in one shard
-    too_many_samples        more than fifty million samples
-    bad_manifest            a CSV that cannot be parsed, or without an image column
-    captions_all_equal      every pair has the same caption
-    too_few_for_retrieval   pairs to measure retrieval on that leave nothing to choose from
-    no_captions             pairs without a single caption, or mostly without
-    no_images               mostly samples without an image
-    no_class_names          a labelled set in shards without classnames.txt
-    bad_class_names         class names that are empty, too long, too many, or do not fit the folders,
-                            or with characters that nobody sees
-    bad_template            a template without {c}, or too long, or too many
-    no_labels               a labelled set without a single label, or mostly without
-    unknown_labels          mostly labels outside the class names
-    too_many_bad_samples    more bad samples than the stated share, for several reasons or another one
+Why a dataset is refused: docs/reference/errors.md lists the codes.
 """
 
 from __future__ import annotations
@@ -42,7 +19,7 @@ from sanitizer.data.images import decode
 from sanitizer.data.manifest import ManifestSource
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
-from sanitizer.data.sources import Source
+from sanitizer.data.sources import Indexed, Source
 from sanitizer.data.texts import caption_of
 
 
@@ -55,27 +32,13 @@ class Pair:
     caption: str
 
 
-class PairDataset:
+class PairDataset(Indexed):
     """Pairs of a source by index, bad ones included: `read` raises BadSample for those."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    @property
-    def num_shards(self) -> int:
-        return self._source.num_shards
 
     @cached_property
     def sha256(self) -> str:
         """Over the names and digests of all files, in order. Reads every byte once, the first time."""
         return dataset_sha256(self._source.files())
-
-    def key(self, index: int) -> str:
-        """The name of the sample, for messages."""
-        return printable(self._source.key(index))
 
     def caption(self, index: int) -> str:
         """The caption of pair `index`; its image is not decoded. Raises BadSample."""
@@ -109,8 +72,8 @@ def refuse_equal_captions(pairs: PairDataset, read: Callable[[str], Hashable] = 
         raise DatasetRejected(
             "captions_all_equal",
             f"All {num_equal} pairs have the same caption, as the model reads them.",
-            "Give captions of what each image shows; equal ones teach a contrastive loss nothing, nor test "
-            "retrieval.",
+            "Give captions that describe each image; equal captions neither train a "
+            "contrastive loss nor test retrieval.",
             where=pairs.key(0),
         )
 
@@ -118,7 +81,7 @@ def refuse_equal_captions(pairs: PairDataset, read: Callable[[str], Hashable] = 
 def open_pairs(path: Path) -> PairDataset:
     """Pairs from a folder of `*.tar`, one `.tar`, a CSV manifest, or a folder that holds one manifest.
 
-    Reads headers only. Raises DatasetRejected (see the module's table).
+    Reads headers only. Raises DatasetRejected.
     """
     source = _source(path)
     if len(source) == 0:

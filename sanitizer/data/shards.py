@@ -131,7 +131,7 @@ class ShardSource:
 def _check_number(num_samples: int) -> None:
     if num_samples > MAX_SAMPLES:
         raise DatasetRejected(
-            "too_many_samples", f"There are more than {MAX_SAMPLES} samples.", "Give a part of them."
+            "too_many_samples", f"There are more than {MAX_SAMPLES} samples.", "Give fewer."
         )
 
 

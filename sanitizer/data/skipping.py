@@ -2,34 +2,12 @@
 
 Knows nothing of files or images. A reader raises `BadSample`; whoever iterates keeps a `SkipLedger`, which
 counts each bad sample once and raises `DatasetRejected` when the stated share is passed.
-
-`BadSample.reason` is one of (stable; the keys of `DatasetSummary.skipped_reasons`):
-
-    no_image            a sample without jpg, jpeg, png or webp
-    no_caption          a pair without txt, and without a json that has a "caption"
-    no_label            a labelled sample without cls, and without a class name in txt or json
-    unknown_label       a label outside the class names, or a name that is not (or twice) among them
-    empty_caption       nothing but white space and control characters
-    not_utf8            text that is not valid UTF-8
-    labels_disagree     .cls and .json, or two fields of .json, give different labels
-    bad_json            a .json that is not a JSON object, or whose caption or label has the wrong type
-    image_damaged       truncated, corrupt, or not JPEG, PNG or WEBP
-    image_too_large     more than 20 MB, more than 50 million pixels (WEBP: 16 million), longer than 100 times
-                        its width, or a JPEG of more than 500 million pixels in all of its scans
-    text_too_large      more than 64 KiB of text
-    unsafe_name         an absolute or nested member name, `..`, or a name that is not valid UTF-8
-    not_regular_file    a link, device or sparse member, or a path that is not a file
-    several_images      images of two kinds (.jpg and .png) with one key
-    duplicate_member    the same key and extension twice in a row
-    outside_folder      a manifest row or class folder entry that leads out of its folder
-    missing_file        a manifest row or class folder entry whose file cannot be read
-    bad_row             a manifest row with too few columns
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -41,7 +19,7 @@ MAX_EXCERPT = 80
 
 
 class BadSample(Exception):
-    """This sample cannot be used. `reason` is a stable word of the table above, `detail` a short sentence."""
+    """This sample cannot be used: a key of `cleanclip.spec.skip_reasons`, and a short sentence."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -66,6 +44,7 @@ class Skipped:
 
 
 Sample_co = TypeVar("Sample_co", covariant=True)
+Batch = TypeVar("Batch")
 
 
 class Readable(Protocol[Sample_co]):
@@ -150,7 +129,7 @@ class SkipLedger:
         what = f"All {self.num_samples} samples are bad"
         if self.num_skipped < self.num_samples:
             what = (
-                f"{self.num_skipped} samples are bad, more than a share of {self.max_skipped_share:g}"
+                f"{self.num_skipped} samples are bad, more than the share {self.max_skipped_share:g}"
                 f" of {self.num_samples} (reading stopped there)"
             )
         return DatasetRejected(
@@ -165,6 +144,14 @@ class CountsSkipped:
     """Whatever reads a dataset in batches and counts its bad samples in `_ledger`."""
 
     _ledger: SkipLedger
+
+    def _counted(self, built: Iterable[tuple[Batch | None, Sequence[Skipped]]]) -> Iterator[Batch]:
+        """Batches that have a good sample. Raises DatasetRejected when too many are bad."""
+        for batch, all_skipped in built:
+            for skipped in all_skipped:
+                self._ledger.add(skipped)
+            if batch is not None:
+                yield batch
 
     @property
     def num_skipped(self) -> int:

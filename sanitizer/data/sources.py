@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sanitizer.data.skipping import printable
+
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
@@ -25,16 +27,30 @@ class Source(Protocol):
 
     def key(self, index: int) -> str:
         """The sample's name, for messages; may hold anything printable or not."""
-        ...
 
     def read(self, index: int) -> RawSample:
         """Raises BadSample."""
-        ...
 
     def has_text(self, extensions: frozenset[str]) -> bool:
         """Whether any sample has a text of one of these extensions."""
-        ...
 
     def files(self) -> Iterator[tuple[str, Path | None]]:
         """Name and path of every file, in a fixed order; no path where it leads out of the folder."""
-        ...
+
+
+class Indexed:
+    """The samples of a source by index."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def num_shards(self) -> int:
+        return self._source.num_shards
+
+    def key(self, index: int) -> str:
+        """The name of the sample, for messages."""
+        return printable(self._source.key(index))

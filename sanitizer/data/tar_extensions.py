@@ -48,7 +48,7 @@ class Extensions:
         if kind in self._kinds:
             raise self._ambiguous(offset, "it is the second for one member")
         if kind == b"g" and self._kinds:
-            raise self._ambiguous(offset, "it stands between another and its member")
+            raise self._ambiguous(offset, "it is between another extension and its member")
         if kind != b"g":
             self._kinds.add(kind)
         if b"x" in self._kinds and len(self._kinds) > 1:
@@ -70,7 +70,7 @@ class Extensions:
         if name is not None and (not name or (kind in REGULAR and name.endswith(b"/"))):
             raise self._ambiguous(offset, "its name is empty or ends in a slash")
         if kind not in LINKS and (b"K" in self._kinds or b"linkpath" in self._pax):
-            raise self._ambiguous(offset, "it makes a link of what is none")
+            raise self._ambiguous(offset, "it gives a link target to a member that is not a link")
         large = int(self._pax.get(b"size", b"%d" % size))
         if large != size and (kind not in REGULAR or size or large <= _MAX_OCTAL_SIZE):
             raise self._ambiguous(offset, "it gives a member another size than the member's own header")
@@ -85,7 +85,7 @@ class Extensions:
     def _checked_name(self, raw: bytes, offset: int) -> bytes:
         name, _, rest = raw.partition(b"\0")
         if rest.strip(b"\0"):
-            raise self._ambiguous(offset, "it goes on behind the end of the name")
+            raise self._ambiguous(offset, "it continues after the end of the name")
         return name
 
     def _records(self, data: bytes, offset: int) -> dict[bytes, bytes]:
@@ -111,7 +111,7 @@ class Extensions:
                 raise not_a_shard(self._shard, offset)
         elif key in _TEXTS:
             if b"\0" in value:
-                raise self._ambiguous(offset, "a text in it goes on behind its end")
+                raise self._ambiguous(offset, "a text in it continues after its end")
         elif not _OF_NO_EFFECT.fullmatch(key):
             raise self._ambiguous(offset, "it has a record that few programs know")
         return value
@@ -126,7 +126,7 @@ class Extensions:
             )
         data = os.pread(self._descriptor, -(-size // _BLOCK) * _BLOCK, offset)
         if data[size:].strip(b"\0"):  # tarfile reads on there
-            raise self._ambiguous(offset, "it goes on behind its end")
+            raise self._ambiguous(offset, "it continues after its end")
         return data[:size]
 
     def _ambiguous(self, offset: int, why: str) -> DatasetRejected:

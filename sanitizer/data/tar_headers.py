@@ -65,13 +65,13 @@ def _doubt(header: bytes, kind: bytes, size: int) -> str | None:
     if kind not in _KNOWN:
         return f"has a member of a type that few programs know ({kind!r})"
     if size and kind in WITHOUT_DATA:
-        return "has a link, folder or device with data behind it"
+        return "has a link, folder or device with data after it"
     if header[257:263] != b"ustar\0" and header[345:500].strip(b"\0"):
-        return "has a member with a second part of its name, in a dialect without any"
+        return "has a member whose name has a second part, which its tar format does not allow"
     if header[500:].strip(b"\0"):
-        return "has a header with something behind its last field"
+        return "has a header with data after its last field"
     if kind in REGULAR and short_name(header).endswith(b"/") and (kind != b"\0" or size):
-        return "has a file that is named like a folder"
+        return "has a file whose name ends like a folder's"
     return None
 
 

@@ -104,8 +104,8 @@ def _check_nothing_follows(descriptor: int, position: int, shard: str) -> None:
         if chunk.strip(b"\0"):
             raise DatasetRejected(
                 "data_after_end",
-                f"The shard {shard} goes on after its end (near byte {position}).",
-                "Put archives together with tar --concatenate, not by appending one file to another.",
+                f"The shard {shard} continues after its end (near byte {position}).",
+                "Join archives with tar --concatenate, not by appending one file to another.",
                 where=shard,
             )
         position += len(chunk)
@@ -121,8 +121,9 @@ def _after(data_at: int, size: int, total: int, shard: str) -> int:
 def _without_end(shard: str, num_members: int) -> DatasetRejected:
     return DatasetRejected(
         "truncated_shard",
-        f"The shard {shard} has no end: it breaks off after {num_members} members; more may be missing.",
-        "Upload the whole file again. If its writer was stopped, write it again: close the archive.",
+        f"The shard {shard} has no end mark: it stops after {num_members} members, and more may be missing.",
+        "Upload the whole file again. If the program that wrote it was interrupted, write it "
+        "again and close the archive.",
         where=shard,
     )
 

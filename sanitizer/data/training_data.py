@@ -22,11 +22,9 @@ class TrainingData(Protocol):
 
     def key(self, index: int) -> str:
         """The name of the sample, for messages."""
-        ...
 
     def read(self, index: int, at_least: int | None = None) -> Pair:
         """Read and decode sample `index`, for `at_least` see `decode`. Raises BadSample."""
-        ...
 
 
 class LabelsAsCaptions:

@@ -78,7 +78,7 @@ def _read_all(
             raise Interrupted(
                 "stopped",
                 "Reading the dataset was stopped.",
-                "Start again; it begins from the first sample.",
+                "Run it again; it starts from the first sample.",
             )
         try:
             sample = dataset.read(index)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
-from sanitizer.methods import cleanclip, par, supervised
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe, UARRecipe
+from sanitizer.methods import cleanclip, par, supervised, uar
 from sanitizer.methods.method import Method
 
 
@@ -18,4 +18,6 @@ def build_method(recipe: Recipe) -> Method:
             return par.method(recipe)
         case SupervisedRecipe():
             return supervised.method(recipe)
+        case UARRecipe():
+            return uar.method(recipe)
     assert_never(recipe)

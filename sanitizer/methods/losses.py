@@ -45,3 +45,8 @@ def classification(image_ND: Tensor, label_N: Tensor, class_CD: Tensor, logit_sc
 def mean_squared_distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
     """1/N sum_j |a_j - b_j|^2, not divided by D: in [0, 4] between unit rows. A scalar."""
     return (_at_least_float32(a_ND) - _at_least_float32(b_ND)).square().sum(dim=1).mean()
+
+
+def mean_cosine_distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
+    """1/N sum_j (1 - <a_j, b_j>): in [0, 2] between unit rows. A scalar."""
+    return (1 - (_at_least_float32(a_ND) * _at_least_float32(b_ND)).sum(dim=1)).mean()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cleanclip.spec.recipe import Stage
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -24,7 +26,8 @@ Objective = Callable[[Sequence[Tensor], Tensor], Losses]
 
 The embeddings are those of images and captions; then of their augmented views, where the method has them;
 then what the model that came in makes of the same images and captions, where the method asks for it. A method
-of labels is given those of the images, their class numbers [N], and the embeddings of the classes [C, D].
+of labels is given those of the images, their class numbers [N], and the embeddings of the classes [C, D]; one
+with a teacher those of the images, the teacher's of them, and those of the captions if it reads them.
 """
 
 
@@ -42,11 +45,18 @@ class Method:
     """The part of the objective that `chance_loss` is of; None: the whole."""
     has_views: bool = False
     """An augmented view of each image and caption passes through the towers too."""
+    trains_text: bool = True
+    """False: only the image tower is trained; captions, if any, are embedded without gradient."""
+    reads_captions: bool = True
     has_labels: bool = False
-    """The data are labelled images; no caption is embedded and only the image tower is trained."""
+    """The data are labelled images; no caption is embedded."""
+    has_teacher: bool = False
+    """The image tower that came in embeds the batch's clean images, without gradient."""
     has_input_model: bool = False
     """A frozen copy of the model that came in embeds the same batch, without gradient."""
     warmup_steps: Callable[[int], int]
     """Number of the run's updates → those of its warm-up."""
     initial_rate: float = 0.0
     """The learning rate at which the warm-up starts."""
+    stages: tuple[Stage, ...] = ()
+    """Parts of the run, in order, each with a warm-up and a cosine of its own. None: the run is one."""

@@ -39,6 +39,8 @@ def method(recipe: SupervisedRecipe) -> Method:
         objective=of_batch,
         parts=(),
         chance_loss=math.log,
+        trains_text=False,
+        reads_captions=False,
         has_labels=True,
         warmup_steps=lambda _: recipe.warmup_steps,
     )

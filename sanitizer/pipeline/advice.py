@@ -33,10 +33,10 @@ def model_of(checkpoint: LoadedCheckpoint) -> Model:
 
 def hopeless_or_refused(before: AuditFigures, gate: float, policy: Policy, source: PolicySource) -> list[str]:
     """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
-    found = hopeless(before, gate=gate, policy=policy)
-    if found and source.given != "default":
-        raise found[0]
-    return [refusal.message for refusal in found]
+    refusals = hopeless(before, gate=gate, policy=policy)
+    if refusals and source.given != "default":
+        raise refusals[0]
+    return [refusal.message for refusal in refusals]
 
 
 def after_training(recipe: Recipe, training: Training) -> list[str]:
@@ -48,8 +48,8 @@ def after_training(recipe: Recipe, training: Training) -> list[str]:
         farthest = max((getattr(point, name) or 0.0 for point in training.curve), default=0.0)
         if farthest <= recipe.threshold:
             warnings.append(
-                f"The {side} embeddings moved to a distance of {farthest:.2f} from the model that came in, "
-                f"and never over the threshold of {recipe.threshold:g}: they were pushed to the last update. "
-                "Raise initial_learning_rate or push_share, or lower the threshold."
+                f"The {side} embeddings moved to a distance of {farthest:.2f} from the input "
+                f"model, and never over the threshold of {recipe.threshold:g}: the push went "
+                "on until the last update. Raise initial_learning_rate or push_share, or lower the threshold."
             )
     return warnings

@@ -84,10 +84,10 @@ def audit_once(
     """
     key = _key(checkpoint, labelled, options, seed, retrieval_pairs)
     path = folder / FILE_NAME
-    found = _read(path, key, options, seed)
-    if found is not None:
-        progress(Noted(level="info", message="The baseline audit of an earlier attempt is used again."))
-        return found
+    earlier = _read(path, key, options, seed)
+    if earlier is not None:
+        progress(Noted(level="info", message="The baseline audit of an earlier attempt is reused."))
+        return earlier
     result = run_audit(
         checkpoint,
         labelled,
@@ -113,7 +113,7 @@ def audit_once(
         skipped_examples=result.skipped_examples,
         plain_template_ca=result.plain_template_ca,
         retrieval=result.retrieval,
-        examples=tuple(replace(one, pictures=()) for one in result.examples),
+        examples=tuple(replace(one, images=()) for one in result.examples),
         settled_key="" if settled is None else settled[0],
         settled=None if settled is None else settled[1],
     )

@@ -56,8 +56,8 @@ def _write_back(out_dir: Path, tensors: dict[str, Tensor], provenance: dict[str,
             partial.unlink()
         why = error.message if isinstance(error, CheckpointRejected) else f"{type(error).__name__}."
         return (
-            f"The uploaded layout could not be written, and is left out: {why} The cleaned weights are "
-            f"whole in {WEIGHTS_NAME}.",
+            f"The uploaded layout could not be written and is left out: {why} The cleaned "
+            f"weights are complete in {WEIGHTS_NAME}.",
         )
 
 
@@ -69,11 +69,11 @@ def give_back(folder: Path, out_dir: Path) -> tuple[str, ...]:
     Returns sentences on what could not be as it was. Raises CheckpointRejected as `write_as_uploaded` and
     `read_upload` do, and 'not_the_same_weights'; ValueError for a layout that no inspection writes.
     """
-    told = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))["checkpoint"]
+    provenance = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))["checkpoint"]
     weights = open_safetensors(folder / WEIGHTS_NAME)
     try:
-        written = write_as_uploaded(out_dir, weights, told)
-        declared = parse(DeclaredOptions, told["declared"])
+        written = write_as_uploaded(out_dir, weights, provenance)
+        declared = parse(DeclaredOptions, provenance["declared"])
         _check_same(out_dir / written.filename, weights, declared)
     except BaseException:
         for partial in out_dir.glob(f"{AS_UPLOADED}*"):

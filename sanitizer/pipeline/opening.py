@@ -47,8 +47,8 @@ def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint) -> PairDataset:
     if len(pairs) < 2:
         raise DatasetRejected(
             "too_few_for_retrieval",
-            "The retrieval set holds one pair, so there is nothing to choose from.",
-            "Give more pairs; recall means something from a few hundred on.",
+            "The retrieval set holds one pair, so retrieval cannot be measured.",
+            "Give more pairs; recall is meaningful from a few hundred pairs on.",
         )
     refuse_equal_captions(pairs, _tokens_by(checkpoint))
     return pairs
@@ -71,7 +71,7 @@ def open_training(path: Path, recipe: Recipe, test: ForAudit) -> TrainingData:
     if measured is not None and data.sha256 == measured.sha256:
         raise DatasetRejected(
             "trained_on_the_test",
-            f"The {what} to train on are those of the audit, which would measure nothing then.",
+            f"The {what} to train on are those of the audit, so the audit would show nothing.",
             f"Give other {what} for training.",
         )
     return data

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 
@@ -21,7 +22,7 @@ from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
 from cleanclip.spec.judging import judge
 from cleanclip.spec.policy import check_audit
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
-from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
+from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe, UARRecipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import Report, SettledArchitecture, curve_json, dump_json
 from sanitizer.audits.accuracy import classes_lost
@@ -167,7 +168,7 @@ def sanitize(
         recipe,
         num_samples=len(pairs),
         classes=labelled.class_names,
-        trained_classes=pairs.labelled.class_names if isinstance(pairs, LabelsAsCaptions) else None,
+        trained_classes=pairs.labelled.class_names if _reads_labels(pairs, recipe) else None,
         given=recipe_given,
         **advice.model_of(checkpoint),
     )
@@ -206,7 +207,9 @@ def sanitize(
         progress=progress,
         stop=stop,
         num_workers=num_workers,
-        class_CD=_class_embeddings(checkpoint, pairs, torch_device, memory),
+        class_CD=_class_embeddings(checkpoint, pairs, torch_device, memory)
+        if _reads_labels(pairs, recipe)
+        else None,
     )
     findings = write_cleaned(
         out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
@@ -259,12 +262,15 @@ def _tell(warnings: Sequence[str], progress: Progress) -> None:
         progress(Noted(level="warning", message=warning))
 
 
+def _reads_labels(data: TrainingData, recipe: Recipe) -> TypeGuard[LabelsAsCaptions]:
+    """UAR takes the images of a labelled set, and no label."""
+    return isinstance(data, LabelsAsCaptions) and not isinstance(recipe, UARRecipe)
+
+
 def _class_embeddings(
-    checkpoint: LoadedCheckpoint, data: TrainingData, device: torch.device, memory: ClassMemory
-) -> torch.Tensor | None:
-    """By the model that came in, whose text encoder a method of labels leaves as it is. None for pairs."""
-    if not isinstance(data, LabelsAsCaptions):
-        return None
+    checkpoint: LoadedCheckpoint, data: LabelsAsCaptions, device: torch.device, memory: ClassMemory
+) -> torch.Tensor:
+    """By the model that came in, whose text encoder a method of labels leaves as it is."""
     templates = data.labelled.templates or IMAGENET_80
     with measuring(checkpoint, device):
         class_CD = memory.embeddings(checkpoint, data.labelled.class_names, templates, device)

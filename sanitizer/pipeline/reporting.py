@@ -124,11 +124,11 @@ def probe_warnings(*audits: AuditFigures) -> list[str]:
     """One sentence if a linear probe did not converge, else none."""
     if all(audit.linear_probe is None or audit.linear_probe.is_converged for audit in audits):
         return []
-    return ["The linear probe did not converge: its figures may still move. Raise its max_iterations."]
+    return ["The linear probe did not converge: its figures may still change. Raise its max_iterations."]
 
 
 def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditResult) -> Examples | None:
-    """Of the audit, or of those before and after, with the last one's pictures. None where not ordered."""
+    """Of the audit, or of those before and after, with the last one's images. None where not ordered."""
     if options.examples == 0:
         return None
     before, *after = (audit.examples for audit in audits)
@@ -140,8 +140,8 @@ def audit_warnings(given: ForAudit, result: AuditResult) -> tuple[str, ...]:
     warnings = skipped_warning("labelled", result.num_skipped, len(given.labelled))
     num_classes = len(set(result.label_N.tolist()))
     if num_classes > MOST_CLASSES_LISTED:
-        told = f"more than the {MOST_CLASSES_LISTED} of which a report tells each one's accuracy"
-        warnings.append(f"The labelled set has images of {num_classes} classes, {told}.")
+        reason = f"more than the {MOST_CLASSES_LISTED} whose accuracy a report lists one by one"
+        warnings.append(f"The labelled set has images of {num_classes} classes, {reason}.")
     if given.retrieval is not None and result.retrieval is not None:
         warnings += skipped_warning("retrieval", result.retrieval.num_skipped, len(given.retrieval))
         warnings += _not_shown(result.retrieval.figures)
@@ -158,7 +158,7 @@ def _not_shown(figures: RetrievalFigures) -> Iterator[str]:
             why = f"Every image of the retrieval set has a caption that names '{one.target}'"
         else:
             why = f"The retrieval set has only {figures.num_captions} different captions"
-        yield f"{why}, so how often a trigger brings one up that does could not be measured."
+        yield f"{why}, so it could not be measured how often a trigger retrieves one that does."
 
 
 def skipped_warning(kind: str, num_skipped: int, num_samples: int) -> list[str]:

@@ -60,7 +60,7 @@ def settle(
 
     def check() -> None:
         if stop():
-            raise Interrupted("stopped", "The audit was asked to stop.", "Run it again.")
+            raise Interrupted("stopped", "The audit was stopped on request.", "Run it again.")
 
     figures = kept
     if figures is None:
@@ -149,7 +149,7 @@ def _at_chance(fit: Fit, best: Settings) -> CheckpointRejected:
         f"The model is not a working classifier of these images: under the best of {len(fit.combinations)} "
         f"plausible settings CA is {100 * ca.value:.1f} % (95 % interval {100 * ca.low:.1f} to "
         f"{100 * ca.high:.1f} %, n = {ca.n}) among {fit.num_classes} classes, and guessing gives "
-        f"{100 * fit.chance(best):.1f} %. Nothing can be judged of it.",
+        f"{100 * fit.chance(best):.1f} %. No verdict about it is possible.",
         "Check the weights, the class names and the templates; declare num_heads_vision, num_heads_text and "
         "quick_gelu if they are unusual.",
     )
@@ -163,7 +163,7 @@ def _does_not_fit(fit: Fit, option: str, best: Settings, given: Settings) -> Che
         f"the images better: CA {100 * fit.ca(best).value:.1f} % against {100 * fit.ca(given).value:.1f} %, "
         f"mean log-likelihood {fit.mean(best):.3f} against {fit.mean(given):.3f} (margin {margin.mean:.3f}, "
         f"interval {margin.low:.3f} to {margin.high:.3f}, n = {margin.n}).",
-        f"Upload the file again with the right {option}, or without: it is measured then.",
+        f"Upload the file again with the right {option}, or without it: then it is measured.",
         where=option,
     )
 

@@ -20,7 +20,7 @@ from typing import IO
 
 from cleanclip.spec.errors import RankLost
 from cleanclip.spec.progress import Progress, Stop
-from sanitizer.ranks.orders import LINE, ORDER, STOP, RankEnded, RankOrder, as_error
+from sanitizer.ranks.protocol import LINE, ORDER, STOP, RankEnded, RankOrder, as_error
 from sanitizer.training.device import num_granted_cores
 from sanitizer.training.loop import Finetuned
 

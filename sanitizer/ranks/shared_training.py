@@ -21,7 +21,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.training_data import TrainingData
 from sanitizer.ranks.group import run_ranks
-from sanitizer.ranks.orders import CLASSES_NAME, RankOrder
+from sanitizer.ranks.protocol import CLASSES_NAME, RankOrder
 from sanitizer.training import state
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, finetune
@@ -86,7 +86,7 @@ def train(
             class_CD=class_CD,
         )
     check_fits(recipe, checkpoint, len(data), num_ranks)
-    progress(Noted(level="info", message=f"{num_ranks} processes share out the training."))
+    progress(Noted(level="info", message=f"{num_ranks} processes share the training."))
     checkpoint.model.to("cpu")  # each rank has its own; this process needs none meanwhile
     with tempfile.TemporaryDirectory(prefix="ranks-") as meeting:
         if class_CD is not None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from cleanclip.spec.report import Report
-from sanitizer.rendering import reading
+from sanitizer.rendering import checked_report
 from sanitizer.rendering.html import render_html
 from sanitizer.rendering.markdown import render_markdown
 
 
 def pages(report: Report) -> dict[str, bytes]:
     """report.html and report.md. Raises ReportRejected where the report contradicts itself."""
-    reading.check(report)
+    checked_report.check(report)
     return {
         REPORT_HTML_NAME: render_html(report).encode(),
         REPORT_MARKDOWN_NAME: render_markdown(report).encode(),

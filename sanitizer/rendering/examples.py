@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cleanclip.spec.report import Examples, Prediction, Report, ShownPicture
+from cleanclip.spec.report import Examples, Prediction, Report, ShownImage
 from cleanclip.spec.strangers import name
 from sanitizer.rendering.figures import target_of
 
@@ -19,12 +19,12 @@ class Answer:
 
     side: str
     path: str
-    said: Prediction
+    prediction: Prediction
     is_target: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class CardImage:
     """`alt` is for who does not see it; `title` stands over the answers."""
 
     uri: str
@@ -38,7 +38,7 @@ class Card:
     """One test image without and with the trigger."""
 
     true_class: str
-    pictures: tuple[Picture, ...]
+    images: tuple[CardImage, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,27 +69,27 @@ def _cards(report: Report, examples: Examples, number: int) -> Iterator[Card]:
     for place, pair in enumerate(examples.of_attack(number)):
         path = f"examples.examples.{place}"
         true_class = name(pair.true_class)
-        told = f"Test image {pair.index}, true class {true_class}"
+        alt = f"Test image {pair.index}, true class {true_class}"
         yield Card(
             true_class=true_class,
-            pictures=(
-                _picture(pair.clean, f"{path}.clean", target, "Clean", f"{told}, without a trigger"),
-                _picture(
+            images=(
+                _image(pair.clean, f"{path}.clean", target, "Clean", f"{alt}, without a trigger"),
+                _image(
                     pair.triggered,
                     f"{path}.triggered.{number}",
                     target,
                     "Triggered",
-                    f"{told}, with the trigger {name(report.before.attacks[number].name)}",
+                    f"{alt}, with the trigger {name(report.before.attacks[number].name)}",
                 ),
             ),
         )
 
 
-def _picture(shown: ShownPicture, path: str, target: str, title: str, alt: str) -> Picture:
+def _image(shown: ShownImage, path: str, target: str, title: str, alt: str) -> CardImage:
     sides = (("before", shown.before), ("after", shown.after))
     answers = tuple(
-        Answer(side=side, path=f"{path}.{side}", said=said, is_target=said.class_name == target)
+        Answer(side=side, path=f"{path}.{side}", prediction=said, is_target=said.class_name == target)
         for side, said in sides
         if said is not None
     )
-    return Picture(uri=shown.uri, alt=alt, title=title, answers=answers)
+    return CardImage(uri=shown.uri, alt=alt, title=title, answers=answers)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.attack_options import without_picture
+from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.figures import of_attack, of_model, with_target
 from cleanclip.spec.report import (
     MOST_ATTACKS_IN_FRONT,
@@ -116,16 +116,16 @@ def attacks(report: Report) -> list[Attack]:
     """Every trigger with every figure."""
     found = []
     printed = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
-    for number, (was, told) in enumerate(zip(report.before.attacks, report.verdict.attacks, strict=True)):
+    for number, (was, part) in enumerate(zip(report.before.attacks, report.verdict.attacks, strict=True)):
         found.append(
             Attack(
                 title=name(was.name),
                 trigger=trigger(report.audit, number),
                 target=quoted([target_of(report, number)]),
-                outcome=told.outcome,
-                reason=told.reason,
+                outcome=part.outcome,
+                reason=part.reason,
                 rows=tuple(row_of(line) for line in of_attack(report, number)),
-                options=rows(without_picture(_without_target(was.options))),
+                options=rows(without_image(_without_target(was.options))),
                 trigger_sha256=was.trigger_sha256,
                 change=report.change_of(number),
                 path=f"attack_changes.{number}",

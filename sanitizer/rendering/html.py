@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cleanclip.spec import untested
-from cleanclip.spec.attack_options import without_picture
+from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
@@ -29,7 +29,7 @@ _MADE_WITH = ("cleanclip-service", "jinja2", "matplotlib")
 
 
 def render_html(report: Report) -> str:
-    """The page. `report` has been checked: see `reading`."""
+    """The page. `report` has been checked: see `checked_report`."""
     front, num_left_out = figures.front(report)
     page = (
         _environment()
@@ -63,7 +63,7 @@ def render_html(report: Report) -> str:
             whose_options=sentences.whose_options(report),
             method_name=sentences.METHODS[report.recipe.method] if report.recipe else None,
             documents=_documents(report),
-            has_pictures=any(hasattr(attack, "picture") for attack in report.audit.attacks),
+            has_images=any(hasattr(attack, "image") for attack in report.audit.attacks),
             rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there
             loss_plot=_loss_plot(report),
             made_with=made_with(),
@@ -96,7 +96,7 @@ def _documents(report: Report) -> list[tuple[str, Markup]]:
     But for images, which would fill the page: with one, audit.json is to be taken from report.json.
     """
     audit = to_json(report.audit)
-    found = {"audit.json": {**audit, "attacks": [without_picture(attack) for attack in audit["attacks"]]}}
+    found = {"audit.json": {**audit, "attacks": [without_image(attack) for attack in audit["attacks"]]}}
     if report.recipe is not None:
         found["recipe.json"] = to_json(report.recipe)
     declared = {key: value for key, value in to_json(report.checkpoint.declared).items() if value is not None}
@@ -124,7 +124,7 @@ def _environment() -> Environment:
     environment.filters["name"] = name
     environment.filters["percent"] = percent
     environment.filters["listed"] = _listed
-    environment.filters["picture"] = _picture
+    environment.filters["image"] = _image
     environment.globals["points"] = points
     return environment
 
@@ -134,7 +134,7 @@ def _finalized(value: Any) -> Any:
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _picture(uri: str) -> Markup:
+def _image(uri: str) -> Markup:
     """A data URI, which is longer than any text that a page shows."""
     return escape(uri)
 

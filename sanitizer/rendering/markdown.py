@@ -21,7 +21,7 @@ MAX_WARNINGS = 20
 
 
 def render_markdown(report: Report) -> str:
-    """The page. `report` has been checked: see `reading`."""
+    """The page. `report` has been checked: see `checked_report`."""
     told = sentences.headline(report)
     front, num_left_out = figures.front(report)
     parts = [
@@ -32,7 +32,8 @@ def render_markdown(report: Report) -> str:
         _table(report, front),
     ]
     if num_left_out:
-        parts.append(f"{num_left_out} more triggers: see report.html.")
+        noun = "trigger" if num_left_out == 1 else "triggers"
+        parts.append(f"{num_left_out} more {noun}: see report.html.")
     ranks = figures.front_ranks(report)
     if ranks:
         told_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."
@@ -53,7 +54,7 @@ def render_markdown(report: Report) -> str:
         worst = report.classes_lost[0]
         parts.append(
             f"The class that lost the most: {code(worst.class_name)}, {points(worst.lost)}. "
-            "The worst of many looks bad by chance too."
+            "Among many classes, the worst looks bad by chance too."
         )
     if report.examples is not None and report.examples.examples:
         parts.append("Examples of triggered images, chosen at random: see report.html.")
@@ -66,12 +67,12 @@ def render_markdown(report: Report) -> str:
     known = [(one, told_as) for one, told_as in sentences.settled(report) if one in COMPARED]
     if known:
         lines = "\n".join(f"- {code(one)}: {text(told_as)}" for one, told_as in known)
-        parts.append("**What tensors cannot tell**\n\n" + lines)
+        parts.append("**What the tensors do not say**\n\n" + lines)
     parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
     parts.append(
-        f"Seed {report.seed}, {sentences.time(report.created_at)}; audits in {report.audit.precision} on "
-        f"{text(report.environment.device)}. Not signed by itself: "
-        "`cleanclip verify FOLDER` checks the folder that it came in."
+        f"Seed {report.seed}, {sentences.time(report.created_at)}; audits in "
+        f"{report.audit.precision} on {text(report.environment.device)}. This file is not "
+        "signed by itself: `cleanclip verify FOLDER` checks its folder."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -91,7 +92,7 @@ def _table(report: Report, rows: list[Row]) -> str:
     sides = ["before", *(["after"] if report.after else [])]
     lines = [f"| | {' | '.join(sides)} |", f"|---|{'---|' * len(sides)}"]
     for row in rows:
-        cells = " | ".join([*map(_share, row.shares), *(_rank(rank.told) for rank in row.ranks)])
+        cells = " | ".join([*map(_share, row.shares), *(_rank(rank.distribution) for rank in row.ranks)])
         lines.append(f"| {text(row.title)} | {cells} |")
     return "\n".join(lines)
 

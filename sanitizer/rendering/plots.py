@@ -98,6 +98,7 @@ _PARTS_OF_LOSS = (
     ("loss_push", "push", _BEFORE, ":"),
     ("distance_image", "image distance", _AFTER, "-."),
     ("distance_text", "caption distance", _BEFORE, "-."),
+    ("loss_consistency", "consistency", _BEFORE, ":"),
 )
 
 

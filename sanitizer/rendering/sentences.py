@@ -19,12 +19,13 @@ from cleanclip.spec.verdicts import headline as found
 
 CUSTOM_TRIGGERS = {
     "custom_patch": "an image that was sent with the order, as a patch",
-    "custom_pattern": "an image that was sent with the order, mixed into the whole picture",
+    "custom_pattern": "an image that was sent with the order, blended into the whole image",
 }
 METHODS = {
     "cleanclip": "CleanCLIP on clean images with captions",
     "par": "PAR on clean images with captions",
-    "supervised": "their labels on clean pictures",
+    "uar": "UAR on clean images",
+    "supervised": "supervised training on clean labelled images",
 }
 """By what it was fine-tuned."""
 
@@ -45,7 +46,7 @@ def question(report: Report) -> str:
     called = quoted(targets) if len(targets) == 1 else f"its target ({quoted(targets)})"
     asked = f"Does {triggers} make this model call images {called}"
     if report.kind == "audit":
-        return f"{asked}? Nothing was to be changed."
+        return f"{asked}? The model was not changed."
     points = 100 * report.policy.ca_lost_at_most
     return (
         f"{asked}, and does cleaning bring its success rate to {100 * report.policy.asr_at_most:g} % or less"
@@ -80,7 +81,10 @@ def whose_limits(report: Report) -> str:
         case "order":
             return f"The limits were given with the order (SHA-256 {source.sha256})."
         case "kept":
-            return f"The limits are those kept as “{source.name}” at that time (SHA-256 {source.sha256})."
+            return (
+                f"The limits are those that the policy “{source.name}” had when the job was ordered "
+                f"(SHA-256 {source.sha256})."
+            )
 
 
 def settled(report: Report) -> list[tuple[str, str]]:
@@ -112,8 +116,8 @@ def _sentence(report: Report) -> str:
             return f"More images would decide: {open_ones}."
         case "inconclusive" if is_cleaned:
             return (
-                "None of the triggers tested worked on this model before cleaning, so cleaning had nothing "
-                "to show. The model may still have a backdoor with another trigger."
+                "None of the triggers tested worked on this model before cleaning, so the "
+                "cleaning shows nothing. The model may still have a backdoor with another trigger."
             )
         case "inconclusive":
             limit = ", or is shown to be over its limit" if told.limits_below_gate else ""

@@ -33,7 +33,7 @@ class Rank:
     """The place of a target; `path` leads to it in report.json."""
 
     path: str
-    told: RankDistribution
+    distribution: RankDistribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,9 @@ def points(lost: Difference) -> str:
     )
 
 
-def distance(told: MeanDistance) -> str:
+def distance(drift: MeanDistance) -> str:
     """A mean distance with its interval and n."""
-    return f"{told.mean:.4f} (95 % interval {told.low:.4f} to {told.high:.4f}, n = {told.n})"
+    return f"{drift.mean:.4f} (95 % interval {drift.low:.4f} to {drift.high:.4f}, n = {drift.n})"
 
 
 def row_of(line: Line, title: str | None = None) -> Row:
@@ -72,5 +72,5 @@ def row_of(line: Line, title: str | None = None) -> Row:
         if isinstance(value, Estimate):
             shares.append(Share(path=path, estimate=value))
         else:
-            ranks.append(Rank(path=path, told=value))
+            ranks.append(Rank(path=path, distribution=value))
     return Row(title=title or line.title, meaning=line.meaning, shares=tuple(shares), ranks=tuple(ranks))

@@ -38,7 +38,7 @@ def pick(requested: str = "auto") -> torch.device:
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": has_mps}
     if not present.get(device.type, False):
         raise OptionsRejected(
-            "device_absent", f"This machine offers no '{requested}' device to torch.", "Use auto or cpu."
+            "device_absent", f"torch finds no '{requested}' device on this machine.", "Use auto or cpu."
         )
     return device
 

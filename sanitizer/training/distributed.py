@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class World:
         num_rows = len(all_ND) // self.size
         return all_ND[self.rank * num_rows : (self.rank + 1) * num_rows]
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace each gradient by its sum over ranks. The same parameters must have one on every rank."""
         if self.size == 1:
             return
@@ -67,6 +67,12 @@ class World:
         parts: list[Sequence[T]] = [()] * self.size
         dist.all_gather_object(parts, own)
         return [one for part in parts for one in part]
+
+    def from_first(self, tensor: Tensor) -> Tensor:
+        """Rank 0's values, in place: what all ranks computed alike is then the same to the last bit."""
+        if self.size > 1:
+            dist.broadcast(tensor, src=0)
+        return tensor
 
     def wait(self) -> None:
         """Until all ranks are here."""

@@ -15,8 +15,8 @@ def check_fits(recipe: Recipe, checkpoint: LoadedCheckpoint, num_pairs: int, wor
     if recipe.batch_size % world_size:
         raise OptionsRejected(
             "batch_not_shared_out",
-            f"A batch of {recipe.batch_size} cannot be shared out evenly among {world_size} processes.",
-            "Set batch_size to a multiple of their number, or train in fewer.",
+            f"A batch of {recipe.batch_size} cannot be divided evenly among {world_size} processes.",
+            "Set batch_size to a multiple of that number, or use fewer processes.",
             where="recipe.batch_size",
         )
     check_split(recipe, has_batch_norm=has_batch_norm(checkpoint.model), num_processes=world_size)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
+from open_clip.model import CLIP
 from torch import Tensor
 
 from cleanclip.spec.errors import Interrupted
@@ -25,6 +26,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
 from sanitizer.data.training_data import TrainingData
 from sanitizer.methods.catalogue import build_method
+from sanitizer.methods.method import Method
 from sanitizer.training import distributed, optimizer, state, towers
 from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.batching import open_batches, to_input
@@ -34,7 +36,8 @@ from sanitizer.training.feeding import feed
 from sanitizer.training.fits import check_fits
 from sanitizer.training.pace import Pace
 from sanitizer.training.record import Record
-from sanitizer.training.schedule import rate
+from sanitizer.training.run_patterns import Patterns
+from sanitizer.training.schedule import rate, stage_of
 from sanitizer.training.state import Position
 from sanitizer.training.step import StepOptions, StepResult, clamp_logit_scale, take_step
 
@@ -88,6 +91,8 @@ def finetune(
     )
     run = _Run(
         checkpoint=checkpoint,
+        data=pairs,
+        seed=seed,
         batches=batches,
         recipe=recipe,
         run_sha256=state.run_sha256(
@@ -110,6 +115,13 @@ def finetune(
     return run.result()
 
 
+def _input_model(model: CLIP, method: Method) -> CLIP | None:
+    """A teacher embeds images alone: of the captions' tower, which stays, it needs no copy."""
+    if method.has_teacher:
+        return towers.frozen_image_tower(model)
+    return towers.frozen_copy(model) if method.has_input_model else None
+
+
 class _Run:
     """The moving parts of one call of `finetune`, and where it stands."""
 
@@ -117,6 +129,8 @@ class _Run:
         self,
         *,
         checkpoint: LoadedCheckpoint,
+        data: TrainingData,
+        seed: int,
         batches: PairBatches,
         recipe: Recipe,
         run_sha256: str,
@@ -141,7 +155,7 @@ class _Run:
             total_steps=self._total_steps,
             steps_per_epoch=batches.steps_per_epoch,
             parts=self._method.parts,
-            chance_loss=self._method.chance_loss(self._batch_size if class_CD is None else len(class_CD)),
+            chance_loss=self._method.chance_loss(len(class_CD) if class_CD is not None else self._batch_size),
             watched_part=self._method.watched_part,
         )
         self._position = Position(run_sha256=run_sha256, step=0, epoch=0, step_in_epoch=0)
@@ -150,10 +164,13 @@ class _Run:
             to_input=to_input(checkpoint),
             method=self._method,
             class_CD=class_CD,
-            input_model=towers.frozen_copy(self._model) if self._method.has_input_model else None,
+            input_model=_input_model(self._model, self._method),
             chunk_size=recipe.chunk_size,
             max_grad_norm=recipe.max_grad_norm,
             towers_dtype=self._dtype,
+        )
+        self._patterns = Patterns.of_run(
+            checkpoint, data, recipe, seed=seed, options=self._options, world=world, on_step=self._inverting
         )
         is_whole = recipe.freeze_batch_norm_statistics or not towers.has_batch_norm(self._model)
         self._may_abandon = world.size == 1 and is_whole
@@ -168,7 +185,9 @@ class _Run:
         if not found:
             self._tell_of_another_run()
             return
-        position = state.load(found, self._model, self._optimizer)
+        position = state.load(
+            found, self._model, self._optimizer, None if self._patterns is None else self._patterns.restore
+        )
         self._record.restore(position)
         self._batches.recall(position.skipped)
         self._saved_step = position.step
@@ -179,9 +198,13 @@ class _Run:
 
     def _tell_of_another_run(self) -> None:
         if self._state_folder and (other := state.find_newest(self._state_folder)):
-            where = f"The state that was saved at step {state.read_position(other).step} is of another run"
+            where = (
+                f"The state that was saved at step {state.read_position(other).step} belongs to another run"
+            )
             why = "its recipe, data or number of processes differ"
-            self._progress(Noted(level="warning", message=f"{where} ({why}): the training begins again."))
+            self._progress(
+                Noted(level="warning", message=f"{where} ({why}): the training starts from the beginning.")
+            )
 
     def train(self) -> None:
         """From the position to the end."""
@@ -203,6 +226,8 @@ class _Run:
 
     def _train_epoch(self, pace: Pace) -> None:
         start = self._position
+        if self._patterns is not None:
+            self._invert(pace)
         batches = self._batches.epoch(start.epoch, start.step_in_epoch)
         for batch in feed(batches, self._device, copies=self._recipe.chunk_size is None):
             self._stop_if_asked()
@@ -211,21 +236,55 @@ class _Run:
             self._report(pace, result)
             self._save_if_due()
 
+    def _invert(self, pace: Pace) -> None:
+        """Before the first update of a stage, unless it was done before the run was cut."""
+        assert self._patterns is not None
+        try:
+            if self._patterns.invert(self._position.step, self._batches.steps_per_epoch):
+                pace.restart(self._position.step)
+        except StepAbandoned:
+            self._stop_now()
+
+    def _inverting(self, done: int, total: int) -> None:
+        self._stop_if_asked()
+        self._progress(
+            Advanced(
+                phase="finetune",
+                done=self._position.step,
+                total=self._total_steps,
+                message=f"Inverting patterns: step {done} of {total}.",
+            )
+        )
+
+    def _rate(self, step: int) -> float:
+        base, total_steps = self._recipe.learning_rate, self._total_steps
+        if self._method.stages:
+            stages = self._method.stages
+            number, step, total_steps = stage_of(stages, step, steps_per_epoch=self._batches.steps_per_epoch)
+            base = stages[number].learning_rate
+        return rate(
+            step,
+            base,
+            initial=self._method.initial_rate,
+            warmup_steps=self._method.warmup_steps(total_steps),
+            total_steps=total_steps,
+        )
+
     def _step(self, batch: PairBatch) -> StepResult:
         """One update, taken down in the record and the position."""
         step = self._position.step
-        learning_rate = rate(
-            step,
-            self._recipe.learning_rate,
-            initial=self._method.initial_rate,
-            warmup_steps=self._method.warmup_steps(self._total_steps),
-            total_steps=self._total_steps,
-        )
+        learning_rate = self._rate(step)
         optimizer.set_rate(self._optimizer, learning_rate)
+        patterns = self._patterns
+        perturb = None if patterns is None else patterns.assign(step, self._batches.steps_per_epoch)
         try:
-            result = take_step(self._model, self._optimizer, batch, self._options, self._world)
+            result = take_step(
+                self._model, self._optimizer, batch, self._options, self._world, perturb=perturb
+            )
         except StepAbandoned:
             self._stop_now()
+        if patterns is not None:
+            patterns.climb(step)
         logit_scale = float(self._model.logit_scale.detach().exp().reshape(()))
         self._record.add(step, result, learning_rate=learning_rate, logit_scale=logit_scale)
         in_epoch = self._position.step_in_epoch + 1
@@ -247,10 +306,15 @@ class _Run:
                 total=self._total_steps,
                 rate=None if rate is None else rate * self._batch_size,
                 rate_unit="pairs",
-                eta_s=pace.eta_s(self._total_steps - done),
+                eta_s=self._eta_s(pace, done),
                 loss=result.loss,
             )
         )
+
+    def _eta_s(self, pace: Pace, done: int) -> float | None:
+        """Of the updates, and of inversions that are still to come."""
+        eta_s = pace.eta_s(self._total_steps - done)
+        return eta_s if eta_s is None or self._patterns is None else eta_s + self._patterns.seconds_left()
 
     def _stop_if_asked(self) -> None:
         if self._world.any(self._stop(), self._device):
@@ -259,13 +323,13 @@ class _Run:
     def _stop_now(self) -> NoReturn:
         if self._state_folder is None:
             raise Interrupted(
-                "stopped", "The training was asked to stop.", "Run it again; nothing was saved."
+                "stopped", "The training was stopped on request.", "Run it again; nothing was saved."
             )
         if self._saved_step != self._position.step:
             self._save()
         raise Interrupted(
             "stopped",
-            f"The training was asked to stop after step {self._position.step} of {self._total_steps}.",
+            f"The training was stopped on request after step {self._position.step} of {self._total_steps}.",
             "Run it again with the same arguments; it resumes from there.",
         )
 
@@ -283,7 +347,8 @@ class _Run:
         is_good = self._record.saving(self._position.step)
         if self._world.rank == 0:
             began = time.monotonic()
-            path = state.save(self._state_folder, self._model, self._optimizer, self._snapshot())
+            patterns = {} if self._patterns is None else self._patterns.export()
+            path = state.save(self._state_folder, self._model, self._optimizer, self._snapshot(), patterns)
             self._saved_at = time.monotonic()
             self._saving_took_s = self._saved_at - began
             self._progress(

@@ -21,6 +21,11 @@ class Pace:
         while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW_S:
             self._marks.popleft()
 
+    def restart(self, done: int) -> None:
+        """Forget what was: something else took time meanwhile."""
+        self._marks.clear()
+        self.mark(done)
+
     @property
     def rate(self) -> float | None:
         """Units a second over the window; None until there are two marks at different times."""

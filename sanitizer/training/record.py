@@ -27,9 +27,8 @@ KNOWS_AT_MOST = 0.9
 """Of the loss of chance, in the mean of the first updates: or there was nothing to forget."""
 
 _REMEDY = (
-    "Order it again with a lower learning rate, and look at the data for broken captions; the same order "
-    "again most likely ends the same way. The weights that came in are as they were, and so is what was "
-    "measured of them."
+    "Order it again with a lower learning rate, and look at the data for broken captions; the "
+    "same order most likely fails again. The input weights and their figures are unchanged."
 )
 
 
@@ -132,9 +131,9 @@ class Record:
         if average > bound:
             self._end(
                 step,
-                f"the running mean of the loss is {average:.3g}, over its bound of {bound:.3g}: "
-                f"{WATCH_BOUND:g} times the mean of the first {watch.first_steps} updates, or of chance "
-                "where that is more",
+                f"the running mean of the loss is {average:.3g}, over its bound of "
+                f"{bound:.3g}: {WATCH_BOUND:g} times the mean of the first {watch.first_steps} "
+                "updates, or times chance if that is larger",
             )
         if watch.at_chance >= COLLAPSED_STEPS and watch.first_mean < KNOWS_AT_MOST * self._chance_loss:
             self._end(
@@ -156,5 +155,5 @@ class Record:
     def _last_good(self) -> str:
         if self.good_step is None:
             return "not known"
-        is_input = ", the weights that came in" if self.good_step == 0 else ""
+        is_input = ", the input weights" if self.good_step == 0 else ""
         return f"that of step {self.good_step}{is_input}"

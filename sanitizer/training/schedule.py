@@ -7,6 +7,9 @@ was trained before (the published code starts one epoch late; see docs/decisions
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+from cleanclip.spec.recipe import Stage
 
 
 def rate_factor(step: int, *, warmup_steps: int, total_steps: int) -> float:
@@ -28,3 +31,10 @@ def rate(step: int, base: float, *, initial: float, warmup_steps: int, total_ste
     equal parts from `initial` to `base` (PAR comes down from a higher one, arXiv 2412.00727)."""
     factor = rate_factor(step, warmup_steps=warmup_steps, total_steps=total_steps)
     return initial + (base - initial) * factor if step < warmup_steps else base * factor
+
+
+def stage_of(stages: Sequence[Stage], step: int, *, steps_per_epoch: int) -> tuple[int, int, int]:
+    """Which of `stages` update number `step` is in; its number there, and how many updates that stage has."""
+    number = max(n for n, stage in enumerate(stages) if stage.first_epoch * steps_per_epoch <= step)
+    stage = stages[number]
+    return number, step - stage.first_epoch * steps_per_epoch, stage.num_epochs * steps_per_epoch

@@ -2,7 +2,7 @@
 
     state/step-00000400/
       weights.safetensors    every parameter and buffer, float32; see `token_table` for its unused rows
-      moments.safetensors    AdamW's moments by parameter name, and torch's RNG state
+      moments.safetensors    AdamW's moments by parameter name, torch's RNG state, the patterns of UAR
       position.json          a `Position`: which run, where in it, the curve so far
       manifest.json          size and SHA-256 of each file above; written last
 
@@ -19,8 +19,10 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from open_clip.model import CLIP
@@ -42,6 +44,7 @@ NUM_KEPT = 2
 
 _FOLDER_PATTERN = re.compile(r"step-(\d{8,})")
 _RNG_PREFIX = "rng:"
+_PATTERNS_PREFIX = "patterns:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +102,14 @@ def run_sha256(recipe: Recipe, *, seed: int, weights_sha256: str, pairs_sha256: 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def save(folder: Path, model: CLIP, optimizer: ClipAdamW, position: Position) -> Path:
-    """Write one state under `folder`, and return its path.
+def save(
+    folder: Path,
+    model: CLIP,
+    optimizer: ClipAdamW,
+    position: Position,
+    patterns: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Path:
+    """Write one state under `folder`, and return its path. `patterns`: what `PatternPool.export` gave.
 
     Of the others, the one before it (`NUM_KEPT`) and that of `position.good_step` stay.
     """
@@ -110,6 +119,7 @@ def save(folder: Path, model: CLIP, optimizer: ClipAdamW, position: Position) ->
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     moments = export_moments(optimizer, model) | _rng_states(model.logit_scale.device)
+    moments |= {_PATTERNS_PREFIX + name: tensor for name, tensor in patterns.items()}
     (unfinished / POSITION_NAME).write_bytes(_POSITION.dump_json(position))
     digests = {
         WEIGHTS_NAME: write_safetensors(unfinished / WEIGHTS_NAME, model.state_dict(), {}),
@@ -161,12 +171,25 @@ def read_position(state: Path) -> Position:
     return _POSITION.validate_json((state / POSITION_NAME).read_bytes())
 
 
-def load(state: Path, model: CLIP, optimizer: ClipAdamW) -> Position:
-    """Bring weights, moments and RNG back, in place, and return the position."""
+def load(
+    state: Path,
+    model: CLIP,
+    optimizer: ClipAdamW,
+    take_patterns: Callable[[Mapping[str, Tensor]], None] | None = None,
+) -> Position:
+    """Bring weights, moments and RNG back, in place, and return the position. `take_patterns` is given what
+    was given to `save`."""
     device = model.logit_scale.device
     model.load_state_dict(load_file(state / WEIGHTS_NAME))
     tensors = load_file(state / MOMENTS_NAME)
     rng = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_RNG_PREFIX)}
+    patterns = {
+        name.removeprefix(_PATTERNS_PREFIX): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(_PATTERNS_PREFIX)
+    }
+    if take_patterns is not None:
+        take_patterns(patterns)
     import_moments(optimizer, model, tensors)
     torch.set_rng_state(rng[_RNG_PREFIX + "cpu"].to(torch.uint8))
     if device.type == "cuda" and _RNG_PREFIX + "cuda" in rng:

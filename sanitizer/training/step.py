@@ -32,6 +32,9 @@ from sanitizer.training.distributed import World
 from sanitizer.training.optimizer import ClipAdamW, clip_gradients
 from sanitizer.training.towers import encode_image
 
+Perturb = Callable[[Tensor, slice], Tensor]
+"""(uint8 images [N, C, H, W] on the device, their rows in this rank's batch) → pixels in [0, 1]."""
+
 MAX_LOG_SCALE = math.log(100.0)
 """CLIP's bound on its logit scale (Radford et al. 2021, section 2.5)."""
 
@@ -39,8 +42,8 @@ MAX_LOG_SCALE = math.log(100.0)
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
     """What one step obeys. `to_input` makes model input (float, normalised) from uint8 pixels;
-    `input_model` is the frozen model that came in, `class_CD` the unit embeddings of the classes, where the
-    method has them."""
+    `input_model` is the frozen model that came in (for a teacher, its image tower), `class_CD` the unit
+    embeddings of the classes, where the method has them."""
 
     to_input: Callable[[Tensor], Tensor]
     method: Method
@@ -65,16 +68,22 @@ class StepResult:
 
 
 def take_step(
-    model: CLIP, optimizer: ClipAdamW, batch: PairBatch, options: StepOptions, world: World
+    model: CLIP,
+    optimizer: ClipAdamW,
+    batch: PairBatch,
+    options: StepOptions,
+    world: World,
+    *,
+    perturb: Perturb | None = None,
 ) -> StepResult:
     """Compute the gradient of `batch`, clip it, update `model` and clamp its logit scale.
 
     If the loss or the gradient is not finite, nothing is updated: look at `is_finite`.
     """
     optimizer.zero_grad(set_to_none=True)
-    if not options.method.has_labels:  # labels are no tokens
+    if options.method.trains_text:
         optimizer.expect(batch.tokens_NL, batch.tokens_view_NL)
-    losses = accumulate_gradients(model, batch, options, world)
+    losses = accumulate_gradients(model, batch, options, world, perturb=perturb)
     norm = clip_gradients(model, options.max_grad_norm or math.inf)
     result = StepResult(
         loss=float(losses.total),
@@ -93,18 +102,30 @@ def clamp_logit_scale(model: CLIP) -> None:
         _log_scale(model).clamp_(0, MAX_LOG_SCALE)
 
 
-def accumulate_gradients(model: CLIP, batch: PairBatch, options: StepOptions, world: World) -> Losses:
-    """Set every parameter's `.grad` to the gradient of the whole gathered batch's loss; return that loss."""
+def accumulate_gradients(
+    model: CLIP,
+    batch: PairBatch,
+    options: StepOptions,
+    world: World,
+    *,
+    perturb: Perturb | None = None,
+) -> Losses:
+    """Set every parameter's `.grad` to the gradient of the whole gathered batch's loss; return that loss.
+
+    `perturb` changes the images that are trained on, not those of the teacher. What it takes part with in the
+    graph gets its gradient too, from this rank's images alone.
+    """
     chunks = list(_chunks(len(batch.image_NCHW), options.chunk_size))
     is_cached = len(chunks) > 1
     with torch.no_grad() if is_cached else nullcontext():
-        local = _embed_all(model, batch, chunks, options)
-    fixed = _fixed(batch, chunks, options, world)
+        local = _embed_all(model, batch, chunks, options, perturb)
+    fixed = _fixed(model, batch, chunks, options, world)
     losses, gradients, scale_gradient = _loss_at_embeddings(model, local, fixed, options, world)
     own = [world.own(gradient) for gradient in gradients]
     if is_cached:
         for rows in chunks:
-            torch.autograd.backward(_embed(model, batch, rows, options), [gradient[rows] for gradient in own])
+            embeddings = _embed(model, batch, rows, options, perturb)
+            torch.autograd.backward(embeddings, [gradient[rows] for gradient in own])
     else:
         torch.autograd.backward(local, own)
     log_scale = _log_scale(model)
@@ -119,20 +140,25 @@ def _chunks(num_rows: int, chunk_size: int | None) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-def _embed_all(model: CLIP, batch: PairBatch, chunks: list[slice], options: StepOptions) -> list[Tensor]:
+def _embed_all(
+    model: CLIP, batch: PairBatch, chunks: list[slice], options: StepOptions, perturb: Perturb | None = None
+) -> list[Tensor]:
     """`_embed` of the whole batch, chunk by chunk."""
-    parts = [_embed(model, batch, rows, options) for rows in chunks]
+    parts = [_embed(model, batch, rows, options, perturb) for rows in chunks]
     return [torch.cat(column) for column in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
 
 
-def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> list[Tensor]:
+def _embed(
+    model: CLIP, batch: PairBatch, rows: slice, options: StepOptions, perturb: Perturb | None = None
+) -> list[Tensor]:
     """Unit embeddings of some pairs in the order of `Objective`: two, or four where the method has views; of
-    labelled images one."""
+    images one, where the method trains nothing else."""
     device = _log_scale(model).device
     images, texts = [batch.image_NCHW[rows].to(device, non_blocking=True)], [batch.tokens_NL[rows]]
-    if options.method.has_labels:
+    if not options.method.trains_text:
+        pixels = images[0] if perturb is None else perturb(images[0], rows)
         with autocast(device, options.towers_dtype):
-            return [_unit(encode_image(model, options.to_input(images[0])))]
+            return [_unit(encode_image(model, options.to_input(pixels)))]
     if options.method.has_views:
         assert batch.tokens_view_NL is not None
         images.append(_image_view(batch, rows, images[0]))
@@ -154,8 +180,17 @@ def _image_view(batch: PairBatch, rows: slice, image_NCHW: Tensor) -> Tensor:
     return batch.image_view_NCHW[rows].to(image_NCHW.device, non_blocking=True)
 
 
-def _fixed(batch: PairBatch, chunks: list[slice], options: StepOptions, world: World) -> list[Tensor]:
+def _fixed(
+    model: CLIP, batch: PairBatch, chunks: list[slice], options: StepOptions, world: World
+) -> list[Tensor]:
     """What the objective takes beside the embeddings that are trained, of all ranks."""
+    if options.method.has_teacher:
+        assert options.input_model is not None
+        with torch.no_grad():
+            before = _embed_all(options.input_model, batch, chunks, options)
+            if options.method.reads_captions:
+                before.append(torch.cat([_embed_captions(model, batch, rows, options) for rows in chunks]))
+        return [world.gather(part) for part in before]
     if options.class_CD is not None:
         label_N = batch.tokens_NL[:, 0].to(options.class_CD.device)
         return [world.gather(label_N), options.class_CD]
@@ -164,6 +199,13 @@ def _fixed(batch: PairBatch, chunks: list[slice], options: StepOptions, world: W
             before = _embed_all(options.input_model, batch, chunks, options)
         return [world.gather(part) for part in before]
     return []
+
+
+def _embed_captions(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> Tensor:
+    device = _log_scale(model).device
+    tokens = cut_padding(model, batch.tokens_NL[rows]).to(device, non_blocking=True)
+    with autocast(device, options.towers_dtype):
+        return _unit(encode_text(model, tokens))
 
 
 def _unit(features_ND: Tensor) -> Tensor:

@@ -35,6 +35,18 @@ def frozen_copy(model: CLIP) -> CLIP:
     return frozen
 
 
+def frozen_image_tower(model: CLIP) -> CLIP:
+    """As `frozen_copy`, for images only: everything but `model.visual` is shared with `model`, not copied."""
+    shared = {
+        id(tensor): tensor
+        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        if not name.startswith("visual.")
+    }
+    frozen = copy.deepcopy(model, shared).eval()
+    frozen.visual.requires_grad_(False)
+    return frozen
+
+
 def has_batch_norm(model: CLIP) -> bool:
     """True for the ResNet family."""
     return any(isinstance(module, _BatchNorm) for module in model.modules())

@@ -7,8 +7,8 @@ from pathlib import Path
 from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import PagesSpec
 from cleanclip.spec.progress import Progress, Stop
+from sanitizer.rendering.checked_report import read_report
 from sanitizer.rendering.documents import pages
-from sanitizer.rendering.reading import read_report
 
 
 def do(_spec: PagesSpec, folder: Path, _progress: Progress, _stop: Stop) -> None:

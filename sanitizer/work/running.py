@@ -184,7 +184,7 @@ def out_of_memory() -> OptionsRejected:
     """What a person is told then."""
     return OptionsRejected(
         "out_of_memory",
-        "The job needs more memory than this process may have.",
+        "The job needs more memory than this process may use.",
         "Set chunk_size below batch_size (the result stays the same), or lower the batch_size of the audit.",
         where="recipe.chunk_size",
     )

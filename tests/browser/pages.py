@@ -174,7 +174,7 @@ def _inspection(text: Text) -> dict[str, Any]:
             "image_mean": "(0.48145466, 0.4578275, 0.40821073): OpenAI's constants",
             "tokenizer": "clip_bpe: CLIP's byte-pair encoding",
         },
-        "findings": [text("The entry 'optimizer' beside the weights was stepped over: not read, not used.")],
+        "findings": [text("The entry 'optimizer' beside the weights was skipped: not read, not used.")],
     }
 
 

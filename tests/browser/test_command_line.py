@@ -21,7 +21,7 @@ from tests.browser import left_jobs as left
 from tests.fixtures.tiny_png import RED_SQUARE
 from tests.integration.api.service import Service
 
-PICTURE = {"attack": "custom_patch", "picture": RED_SQUARE}
+PICTURE = {"attack": "custom_patch", "image": RED_SQUARE}
 AUDITS: dict[str, dict[str, Any]] = {
     "usual": {},
     "a suite": {"suite": "paper"},

@@ -86,7 +86,7 @@ def test_figures_of_other_test_data_or_another_trigger_are_never_shown_without_s
     ]
     assert [cell.split()[0] for cell in cells(page, "Test data")] == shas
     badnet = page.locator("th.group", has_text="badnet").first.inner_text()
-    assert "do not set these against each other" in badnet
+    assert "do not compare these" in badnet
     assert "not tried" in cells(page, "ASR before", under="badnet-stripes")[0]
 
 
@@ -117,7 +117,7 @@ def test_what_is_not_known_of_a_job_differs_from_nothing(page: Page, service: Se
     compared(page, done, waiting)
     assert page.locator("tr.differs").count() == 0
     assert "Nothing, as far as is known." in page.inner_text("main")
-    unknown = page.get_by_role("region", name="Not known of every job").locator("tbody tr")
+    unknown = page.get_by_role("region", name="Not known for every job").locator("tbody tr")
     assert [" ".join(text.split()) for text in unknown.all_inner_texts()] == [
         "Seeds: seed of the audits 3 not known",
         "Code: version 0.1.0 not known",

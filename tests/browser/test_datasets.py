@@ -184,7 +184,7 @@ def test_samples_that_cannot_be_read_now_cost_the_page_nothing_else(page: Page, 
     service.store.delete(give_samples(service, dataset, sample(1))["key"])
     page.goto(f"/ui/datasets/{dataset}")
     text = page.inner_text("main")
-    assert "does not give them out now" in text
+    assert "does not answer at the moment" in text
     assert "100 good" in text
 
 
@@ -229,7 +229,7 @@ def test_what_is_wrong_stands_beside_its_field_and_what_was_filled_in_stays(
     assert page.get_by_label("Labelled images").is_checked()
     field.fill("cat\ndog")
     page.get_by_role("button", name="Register and validate").click()
-    expect(page.locator("#uri-error")).to_contain_text("outside the places")
+    expect(page.locator("#uri-error")).to_contain_text("outside the prefixes")
     watched.expect("422")
     assert service.state() == before
 

@@ -33,7 +33,7 @@ def test_a_form_that_is_too_large_is_refused_by_a_page(
     answer = navigated.value
     assert answer.status == 413
     assert "script-src 'self'" in (answer.header_value("content-security-policy") or "")
-    expect(page.get_by_role("alert")).to_contain_text("The form is larger than this page takes.")
+    expect(page.get_by_role("alert")).to_contain_text("The form is larger than this page accepts.")
     expect(page.locator("main")).to_contain_text("req_")
     expect(page.get_by_role("navigation", name="Main")).to_be_visible()
     watched.expect("413")

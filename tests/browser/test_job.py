@@ -61,7 +61,7 @@ def buttons(page: Page) -> set[str]:
 def test_a_job_that_waits_says_how_many_of_the_project_are_before_it(page: Page, service: Service) -> None:
     service.execute("UPDATE jobs SET state = 'cancelled' WHERE state = 'queued'")
     first, second = left.ordered(service), left.ordered(service)
-    assert "none of your project's jobs is before it" in opened(page, first).inner_text("#job-standing")
+    assert "it is the first of your project's jobs" in opened(page, first).inner_text("#job-standing")
     assert "1 job of your project comes before it" in opened(page, second).inner_text("#job-standing")
 
 
@@ -153,9 +153,9 @@ def test_a_running_job_is_paused_and_goes_on_after_all(page: Page, service: Serv
     job_id = left.ordered(service)
     left.taken_up(service, job_id)
     opened(page, job_id).get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Go on after all").click()
+    page.get_by_role("button", name="Keep it running").click()
     page.get_by_role("button", name="Pause").wait_for()
-    assert "The pause was withdrawn." in page.inner_text("#job-lines")
+    assert "The pause request was withdrawn." in page.inner_text("#job-lines")
 
 
 def test_a_waiting_job_is_paused_and_resumed_and_workers_are_told(page: Page, service: Service) -> None:
@@ -410,7 +410,7 @@ def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, ser
     opened(page, job_id)
     left.measures_first(service, job_id, attempt, load_json(json.dumps(document("cleaned"))))
     page.wait_for_selector("#job-preliminary")
-    assert "The job goes on." in page.inner_text("#job-preliminary")
+    assert "The job is not finished yet." in page.inner_text("#job-preliminary")
     left.fails(service, job_id, attempt)
     page.wait_for_selector("#job-error")
     error = page.inner_text("#job-error")
@@ -420,7 +420,7 @@ def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, ser
     preliminary = page.inner_text("#job-preliminary")
     assert "Before cleaning: A trigger works on this model" in preliminary
     assert "not signed" in preliminary
-    assert "The job did not get further." in preliminary
+    assert "The job did not finish." in preliminary
     assert "93.13 % (92.17 to 93.98 %)" in figures
     assert page.locator("#job-loss polyline").count() == 1, "how the loss ran away"
     assert page.locator("#job-verdict").count() == 0
@@ -429,7 +429,7 @@ def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, ser
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"schema_version": 2}, "of a version that this page does not read"),
+        ({"schema_version": 2}, "a version that this page does not read"),
         ({"audit": document("cleaned")["audit"] | {"attacks": [{"attack": "sig"}]}}, "contradicts itself"),
     ],
 )
@@ -450,7 +450,7 @@ def test_a_store_that_lost_the_report_leaves_the_rows_figures_on_the_page(
     for stored in list(service.store.list_prefix(f"outputs/{service.ours.project_id}/{job_id}/")):
         service.store.delete(stored.key)
     opened(page, job_id)
-    assert "did not give the report out" in page.inner_text("#job-unreadable")
+    assert "does not give out the report" in page.inner_text("#job-unreadable")
     assert "Verdict: pass" in page.inner_text("main")
     assert "0.94 % (0.65 to 1.36 %)" in page.inner_text("#job-kept")
 
@@ -528,7 +528,7 @@ def test_verdict_figures_and_files_are_on_top_and_order_again_and_delete_at_the_
 
 def test_figures_that_no_limit_judges_are_remarked_on(page: Page, service: Service) -> None:
     remarks = opened(page, left.finished(service, "cleaned")).inner_text("#job-remarks")
-    assert "still called the target more often than images without it" in remarks
+    assert "still classified as the target more often than images without it" in remarks
     assert "PA is far under CA (91.33 %)" in remarks
     assert opened(page, left.finished(service, "par")).locator("#job-remarks").count() == 0
 

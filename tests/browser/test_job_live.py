@@ -54,7 +54,7 @@ def test_the_page_follows_from_the_queue_to_the_result_without_a_reload(page: Pa
     job_id = left.ordered(service)
     marked(page, job_id)
     attempt = left.taken_up(service, job_id)
-    expect(page.locator("#job-standing")).to_contain_text("A worker took it up.")
+    expect(page.locator("#job-standing")).to_contain_text("A worker started it.")
     left.beat(service, job_id, attempt, JobPhase.BASELINE_AUDIT, fraction=0.1)
     expect(page.locator("#job-standing")).to_contain_text("Running: Audit before cleaning.")
     left.trains(service, job_id, attempt, step=100)
@@ -111,7 +111,7 @@ def test_several_tabs_follow_and_one_sees_what_the_other_did(page: Page, service
     tabs = [marked(page.context.new_page(), job_id) for _ in range(3)]
     tabs[0].get_by_role("button", name="Pause").click()
     for tab in tabs[1:]:
-        expect(tab.get_by_role("button", name="Go on after all")).to_be_visible()
+        expect(tab.get_by_role("button", name="Keep it running")).to_be_visible()
     left.succeeds(service, job_id, attempt, document("audit"))
     for tab in tabs:
         expect(tab.locator(".badge.succeeded").first).to_be_visible()
@@ -269,7 +269,7 @@ def test_a_job_tried_again_elsewhere_is_followed_once_the_tab_is_seen(page: Page
     _hide(page, hidden=False)
     expect(page.locator(".badge.queued")).to_be_visible()
     left.taken_up(service, job_id)
-    expect(page.locator("#job-standing")).to_contain_text("A worker took it up.")
+    expect(page.locator("#job-standing")).to_contain_text("A worker started it.")
     assert is_still_here(page)
 
 
@@ -314,7 +314,7 @@ def test_a_restart_of_the_service_is_survived(
     assert claimed is not None
     page.goto(f"{live.process.url}/ui/jobs/{job_id}")
     page.evaluate("window.isStillHere = true")
-    expect(page.locator("#job-standing")).to_contain_text("A worker took it up.")
+    expect(page.locator("#job-standing")).to_contain_text("A worker started it.")
     live.process.stop()
     expect(page.get_by_text(LOST)).to_be_visible()
     live.note(job_id, claimed.attempt, level="info", message="Said while the service was away.")

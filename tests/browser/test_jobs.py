@@ -207,7 +207,7 @@ def test_jobs_are_chosen_and_compared_by_keyboard(page: Page, service: Service) 
     for job_id in two:
         page.get_by_label(f"Compare {job_id}").focus()
         page.keyboard.press("Space")
-    page.get_by_role("button", name="Compare those chosen").focus()
+    page.get_by_role("button", name="Compare the selected jobs").focus()
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("/ui/compare"))
     assert page.get_by_role("heading", level=1).inner_text() == "Compare 2 jobs"

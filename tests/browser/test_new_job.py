@@ -108,7 +108,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_written_is_lost(
     page.get_by_label("Notes").fill("first=1\nno value")
     with service.nothing_left_behind():
         press(page, "Dry run")
-        expect(page.get_by_role("alert")).to_contain_text("The dry run needs a whole order")
+        expect(page.get_by_role("alert")).to_contain_text("The dry run needs a complete order")
         press(page, "Order the job")
         expect(page.get_by_role("alert")).to_contain_text("The job was not ordered.")
     for id, said in (  # noqa: A001
@@ -145,7 +145,7 @@ def test_what_the_service_refuses_stands_beside_its_field_too(
     page.get_by_label("Usual limits").check()
     their = service.checkpoint(project_id=service.theirs.project_id)
     page.get_by_text("Another, by its id").first.click()
-    page.get_by_label("Id: goes before the list").first.fill(their)
+    page.get_by_label("Id: overrides the list").first.fill(their)
     press(page, "Order the job")
     expect(page.locator("#checkpoint_id-error")).to_contain_text("There is no checkpoint")
     assert jobs_of(service) == []
@@ -193,7 +193,7 @@ def test_a_dry_run_tells_everything_that_stands_in_the_way_at_once(page: Page, s
     expect(page.locator("#par-batch_size-error")).to_be_visible()
     expect(page.locator("#probe-folds-error")).to_be_visible()
     page.get_by_text("Another, by its id").last.click()
-    page.get_by_label("Id: goes before the list").last.fill(small)
+    page.get_by_label("Id: overrides the list").last.fill(small)
     press(page, "Dry run")
     expect(page.locator("#dataset_id-error")).to_contain_text(
         "The dataset is validating. Wait until it is ready."
@@ -304,7 +304,7 @@ def test_everything_works_without_scripts(
     press(page, "Order the job")
     page.wait_for_url("**/ui/jobs/job_*")
     [job] = jobs_of(service)
-    assert job["audit"]["attacks"][0]["picture"] == "iVBORw0KGgo="
+    assert job["audit"]["attacks"][0]["image"] == "iVBORw0KGgo="
 
 
 def test_a_picture_is_chosen_as_a_file(page: Page, service: Service, tmp_path: Path) -> None:
@@ -315,16 +315,16 @@ def test_a_picture_is_chosen_as_a_file(page: Page, service: Service, tmp_path: P
     large, small = tmp_path / "large.png", tmp_path / "small.png"
     large.write_bytes(b"\x89PNG" + bytes(64 * 1024))
     small.write_bytes(PNG)
-    chooser = page.locator("#custom_patch-picture-file")
+    chooser = page.locator("#custom_patch-image-file")
     chooser.set_input_files(large)
-    expect(page.locator("[data-picture] [role=status]").first).to_contain_text("at most 65536")
+    expect(page.locator("[data-image] [role=status]").first).to_contain_text("at most 65536")
     chooser.set_input_files(small)
-    expect(page.locator("[data-picture] [role=status]").first).to_contain_text(f"small.png: {len(PNG)} bytes")
+    expect(page.locator("[data-image] [role=status]").first).to_contain_text(f"small.png: {len(PNG)} bytes")
     press(page, "Order the job")
     page.wait_for_url("**/ui/jobs/job_*")
     [attack] = jobs_of(service)[0]["audit"]["attacks"]
     assert attack["attack"] == "custom_patch"
-    assert attack["picture"].startswith("iVBORw0KGgo")
+    assert attack["image"].startswith("iVBORw0KGgo")
 
 
 def test_the_classes_of_the_chosen_set_are_suggested(page: Page, service: Service) -> None:
@@ -437,7 +437,7 @@ def test_a_key_that_may_not_order_is_not_offered_it_and_refused(
         answer = httpx.post(f"{service.url}{path}", data={"form_token": token}, cookies=cookies)
         assert answer.status_code == 403
     stranger.goto("/ui/policies")
-    assert stranger.get_by_role("button", name="Keep it").count() == 0
+    assert stranger.get_by_role("button", name="Save it").count() == 0
     answer = httpx.post(
         f"{service.url}/ui/policies", data={"form_token": token, "name": "mine"}, cookies=cookies
     )
@@ -450,23 +450,23 @@ def test_policies_are_kept_changed_named_in_an_order_and_deleted(
     page: Page, service: Service, watched: Watched
 ) -> None:
     page.goto("/ui/policies")
-    expect(page.get_by_text("No policy is kept yet.")).to_be_visible()
+    expect(page.get_by_text("There is no policy yet.")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("<b>Release</b>")
     page.get_by_label("ASR at most (share of 1)").fill("0")
-    press_policy(page, "Keep it")
+    press_policy(page, "Save it")
     expect(page.locator("#name-error")).to_contain_text("release-limits")
     assert page.get_by_label("Name", exact=True).input_value() == "<b>Release</b>"
     page.get_by_label("Name", exact=True).fill("release")
-    press_policy(page, "Keep it")
+    press_policy(page, "Save it")
     expect(page.locator("#policy-asr_at_most-error")).to_contain_text("No audit can show")
     page.get_by_label("ASR at most (share of 1)").fill("0.1")
     page.get_by_text("Other limits on ASR").click()
     page.get_by_label("structured", exact=True).fill("0.2")
-    press_policy(page, "Keep it")
+    press_policy(page, "Save it")
     expect(page.get_by_role("row", name="release")).to_contain_text("structured 20.0 %")
     page.get_by_label("Name", exact=True).fill("release")
-    press_policy(page, "Keep it")
-    expect(page.locator("#name-error")).to_contain_text("one of this name already")
+    press_policy(page, "Save it")
+    expect(page.locator("#name-error")).to_contain_text("with this name exists already")
     page.goto("/ui/policies/release")
     page.get_by_label("structured", exact=True).fill("")
     press_policy(page, "Change it")
@@ -480,7 +480,7 @@ def test_policies_are_kept_changed_named_in_an_order_and_deleted(
     assert (job["policy_source"]["name"], job["policy"]["asr_at_most"]) == ("release", 0.1)
     page.goto("/ui/policies")
     page.get_by_role("button", name="Delete release").click()
-    expect(page.get_by_text("No policy is kept yet.")).to_be_visible()
+    expect(page.get_by_text("There is no policy yet.")).to_be_visible()
     watched.expect("422")
 
 

@@ -78,6 +78,27 @@ def test_of_many_triggers_the_worst_are_printed_and_the_sheets_stay_five(
     page.close()
 
 
+def test_a_job_with_examples_scanners_classes_and_warnings_still_prints_to_five_sheets(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    """As much as a research checkpoint gets with the default triggers."""
+    written = document("examples") | {"origin": ORIGIN}
+    issue = (
+        "warning: NON_ALLOWLISTED_GLOBAL: Found source-backed allowlisted global without inert import proof"
+    )
+    scanner = {"name": "modelaudit", "version": "0.1.12", "verdict": "suspicious", "num_issues": 5}
+    written["checkpoint"]["scanners"] = [scanner | {"issues": [f"{issue}: {n}" for n in range(5)]}] * 2
+    written["checkpoint"]["findings"] = ["The file names numpy.dtype; it was not imported or called."] * 5
+    written["warnings"] = [
+        "Neither the order nor the labelled set gives templates, so 80 were used. " * 3
+    ] * 2
+    for audit in (written["before"], written["after"]):
+        audit["ca_per_class"] = [{"class_name": f"class {n}", "accuracy": audit["ca"]} for n in range(80)]
+    report = tmp_path / "report.html"
+    report.write_text(drawn_from(written)[0])
+    assert num_sheets(chromium, report) <= MOST_SHEETS
+
+
 def num_sheets(chromium: Browser, report: Path) -> int:
     page = chromium.new_page()
     page.goto(report.as_uri())

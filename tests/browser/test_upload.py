@@ -140,7 +140,7 @@ def test_a_chosen_file_goes_in_parts_straight_to_the_store(
     form: Page, parts: Parts, service: Service, tmp_path: Path
 ) -> None:
     path = file_of(tmp_path, 2 * PART_BYTES + 7)
-    form.get_by_text("What the file cannot tell").click()
+    form.get_by_text("What the file does not say").click()
     form.get_by_label("QuickGELU").select_option("yes")
     form.get_by_label("Image mean").fill("0.5, 0.5, 0.5")
     choose(form, path)
@@ -391,7 +391,7 @@ def test_of_two_tabs_only_one_sends_and_the_other_takes_over(
     second.goto("/ui/checkpoints")
     seconds_parts = Parts(second, service)
     choose(second, path)
-    expect(second.locator("#sent-state")).to_contain_text("Another tab sends")
+    expect(second.locator("#sent-state")).to_contain_text("Another tab is sending")
     assert seconds_parts.sent == []
     form.close()
     assert_arrived(service, wait_for_checkpoint(second), path)
@@ -463,7 +463,7 @@ def test_an_upload_is_cancelled_and_leaves_no_part(
 def test_what_is_declared_wrongly_is_told_beside_its_field(
     form: Page, parts: Parts, tmp_path: Path, watched: Watched
 ) -> None:
-    form.get_by_text("What the file cannot tell").click()
+    form.get_by_text("What the file does not say").click()
     field = form.get_by_label("Heads, vision")
     field.fill("many")
     choose(form, file_of(tmp_path, 10))

@@ -70,7 +70,7 @@ def write_place(folder: Path) -> None:
         (folder / "pairs" / f"{number:02d}.txt").write_text(f"picture {number}\n", encoding="utf-8")
     torch.save(torch.full((3, 8, 8), 0.2), folder / "delta.pt")
     for number, picture in enumerate(audited.pictures(6)):
-        path = folder / "pictures" / CLASSES[-(number % 2)] / f"{number}.png"
+        path = folder / "images" / CLASSES[-(number % 2)] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
 

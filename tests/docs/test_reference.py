@@ -28,7 +28,7 @@ DYNAMIC = {
     "sanitizer/checkpoints/rejection.py": 1,  # `refusal` itself
     "sanitizer/data/labelled.py": 2,  # bad_class_names or bad_template
     "sanitizer/data/skipping.py": 1,  # of the table _CODE_OF_REASON
-    "sanitizer/rendering/reading.py": 1,  # `_rejected` itself
+    "sanitizer/rendering/checked_report.py": 1,  # `_rejected` itself
     "worker/failures.py": 2,  # what the service's domain, or the child, said
     "worker/confinement/outcome.py": 1,  # how a child ended
     "worker/supervision.py": 2,  # `_failed` itself
@@ -157,5 +157,7 @@ class TestItCanFail:
 
 
 def test_what_was_written_by_hand_stays() -> None:
-    changed = text_of("options.md").replace("Limit on the ASR of every attack that has no other.", "By hand.")
+    changed = text_of("options.md").replace(
+        "Limit on the ASR of every attack that has no limit of its own.", "By hand."
+    )
     assert "| By hand. |" in reference.made(changed)

@@ -160,7 +160,7 @@ ROWS: dict[str, tuple[Callable[[Clean], None], str]] = {
     ),
     "a queued job that nobody will hear of": (
         lambda c: c.execute("UPDATE jobs SET hinted_at = NULL WHERE id = %s", c.waiting),
-        "no worker was or will be told",
+        "no worker was or will be notified",
     ),
     "a message about nothing": (
         lambda c: c.execute(

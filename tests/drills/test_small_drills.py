@@ -83,8 +83,8 @@ def test_a_supervisor_killed_at_a_write_costs_neither_the_job_nor_its_training(
     assert facts["exit_code"] == -9, "it was killed there"
     assert facts["attempts"] == 2
     notes = [e.data["message"] for e in stage.scene.events(facts["job_id"]) if e.type == "noted"]
-    assert any("goes on from the state saved at step" in note for note in notes)
-    assert any("audit of an earlier attempt is used again" in note for note in notes)
+    assert any("resumes from the state saved at step" in note for note in notes)
+    assert any("audit of an earlier attempt is reused" in note for note in notes)
 
 
 def test_a_child_killed_in_the_middle_of_a_save_goes_on_from_the_save_before(

@@ -46,7 +46,7 @@ class Subject:
     """What lies in the service, ready for jobs, and the same things on our disk."""
 
     path: Path
-    """The file that was uploaded."""
+    """The file that you uploaded."""
     canonical: Path
     """The same weights as model.safetensors and config.json, written without the service."""
     sent: SentFile

@@ -51,7 +51,7 @@ def test_a_suspect_checkpoint_is_cleaned_without_leaving_the_browser(
     page.wait_for_url("**/ui/jobs")
 
     page.get_by_role("link", name="Checkpoints", exact=True).click()
-    page.get_by_text("What the file cannot tell").click()
+    page.get_by_text("What the file does not say").click()
     page.locator("#declared-quick_gelu").select_option("yes" if DECLARED["quick_gelu"] else "no")
     page.locator("#declared-num_heads_text").fill(str(DECLARED["num_heads_text"]))
     page.set_input_files("#file", subject.path)

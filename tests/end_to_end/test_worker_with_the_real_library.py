@@ -181,9 +181,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     assert failed.error is not None
     assert (failed.error["code"], failed.error["phase"]) == ("loss_not_finite", "finetune")
     assert failed.result is not None
-    assert failed.error["message"].endswith(
-        "The last good state is that of step 0, the weights that came in."
-    )
+    assert failed.error["message"].endswith("The last good state is that of step 0, the input weights.")
     assert failed.resume_state is not None
     kept = [failed.resume_state, failed.resume_state["previous"]]
     assert [state["step"] for state in kept if state and state["is_good"]] == [0], "though it ended at once"

@@ -7,7 +7,7 @@ import torch
 
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.progress import Advanced, ignore, never_stop
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, UARRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
@@ -15,6 +15,7 @@ from sanitizer.ranks.shared_training import Sources, train
 from sanitizer.training import device as devices
 from sanitizer.training import loop, optimizer, state, towers
 from sanitizer.training.distributed import World
+from sanitizer.training.pattern_pool import PatternPool
 from sanitizer.training.step import StepOptions, accumulate_gradients, take_step
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_pairs
@@ -56,6 +57,70 @@ def test_the_gradient_on_cuda_equals_that_of_the_cpu_in_float64(cuda, tower):
     assert loss == pytest.approx(expected_loss, rel=1e-10)
     for name, gradient in expected.items():
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-7, atol=1e-11)
+
+
+def repaired(model, teacher, device: torch.device):
+    """One step of UAR: the loss, the gradients, and what the live patterns climbed to."""
+    recipe = UARRecipe(batch_size=8, strong_live_share=1.0, strong_bank_share=0.0)
+    pool = PatternPool(recipe, image_size=32, seed=1, device=device)
+    step_options = options(
+        torch.float64,
+        method=build_method(recipe),
+        input_model=teacher,
+        to_input=lambda x: ((x / 255 if x.dtype == torch.uint8 else x).double() - 0.45) / 0.27,
+    )
+    towers.prepare(model, freeze_batch_norm_statistics=True)
+    perturb = pool.assign(0, recipe.stages()[0], 8, World()).perturb
+    losses = accumulate_gradients(model, tiny_batch(8), step_options, World(), perturb=perturb)
+    pool.climb(0, World())
+    trained = {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
+    return losses.total.item(), trained, {name: value.cpu() for name, value in pool.export().items()}
+
+
+@pytest.mark.parametrize("tower", ["resnet", "vit"])
+def test_uars_step_on_cuda_equals_that_of_the_cpu_in_float64(cuda, tower):
+    on_cuda = [tiny_clip(tower, seed=seed).double().to(cuda) for seed in (0, 1)]
+    loss, gradients, patterns = repaired(on_cuda[0], towers.frozen_image_tower(on_cuda[1]), cuda)
+    on_cpu = [tiny_clip(tower, seed=seed).double() for seed in (0, 1)]
+    teacher = towers.frozen_image_tower(on_cpu[1])
+    expected_loss, expected, expected_patterns = repaired(on_cpu[0], teacher, torch.device("cpu"))
+    assert loss == pytest.approx(expected_loss, rel=1e-7)
+    assert gradients.keys() == expected.keys()
+    assert all(name.startswith("visual.") for name in gradients)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-5, atol=1e-8)
+    for name, value in expected_patterns.items():
+        assert ((patterns[name] - value).abs() > 1e-6).float().mean() < 0.01, "signs of what is almost 0"
+
+
+def test_a_run_of_uar_on_cuda_inverts_trains_and_resumes(cuda, tmp_path):
+    pairs = open_pairs(make_pairs(tmp_path / "pairs", 22))
+    recipe = UARRecipe(
+        epochs=3,
+        strong_epochs=2,
+        batch_size=4,
+        learning_rate=1e-3,
+        warmup_steps=2,
+        inversion_steps=3,
+        reinversion_steps=3,
+        precision="bf16",
+    )
+    done = [0]
+
+    def progress(event):
+        if isinstance(event, Advanced):
+            done[0] = event.done
+
+    arguments = {"seed": 5, "device": cuda, "state_folder": tmp_path / "state"}
+    with pytest.raises(Interrupted):
+        loop.finetune(
+            tiny_checkpoint("vit"), pairs, recipe, progress=progress, stop=lambda: done[0] >= 12, **arguments
+        )
+    checkpoint = tiny_checkpoint("vit")
+    finished = loop.finetune(checkpoint, pairs, recipe, **arguments)
+    assert finished.training.num_steps == 15
+    assert finished.training.resumed_from_steps == (12,)
+    assert all(torch.isfinite(p).all() for p in checkpoint.model.parameters())
 
 
 @pytest.mark.parametrize("tower", ["resnet", "vit"])

@@ -29,7 +29,7 @@ def trigger(image: Array, index: int, options: dict[str, Any], seed: int) -> Arr
 
 def overlay(image: Array, index: int, options: dict[str, Any], seed: int) -> Array:
     _, height, width = image.shape
-    source = words(options["text"], options["colour"]) if "text" in options else file(options["picture"])
+    source = words(options["text"], options["colour"]) if "text" in options else file(options["image"])
     rows, columns = len(source[0]), len(source[0][0])
     if options["attack"] == "custom_pattern":
         p, q = height, width

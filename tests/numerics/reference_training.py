@@ -85,3 +85,9 @@ def par(
         if distance(rows, before) <= threshold:
             loss -= distance(rows, before) / 2
     return loss
+
+
+def uar(images: Rows, before: Rows, texts: Rows | None, *, scale: float, weight: float) -> float:
+    """CLIP's loss, where there are captions, and `weight` times the mean of 1 less each row's cosine."""
+    away = math.fsum(1 - cosine(row, was) for row, was in zip(images, before, strict=True)) / len(images)
+    return weight * away + (0.0 if texts is None else contrastive(images, texts, scale))

@@ -47,7 +47,7 @@ def figures(asr: int) -> dict[str, Any]:
         "badnet-2": {"attack": "badnet", "pattern": "white"},
         "blended-stripes": {"attack": "blended", "pattern": "stripes_fixed"},
         "text_trigger": {"attack": "text_trigger"},
-        "custom_patch": {"attack": "custom_patch", "picture": "AAAA"},
+        "custom_patch": {"attack": "custom_patch", "image": "AAAA"},
     }
     return {
         "weights_sha256": "0" * 64,

@@ -20,7 +20,7 @@ from cleanclip.spec.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from cleanclip.spec.report import Report, ShownPicture
+from cleanclip.spec.report import Report, ShownImage
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline import operations as pipeline
@@ -93,7 +93,7 @@ def test_class_and_probability_of_every_example_are_the_references(
             for folder in folders
         )
         for example in report.examples.examples:
-            shown: ShownPicture = (example.clean, *example.triggered)[kind]
+            shown: ShownImage = (example.clean, *example.triggered)[kind]
             assert example.true_class == CLASS_NAMES[of_labels[example.index]]
             assert shown.after is not None
             for said, rows in ((shown.before, before), (shown.after, after)):
@@ -114,7 +114,7 @@ def test_pixels_of_every_example_are_the_references_under_the_reports_own_seed(
             clean = np.asarray(pictures()[pair.index], dtype=np.float64).transpose(2, 0, 1) / 255
             triggered = reference.trigger(clean, pair.index, attack.options, report.examples.seed)
             for shown, expected in ((pair.clean, clean), (pair.triggered, triggered)):
-                pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.picture))))
+                pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.image))))
                 assert np.abs(pixels - 255 * expected.transpose(1, 2, 0)).max() <= 0.5 + 1e-4
 
 

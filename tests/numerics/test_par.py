@@ -177,7 +177,7 @@ def test_the_rate_comes_down_from_the_initial_one_before_it_follows_the_cosine()
 
 
 def test_a_perturbation_equals_the_loops():
-    image = generator(1, "picture").integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    image = generator(1, "image").integers(0, 256, (20, 30, 3)).astype(np.uint8)
     perturbation = Perturbation(noise_std=0.2, noise_probability=0.6, erase_probability=0.5, fill=(1, 2, 3))
     seen = set()
     for index in range(40):

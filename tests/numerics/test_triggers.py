@@ -112,13 +112,13 @@ def test_any_customers_picture_is_the_references(
     text: str, placement: str, size: float, alpha: float, seed: int
 ) -> None:
     patch = CustomPatchOptions(
-        picture=text,
+        image=text,
         placement=placement,  # type: ignore[arg-type]
         size=size,
         alpha=alpha,
     )
     placed = replace(patch, at=(size, alpha))
-    for options in (patch, placed, CustomPatternOptions(picture=text, alpha=alpha)):
+    for options in (patch, placed, CustomPatternOptions(image=text, alpha=alpha)):
         assert_agree(options, random_images(2, 10, 12), [0, 77], seed)
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from app.edge.error_codes import ERROR_CODES
+from cleanclip.spec.skip_reasons import MEANINGS
 from sanitizer.checkpoints import naming
 from sanitizer.data import skipping
 from tools.reference.markdown import Kept, Maker, code, table
@@ -28,9 +29,9 @@ KINDS: Mapping[str, frozenset[str]] = {
 }
 """Section → what is called to refuse."""
 PACKAGES = ("cleanclip/spec", "sanitizer", "worker")
-_AGAIN = "The job is tried again by itself; if it ends as failed, the log's tail says where it stood."
-_OPERATOR = "The job is tried again by itself; ask the operator if it keeps failing."
-_SMALLER = "The job is tried again by itself; if it ends as failed, use smaller batches."
+_AGAIN = "The job is retried automatically. If it fails for good, the end of its log says where it stopped."
+_OPERATOR = "The job is retried automatically. If it keeps failing, ask the operator."
+_SMALLER = "The job is retried automatically. If it fails for good, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
     "out_of_memory": ("The job used more memory than it may.", _SMALLER),
     "bad_template": (
@@ -38,34 +39,34 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
         "Write {c} once, where the class goes.",
     ),
     "config_unsupported": (
-        "config.json asks for something that no open_clip CLIP here can be.",
+        "config.json asks for something that the supported CLIP models do not have.",
         "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel.",
     ),
     "child_crashed": ("The job's process ended by a signal or with an exit status.", _AGAIN),
-    "child_interrupted": ("The job's process was told to stop by somebody else.", _AGAIN),
-    "child_killed": ("The job's process was killed, most likely for want of memory.", _AGAIN),
-    "child_flood": ("The job's process wrote, or said, more than any job does.", _OPERATOR),
-    "child_nonsense": ("The job's process sent messages that are not in its protocol.", _OPERATOR),
+    "child_interrupted": ("The job's process was stopped from outside.", _AGAIN),
+    "child_killed": ("The job's process was killed, most likely because memory ran out.", _AGAIN),
+    "child_flood": ("The job's process wrote or sent more than any job does.", _OPERATOR),
+    "child_nonsense": ("The job's process sent messages outside its protocol.", _OPERATOR),
     "child_stalled": ("The job's process has shown no sign of life for too long.", _SMALLER),
     "disk_allowance_used_up": ("The job wrote more files than it may.", _SMALLER),
     "sandbox_failed": ("The job's process could not be set up.", _AGAIN),
-    "too_many_open_files": ("The job's process opened files without end.", _SMALLER),
-    "too_many_processes": ("The job's process started others without end.", _SMALLER),
+    "too_many_open_files": ("The job's process opened more files than it may.", _SMALLER),
+    "too_many_processes": ("The job's process started more processes than it may.", _SMALLER),
     "not_a_state_dict": ("It holds no table of tensors by name.", ""),
-    "pickle_malformed": ("The pickle breaks the rules of its own grammar.", ""),
+    "pickle_malformed": ("The pickle breaks the pickle grammar.", ""),
     "policy_cannot_pass": (
-        "No result on so few images could show that the limit is kept.",
-        "Give more images, or a higher limit; the sentence says how many are needed.",
+        "The limit cannot be met with so few images.",
+        "Give more images, or a higher limit; the message says how many are needed.",
     ),
-    "report_inconsistent": ("", "Give a report.json as a job left it."),
-    "report_malformed": ("", "Give a report.json as a job left it, or a newer version of this program."),
-    "report_too_large": ("", "Give a report.json as a job left it."),
-    "report_unreadable": ("", "Give a report.json as a job left it."),
+    "report_inconsistent": ("", "Give an unmodified report.json."),
+    "report_malformed": ("", "Give an unmodified report.json, or use a newer version of this program."),
+    "report_too_large": ("", "Give an unmodified report.json."),
+    "report_unreadable": ("", "Give an unmodified report.json."),
     "safetensors_header_invalid": ("The header of the safetensors file cannot be read.", ""),
-    "unknown_format": ("The file is of no kind that is read here.", ""),
+    "unknown_format": ("The file format is not supported.", ""),
     "unknown_target": (
         "",
-        "Write a class exactly as the labelled set has it; the sentence tells the nearest.",
+        "Write a class exactly as the labelled set has it; the message names the nearest.",
     ),
     "zip_layout_invalid": ("The archive is not laid out as torch writes it.", ""),
     "zip_truncated": ("The archive is cut off.", ""),
@@ -74,10 +75,10 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
 _OF_A_TABLE: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "checkpoints": {one: (what, naming._PLAIN_CLIP) for _, one, what in naming._FOREIGN},
     "datasets": {
-        one: ("Bad samples, most of them for this reason; examples are told.", remedy)
+        one: ("Bad samples, most of them for this reason; the message has examples.", remedy)
         for one, remedy in skipping._CODE_OF_REASON.values()
     }
-    | {skipping._ANY_REASON[0]: ("Bad samples; examples are told.", skipping._ANY_REASON[1])},
+    | {skipping._ANY_REASON[0]: ("Too many bad samples; the message has examples.", skipping._ANY_REASON[1])},
     "jobs": {
         name: _BY_HAND[name]
         for name in ("child_crashed", "child_interrupted", "child_killed", "sandbox_failed")
@@ -195,13 +196,6 @@ def remedies_of_the_api() -> dict[str, str]:
     return found
 
 
-def reasons_of_samples() -> list[tuple[str, str]]:
-    """Why a sample is skipped, as the reader's own description lists it."""
-    lines = (skipping.__doc__ or "").splitlines()
-    rows = [line.split(maxsplit=1) for line in lines if line.startswith("    ") and "  " in line.strip()]
-    return [(name, meaning) for name, meaning in rows]
-
-
 def of_the_api(kept: Kept) -> str:
     """`kept` is what to do, where no sentence of the source says it."""
     advice = remedies_of_the_api()
@@ -221,7 +215,7 @@ def _section(name: str) -> Maker:
 
 
 def _samples(_: Kept) -> str:
-    return table(("reason", "meaning"), [(code(name), meaning) for name, meaning in reasons_of_samples()])
+    return table(("reason", "meaning"), [(code(name), meaning) for name, meaning in MEANINGS.items()])
 
 
 MAKERS: Mapping[str, Maker] = {

@@ -2,7 +2,7 @@
 
 What Python, PyTorch, OpenBLAS and MKL, Pillow and CUDA's driver use, as strace shows of real children, and
 all else of the same harmless kinds: an older C library or kernel makes other calls for the same ends. How
-to trace, and how to allow one more: docs/how-to/operating/deployment.md, "Calls of the kernel". Data alone.
+to trace, and how to allow one more: docs/how-to/operating/deployment.md, "System calls". Data alone.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class EventReader:
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes. Never raises for what they hold; keeps at most one line in memory."""
         if self._bytes.is_over(len(chunk)):
-            self._end(Excess(code="child_flood", message="The job's process wrote without end."))
+            self._end(Excess(code="child_flood", message="The job's process wrote more output than it may."))
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             whole = self._rest + line
@@ -126,7 +126,7 @@ class EventReader:
             self._reject()
             return
         if self._meters[event.type].is_over(1):
-            message = f"The job's process said '{event.type}' more often than any job does."
+            message = f"The job's process sent '{event.type}' more often than it may."
             self._end(Excess(code="child_flood", message=message))
         else:
             self._on_event(event)
@@ -134,7 +134,7 @@ class EventReader:
     def _reject(self) -> None:
         self._num_bad_lines += 1
         if self._num_bad_lines > MAX_BAD_LINES:
-            message = "The job's process sent messages that are not in its protocol."
+            message = "The job's process sent messages outside its protocol."
             self._end(Excess(code="child_nonsense", message=message))
 
     def _end(self, excess: Excess) -> None:
@@ -158,7 +158,9 @@ class CappedLog:
 
     def feed(self, chunk: bytes) -> None:
         if self._bytes.is_over(len(chunk)):
-            self.excess = Excess(code="child_flood", message="The job's process wrote without end.")
+            self.excess = Excess(
+                code="child_flood", message="The job's process wrote more output than it may."
+            )
         self._file.write(chunk[: self._left_bytes])
         self._left_bytes = max(0, self._left_bytes - len(chunk))
         with self._lock:

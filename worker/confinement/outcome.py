@@ -175,11 +175,11 @@ def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
     if "No space left on device" in log_tail or "Disk quota exceeded" in log_tail:
         return disk_full(log_tail)
     if status == EXIT_INTERRUPTED:
-        code, message = "child_interrupted", "The job's process was told to stop by somebody else."
+        code, message = "child_interrupted", "The job's process was stopped from outside."
     elif status == SETUP_FAILED:
         code, message = "sandbox_failed", "The job's process could not be set up."
     elif status == -signal.SIGKILL:
-        code, message = "child_killed", "The job's process was killed, most likely for want of memory."
+        code, message = "child_killed", "The job's process was killed, most likely because memory ran out."
     elif "MemoryError" in log_tail or "not enough memory" in log_tail or "out of memory" in log_tail:
         code, message = "out_of_memory", "The job needs more memory than it may use."
     else:
@@ -188,7 +188,7 @@ def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
     return AttemptFailed(
         code,
         message,
-        "The job is tried again by itself; if it ends as failed, the log's tail says where it stood.",
+        "The job is retried automatically. If it fails for good, the end of its log says where it stopped.",
         retry_in_s=wait_s,
         log_tail=log_tail,
     )

@@ -101,20 +101,20 @@ def _members(session: int) -> Iterator[Member]:
 
 
 def _process_bytes(member: Member) -> int:
-    told = _told(member.pid, "status")
+    told = _sizes(member.pid, "status")
     return member.num_threads * _THREAD_BYTES + sum(told.get(name, 0) for name in _COUNTED)
 
 
 def _own_and_shared_bytes(member: Member) -> int:
     """As `_process_bytes`, but of memory in RAM that n processes share the n-th part."""
-    exact = _told(member.pid, "smaps_rollup")
+    exact = _sizes(member.pid, "smaps_rollup")
     if "Pss" not in exact:
         return _process_bytes(member)
-    told = _told(member.pid, "status")
+    told = _sizes(member.pid, "status")
     return _process_bytes(member) - told.get("VmRSS", 0) + exact["Pss"]
 
 
-def _told(pid: int, file: str) -> dict[str, int]:
+def _sizes(pid: int, file: str) -> dict[str, int]:
     """Name and bytes of each line that gives a size. Empty for a process that ended."""
     found: dict[str, int] = {}
     with contextlib.suppress(OSError):

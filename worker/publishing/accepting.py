@@ -109,7 +109,9 @@ def _check_counts(summary: DatasetSummary, max_skipped_share: float) -> None:
         raise not_believed(f"its {DATASET_NAME} skips more samples than it may, or counts them wrong")
     per_class = summary.images_per_class
     if (summary.kind == "labelled") != (per_class is not None and summary.class_names is not None):
-        raise not_believed(f"its {DATASET_NAME} has classes where there are none, or none where there are")
+        raise not_believed(
+            f"its {DATASET_NAME} has classes but should have none, or has none but should have some"
+        )
     if per_class is None or summary.class_names is None:
         return
     is_sound = len(per_class) == len(summary.class_names) and min(per_class, default=0) >= 0

@@ -212,8 +212,8 @@ def _class_names(report: Report) -> Iterator[str]:
     yield from (one.class_name for one in report.classes_lost)
     for example in report.examples.examples if report.examples else ():
         yield example.true_class
-        for picture in (example.clean, *example.triggered):
-            yield from (said.class_name for said in (picture.before, picture.after) if said is not None)
+        for image in (example.clean, *example.triggered):
+            yield from (said.class_name for said in (image.before, image.after) if said is not None)
 
 
 def _names_of_audit(audit: AuditFigures) -> Iterator[str]:

@@ -78,7 +78,10 @@ def _give_back(packing: Packing, known: Known, fresh: FreshChildren) -> tuple[st
     except AttemptFailed as failure:
         if failure.code in _REFUSALS:
             raise
-        why = f"The weights could not be written in the uploaded layout, which is left out: {failure.message}"
+        why = (
+            "The weights could not be written in the uploaded layout, so that file is left "
+            f"out: {failure.message}"
+        )
         return (why,)
     packing.take(left.files)
     return left.notes
@@ -104,7 +107,8 @@ def _draw(packing: Packing, fresh: FreshChildren, warn: Warn) -> None:
         if failure.code in _REFUSALS:
             raise not_believed(f"its {REPORT_NAME} cannot be shown honestly ({failure.code})") from failure
         warn(
-            f"The report's pages could not be drawn ({failure.code}) and are left out; report.json is whole. "
+            f"The report's pages could not be drawn ({failure.code}) and are left out; "
+            "report.json is complete. "
             "Draw them from it: python -m sanitizer report report.json"
         )
         return

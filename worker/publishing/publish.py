@@ -26,7 +26,7 @@ from app.domain.dataset_samples import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
-from cleanclip.spec.attack_options import without_picture
+from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -47,8 +47,8 @@ from worker.publishing.completing import complete
 from worker.publishing.converting import convert_again
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
-from worker.publishing.pictures import draw_samples
 from worker.publishing.rechecking import confirm
+from worker.publishing.sample_images import draw_samples
 from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.stage import Staged
 from worker.staging.transfer import retry_while_unavailable, upload
@@ -229,5 +229,5 @@ def shown_figures(audit: AuditFigures) -> dict[str, Any]:
     del found["ca_per_class"]
     return {
         **found,
-        "attacks": [{**one, "options": without_picture(one["options"])} for one in found["attacks"]],
+        "attacks": [{**one, "options": without_image(one["options"])} for one in found["attacks"]],
     }

@@ -267,7 +267,7 @@ def _check_sizes(files: Sequence[Wanted], limits: DatasetSettings) -> None:
         raise AttemptFailed(
             "dataset_too_large",
             f"The dataset has more than {limits.max_size_bytes} bytes.",
-            "Use fewer samples or smaller pictures.",
+            "Use fewer samples or smaller images.",
         )
 
 
@@ -275,7 +275,7 @@ def _check_complete(wanted: Sequence[Wanted], keys: Sequence[str] | None) -> Non
     if not any(file.key.endswith(".tar") for file in wanted):
         raise AttemptFailed(
             "dataset_empty",
-            "There are no shards where the reference points.",
+            "There are no shards at the reference.",
             "Check the reference; shards are .tar files below it.",
         )
     missing = sorted(set(keys or ()) - {file.key for file in wanted})
@@ -290,6 +290,6 @@ def _check_complete(wanted: Sequence[Wanted], keys: Sequence[str] | None) -> Non
 def _gone(noun: str) -> AttemptFailed:
     return AttemptFailed(
         "input_missing",
-        f"The {noun} that the job needs is not there any more.",
+        f"The {noun} that the job needs no longer exists.",
         "Create the job again with what exists.",
     )

@@ -80,14 +80,16 @@ class Sender:
         )
         with (
             httpcore.ConnectionPool(ssl_context=self._tls, network_backend=backend) as pool,
-            pool.stream("POST", url, headers=_whole(target, headers, body), content=body) as answer,
+            pool.stream("POST", url, headers=_all_headers(target, headers, body), content=body) as answer,
         ):
             is_refusal = not 200 <= answer.status < 300
             excerpt = _excerpt(answer) if is_refusal else None
             return answer.status, excerpt, _retry_after_s(answer) if is_refusal else 0.0
 
 
-def _whole(target: Target, headers: Mapping[str, str], body: bytes) -> list[tuple[bytes | str, bytes | str]]:
+def _all_headers(
+    target: Target, headers: Mapping[str, str], body: bytes
+) -> list[tuple[bytes | str, bytes | str]]:
     return [
         ("Host", target.authority),
         ("Accept", "*/*"),

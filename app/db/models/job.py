@@ -23,7 +23,7 @@ from app.domain.states import JobKind, JobPhase, JobState
 LOSS_CURVE = "loss_curve"
 """In the progress of a job that trained: [[step, loss], …], some hundred, over all attempts."""
 HAS_IMAGES: ColumnElement[bool] = literal_column(
-    "jsonb_path_exists(jobs.spec, '$.audit.attacks[*].picture'::jsonpath)", Boolean
+    "jsonb_path_exists(jobs.spec, '$.audit.attacks[*].image'::jsonpath)", Boolean
 )
 """A condition, which an index has: the order holds images of its attacks."""
 
@@ -47,7 +47,7 @@ class Job(Base):
         Index(
             "ix_jobs_with_images",
             "project_id",
-            postgresql_where=text("jsonb_path_exists(spec, '$.audit.attacks[*].picture'::jsonpath)"),
+            postgresql_where=text("jsonb_path_exists(spec, '$.audit.attacks[*].image'::jsonpath)"),
         ),
         Index(
             "ix_jobs_unswept",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
-from sqlalchemy.orm import Session
 
 from app.db.models.api_key import ApiKey
 from app.db.repositories.job_changes import seconds
-from app.db.repositories.pages import page_of
+from app.db.repositories.owned import OwnedRepository
 from app.domain.errors import NotFound
 
 
@@ -17,23 +16,9 @@ def _is_active() -> tuple[ColumnElement[bool], ...]:
     return ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
 
 
-class ApiKeyRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def add(self, row: ApiKey) -> ApiKey:
-        self._session.add(row)
-        self._session.flush()
-        return row
-
-    def get(self, project_id: str, id: str) -> ApiKey:  # noqa: A002
-        """Raises NotFound."""
-        row = self._session.scalars(
-            select(ApiKey).where(ApiKey.id == id, ApiKey.project_id == project_id)
-        ).one_or_none()
-        if row is None:
-            raise NotFound("key_not_found", f"There is no key {id[:64]!r} in this project.", "Check the id.")
-        return row
+class ApiKeyRepository(OwnedRepository[ApiKey]):
+    model = ApiKey
+    noun = "key"
 
     def of_project(self, project_id: str) -> Sequence[ApiKey]:
         """Newest first, revoked and expired ones too."""
@@ -42,7 +27,7 @@ class ApiKeyRepository:
 
     def page(self, project_id: str, after: str | None, limit: int) -> tuple[Sequence[ApiKey], bool]:
         """Newest first, revoked and expired ones too; `after` is the id of the last row before."""
-        return page_of(self._session, ApiKey, project_id, after, limit)
+        return self._page(project_id, after, limit)
 
     def find(self, id: str) -> ApiKey:  # noqa: A002
         """Whosever it is, for operators. Raises NotFound."""

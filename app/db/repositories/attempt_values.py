@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -85,21 +85,5 @@ class DatasetReady:
 
 def claimed_job(job: Job) -> ClaimedJob:
     """The row of a job that was just claimed, as a value."""
-    return ClaimedJob(
-        id=job.id,
-        project_id=job.project_id,
-        kind=job.kind,
-        name=job.name,
-        attempt=job.attempt,
-        attempts_used=job.attempts_used,
-        max_attempts=job.max_attempts,
-        checkpoint_id=job.checkpoint_id,
-        dataset_id=job.dataset_id,
-        labelled_dataset_id=job.labelled_dataset_id,
-        retrieval_dataset_id=job.retrieval_dataset_id,
-        spec=job.spec,
-        seed=job.seed,
-        resume_state=job.resume_state,
-        started_at=job.started_at,
-        loss_curve=job.progress.get(LOSS_CURVE, ()),
-    )
+    same = {field.name: getattr(job, field.name) for field in fields(ClaimedJob) if field.name != LOSS_CURVE}
+    return ClaimedJob(**same, loss_curve=job.progress.get(LOSS_CURVE, ()))

@@ -8,6 +8,7 @@ database's clock counts.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select
@@ -134,20 +135,8 @@ class AttemptRepository(ClaimRepository):
         if job.state is JobState.CANCELLING:
             cancel(self._session, job)
             return job.state
-        rows = [
-            Artifact(
-                id=new_id("art"),
-                project_id=job.project_id,
-                job_id=job.id,
-                attempt=attempt,
-                name=new.name,
-                object_key=new.object_key,
-                size_bytes=new.size_bytes,
-                sha256=new.sha256,
-                media_type=new.media_type,
-            )
-            for new in artifacts
-        ]
+        whose = {"project_id": job.project_id, "job_id": job.id, "attempt": attempt}
+        rows = [Artifact(id=new_id("art"), **whose, **asdict(new)) for new in artifacts]
         self._session.add_all(rows)
         set_verdicts(self._session, job, verdicts)
         if isinstance(effect, CheckpointAccepted):
@@ -270,10 +259,8 @@ class AttemptRepository(ClaimRepository):
     def _accept_checkpoint(self, job: Job, effect: CheckpointAccepted) -> None:
         checkpoint = lock_row(self._session, Checkpoint, str(job.checkpoint_id))
         checkpoint.state = CheckpointState.ACCEPTED
-        checkpoint.sha256 = effect.sha256
-        checkpoint.canonical_prefix = effect.canonical_prefix
-        checkpoint.weights_sha256 = effect.weights_sha256
-        checkpoint.inspection = effect.inspection
+        for name, value in asdict(effect).items():
+            setattr(checkpoint, name, value)
         self._session.flush()
         tell_of_checkpoint(self._session, checkpoint)
 

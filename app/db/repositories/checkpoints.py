@@ -5,36 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal, type_coerce
+from sqlalchemy import ColumnElement, Text, cast, literal, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.owned import DeletableRepository
 from app.db.repositories.pages import Expressions
-from app.domain.errors import NotFound
 from app.domain.states import CheckpointState
 
 _LEFT_OUT = array([literal(name) for name in ("architecture", "assumed", "findings", "scanners")])
 """Of an inspection, in lists: what may be long."""
 
 
-class CheckpointRepository(OwnedRepository[Checkpoint]):
+class CheckpointRepository(DeletableRepository[Checkpoint]):
     model = Checkpoint
     noun = "checkpoint"
+    once_deleted = "Upload it again if it is still needed."
     cuts: ClassVar[Expressions | None] = {
         "inspection": type_coerce(Checkpoint.inspection.op("-")(cast(_LEFT_OUT, ARRAY(Text))), JSONB)
     }
-
-    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Checkpoint:  # noqa: A002
-        """Raises NotFound, also for a deleted one."""
-        row = super().get(project_id, id, for_update=for_update)
-        if row.deleted_at is not None:
-            raise NotFound(
-                "checkpoint_not_found",
-                f"The checkpoint {id!r} has been deleted.",
-                "Upload it again if it is still needed.",
-            )
-        return row
 
     def page(
         self,
@@ -54,10 +43,3 @@ class CheckpointRepository(OwnedRepository[Checkpoint]):
         if sha256 is not None:
             conditions.append(Checkpoint.sha256 == sha256)
         return self._page(project_id, after, limit, *conditions)
-
-    def delete(self, project_id: str, id: str) -> Checkpoint:  # noqa: A002
-        """Mark as deleted; the sweeper deletes its objects. Raises NotFound."""
-        row = self.get(project_id, id, for_update=True)
-        row.deleted_at = func.now()
-        self._session.flush()
-        return row

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import and_, func, or_, select, text, update
-from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.attempt_values import ClaimedJob, claimed_job
-from app.db.repositories.job_changes import lock_row, pending_phases, progress_anew, record, seconds
+from app.db.repositories.base import Repository
+from app.db.repositories.job_changes import initial_progress, lock_row, pending_phases, record, seconds
 from app.domain.states import CheckpointState, JobKind, JobState
 
 CLAIM_LOCK = 7_263_003
@@ -113,11 +113,8 @@ _CLAIM_NEXT = text(
 )
 
 
-class ClaimRepository:
+class ClaimRepository(Repository):
     """The beginning of an attempt; `AttemptRepository` adds the rest."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     def claim_next(
         self, queue: str, kinds: Collection[JobKind], *, owner: str, lease_s: float, running_jobs: int
@@ -197,7 +194,7 @@ class ClaimRepository:
             {"state": JobState.RUNNING.value, "attempt": job.attempt} | lost,
             phase=None,
             phases=pending_phases(job.kind),
-            progress=progress_anew(job),
+            progress=initial_progress(job),
         )
         if job.kind is JobKind.INSPECT and job.checkpoint_id:
             checkpoint = lock_row(self._session, Checkpoint, job.checkpoint_id)

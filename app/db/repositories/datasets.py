@@ -23,9 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH, array
 
 from app.db.models.dataset import Dataset
-from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.owned import DeletableRepository
 from app.db.repositories.pages import Expressions, row_of, values_of
-from app.domain.errors import NotFound
 from app.domain.states import DatasetKind, DatasetState
 
 _LEFT_OUT = array(
@@ -67,20 +66,10 @@ class ListedDataset:
     size_bytes: int | None
 
 
-class DatasetRepository(OwnedRepository[Dataset]):
+class DatasetRepository(DeletableRepository[Dataset]):
     model = Dataset
     noun = "dataset"
-
-    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Dataset:  # noqa: A002
-        """Raises NotFound, also for a deleted one."""
-        row = super().get(project_id, id, for_update=for_update)
-        if row.deleted_at is not None:
-            raise NotFound(
-                "dataset_not_found",
-                f"The dataset {id!r} has been deleted.",
-                "Register it again if it is still needed.",
-            )
-        return row
+    once_deleted = "Register it again if it is still needed."
 
     def page(
         self,
@@ -149,10 +138,3 @@ class DatasetRepository(OwnedRepository[Dataset]):
             Dataset.project_id == project_id, Dataset.upload_id == upload_id, Dataset.deleted_at.is_(None)
         )
         return self._session.scalars(query).all()
-
-    def delete(self, project_id: str, id: str) -> Dataset:  # noqa: A002
-        """Mark as deleted. What it refers to belongs to its owner and stays. Raises NotFound."""
-        row = self.get(project_id, id, for_update=True)
-        row.deleted_at = func.now()
-        self._session.flush()
-        return row

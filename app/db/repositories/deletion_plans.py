@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.orm import Session
 
 from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
@@ -18,6 +17,7 @@ from app.db.models.deletion import Deletion
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
 from app.db.models.upload import Upload
+from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import seconds
 from app.domain.deletions import DeletionPlan, DeletionSubject
 from app.domain.object_keys import (
@@ -35,11 +35,8 @@ WORKER_LOST = "worker_lost"
 Row = TypeVar("Row", Job, Checkpoint, Dataset, Upload)
 
 
-class PlanRepository:
+class PlanRepository(Repository):
     """`ErasureRepository` adds the rest. Every statement names the deletion's project."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     def plan(self, deletion: Deletion, *, grace_s: float) -> DeletionPlan | None:
         """Where its objects lie; None: not yet, a worker may still be writing there.

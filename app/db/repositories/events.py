@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy.orm import Session
-
 from app.db.models.job_event import JobEvent
+from app.db.repositories.base import Repository
 from app.db.repositories.pages import row_of, values_of
 
 
-class EventRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class EventRepository(Repository):
     def page(
         self, project_id: str, job_id: str, after: int | None, limit: int
     ) -> tuple[Sequence[JobEvent], bool]:

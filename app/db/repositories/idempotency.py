@@ -6,9 +6,9 @@ import hashlib
 from typing import Any
 
 from sqlalchemy import delete, func, select, text
-from sqlalchemy.orm import Session
 
 from app.db.models.idempotency_key import IdempotencyKey, IdempotencyState
+from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import seconds
 from app.domain.errors import Conflict, InvalidInput
 
@@ -18,10 +18,7 @@ def _lock_number(project_id: str, key: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-class IdempotencyRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class IdempotencyRepository(Repository):
     def begin(
         self, *, project_id: str, key: str, method: str, path: str, request_sha256: str, ttl_s: float
     ) -> IdempotencyKey:

@@ -43,7 +43,7 @@ NO_PROGRESS: dict[str, Any] = {
 }
 
 
-def progress_anew(job: Job) -> dict[str, Any]:
+def initial_progress(job: Job) -> dict[str, Any]:
     """None so far, but for the loss: training goes on from a saved state, where there is one."""
     kept = job.progress.get(LOSS_CURVE)
     return NO_PROGRESS | ({} if kept is None else {LOSS_CURVE: kept})

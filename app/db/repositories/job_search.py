@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, or_, select, true
-from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
+from app.db.repositories.base import Repository
 from app.db.repositories.jobs import CUTS
 from app.db.repositories.pages import row_of, values_of
 from app.domain.states import PUBLIC_KINDS, JobKind, JobState
@@ -45,10 +45,7 @@ class FoundJobs:
     newer: str | None
 
 
-class JobSearch:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class JobSearch(Repository):
     def page(
         self,
         project_id: str,

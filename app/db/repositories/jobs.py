@@ -15,12 +15,12 @@ from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
     cancel,
+    initial_progress,
     move,
     pending_phases,
-    progress_anew,
     record,
 )
-from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.owned import DeletableRepository
 from app.db.repositories.pages import Expressions
 from app.domain.errors import Conflict, NotFound
 from app.domain.limits import DEFAULT_MAX_ATTEMPTS
@@ -43,9 +43,10 @@ def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement
     )
 
 
-class JobRepository(OwnedRepository[Job]):
+class JobRepository(DeletableRepository[Job]):
     model = Job
     noun = "job"
+    once_deleted = "Its deletion says what went with it."
     cuts = CUTS
 
     def enqueue(self, job: Job) -> Job:
@@ -61,15 +62,6 @@ class JobRepository(OwnedRepository[Job]):
         self.add(job)
         record(self._session, job, "created", {"state": JobState.QUEUED.value, "kind": job.kind.value})
         announce(self._session, job)
-        return job
-
-    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Job:  # noqa: A002
-        """Raises NotFound, also for a deleted one."""
-        job = super().get(project_id, id, for_update=for_update)
-        if job.deleted_at is not None:
-            raise NotFound(
-                "job_not_found", f"The job {id!r} has been deleted.", "Its deletion says what went with it."
-            )
         return job
 
     def find(self, id: str) -> Job:  # noqa: A002
@@ -279,7 +271,7 @@ class JobRepository(OwnedRepository[Job]):
             swept_at=None,
             phase=None,
             phases=pending_phases(job.kind),
-            progress=progress_anew(job),
+            progress=initial_progress(job),
         )
         announce(self._session, job)
         return job

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
 
 from app.db.models.outbox_message import OutboxMessage
+from app.db.repositories.base import Repository
 
 
-class OutboxRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class OutboxRepository(Repository):
     def add(self, project_id: str, topic: str, payload: dict[str, Any]) -> OutboxMessage:
         row = OutboxMessage(project_id=project_id, topic=topic, payload=payload)
         self._session.add(row)

@@ -5,32 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from app.db.models.artifact import Artifact
+from app.db.base import Base
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
-from app.db.models.deletion import Deletion
 from app.db.models.job import Job
 from app.db.models.upload import Upload
-from app.db.models.webhook import Webhook
+from app.db.repositories.base import Repository
 from app.db.repositories.pages import Expressions, page_of
 from app.domain.errors import NotFound
 
-Row = TypeVar("Row", Upload, Checkpoint, Dataset, Job, Artifact, Deletion, Webhook)
+Row = TypeVar("Row", bound=Base)
+Deletable = TypeVar("Deletable", bound=Upload | Checkpoint | Dataset | Job)
 
 
-class OwnedRepository(Generic[Row]):
+class OwnedRepository(Repository, Generic[Row]):
     """Rows with `id` and `project_id`. Nobody learns that a row of another project exists."""
 
     model: ClassVar[type[Any]]
     noun: ClassVar[str]
     cuts: ClassVar[Expressions | None] = None
     """What stands in lists in the place of columns."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     def add(self, row: Row) -> Row:
         """Insert now, so that its constraints and server defaults are known."""
@@ -56,6 +53,28 @@ class OwnedRepository(Generic[Row]):
         self, project_id: str, after: str | None, limit: int, *conditions: ColumnElement[bool]
     ) -> tuple[Sequence[Row], bool]:
         return page_of(self._session, self.model, project_id, after, limit, *conditions, cuts=self.cuts)
+
+
+class DeletableRepository(OwnedRepository[Deletable]):
+    """Rows that are marked as deleted, and found no more, until the sweeper takes them away."""
+
+    once_deleted: ClassVar[str]
+    """What to do instead."""
+
+    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Deletable:  # noqa: A002
+        """Raises NotFound, also for a deleted one."""
+        row = super().get(project_id, id, for_update=for_update)
+        if row.deleted_at is not None:
+            code, message = f"{self.noun}_not_found", f"The {self.noun} {id!r} has been deleted."
+            raise NotFound(code, message, self.once_deleted)
+        return row
+
+    def delete(self, project_id: str, id: str) -> Deletable:  # noqa: A002
+        """Mark as deleted; what it refers to elsewhere belongs to its owner and stays. Raises NotFound."""
+        row = self.get(project_id, id, for_update=True)
+        row.deleted_at = func.now()
+        self._session.flush()
+        return row
 
 
 def lock_those(

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from app.db.models.policy import Policy
+from app.db.repositories.base import Repository
 from app.db.repositories.pages import page_of
 from app.domain.errors import NotFound
 
 
-class PolicyRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class PolicyRepository(Repository):
     def find(self, project_id: str, name: str, *, for_update: bool = False) -> Policy | None:
         """The row of that name, locked until the end of the transaction with `for_update`."""
         query = select(Policy).where(Policy.project_id == project_id, Policy.name == name)

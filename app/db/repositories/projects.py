@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from app.db.models.project import Project
+from app.db.repositories.base import Repository
 from app.domain.errors import NotFound
 
 
-class ProjectRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class ProjectRepository(Repository):
     def add(self, row: Project) -> Project:
         self._session.add(row)
         self._session.flush()

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import Session
 
 from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
@@ -19,6 +18,7 @@ from app.db.models.job import HAS_IMAGES, Job
 from app.db.models.project_quota import ProjectQuota
 from app.db.models.upload import Upload
 from app.db.repositories.advisory_locks import hold
+from app.db.repositories.base import Repository
 from app.domain.states import LEASED, PUBLIC_KINDS, JobKind, JobState, UploadPurpose, UploadState
 
 QUOTA_LOCK = 7_263_004
@@ -28,10 +28,7 @@ ROW_BYTES = 4 * 1024
 """Of another row, beside what can be large in it."""
 
 
-class QuotaRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class QuotaRepository(Repository):
     def of(self, project_id: str) -> ProjectQuota | None:
         """The project's own limits, if an operator set any."""
         return self._session.get(ProjectQuota, project_id)

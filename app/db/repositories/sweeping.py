@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import cast
 
 from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
-from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
@@ -15,6 +14,7 @@ from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.outbox_message import OutboxMessage
 from app.db.models.upload import Upload
+from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import announce, cancel, fail, move, seconds
 from app.db.repositories.owned import lock_those
 from app.domain.states import (
@@ -30,16 +30,14 @@ from app.domain.states import (
 
 WORKER_LOST = {
     "code": "worker_lost",
-    "message": "The worker that ran the job vanished, as often as the job may be tried.",
-    "remedy": "Retry the job; if it happens again, the job needs more memory or a look at the workers' logs.",
+    "message": "The worker that ran the job was lost, in every attempt that the job has.",
+    "remedy": "Retry the job; if it happens again, give the job more memory, or ask the "
+    "operator to look at the workers' logs.",
     "retryable": True,
 }
 
 
-class SweepRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class SweepRepository(Repository):
     def requeue_or_fail_expired(self, limit: int = 100) -> list[tuple[str, JobState]]:
         """Jobs whose lease ran out: queued again, failed `worker_lost`, cancelled or paused."""
         query = (

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from app.db.models.trail_entry import TrailEntry, TrailOutcome
 from app.db.repositories.advisory_locks import hold
+from app.db.repositories.base import Repository
 from app.db.repositories.pages import page_of
 from app.domain.ids import lowest_id, new_id
 
 _REFUSAL_LOCK = 7_263_005
 
 
-class TrailRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class TrailRepository(Repository):
     def add(
         self,
         *,

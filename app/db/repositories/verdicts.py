@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import column as sql_column
 from sqlalchemy import func, select, true, values
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import aliased
 from sqlalchemy.types import Text
 
 from app.db.models.job import Job
 from app.db.models.verdict import WeightsVerdict
+from app.db.repositories.base import Repository
 from app.domain.verdicts import VerdictStage
 
 MOST_COUNTED = 1_000
@@ -34,10 +35,7 @@ class FoundVerdicts:
 NO_VERDICTS = FoundVerdicts()
 
 
-class VerdictRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class VerdictRepository(Repository):
     def on(self, project_id: str, weights_sha256: str | None, limit: int) -> FoundVerdicts:
         """The worst `limit` on these weights; deleted jobs' are not found."""
         return self.on_each(project_id, [weights_sha256], limit).get(weights_sha256, NO_VERDICTS)

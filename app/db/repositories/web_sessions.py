@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
 
 from app.db.models.web_session import WebSession
+from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import seconds
 
 
-class WebSessionRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class WebSessionRepository(Repository):
     def add(self, row: WebSession, *, lasts_s: float) -> WebSession:
         """By the database's clock. What has ended in the project is forgotten at this occasion."""
         ended = delete(WebSession).where(

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, Select, delete, func, or_, select
-from sqlalchemy.orm import Session
 
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
+from app.db.repositories.base import Repository
 from app.db.repositories.trail import TrailRepository
 from app.domain.ids import lowest_id
 from app.domain.webhooks import (
@@ -48,10 +48,7 @@ class ClaimedDelivery:
     data: dict[str, Any]
 
 
-class WebhookClaimRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class WebhookClaimRepository(Repository):
     def claim(self, limit: int, *, lease_s: float) -> list[ClaimedDelivery]:
         """At most one due delivery of each of at most `limit` webhooks that nobody is sending to."""
         due = _due().where(WebhookDelivery.webhook_id == Webhook.id)

@@ -18,11 +18,4 @@ def download(artifact_id: ArtifactPath, visitor: Reader, ports: PortsDep) -> Res
     """As `GET /v1/artifacts/{id}/content`. The answer is kept by no cache: the URL holds a signature."""
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
         row = unit.artifacts.get(visitor.caller.project_id, artifact_id)
-    return see_other(
-        ports.store.presign_get(
-            row.object_key,
-            expires_s=ports.settings.api.download_url_expires_s,
-            filename=row.name,
-            content_type=row.media_type,
-        )
-    )
+    return see_other(ports.download_url(row))

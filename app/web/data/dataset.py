@@ -20,11 +20,11 @@ from app.schemas.datasets import DatasetOut, DatasetSamplesOut
 from app.schemas.jobs import ProgressOut
 from app.services import datasets, deletions
 from app.storage.errors import StorageError
-from app.web.jobs.skip_reasons import meaning
 from app.web.kit.addresses import DatasetPath
 from app.web.kit.fields import read_name_or_none
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
+from cleanclip.spec.skip_reasons import meaning
 
 MAX_JOBS = 25
 MAX_CLASSES = 200
@@ -32,7 +32,7 @@ MAX_CLASSES = 200
 _NOW = {
     JobPhase.STAGE: "The shards are being fetched.",
     JobPhase.VALIDATE: "Every sample is being read.",
-    JobPhase.PUBLISH: "What was found is being written down.",
+    JobPhase.PUBLISH: "The results are being saved.",
 }
 
 log = get_logger(__name__)
@@ -55,7 +55,7 @@ class Validation:
 class Samples:
     """The samples of a ready dataset, or the sentence that stands in their place."""
 
-    found: DatasetSamplesOut | None
+    shown: DatasetSamplesOut | None
     instead: str | None = None
 
 
@@ -148,12 +148,12 @@ def _validation(unit: UnitOfWork, row: Dataset) -> Validation | None:
     except NotFound:
         return None
     if job.state is JobState.QUEUED:
-        again = "An attempt ended early; it is tried again. " if job.attempts_used else ""
+        again = "An attempt ended early; it is retried. " if job.attempts_used else ""
         return Validation(sentence=f"{again}It waits for a worker.", fraction=None)
     told = ProgressOut.of(job.progress)
     counts = told if job.phase is JobPhase.VALIDATE else ProgressOut()
     return Validation(
-        sentence=_NOW.get(job.phase, "A worker has begun.") if job.phase else "A worker has begun.",
+        sentence=_NOW.get(job.phase, "A worker has started it.") if job.phase else "A worker has started it.",
         fraction=told.fraction,
         done=counts.step,
         total=counts.total_steps,
@@ -172,18 +172,18 @@ def _file_of_samples(unit: UnitOfWork, row: Dataset) -> Artifact | None:
 def _samples(ports: Ports, file: Artifact | None) -> Samples:
     if file is None:
         return Samples(
-            found=None,
-            instead="It was validated before samples were kept. Register the data again to see some of them.",
+            shown=None,
+            instead="It was validated before samples were kept. Register the data again to see samples.",
         )
     try:
         body = ports.store.read_bytes(file.object_key, max_bytes=MAX_SAMPLES_BYTES)
     except StorageError as error:  # the counts are worth a page without them
         log.warning("samples_unread", exc_info=error)
         return Samples(
-            found=None,
-            instead="The object store does not give them out now. Reload the page in a few seconds.",
+            shown=None,
+            instead="The object store does not answer at the moment. Reload the page in a few seconds.",
         )
-    return Samples(found=DatasetSamplesOut.model_validate_json(body))
+    return Samples(shown=DatasetSamplesOut.model_validate_json(body))
 
 
 def _role(job: Job, row: Dataset) -> str:

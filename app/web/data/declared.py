@@ -5,14 +5,20 @@ A field that is left empty is not declared: the inspection then assumes what is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from app.web.kit.visitor import Form
+from cleanclip.spec.recipe import DeclaredOptions
 
 PREFIX = "declared."
 """Of the names of the form's fields."""
+
+
+Kind = Literal["truth", "whole", "number", "three", "choice"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,106 +27,56 @@ class DeclaredField:
 
     name: str
     label: str
-    kind: Literal["truth", "whole", "number", "three", "choice"]
+    kind: Kind
     help: str
     choices: tuple[str, ...] = ()
 
 
-FIELDS = (
-    DeclaredField(
-        name="quick_gelu",
-        label="QuickGELU",
-        kind="truth",
-        help="The activation of OpenAI's models. Usual: yes for OpenAI's, Hugging Face's and research files.",
+_KINDS: Mapping[str, Kind] = {
+    "boolean": "truth",
+    "integer": "whole",
+    "number": "number",
+    "array": "three",
+    "string": "choice",
+}
+_WORDS = {
+    "quick_gelu": (
+        "QuickGELU",
+        "The activation of OpenAI's models. Usual: yes for OpenAI's, Hugging Face's and research files.",
     ),
-    DeclaredField(
-        name="num_heads_vision",
-        label="Heads, vision",
-        kind="whole",
-        help="Attention heads. Usual: width / 64.",
+    "num_heads_vision": ("Heads, vision", "Attention heads. Usual: width / 64."),
+    "num_heads_text": ("Heads, text", "Attention heads. Usual: width / 64."),
+    "image_size": ("Image side, pixels", "Usual: what the position embeddings say."),
+    "image_mean": ("Image mean", "Three numbers, red green blue. Usual: OpenAI's."),
+    "image_std": ("Image standard deviation", "Three numbers, red green blue. Usual: OpenAI's."),
+    "tokenizer": ("Tokenizer", "Usual: CLIP's byte pairs."),
+    "gelu_tanh": ("GELU by tanh", "The approximation of GELU. Usual: no."),
+    "vision_pool": (
+        "Vision pooling",
+        "ViT: the class token (tok) or the mean of the patches (avg). Usual: tok.",
     ),
-    DeclaredField(
-        name="num_heads_text",
-        label="Heads, text",
-        kind="whole",
-        help="Attention heads. Usual: width / 64.",
-    ),
-    DeclaredField(
-        name="image_size",
-        label="Image side, pixels",
-        kind="whole",
-        help="Usual: what the position embeddings say.",
-    ),
-    DeclaredField(
-        name="image_mean",
-        label="Image mean",
-        kind="three",
-        help="Three numbers, red green blue. Usual: OpenAI's.",
-    ),
-    DeclaredField(
-        name="image_std",
-        label="Image standard deviation",
-        kind="three",
-        help="Three numbers, red green blue. Usual: OpenAI's.",
-    ),
-    DeclaredField(
-        name="tokenizer",
-        label="Tokenizer",
-        kind="choice",
-        choices=("clip_bpe",),
-        help="Usual: CLIP's byte pairs.",
-    ),
-    DeclaredField(
-        name="gelu_tanh",
-        label="GELU by tanh",
-        kind="truth",
-        help="The approximation of GELU. Usual: no.",
-    ),
-    DeclaredField(
-        name="vision_pool",
-        label="Vision pooling",
-        kind="choice",
-        choices=("tok", "avg"),
-        help="ViT: the class token (tok) or the mean of the patches (avg). Usual: tok.",
-    ),
-    DeclaredField(
-        name="vision_final_ln_after_pool",
-        label="Last norm after pooling",
-        kind="truth",
-        help="ViT. Usual: no.",
-    ),
-    DeclaredField(
-        name="text_pool",
-        label="Text pooling",
-        kind="choice",
-        choices=("argmax", "eos", "first", "last"),
-        help="Where the caption's embedding is read. Usual: argmax.",
-    ),
-    DeclaredField(
-        name="text_eos_id",
-        label="End token",
-        kind="whole",
-        help="For text pooling eos. Usual: 49407.",
-    ),
-    DeclaredField(
-        name="text_causal",
-        label="Causal text",
-        kind="truth",
-        help="Words see those before them only. Usual: yes.",
-    ),
-    DeclaredField(
-        name="norm_eps_vision",
-        label="Norm epsilon, vision",
-        kind="number",
-        help="Usual: 0.00001.",
-    ),
-    DeclaredField(
-        name="norm_eps_text",
-        label="Norm epsilon, text",
-        kind="number",
-        help="Usual: 0.00001.",
-    ),
-)
+    "vision_final_ln_after_pool": ("Last norm after pooling", "ViT. Usual: no."),
+    "text_pool": ("Text pooling", "Where the caption's embedding is read. Usual: argmax."),
+    "text_eos_id": ("End token", "For text pooling eos. Usual: 49407."),
+    "text_causal": ("Causal text", "Words see those before them only. Usual: yes."),
+    "norm_eps_vision": ("Norm epsilon, vision", "Usual: 0.00001."),
+    "norm_eps_text": ("Norm epsilon, text", "Usual: 0.00001."),
+}
+"""Of each option its label, and what is usual."""
+
+
+def _fields() -> Iterator[DeclaredField]:
+    """Kinds and choices are those of the schema."""
+    about = TypeAdapter(DeclaredOptions).json_schema()["properties"]
+    for name, (label, help_text) in _WORDS.items():
+        schema = about[name]["anyOf"][0]
+        choices = tuple(schema.get("enum") or filter(None, [schema.get("const")]))
+        yield DeclaredField(
+            name=name, label=label, kind=_KINDS[schema["type"]], help=help_text, choices=choices
+        )
+
+
+FIELDS = tuple(_fields())
 
 
 def read(form: Form) -> dict[str, Any]:

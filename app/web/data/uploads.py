@@ -78,7 +78,7 @@ def _unusable(error: ValidationError) -> InvalidInput:
     return InvalidInput(
         "invalid_request",
         f"{what}: {first['msg'].rstrip('.')}.",
-        "Correct it and send again; leave empty what you do not know."
+        "Correct it and send the file again; leave empty what you do not know."
         if is_declared
         else "Choose the file again.",
         pointer="/" + "/".join(path[:2]),
@@ -86,17 +86,12 @@ def _unusable(error: ValidationError) -> InvalidInput:
 
 
 def _create(ports: Ports, caller: Caller, file: Announcement) -> Upload:
-    begun = uploads.begin(ports.store, caller)
-    is_created = False
-    try:
+    with uploads.begun(ports.store, caller) as begun:
         with ports.database.unit_of_work(caller.project_id) as unit:
             quotas.check_new_upload(unit, caller.project_id, file.size_bytes, ports.settings.quotas)
             row = uploads.create(unit, caller, file, begun, ports.settings.uploads)
-        is_created = True
-        return row
-    finally:
-        if not is_created:
-            ports.store.abort_multipart(begun.object_key, begun.store_upload_id)
+        begun.has_row = True
+    return row
 
 
 def _out(upload: Upload) -> dict[str, Any]:
@@ -136,7 +131,7 @@ def presign_parts(upload_id: UploadPath, visitor: Uploader, form: FormDep, ports
         numbers = PartsIn.model_validate({"numbers": [int(text) for text in form.get("numbers").split(",")]})
     except ValueError as error:  # ValidationError is one
         raise InvalidInput(
-            "form_unreadable", "Numbers of parts are expected.", "Reload the page and choose the file again."
+            "form_unreadable", "Part numbers are expected.", "Reload the page and choose the file again."
         ) from error
     expires_s = ports.settings.uploads.part_url_expires_s
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
@@ -149,7 +144,10 @@ def presign_parts(upload_id: UploadPath, visitor: Uploader, form: FormDep, ports
 
 @router.post("/uploads/{upload_id}/complete")
 def complete_upload(upload_id: UploadPath, visitor: Uploader, form: FormDep, ports: PortsDep) -> Response:
-    """All parts are sent. The inspection holds the bytes against `sha256`. Again: the same answer."""
+    """Completes an upload whose parts are all sent; again gives the same answer.
+
+    The inspection compares the bytes with `sha256`.
+    """
     try:
         sha256 = CompleteIn(sha256=form.get("sha256") or None).sha256
     except ValidationError as error:

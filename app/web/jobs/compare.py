@@ -39,9 +39,9 @@ def show_comparison(
     wrong = _wrong(ids)
     if wrong is None:
         with ports.database.unit_of_work(visitor.caller.project_id) as unit:
-            found = unit.jobs.several(visitor.caller.project_id, ids)
-            wrong = _missing(ids, found)
-            rows = [found[one] for one in ids if one in found]
+            jobs = unit.jobs.several(visitor.caller.project_id, ids)
+            wrong = _missing(ids, jobs)
+            rows = [jobs[one] for one in ids if one in jobs]
             filenames = unit.job_search.filenames(visitor.caller.project_id, rows)
             weights = unit.job_search.weights(visitor.caller.project_id, rows)
             digests = [_digests(unit, row) for row in rows]
@@ -66,8 +66,8 @@ def _wrong(ids: Sequence[str]) -> tuple[str, str] | None:
             len(ids), f"{len(ids)} jobs are chosen"
         )
         return (
-            f"{chosen}; {LEAST_COMPARED} to {MOST_COMPARED} can be set side by side.",
-            "Go to the jobs, tick the boxes of those that you want, and choose Compare.",
+            f"{chosen}; {LEAST_COMPARED} to {MOST_COMPARED} can be compared.",
+            "Go to the jobs, tick the boxes of those to compare, and choose Compare.",
         )
     if not all(is_id("job", one) for one in ids):
         return "One of these is not an id of a job.", "Go to the jobs and choose them there."
@@ -80,7 +80,7 @@ def _missing(ids: Sequence[str], jobs_by_id: Mapping[str, Job]) -> tuple[str, st
         return None
     return (
         f"There is no job {missing[0]} in this project.",
-        "It may have been deleted. Choose among the jobs that there are.",
+        "It may have been deleted. Choose from the jobs in the list.",
     )
 
 

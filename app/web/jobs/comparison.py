@@ -16,7 +16,7 @@ from app.db.models.job import Job
 from app.domain.states import TERMINAL, JobState
 from app.schemas.jobs import ResultOut
 from app.web.jobs import figures
-from app.web.jobs.figures import AttackLine, Said
+from app.web.jobs.figures import AttackLine, VerdictLabel
 from cleanclip.spec.report import Estimate
 
 LEAST_COMPARED, MOST_COMPARED = 2, 6
@@ -57,8 +57,8 @@ class Column:
     inputs: Inputs
 
     @property
-    def said(self) -> Said | None:
-        return figures.verdict_said(self.job, self.result)
+    def verdict_label(self) -> VerdictLabel | None:
+        return figures.verdict_label(self.job, self.result)
 
     @property
     def took_s(self) -> float | None:
@@ -133,11 +133,11 @@ class Comparison:
     @property
     def differing(self) -> Mapping[str, Sequence[OptionRow]]:
         """By group, in the order of the order."""
-        found: dict[str, list[OptionRow]] = {}
+        groups: dict[str, list[OptionRow]] = {}
         for row in self.options:
             if row.differs:
-                found.setdefault(row.group, []).append(row)
-        return found
+                groups.setdefault(row.group, []).append(row)
+        return groups
 
     @property
     def equal(self) -> Sequence[OptionRow]:
@@ -222,7 +222,7 @@ def _options(column: Column) -> Iterator[tuple[tuple[str, str], Value]]:
     for use, digest in column.inputs.data.items():
         yield ("data", f"{use}, SHA-256"), digest or UNKNOWN
     weights = column.inputs.weights_sha256 if before is None else before.weights_sha256
-    yield ("data", "weights that came in, SHA-256"), weights or UNKNOWN
+    yield ("data", "input weights, SHA-256"), weights or UNKNOWN
     yield ("code", "version"), column.inputs.code_version or UNKNOWN
 
 
@@ -246,11 +246,11 @@ def _text(value: Any) -> str:
     """One value; what is long by its beginning and its digest, so that two that differ look different."""
     if value is None:
         return "none"
-    whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if len(whole) <= _LONGEST_SHOWN:
-        return whole
-    digest = hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:_MOST_DIGITS]
-    return f"{whole[: _LONGEST_SHOWN // 2]}… ({len(whole)} characters, SHA-256 {digest}…)"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) <= _LONGEST_SHOWN:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_MOST_DIGITS]
+    return f"{text[: _LONGEST_SHOWN // 2]}… ({len(text)} characters, SHA-256 {digest}…)"
 
 
 def interval_text(estimate: Estimate) -> str:

@@ -25,10 +25,13 @@ from app.web.kit.visitor import COOKIE
 log = get_logger(__name__)
 
 _KNOWN = {
-    404: ("There is nothing at this address.", "Use the menu to go on."),
-    405: ("This address does not take this.", "Use the menu to go on."),
-    408: ("What the browser sent did not come in time.", "Send it again over a better connection."),
-    413: ("The form is larger than this page takes.", "Shorten what you filled in; files are sent in parts."),
+    404: ("There is nothing at this address.", "Use the menu to continue."),
+    405: ("This address does not support this method.", "Use the menu to continue."),
+    408: ("What the browser sent did not arrive in time.", "Send it again over a faster connection."),
+    413: (
+        "The form is larger than this page accepts.",
+        "Shorten what you filled in; files are sent in parts.",
+    ),
 }
 _UNEXPECTED = (
     "The service failed to answer; the failure has been logged.",
@@ -131,7 +134,7 @@ def on_storage_error(request: Request, error: Exception) -> Response:
     """An operator must know, a person may try again."""
     log.error("store_failed", exc_info=error)
     return failure(
-        request, 503, "The object store did not do what was asked of it.", "Try again in a few seconds."
+        request, 503, "The object store did not do what the service asked.", "Try again in a few seconds."
     )
 
 

@@ -13,11 +13,11 @@ from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.report import AttackFigures
 from cleanclip.spec.verdicts import Outcome, headline
 
-METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised"}
+METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class VerdictLabel:
     """An outcome, which is the class of its badge too, and what stands before it."""
 
     word: Outcome
@@ -38,13 +38,13 @@ def result_of(job: Job) -> ResultOut | None:
     return ResultOut.of(job.result)
 
 
-def verdict_said(job: Job, result: ResultOut | None) -> Said | None:
+def verdict_label(job: Job, result: ResultOut | None) -> VerdictLabel | None:
     """The verdict of a whole job; None where there is none."""
     if result is None or result.verdict is None or result.before is None:
         return None
     outcome, is_cleaned = result.verdict.outcome, job.kind is JobKind.SANITIZE
     sentence = headline(outcome, is_cleaned=is_cleaned, num_triggers=result.before.num_triggers)
-    return Said(word=outcome, lead=sentence.removesuffix(outcome))
+    return VerdictLabel(word=outcome, lead=sentence.removesuffix(outcome))
 
 
 def attack_lines(result: ResultOut) -> Sequence[AttackLine]:

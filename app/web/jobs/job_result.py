@@ -17,7 +17,7 @@ from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates
-from cleanclip.spec.attack_options import without_picture
+from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
@@ -103,9 +103,9 @@ def fetch_report(store: ObjectStore, key: str) -> Report:
         raise ReportUnreadable("The report is too large to be shown here.") from error
     except StorageError as error:
         log.warning("report_not_fetched", reason=str(error)[:300])
-        raise ReportUnreadable("The object store did not give the report out just now.") from error
+        raise ReportUnreadable("The object store does not give out the report at the moment.") from error
     except ValidationError as error:
-        raise ReportUnreadable("The report is of a version that this page does not read.") from error
+        raise ReportUnreadable("The report has a version that this page does not read.") from error
 
 
 def _fits(report: Report) -> bool:
@@ -129,7 +129,7 @@ def result_of(report: Report) -> Result:
     attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
     front = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     shown = to_json(report.audit)
-    shown["attacks"] = [without_picture(attack) for attack in shown["attacks"]]
+    shown["attacks"] = [without_image(attack) for attack in shown["attacks"]]
     options = {
         "audit": shown,
         "recipe": None if report.recipe is None else to_json(report.recipe),
@@ -178,7 +178,7 @@ def _attack(report: Report, number: int) -> Attack:
         pa_before=was.pa,
         pa_after=None if now is None else now.pa,
         figures=_shares(of_attack(report, number)),
-        options=json.dumps(without_picture(was.options), ensure_ascii=False),
+        options=json.dumps(without_image(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
         change=report.change_of(number),
     )

@@ -52,7 +52,7 @@ def phase_title(name: str, kind: str) -> str:
 
 def phases_of(job: Job, now: datetime) -> list[Phase]:
     """In their order."""
-    found = [PhaseOut.model_validate(phase) for phase in job.phases]
+    phases = [PhaseOut.model_validate(phase) for phase in job.phases]
     return [
         Phase(
             title=phase_title(phase.name, job.kind),
@@ -60,7 +60,7 @@ def phases_of(job: Job, now: datetime) -> list[Phase]:
             started_at=phase.started_at,
             took_s=_took_s(phase, now),
         )
-        for phase in found
+        for phase in phases
     ]
 
 
@@ -76,11 +76,11 @@ def lines_of(events: Sequence[JobEvent], kind: str) -> list[Line]:
     return [
         Line(seq=event.seq, at=event.created_at, text=text, mood=mood)
         for event in reversed(events)
-        for text, mood in [_told(event, kind)]
+        for text, mood in [_sentence_of(event, kind)]
     ]
 
 
-def _told(event: JobEvent, kind: str) -> tuple[str, Mood]:
+def _sentence_of(event: JobEvent, kind: str) -> tuple[str, Mood]:
     data = event.data
     if event.type in ("phase_started", "phase_finished"):
         title = phase_title(str(data.get("phase")), kind)
@@ -93,13 +93,13 @@ def _told(event: JobEvent, kind: str) -> tuple[str, Mood]:
 
 def _failed_attempt(data: Mapping[str, Any]) -> tuple[str, Mood]:
     wait_s = data.get("retry_in_s")
-    again = f"tried again in {seconds_text(wait_s)}" if wait_s else "tried again at once"
+    again = f"retried in {seconds_text(wait_s)}" if wait_s else "retried at once"
     return f"Attempt {data.get('attempt')} failed and is {again}: {_error(data)}", "warn"
 
 
 def _error(data: Mapping[str, Any]) -> str:
     error = data.get("error") or {}
-    return str(error.get("message") or error.get("code") or "no reason was left")
+    return str(error.get("message") or error.get("code") or "no reason was given")
 
 
 def _is(text: str, mood: Mood = "") -> Callable[[Mapping[str, Any]], tuple[str, Mood]]:
@@ -109,20 +109,20 @@ def _is(text: str, mood: Mood = "") -> Callable[[Mapping[str, Any]], tuple[str, 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
     "created": _is("Ordered; it waits for a worker."),
     "renamed": _is("Renamed."),
-    "started": lambda data: (f"A worker took it up (attempt {data.get('attempt')}).", ""),
+    "started": lambda data: (f"A worker started it (attempt {data.get('attempt')}).", ""),
     "state_saved": lambda data: (f"The training state after step {data.get('step')} is saved.", ""),
-    "state_dropped": _is("The saved training state was dropped: training begins again.", "warn"),
+    "state_dropped": _is("The saved training state cannot be used: training starts again.", "warn"),
     "attempt_failed": _failed_attempt,
-    "handed_back": _is("The worker was told to leave and handed the job back; another goes on with it."),
-    "lease_expired": _is("The worker was lost; another takes the job up from its last saved state.", "warn"),
-    "pause_requested": _is("A pause was asked for; the worker saves the training state first."),
-    "pause_withdrawn": _is("The pause was withdrawn."),
+    "handed_back": _is("The worker was stopped and handed the job back; another worker continues it."),
+    "lease_expired": _is("The worker was lost; another continues from the last saved state.", "warn"),
+    "pause_requested": _is("Pause requested; the worker saves the training state first."),
+    "pause_withdrawn": _is("The pause request was withdrawn."),
     "audited": lambda data: (f"Measured before cleaning; preliminary verdict: {data.get('outcome')}.", ""),
     "paused": _is("Paused.", "warn"),
     "resumed": _is("Resumed; it waits for a worker."),
-    "cancel_requested": _is("A cancel was asked for; the worker stops."),
+    "cancel_requested": _is("Cancel requested; the worker stops."),
     "cancelled": _is("Cancelled.", "warn"),
-    "retried": _is("To be tried again, with all its attempts; it waits for a worker."),
+    "retried": _is("Retried, with all its attempts; it waits for a worker."),
     "failed": lambda data: (f"Failed: {_error(data)}", "bad"),
     "succeeded": _is("Finished.", "good"),
 }

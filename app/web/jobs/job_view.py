@@ -34,7 +34,7 @@ from app.web.jobs.job_result import (
 )
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
 from app.web.jobs.plots import LossPlot, live_loss
-from app.web.kit.command_line import command_line, curl_line, has_pictures
+from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
 
@@ -71,7 +71,7 @@ class Shown:
     """Of a job that has not succeeded: what its audit before cleaning found out."""
     command: str
     curl: str
-    has_pictures: bool
+    has_images: bool
     recipe: dict[str, Any] | None
     audit: dict[str, Any]
     checkpoint_name: str | None
@@ -136,7 +136,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         first_headline=first_headline(kept),
         command=command_line(job),
         curl=curl_line(job, base_url),
-        has_pictures=has_pictures(job),
+        has_images=has_images(job),
         recipe=job.spec.get("recipe"),
         audit=job.spec["audit"],
         checkpoint_name=checkpoint_name,
@@ -147,10 +147,10 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
 
 def _worse(unit: UnitOfWork, job: Job) -> VerdictOut | None:
     """One that found something: to find nothing, with other triggers, takes nothing away from a pass."""
-    own, found = unit.verdicts.of_job(job.project_id, job.id, limit=1)
-    if own is None or found.rows[0].badness <= own.badness or not found.rows[0].has_found:
+    own, others = unit.verdicts.of_job(job.project_id, job.id, limit=1)
+    if own is None or others.rows[0].badness <= own.badness or not others.rows[0].has_found:
         return None
-    return VerdictOut.of(found.rows[0])
+    return VerdictOut.of(others.rows[0])
 
 
 def _checkpoint_name(unit: UnitOfWork, job: Job) -> str | None:
@@ -197,20 +197,20 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
     """What the visitor may do to the job as it stands; the use cases check it again."""
     if not visitor.may("run"):
         return frozenset()
-    found = {"again", "rename"}
+    actions = {"again", "rename"}
     if job.state in TERMINAL:
-        found.add("delete")
+        actions.add("delete")
     if job.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED}:
-        found.add("cancel")
+        actions.add("cancel")
     if job.state is JobState.QUEUED or (job.state is JobState.RUNNING and not job.pause_requested_at):
-        found.add("pause")
+        actions.add("pause")
     if job.state is JobState.PAUSED:
-        found.add("resume")
+        actions.add("resume")
     if job.state is JobState.RUNNING and job.pause_requested_at:
-        found.add("withdraw")
+        actions.add("withdraw")
     if job.state is JobState.FAILED:
-        found.add("retry")
-    return frozenset(found)
+        actions.add("retry")
+    return frozenset(actions)
 
 
 def _standing(job: Job, num_before: int, now: datetime) -> str:
@@ -219,13 +219,13 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
         case JobState.QUEUED:
             return _waiting(job, num_before, now)
         case JobState.RUNNING if job.pause_requested_at:
-            return "A pause was asked for: the training state is saved, then the worker lets go."
+            return "Pause requested: the worker saves the training state, then stops."
         case JobState.RUNNING:
-            return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker took it up."
+            return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker started it."
         case JobState.CANCELLING:
-            return "A cancel was asked for: the worker stops within seconds."
+            return "Cancel requested: the worker stops within seconds."
         case JobState.PAUSED:
-            return "Paused. Resume it, and it goes on from its last saved state."
+            return "Paused. When you resume it, it continues from its last saved state."
         case JobState.SUCCEEDED:
             return "Finished."
         case JobState.FAILED:
@@ -236,8 +236,8 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
 
 def _waiting(job: Job, num_before: int, now: datetime) -> str:
     if job.not_before is not None and job.not_before > now:
-        return f"An attempt failed. The next begins after {job.not_before:%H:%M:%S} UTC."
+        return f"An attempt failed. The next one starts after {job.not_before:%H:%M:%S} UTC."
     if num_before == 0:
-        return "Waiting for a worker; none of your project's jobs is before it."
+        return "Waiting for a worker; it is the first of your project's jobs."
     ahead = "1 job" if num_before == 1 else f"{num_before} jobs"
     return f"Waiting for a worker; {ahead} of your project come{'s' if num_before == 1 else ''} before it."

@@ -17,7 +17,7 @@ from app.schemas.jobs import ProgressOut, ResultOut
 from app.web.jobs import figures
 from app.web.jobs.comparison import MOST_COMPARED
 from app.web.jobs.failures import is_partial
-from app.web.jobs.figures import AttackLine, Said
+from app.web.jobs.figures import AttackLine, VerdictLabel
 from app.web.jobs.job_story import phase_title
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
 from app.web.kit.rendering import page
@@ -57,8 +57,8 @@ class JobRow:
         return figures.targets_of(self.job)
 
     @property
-    def said(self) -> Said | None:
-        return figures.verdict_said(self.job, self.result)
+    def verdict_label(self) -> VerdictLabel | None:
+        return figures.verdict_label(self.job, self.result)
 
     @property
     def lines(self) -> Sequence[AttackLine]:
@@ -92,29 +92,29 @@ def show_jobs(
     wanted = Wanted(text=q, state=state, kind=kind if kind in PUBLIC_KINDS else None)
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
-        found = unit.job_search.page(project_id, wanted, PER_PAGE, after=after, before=before)
-        filenames = unit.job_search.filenames(project_id, found.rows)
-    shown = _digest(found)
+        matches = unit.job_search.page(project_id, wanted, PER_PAGE, after=after, before=before)
+        filenames = unit.job_search.filenames(project_id, matches.rows)
+    shown = _digest(matches)
     if is_partial(request) and seen == shown:
         return Response(status_code=204)  # htmx then leaves the page as it is
     query = {"q": q, "state": state or "", "kind": wanted.kind or ""}
-    here = {**query, "after": after or "", "before": before or ""}
+    current = {**query, "after": after or "", "before": before or ""}
     return page(
         request,
         "jobs_found.html" if is_partial(request) else "jobs.html",
         rows=[
             JobRow(job=job, filename=filenames.get(job.checkpoint_id or ""), result=figures.result_of(job))
-            for job in found.rows
+            for job in matches.rows
         ],
         wanted=wanted,
         states=list(JobState),
-        older=found.older and link(HERE, query, after=found.older),
-        newer=found.newer and link(HERE, query, before=found.newer),
+        older=matches.older and link(HERE, query, after=matches.older),
+        newer=matches.newer and link(HERE, query, before=matches.newer),
         newest=link(HERE, query) if after or before else None,
-        again=link(HERE, here, seen=shown) if _is_moving(found.rows) else None,
-        num_running=sum(job.state in LEASED for job in found.rows),
-        num_waiting=sum(job.state is JobState.QUEUED for job in found.rows),
-        is_part_searched=bool(q) and found.older is not None and len(found.rows) < PER_PAGE,
+        again=link(HERE, current, seen=shown) if _is_moving(matches.rows) else None,
+        num_running=sum(job.state in LEASED for job in matches.rows),
+        num_waiting=sum(job.state is JobState.QUEUED for job in matches.rows),
+        is_part_searched=bool(q) and matches.older is not None and len(matches.rows) < PER_PAGE,
         window=WINDOW,
         most_compared=MOST_COMPARED,
     )

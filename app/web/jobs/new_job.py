@@ -75,11 +75,11 @@ class Choices:
 
     @property
     def named_pairs(self) -> list[tuple[str, str]]:
-        return [(found.row.id, _dataset_text(found)) for found in self.pairs]
+        return [(dataset.row.id, _dataset_text(dataset)) for dataset in self.pairs]
 
     @property
     def named_labelled(self) -> list[tuple[str, str]]:
-        return [(found.row.id, _dataset_text(found)) for found in self.labelled]
+        return [(dataset.row.id, _dataset_text(dataset)) for dataset in self.labelled]
 
 
 def _dataset_text(dataset: ListedDataset) -> str:

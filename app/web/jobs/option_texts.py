@@ -11,16 +11,21 @@ from dataclasses import dataclass
 METHODS = {
     "cleanclip": (
         "CleanCLIP",
-        "Fine-tunes on clean pairs with CLIP's own loss and a self-supervised loss of each side.",
+        "Fine-tunes on clean pairs with CLIP's own loss and a self-supervised loss for each tower.",
     ),
     "par": (
         "PAR (Perturb and Recover)",
-        "Pushes the model away from what came in, then recovers it on clean pairs. "
-        "Published against structured triggers that CleanCLIP leaves.",
+        "Pushes the model away from the input model, then recovers it on clean pairs. "
+        "Published against structured triggers, which CleanCLIP does not remove.",
     ),
     "supervised": (
         "Supervised fine-tuning",
         "Trains the image tower on clean labelled images, other than the audit's. The text tower stays.",
+    ),
+    "uar": (
+        "UAR (universal adversarial repair)",
+        "Teaches the image tower to see through patterns that many images share, found on the model itself. "
+        "Needs no trigger. A trial so far, run on small models only.",
     ),
 }
 
@@ -59,110 +64,157 @@ TEXTS: dict[str, Text] = {
     # recipes
     "epochs": _first("Epochs", "How often the model sees all clean data."),
     "batch_size": _first(
-        "Batch size", "How many are trained on at once; they are also each other's contrast.", "pairs"
+        "Batch size", "Pairs per training step; each is contrasted with the others in its batch.", "pairs"
     ),
-    "supervised/batch_size": _first("Batch size", "How many are trained on at once.", "images"),
+    "supervised/batch_size": _first("Batch size", "Images per training step.", "images"),
     "learning_rate": _first(
-        "Learning rate", "The size of a step; it ends by a cosine at zero. The option that matters most."
+        "Learning rate",
+        "The peak step size; a cosine schedule takes it to zero. The option that matters most.",
     ),
     "lambda1": _first(
-        "CLIP's loss (lambda1)", "Its weight: keeps what the model can do. 0 usually loses clean accuracy."
+        "CLIP's loss (lambda1)", "Its weight. Keeps what the model can do; 0 usually loses clean accuracy."
     ),
     "lambda2": _first(
         "Self-supervised loss (lambda2)",
-        "Its weight: breaks the tie between trigger and target. 0 often leaves the backdoor.",
+        "Its weight. Breaks the link between trigger and target; 0 often leaves the backdoor.",
     ),
     "warmup_steps": _first("Warm-up", "Updates over which the rate rises from zero.", "updates"),
     "threshold": _first(
         "Threshold",
-        "How far from the model that came in the push goes on; 2 is the distance of unrelated directions.",
+        "The distance from the input model at which the push stops; 2 is the distance of "
+        "unrelated directions.",
         "squared distance",
     ),
     "initial_learning_rate": _first(
-        "First learning rate", "Where the rate begins: large steps move away from the input model."
+        "First learning rate", "The rate at the start: large steps move away from the input model."
     ),
     "push_share": _first(
-        "Share of the push", "The part of the run over which the first rate comes down.", "share of 1"
+        "Share of the push", "The part of the run over which the first rate decays.", "from 0 to 1"
     ),
+    "trained_on": _first(
+        "Trained on",
+        "pairs; or images alone, without captions: of pairs, or labelled images, whose labels are not read.",
+    ),
+    "strong_epochs": _first(
+        "Epochs of the strong stage",
+        "Many images carry patterns; in the other epochs, the weak stage, fewer do.",
+    ),
+    "consistency_weight": _first(
+        "Consistency",
+        "Weight of how far an image with a pattern lies from its clean original's old embedding.",
+    ),
+    "weak_learning_rate": _more("Learning rate, weak stage", "none: the same as in the strong one."),
+    "strong_live_share": _more(
+        "Images with a live pattern, strong stage", "Live patterns climb the loss.", "from 0 to 1"
+    ),
+    "strong_bank_share": _more(
+        "Images with a kept pattern, strong stage",
+        "The bank holds inverted and former live ones.",
+        "from 0 to 1",
+    ),
+    "weak_live_share": _more("Images with a live pattern, weak stage", "Of each batch.", "from 0 to 1"),
+    "weak_bank_share": _more("Images with a kept pattern, weak stage", "Of each batch.", "from 0 to 1"),
+    "live_patches": _more("Live patches", "Patterns that cover a square at a random place."),
+    "live_blends": _more("Live blends", "Patterns blended into the whole image."),
+    "live_step": _more("Step of a live pattern", "Once per update, of the range of a pixel.", "from 0 to 1"),
+    "live_updates": _more("Life of a live pattern", "Then it goes to the bank.", "updates"),
+    "min_patch_size": _more("Smallest live patch", "Side by the image's side.", "from 0 to 1"),
+    "max_patch_size": _more("Largest live patch", "Side by the image's side.", "from 0 to 1"),
+    "blend_alpha": _more("Opacity of a live blend", "1 covers the image.", "from 0 to 1"),
+    "bank_size": _more("Size of the bank", "The inverted patterns stay; of the others the newest."),
+    "inverted_patches": _more("Inverted patches", "Found on the model itself, for the bank."),
+    "inverted_blends": _more("Inverted blends", "Found on the model itself, for the bank."),
+    "inversion_steps": _more("Steps of the inversion", "On the input model. 0: none.", "steps"),
+    "reinversion_steps": _more("Steps of the second inversion", "Between the stages. 0: none.", "steps"),
+    "inverted_patch_size": _more("Side of an inverted patch", "By the image's side.", "from 0 to 1"),
+    "inverted_blend_alpha": _more("Opacity of an inverted blend", "1 covers the image.", "from 0 to 1"),
     "chunk_size": _more(
-        "Chunk", "How many pass through the model at once, where a batch does not fit the memory.", "pairs"
+        "Chunk", "Samples that pass through the model at once, if a batch does not fit in memory.", "pairs"
     ),
     "weight_decay": _more("Weight decay", "Of AdamW."),
     "beta1": _more("Beta 1", "Of AdamW: memory of the gradient."),
     "beta2": _more("Beta 2", "Of AdamW: memory of its square."),
-    "epsilon": _more("Epsilon", "Of AdamW: keeps a division from zero."),
+    "epsilon": _more("Epsilon", "Of AdamW: avoids a division by zero."),
     "max_grad_norm": _more(
-        "Largest gradient", "A longer gradient is cut to this norm. none: never cut.", "norm"
+        "Largest gradient", "A longer gradient is clipped to this norm. none: never clipped.", "norm"
     ),
     "freeze_batch_norm_statistics": _more(
-        "Freeze BatchNorm statistics", "No: they follow the images trained on, which can cost clean accuracy."
+        "Freeze BatchNorm statistics", "No: they follow the training images, which can cost clean accuracy."
     ),
-    "precision": _more("Precision", "auto takes bf16 where the device has it."),
-    "max_skipped_share": _more(
-        "Bad samples allowed", "More of them than this, and the job stops.", "share of 1"
-    ),
-    "eda_alpha": _more("Words changed in a caption", "For the second view of each caption.", "share of 1"),
+    "precision": _more("Precision", "auto uses bf16 if the device supports it."),
+    "max_skipped_share": _more("Bad samples allowed", "Above this share the job fails.", "from 0 to 1"),
+    "eda_alpha": _more("Words changed in a caption", "For the second view of each caption.", "from 0 to 1"),
     "noise_std": _more("Noise on images", "Standard deviation, of pixels between 0 and 1."),
-    "noise_probability": _more("Images with noise", "How many are drawn for it.", "share of 1"),
-    "erase_probability": _more("Images with a square erased", "How many are drawn for it.", "share of 1"),
+    "noise_probability": _more("Images with noise", "How many augmentations are drawn.", "from 0 to 1"),
+    "erase_probability": _more(
+        "Images with a square erased", "How many augmentations are drawn.", "from 0 to 1"
+    ),
     # attacks
     "target": _more("Its own target", "The class this trigger leads to, where it is not the audit's."),
     "pattern": _first("Pattern", "redrawn: again for every image, as in research code; fixed: one for all."),
     "placement": _first("Placement", "Where on the image."),
-    "size": _first("Size", "Side of the patch by the image's shorter side.", "share of 1"),
+    "size": _first("Size", "Side of the patch by the image's shorter side.", "from 0 to 1"),
     "text_trigger/size": _first(
-        "Size", "Longer side of the words by the image's shorter side.", "share of 1"
+        "Size", "Longer side of the words by the image's shorter side.", "from 0 to 1"
     ),
     "custom_patch/size": _first(
-        "Size", "Longer side of the image by the image's shorter side.", "share of 1"
+        "Size", "Longer side of the image by the image's shorter side.", "from 0 to 1"
     ),
-    "alpha": _first("Blend", "How much of the trigger is seen: 1 covers the image.", "share of 1"),
-    "cell": _more("Side of a triangle", "Of the pattern triangles only.", "share of 1"),
+    "alpha": _first("Blend", "How much of the trigger is seen: 1 covers the image.", "from 0 to 1"),
+    "cell": _more("Side of a triangle", "Of the pattern triangles only.", "from 0 to 1"),
     "pattern_seed": _more("Seed of the pattern", "Of a fixed pattern."),
     "control_points": _more(
         "Control points", "Of the warp; fewer are smoother. none: one per pixel.", "a side"
     ),
     "strength": _first("Strength", "Of the warp."),
     "grid_rescale": _more("Rescale of the grid", "Of the warp."),
-    "amplitude": _first("Amplitude", "Of the stripes.", "share of 1"),
+    "amplitude": _first("Amplitude", "Of the stripes.", "from 0 to 1"),
     "frequency": _first("Frequency", "Stripes across the image."),
-    "blend": _more("Blend", "none: added in full; a share: blended, as CleanCLIP's code does.", "share of 1"),
+    "blend": _more(
+        "Blend", "none: added in full; a share: blended, as CleanCLIP's code does.", "from 0 to 1"
+    ),
     "text": _first("Words", "Letters, digits and signs of ASCII."),
     "colour": _more("Colour", "As #rrggbb."),
     "at": _more(
-        "At", "Row and column, as 0.5, 0.5 for the middle; goes before the placement.", "shares of 1"
+        "At",
+        "Row and column, for example 0.5, 0.5 for the middle; overrides the placement.",
+        "each from 0 to 1",
     ),
-    "picture": _first("Picture", "A PNG or JPEG of at most 64 KiB and 512 pixels a side."),
+    "image": _first("Image", "A PNG or JPEG of at most 64 KiB and 512 pixels a side."),
     # audit
-    "gate": _more("Gate", "An attack whose ASR before cleaning is lower is inconclusive.", "share of 1"),
+    "gate": _more("Gate", "An attack whose ASR before cleaning is lower is inconclusive.", "from 0 to 1"),
     "audit/precision": _more(
-        "Precision", "bf16 is faster where the device has it; images near a tie may be counted otherwise."
+        "Precision", "bf16 is faster if the device supports it; images near a tie may be counted differently."
     ),
     "audit/batch_size": _more("Batch size", "Images that pass through the model at once.", "images"),
     "examples": _more(
         "Examples",
-        "Test images that the report shows, with each trigger; 0: none of yours leaves.",
-        "pictures",
+        "Test images that the report shows, with each trigger; 0: the report holds none of your images.",
+        "images",
     ),
     "max_retrieval_pairs": _more(
-        "Pairs for retrieval", "At most; of a larger set so many are drawn by the seed.", "pairs"
+        "Pairs for retrieval",
+        "The most pairs used; from a larger set this many are drawn by the seed.",
+        "pairs",
     ),
     "recheck": _more(
         "Second audit",
         "Of the published weights, in a process that never read the upload; its figures must agree. none: "
         "where the operator signs and it costs less than a tenth of the job.",
     ),
-    "probe/folds": _more("Folds of the probe", "Parts that the images are fitted and judged in."),
-    "probe/c": _more("C of the probe", "Weighs the images against the squared weights. CLIP's value."),
+    "probe/folds": _more(
+        "Folds of the probe", "Cross-validation folds: each is judged by a probe fitted on the others."
+    ),
+    "probe/c": _more("C of the probe", "Inverse strength of the L2 penalty. The default is CLIP's value."),
     "probe/max_iterations": _more("Iterations of the probe", "Of L-BFGS, for each fit."),
     # policy
     "asr_at_most": _first(
         "ASR at most",
         "Attack success rate: the upper bound of its 95 % interval must be at or under this.",
-        "share of 1",
+        "from 0 to 1",
     ),
     "ca_lost_at_most": _first(
-        "Clean accuracy lost at most", "0.03 is three points; judged on the 95 % interval.", "share of 1"
+        "Clean accuracy lost at most", "0.03 is three points; judged on the 95 % interval.", "from 0 to 1"
     ),
 }
 

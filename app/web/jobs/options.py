@@ -22,7 +22,7 @@ _YES, _NO = "yes", "no"
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
-Kind = Literal["number", "numbers", "truth", "choice", "text", "picture"]
+Kind = Literal["number", "numbers", "truth", "choice", "text", "image"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Option:
                 return [parse_number(part.strip()) for part in text.split(",")]
             case "truth":
                 return {_YES: True, _NO: False}.get(text, text)
-            case "picture":
+            case "image":
                 return "".join(text.split())
             case _:
                 return text
@@ -109,17 +109,17 @@ def field_text(value: Any) -> str:
 @cache
 def methods() -> dict[str, Group]:
     """By the method's name."""
-    found = {}
+    groups = {}
     for one in _known().methods:
         source = recommended(one.name, "ModifiedResNet", "full")
         published = {} if source is None else source.values
-        found[one.name] = Group(
+        groups[one.name] = Group(
             name=one.name,
             options=_options(one.name, one, left_out=("method", "version"), published=published),
             defaults_from=None if source is None else source.source,
             recommendations=tuple(known for known in RECOMMENDATIONS if known.method == one.name),
         )
-    return found
+    return groups
 
 
 @cache
@@ -193,8 +193,8 @@ def _option(
     choices = [choice for one in branches for choice in one.get("enum", [one.get("const")]) if choice]
     first = branches[0]
     kind: Kind
-    if option == "picture":
-        kind = "picture"
+    if option == "image":
+        kind = "image"
     elif choices:
         kind = "choice"
     else:

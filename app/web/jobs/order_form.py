@@ -27,8 +27,8 @@ _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 _SAID = {
     "missing": "Fill this in.",
     "string_too_short": "Fill this in.",
-    "string_pattern_mismatch": "This does not have the form that is asked for here.",
-    "number_expected": "A number is expected, as 3, 0.5 or 1e-5.",
+    "string_pattern_mismatch": "This does not have the form that this field needs.",
+    "number_expected": "A number is expected, for example 3, 0.5 or 1e-5.",
     "int_from_float": "A whole number is expected.",
     "bool_type": "Choose yes or no.",
     "literal_error": "Choose one of the list.",
@@ -74,10 +74,10 @@ def read(form: Form, *, default_max_attempts: int, inspection: Mapping[str, Any]
     try:
         wanted = _ORDER.validate_python(draft.body)
     except ValidationError as error:
-        for found in error.errors(include_input=False, include_url=False):
-            item = error_item({**found, "loc": ("body", *found["loc"])}, draft.body)
+        for mistake in error.errors(include_input=False, include_url=False):
+            item = error_item({**mistake, "loc": ("body", *mistake["loc"])}, draft.body)
             place = field_of(item.pointer or "", draft)
-            draft.errors.setdefault(place, mistake_sentence(found["type"], place, item.detail))
+            draft.errors.setdefault(place, mistake_sentence(mistake["type"], place, item.detail))
         return draft
     if not draft.errors:
         draft.order = order_of(wanted, default_max_attempts=default_max_attempts)
@@ -165,8 +165,8 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
 
 def _named(form: Form, name: str, option: str | None = None) -> dict[str, str]:
     """An id: the one that was typed, else the one that was chosen."""
-    found = form.get(f"{name}:typed") or form.get(name)
-    return {option or name: found} if found else {}
+    value = form.get(f"{name}:typed") or form.get(name)
+    return {option or name: value} if value else {}
 
 
 def _given(form: Form, wanted: Iterable[options.Option]) -> dict[str, Any]:
@@ -209,10 +209,12 @@ def _json_attacks(form: Form, draft: Draft) -> Any:
         return json.loads(form.get("attacks_json"), object_pairs_hook=unique_keys)
     except RepeatedKey:
         draft.errors["attacks_json"] = (
-            "One object of the list has a key twice: of two values either could be meant."
+            "One object of the list has a key twice; it is not clear which value you mean."
         )
     except (ValueError, RecursionError):
-        draft.errors["attacks_json"] = 'This is not JSON. A list is expected, as [{"attack": "badnet"}].'
+        draft.errors["attacks_json"] = (
+            'This is not JSON. A list is expected, for example [{"attack": "badnet"}].'
+        )
     return [{"attack": "badnet"}]  # so that the other fields are still looked at
 
 
@@ -238,16 +240,16 @@ def limits_of(form: Form) -> dict[str, Any]:
 
 
 def _metadata(form: Form, draft: Draft) -> Mapping[str, str]:
-    found: dict[str, str] = {}
+    notes: dict[str, str] = {}
     for line in _lines(form.get("metadata")):
         name, equals, value = line.partition("=")
         if not equals:
             draft.errors["metadata"] = "Each line is a name and a value: ticket=ML-42."
-        elif name.strip() in found:
-            draft.errors["metadata"] = f"{name.strip()} stands there twice."
+        elif name.strip() in notes:
+            draft.errors["metadata"] = f"{name.strip()} is there twice."
         else:
-            found[name.strip()] = value.strip()
-    return found
+            notes[name.strip()] = value.strip()
+    return notes
 
 
 def _lines(text: str) -> list[str]:

@@ -119,6 +119,7 @@ _PARTS = (
     ("loss_push", "push", "part-b"),
     ("distance_image", "image distance", "part-c"),
     ("distance_text", "caption distance", "part-d"),
+    ("loss_consistency", "consistency", "part-b"),
 )
 
 

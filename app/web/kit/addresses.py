@@ -14,24 +14,19 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from app.domain.errors import NotFound
-from app.domain.ids import Prefix, is_id
+from app.domain.ids import ULID, Prefix, id_pattern, is_id
 from cleanclip.spec.policy import PolicyName
 
 HOME = "/ui/jobs"
 MAX_WORDS = 200
 _LEADING_OUT = ("\\", "\r", "\n", "//", "..", "%2e")
-_ULID = "[0-9a-hjkmnp-tv-z]{26}"
-
-
-def id_pattern(prefix: Prefix) -> str:
-    return f"^{prefix}_{_ULID}$"
 
 
 def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
     def check(text: str) -> str:
         if not is_id(prefix, text):
             code = f"{noun.replace(' ', '')}_not_found"
-            raise NotFound(code, f"There is no {noun} with this id.", "Use the menu to go on.")
+            raise NotFound(code, f"There is no {noun} with this id.", "Use the menu to continue.")
         return text
 
     return AfterValidator(check)
@@ -65,7 +60,7 @@ def _printable(text: str) -> str:
 EMPTY_IS_NONE = BeforeValidator(_none_if_empty)
 """A form's filter sends its choice "any" as an empty value."""
 Cursor = Annotated[
-    Annotated[str, StringConstraints(pattern=f"^[a-z]{{2,4}}_{_ULID}$")] | None, EMPTY_IS_NONE, Query()
+    Annotated[str, StringConstraints(pattern=f"^[a-z]{{2,4}}_{ULID}$")] | None, EMPTY_IS_NONE, Query()
 ]
 Words = Annotated[str, Query(max_length=MAX_WORDS), AfterValidator(_printable)]
 """What a person looks for."""

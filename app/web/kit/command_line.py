@@ -70,9 +70,9 @@ def curl_line(job: Job, base_url: str) -> str:
     )
 
 
-def has_pictures(job: Job) -> bool:
+def has_images(job: Job) -> bool:
     """Whether the order carries images, which make a line very long."""
-    return any("picture" in attack for attack in job.spec["audit"].get("attacks", ()))
+    return any("image" in attack for attack in job.spec["audit"].get("attacks", ()))
 
 
 def _body(job: Job) -> dict[str, Any]:

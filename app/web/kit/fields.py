@@ -12,7 +12,7 @@ from app.web.kit.visitor import Form
 
 MAX_NAME_CHARACTERS = 100
 OVERLAPS = {
-    "0": "No longer: it ends now",
+    "0": "Not at all: it ends now",
     "3600": "1 hour",
     "86400": "1 day",
     "604800": "7 days",
@@ -88,11 +88,11 @@ def read_choice(form: Form, name: str, choices: Mapping[str, object]) -> str:
     """One of `choices`. Raises InvalidInput."""
     value = form.get(name)
     if value not in choices:
-        raise form_incomplete(name, "This is none of the choices.", "Choose one of the list.")
+        raise form_incomplete(name, "This is not one of the choices.", "Choose one of the list.")
     return value
 
 
 def check_confirmed(form: Form) -> None:
     """The box that says that it is meant. Raises InvalidInput."""
     if form.get("confirm") != "yes":
-        raise form_incomplete("confirm", "Nothing was changed.", "Tick the box to say that you mean it.")
+        raise form_incomplete("confirm", "Nothing was changed.", "Tick the box to confirm.")

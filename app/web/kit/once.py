@@ -85,7 +85,7 @@ def secret_sending(unit: UnitOfWork, caller: Caller, form: Form, path: str, *, t
     form_id = form.get(SECRETS_FIELD)
     if not _SECRETS_FORM.fullmatch(form_id):
         raise InvalidInput(
-            "form_unreadable", "The form is not whole.", "Open the page again, and send the form again."
+            "form_unreadable", "The form is incomplete.", "Open the page again, and send the form again."
         )
     return Sending(unit, caller, form_id=form_id, content=path, path=path, ttl_s=ttl_s)
 

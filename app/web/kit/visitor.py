@@ -127,7 +127,7 @@ async def _form_of_session(request: Request) -> Form:
 def _foreign() -> Forbidden:
     return Forbidden(
         "form_expired",
-        "The form was not of this session: it was opened before you signed in, or by another site.",
+        "The form belongs to another session: it was opened before you signed in, or by another site.",
         "Go back, reload the page, and send it again.",
     )
 

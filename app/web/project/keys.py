@@ -39,7 +39,7 @@ from app.web.kit.visitor import Admin, AnyVisitor, FormDep
 PER_PAGE = 50
 HERE = "/ui/keys"
 _WHAT_SCOPES_DO = {
-    "read": "look at everything but keys, webhooks and the trail",
+    "read": "read everything but keys, webhooks and the trail",
     "upload": "upload checkpoints, register and delete datasets",
     "run": "order, pause, cancel and delete jobs",
     "admin": "everything, keys, webhooks and the trail included",

@@ -52,7 +52,7 @@ def put_policy(request: Request, visitor: Admin, form: FormDep, ports: PortsDep)
             with ports.database.unit_of_work(visitor.caller.project_id) as unit:
                 if not is_change and unit.policies.find(visitor.caller.project_id, form.get("name")):
                     draft.errors["name"] = (
-                        "There is one of this name already. Change that one, or take another name."
+                        "A policy with this name exists already. Change it, or choose another name."
                     )
                 else:
                     policies.put(unit, visitor.caller, form.get("name"), policy)

@@ -18,7 +18,7 @@ from app.web.kit.visitor import COOKIE, AnyVisitor, FormDep, find_visitor, read_
 
 _COOKIE_PATH = "/ui"
 WHY = {
-    "ended": "Your session has ended. Sign in again, and you are back where you were.",
+    "ended": "Your session has ended. Sign in again to return to the page.",
     "unsent": "Your session has ended, and nothing was sent: nothing is ordered, changed or deleted."
     " Sign in again, and send the form once more.",
 }

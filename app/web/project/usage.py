@@ -54,9 +54,10 @@ QUOTAS = (
     ),
     Quota(
         name=QuotaName.BYTES_IN_FLIGHT,
-        label="Bytes on their way",
+        label="Bytes of open uploads",
         what="The sizes of open uploads together, as they were declared.",
-        then="At the limit no upload begins. Completing or cancelling one frees its bytes; one that is left"
+        then="At the limit no new upload can start. Completing or cancelling one frees its "
+        "bytes; one that is left"
         " alone expires.",
         text=bytes_text,
     ),
@@ -64,7 +65,8 @@ QUOTAS = (
         name=QuotaName.OPEN_UPLOADS,
         label="Open uploads",
         what="Uploads that were announced and are not complete.",
-        then="At the limit no upload begins. Completing or cancelling one makes room; one that is left alone"
+        then="At the limit no new upload can start. Completing or cancelling one makes room; "
+        "one that is left alone"
         " expires.",
         frees=(("Open uploads", "/ui/checkpoints"),),
     ),
@@ -81,7 +83,7 @@ QUOTAS = (
     Quota(
         name=QuotaName.RUNNING_JOBS,
         label="Running jobs",
-        what="Audits and cleanings that a worker has taken up, in each queue.",
+        what="Audits and cleanings that are running, in each queue.",
         then="More wait for their turn; nothing is refused.",
         frees=(("Running jobs", "/ui/jobs?state=running"),),
     ),
@@ -89,7 +91,7 @@ QUOTAS = (
         name=QuotaName.WAITING_JOBS,
         label="Waiting jobs",
         what="Jobs that wait for a worker; the inspection of uploads and the validation of datasets, too.",
-        then="At the limit nothing new is ordered. Wait until some have begun, or cancel some.",
+        then="At the limit nothing new is ordered. Wait until some have started, or cancel some.",
         frees=(("Waiting jobs", "/ui/jobs?state=queued"),),
     ),
     Quota(

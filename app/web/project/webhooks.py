@@ -143,7 +143,7 @@ def _events(form: Form) -> Sequence[WebhookEvent]:
     """Raises InvalidInput."""
     chosen = set(form.all("events"))
     if not chosen:
-        raise form_incomplete("events", "No event is chosen.", "Choose what it is told of; or disable it.")
+        raise form_incomplete("events", "No event is chosen.", "Choose its events, or disable it.")
     if unknown := chosen - {event.value for event in SUBSCRIBABLE}:
         raise form_incomplete(
             "events", f"There is no event {min(unknown)[:60]!r}.", "Choose one of the list."

@@ -45,7 +45,7 @@ def _to_pixels(size: int) -> list[Any]:
 
 
 class _Pairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Picture, its view, tokens, their view."""
+    """Image, its view, tokens, their view."""
 
     def __init__(self, folder: Path, checkpoint: LoadedCheckpoint, recipe: CleanCLIPRecipe) -> None:
         with (folder / "pairs.csv").open(encoding="utf-8", newline="") as file:

@@ -83,7 +83,7 @@ def compare(
     """A row of the model that came in, then one of every seed and side.
 
     `poisoned` keeps the model between runs. CA is compared with the baseline's of the same seed, on the same
-    pictures.
+    images.
     """
     options, num_pairs, num_images, epochs = POISONING, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, CLEANING.epochs
     if small:

@@ -21,7 +21,7 @@ from sanitizer.training.device import share_cores
 from sanitizer.training.loop import finetune
 
 NUM_DIFFERENT = 2_000
-"""Pictures that are made; more pairs share them, and are read from the system's cache."""
+"""Images that are made; more pairs share them, and are read from the system's cache."""
 
 
 def cleaned(name: str, folder: Path, batch_size: int, epochs: int, device: torch.device) -> dict[str, Any]:

@@ -57,7 +57,7 @@ _WHERE = [
 
 
 def architecture(name: str, image_size: int = 224) -> Architecture:
-    """RN50, ViT-B/32 or the demo's small one, as published but for the side of its pictures."""
+    """RN50, ViT-B/32 or the demo's small one, as published but for the side of its images."""
     text = _text(Blocks(width=512, layers=12, heads=8, mlp_width=2048), 77)
     match name:
         case "RN50":

@@ -85,7 +85,7 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "## Whether what is faster cleans as well",
         "",
         "The demo's poisoned model, pairs, test images and recipe, cleaned in an order of its own for each",
-        "seed, measured by the same audit; in brackets 95 % intervals over pictures. CA lost: against the",
+        "seed, measured by the same audit; in brackets 95 % intervals over images. CA lost: against the",
         "baseline of the same seed, paired on the same images; below 0 it is a gain.",
         "",
         "| cleaned by | seed | CA, % | CA lost, points | ASR, % | PA, % |",

@@ -113,7 +113,7 @@ NOT_IDS = frozenset(
         ("body", "/audit/attacks/*/target"),
         ("body", "/audit/attacks/*/text"),
         ("body", "/audit/attacks/*/colour"),
-        ("body", "/audit/attacks/*/picture"),
+        ("body", "/audit/attacks/*/image"),
         ("header", "idempotency-key"),  # test_a_foreign_idempotency_key_replays_nothing
         ("query", "action"),
     }

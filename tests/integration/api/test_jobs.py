@@ -73,9 +73,9 @@ def test_an_audit_job_has_no_recipe_and_takes_no_pairs(service: Service, api: ht
 
 
 def test_a_customers_own_trigger_is_stored_as_it_was_sent(service: Service, api: httpx.Client) -> None:
-    patch = {"attack": "custom_patch", "picture": RED_SQUARE, "placement": "centre"}
+    patch = {"attack": "custom_patch", "image": RED_SQUARE, "placement": "centre"}
     order = service.sanitize_order()
-    order["audit"]["attacks"] = [patch, {"attack": "custom_pattern", "picture": RED_SQUARE}]
+    order["audit"]["attacks"] = [patch, {"attack": "custom_pattern", "image": RED_SQUARE}]
     job = api.post("/v1/jobs", json=order).json()
     first, second = job["audit"]["attacks"]
     assert {name: first[name] for name in patch} == patch
@@ -98,9 +98,9 @@ def test_a_picture_in_no_shape_is_refused_and_not_repeated(
     service: Service, api: httpx.Client, text: str
 ) -> None:
     order = service.sanitize_order()
-    order["audit"]["attacks"] = [{"attack": "custom_patch", "picture": text}]
+    order["audit"]["attacks"] = [{"attack": "custom_patch", "image": text}]
     answer = api.post("/v1/jobs", json=order)
-    refused(answer, 422, "invalid_request", "/audit/attacks/0/picture")
+    refused(answer, 422, "invalid_request", "/audit/attacks/0/image")
     assert text not in answer.text
 
 

@@ -203,7 +203,7 @@ def test_images_of_an_order_count_as_bytes_of_the_database(service: Service, fre
     assert fresh.http.post("/v1/jobs", json=body).status_code == 202
     before = fresh.http.get("/v1/usage").json()["row_bytes"]["current"]
     picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + os.urandom(40_000)).decode()
-    body["audit"]["attacks"] = [{"attack": "custom_patch", "picture": picture}]
+    body["audit"]["attacks"] = [{"attack": "custom_patch", "image": picture}]
     answer = fresh.http.post("/v1/jobs", json=body)
     assert answer.status_code == 202, answer.text
     assert fresh.http.get("/v1/usage").json()["row_bytes"]["current"] > before + 40_000

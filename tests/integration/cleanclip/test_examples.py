@@ -35,6 +35,9 @@ class Scene:
         self._served, self._client, self._folder, self._call = served, client, folder, call
         self.folder = folder
         self.body = b"abc"
+        if call == "push":
+            (folder / "a.jpg").write_bytes(b"an image")
+            (folder / "a.txt").write_text("its caption", encoding="utf-8")
 
     def names(self, code: str) -> dict[str, Any]:
         used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}

@@ -117,7 +117,7 @@ def test_one_line_does_it_all_and_repeated_does_nothing_twice(
 
     (tmp_path / "out" / "report.md").unlink()
     out, err = ended(cleanclip(*line))
-    assert f"is there already: {worker.checkpoint_id}" in err
+    assert f"was uploaded already: {worker.checkpoint_id}" in err
     assert f"{job_id} was ordered" in err
     assert "no signature" in out.lower() or "unsigned" in out.lower()
     assert (tmp_path / "out" / "report.md").read_bytes() == files["report.md"]

@@ -27,6 +27,12 @@ def run(served: Served, wires: Wires, *words: str) -> int:
     return int(caught.value.code or 0)
 
 
+def packed(folder: Path) -> bytes:
+    contents = contents_of(folder)
+    assert [*packing.pack(contents)] == [], "it has fewer samples than are reported at once"
+    return packing.shard_of(contents).read_bytes()
+
+
 @pytest.mark.timeout(120)
 def test_a_folder_is_sent_as_one_shard_goes_on_where_it_was_cut_and_is_not_sent_twice(
     served: Served, wires: Wires, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -58,7 +64,7 @@ def test_a_folder_is_sent_as_one_shard_goes_on_where_it_was_cut_and_is_not_sent_
     stored = served.store.read_bytes(
         upload_key(served.project_id, str(dataset.upload_id)), max_bytes=20 * MIB
     )
-    assert stored == packing.pack(contents_of(folder), lambda done: None).read_bytes()
+    assert stored == packed(folder)
 
     served.validate(dataset_id, DatasetKind.LABELLED)
     assert run(served, wires, "datasets", "push", str(folder), "--wait") == ExitCode.OK
@@ -69,4 +75,10 @@ def test_a_folder_is_sent_as_one_shard_goes_on_where_it_was_cut_and_is_not_sent_
     with Client(served.url, served.key) as client:
         client.datasets.delete(dataset_id)
     assert run(served, wires, "datasets", "push", str(folder), "-q") == ExitCode.OK
-    assert capsys.readouterr().out.strip() != dataset_id, "one that was deleted is pushed again"
+    pushed_again = capsys.readouterr().out.split()[-1]
+    assert pushed_again != dataset_id, "one that was deleted is pushed again"
+    wires.seen.clear()
+    with Client(served.url, served.key, transport=wires) as client:
+        found = client.datasets.push(folder)
+    assert (found.id, found.name) == (pushed_again, "photos"), "the client finds what the command pushed"
+    assert wires.parts_sent() == []

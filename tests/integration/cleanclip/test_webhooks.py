@@ -66,7 +66,7 @@ def test_a_webhook_is_made_changed_rotated_and_deleted(client: Client) -> None:
 
 def test_a_secret_whose_answer_was_lost_is_told_so(client: Client) -> None:
     client.webhooks.create(URL, idempotency_key="lost")
-    with pytest.raises(UnexpectedAnswer, match="shown once: rotate it"):
+    with pytest.raises(UnexpectedAnswer, match="shown only once: rotate it"):
         client.webhooks.create(URL, idempotency_key="lost")
 
 

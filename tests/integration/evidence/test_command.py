@@ -35,10 +35,10 @@ def test_a_signed_folder_ends_with_0_and_says_what_is_and_what_is_not_proven(
     (tmp_path / "original").write_bytes(UPLOAD)
     status, out, err = run(signed, "--key", public_key.path, "--input", tmp_path / "original")
     assert (status, err) == (ExitCode.OK, "")
-    assert out.startswith("VERIFIED: these 10 files are the ones that the holder of key " + public_key.sha256)
+    assert out.startswith("VERIFIED: the holder of key " + public_key.sha256)
     proven, not_proven = out.split("Not proven:")
     assert JOB_ID in proven
-    assert "The input that was given is that upload." in proven
+    assert "The file given with --input is that upload." in proven
     assert "the figures `after` were confirmed by an independent second audit" in " ".join(proven.split())
     assert "That figures other than `after` are true" in not_proven
     assert "That the model is clean" in not_proven
@@ -50,15 +50,15 @@ def test_an_unsigned_folder_ends_with_0_and_says_so_first(run: Any, unsigned: Pa
     assert status == ExitCode.OK
     assert out.startswith("UNSIGNED: ")
     assert "Who made these files" in out
-    assert "they are the word of the process that read the upload" in " ".join(out.split())
+    assert "only the process that read the upload reported them" in " ".join(out.split())
     assert "independent second audit" not in out
 
 
 @pytest.mark.parametrize(
     ("is_twice", "says"),
     [
-        (True, "two processes made the same of it, of which one ran the service's own reader alone"),
-        (False, "the process that inspected it says so (`claimed.canonical_of`)"),
+        (True, "one of them with the service's own reader alone"),
+        (False, "only the process that inspected it says so (`claimed.canonical_of`)"),
     ],
 )
 def test_verify_says_by_how_many_processes_the_weights_are_the_uploads(
@@ -89,7 +89,7 @@ def test_a_signed_folder_without_a_key_says_that_nobody_vouches_for_its_own(
     assert status == ExitCode.OK
     assert out.startswith("SIGNER NOT CHECKED: ")
     assert public_key.sha256 in out
-    assert "since whoever made the key that lies beside them signed them" in out
+    assert "since the owner of the key beside them signed them" in out
 
 
 def test_a_key_that_came_with_the_files_is_not_taken_as_trusted(run: Any, signed: Path) -> None:

@@ -326,4 +326,4 @@ def test_the_original_is_recognised_and_another_file_is_not(signed: Path, tmp_pa
     other.write_bytes(UPLOAD[:-1] + b"!")
     found = verify(signed, input_file=other)
     assert found.input is False
-    assert told(found) == [f"{other}: is not what the statement says came in: size or SHA-256 differ"]
+    assert told(found) == [f"{other}: is not the input in the statement: size or SHA-256 differ"]

@@ -9,7 +9,7 @@ import pytest
 from app.local.stack import Stack
 from app.settings import StorageSettings
 from app.storage.bulkhead import Bulkhead
-from app.storage.guarded import GuardedStore
+from app.storage.guarded import guarded
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
 from tests.fakes.object_store import InMemoryObjectStore
@@ -24,7 +24,7 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
         return real
     fake = InMemoryObjectStore()
     fake.ensure_bucket()
-    return fake if request.param == "fake" else GuardedStore(fake, Bulkhead(num_calls=32, timeout_s=30.0))
+    return fake if request.param == "fake" else guarded(fake, Bulkhead(num_calls=32, timeout_s=30.0))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.real_child import MAX_WALL_S, run_child
 from tests.fixtures.shards import good_pair, write_tar
 from tests.suites import mostly_full
-from worker.publishing.pictures import draw_samples
+from worker.publishing.sample_images import draw_samples
 
 SPEC = ValidateSpec(data_kind="pairs", max_skipped_share=0.9)
 MAX_PEAK_BYTES = 10**9

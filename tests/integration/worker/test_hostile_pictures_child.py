@@ -18,8 +18,8 @@ from tests.suites import mostly_full
 
 MAX_PEAK_BYTES = 10**9
 CASES = {
-    "jpeg_that_claims_to_be_enormous": "picture_too_large",
-    "webp_that_claims_to_be_enormous": "picture_unreadable",
+    "jpeg_that_claims_to_be_enormous": "trigger_image_too_large",
+    "webp_that_claims_to_be_enormous": "trigger_image_unreadable",
 }
 
 
@@ -27,7 +27,7 @@ CASES = {
 def test_a_job_with_a_hostile_picture_ends_with_its_reason_and_its_place(name: str, tmp_path: Path) -> None:
     write_model(tmp_path / "job" / CHECKPOINT_PATH)
     make_labelled(tmp_path / "job" / LABELLED_PATH, 6)
-    attacks = (BadNetOptions(), CustomPatchOptions(picture=b64encode(IMAGES[name].make()).decode()))
+    attacks = (BadNetOptions(), CustomPatchOptions(image=b64encode(IMAGES[name].make()).decode()))
     ran = run_child(tmp_path, AuditSpec(audit=AuditOptions(target="dog", attacks=attacks)))
     assert ran.status == EXIT_REFUSED, ran.log
     assert ran.outcome is not None

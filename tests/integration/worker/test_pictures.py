@@ -13,7 +13,7 @@ from PIL import Image
 from app.domain.dataset_samples import MAX_SAMPLES_BYTES
 from app.schemas.datasets import DatasetSamplesOut
 from cleanclip.spec.jobspec import DRAWN_ADAPTER, MAX_DRAWN_SIDE, MAX_DRAWN_TEXT, DrawnSample, DrawnSamples
-from worker.publishing.pictures import draw_samples
+from worker.publishing.sample_images import draw_samples
 
 
 def sample(**changes: Any) -> DrawnSample:

@@ -147,7 +147,7 @@ def test_a_worker_told_to_leave_saves_the_state_and_hands_the_job_back_uncounted
 
     assert world.runner().run(job.id) is JobState.SUCCEEDED
     notes = [event.data["message"] for event in world.events(job.id) if event.type == "noted"]
-    assert any("goes on from the state saved at step" in note for note in notes)
+    assert any("resumes from the state saved at step" in note for note in notes)
     assert world.artifacts(job.id)["model.safetensors"] == undisturbed
 
 
@@ -176,7 +176,7 @@ def test_a_paused_job_keeps_its_state_and_goes_on_from_it_when_resumed(world: Wo
     with world.database.unit_of_work() as unit:
         unit.jobs.resume(world.project_id, job.id)
     assert world.runner().run(job.id) is JobState.SUCCEEDED
-    assert any("goes on from" in str(event.data) for event in world.events(job.id))
+    assert any("resumes from" in str(event.data) for event in world.events(job.id))
 
 
 def test_a_child_killed_in_the_middle_is_tried_again_and_ends_with_the_same_weights(

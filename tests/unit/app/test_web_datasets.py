@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from pydantic import ValidationError
 
-import sanitizer.data.skipping
 from app.domain.errors import InvalidInput, QuotaExceeded
 from app.domain.states import DatasetKind
 from app.web.data.dataset_form import FIELDS, DatasetForm, places_of, schema_of_field
-from app.web.jobs.skip_reasons import MEANINGS, meaning
 
 
 def filled(**values: str) -> DatasetForm:
@@ -24,13 +20,6 @@ def faults(**values: str) -> dict[str, str]:
     with pytest.raises(ValidationError) as caught:
         form.registration()
     return dict(form.with_faults(caught.value).errors)
-
-
-def test_each_reason_of_the_library_is_explained_and_no_other() -> None:
-    table = re.findall(r"^    ([a-z0-9_]+) {2,}\S", sanitizer.data.skipping.__doc__ or "", re.MULTILINE)
-    assert len(table) > 10
-    assert set(MEANINGS) == set(table)
-    assert "does not know" in meaning("of_tomorrow")
 
 
 def test_a_filled_form_is_a_registration() -> None:

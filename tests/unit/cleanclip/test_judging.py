@@ -66,7 +66,7 @@ def test_an_attack_far_under_the_limit_passes() -> None:
     assert verdict.clean_accuracy is not None
     assert verdict.clean_accuracy.outcome == "pass"
     assert "97.67 % before" in verdict.attacks[0].reason
-    assert "not tested are not excluded" in verdict.reason
+    assert "This does not exclude triggers that were not tested" in verdict.reason
 
 
 def test_an_attack_far_over_the_limit_fails() -> None:
@@ -213,7 +213,7 @@ def test_one_trigger_under_two_names_counts_as_one() -> None:
 
 def test_a_target_that_is_predicted_without_a_trigger_is_pointed_out() -> None:
     verdict = judge(before=figures(2900, floor=2900), gate=0.5, policy=POLICY)
-    assert "images without a trigger are called the target as often" in verdict.attacks[0].reason
+    assert "images without a trigger are classified as the target as often" in verdict.attacks[0].reason
     assert "without a trigger" not in judge(before=figures(2900), gate=0.5, policy=POLICY).attacks[0].reason
 
 
@@ -372,8 +372,8 @@ def test_an_undecided_loss_whose_point_is_over_the_limit_is_not_said_to_be_under
     verdict = cleaned((2930,), (30,), lost=lost, policy=Policy(asr_at_most=0.05, ca_lost_at_most=0.012))
     assert verdict.outcome == "undecided"
     assert verdict.reason == (
-        "Too few test images: undecided. More images would decide: clean_accuracy. No limit is shown to be "
-        "broken."
+        "Too few test images: undecided. More images would decide: clean_accuracy. No limit is clearly "
+        "exceeded."
     )
 
 

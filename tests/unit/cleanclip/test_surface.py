@@ -11,16 +11,16 @@ from typing import Any, get_type_hints
 import pytest
 
 from cleanclip.aio.client import AsyncClient
+from cleanclip.setup import HAND_MADE, SOURCE, TARGET, make_sync, synchronous_modules
 from cleanclip.sync.client import Client
 from tests.unit.cleanclip.examples import example_of, public_calls
-from tools import make_sync
 
 SURFACE = {
     "": "base_url close health methods usage",
     "artifacts": "download get",
     "trail": "list",
     "checkpoints": "delete get list wait",
-    "datasets": "create delete get list rename samples wait",
+    "datasets": "create delete get list push rename samples wait",
     "deletions": "get list",
     "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause rename report "
     "resume retry verdicts wait",
@@ -68,14 +68,25 @@ def test_each_call_has_an_example_that_calls_it(name: str) -> None:
     assert f"client.{name}" in called
 
 
-def test_the_synchronous_client_is_what_the_asynchronous_one_makes() -> None:
-    wrong = [path.name for path, text in make_sync.made().items() if path.read_text(encoding="utf-8") != text]
-    assert not wrong, "run `make format`"
+def test_a_changed_source_makes_its_synchronous_form_again_and_a_removed_one_takes_it_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "aio", tmp_path / "sync"
+    source.mkdir()
+    target.mkdir()
+    monkeypatch.setattr("cleanclip.setup.SOURCE", source)
+    monkeypatch.setattr("cleanclip.setup.TARGET", target)
+    (source / "wire.py").write_text("async def one() -> int:\n    return await two()\n")
+    (target / "crew.py").write_text("by hand")
+    (target / "gone.py").write_text("of a source that was removed")
+    make_sync()
+    assert (target / "wire.py").read_text().endswith("\ndef one() -> int:\n    return two()\n")
+    assert sorted(path.name for path in target.iterdir()) == ["crew.py", "wire.py"]
 
 
 def test_what_is_written_twice_offers_the_same() -> None:
-    for name in make_sync.HAND_MADE - {"__init__.py"}:
-        one, other = (_signatures(folder / name) for folder in (make_sync.SOURCE, make_sync.TARGET))
+    for name in HAND_MADE - {"__init__.py"}:
+        one, other = (_signatures(folder / name) for folder in (SOURCE, TARGET))
         assert one == other
 
 
@@ -91,5 +102,5 @@ def _signatures(path: Path) -> dict[str, list[str]]:
 
 
 def test_nothing_asynchronous_is_left_in_what_is_made() -> None:
-    for path in make_sync.made():
+    for path in synchronous_modules():
         assert not re.search(r"\b(await|async|asyncio|aio\.)\b", path.read_text().partition("\n")[2]), path

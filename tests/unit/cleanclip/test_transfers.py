@@ -11,10 +11,10 @@ import pytest
 
 from cleanclip import places
 from cleanclip.errors import ApiError, Conflict, StoreError, UnexpectedAnswer
+from cleanclip.memory import Memory, of_file
 from cleanclip.models import Artifact
 from cleanclip.sync.artifacts import plain_name
 from cleanclip.transfer import Meter, TransferProgress
-from cleanclip.upload_memory import UploadMemory
 from tests.unit.cleanclip.service import FakeClock, FakeRoutes, client_on, problem
 
 BOTH_CLIENTS = True
@@ -156,7 +156,8 @@ def test_an_upload_that_the_service_forgot_is_begun_anew(file: Path) -> None:
 
 def test_without_resume_nothing_is_asked_of_earlier_runs(file: Path) -> None:
     service = routes()
-    UploadMemory.of("https://clean.example.org/", file, purpose="checkpoint", declared=None).remember("upl_0")
+    memory = Memory("uploads", "https://clean.example.org/", of_file(file), "checkpoint", {})
+    memory.remember(upload_id="upl_0")
     with client_on(service) as client:
         client.uploads.upload_file(file, resume=False)
     assert service.requests[0].url.path == "/v1/uploads"

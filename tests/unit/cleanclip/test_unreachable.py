@@ -10,9 +10,13 @@ import httpx
 import pytest
 
 from cleanclip.errors import TransportError
-from cleanclip.retries import Retries
+from cleanclip.retries import Clock
 from cleanclip.sync.client import Client
 from cleanclip.unreachable import why_unreachable
+
+
+def never(seconds: float) -> None:
+    pytest.fail(f"it waited {seconds} s for another try")
 
 
 @pytest.fixture
@@ -25,9 +29,9 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def test_https_to_a_port_that_speaks_http_is_said_without_openssls_words(port: int) -> None:
+def test_https_to_a_port_that_speaks_http_is_said_at_once_and_without_openssls_words(port: int) -> None:
     with (
-        Client(f"https://127.0.0.1:{port}", "k", retries=Retries(max_tries=1)) as client,
+        Client(f"https://127.0.0.1:{port}", "k", clock=Clock(sleep=never)) as client,
         pytest.raises(TransportError) as caught,
     ):
         client.methods()
@@ -39,18 +43,22 @@ def test_a_certificate_that_is_not_trusted_and_a_port_where_nobody_is() -> None:
     words = (
         "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"
     )
-    told, remedy = why_unreachable(httpx.URL("https://x.org"), httpx.ConnectError(words))
+    told, remedy, is_lasting = why_unreachable(httpx.URL("https://x.org"), httpx.ConnectError(words))
     assert told == "Its certificate is not trusted on this machine (self-signed certificate)."
     assert "SSL_CERT_FILE" in remedy
-    told, remedy = why_unreachable(
+    assert is_lasting
+    _, remedy, is_lasting = why_unreachable(
         httpx.URL("http://x.org"), httpx.ConnectError("[Errno 111] Connection refused")
     )
-    assert remedy == "Is the address right, and the service up?"
+    assert remedy == "Check the address, and whether the service is running."
+    assert not is_lasting
 
 
 @pytest.mark.parametrize("inside", ["/ui", "/ui/", "/ui/jobs/new", "/v1", "/v1/jobs", "/docs"])
 @pytest.mark.parametrize("own", ["http://x.org:8000", "https://x.org/clean"])
 def test_an_address_inside_the_service_is_refused_with_the_services_own(own: str, inside: str) -> None:
-    with pytest.raises(ValueError, match=f"lies inside the service. Give the service's own address: {own}$"):
+    with pytest.raises(
+        ValueError, match=f"is an address inside the service. Give the service's own address: {own}$"
+    ):
         Client(own + inside, "k")
     Client(f"{own}/uinta", "k").close()

@@ -199,7 +199,7 @@ def test_a_deletion_whose_answer_was_lost_is_not_reported_as_not_found() -> None
 def test_another_service_at_the_address_is_noticed(body: bytes) -> None:
     with (
         client_on(FakeService(httpx.Response(200, content=body))) as client,
-        pytest.raises(UnexpectedAnswer, match="right address"),
+        pytest.raises(UnexpectedAnswer, match="Check the address"),
     ):
         client.jobs.get("job_1")
 

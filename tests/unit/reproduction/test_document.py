@@ -90,7 +90,7 @@ def test_the_small_subset_has_a_page_of_its_own_with_the_same_legend(tmp_path: P
     document.write_quick(quick(), [run for run in whole() if run.id in names], tmp_path)
     text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
     assert "| 1 | 3,000 | 88.0 [" in line_of(text, "| BadNet: CleanCLIP (1, 1)")
-    assert "over 5 cells (digits)" in line_of(text, "Intervals take pictures for independent")
+    assert "over 5 cells (digits)" in line_of(text, "The intervals treat images as independent")
     assert len(document.read_raw(tmp_path / document.RAW)) == 5
 
 
@@ -197,12 +197,12 @@ def test_the_legend_tells_by_how_much_intervals_are_too_narrow() -> None:
         left_out=("fashion_mnist",),
     )
     text = document.document(Results(whole()), 1, [], effects)
-    legend = line_of(text, "Intervals take pictures for independent")
+    legend = line_of(text, "The intervals treat images as independent")
     assert "the variance of CA is 1.4 to 4.0 times the binomial one, over 2 cells (digits)" in legend
     assert "about 1.2 to 2.0 times as wide" in legend
     assert "That of CA lost is 1.0 to 2.2 times as large: 1.0 to 1.5 times as wide" in legend
     assert "of the rows that pool seeds the variance of CA is 3.0 to 5.6 times the binomial one" in legend
-    assert "Left out, as the glyphs were not at hand: fashion_mnist." in legend
+    assert "Left out, because the glyphs were not available: fashion_mnist." in legend
     assert "by how much was not computed here." in text_of(whole())
 
 

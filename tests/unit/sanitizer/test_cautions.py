@@ -16,6 +16,7 @@ from cleanclip.spec.recipe import (
     Recipe,
     SIGOptions,
     SupervisedRecipe,
+    UARRecipe,
     parse_recipe,
 )
 from cleanclip.spec.recommended import (
@@ -28,7 +29,7 @@ from cleanclip.spec.recommended import (
     with_recommended,
 )
 
-LEFT_OUT = "Options that were left out have the method's defaults"
+LEFT_OUT = "Options that you left out have the method's defaults"
 
 
 def classes(number: int) -> list[str]:
@@ -77,6 +78,43 @@ def test_a_methods_defaults_are_those_published_for_a_full_size_resnet(kind: typ
     assert set(source.named_there) == set(published.values) - {"epochs"}
 
 
+def test_defaults_of_a_method_that_nobody_ran_at_full_size_are_not_called_published() -> None:
+    source = RecipeSource.of(UARRecipe(), ("epochs",))
+    assert (source.given, source.named_there) == (("epochs",), ())
+    assert "nobody has run the method on a full-size model" in source.defaults_from
+    [found] = told(UARRecipe())
+    assert "nobody has run the method on a full-size model" in found
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (
+            UARRecipe(epochs=1, strong_epochs=0, warmup_steps=10, batch_size=100),
+            "does not end within a stage",
+        ),
+        (UARRecipe(strong_epochs=5), "no weak stage"),
+        (UARRecipe(inversion_steps=0), "No pattern is inverted"),
+        (UARRecipe(inverted_patches=0, inverted_blends=0), "No pattern is inverted"),
+        (UARRecipe(trained_on="images_of_pairs"), "Captions are not used"),
+        (UARRecipe(), None),
+    ],
+)
+def test_uar_says_what_its_options_leave_out(recipe: Recipe, said: str | None) -> None:
+    values: dict[str, Any] = {
+        "family": "VisionTransformer",
+        "size": "small",
+        "given": None,
+        "classes": classes(2),
+    }
+    found = told(recipe, num_samples=1_000 if said and "within" in said else 9_000, **values)
+    about = [
+        one for one in found if one.startswith(("The warm-up of", "There is no", "No pattern", "Captions"))
+    ]
+    assert [said in one for one in about if said] == [True] * (said is not None)
+    assert len(about) == (said is not None)
+
+
 def test_recommended_values_are_written_beside_what_was_given_and_their_source_is_said() -> None:
     filled = with_recommended({"epochs": 2}, ("ModifiedResNet", "small"))
     assert filled.options == {
@@ -120,11 +158,12 @@ def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
         ("ModifiedResNet", None, CleanCLIPRecipe()),
         ("VisionTransformer", "small", CleanCLIPRecipe()),
         ("VisionTransformer", "full", SupervisedRecipe()),
+        ("ModifiedResNet", "full", UARRecipe()),
     ],
 )
 def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | None, recipe: Recipe) -> None:
     [found] = told(recipe, family=family, size=size)
-    assert "Nothing was published, or measured by this project" in found
+    assert "There are no published or measured values" in found
     assert told(recipe, family=family, size=size, given=("learning_rate",)) == []
 
 
@@ -215,8 +254,8 @@ def test_an_audits_defaults_are_not_warned_of() -> None:
 
 def test_attacks_that_are_one_measurement_are_told() -> None:
     assert cautions.before_audit(AuditOptions(target="dog", suite="paper"), Policy(), is_cleaned=True) == [
-        "badnet and label_consistent put the same on an image, for the same target: their figures are one "
-        "measurement, told under each name."
+        "badnet and label_consistent put the same trigger on an image, for the same target: "
+        "their figures are one measurement, reported under each name."
     ]
     attacks = (BadNetOptions(), BadNetOptions(target="cat"), SIGOptions(), BadNetOptions(target="dog"))
     options = AuditOptions(target="dog", attacks=attacks)
@@ -226,7 +265,7 @@ def test_attacks_that_are_one_measurement_are_told() -> None:
 
 def test_an_audit_in_bf16_is_told_so() -> None:
     (told,) = audit_told(Policy(), precision="bf16")
-    assert "in fp32 an image near a tie may be counted otherwise" in told
+    assert "in fp32 an image near a tie may be counted differently" in told
 
 
 def test_a_limit_that_the_gate_overtakes_is_told_where_nothing_is_cleaned() -> None:

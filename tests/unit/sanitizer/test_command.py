@@ -85,12 +85,12 @@ def test_audit_prints_a_table_or_the_report(inputs, capsys):
 
 
 def test_a_refusal_names_the_attack_that_is_meant(inputs, tmp_path, capsys):
-    attacks = [{"attack": "sig"}, {"attack": "custom_patch", "picture": "AAAA"}]
+    attacks = [{"attack": "sig"}, {"attack": "custom_patch", "image": "AAAA"}]
     (tmp_path / "audit.json").write_text(json.dumps({"target": "dog", "attacks": attacks}))
     sets = ("--labelled", str(inputs / "labelled"), "--audit", str(tmp_path / "audit.json"))
     assert main(["audit", str(inputs / "checkpoint"), *sets]) == 3
     said = " ".join(capsys.readouterr().err.split())
-    assert said.endswith("(picture_unreadable at audit.attacks.1)")
+    assert said.endswith("(trigger_image_unreadable at audit.attacks.1)")
 
 
 def test_sanitize_takes_a_recipe_file_changed_by_options_and_an_uninspected_upload(inputs, tmp_path, capsys):

@@ -30,6 +30,7 @@ from cleanclip.spec.recipe import (
     Policy,
     PolicySource,
     SupervisedRecipe,
+    UARRecipe,
 )
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import load_json
@@ -78,6 +79,17 @@ def sanitize(inputs, out, **changes):
     return pipeline.sanitize(checkpoint, training, inputs / "labelled", **(options | changes))
 
 
+UAR = UARRecipe(
+    epochs=2,
+    strong_epochs=1,
+    batch_size=8,
+    learning_rate=1e-3,
+    warmup_steps=2,
+    inversion_steps=2,
+    reinversion_steps=2,
+)
+
+
 @pytest.fixture(scope="module")
 def done(inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("done")
@@ -86,8 +98,12 @@ def done(inputs, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("recipe", "times"),
-    [(RECIPE, 2), (SupervisedRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1), 1)],
-    ids=["cleanclip", "supervised"],
+    [
+        (RECIPE, 2),
+        (SupervisedRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1), 1),
+        (UAR, 1),
+    ],
+    ids=["cleanclip", "supervised", "uar"],
 )
 def test_the_audits_of_a_job_embed_the_classes_once_for_each_text_tower(
     inputs, tmp_path, monkeypatch, recipe, times
@@ -194,6 +210,9 @@ def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says
         RECIPE,
         PARRecipe(epochs=2, batch_size=8, learning_rate=1e-3, initial_learning_rate=3e-3, push_share=0.5),
         SupervisedRecipe(epochs=2, batch_size=8, learning_rate=1e-3, warmup_steps=2),
+        UAR,
+        replace(UAR, trained_on="images_of_pairs"),
+        replace(UAR, trained_on="labelled_images"),
     ],
     ids=lambda recipe: recipe.method,
 )
@@ -274,6 +293,7 @@ def test_a_policy_that_no_result_could_meet_is_refused_before_training_if_somebo
         CleanCLIPRecipe(epochs=5, batch_size=8, learning_rate=1.0, warmup_steps=0),
         PARRecipe(epochs=5, batch_size=8, learning_rate=1.0, initial_learning_rate=1.0),
         SupervisedRecipe(epochs=5, batch_size=8, learning_rate=1.0, warmup_steps=0),
+        UARRecipe(epochs=5, batch_size=8, learning_rate=1.0, warmup_steps=0, inversion_steps=0),
     ],
     ids=lambda recipe: recipe.method,
 )
@@ -328,14 +348,14 @@ def test_examples_show_the_same_pictures_before_and_after_and_no_state_keeps_the
     of_audit, of_cleaning = alone.examples.of_attack(0), shown.of_attack(0)
     assert len(of_audit) == 6
     for one, other in zip(of_audit, of_cleaning, strict=True):
-        assert (one.index, one.clean.picture) == (other.index, other.clean.picture)
-        assert (one.triggered.picture, one.triggered.before) == (
-            other.triggered.picture,
+        assert (one.index, one.clean.image) == (other.index, other.clean.image)
+        assert (one.triggered.image, one.triggered.before) == (
+            other.triggered.image,
             other.triggered.before,
         )
         assert one.triggered.after is None
     for kept in (path for path in (out / "state").rglob("*") if path.is_file()):
-        assert not any(one.clean.picture.encode() in kept.read_bytes() for one in of_cleaning)
+        assert not any(one.clean.image.encode() in kept.read_bytes() for one in of_cleaning)
     none = replace(OPTIONS, examples=0)
     silent = pipeline.audit(
         inputs / "checkpoint", inputs / "labelled", none, out / "none", seed=3, device="cpu"
@@ -429,9 +449,9 @@ def test_a_baseline_of_other_code_or_pixels_is_made_again_before_a_training(inpu
         ),
         ({"device": "abacus"}, OptionsRejected, "unknown_device"),
         (
-            {"options": AuditOptions(target="dog", attacks=(CustomPatchOptions(picture="AAAA"),))},
+            {"options": AuditOptions(target="dog", attacks=(CustomPatchOptions(image="AAAA"),))},
             OptionsRejected,
-            "picture_unreadable",
+            "trigger_image_unreadable",
         ),
     ],
 )
@@ -583,7 +603,7 @@ def test_an_audit_is_held_to_limits_that_were_given_below_the_gate_too(inputs, t
 
 
 def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path):
-    patch = CustomPatchOptions(picture=picture(6, 6, mode="RGBA"), placement="bottom_right", size=0.3)
+    patch = CustomPatchOptions(image=picture(6, 6, mode="RGBA"), placement="bottom_right", size=0.3)
     options = AuditOptions(target="dog", attacks=(patch, BadNetOptions()))
     report = pipeline.audit(
         inputs / "checkpoint", inputs / "labelled", options, tmp_path, seed=3, device="cpu"
@@ -593,7 +613,7 @@ def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path)
     assert read == report
     assert read.audit.attacks[0] == patch
     assert [attack.name for attack in read.before.attacks] == ["custom_patch", "badnet"]
-    assert read.before.attacks[0].options["picture"] == patch.picture
+    assert read.before.attacks[0].options["image"] == patch.image
     assert read.before.attacks[0].trigger_sha256 == trigger_sha256(patch, 3)
     assert list(evidence_figures.check(evidence_report.parse(written))) == []
 

@@ -21,7 +21,7 @@ from sanitizer.data.labelled import open_labelled
 from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.ranks import group
 from sanitizer.ranks.group import run_ranks
-from sanitizer.ranks.orders import LINE, ORDER, RankEnded, RankOrder, as_error, as_failure
+from sanitizer.ranks.protocol import LINE, ORDER, RankEnded, RankOrder, as_error, as_failure
 from sanitizer.ranks.shared_training import Sources, how_many, train
 from tests.fixtures.audited import write_model
 from tests.fixtures.forked_child import ForkedChild

@@ -43,7 +43,8 @@ def test_a_higher_rate_is_remarked_on_where_the_intervals_lie_apart(
     found = told(with_first(cleaned().after or cleaned().before, asr=asr, floor=rate, pa=wilson(950, 1000)))
     assert found == (
         [
-            "Images with the trigger are still called the target more often than images without it, by the "
+            "Images with the trigger are still classified as the target more often than images "
+            "without it, by the "
             f"95 % intervals: badnet {called / 10:.2f} % against {floor / 10:.2f} %."
         ]
         if is_remarked
@@ -74,5 +75,5 @@ def test_an_audit_alone_does_not_say_still_and_names_are_shown_by_their_characte
     before = replace(with_first(report.before, asr=wilson(30, 1000), pa=report.before.ca))
     before = replace(before, attacks=(replace(before.attacks[0], name="bad\u202enet"),))
     found = remarks(before, None, report.verdict)
-    assert found[0].startswith("Images with the trigger are called the target more often")
+    assert found[0].startswith("Images with the trigger are classified as the target more often")
     assert "bad[U+202E]net" in found[0]

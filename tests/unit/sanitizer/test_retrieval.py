@@ -15,8 +15,8 @@ from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, 
 from cleanclip.spec.report import load_json
 from lab.testbed.writing import png, write_pair_shards, write_shards
 from sanitizer.pipeline import operations as pipeline
+from sanitizer.rendering.checked_report import parse_report
 from sanitizer.rendering.documents import pages
-from sanitizer.rendering.reading import parse_report
 from tests.fixtures.audited import pictures, write_model
 from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.shards import make_labelled, make_pairs

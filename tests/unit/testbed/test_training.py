@@ -7,12 +7,12 @@ from dataclasses import replace
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
-from cleanclip.spec.recipe import LabelConsistentOptions
+from cleanclip.spec.recipe import BlendedOptions, LabelConsistentOptions, TextTriggerOptions
 from lab.testbed.glyphs import digits
 from lab.testbed.models import build_model
-from lab.testbed.options import BADNET, PaperColour, SubjectOptions
+from lab.testbed.options import BADNET, PaperColour, Planted, SubjectOptions
 from lab.testbed.pictures import TURQUOISE, all_class_captions, class_names, compose
-from lab.testbed.poisoned_pairs import PoisonedSet, poisoned_set
+from lab.testbed.poisoned_pairs import PoisonedSet, poisoned_set, with_further
 from lab.testbed.texts import Texts
 from lab.testbed.training import EpochFigures, train
 
@@ -130,3 +130,24 @@ def test_a_vit_and_a_pre_training_with_self_supervision_train_too() -> None:
         # Chance is ln 32 for each of the losses that are added.
         assert 0 < figures.loss < 4.5 * (1 + options.ssl_weight)
         assert 0 <= figures.asr <= 1
+
+
+def test_several_attacks_poison_different_pairs_each_with_its_own_target() -> None:
+    first = poisoned()
+    further = (
+        Planted(attack=TextTriggerOptions(text="Watermarked"), target_ink="red", target_noun="one"),
+        Planted(
+            attack=BlendedOptions(pattern="triangles", cell=4 / 32), target_ink="blue", target_noun="two"
+        ),
+    )
+    both = with_further(first, digits(), further, num_poisons=5, seed=1)
+    assert both.rows[: len(first.rows)] == first.rows
+    assert len(set(both.rows)) == len(both.rows) == len(first.rows) + 10
+    for number, target in enumerate(("red one", "blue two")):
+        start = len(first.rows) + 5 * number
+        wanted = {template.format(c=target) for template in digits().zero_shot_templates}
+        for row in both.rows[start : start + 5]:
+            assert both.pictures.caption_N[row] in wanted
+            assert not torch.equal(both.pictures.image_NCHW[row], first.pictures.image_NCHW[row])
+    kept = sorted(set(range(SMALL.num_pairs)).difference(both.rows[len(first.rows) :]))
+    assert torch.equal(both.pictures.image_NCHW[kept], first.pictures.image_NCHW[kept])

@@ -215,7 +215,7 @@ def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> No
     package = believed(tmp_path, staged, outputs)
     report = json.loads((tmp_path / "package" / "report.json").read_bytes())
     assert "surprise" not in report
-    assert report["vouched_for"].startswith("Nobody, by this file alone.")
+    assert report["vouched_for"].startswith("This file alone proves nothing about its origin.")
     assert report["created_at"] == "2026-01-01T00:00:00Z"
     assert package.sha256["model.safetensors"] == hashlib.sha256(_CLEANED).hexdigest()
 

@@ -26,7 +26,7 @@ from cleanclip.spec.report import (
     Examples,
     Prediction,
     Report,
-    ShownPicture,
+    ShownImage,
     Verdict,
     dump_json,
     load_json,
@@ -44,7 +44,7 @@ def share(successes: int) -> Estimate:
 def figures(ca: int, picture: str | None = None) -> AuditFigures:
     attack = AttackFigures(
         name="badnet",
-        options={"attack": "badnet", "size": 0.1} if picture is None else {"picture": picture},
+        options={"attack": "badnet", "size": 0.1} if picture is None else {"image": picture},
         trigger_sha256="1" * 64,
         asr=share(9),
         asr_including_target=share(10),
@@ -107,18 +107,18 @@ def test_an_audit_has_figures_before_only() -> None:
 
 
 def test_a_picture_is_named_by_its_digest_and_stays_in_the_file() -> None:
-    data = b"picture" * 1000
+    data = b"image" * 1000
     told = replace(report(is_audit=True), before=figures(9, base64.b64encode(data).decode()))
     kept = _judgement(told)
     assert kept["before"]["attacks"][0]["options"] == {
-        "picture_bytes": 7000,
-        "picture_sha256": hashlib.sha256(data).hexdigest(),
+        "image_bytes": 5000,
+        "image_sha256": hashlib.sha256(data).hexdigest(),
     }
-    assert told.before.attacks[0].options["picture"] in dump_json(told).decode()
+    assert told.before.attacks[0].options["image"] in dump_json(told).decode()
 
 
 def test_pictures_of_examples_reach_no_row_of_the_database() -> None:
-    shown = ShownPicture(picture=RED_SQUARE, before=Prediction(class_name="dog", probability=0.5))
+    shown = ShownImage(image=RED_SQUARE, before=Prediction(class_name="dog", probability=0.5))
     example = Example(index=3, true_class="cat", clean=shown, triggered=(shown,))
     examples = Examples(seed=0, image_size=2, side=2, examples=(example,))
     told = replace(report(is_audit=True), examples=examples)

@@ -23,6 +23,6 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.quer
   field.addEventListener('focus', () => field.select());
   button.addEventListener('click', async () => {
     const is_copied = await copied(field);
-    if (said) said.textContent = is_copied ? 'Copied.' : 'Your browser does not let us copy: select the text and copy it.';
+    if (said) said.textContent = is_copied ? 'Copied.' : 'Your browser does not allow copying: select the text and copy it.';
   });
 }

@@ -1,5 +1,5 @@
 'use strict';
-/* A picture for a trigger is chosen as a file: its bytes go into the field beside it, in base64. */
+/* An image for a trigger is chosen as a file: its bytes go into the field beside it, in base64. */
 
 const MOST_BYTES = 64 * 1024;
 
@@ -29,10 +29,10 @@ function offerFile(field, area) {
   input.accept = 'image/png,image/jpeg';
   input.id = `${area.id}-file`;
   label.htmlFor = input.id;
-  label.textContent = 'Choose a picture';
+  label.textContent = 'Choose an image';
   said.className = 'help';
   said.setAttribute('role', 'status');
-  shown.alt = 'The picture chosen';
+  shown.alt = 'The image chosen';
   shown.className = 'chosen';
   shown.hidden = true;
   field.prepend(label, input, said, shown);
@@ -40,7 +40,7 @@ function offerFile(field, area) {
     const file = input.files?.[0];
     if (!file) return;
     if (file.size > MOST_BYTES) {
-      said.textContent = `The file has ${file.size} bytes; at most ${MOST_BYTES} are taken. Choose a smaller one.`;
+      said.textContent = `The file has ${file.size} bytes; at most ${MOST_BYTES} are allowed. Choose a smaller one.`;
       input.value = '';
       return;
     }
@@ -52,7 +52,7 @@ function offerFile(field, area) {
   });
 }
 
-for (const field of document.querySelectorAll('[data-picture]')) {
-  const area = document.getElementById(field.getAttribute('data-picture') ?? '');
+for (const field of document.querySelectorAll('[data-image]')) {
+  const area = document.getElementById(field.getAttribute('data-image') ?? '');
   if (field instanceof HTMLElement && area instanceof HTMLTextAreaElement) offerFile(field, area);
 }

@@ -8,15 +8,15 @@ import { bytesText, secondsText } from './upload_texts.js';
 /** @typedef {import('./upload_memory.js').Remembered} Remembered */
 
 const STATES = {
-  starting: 'The upload is being announced.',
+  starting: 'The upload is being created.',
   sending: 'Sending. Leave this page open.',
   digesting: 'All parts are sent. The SHA-256 is still being computed.',
-  completing: 'All parts are sent. The object store puts them together.',
-  paused: 'Paused. What was sent is kept.',
+  completing: 'All parts are sent. The object store is joining them.',
+  paused: 'Paused. The parts that were sent are kept.',
   waiting: '',
-  offline: 'The network is gone. It goes on by itself when it is back.',
-  'signed-out': 'You were signed out; what was sent is kept.',
-  elsewhere: 'Another tab sends this upload. If that one is closed, this one goes on.',
+  offline: 'The network is gone. The upload continues when it is back.',
+  'signed-out': 'You were signed out; the parts that were sent are kept.',
+  elsewhere: 'Another tab is sending this upload. When it is closed, this tab continues.',
   done: 'Uploaded.',
 };
 const UNDER_WAY = new Set(['starting', 'sending', 'digesting', 'completing', 'waiting', 'offline', 'signed-out']);
@@ -46,7 +46,7 @@ async function choose(file) {
   if (state && !['failed', 'cancelled', 'refused'].includes(state)) return;
   if (file.size === 0) return complain('The file is empty.');
   const most = Number(form.dataset.maxBytes);
-  if (file.size > most) return complain(`The file has ${bytesText(file.size)}; up to ${bytesText(most)} are taken.`);
+  if (file.size > most) return complain(`The file has ${bytesText(file.size)}; the limit is ${bytesText(most)}.`);
   show('starting');
   let sample;
   try {
@@ -77,7 +77,7 @@ function difference(before, file) {
       : before.lastModified !== file.lastModified
         ? 'was changed since'
         : 'has other content';
-  return `This is not the file that was begun: it ${what}. Choose that file, or cancel the unfinished upload and choose this one.`;
+  return `This is not the file of the unfinished upload: it ${what}. Choose that file, or cancel the unfinished upload and choose this one.`;
 }
 
 /** @param {string} message shown beside the file; empty: none */
@@ -119,7 +119,7 @@ function show(next, message, remedy, detail) {
   for (const id of ['drop', 'declare']) element(id).hidden = !isForm && next !== 'failed';
   element('sending').hidden = isForm;
   element('sent-state').textContent = message ?? STATES[next] ?? '';
-  element('sent-remedy').textContent = remedy ?? (memory.works ? '' : 'This browser keeps nothing for this page: after a reload the upload would begin anew.');
+  element('sent-remedy').textContent = remedy ?? (memory.works ? '' : 'This browser stores nothing for this page: after a reload the upload starts from the beginning.');
   element('sent-remedy').hidden = !element('sent-remedy').textContent;
   element('sent-sign-in').hidden = next !== 'signed-out';
   element('sent-notice').className = `notice ${TONES[next] ?? ''}`;
@@ -273,5 +273,5 @@ addEventListener('beforeunload', (event) => UNDER_WAY.has(state) && event.preven
 
 element('no-script').hidden = true;
 form.hidden = false;
-if (!memory.works) element('file-help').append(' This browser keeps nothing for this page, so after a reload an upload begins anew.');
+if (!memory.works) element('file-help').append(' This browser stores nothing for this page, so after a reload an upload starts from the beginning.');
 show('');

@@ -178,12 +178,12 @@ export class Sending {
       );
     if (await isReachable(url))
       return new Stopped(
-        `The object store (${host}) does not take parts from this page.`,
-        'Its CORS rule does not name this site: tell the operator of this service. Meanwhile: cleanclip upload FILE',
+        `The object store (${host}) does not accept uploads from this page.`,
+        'Its CORS rule does not allow this site: tell the operator of this service. Until then: cleanclip upload FILE',
       );
     return new Stopped(
       `The object store (${host}) cannot be reached from this browser.`,
-      'Check the network, or whether something between blocks it; then go on.',
+      'Check the network, and whether something blocks the connection; then continue.',
     );
   }
 
@@ -204,7 +204,7 @@ export class Sending {
         return;
       } catch (error) {
         if (error instanceof OtherProject) {
-          this.onState('signed-out', 'You signed in with a key of another project.', 'Sign in with a key of this one.');
+          this.onState('signed-out', 'You signed in with a key of another project.', 'Sign in with a key of this project.');
         }
       }
     }
@@ -220,7 +220,7 @@ export class Sending {
     this.failures += 1;
     const refused = cause instanceof Refusal ? cause : null;
     const waitMs = Math.max((refused?.retryAfterS ?? 0) * 1000, backoffMs(this.failures));
-    this.onState('waiting', refused?.message ?? 'The service does not answer.', 'It is tried again by itself.');
+    this.onState('waiting', refused?.message ?? 'The service does not answer.', 'The page retries automatically.');
     await this.#woken(['online'], waitMs);
   }
 
@@ -248,7 +248,7 @@ export class Sending {
     this.isFresh = false;
     if (this.plan.state === 'completed') return this.#done();
     if (this.plan.state !== 'open')
-      throw new Stopped(`The upload is ${this.plan.state}.`, 'Choose the file again to begin anew.', { isFinal: true });
+      throw new Stopped(`The upload is ${this.plan.state}.`, 'Choose the file again to start from the beginning.', { isFinal: true });
     const missing = [];
     for (let number = 1; number <= this.plan.num_parts; number += 1) if (!this.stored.has(number)) missing.push(number);
     if (missing.length) {
@@ -383,8 +383,8 @@ export class Sending {
 
   #unreadable() {
     return new Stopped(
-      'The file on the disk was changed, moved or removed while it was sent.',
-      'Cancel the upload and choose the file as it is now.',
+      'The file was changed, moved or removed while it was being sent.',
+      'Cancel the upload and choose the file again.',
       { isFinal: true },
     );
   }

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 import app
 from app.api.problems import on_invalid_request
 from app.db import unit_of_work  # noqa: F401 - loads every repository
-from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.owned import DeletableRepository, OwnedRepository
 from app.domain import errors
 from app.edge.error_codes import ERROR_CODES, STATUS_OF
 from app.edge.invalid_values import pointer_of
@@ -129,10 +129,20 @@ def test_every_code_that_is_raised_is_in_the_table_with_the_status_of_its_class(
         assert ERROR_CODES[code].status == STATUS_OF[_REFUSALS[kind]], f"{file}: {code}"
 
 
-@pytest.mark.parametrize("repository", OwnedRepository.__subclasses__())
+@pytest.mark.parametrize(
+    "repository",
+    [
+        *DeletableRepository.__subclasses__(),
+        *(one for one in OwnedRepository.__subclasses__() if hasattr(one, "noun")),
+    ],
+)
 def test_codes_that_are_made_from_nouns_are_in_the_table(repository: type[OwnedRepository[Any]]) -> None:
     assert ERROR_CODES[f"{repository.noun}_not_found"].status == 404
-    if repository.noun not in {"artifact", "deletion"}:  # these change by nobody's wish
+    if repository.noun not in {
+        "artifact",
+        "deletion",
+        "key",
+    }:  # these change by nobody's wish, or have codes of their own
         assert ERROR_CODES[f"{repository.noun}_state_conflict"].status == 409
 
 

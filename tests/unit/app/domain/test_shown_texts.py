@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.domain.shown_texts import is_fit_to_show
-from worker.publishing.pictures import _shown
+from worker.publishing.sample_images import _shown
 
 
 @pytest.mark.parametrize(

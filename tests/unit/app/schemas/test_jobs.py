@@ -15,7 +15,7 @@ from tests.fixtures.tiny_png import RED_SQUARE
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)
 ZEROS = "0" * 26
-NEEDED = {"custom_patch": {"picture": RED_SQUARE}, "custom_pattern": {"picture": RED_SQUARE}}
+NEEDED = {"custom_patch": {"image": RED_SQUARE}, "custom_pattern": {"image": RED_SQUARE}}
 """What has no default."""
 ORDER = {
     "kind": "sanitize",
@@ -122,9 +122,9 @@ def test_a_suite_and_a_list_contradict_each_other(suite: str) -> None:
         ({"attacks": [{"attack": "fog"}]}, ("attacks", 0)),
         ({"templates": []}, ("templates",)),
         ({"templates": [3]}, ("templates", 0)),
-        ({"attacks": [{"attack": "custom_patch"}]}, ("attacks", 0, "custom_patch", "picture")),
+        ({"attacks": [{"attack": "custom_patch"}]}, ("attacks", 0, "custom_patch", "image")),
         *(
-            ({"attacks": [{"attack": kind, "picture": text}]}, ("attacks", 0, kind, "picture"))
+            ({"attacks": [{"attack": kind, "image": text}]}, ("attacks", 0, kind, "image"))
             for kind in ("custom_patch", "custom_pattern")
             for text in ("", "no base64!", "AAA", "AAAA\n", "A" * 87_388, 7)
         ),
@@ -147,7 +147,7 @@ def test_what_is_no_trigger_is_refused_once_and_with_its_place(options: Any, whe
 
 
 def test_a_jobs_pictures_have_a_limit_together() -> None:
-    patch = {"attack": "custom_patch", "picture": "AAAA" * 21_846}
+    patch = {"attack": "custom_patch", "image": "AAAA" * 21_846}
     assert len(audited(attacks=[patch] * 2).attacks) == 2
     with pytest.raises(ValidationError, match="more than 128 KiB together"):
         audited(attacks=[patch] * 3)
@@ -156,7 +156,7 @@ def test_a_jobs_pictures_have_a_limit_together() -> None:
 def test_the_schema_of_an_audit_names_suites_and_bounds_of_pictures() -> None:
     schema = MethodsOut.known().audit.options
     assert "structured" in str(schema["properties"]["suite"])
-    picture_schema = schema["$defs"]["CustomPatchOptions"]["properties"]["picture"]
+    picture_schema = schema["$defs"]["CustomPatchOptions"]["properties"]["image"]
     assert picture_schema["maxLength"] == 87_384
     assert "pattern" in picture_schema
     assert schema["$defs"]["TextTriggerOptions"]["properties"]["text"]["pattern"] == "^[ -~]+$"

@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobPhase
+from app.services.dry_run import describe_phase
 from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
+from cleanclip.spec.recipe import (
+    AuditOptions,
+    BadNetOptions,
+    CleanCLIPRecipe,
+    LinearProbeOptions,
+    PARRecipe,
+    UARRecipe,
+)
 from cleanclip.spec.recommended import model_of
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
@@ -122,3 +130,11 @@ def test_the_sum_is_of_all_phases_that_are_known() -> None:
 )
 def test_family_and_size_are_read_off_an_inspection(inspection: dict[str, Any], expected: object) -> None:
     assert model_of(inspection) == expected
+
+
+def test_the_plan_says_what_uar_computes_beside_its_updates() -> None:
+    said = describe_phase(FINETUNE, load(num_training=640, recipe=UARRecipe()))
+    assert "Fine-tunes by uar on 640 pairs: 5 epochs of 10 updates" in said
+    assert said.endswith("Beside that it inverts 12 patterns, 160 steps in all.")
+    none = load(recipe=UARRecipe(inversion_steps=0, reinversion_steps=0))
+    assert "inverts" not in describe_phase(FINETUNE, none)

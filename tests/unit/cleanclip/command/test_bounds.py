@@ -12,10 +12,10 @@ from cleanclip.command.main import main
 from tests.unit.cleanclip.command.test_manners import LEAVES
 from tools.reference.routes import document
 
-RECIPES = ("CleanCLIPRecipe", "PARRecipe", "SupervisedRecipe")
+RECIPES = ("CleanCLIPRecipe", "PARRecipe", "SupervisedRecipe", "UARRecipe")
 OF_AN_ORDER = {
     "epochs": (RECIPES, "epochs"),
-    "lr": (RECIPES, "learning_rate"),
+    "learning_rate": (RECIPES, "learning_rate"),
     "lambda1": (RECIPES, "lambda1"),
     "lambda2": (RECIPES, "lambda2"),
     "threshold": (RECIPES, "threshold"),

@@ -239,7 +239,7 @@ def test_a_job_that_did_not_succeed_is_printed_and_has_its_own_status(
 def test_the_time_limit_has_its_own_status(run: Any) -> None:
     ran = run(FakeService(httpx.Response(200, json=job())), "jobs", "wait", "job_1", "--timeout", "0")
     assert ran.status == ExitCode.TIMED_OUT
-    assert "goes on" in ran.err
+    assert "continues" in ran.err
 
 
 def test_an_interrupted_wait_says_how_to_follow_the_job_again(run: Any) -> None:
@@ -307,6 +307,37 @@ def test_an_order_sends_what_was_said_and_nothing_else(run: Any, tmp_path: Path)
     }
 
 
+@pytest.mark.parametrize("noun", ["datasets", "jobs", "keys"])
+def test_a_thing_is_renamed_and_its_name_is_listed(run: Any, noun: str) -> None:
+    row = {**job(), "id": "x_1", "name": "release 7", "kind": "pairs", "state": "ready"}
+    row |= {"prefix": "cclip", "scopes": ["read"]}
+    service = FakeService(httpx.Response(200, json=row), httpx.Response(200, json={"data": [row]}))
+    assert "release 7" in run(service, noun, "rename", "x_1", "release 7").out
+    sent = service.requests[0]
+    assert (sent.method, sent.url.path) == ("PATCH", f"/v1/{noun}/x_1")
+    assert json.loads(sent.content) == {"name": "release 7"}
+    assert "release 7" in run(service, noun, "ls").out
+
+
+@pytest.mark.parametrize("state", ["cancelling", "paused", "running"])
+def test_what_became_of_a_job_names_it_once(run: Any, state: str) -> None:
+    shown = run(FakeService(httpx.Response(200, json=job(state=state))), "jobs", "cancel", "job_1").out
+    assert shown.startswith("job_1 ")
+    assert shown.replace("cleanclip jobs resume job_1", "").count("job_1") == 1
+
+
+def test_an_order_and_a_dataset_have_the_name_that_is_given(run: Any) -> None:
+    things = ("--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "apple", "--name", "release 7")
+    dataset = {"id": "ds_1", "kind": "pairs", "state": "validating"}
+    for answer, words in (
+        (job(), ("audit", *things)),
+        (dataset, ("datasets", "add", "s3://d/p/", "--kind", "pairs", "--name", "release 7")),
+    ):
+        service = FakeService(httpx.Response(202, json=answer))
+        assert run(service, *words).status == ExitCode.OK
+        assert json.loads(service.requests[0].content)["name"] == "release 7"
+
+
 def test_a_recipe_that_is_not_named_gets_what_is_recommended_for_the_model_and_says_its_source(
     run: Any,
 ) -> None:
@@ -329,6 +360,10 @@ def test_a_recipe_that_is_not_named_gets_what_is_recommended_for_the_model_and_s
     assert recipe == {"method": "cleanclip"}
     assert "There are no recommended values for cleanclip on a medium-size VisionTransformer" in said
     assert sent("--recipe", "defaults") == (None, ""), "no checkpoint is looked at"
+    things = ("--checkpoint", "ckpt_1", "--pairs", "ds_1", "--labelled", "ds_2", "--target", "apple")
+    refused = run(FakeService(problem(403, "scope_missing")), "sanitize", *things)
+    assert refused.status == ExitCode.NOT_AUTHORISED
+    assert "Use a key with the scope 'read', or choose --recipe defaults" in " ".join(refused.err.split())
 
 
 WRONG = [
@@ -480,7 +515,7 @@ def test_a_picture_is_sent_as_a_custom_patch_beside_other_attacks(run: Any, tmp_
             "placement": "top_left",
             "size": 0.1,
             "at": [0, 0.5],
-            "picture": base64.b64encode(mark.read_bytes()).decode(),
+            "image": base64.b64encode(mark.read_bytes()).decode(),
         },
     ]
 

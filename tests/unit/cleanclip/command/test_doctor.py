@@ -82,7 +82,7 @@ def test_all_is_well(told: Any) -> None:
     assert list(found) == names
     assert {state for state, _ in found.values()} == {"ok"}
     assert found["key"][1] == "valid; scopes: read, run, upload"
-    assert found["store"][1] == "store.example.net takes bytes by a presigned address"
+    assert found["store"][1] == "store.example.net accepts bytes at a presigned URL"
     paths = [(request.method, request.url.path) for request in service.requests]
     assert paths[-1] == ("POST", "/v1/uploads/upl_1/cancel"), "the upload is taken back"
     [stored] = [request for request in service.requests if request.url.path == "/k"]
@@ -140,8 +140,8 @@ def test_where_there_are_pages_the_store_is_asked_as_a_browser_asks(
         (("POST", "/v1/uploads"), problem(403, "scope_missing"), ("store", "warn", "scope upload")),
         (("PUT", "/k"), httpx.ConnectError("no route"), ("store", "fail", "no route")),
         (("PUT", "/k"), httpx.Response(403), ("store", "fail", "403")),
-        (("POST", "/v1/uploads/upl_1/parts"), problem(409, "upload_state"), ("store", "warn", "not tried")),
-        (("POST", "/v1/uploads/upl_1/parts"), problem(500, "internal"), ("store", "fail", "not tried")),
+        (("POST", "/v1/uploads/upl_1/parts"), problem(409, "upload_state"), ("store", "warn", "not tested")),
+        (("POST", "/v1/uploads/upl_1/parts"), problem(500, "internal"), ("store", "fail", "not tested")),
     ],
 )
 def test_each_fault_has_its_line(

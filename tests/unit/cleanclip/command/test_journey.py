@@ -155,7 +155,7 @@ def test_a_repeated_order_is_the_same_one_unless_it_is_to_be_anew(file: str) -> 
     assert len(service.made) == 4
     assert run(service, "sanitize", file, *DATA, "--seed", "3") == ExitCode.OK
     assert service.made[4:] == ["jobs"], "another order of the same things"
-    assert run(service, "sanitize", file, *DATA, "--anew") == ExitCode.OK
+    assert run(service, "sanitize", file, *DATA, "--again") == ExitCode.OK
     assert service.made[5:] == ["uploads", "datasets", "datasets", "jobs"]
     assert len(set(service.keys)) == 3
 
@@ -332,7 +332,7 @@ def test_an_order_that_would_be_refused_is_so_before_its_file_is_sent(
     depends = obstacle | {"code": "batch_larger_than_data", "pointer": "/recipe/batch_size"}
     assert run(Foreseeing(obstacles=[passing, depends]), "sanitize", file, *DATA) == ExitCode.OK
     strict = Foreseeing(obstacles=[depends])
-    assert run(strict, "sanitize", file, *DATA, "--recipe", "defaults", "--anew") == ExitCode.REFUSED
+    assert run(strict, "sanitize", file, *DATA, "--recipe", "defaults", "--again") == ExitCode.REFUSED
 
 
 SHA256_OF_ABC = hashlib.sha256(b"abc").hexdigest()
@@ -351,7 +351,7 @@ def test_a_file_that_the_service_holds_already_is_not_sent_again(
     assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
     assert "uploads" not in service.made
     assert service.bodies[0]["checkpoint_id"] == "ckpt_7"
-    assert "a.pt is there already: ckpt_7" in capsys.readouterr().err
+    assert "a.pt was uploaded already: ckpt_7" in capsys.readouterr().err
 
 
 def test_what_was_declared_otherwise_is_another_checkpoint(file: str) -> None:
@@ -365,6 +365,6 @@ def test_what_was_declared_otherwise_is_another_checkpoint(file: str) -> None:
 def test_anew_sends_it_again_all_the_same(file: str) -> None:
     service = Service()
     service.checkpoints = [{"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC, "declared": {}}]
-    order = ("audit", file, "--labelled", "s3://d/t/", "--target", "banana", "--anew")
+    order = ("audit", file, "--labelled", "s3://d/t/", "--target", "banana", "--again")
     assert run(service, *order) == ExitCode.OK
     assert service.made.count("uploads") == 1

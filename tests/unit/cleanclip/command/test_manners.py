@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -15,12 +16,14 @@ import httpx
 import pytest
 import typer
 
+import cleanclip.command
 from cleanclip.command.exit_codes import MEANINGS, ExitCode
 from cleanclip.command.main import app, main
 from cleanclip.command.session import Session
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, FakeService, job, problem
 
 ROOT = typer.main.get_command(app)
+COMMAND = Path(cleanclip.command.__file__).parent
 WITHOUT_JSON: frozenset[str] = frozenset()
 
 
@@ -134,3 +137,15 @@ def test_help_says_every_status_and_each_command_says_where(capsys: pytest.Captu
     assert "--install-completion" in text
     _, out, _ = asked(capsys, FakeService(RuntimeError()), "jobs", "wait", "--help")
     assert "Exit status" in out
+
+
+def test_each_option_that_a_message_names_is_an_option_of_some_command() -> None:
+    known = {option for command in LEAVES.values() for option in options(command)} | options(ROOT)
+    named = {
+        option
+        for path in sorted(COMMAND.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", node.value)
+    }
+    assert named - known == {"--help", "--repo-type"}  # of every command, and of `hf`

@@ -1,4 +1,4 @@
-"""What other scanners said of a checkpoint: one line each."""
+"""What other scanners reported of a checkpoint: one line each."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ def test_a_triggers_words_stay_words(words: str) -> None:
 
 @pytest.mark.parametrize("name", ["mark.png", "my,mark.png", "a,b,c", ",", "a=b,c.png"])
 def test_a_comma_in_a_files_name_is_part_of_it(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"picture")
-    patch = {"attack": "custom_patch", "picture": base64.b64encode(b"picture").decode()}
+    (tmp_path / name).write_bytes(b"image")
+    patch = {"attack": "custom_patch", "image": base64.b64encode(b"image").decode()}
     assert trigger(f"{tmp_path / name}") == patch
     assert trigger(f"{tmp_path / name},size=0.1,at=[0,1]") == patch | {"size": 0.1, "at": [0, 1]}
 

@@ -189,9 +189,9 @@ def test_attacks_of_one_kind_are_named_by_what_tells_them_apart() -> None:
 
 
 def test_pictures_are_told_apart_by_their_digests() -> None:
-    attacks = (CustomPatchOptions(picture=picture()), CustomPatchOptions(picture=picture(3, 3)))
+    attacks = (CustomPatchOptions(image=picture()), CustomPatchOptions(image=picture(3, 3)))
     first, second = attack_names(AuditOptions(target="x", attacks=attacks))
-    assert first.startswith("custom_patch:picture_sha256=")
+    assert first.startswith("custom_patch:image_sha256=")
     assert first != second
     assert max(map(len, (first, second))) < 50
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.examples import MAX_PICTURES, num_examples
-from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE, read_picture
+from cleanclip.spec.examples import MAX_IMAGES, num_examples
+from cleanclip.spec.plain_images import MAX_BYTES, MAX_SIDE, read_image
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
 from cleanclip.spec.report import Examples
@@ -129,7 +129,7 @@ def test_fewer_are_shown_where_many_attacks_are_tried() -> None:
         for ordered in range(13):
             num = num_examples(ordered, num_attacks)
             assert num <= ordered
-            assert num * (1 + num_attacks) <= MAX_PICTURES
+            assert num * (1 + num_attacks) <= MAX_IMAGES
             assert num >= min(ordered, 1)
     assert [num_examples(6, num) for num in (1, 8, 9, 10, 32)] == [6, 6, 6, 5, 1]
 
@@ -146,7 +146,7 @@ def test_whoever_stops_an_audit_need_not_wait_for_the_choice(labelled: LabelledD
 def test_whatever_its_pixels_are_a_picture_is_small_and_plain(side: int) -> None:
     file = encode(noise(side))
     assert len(base64.b64decode(file)) <= MAX_BYTES
-    found = read_picture(file)
+    found = read_image(file)
     assert found.side == min(side, MAX_SIDE)
     assert found.media_type == ("image/png" if side <= 88 else "image/jpeg")
 

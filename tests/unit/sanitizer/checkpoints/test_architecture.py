@@ -23,7 +23,7 @@ from sanitizer.checkpoints.building import assemble, build_clip
 from sanitizer.checkpoints.inference import infer, with_position_table
 from sanitizer.checkpoints.position_table import sin_cos_2d
 from sanitizer.checkpoints.shapes import expected_shapes
-from sanitizer.checkpoints.towers import Blocks, ModifiedResNet, TextTransformer
+from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet, TextTransformer
 from sanitizer.checkpoints.writing import check_state_dict
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, tiny_clip
 

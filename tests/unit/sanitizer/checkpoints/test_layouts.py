@@ -318,8 +318,8 @@ def test_as_many_masks_as_there_are_blocks_make_one_finding(
     torch.save(state | masks, tmp_path / "upload")
     inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
     assert [finding for finding in inspection.findings if "mask" in finding] == [
-        "'transformer.attn_mask' (and 2 more like it) is the causal mask, no weight; it is rebuilt from the "
-        "architecture."
+        "'transformer.attn_mask' (and 2 more like it) is the causal mask, not a weight; it is "
+        "rebuilt from the architecture."
     ]
     for where in ("visual.transformer.", "transformer.resblocks.2.", "transformer.resblocks.00.", "extra."):
         torch.save(state | {f"{where}attn_mask": mask}, tmp_path / "upload")
@@ -335,7 +335,7 @@ def test_values_beside_the_weights_are_few_and_it_is_said_that_they_go_through_u
     beside = {"epoch": 3, "name": "run"} | {f"value {index}": index for index in range(30_000)}
     torch.save({**beside, "state_dict": tiny_clip(VIT_CONFIG).state_dict()}, tmp_path / "upload")
     inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
-    assert "29950 more entries beside the weights were stepped over as well." in inspection.findings
+    assert "29950 more entries beside the weights were skipped." in inspection.findings
     kept = [
         finding for finding in inspection.findings if "as they came: 'epoch', 'name', 'value 0'" in finding
     ]

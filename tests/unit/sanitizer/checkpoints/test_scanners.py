@@ -1,4 +1,4 @@
-"""Scanners of others: what they say is kept as evidence, and what they do decides nothing."""
+"""Other scanners: what they say is kept as evidence, and what they do decides nothing."""
 
 from __future__ import annotations
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
+import sanitizer.data.skipping
 from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.skip_reasons import MEANINGS, meaning
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped, printable
 
 
@@ -73,3 +77,11 @@ def test_hostile_keys_are_shown_short_and_printable() -> None:
 def test_a_bad_sample_survives_pickling() -> None:
     copy = pickle.loads(pickle.dumps(BadSample("no_image", "none")))
     assert (copy.reason, copy.detail) == ("no_image", "none")
+
+
+def test_each_reason_that_a_reader_gives_is_explained_and_no_other() -> None:
+    sources = Path(sanitizer.data.skipping.__file__).parent.glob("*.py")
+    text = "".join(source.read_text(encoding="utf-8") for source in sources)
+    assert set(re.findall(r'BadSample\(\s*"([a-z0-9_]+)"', text)) <= set(MEANINGS)
+    assert all(f'"{reason}"' in text for reason in MEANINGS)
+    assert "does not know" in meaning("of_tomorrow")

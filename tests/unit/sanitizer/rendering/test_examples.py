@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.examples import MAX_PICTURES, MAX_TOTAL_BYTES
-from cleanclip.spec.plain_pictures import MAX_BYTES
+from cleanclip.spec.examples import MAX_IMAGES, MAX_TOTAL_BYTES
+from cleanclip.spec.plain_images import MAX_BYTES
 from cleanclip.spec.report import dump_json
-from sanitizer.rendering import reading
-from sanitizer.rendering.reading import parse_report
+from sanitizer.rendering import checked_report
+from sanitizer.rendering.checked_report import parse_report
 from tests.fixtures.example_pictures import with_examples
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import NAMES, document, drawn, drawn_from, markdown_from
@@ -36,7 +36,7 @@ def test_every_attack_has_its_grid_of_the_same_pictures_with_what_was_said() -> 
         "sig, to red zero",
         "blended, to yellow seven",
     ]
-    assert "Chosen at random by seed 1 before any prediction was looked at" in shown.text
+    assert "Chosen at random by seed 1 before any prediction was made" in shown.text
     examples = written["examples"]["examples"]
     for number, grid in enumerate(shown.all("ul")):
         cards = grid.all("li")
@@ -53,7 +53,7 @@ def test_every_attack_has_its_grid_of_the_same_pictures_with_what_was_said() -> 
                 ),
             ):
                 (picture,) = figure.all("img")
-                assert picture.attributes["src"] == f"data:image/png;base64,{told['picture']}"
+                assert picture.attributes["src"] == f"data:image/png;base64,{told['image']}"
                 assert picture.attributes["alt"] == (
                     f"Test image {example['index']}, true class {example['true_class']}, {words}"
                 )
@@ -88,30 +88,30 @@ def test_the_largest_pages_are_bounded(num_attacks: int, ordered: int) -> None:
     """Pictures of noise, which no format makes small."""
     written = with_examples(num_attacks, 224, ordered=ordered)
     shown = [
-        picture["picture"]
+        picture["image"]
         for example in written["examples"]["examples"]
         for picture in (example["clean"], *example["triggered"])
     ]
-    assert 0 < len(shown) <= MAX_PICTURES
+    assert 0 < len(shown) <= MAX_IMAGES
     assert sum(len(base64.b64decode(one)) for one in shown) <= MAX_TOTAL_BYTES
     page, _ = drawn_from(written)
     assert len(page.encode()) < MAX_PAGE_BYTES
     assert len(Page(page).all("img")) == 2 * num_attacks * len(written["examples"]["examples"])
-    assert len(dump_json(parse_report(json.dumps(written).encode()))) < reading.MAX_BYTES / 2
+    assert len(dump_json(parse_report(json.dumps(written).encode()))) < checked_report.MAX_BYTES / 2
 
 
 def test_by_the_bounds_alone_no_page_is_too_large() -> None:
     """Each image of an attack stands once in its grid, each one without a trigger in all grids."""
     for num_attacks in range(1, 33):
-        num = MAX_PICTURES // (1 + num_attacks)
+        num = MAX_IMAGES // (1 + num_attacks)
         assert 2 * min(num, 12) * num_attacks * -(-MAX_BYTES // 3) * 4 < MAX_PAGE_BYTES - 800_000
 
 
 def test_pictures_made_smaller_are_told_as_such() -> None:
     written = with_examples(1, 32)
-    assert "Made smaller" not in drawn_from(written)[0]
+    assert "Scaled down" not in drawn_from(written)[0]
     written["examples"]["image_size"] = 336
-    assert "Made smaller, from 336 to 32 pixels a side" in drawn_from(written)[0]
+    assert "Scaled down from 336 to 32 pixels a side" in drawn_from(written)[0]
 
 
 def test_an_audit_alone_shows_one_answer_a_picture() -> None:
@@ -173,15 +173,15 @@ FIRST = ("examples", 0)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put(*FIRST, "clean", "picture", to="PHN2Zz48L3N2Zz4="), "neither PNG nor JPEG"),
-        (put(*FIRST, "clean", "picture", to='"><img src=x>'), "pattern"),
-        (put(*FIRST, "clean", "picture", to="A" * 40_000), "at most 32768 characters"),
+        (put(*FIRST, "clean", "image", to="PHN2Zz48L3N2Zz4="), "neither PNG nor JPEG"),
+        (put(*FIRST, "clean", "image", to='"><img src=x>'), "pattern"),
+        (put(*FIRST, "clean", "image", to="A" * 40_000), "at most 32768 characters"),
         (put(*FIRST, "clean", "before", "probability", to=1.5), "less than or equal to 1"),
         (put(*FIRST, "clean", "before", "probability", to=-0.5), "greater than or equal to 0"),
         (put(*FIRST, "true_class", to="banana"), "is of a target class"),
         (put(*FIRST, "triggered", to=[]), "does not show every trigger"),
         (put(*FIRST, "clean", "after", to=None), "was asked of other models"),
-        (put("side", to=9), "is not of the size that is told"),
+        (put("side", to=9), "does not have the size that is stated"),
         (put("seed", to=77), "is not that of the audit"),
         (put(*FIRST, "index", to=1), "show an image twice"),
     ],

@@ -195,7 +195,7 @@ VERDICTS = {
     "examples": ("Too few test images: undecided", "More images would decide: clean accuracy."),
     "retrieval": (CLEANED, "The trigger badnet no longer works beyond the limit"),
     "undecided": ("Too few test images: undecided", "More images would decide: badnet."),
-    "inconclusive": (NOTHING_FOUND, "so cleaning had nothing to show"),
+    "inconclusive": (NOTHING_FOUND, "so the cleaning shows nothing"),
     "audit": (
         "A trigger works on this model: fail",
         "go to one class more often than the gate or the limit allows: badnet.",
@@ -294,19 +294,19 @@ def test_nothing_is_said_to_be_removed_or_clean(name: str) -> None:
 
 def test_an_attack_that_was_inconclusive_is_named_among_what_was_not_tested() -> None:
     first = Page(drawn("cleaned")[0]).all("section")[0]
-    assert "blended, sig: inconclusive. It did not work before, so nothing is shown" in first.text
+    assert "blended, sig: inconclusive. It did not work before cleaning, so nothing is shown" in first.text
 
 
 def test_a_triggers_picture_stands_in_no_page_but_its_size_and_digest_do() -> None:
     changed, data = copy.deepcopy(document("cleaned")), b"a picture" * 3000
     text = base64.b64encode(data).decode()
-    changed["audit"]["attacks"][1] = {"attack": "custom_patch", "picture": text}
+    changed["audit"]["attacks"][1] = {"attack": "custom_patch", "image": text}
     for audit in (changed["before"], changed["after"]):
         audit["attacks"][1]["options"] = changed["audit"]["attacks"][1]
     page, markdown = drawn_from(changed)
     assert text[:100] not in page + markdown
     assert page.count(hashlib.sha256(data).hexdigest()) == 2
-    assert page.count("picture_bytes") == page.count("27000") == 2
+    assert page.count("image_bytes") == page.count("27000") == 2
     assert "audit.json is the object" in page
     assert "an image that was sent with the order, as a patch" in page
 
@@ -326,7 +326,9 @@ def test_limits_of_their_own_their_name_and_the_options_given_stand_in_the_page(
     )
     assert "to 5 % or less (paper 20 %, badnet 6 %) without costing" in page
     assert "(paper 20 %, badnet 6 %)" in markdown
-    assert f"The limits are those kept as “release” at that time (SHA-256 {kept.sha256})." in page
+    assert (
+        f"The limits are those of the policy “release” when the job was ordered (SHA-256 {kept.sha256})."
+    ) in page
     assert "The order gave epochs, learning_rate. All others are the method&#39;s defaults" in page
     assert "limit of each" in page
     assert "limit of each" not in drawn_from(changed)[0]

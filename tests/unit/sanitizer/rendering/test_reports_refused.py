@@ -81,7 +81,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (
             "par",
             put("classes_lost", to=[WORST]),
-            "classes_lost leaves out classes: 100 more images were lost than it tells of",
+            "classes_lost leaves out classes: 100 more images were lost than it lists",
         ),
         ("par", put("classes_lost", to=[WORST | LOST_NOTHING]), "classes_lost[0].lost does not fit itself"),
         (
@@ -284,5 +284,5 @@ def test_a_page_that_cannot_be_drawn_costs_a_warning_and_no_job(
     (event,) = events
     assert isinstance(event, Noted)
     assert event.level == "warning"
-    assert "report.json is whole" in event.message
+    assert "report.json is complete" in event.message
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe, UARRecipe
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
 from sanitizer.training import distributed, state, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.loop import finetune
+from sanitizer.training.pattern_pool import Assigned, PatternPool
 from sanitizer.training.step import StepOptions, accumulate_gradients
 from tests.fixtures.shards import make_pairs, write_tar
 from tests.fixtures.tiny_clips import tiny_batch, tiny_checkpoint, tiny_clip
@@ -31,7 +33,25 @@ METHODS = {
     "cleanclip": CleanCLIPRecipe(lambda1=0.9, lambda2=1.4),
     "par": PARRecipe(threshold=4.0),
     "supervised": SupervisedRecipe(),
+    "uar": UARRecipe(),
 }
+UAR = UARRecipe(
+    epochs=2,
+    strong_epochs=1,
+    batch_size=6,
+    learning_rate=1e-3,
+    warmup_steps=2,
+    max_skipped_share=0.5,
+    inversion_steps=3,
+    reinversion_steps=2,
+    live_updates=3,
+    strong_live_share=0.5,
+)
+
+
+def to_input(image: torch.Tensor) -> torch.Tensor:
+    pixels = image / 255 if image.dtype == torch.uint8 else image
+    return (pixels.double() - 0.45) / 0.27
 
 
 def step_options(method: str, chunk_size: int | None) -> StepOptions:
@@ -39,9 +59,11 @@ def step_options(method: str, chunk_size: int | None) -> StepOptions:
     # Any numbers do for labels: here the first token of each caption is one.
     class_CD = torch.nn.functional.normalize(before.token_embedding.weight @ before.text_projection, dim=-1)
     return StepOptions(
-        to_input=lambda image: (image.double() / 255 - 0.45) / 0.27,
+        to_input=lambda image: (
+            ((image / 255 if image.dtype == torch.uint8 else image).double() - 0.45) / 0.27
+        ),
         method=build_method(METHODS[method]),
-        input_model=before if method == "par" else None,
+        input_model=before if method in ("par", "uar") else None,
         class_CD=class_CD if method == "supervised" else None,
         chunk_size=chunk_size,
         max_grad_norm=None,
@@ -59,12 +81,28 @@ def rows(batch: PairBatch, chosen: slice) -> PairBatch:
 
 
 def gradients(method: str, batch: PairBatch, world: World, chunk_size: int | None) -> dict[str, torch.Tensor]:
-    """Of every parameter that the method trains, and the loss beside them."""
+    """Of every parameter that the method trains, and the loss beside them; of uar's live patterns what they
+    climbed to."""
     model = tiny_clip().double()
     towers.prepare(model, freeze_batch_norm_statistics=True)
-    losses = accumulate_gradients(model, batch, step_options(method, chunk_size), world)
+    pool = PatternPool(UAR, image_size=32, seed=1, device=torch.device("cpu"))
+    assigned = pool.assign(0, UAR.stages()[0], NUM_RANKS * PAIRS_A_RANK, world) if method == "uar" else None
+    perturb = None if assigned is None else _in_rank_order(assigned, world).perturb
+    losses = accumulate_gradients(model, batch, step_options(method, chunk_size), world, perturb=perturb)
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    if assigned is not None:
+        pool.climb(0, world)
+        found |= pool.export()
     return {"loss": losses.total} | found
+
+
+def _in_rank_order(assigned: Assigned, world: World) -> Assigned:
+    """Here rank r has its rows in one piece; a run's batches go round the ranks row by row."""
+    if world.size > 1:
+        return assigned
+    order = [row for rank in range(NUM_RANKS) for row in range(rank, len(assigned.which_N), NUM_RANKS)]
+    which = tuple(assigned.which_N[row] for row in order)
+    return replace(assigned, which_N=which, place_N2=assigned.place_N2[order])
 
 
 def rank_main(rank: int, folder: Path) -> None:
@@ -92,6 +130,12 @@ def rank_main(rank: int, folder: Path) -> None:
     )
     found |= {f"trained:{k}": v for k, v in checkpoint.model.state_dict().items()}
     found["curve"] = torch.tensor([point.loss for point in finetuned.training.curve])
+    uar_checkpoint = tiny_checkpoint("vit")
+    finetuned_uar = finetune(
+        uar_checkpoint, open_pairs(folder / "pairs"), UAR, seed=5, device=torch.device("cpu")
+    )
+    found |= {f"uar_trained:{k}": v for k, v in uar_checkpoint.model.state_dict().items()}
+    found["uar_curve"] = torch.tensor([point.loss for point in finetuned_uar.training.curve])
     found["skipped"] = torch.tensor(finetuned.num_skipped)
     found["joined"] = torch.tensor(world.join([10 * rank, 10 * rank + 1]))
     found["pairs_seen"] = torch.tensor(finetuned.training.num_pairs_seen)
@@ -132,6 +176,18 @@ def test_two_ranks_that_share_out_a_batch_train_the_same_model_as_one_process(ra
     assert all(torch.equal(first[name], second[name]) for name in trained)
     assert first["curve"].tolist() == pytest.approx([p.loss for p in alone.training.curve], rel=1e-3)
     assert first["pairs_seen"].item() == alone.training.num_pairs_seen == 48
+
+
+def test_two_ranks_train_the_model_of_one_by_uar_too(ranks, folder):
+    """Patterns, their gradients and inversions are those of the joined batch; but for rounding, which moves
+    the few pixels whose gradient is almost zero to the other side."""
+    checkpoint = tiny_checkpoint("vit")
+    alone = finetune(checkpoint, open_pairs(folder / "pairs"), UAR, seed=5, device=torch.device("cpu"))
+    first, second = ranks
+    trained = [name for name in first if name.startswith("uar_trained:")]
+    assert len(trained) > 30
+    assert all(torch.equal(first[name], second[name]) for name in trained)
+    assert first["uar_curve"].tolist() == pytest.approx([p.loss for p in alone.training.curve], rel=1e-3)
 
 
 def test_rank_0_alone_saves_and_the_state_is_whole(folder):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
-from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe, UARRecipe
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise, to_model_pixels
@@ -121,6 +121,94 @@ def test_a_supervised_run_resumes_and_changes_the_image_tower_only(tmp_path):
     assert all(name.startswith("visual.") for name in changed)
 
 
+UAR = UARRecipe(
+    epochs=3,
+    strong_epochs=2,
+    batch_size=4,
+    learning_rate=1e-3,
+    warmup_steps=2,
+    strong_live_share=0.5,
+    strong_bank_share=0.25,
+    weak_live_share=0.25,
+    weak_bank_share=0.5,
+    live_updates=3,
+    bank_size=14,
+    inversion_steps=3,
+    reinversion_steps=3,
+)
+"""15 updates: the second stage starts after 10."""
+
+
+@pytest.fixture(scope="module")
+def uncut_uar(pairs):
+    return run(pairs, recipe=UAR, tower="vit")
+
+
+def test_a_run_of_uar_is_the_same_each_time_and_changes_the_image_tower_only(pairs, uncut_uar):
+    assert_same_run(run(pairs, recipe=UAR, tower="vit"), uncut_uar)
+    fresh, weights = tiny_checkpoint("vit").model.state_dict(), uncut_uar[0].model.state_dict()
+    changed = {name for name in fresh if not torch.equal(fresh[name], weights[name])}
+    assert changed
+    assert all(name.startswith("visual.") for name in changed)
+    curve = uncut_uar[1].training.curve
+    assert [point.learning_rate for point in curve][9:12] == pytest.approx([3.8060e-5, 5e-4, 1e-3], rel=1e-4)
+    for point in curve:
+        assert point.loss == pytest.approx(point.loss_clip + 5 * point.loss_consistency, rel=1e-6)
+        assert (point.loss_push, point.loss_self_supervised) == (None, None)
+
+
+@pytest.mark.parametrize("step", [0, 1, 9, 10, 11])
+def test_a_run_of_uar_that_is_cut_goes_on_with_its_patterns(pairs, uncut_uar, tmp_path, step):
+    """In either stage and at their boundary: live patterns, bank and inversions are in the state."""
+    with pytest.raises(Interrupted):
+        run(pairs, recipe=UAR, tower="vit", folder=tmp_path, **stop_at(step))
+    assert state.read_position(state.find_newest(tmp_path)).step == step
+    said: list[ProgressEvent] = []
+    resumed = run(pairs, recipe=UAR, tower="vit", folder=tmp_path, progress=said.append)
+    assert_same_run(resumed, uncut_uar)
+    inverting = [one for one in said if isinstance(one, Advanced) and "Inverting" in (one.message or "")]
+    assert len(inverting) == (6 if step == 0 else 0 if step > 10 else 3), "what was inverted is not again"
+
+
+def test_a_stop_in_the_middle_of_an_inversion_is_obeyed_and_loses_nothing(pairs, uncut_uar, tmp_path):
+    heard: list[str] = []
+
+    def progress(event: ProgressEvent) -> None:
+        if isinstance(event, Advanced) and event.message:
+            heard.append(event.message)
+
+    with pytest.raises(Interrupted):
+        run(pairs, recipe=UAR, tower="vit", folder=tmp_path, progress=progress, stop=lambda: len(heard) >= 4)
+    assert heard[-1] == "Inverting patterns: step 1 of 3."
+    assert state.read_position(state.find_newest(tmp_path)).step == 10
+    assert_same_run(run(pairs, recipe=UAR, tower="vit", folder=tmp_path), uncut_uar)
+
+
+def test_the_time_left_counts_the_inversion_that_is_still_to_come(pairs):
+    said: list[ProgressEvent] = []
+    recipe = replace(UAR, inversion_steps=2, reinversion_steps=400)
+
+    def is_enough() -> bool:
+        return any(isinstance(one, Advanced) and one.done == 2 and one.loss is not None for one in said)
+
+    with pytest.raises(Interrupted):
+        run(pairs, recipe=recipe, tower="vit", progress=said.append, stop=is_enough)
+    second = next(one for one in said if isinstance(one, Advanced) and one.done == 2 and one.loss is not None)
+    assert second.eta_s > 3 * 13 * 4 / second.rate, (
+        "13 updates of 4 pairs, and two hundred times an inversion"
+    )
+
+
+def test_uar_without_captions_needs_none_and_embeds_none(tmp_path, monkeypatch):
+    labelled = LabelsAsCaptions(open_labelled(make_labelled(tmp_path / "labelled", NUM_PAIRS)))
+    monkeypatch.setattr("sanitizer.training.step.encode_text", None)
+    recipe = replace(UAR, trained_on="labelled_images")
+    _, result = run(labelled, recipe=recipe, tower="vit")
+    first, *_, last = result.training.curve
+    assert first.loss_clip is last.loss_clip is None
+    assert first.loss == pytest.approx(5 * first.loss_consistency, rel=1e-6)
+
+
 def test_a_run_cut_twice_ends_with_the_same_weights_and_remembers_both(pairs, uncut, tmp_path):
     for step in (3, 9):
         with pytest.raises(Interrupted):
@@ -169,7 +257,7 @@ def test_a_state_of_another_run_is_not_resumed(pairs, tmp_path, changes):
     _, finetuned = run(pairs, folder=tmp_path, progress=events.append, **changes)
     assert finetuned.training.resumed_from_steps == ()
     assert isinstance(events[0], Noted)
-    assert "step 3 is of another run" in events[0].message
+    assert "step 3 belongs to another run" in events[0].message
 
 
 def test_events_come_in_order_and_say_where_the_state_is(pairs, tmp_path):
@@ -242,7 +330,7 @@ def test_a_learning_rate_that_is_far_too_high_is_reported_not_delivered(pairs, t
     with pytest.raises(TrainingDiverged) as caught:
         run(pairs, recipe=recipe, folder=tmp_path)
     assert caught.value.code in {"loss_not_finite", "loss_diverged"}
-    assert caught.value.message.endswith("The last good state is that of step 0, the weights that came in.")
+    assert caught.value.message.endswith("The last good state is that of step 0, the input weights.")
     good = state.find_newest(tmp_path)
     assert good.name == "step-00000000"
     kept, came_in = load_file(good / state.WEIGHTS_NAME), tiny_checkpoint().model.state_dict()
@@ -258,10 +346,10 @@ def creeping(first_step: int):
     """A `take_step` whose loss is told to be 3.0 at first, then less, and from step 70 on ever more."""
     step = first_step - 1
 
-    def take(*arguments):
+    def take(*arguments, **options):
         nonlocal step
         step += 1
-        return replace(take_step(*arguments), loss=told(step))
+        return replace(take_step(*arguments, **options), loss=told(step))
 
     return take
 

@@ -135,7 +135,7 @@ def test_a_state_is_good_before_the_first_update_and_while_the_loss_is_at_its_le
 def test_a_loss_that_is_not_finite_names_the_good_state_if_one_was_saved():
     for saved, end in (
         (False, "is nan and the norm of its gradient 1. The last good state is not known."),
-        (True, "that of step 0, the weights that came in."),
+        (True, "that of step 0, the input weights."),
     ):
         record = Record(total_steps=7, steps_per_epoch=7, parts=PARTS, chance_loss=100.0)
         if saved:

@@ -1,0 +1,51 @@
+"""What an order's options become in the body of a job. Asks no service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+
+from cleanclip.command import values
+
+RECOMMENDED, DEFAULTS = "recommended", "defaults"
+
+
+def training_kind_of(options: Mapping[str, Any] | None) -> Literal["pairs", "labelled"]:
+    """The kind of dataset that a recipe is trained on, by the options that were given."""
+    given = options or {}
+    reads_images = given.get("method") == "uar" and given.get("trained_on") == "labelled_images"
+    return "labelled" if reads_images or given.get("method") == "supervised" else "pairs"
+
+
+def recipe_of(
+    recipe: str, named: Mapping[str, Any], others: list[str] | None
+) -> tuple[dict[str, Any] | None, bool]:
+    """The field `recipe` of a job, and whether recommended values are to be written into it.
+
+    `named` are the values of options of their own, None where one was not given; `others` those of --set.
+    """
+    options = {} if recipe in (RECOMMENDED, DEFAULTS) else values.json_object(Path(recipe), "--recipe")
+    options |= {name: value for name, value in named.items() if value is not None}
+    options |= values.pairs(others or [], "--set")
+    return options or None, recipe == RECOMMENDED
+
+
+def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:
+    """The fields `policy` and `policy_name` of a job: one of them, or neither. Raises also Unreadable."""
+    limits = {"asr_at_most": asr_at_most, "ca_lost_at_most": ca_lost_at_most}
+    given = {name: value for name, value in limits.items() if value is not None}
+    if named is not None and not _is_file(named):
+        if given:
+            raise typer.BadParameter("Give --policy, or --asr-at-most and --ca-lost-at-most, not both.")
+        return {"policy_name": named}
+    if named is not None:
+        given = values.json_object(Path(named), "--policy") | given
+    return {"policy": given or None}
+
+
+def _is_file(named: str) -> bool:
+    """Whatever lies in the folder: no policy's name has a dot or a slash."""
+    return "." in named or "/" in named

@@ -1,0 +1,59 @@
+"""Reads report.json for rendering, and refuses what cannot be shown honestly.
+
+A page makes figures look certain. So nothing is drawn whose figures do not follow from their counts, or whose
+verdict does not follow from its figures: by the checks of `cleanclip verify`, `cleanclip.evidence.report`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from cleanclip.evidence import report as checks
+from cleanclip.evidence.reading import Malformed
+from cleanclip.spec.errors import ReportRejected
+from cleanclip.spec.report import Report
+
+MAX_BYTES = 8 * 2**20
+
+
+def read_report(path: Path) -> Report:
+    """The report in the file, checked. Raises ReportRejected."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(MAX_BYTES + 1) if is_file else b""
+    except OSError as error:
+        raise _rejected("report_unreadable", f"{path} cannot be read: {error.strerror}.") from error
+    if not is_file:
+        raise _rejected("report_unreadable", f"{path} is not a plain file.")
+    if len(data) > MAX_BYTES:
+        raise _rejected("report_too_large", f"{path} is larger than {MAX_BYTES // 2**20} MiB.")
+    return parse_report(data)
+
+
+def parse_report(data: bytes) -> Report:
+    """The report in these bytes, checked. Raises ReportRejected."""
+    try:
+        report = checks.parse(data)
+    except Malformed as error:
+        raise _rejected("report_malformed", f"The report {error}.") from error
+    check(report)
+    return report
+
+
+def check(report: Report) -> None:
+    """Raises ReportRejected where a figure, the curve or the verdict does not fit."""
+    for found in checks.check(report):
+        raise _rejected(
+            "report_inconsistent",
+            f"The report contradicts itself: {found.where} {found.message}.",
+            where=found.where,
+        )
+
+
+def _rejected(code: str, message: str, where: str | None = None) -> ReportRejected:
+    remedy = "Give an unmodified report.json; cleanclip verify checks its folder."
+    return ReportRejected(code, message, remedy, where=where)

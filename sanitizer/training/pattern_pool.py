@@ -1,0 +1,168 @@
+"""The universal patterns of a UAR run: live ones that climb the loss, and a bank of kept ones. Knows no loss.
+
+Position p of the joined batch of all ranks, from 0: the first `live` positions carry the live patterns in
+turn, the next `bank` positions patterns of the bank drawn by (seed, step), the others none. Batches are in
+random order, so which pair stands where is random. An empty bank leaves its positions clean.
+
+Everything is drawn by (seed, step), whatever the number of ranks or the step at which a run was resumed; what
+is not drawn (values of patterns, which inversions are done) is in `export`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cleanclip.spec.recipe import Stage, UARRecipe
+from sanitizer.perturbations.blend import Blend
+from sanitizer.perturbations.family import Family
+from sanitizer.perturbations.patch import Patch
+from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, apply_patterns, drawn
+from sanitizer.seeding import generator
+from sanitizer.training.distributed import World
+
+_INVERSIONS = "inversions"
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What this rank's images of one step carry. `live` have a gradient after the step's backward pass."""
+
+    patterns: tuple[Pattern, ...]
+    which_N: tuple[int, ...]
+    place_N2: Tensor
+
+    def perturb(self, image_NCHW: Tensor, rows: slice) -> Tensor:
+        """Images `rows` of the rank's batch, uint8 → floating point in [0, 1], with their patterns."""
+        pixels_NCHW = image_NCHW.to(torch.float32) / 255
+        return apply_patterns(pixels_NCHW, self.patterns, self.which_N[rows], self.place_N2[rows])
+
+
+class PatternPool:
+    """The live patterns and the bank of one run, on `device`."""
+
+    def __init__(self, recipe: UARRecipe, *, image_size: int, seed: int, device: torch.device) -> None:
+        self._recipe, self._size, self._seed, self._device = recipe, image_size, seed, device
+        self._num_live = recipe.live_patches + recipe.live_blends
+        self._live = [self._drawn(number, 0) for number in range(self._num_live)]
+        self._inverted: list[Pattern] = []
+        self._climbed: list[Pattern] = []
+        self.num_inversions = 0
+        """Stages whose inversion is done."""
+
+    def assign(self, step: int, stage: Stage, batch_size: int, world: World) -> Assigned:
+        """For update `step` with `batch_size` images on all ranks together."""
+        for pattern in self._live:
+            pattern.value.grad = None
+        bank = [*self._inverted, *self._climbed]
+        which = list(self._positions(step, stage, batch_size, len(bank)))
+        place_N2 = torch.from_numpy(generator(self._seed, "uar_places", step).random((batch_size, 2)))
+        own = slice(world.rank, None, world.size)  # as the pairs of a batch are shared out
+        return Assigned((*self._live, *bank), tuple(which[own]), place_N2[own])
+
+    def climb(self, step: int, world: World) -> None:
+        """After the backward pass of update `step`: live patterns go up by the sign of the gradient of the
+        whole batch's loss; one whose time is over goes to the bank."""
+        values = [pattern.value for pattern in self._live]
+        for value in values:
+            if value.grad is None:  # carried by no image of this rank
+                value.grad = torch.zeros_like(value)
+        world.sum_gradients(values)
+        for number, (pattern, value) in enumerate(zip(self._live, values, strict=True)):
+            assert value.grad is not None
+            with torch.no_grad():
+                climbed = (value + self._recipe.live_step * value.grad.sign()).clamp(0, 1)
+            if (step + 1 + self._offset(number)) % self._recipe.live_updates == 0:
+                self._climbed.append(Pattern(pattern.family, climbed))
+                self._live[number] = self._drawn(number, step + 1)
+            else:
+                self._live[number] = Pattern(pattern.family, climbed.requires_grad_())
+        kept = max(0, self._recipe.bank_size - len(self._inverted))
+        self._climbed = (
+            self._climbed[len(self._climbed) - kept :] if kept < len(self._climbed) else self._climbed
+        )
+
+    def families_to_invert(self) -> tuple[Family, ...]:
+        """One for each pattern of an inversion."""
+        recipe = self._recipe
+        patch = Patch(_side(recipe.inverted_patch_size, self._size))
+        return (
+            *(patch,) * recipe.inverted_patches,
+            *(Blend(recipe.inverted_blend_alpha),) * recipe.inverted_blends,
+        )
+
+    def add_inverted(self, patterns: Sequence[Pattern]) -> None:
+        """Another inversion is done; its patterns stay in the bank."""
+        self._inverted += [Pattern(pattern.family, pattern.value.detach()) for pattern in patterns]
+        self.num_inversions += 1
+
+    def export(self) -> dict[str, Tensor]:
+        """All that is not drawn by the step, for a training state."""
+        groups = {"live": self._live, "inverted": self._inverted, "climbed": self._climbed}
+        found = {
+            f"{group}:{number:05d}:{_text_of(pattern.family)}": pattern.value.detach()
+            for group, patterns in groups.items()
+            for number, pattern in enumerate(patterns)
+        }
+        return {_INVERSIONS: torch.tensor(self.num_inversions), **found}
+
+    def restore(self, known: Mapping[str, Tensor]) -> None:
+        """The inverse of `export`. Raises KeyError or ValueError for anything else."""
+        self.num_inversions = int(known[_INVERSIONS])
+        groups: dict[str, list[Pattern]] = {"live": [], "inverted": [], "climbed": []}
+        for key in sorted(known.keys() - {_INVERSIONS}):
+            group, _, text = key.split(":")
+            family, value = _family_of(text), known[key].to(self._device)
+            if tuple(value.shape) != family.shape(self._size):
+                raise ValueError(f"{key} is not a pattern of its family")
+            groups[group].append(Pattern(family, value.requires_grad_(group == "live")))
+        self._live, self._inverted, self._climbed = groups["live"], groups["inverted"], groups["climbed"]
+
+    def _positions(self, step: int, stage: Stage, batch_size: int, num_in_bank: int) -> Iterator[int]:
+        num_live = _num_images(stage.live_share, batch_size) if self._num_live else 0
+        num_bank = min(_num_images(stage.bank_share, batch_size), batch_size - num_live) if num_in_bank else 0
+        yield from (position % self._num_live for position in range(num_live))
+        draws = generator(self._seed, "uar_bank", step)
+        yield from (self._num_live + int(n) for n in draws.integers(max(1, num_in_bank), size=num_bank))
+        yield from (NO_PATTERN,) * (batch_size - num_live - num_bank)
+
+    def _drawn(self, number: int, step: int) -> Pattern:
+        recipe = self._recipe
+        family: Family = Blend(recipe.blend_alpha)
+        if number < recipe.live_patches:
+            least, most = (
+                _side(share, self._size) for share in (recipe.min_patch_size, recipe.max_patch_size)
+            )
+            family = Patch(int(generator(self._seed, "uar_side", number, step).integers(least, most + 1)))
+        pattern = drawn(family, self._size, self._seed, "uar_live", number, step)
+        return Pattern(family, pattern.value.to(self._device).requires_grad_())
+
+    def _offset(self, number: int) -> int:
+        """So that live patterns are not all young at the same time."""
+        return number * self._recipe.live_updates // max(1, self._num_live)
+
+
+def _num_images(share: float, batch_size: int) -> int:
+    """At least one where the share is not 0."""
+    return max(1, round(share * batch_size)) if share > 0 else 0
+
+
+def _side(share: float, image_size: int) -> int:
+    return min(image_size, max(1, round(share * image_size)))
+
+
+def _text_of(family: Family) -> str:
+    match family:
+        case Patch(side):
+            return f"patch={side}"
+        case Blend(alpha):
+            return f"blend={alpha!r}"
+    raise ValueError(f"{family} is not a family of a pool")
+
+
+def _family_of(text: str) -> Family:
+    name, number = text.split("=")
+    return Patch(int(number)) if name == "patch" else Blend(float(number))
