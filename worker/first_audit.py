@@ -35,7 +35,7 @@ class _Kept:
     """Of the file (`sanitizer.pipeline.baseline`) what is told."""
 
     figures: AuditFigures
-    settled: SettledArchitecture | None = None
+    settled: SettledArchitecture
 
 
 _KEPT = TypeAdapter(_Kept)
@@ -64,7 +64,7 @@ class FirstAudit:
             "preliminary": True,
             "before": shown_figures(kept.figures),
             "before_verdict": asdict(verdict),
-            "architecture": None if kept.settled is None else asdict(kept.settled),
+            "architecture": asdict(kept.settled),
         }
         try:
             fit_for_a_row(result)

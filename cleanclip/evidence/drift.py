@@ -25,12 +25,12 @@ def in_order(told: EmbeddingDrift) -> dict[str, list[float]]:
 
 
 def check(report: Report, num_images: int, num_classes: int | None) -> Iterator[Finding]:
-    """Of a report that tells it."""
+    """There after a cleaning and nowhere else, and in itself."""
     told = report.drift
+    if (told is None) != (report.after is None):
+        yield misfit("drift", "belongs to an audit after cleaning")
     if told is None:
         return
-    if report.after is None:
-        yield misfit("drift", "belongs to an audit after cleaning")
     yield from _distance("drift.images", told.images, num_images)
     yield from _distance("drift.classes", told.classes, num_classes or told.classes.n)
 

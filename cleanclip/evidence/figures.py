@@ -103,8 +103,7 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
         inside, num_others = f"{where}.attacks[{index}]", figures.floor_under(attack).n
         yield from _attack(inside, attack, num_images=num_images, num_others=num_others)
         yield from _top_k(f"{inside}.asr_top_k", attack.asr_top_k, attack.asr, ks)
-        is_due = where == "after" and attack.towards is not None and num_others > 0
-        if attack.towards_now is None if is_due else where == "before" and attack.towards_now is not None:
+        if (attack.towards_now is None) != (where == "before"):
             yield misfit(f"{inside}.towards_now", "is there after a cleaning and nowhere else")
 
 
@@ -112,7 +111,7 @@ def _targets(where: str, figures: AuditFigures, report: Report) -> Iterator[Find
     """Which class each attack leads to, and that each class has its floor."""
     ordered = [attack.target or report.audit.target for attack in report.audit.attacks]
     for index, (attack, expected) in enumerate(zip(figures.attacks, ordered, strict=False)):
-        if (attack.target or report.audit.target) != expected:
+        if attack.target != expected:
             yield misfit(f"{where}.attacks[{index}].target", "is not the one that was ordered")
     further = [target for target in dict.fromkeys(ordered) if target != report.audit.target]
     if [one.target for one in figures.further_targets] != further:
@@ -168,7 +167,7 @@ def _probe(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
         yield misfit(f"{where}.linear_probe", "is there exactly where one was ordered")
     elif told and ordered and told.num_iterations > ordered.max_iterations:
         yield misfit(f"{where}.linear_probe.num_iterations", f"is over {ordered.max_iterations}")
-    floors: dict[str | None, int] = {}
+    floors: dict[str, int] = {}
     for index, attack in enumerate(figures.attacks):
         inside, probed = f"{where}.attacks[{index}].linear_probe", attack.linear_probe
         if (probed is None) != (told is None):
@@ -199,7 +198,7 @@ def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: i
     for name, towards in (("towards", attack.towards), ("towards_now", attack.towards_now)):
         if towards is not None:
             yield from _towards(f"{where}.{name}", attack, towards, num_images)
-    if attack.towards is not None and attack.towards_now is not None:
+    if attack.towards_now is not None:
         yield from _moved(f"{where}.towards_now", attack.towards, attack.towards_now)
     # Images of the target class that are called the target: right answers too.
     right_targets = inclusive.successes - asr.successes
@@ -306,5 +305,5 @@ def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]
     yield from same("after.untriggered_target_top_k", *ks)
     triggers = [(one.name, one.trigger_sha256) for one in after.attacks]
     yield from same("after.attacks", triggers, [(one.name, one.trigger_sha256) for one in before.attacks])
-    classes = [[one.towards and one.towards.class_name for one in audit.attacks] for audit in (after, before)]
+    classes = [[one.towards.class_name for one in audit.attacks] for audit in (after, before)]
     yield from same("after.attacks: the classes of towards", *classes)

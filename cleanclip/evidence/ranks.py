@@ -27,7 +27,7 @@ def floors(where: str, figures: AuditFigures) -> list[tuple[str, AuditFigures | 
     return [(where, figures), *further]
 
 
-def of_audit(where: str, figures: AuditFigures) -> list[tuple[str, RankDistribution | None, Estimate, TopK_]]:
+def of_audit(where: str, figures: AuditFigures) -> list[tuple[str, RankDistribution, Estimate, TopK_]]:
     """Every place of a target in one audit, with its path and the shares beside it: floors, then attacks."""
     return [
         *(
@@ -52,15 +52,9 @@ def in_order(told: RankDistribution) -> list[int]:
 
 
 def check(where: str, figures: AuditFigures, num_classes: int | None) -> Iterator[Finding]:
-    """They are told of all targets or of none."""
-    ranks = of_audit(where, figures)
-    told = [rank for _, rank, _, _ in ranks]
-    if any(told) and not all(told):
-        yield misfit(f"{where}.untriggered_target_rank", "is missing, or that of an attack is")
-        return
-    for place, rank, first, top_k in ranks:
-        if rank is not None:
-            yield from _check(place, rank, first, top_k, num_classes)
+    """Of every target, without a trigger and with one."""
+    for place, rank, first, top_k in of_audit(where, figures):
+        yield from _check(place, rank, first, top_k, num_classes)
 
 
 def _check(

@@ -17,12 +17,13 @@ from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
 from cleanclip.spec.policy import Policy, policy_sha256
-from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.recipe import AuditOptions, PolicySource
 from cleanclip.spec.report import (
     AuditFigures,
     CheckpointInput,
     Environment,
     Report,
+    SettledArchitecture,
     Verdict,
     load_json,
 )
@@ -66,22 +67,37 @@ def check_audit(
     *,
     seed: int,
     checkpoint: CheckpointInput,
+    architecture: SettledArchitecture,
     audit: AuditOptions,
     policy: Policy,
+    policy_source: PolicySource,
 ) -> Iterator[Finding]:
     """The same of an audit that has no report yet. Nothing is held against the data that it was made on, and
     so no count of retrieval."""
     unknown = Environment(
-        code_version="", python="", torch="", open_clip="", device="", machine="", num_threads=1, precision=""
+        code_version="",
+        python="",
+        torch="",
+        open_clip="",
+        numpy="",
+        pillow="",
+        torchvision="",
+        device="",
+        machine="",
+        num_threads=1,
+        precision="",
+        num_processes=1,
     )
     report = Report(
         kind="audit",
         created_at=datetime.fromtimestamp(0, UTC),
         seed=seed,
         checkpoint=checkpoint,
+        architecture=architecture,
         data=(),
         audit=audit,
         policy=policy,
+        policy_source=policy_source,
         before=figures,
         verdict=verdict,
         environment=unknown,
@@ -92,8 +108,6 @@ def check_audit(
 
 def _policy(report: Report) -> Iterator[Finding]:
     source = report.policy_source
-    if source is None:
-        return
     if policy_sha256(report.policy) != source.sha256:
         yield misfit("policy_source.sha256", "is not that of the policy")
     if (source.given == "kept") != (source.name is not None):

@@ -84,7 +84,7 @@ def _recall(where: str, recalls: Sequence[RecallAtK], num_candidates: int) -> It
 
 def _captions(where: str, figures: RetrievalFigures, report: Report) -> Iterator[Finding]:
     """Captions that name a target: of every attack and of every target of theirs."""
-    expected = [(attack.name, attack.target or report.audit.target) for attack in report.before.attacks]
+    expected = [(attack.name, attack.target) for attack in report.before.attacks]
     yield from same(f"{where}.attacks", [(one.attack, one.target) for one in figures.attacks], expected)
     names = list(dict.fromkeys(target for _, target in expected))
     yield from same(f"{where}.targets", [one.target for one in figures.targets], names)

@@ -13,10 +13,8 @@ _COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passe
 
 
 def check(report: Report) -> Iterator[Finding]:
-    """Of a report that tells it: counts, margins, and that the audits used what was settled."""
+    """Counts, margins, and that the audits used what was settled."""
     told = report.architecture
-    if told is None:
-        return
     used = _used(report.checkpoint.architecture)
     if told.seed != report.seed:
         yield misfit("architecture.seed", "is not the job's")

@@ -131,7 +131,7 @@ class VerdictFacts(_Part):
     reason: str
     attacks: list[dict[str, Any]]
     clean_accuracy: dict[str, Any] | None
-    rebound: list[dict[str, Any]] = []
+    rebound: list[dict[str, Any]]
 
 
 class Claimed(_Part):
@@ -146,15 +146,14 @@ class Claimed(_Part):
     triggers: list[str]
     resumed_from_steps: list[int] | None
     warnings: list[str]
-    target_top_k: list[int] | None = None
-    classes_lost: list[str] | None = None
-    classes: list[str] | None = None
-    target_ranks: dict[str, list[list[int]]] | None = None
-    drift: dict[str, list[float]] | None = None
-    linear_probe: dict[str, list[int | bool] | None] | None = None
-    retrieval: dict[str, Any] | None = None
-    rebound: Sha256 | None = None
-    """These came later: None where the statement does not tell."""
+    target_top_k: list[int]
+    classes_lost: list[str]
+    classes: list[str]
+    target_ranks: dict[str, list[list[int]]]
+    drift: dict[str, list[float]] | None
+    linear_probe: dict[str, list[int | bool] | None]
+    retrieval: dict[str, Any] | None
+    rebound: Sha256 | None
 
 
 class Predicate(_Part):
@@ -264,33 +263,23 @@ def _compare_claimed(facts: Claimed, report: Report, document: Mapping[str, Any]
         ("training.resumed_from_steps", training.get("resumed_from_steps"), facts.resumed_from_steps),
         ("warnings", list(report.warnings), facts.warnings),
     )
-    if facts.target_top_k is not None:
-        ks = [one.k for one in report.before.untriggered_target_top_k]
-        yield from _differing(("before.untriggered_target_top_k", ks, facts.target_top_k))
-    if facts.target_ranks is not None:
-        for side, audit in (("before", report.before), ("after", report.after)):
-            found = [] if audit is None else ranks.of_audit(side, audit)
-            told_ranks = [ranks.in_order(rank) for _, rank, _, _ in found if rank is not None]
-            place = f"{side}.untriggered_target_rank"
-            yield from _differing((place, told_ranks, facts.target_ranks.get(side)))
-    if facts.drift is not None:
-        moved = None if report.drift is None else drift.in_order(report.drift)
-        yield from _differing(("drift", moved, facts.drift))
     for side, audit in (("before", report.before), ("after", report.after)):
-        if facts.linear_probe is not None:
-            fitted = audit.linear_probe if audit else None
-            told_fit = None if fitted is None else [fitted.num_iterations, fitted.is_converged]
-            yield from _differing((f"{side}.linear_probe", told_fit, facts.linear_probe.get(side)))
-    if facts.retrieval is not None or report.before.retrieval is not None:
+        found = [] if audit is None else ranks.of_audit(side, audit)
+        told_ranks = [ranks.in_order(rank) for _, rank, _, _ in found]
+        fitted = audit.linear_probe if audit else None
+        told_fit = None if fitted is None else [fitted.num_iterations, fitted.is_converged]
         yield from _differing(
-            ("before.retrieval", retrieval.set_counts(report.before.retrieval), facts.retrieval)
+            (f"{side}.untriggered_target_rank", told_ranks, facts.target_ranks.get(side)),
+            (f"{side}.linear_probe", told_fit, facts.linear_probe.get(side)),
         )
-    if facts.classes_lost is not None:
-        names = [one.class_name for one in report.classes_lost]
-        yield from _differing(("classes_lost", names, facts.classes_lost))
-    if facts.classes is not None:
-        names = [one.class_name for one in report.before.ca_per_class]
-        yield from _differing(("before.ca_per_class", names, facts.classes))
+    ks = [one.k for one in report.before.untriggered_target_top_k]
+    yield from _differing(
+        ("before.untriggered_target_top_k", ks, facts.target_top_k),
+        ("drift", report.drift and drift.in_order(report.drift), facts.drift),
+        ("before.retrieval", retrieval.set_counts(report.before.retrieval), facts.retrieval),
+        ("classes_lost", [one.class_name for one in report.classes_lost], facts.classes_lost),
+        ("before.ca_per_class", [one.class_name for one in report.before.ca_per_class], facts.classes),
+    )
 
 
 def _weights(canonical: list[SizedResource]) -> str | None:

@@ -76,7 +76,7 @@ def _sides(report: Report, index: int) -> list[AttackFigures]:
 
 
 def _led(attack: AttackFigures) -> list[Towards]:
-    return [towards for towards in (attack.towards, attack.towards_now) if towards is not None]
+    return [attack.towards, *([attack.towards_now] if attack.towards_now else [])]
 
 
 def _shown_for(report: Report, index: int) -> set[str]:

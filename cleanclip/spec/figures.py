@@ -239,8 +239,10 @@ def in_brief(report: Any) -> list[tuple[str, str, str]]:
 def with_target(report: Any, number: int) -> str:
     """The attack's name, and where it leads if not all lead to one class."""
     attack = at(report, ("before", "attacks", number))
-    named, target = name(str(at(attack, "name"))), at(attack, "target") or at(report, "audit.target")
-    return f"{named} to “{name(str(target))}”" if at(report, "before.further_targets") else named
+    named = name(str(at(attack, "name")))
+    return (
+        f"{named} to “{name(str(at(attack, 'target')))}”" if at(report, "before.further_targets") else named
+    )
 
 
 def _says_more(line: Line, attack: Any) -> bool:

@@ -157,7 +157,7 @@ def _judge_cleaned(
                 f"was {percent(was.asr.value)}, under the gate of {percent(gate)}."
             )
             return AttackVerdict(attack=was.name, outcome="fail", reason=reason)
-        if elsewhere is not None and now.towards is not None:
+        if elsewhere is not None:
             return _judge_elsewhere(was.name, elsewhere, now.towards, limit)
         return AttackVerdict(attack=was.name, outcome="inconclusive", reason=below_gate(was, gate))
     outcome, reason = _judge_asr(was.asr, now.asr, limit)

@@ -8,7 +8,7 @@ triggered images still given their true label.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -116,18 +116,17 @@ class AttackFigures:
     asr: Estimate
     asr_including_target: Estimate
     pa: Estimate
-    still_right: Estimate | None = None
+    still_right: Estimate
     """Of the images that are right without the trigger. PA without what the model cannot tell anyway: it says
-    what the trigger alone does. An audit always has it."""
-    asr_top_k: tuple[TopK, ...] = ()
+    what the trigger alone does."""
+    asr_top_k: tuple[TopK, ...]
     """How near the target still is: cleaning may move it from the first place to the second only. A k for
-    which there are not enough classes is left out; all are in reports from before it was measured."""
-    target: str | None = None
-    """The class that ASR counts. None in reports from before attacks had their own: that of the audit."""
-    target_rank: RankDistribution | None = None
-    """Of triggered images. None, and that without trigger too, in reports from before it was measured."""
-    towards: Towards | None = None
-    """None in reports from before it was measured."""
+    which there are not enough classes is left out."""
+    target: str
+    """The class that ASR counts."""
+    target_rank: RankDistribution
+    """Of triggered images."""
+    towards: Towards
     towards_now: Towards | None = None
     """After a cleaning: the class that triggered images go to most now, which may be another. Else None."""
     linear_probe: ProbeAttackFigures | None = None
@@ -137,7 +136,7 @@ class AttackFigures:
         """Where the trigger leads if not to its target: to another class, at or over the gate, and more often
         than the same images go there without it. None: nowhere."""
         towards = self.towards_now or self.towards
-        if towards is None or towards.class_name == self.target or towards.triggered.value < gate:
+        if towards.class_name == self.target or towards.triggered.value < gate:
             return None
         return towards if towards.triggered.low > towards.untriggered.high else None
 
@@ -148,8 +147,8 @@ class TargetFigures:
 
     target: str
     untriggered_target_rate: Estimate
-    untriggered_target_top_k: tuple[TopK, ...] = ()
-    untriggered_target_rank: RankDistribution | None = None
+    untriggered_target_top_k: tuple[TopK, ...]
+    untriggered_target_rank: RankDistribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,9 +181,9 @@ class AuditFigures:
     """
     untriggered_target_rate: Estimate
     """How often a clean image of another class is classified as the target: the floor under ASR."""
-    untriggered_target_top_k: tuple[TopK, ...] = ()
+    untriggered_target_top_k: tuple[TopK, ...]
     """The floor under `asr_top_k`."""
-    untriggered_target_rank: RankDistribution | None = None
+    untriggered_target_rank: RankDistribution
     """The place of the target for the same images without a trigger. All three are of the audit's target."""
     further_targets: tuple[TargetFigures, ...] = ()
     """The same for each other class that an attack names as its target."""
@@ -275,9 +274,9 @@ class Verdict:
     clean_accuracy: AttackVerdict | None = None
     rebound: tuple[AttackVerdict, ...] = ()
     """Of each attack, after benign fine-tuning. Empty where it was not measured."""
-    limits_below_gate: bool = False
+    limits_below_gate: bool
     """Whether an attack under the gate is held to its limit too: after a cleaning, and in an audit whose
-    policy was given. False in reports from before."""
+    policy was given."""
 
 
 ScannerVerdict = Literal[
@@ -397,11 +396,11 @@ class Environment:
     python: str
     torch: str
     open_clip: str
-    numpy: str | None = None
-    """Makes every random draw. None, as are the next three, in an older report."""
-    pillow: str | None = None
+    numpy: str
+    """Makes every random draw."""
+    pillow: str
     """Decodes and resizes images."""
-    torchvision: str | None = None
+    torchvision: str
     """Transforms images beside it."""
     code_commit: str | None = None
     """The commit that this library was installed from, where its installer noted it: `code_version` is the
@@ -410,8 +409,8 @@ class Environment:
     machine: str
     num_threads: int
     precision: str
-    num_processes: int = 1
-    """That shared out the training; one in an older report."""
+    num_processes: int
+    """That shared out the training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -423,31 +422,30 @@ class Report:
     origin: Origin | None = None
     """None of `python -m sanitizer`, which knows no job."""
     checkpoint: CheckpointInput
-    architecture: SettledArchitecture | None = None
-    """How what no tensor tells was settled. None in a report from before it was measured."""
+    architecture: SettledArchitecture
+    """How what no tensor tells was settled."""
     data: tuple[DataInput, ...]
     audit: AuditOptions
     recipe: Recipe | None = None
     recipe_source: RecipeSource | None = None
     """None in an audit, and where nobody told which options were given."""
-    policy: Policy = field(default_factory=Policy)
-    policy_source: PolicySource | None = None
-    """None in an older report."""
+    policy: Policy
+    policy_source: PolicySource
     before: AuditFigures
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: tuple[AttackChange, ...] = ()
-    """In the order of the attacks. Empty where nothing was cleaned, and in reports from before."""
+    """In the order of the attacks. Empty where nothing was cleaned."""
     classes_lost: tuple[ClassChange, ...] = ()
     """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval is for one class
     alone: among many classes, the worst looks bad by chance too."""
     drift: EmbeddingDrift | None = None
-    """None where nothing was cleaned, and in reports from before it was measured."""
+    """None where nothing was cleaned."""
     retrieval_lost: RetrievalLost | None = None
     rebound: ReboundFigures | None = None
     """None where it was not ordered."""
     examples: Examples | None = None
-    """Images stand here and in no figure. None where none were ordered, and in reports from before."""
+    """Images stand here and in no figure. None where none were ordered."""
     verdict: Verdict
     training: Training | None = None
     environment: Environment

@@ -40,7 +40,6 @@ from sanitizer.audits.measuring import measuring
 from sanitizer.audits.plain_template import PLAIN_TEMPLATE, PlainTemplate
 from sanitizer.audits.probe import CleanEmbeddings, FoldedProbe, fit_probe
 from sanitizer.audits.retrieval import RetrievalResult, measure_retrieval
-from sanitizer.audits.statistics import wilson
 from sanitizer.audits.target_captions import Attacked
 from sanitizer.audits.targets import find_targets
 from sanitizer.audits.watch import Watch
@@ -324,6 +323,7 @@ def _result(
             attack=attack,
             seed=seed,
             class_names=class_names,
+            correct_N=correct_N,
             towards=answers.towards(number, clean_N, label_N, class_names=class_names),
             towards_now=answers.towards(now, clean_N, label_N, class_names=class_names)
             if is_cleaned
@@ -333,9 +333,6 @@ def _result(
             options.attacks, attack_names(options), counts.triggered, towards, goes_to, strict=True
         )
     ]
-    for number, answers in enumerate(counts.triggered):
-        kept_M = answers.triggered(label_N).is_right_N[correct_N]
-        attacks[number] = replace(attacks[number], still_right=wilson(int(kept_M.sum()), len(kept_M)))
     if counts.probe is not None:
         probed = counts.probe.figures_of_attacks(label_N)
         attacks = [replace(one, linear_probe=found) for one, found in zip(attacks, probed, strict=True)]

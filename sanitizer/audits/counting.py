@@ -23,6 +23,7 @@ from sanitizer.audits.attack_success import (
     target_top_k,
 )
 from sanitizer.audits.probe import FoldedProbe, ProbeAnswers
+from sanitizer.audits.statistics import wilson
 from sanitizer.audits.targets import Targets
 from sanitizer.audits.zero_shot import rank_of_label
 
@@ -69,11 +70,9 @@ class Answers:
 
     def towards(
         self, number: int, clean_N: Tensor, label_N: Tensor, *, class_names: tuple[str, ...]
-    ) -> Towards | None:
+    ) -> Towards:
         """How many images of other classes are called the class of that number, and how many of them without
-        the trigger, `clean_N`. None where every image is of that class."""
-        if bool((label_N == number).all()):
-            return None
+        the trigger, `clean_N`."""
         return Towards(
             class_name=class_names[number],
             triggered=target_rate(torch.cat(self.predicted), label_N, number),
@@ -88,10 +87,12 @@ class Answers:
         attack: AttackOptions,
         seed: int,
         class_names: tuple[str, ...],
-        towards: Towards | None,
+        correct_N: Tensor,
+        towards: Towards,
         towards_now: Towards | None,
     ) -> AttackFigures:
-        """Of images with the trigger of `attack`."""
+        """Of images with the trigger of `attack`; `correct_N`: which are right without it."""
+        kept_M = self.triggered(label_N).is_right_N[correct_N]
         success = self.success(label_N, num_classes=len(class_names))
         return AttackFigures(
             name=name,
@@ -101,6 +102,7 @@ class Answers:
             asr=success.asr,
             asr_including_target=success.asr_including_target,
             pa=success.pa,
+            still_right=wilson(int(kept_M.sum()), len(kept_M)),
             asr_top_k=success.top_k,
             target_rank=success.rank,
             towards=towards,

@@ -136,7 +136,7 @@ def print_report(console: Console, report: Report) -> None:
         told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
         console.print(told, highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
-    for setting in report.architecture.settings if report.architecture else ():
+    for setting in report.architecture.settings:
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"
             console.print(words, highlight=False, markup=False)

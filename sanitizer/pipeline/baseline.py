@@ -48,8 +48,8 @@ class _Kept:
     retrieval: RetrievalResult | None = None
     examples: tuple[Seen, ...] = ()
     """Without images: the audit after cleaning makes them again, and no state holds a customer's."""
-    settled_key: str = ""
-    settled: SettledArchitecture | None = None
+    settled_key: str
+    settled: SettledArchitecture
     """What the audit was made under: a training that goes on must not settle it otherwise."""
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ def audit_once(
     num_workers: int = 0,
     memory: ClassMemory | None = None,
     retrieval_pairs: PairDataset | None = None,
-    settled: tuple[str, SettledArchitecture] | None = None,
+    settled: tuple[str, SettledArchitecture],
 ) -> AuditResult:
     """The baseline audit: read from `folder` if it is of these very inputs, else made and kept there.
 
@@ -114,8 +114,8 @@ def audit_once(
         plain_template_ca=result.plain_template_ca,
         retrieval=result.retrieval,
         examples=tuple(replace(one, images=()) for one in result.examples),
-        settled_key="" if settled is None else settled[0],
-        settled=None if settled is None else settled[1],
+        settled_key=settled[0],
+        settled=settled[1],
     )
     partial = path.with_suffix(".partial")
     partial.write_bytes(_KEPT.dump_json(kept))

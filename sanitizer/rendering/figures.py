@@ -33,7 +33,7 @@ class Attack:
     options: list[tuple[str, str]]
     trigger_sha256: str
     change: AttackChange | None
-    """None where nothing was cleaned, and in reports from before it was told."""
+    """None where nothing was cleaned."""
     path: str
     """Of the change."""
     is_printed: bool
@@ -60,7 +60,7 @@ def _of_worst(report: Report, *paths: str) -> list[Row]:
 
 def target_of(report: Report, number: int) -> str:
     """The class that the attack of that number leads to."""
-    return report.audit.attacks[number].target or report.audit.target
+    return report.before.attacks[number].target
 
 
 def front_ranks(report: Report) -> list[Row]:

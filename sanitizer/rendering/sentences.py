@@ -61,7 +61,7 @@ def other_limits(report: Report) -> str:
 
 
 def whose_options(report: Report) -> str:
-    """Which options of the recipe were given, and where the others are from; of an older report nothing."""
+    """Which options of the recipe were given, and where the others are from; "" if not known."""
     source = report.recipe_source
     if source is None:
         return ""
@@ -71,10 +71,8 @@ def whose_options(report: Report) -> str:
 
 
 def whose_limits(report: Report) -> str:
-    """Where the limits came from; of a report from before that was told, nothing."""
+    """Where the limits came from."""
     source = report.policy_source
-    if source is None:
-        return ""
     match source.given:
         case "default":
             return "The limits are the defaults: none were given."
@@ -88,9 +86,7 @@ def whose_limits(report: Report) -> str:
 
 
 def settled(report: Report) -> list[tuple[str, str]]:
-    """Each setting that tensors cannot tell, its value and by what it is known; of an older report none."""
-    if report.architecture is None:
-        return []
+    """Each setting that tensors cannot tell, its value and by what it is known."""
     return [(one.option, f"{one.value} ({one.known_by})") for one in report.architecture.settings[:50]]
 
 

@@ -78,7 +78,7 @@ def believe_report(
 
 
 def believe_first_audit(
-    figures: AuditFigures, told: SettledArchitecture | None, spec: SanitizeSpec, known: Known
+    figures: AuditFigures, told: SettledArchitecture, spec: SanitizeSpec, known: Known
 ) -> Verdict:
     """Our verdict on an audit that is shown before there is a report. Raises AttemptFailed.
 
@@ -98,7 +98,14 @@ def believe_first_audit(
     except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
         raise not_believed("no verdict follows from the figures of its first audit") from error
     findings = check_audit(
-        figures, verdict, seed=spec.seed, checkpoint=checkpoint, audit=spec.audit, policy=spec.policy
+        figures,
+        verdict,
+        seed=spec.seed,
+        checkpoint=checkpoint,
+        architecture=told,
+        audit=spec.audit,
+        policy=spec.policy,
+        policy_source=spec.policy_source,
     )
     if places := sorted({finding.where or finding.file for finding in findings}):
         where = ", ".join(places[:3])
@@ -106,7 +113,7 @@ def believe_first_audit(
     return verdict
 
 
-def believe_input(known: Known, told: SettledArchitecture | None, *, seed: int) -> CheckpointInput:
+def believe_input(known: Known, told: SettledArchitecture, *, seed: int) -> CheckpointInput:
     """What came in, under the settings that a child says were measured. Raises AttemptFailed."""
     architecture = believe_settings(
         told,
@@ -180,7 +187,7 @@ def _check_sentences(sentences: Iterable[str]) -> None:
 
 def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
     """Outcomes and sentences must follow from the figures: pages, lists and statements quote them."""
-    source, lost = spec.policy_source, report.ca_lost
+    lost = report.ca_lost
     if lost is not None and not (lost.n == report.before.ca.n > 0 and 0 <= lost.lost <= lost.n):
         raise not_believed(f"the counts of ca_lost in its {REPORT_NAME} are not those of its figures")
     try:
@@ -190,7 +197,7 @@ def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
             ca_lost=lost,
             gate=spec.audit.gate,
             policy=spec.policy,
-            limits_below_gate=report.after is not None or (source is not None and source.given != "default"),
+            limits_below_gate=report.after is not None or spec.policy_source.given != "default",
             rebound=report.rebound,
         )
     except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
@@ -221,7 +228,7 @@ def _class_names(report: Report) -> Iterator[str]:
 def _names_of_audit(audit: AuditFigures) -> Iterator[str]:
     yield from (one.class_name for one in audit.ca_per_class)
     yield from (one.target for one in audit.further_targets)
-    yield from (one.target for one in audit.attacks if one.target is not None)
+    yield from (one.target for one in audit.attacks)
     led = (towards for one in audit.attacks for towards in (one.towards, one.towards_now))
     yield from (towards.class_name for towards in led if towards is not None)
 
@@ -232,10 +239,9 @@ def believe_cleaned_config(
     """config.json of cleaned weights, written by us: all of it follows from what came in, the order and the
     settings of `report`, which has been checked."""
     origin = known.config["checkpoint"]
-    assumed = {} if report.architecture is None else report.architecture.as_assumed()
     section = {
         **origin,
-        "assumed": (origin.get("assumed") or {}) | assumed,
+        "assumed": (origin.get("assumed") or {}) | report.architecture.as_assumed(),
         "cleaned": {
             "recipe": to_json(spec.recipe),
             "seed": spec.seed,

@@ -216,7 +216,7 @@ def _judgement(report: Report) -> dict[str, Any]:
         "attack_changes": [asdict(change) for change in report.attack_changes],
         "rebound": None if report.rebound is None else shown_rebound(report.rebound),
         "warnings": [warning[:_MAX_WARNING_CHARACTERS] for warning in report.warnings[:_MAX_WARNINGS]],
-        "architecture": None if report.architecture is None else asdict(report.architecture),
+        "architecture": asdict(report.architecture),
     }
     try:
         return fit_for_a_row(result)

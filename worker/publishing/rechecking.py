@@ -86,7 +86,7 @@ def confirm(
     found = _audited(fresh, order, copied, tracker)
     # a training that goes on keeps what was settled, perhaps on another machine
     is_exact = not fresh.uses_cuda and not is_resumed
-    if report.architecture is None or _settle_otherwise(report.architecture, found.architecture, is_exact):
+    if _settle_otherwise(report.architecture, found.architecture, is_exact):
         raise not_confirmed("it settles the architecture otherwise")
     told = report.before if report.after is None else report.after
     tolerated = TOLERATED_SHARE if fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
@@ -156,8 +156,7 @@ def share_of_job(spec: AuditSpec | SanitizeSpec, num_samples: Mapping[str, int |
 def _order(spec: AuditSpec | SanitizeSpec, report: Report) -> RecheckSpec:
     towards = None
     if report.after is not None:
-        led = [one.towards for one in report.after.attacks]
-        towards = tuple("" if one is None else one.class_name for one in led)
+        towards = tuple(one.towards.class_name for one in report.after.attacks)
     return RecheckSpec(audit=spec.audit, seed=spec.seed, has_retrieval=spec.has_retrieval, towards=towards)
 
 
@@ -215,8 +214,7 @@ def differences(
 
 def _forget_unclear(attack: dict[str, Any], class_names: tuple[str, ...]) -> None:
     """Of two classes with one name nobody can say which an attack leads to."""
-    towards = attack["towards"]
-    if towards is not None and class_names.count(towards["class_name"]) > 1:
+    if class_names.count(attack["towards"]["class_name"]) > 1:
         del attack["towards"]
 
 

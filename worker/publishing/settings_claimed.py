@@ -15,7 +15,7 @@ from worker.failures import not_believed
 
 
 def believe_settings(
-    claimed: SettledArchitecture | None,
+    claimed: SettledArchitecture,
     came_in: Architecture,
     origin: Mapping[str, Any],
     *,
@@ -29,8 +29,6 @@ def believe_settings(
     second audit measures again. `can_measure`: whether the dataset has images enough, so that they must be
     there.
     """
-    if claimed is None:
-        raise not_believed(f"its {REPORT_NAME} does not say how the architecture was settled")
     if claimed.seed != seed or (0 < claimed.n < MIN_IMAGES) or (claimed.n == 0 and can_measure):
         raise not_believed(f"its {REPORT_NAME} did not measure the settings as it was ordered")
     ours = [*_compared(claimed, came_in, origin), *not_measurable(origin)]

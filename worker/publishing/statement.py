@@ -150,11 +150,7 @@ def _ranks(audit: AuditFigures | None) -> list[list[int]]:
     told = [audit.untriggered_target_rank]
     told += [further.untriggered_target_rank for further in audit.further_targets]
     told += [attack.target_rank for attack in audit.attacks]
-    return [
-        [one.low, one.first_quartile, one.median, one.third_quartile, one.high]
-        for one in told
-        if one is not None
-    ]
+    return [[one.low, one.first_quartile, one.median, one.third_quartile, one.high] for one in told]
 
 
 def _fit(audit: AuditFigures | None) -> list[int | bool] | None:

@@ -34,17 +34,16 @@ class Ordered(Protocol):
     @property
     def policy(self) -> Policy: ...
     @property
-    def policy_source(self) -> PolicySource | None: ...
+    def policy_source(self) -> PolicySource: ...
 
 
 def judged_alone(figures: AuditFigures, ordered: Ordered) -> Verdict:
     """What an audit says of the weights that came in, whatever becomes of them. Raises what `judge` does."""
-    source = ordered.policy_source
     return judge(
         before=figures,
         gate=ordered.audit.gate,
         policy=ordered.policy,
-        limits_below_gate=source is not None and source.given != "default",
+        limits_below_gate=ordered.policy_source.given != "default",
     )
 
 

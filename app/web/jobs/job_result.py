@@ -61,7 +61,7 @@ class Attack:
     options: str
     trigger_sha256: str
     change: AttackChange | None
-    """None where nothing was cleaned, and in reports from before it was told."""
+    """None where nothing was cleaned."""
     """Examples: the same images without and with the trigger."""
 
 
@@ -175,7 +175,7 @@ def _attack(report: Report, number: int) -> Attack:
     judged = report.verdict.attacks[number]
     return Attack(
         name=was.name,
-        target=report.audit.attacks[number].target or report.audit.target,
+        target=was.target,
         outcome=judged.outcome,
         reason=judged.reason,
         asr_before=was.asr,
