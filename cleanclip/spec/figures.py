@@ -239,10 +239,8 @@ def in_brief(report: Any) -> list[tuple[str, str, str]]:
 def with_target(report: Any, number: int) -> str:
     """The attack's name, and where it leads if not all lead to one class."""
     attack = at(report, ("before", "attacks", number))
-    named = name(str(at(attack, "name")))
-    return (
-        f"{named} to “{name(str(at(attack, 'target')))}”" if at(report, "before.further_targets") else named
-    )
+    named, target = (name(str(at(attack, part))) for part in ("name", "target"))
+    return f"{named} to “{target}”" if at(report, "before.further_targets") else named
 
 
 def _says_more(line: Line, attack: Any) -> bool:

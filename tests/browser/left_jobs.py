@@ -122,7 +122,7 @@ def measures_first(service: Service, job_id: str, attempt: int, report: Report) 
         "preliminary": True,
         "before": shown_figures(report.before),
         "before_verdict": asdict(verdict),
-        "architecture": None,
+        "architecture": asdict(report.architecture),
     }
     with service.database.unit_of_work() as unit:
         judged = verdict_before_cleaning(report.before, verdict)

@@ -364,7 +364,7 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
     lowest = page.get_by_role("group", name="Classes with the lowest accuracy").locator("tbody th")
     assert lowest.all_inner_texts() == [f"kind {number}" for number in range(10)]
     assert "10 of 12 classes" in page.inner_text("#job-accuracy")
-    assert "numpy 2.9.1, pillow 99.1, Python" in page.inner_text("#made-digests")
+    assert "numpy 2.9.1, pillow 99.1, torchvision" in page.inner_text("#made-digests")
     assert "c0de" * 10 in page.inner_text("#made-digests")
     unfolded(page, left.finished(service, "retrieval"))
     assert "Image to caption, R@5" in page.inner_text("#job-further")

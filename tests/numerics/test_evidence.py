@@ -24,6 +24,7 @@ from sanitizer.audits.accuracy import classes_lost, per_class
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson
 from tests.fixtures.kept_reports import NAMES
 from tests.fixtures.kept_reports import document as kept
+from tests.fixtures.made_reports import RANK
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 100, 50_000])
@@ -55,6 +56,8 @@ def figures(asr: int) -> dict[str, Any]:
         "ca": asdict(wilson(250, 300)),
         "ca_top5": asdict(wilson(290, 300)),
         "untriggered_target_rate": asdict(wilson(asr // 2, 200)),
+        "untriggered_target_top_k": [],
+        "untriggered_target_rank": asdict(RANK),
         "attacks": [
             {
                 "name": name,
@@ -63,6 +66,10 @@ def figures(asr: int) -> dict[str, Any]:
                 "asr": asdict(wilson(asr, 200)),
                 "asr_including_target": asdict(wilson(asr + 90, 300)),
                 "pa": asdict(wilson(290 - asr, 300)),
+                "still_right": asdict(wilson(250, 250)),
+                "asr_top_k": [],
+                "target": "dog",
+                "target_rank": asdict(RANK),
             }
             for name, options in names.items()
         ],
@@ -70,13 +77,12 @@ def figures(asr: int) -> dict[str, Any]:
 
 
 def led(audit: dict[str, Any], random_: random.Random, *names: str) -> None:
-    """Each attack on "dog" leads to classes, told under `names`."""
+    """Each attack leads to classes, told under `names`."""
     for attack in audit["attacks"]:
-        attack["target"] = "dog"
         for name in names:
             shares = {side: wilson(random_.randrange(201), 200) for side in ("triggered", "untriggered")}
             told = Towards(class_name=random_.choice(("cat", "dog")), **shares)
-            attack[name] = random_.choice((None, asdict(told)))
+            attack[name] = asdict(told)
 
 
 def document(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,7 +15,7 @@ from app.domain.states import DatasetKind, JobState
 from app.storage.errors import StoreUnavailable
 from app.storage.s3 import S3Store
 from cleanclip.spec import report as reports
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions
+from tests.fixtures.made_reports import attack_figures, audit_figures, report
 from tests.integration.api.service import INSPECTION, Service, refused
 
 
@@ -133,61 +132,12 @@ def test_a_ready_data_set_shows_its_counts(service: Service, api: httpx.Client) 
     assert dataset["summary"]["images_per_class"] == [34, 33, 33]
 
 
-def figures() -> reports.AuditFigures:
-    share = reports.Estimate(value=0.9, n=10, successes=9, low=0.6, high=0.98)
-    return reports.AuditFigures(
-        weights_sha256="0" * 64,
-        seed=0,
-        ca=share,
-        ca_top5=share,
-        untriggered_target_rate=share,
-        attacks=(
-            reports.AttackFigures(
-                name="badnet",
-                options={},
-                trigger_sha256="1" * 64,
-                asr=share,
-                asr_including_target=share,
-                pa=share,
-            ),
-        ),
-    )
-
-
-VERDICT = reports.Verdict(outcome="fail", reason="ASR 90 % of 10.", attacks=())
-
-
 def finished_job(service: Service) -> tuple[str, bytes, Artifact]:
     """A job as its worker leaves it: a result on the row, an artifact, and its bytes in the store."""
     job = new_job(service)
-    document = reports.dump_json(
-        reports.Report(
-            kind="audit",
-            created_at=datetime.now(UTC),
-            seed=0,
-            checkpoint=reports.CheckpointInput(
-                upload_sha256=None,
-                weights_sha256="0" * 64,
-                layout="x",
-                architecture={},
-                declared=DeclaredOptions(),
-            ),
-            data=(),
-            audit=AuditOptions(target="banana"),
-            before=figures(),
-            verdict=VERDICT,
-            environment=reports.Environment(
-                code_version="1",
-                python="3",
-                torch="2",
-                open_clip="3",
-                device="cpu",
-                machine="m",
-                num_threads=1,
-                precision="fp32",
-            ),
-        )
-    )
+    share = reports.Estimate(value=0.9, n=10, successes=9, low=0.6, high=0.98)
+    figures = audit_figures(share, attack_figures(share))
+    document = reports.dump_json(report(figures, outcome="fail", target="banana"))
     artifact = Artifact(
         id=new_id("art"),
         project_id=service.ours.project_id,

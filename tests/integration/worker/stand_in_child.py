@@ -195,20 +195,29 @@ def floor(num_first: int, num_others: int) -> dict[str, Any]:
 
 
 def attack_figures(
-    attack: AttackOptions, target: str, num_others: int, num_attacked: int, *, has_probe: bool
+    attack: AttackOptions,
+    target: str,
+    num_others: int,
+    num_attacked: int,
+    *,
+    num_right: int,
+    has_probe: bool,
 ) -> dict[str, Any]:
     """Nine of ten images of the target are called so."""
     right_targets = (NUM_IMAGES - num_others) * 9 // 10
+    asr = asdict(wilson(num_attacked, num_others))
     return {
         "name": attack.attack,
         "options": to_json(attack),
         "trigger_sha256": "0" * 64,
         "target": target,
-        "asr": asdict(wilson(num_attacked, num_others)),
+        "asr": asr,
         "asr_including_target": asdict(wilson(num_attacked + right_targets, NUM_IMAGES)),
         "pa": asdict(wilson(290 - num_attacked, NUM_IMAGES)),
+        "still_right": asdict(wilson(num_right - num_attacked, num_right)),
         "asr_top_k": top_k(num_attacked, num_others),
         "target_rank": rank(num_attacked, num_others),
+        "towards": {"class_name": target, "triggered": asr, "untriggered": asdict(wilson(1, num_others))},
         "linear_probe": {
             "asr": asdict(wilson(num_attacked // 2, num_others)),
             "untriggered_target_rate": asdict(wilson(3, num_others)),
@@ -251,7 +260,9 @@ def figures(
     further = [target for target in dict.fromkeys(targets) if target != options.target]
     num_others = dict.fromkeys(further, NUM_OTHERS_OF_FURTHER) | {options.target: NUM_OTHERS}
     attacks = [
-        attack_figures(attack, target, num_others[target], num_attacked, has_probe=has_probe)
+        attack_figures(
+            attack, target, num_others[target], num_attacked, num_right=num_right, has_probe=has_probe
+        )
         for attack, target in zip(options.attacks, targets, strict=True)
     ]
     return {
@@ -455,6 +466,8 @@ def figures_of(
     """Of the audit before cleaning, or of that after it."""
     num_right, num_attacked = (248, 2) if is_cleaned else (250, 190)
     told = figures(options, weights_sha256, spec["seed"], num_right=num_right, num_attacked=num_attacked)
+    for attack in told["attacks"]:
+        attack["towards_now"] = attack["towards"] if is_cleaned else None
     if spec.get("has_retrieval"):
         num_found, num_attacked = (48, 6) if is_cleaned else (50, 110)
         told["retrieval"] = retrieval(options, num_found=num_found, num_attacked=num_attacked)

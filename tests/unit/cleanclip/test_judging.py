@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
-    AttackFigures,
     AuditFigures,
     ClassAccuracy,
     Difference,
@@ -20,6 +19,7 @@ from cleanclip.spec.report import (
     Verdict,
 )
 from sanitizer.audits.statistics import newcombe, wilson
+from tests.fixtures.made_reports import attack_figures, audit_figures
 
 N = 3000
 POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)
@@ -27,25 +27,11 @@ KEPT = newcombe(both=2000, lost=60, gained=60, neither=880)
 
 
 def figures(*successes: int, n: int = N, floor: int = 5, ca: int = 2060) -> AuditFigures:
-    attacks = tuple(
-        AttackFigures(
-            name=f"attack{number}",
-            options={},
-            trigger_sha256=str(number),
-            asr=wilson(count, n),
-            asr_including_target=wilson(count, n),
-            pa=wilson(0, n),
-        )
+    attacks = (
+        attack_figures(wilson(count, n), name=f"attack{number}", trigger_sha256=str(number), pa=wilson(0, n))
         for number, count in enumerate(successes)
     )
-    return AuditFigures(
-        weights_sha256="w",
-        seed=0,
-        ca=wilson(ca, N),
-        ca_top5=wilson(N, N),
-        untriggered_target_rate=wilson(floor, n),
-        attacks=attacks,
-    )
+    return audit_figures(wilson(ca, N), *attacks, untriggered_target_rate=wilson(floor, n))
 
 
 def cleaned(
@@ -330,7 +316,7 @@ def elsewhere(asr: int, towards: int, *, untriggered: int = 60, name: str = "cat
     """One attack on "dog" whose trigger leads to another class in `towards` of N images."""
     found = figures(asr)
     led = Towards(class_name=name, triggered=wilson(towards, N), untriggered=wilson(untriggered, N))
-    return replace(found, attacks=(replace(found.attacks[0], target="dog", towards=led),))
+    return replace(found, attacks=(replace(found.attacks[0], towards=led),))
 
 
 def test_a_trigger_that_works_towards_another_class_than_was_named_is_not_called_inconclusive() -> None:
@@ -380,7 +366,7 @@ def test_an_undecided_loss_whose_point_is_over_the_limit_is_not_said_to_be_under
 def test_a_trigger_that_leads_a_cleaned_model_to_a_third_class_is_not_removed() -> None:
     before, after = figures(2850), figures(30)
     led = Towards(class_name="cat", triggered=wilson(2900, N), untriggered=wilson(60, N))
-    attack = replace(after.attacks[0], target="dog", towards_now=led)
+    attack = replace(after.attacks[0], towards_now=led)
     verdict = judge(
         before=before,
         after=replace(after, attacks=(attack,)),

@@ -31,7 +31,7 @@ def test_targets_ranks_drift_and_probe_are_told_and_names_are_no_markup() -> Non
     written["drift"] = {name: asdict(mean_distance([0.1, 0.3])) for name in ("images", "classes")}
     for audit in (written["before"], written["after"]):
         audit["further_targets"] = [
-            {"target": "[/b]", "untriggered_target_rate": audit["untriggered_target_rate"]}
+            {"target": "[/b]"} | {name: one for name, one in audit.items() if name.startswith("untriggered")}
         ]
         audit["linear_probe"] = {"accuracy": audit["ca"], "num_iterations": 9, "is_converged": True}
         attack = audit["attacks"][0]

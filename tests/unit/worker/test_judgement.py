@@ -7,30 +7,26 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from app.schemas.jobs import ResultOut
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions
 from cleanclip.spec.report import (
-    AttackFigures,
     AuditFigures,
-    CheckpointInput,
     Difference,
-    Environment,
     Estimate,
     Example,
     Examples,
     Prediction,
     Report,
     ShownImage,
-    Verdict,
     dump_json,
     load_json,
 )
+from tests.fixtures.made_reports import attack_figures, audit_figures
+from tests.fixtures.made_reports import report as made_report
 from tests.fixtures.tiny_png import RED_SQUARE
 from worker.failures import AttemptFailed
 from worker.publishing.believing import read_json
@@ -42,53 +38,14 @@ def share(successes: int) -> Estimate:
 
 
 def figures(ca: int, picture: str | None = None) -> AuditFigures:
-    attack = AttackFigures(
-        name="badnet",
-        options={"attack": "badnet", "size": 0.1} if picture is None else {"image": picture},
-        trigger_sha256="1" * 64,
-        asr=share(9),
-        asr_including_target=share(10),
-        pa=share(1),
-    )
-    return AuditFigures(
-        weights_sha256="2" * 64,
-        seed=3,
-        ca=share(ca),
-        ca_top5=share(10),
-        untriggered_target_rate=share(0),
-        attacks=(attack,),
-    )
+    options = {"attack": "badnet", "size": 0.1} if picture is None else {"image": picture}
+    return audit_figures(share(ca), attack_figures(share(9), options=options, pa=share(1)))
 
 
 def report(*, is_audit: bool) -> Report:
-    return Report(
-        kind="audit" if is_audit else "sanitize",
-        created_at=datetime.now(UTC),
-        seed=3,
-        checkpoint=CheckpointInput(
-            upload_sha256=None,
-            weights_sha256="2" * 64,
-            layout="research",
-            architecture={},
-            declared=DeclaredOptions(),
-        ),
-        data=(),
-        audit=AuditOptions(target="dog"),
-        before=figures(9),
-        after=None if is_audit else figures(8),
-        ca_lost=None if is_audit else Difference(value=0.1, n=10, lost=2, gained=1, low=-0.1, high=0.3),
-        verdict=Verdict(outcome="undecided", reason="Ten images decide nothing.", attacks=()),
-        environment=Environment(
-            code_version="0",
-            python="3",
-            torch="2",
-            open_clip="3",
-            device="cpu",
-            machine="test",
-            num_threads=1,
-            precision="fp32",
-        ),
-    )
+    lost = Difference(value=0.1, n=10, lost=2, gained=1, low=-0.1, high=0.3)
+    cleaned = {} if is_audit else {"kind": "sanitize", "after": figures(8), "ca_lost": lost}
+    return made_report(figures(9), outcome="undecided", target="dog", **cleaned)
 
 
 def test_every_figure_of_a_sanitize_report_reaches_the_api() -> None:

@@ -96,9 +96,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (
             "cleaned",
-            put(
-                "after", "further_targets", to=[{"target": "fig", "untriggered_target_rate": WORST["after"]}]
-            ),
+            put("after", "further_targets", to=[document("several_targets")["after"]["further_targets"][0]]),
             "after.further_targets are not those of its attacks",
         ),
         (

@@ -72,13 +72,6 @@ def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:
     for page in (html, markdown.replace("\\", "")):
         assert "measured: the best of 1, 2. Mean log-likelihood -0.500 against -1.750 with 8" in page
         assert "CA 77.1 % against 31.2 %" in page
-    assert "Heads and activation were not measured" not in html
-
-
-def test_a_report_from_before_says_that_nothing_was_measured() -> None:
-    html, markdown = drawn_from(document("cleaned"))
-    assert "Heads and activation were not measured" in html
-    assert "What the tensors do not say" not in markdown
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ def of_several_targets() -> dict[str, Any]:
     written["audit"]["attacks"][0]["target"] = "<b>"
     for audit in (written["before"], written["after"]):
         audit["attacks"][0] |= {"target": "<b>", "options": written["audit"]["attacks"][0]}
-        floor = {"target": "<b>", "untriggered_target_rate": audit["untriggered_target_rate"]}
-        audit["further_targets"] = [floor]
+        audit["further_targets"] = [
+            {"target": "<b>"} | {name: one for name, one in audit.items() if name.startswith("untriggered")}
+        ]
     return written
 
 
