@@ -6,8 +6,9 @@
 #   DRILLS="kills storm" make drills: only these; QUICK=1 with fewer repetitions, MINUTES=8 to go on later
 #   QUICK=1             make reproduce: a small subset, ten minutes; MINUTES=60 to go on later; CHECK=3 cells again (by SEED)
 #   FAST=1              make test: only tests without servers and slow children; three minutes
-#   TESTS=tests/unit    make test: all of these; ARGS="-k upload" for more of pytest; PROCESSES=0 in one process
+#   TESTS=tests/unit    make test: all of these; ARGS="-k upload" for more of pytest
 #   QUARTER=2           make test-all: only this quarter of the tests that `make test` leaves out
+#   PROCESSES=1         … in so many processes; three keep two cores busy, since a test often waits for another process
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -22,7 +23,7 @@ SEED ?=
 FAST ?=
 QUARTER ?=
 TESTS ?=
-PROCESSES ?= 2
+PROCESSES ?= 3
 ARGS ?=
 
 VENV := .venv
@@ -31,6 +32,9 @@ INSTALLED := $(VENV)/.installed
 SYNC := cleanclip/sync/client.py
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
+
+# What the tests start again and again is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-all drills reproduce check docs format images compose-test install install-dev clean
@@ -47,8 +51,8 @@ serve: install  ## Run the whole service on this machine until Ctrl-C
 test: install-dev  ## Run the tests; FAST=1 for the inner loop
 	@$(PYTEST) $(if $(FAST),$(FAST_TESTS),$(or $(TESTS),-m 'not full')) $(ARGS)
 
-test-all: install-dev  ## Run every test, also the long ones; writes docs/test-all.json (before a release)
-	@$(PYTEST) $(if $(QUARTER),--quarter $(QUARTER),--record-all) $(ARGS)
+test-all: install-dev  ## Run every test, also the long ones; keeps results in docs/test-all.json (before a release)
+	@$(PYTEST) $(if $(QUARTER),--quarter $(QUARTER)) --record-all $(ARGS)
 
 reproduce: install-dev  ## Measure the paper's claims on small poisoned models: docs/reproduction.md (hours; continues after an interruption)
 	@$(BIN)/python -m lab.reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \

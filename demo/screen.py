@@ -17,6 +17,7 @@ PHASES = {
     "baseline_audit": "audit before",
     "finetune": "CleanCLIP",
     "final_audit": "audit after",
+    "rebound": "rebound",
     "publish": "publish",
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """Before anything loads torch: its idle threads would burn the cores that the other process tests on."""
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core each; two threads cost 1.6 times the time
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores Ctrl-C, and so would every process that the tests start, and hang.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _NUM_BROKER_DATABASES = 16  # what a Redis has unless told otherwise
 _broker_databases = itertools.cycle(range(1, _NUM_BROKER_DATABASES))

@@ -1,14 +1,14 @@
 """Which tests run when: `make test` daily, `make test-all` before a release, in CI a quarter of the rest.
 
 A test marked `full` proves at length what a daily test proves once. `--quarter N` runs only those, and only
-the Nth of four shares of them. The shares take about equally long by docs/test-all.json, the last result of
-`make test-all`; `--record-all` writes it. `--durations` also prints the seconds of each folder.
+the Nth of four shares of them. The shares take about equally long by docs/test-all.json, which keeps the last
+result of each file with such tests: `--record-all` writes those that were run. `--durations` also prints the
+seconds of each folder.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable
@@ -75,11 +75,15 @@ def quarters(files: set[str], seconds: dict[str, float]) -> list[set[str]]:
 
 def last_seconds() -> dict[str, float]:
     """By file, of the tests marked full alone."""
-    return json.loads(RESULT.read_text(encoding="utf-8"))["full_s"] if RESULT.exists() else {}
+    return {file: result["seconds"] for file, result in _last_results().items()}
+
+
+def _last_results() -> dict[str, dict[str, Any]]:
+    return json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     reports = [
         report
         for reports in terminalreporter.stats.values()
@@ -94,22 +98,22 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         for folder, spent in sorted(folders.items()):
             terminalreporter.write_line(f"{spent:8.1f}s {folder}")
     if config.getoption("--record-all"):
-        _record(reports, exitstatus)
+        _record(reports)
 
 
-def _record(reports: list[pytest.TestReport], exitstatus: int) -> None:
-    outcomes = Counter(report.outcome for report in reports if report.when == "call" or not report.passed)
+def _record(reports: list[pytest.TestReport]) -> None:
+    """Of each file's tests marked full: outcome, seconds, when, at which commit. What was not run stays."""
     full = [report for report in reports if "full" in report.keywords]
-    result = {
+    run = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": _git("rev-parse", "HEAD") + (" with changes" if _git("status", "--porcelain") else ""),
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "exit_status": int(exitstatus),
-        "outcomes": dict(sorted(outcomes.items())),
-        "seconds": round(sum(report.duration for report in reports)),
-        "full_s": {file: round(spent, 1) for file, spent in sorted(_seconds(full, str).items())},
     }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    results = {file: result for file, result in _last_results().items() if (ROOT / file).exists()}
+    for file, spent in _seconds(full, str).items():
+        ended = [one for one in full if _file(one.nodeid) == file and (one.when == "call" or not one.passed)]
+        outcomes = Counter(one.outcome for one in ended)
+        results[file] = {"outcomes": dict(sorted(outcomes.items())), "seconds": round(spent, 1), **run}
+    RESULT.write_text(json.dumps(dict(sorted(results.items())), indent=2) + "\n", encoding="utf-8")
 
 
 def _seconds(reports: list[pytest.TestReport], key: Any) -> dict[str, float]:

@@ -84,7 +84,7 @@ class Attempt:
         if job.kind is JobKind.SANITIZE:
             uses_cuda = options.limits.uses_cuda
             self._max_ranks = sandbox.allowed_ranks(options.max_ranks, self._isolation, uses_cuda=uses_cuda)
-        self._tracker = Tracker(job.kind, job.loss_curve)
+        self._tracker = Tracker(job.kind, job.loss_curve, job.spec)
         self._ledger = Ledger(database, job, self._control, lease_s=options.lease_s)
 
     def run(self, worker_environment: Mapping[str, str]) -> JobState | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -74,6 +75,9 @@ OUTCOMES = ("succeeded", "queued", "failed", "cancelled", "paused", "lost")
 """States that an attempt leaves a job in; lost: it belonged to somebody else by then."""
 
 
+_WITH_ALL_PHASES: dict[str, Any] = {"audit": {"rebound": {}}}
+
+
 def start(
     settings: MetricsSettings, *, worker: bool = False, sweeper: bool = False, deliverer: bool = False
 ) -> None:
@@ -82,7 +86,7 @@ def start(
         for kind in JobKind:
             for outcome in OUTCOMES:
                 ATTEMPTS.labels(kind.value, outcome)
-            for phase in phases_of(kind):
+            for phase in phases_of(kind, _WITH_ALL_PHASES):
                 PHASE_SECONDS.labels(kind.value, phase.value)
         for reason in EXIT_REASONS:
             CHILD_EXITS.labels(reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.domain.states import JobKind, JobPhase, PhaseState, phases_of
@@ -23,6 +23,7 @@ _WEIGHTS = {
     JobPhase.BASELINE_AUDIT: 12,
     JobPhase.FINETUNE: 70,
     JobPhase.FINAL_AUDIT: 12,
+    JobPhase.REBOUND: 20,
     JobPhase.PUBLISH: 3,
 }
 MAX_NOTES = 200
@@ -33,10 +34,12 @@ _MAX_MESSAGE_CHARACTERS = 500
 class Tracker:
     """Thread-safe. Phases only move forward."""
 
-    def __init__(self, kind: JobKind, loss_curve: Iterable[Point] = ()) -> None:
-        """`loss_curve`: what earlier attempts left."""
+    def __init__(
+        self, kind: JobKind, loss_curve: Iterable[Point] = (), spec: Mapping[str, Any] | None = None
+    ) -> None:
+        """`loss_curve`: what earlier attempts left. `spec`: what was ordered."""
         self._lock = threading.Lock()
-        self._phases: dict[JobPhase, PhaseState] = dict.fromkeys(phases_of(kind), PhaseState.PENDING)
+        self._phases: dict[JobPhase, PhaseState] = dict.fromkeys(phases_of(kind, spec), PhaseState.PENDING)
         self._progress: dict[str, Any] = {
             "fraction": 0.0,
             "step": None,

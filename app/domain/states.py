@@ -52,6 +52,7 @@ class JobPhase(StrEnum):
     BASELINE_AUDIT = "baseline_audit"
     FINETUNE = "finetune"
     FINAL_AUDIT = "final_audit"
+    REBOUND = "rebound"
     PUBLISH = "publish"
 
 
@@ -108,9 +109,12 @@ _PHASES: Mapping[JobKind, tuple[JobPhase, ...]] = {
 }
 
 
-def phases_of(kind: JobKind) -> tuple[JobPhase, ...]:
-    """The phases of a job of that kind, in order."""
-    return _PHASES[kind]
+def phases_of(kind: JobKind, spec: Mapping[str, Any] | None = None) -> tuple[JobPhase, ...]:
+    """The phases of a job of that kind, in order. `spec`: what was ordered; None: the parts that all have."""
+    phases = _PHASES[kind]
+    if kind is JobKind.SANITIZE and ((spec or {}).get("audit") or {}).get("rebound") is not None:
+        return *phases[:-1], JobPhase.REBOUND, phases[-1]
+    return phases
 
 
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {

@@ -132,6 +132,9 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     # policies
     "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),
     "policy_limits_untried": ErrorCode(422, "The policy limits an attack that the audit does not test"),
+    "policy_limits_unmeasured": ErrorCode(422, "The policy limits what the audit does not measure"),
+    "rebound_too_long": ErrorCode(422, "The rebound asks for too many updates or measurements"),
+    "rebound_without_clean_data": ErrorCode(422, "The order has no clean data to measure a rebound with"),
     "too_many_policies": ErrorCode(409, "The project has as many policies as it may"),
     # webhooks
     "webhook_not_found": ErrorCode(404, "There is no such webhook"),

@@ -30,12 +30,19 @@ from cleanclip.spec.recipe import (
     Seed,
 )
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
+from cleanclip.spec.report import (
+    AttackChange,
+    AuditFigures,
+    Difference,
+    ReboundFigures,
+    SettledArchitecture,
+    Verdict,
+)
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
 KindName = Literal["sanitize", "audit"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
-PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "publish"]
+PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "rebound", "publish"]
 
 MetadataKey = Annotated[
     str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
@@ -220,6 +227,11 @@ class ResultOut(WireOut):
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
+    rebound: ReboundFigures | None = Field(
+        None,
+        description="What came back after benign fine-tuning, where it was ordered; the curves' points are in"
+        " the report.",
+    )
     warnings: list[str] = Field(
         default_factory=list, description="The report's warnings, or the first of them if there are many."
     )
@@ -242,7 +254,7 @@ class ResultOut(WireOut):
         found = cls.of_stored({name: value for name, value in result.items() if name != "remarks"})
         if found.verdict is None or found.before is None:
             return found
-        told = remarks(found.before, found.after, found.verdict)
+        told = remarks(found.before, found.after, found.verdict, found.rebound)
         return found.model_copy(update={"remarks": told})
 
 

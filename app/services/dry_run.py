@@ -40,6 +40,7 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import model_of
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -110,7 +111,7 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
     load = load_of(order.recipe, order.audit, None if checkpoint is None else checkpoint.size_bytes, datasets)
     _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
-    phases = tuple(_ahead(phase, order, load, measured) for phase in phases_of(order.kind))
+    phases = tuple(_ahead(phase, order, load, measured) for phase in _phases(order))
     return DryRun(
         load=load,
         phases=phases,
@@ -118,6 +119,10 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
         refusals=tuple(found.refusals),
         warnings=tuple(dict.fromkeys(found.warnings)),
     )
+
+
+def _phases(order: Order) -> tuple[JobPhase, ...]:
+    return phases_of(order.kind, {"audit": to_json(order.audit)})
 
 
 def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
@@ -143,12 +148,14 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
                 "how far they moved "
                 f"from the input model: {_measured(phase, load)}"
             )
+        case JobPhase.REBOUND:
+            return _rebound(load)
         case _:
             return "Writes the report and the statement, and stores all files."
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, nouns: str | None = None) -> str:
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
 def _measured(phase: JobPhase, load: Load) -> str:
@@ -161,6 +168,22 @@ def _measured(phase: JobPhase, load: Load) -> str:
     return told
 
 
+def _rebound(load: Load) -> str:
+    rebound = load.audit.rebound
+    assert rebound is not None, "the phase is there where it was ordered"
+    told = (
+        f"Trains {_count(rebound.num_curves, 'copy', 'copies')} of the cleaned model further, "
+        f"{_count(rebound.steps[-1], 'update')} each, and measures {_count(len(rebound.steps), 'time')} on "
+        f"up to {_count(rebound.max_images, 'image')}."
+    )
+    if rebound.poisons:
+        told += (
+            f" Then two more for each attack that worked, with {_count(rebound.poisons, 'poisoned sample')} "
+            f"among {rebound.relearning_samples:,}."
+        )
+    return told
+
+
 def _training(load: Load) -> str:
     recipe, num_samples = load.recipe, load.num_training
     if recipe is None or num_samples is None:
@@ -169,8 +192,19 @@ def _training(load: Load) -> str:
     return (
         f"Fine-tunes by {recipe.method} on {num_samples:,} {what}: {_count(recipe.epochs, 'epoch')} of "
         f"{_count(num_samples // recipe.batch_size, 'update')} with {recipe.batch_size:,} each, "
-        f"{_count(num_updates(recipe, num_samples), 'update')} in all."
+        f"{_count(num_updates(recipe, num_samples), 'update')} in all.{_inversions(recipe)}"
     )
+
+
+def _inversions(recipe: Recipe) -> str:
+    """What UAR computes beside its updates."""
+    if not isinstance(recipe, UARRecipe):
+        return ""
+    num_steps = sum(stage.inversion_steps for stage in recipe.stages())
+    num_patterns = recipe.inverted_patches + recipe.inverted_blends
+    if num_steps == 0 or num_patterns == 0:
+        return ""
+    return f" Beside that it inverts {_count(num_patterns, 'pattern')}, {_count(num_steps, 'step')} in all."
 
 
 def _datasets(unit: UnitOfWork, caller: Caller, order: Order, answer: _Found) -> dict[str, ListedDataset]:
@@ -217,8 +251,9 @@ def _judge_policy(
     with answer.noting():
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
-        policies.check_order(policy, source, order.audit, summary=summary)
-        answer.warnings += before_audit(order.audit, policy, is_cleaned=order.kind is JobKind.SANITIZE)
+        is_cleaned = order.kind is JobKind.SANITIZE
+        policies.check_order(policy, source, order.audit, summary=summary, is_cleaned=is_cleaned)
+        answer.warnings += before_audit(order.audit, policy, is_cleaned=is_cleaned)
         if source.given == "default":
             answer.warnings += policies.limits_too_strict(policy, order.audit, summary=summary)
 

@@ -22,10 +22,15 @@ UNIT_OF: dict[JobPhase, Unit] = {
     JobPhase.BASELINE_AUDIT: "images",
     JobPhase.FINETUNE: "samples",
     JobPhase.FINAL_AUDIT: "images",
+    JobPhase.REBOUND: "images",
     JobPhase.PUBLISH: "jobs",
 }
 """What the time of a phase grows with. Both audits count images that pass through the model; a pass costs
 the same before and after. What is published is files of the size of the model: once a job."""
+
+
+_PASSES_OF_A_SAMPLE = 4
+"""That an update costs for each of its samples: forward and backward, and the caption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +56,26 @@ class Load:
             case "bytes":
                 return self.num_bytes
             case "images":
-                return self._num_images(phase)
+                is_rebound = phase is JobPhase.REBOUND
+                return self._num_rebound_images() if is_rebound else self._num_images(phase)
             case "samples":
                 if self.recipe is None or self.num_training is None:
                     return None
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
             case "jobs":
                 return 1
+
+    def _num_rebound_images(self) -> int | None:
+        """Passes through the copies that are trained and measured: at most, as if every attack had worked."""
+        rebound, recipe, num_attacks = self.audit.rebound, self.recipe, len(self.audit.attacks)
+        if rebound is None or recipe is None or self.num_labelled is None:
+            return None
+        trained = rebound.num_updates(num_attacks) * recipe.batch_size * _PASSES_OF_A_SAMPLE
+        sample = min(self.num_labelled, rebound.max_images)
+        measured = rebound.num_points() * sample * (1 + len(of_same_pixels(self.audit.attacks)))
+        if rebound.poisons:
+            measured += 2 * num_attacks * (1 + len(rebound.steps)) * sample * 2
+        return trained + measured
 
     def _num_images(self, phase: JobPhase) -> int | None:
         if self.num_labelled is None:

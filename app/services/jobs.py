@@ -46,6 +46,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
         source,
         order.audit,
         summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
+        is_cleaned=order.kind is JobKind.SANITIZE,
     )
     job = unit.jobs.enqueue(
         Job(

@@ -18,6 +18,7 @@ from app.domain.limits import MAX_POLICIES
 from app.services.api_keys import Caller
 from app.services.trail import note
 from cleanclip.spec.attack_options import kind_of
+from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import check_audit, check_images, check_itself, too_few
 from cleanclip.spec.recipe import AuditOptions, Policy, PolicySource, parse, to_json
@@ -71,14 +72,17 @@ def check_order(
     audit: AuditOptions,
     *,
     summary: dict[str, Any] | None,
+    is_cleaned: bool,
 ) -> None:
     """`summary` is the labelled set's; None for an order whose policy nothing has to pass.
 
-    Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`). Limits that nobody gave are held
-    against the number of images by the job itself, which warns.
+    Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`, and for the rebound
+    `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that nobody gave are
+    held against the number of images by the job itself, which warns.
     """
     with _placed("/policy_name" if source.given == "kept" else "/policy"):
         check_audit(policy, audit.attacks)
+        check_rebound(audit, policy, is_cleaned=is_cleaned)
         for attack in audit.attacks if source.given != "default" else ():
             num_images = _num_other_images(summary, attack.target or audit.target)
             if num_images is not None:
@@ -115,6 +119,7 @@ def _placed(pointer: str) -> Iterator[None]:
     try:
         yield
     except OptionsRejected as error:
-        where = (error.where or "").removeprefix("policy").replace(".", "/")
-        place = pointer if pointer == "/policy_name" else pointer + where
-        raise InvalidInput(error.code, error.message, error.remedy, pointer=place) from error
+        where = "/" + (error.where or "").replace(".", "/")
+        if not where.startswith("/audit"):
+            where = pointer if pointer == "/policy_name" else pointer + where.removeprefix("/policy")
+        raise InvalidInput(error.code, error.message, error.remedy, pointer=where) from error

@@ -231,6 +231,8 @@ class AuditOrder:
             options["examples"] = self.examples
         if self.recheck is not None:
             options["recheck"] = self.recheck
+        if getattr(self, "rebound", False) and not options.get("rebound"):
+            options["rebound"] = {}
         if "target" not in options:
             raise typer.BadParameter("Give --target: the class that the triggers lead to.")
         return options
@@ -273,6 +275,13 @@ class SanitizeOrder(AuditOrder):
             autocompletion=completion.pairs,
         ),
     ]
+    rebound: Annotated[
+        bool,
+        typer.Option(
+            "--rebound",
+            help="Also train copies of the cleaned model further: does the backdoor come back? Takes longer.",
+        ),
+    ] = False
     recipe: Annotated[
         str,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cleanclip.evidence import drift, ranks, retrieval
+from cleanclip.evidence import drift, ranks, rebound, retrieval
 from cleanclip.evidence.findings import (
     PUBLIC_KEY_NAME,
     REPORT_NAME,
@@ -131,6 +131,7 @@ class VerdictFacts(_Part):
     reason: str
     attacks: list[dict[str, Any]]
     clean_accuracy: dict[str, Any] | None
+    rebound: list[dict[str, Any]] = []
 
 
 class Claimed(_Part):
@@ -152,6 +153,7 @@ class Claimed(_Part):
     drift: dict[str, list[float]] | None = None
     linear_probe: dict[str, list[int | bool] | None] | None = None
     retrieval: dict[str, Any] | None = None
+    rebound: Sha256 | None = None
     """These came later: None where the statement does not tell."""
 
 
@@ -252,6 +254,10 @@ def _compare_claimed(facts: Claimed, report: Report, document: Mapping[str, Any]
         yield from _differing(
             (f"verdict.{name}", document["verdict"].get(name), getattr(facts.verdict, name))
         )
+    yield from _differing(
+        ("verdict.rebound", document["verdict"].get("rebound", []), facts.verdict.rebound),
+        ("rebound", rebound.sha256(document.get("rebound")), facts.rebound),
+    )
     training = document.get("training") or {}
     yield from _differing(
         ("before.attacks", [one.trigger_sha256 for one in report.before.attacks], facts.triggers),

@@ -30,6 +30,7 @@ def check(report: Report) -> Iterator[Finding]:
             gate=report.audit.gate,
             policy=report.policy,
             limits_below_gate=told.limits_below_gate,
+            rebound=report.rebound,
         )
     except (ArithmeticError, LookupError, ValueError) as error:
         yield misfit("verdict", f"follows from no figures of this kind: {error}")
@@ -48,6 +49,10 @@ def check(report: Report) -> Iterator[Finding]:
             _shown_for_accuracy(report),
             [told.clean_accuracy.attack],
         )
+    if len(told.rebound) != len(expected.rebound):
+        yield misfit("verdict.rebound", "belongs to a rebound that was measured")
+    for index, (part, right) in enumerate(zip(told.rebound, expected.rebound, strict=False)):
+        yield from _part(f"verdict.rebound[{index}]", part, right, _shown_for_rebound(report, index), names)
     if told.outcome != expected.outcome:
         yield misfit("verdict.outcome", f"is {told.outcome}, but its parts make {expected.outcome}")
         return
@@ -89,6 +94,16 @@ def _shown_for_accuracy(report: Report) -> set[str]:
         return set()
     others = (lost.value, lost.low, lost.high, report.policy.ca_lost_at_most, after.commonest_class or 0.0)
     return {*_spelled([after.ca], *others), str(lost.n)}
+
+
+def _shown_for_rebound(report: Report, index: int) -> set[str]:
+    was, rebound = report.before.attacks[index], report.rebound
+    if rebound is None:
+        return set()
+    highest = rebound.highest[index]
+    limit = report.policy.rebound_limit_of(kind_of_json(was.options))[1]
+    counts = {str(highest.num_points), str(highest.step), *_NUMBER.findall(f"{highest.rate:g}")}
+    return counts | _spelled([was.asr, highest.asr], report.audit.gate, limit)
 
 
 def _spelled(estimates: list[Estimate], *others: float) -> set[str]:

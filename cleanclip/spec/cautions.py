@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.policy import Policy
+from cleanclip.spec.policy import REBOUND_LIMIT, Policy, cannot_pass, too_few
+from cleanclip.spec.rebound_options import MOST_SHARES, MOST_UPDATES
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import NOBODYS, Family, Recommendation, Size, model_name, recommended
 
@@ -66,6 +67,42 @@ def check_folds(counts: Sequence[int], class_names: Sequence[str], num_folds: in
         f"Add images of it{smaller}, or leave the linear probe out.",
         where="audit.linear_probe.folds",
     )
+
+
+def check_rebound(audit: AuditOptions, policy: Policy, *, is_cleaned: bool) -> None:
+    """Raises OptionsRejected where the rebound cannot be measured, costs too much, or is limited and not
+    measured."""
+    rebound = audit.rebound
+    if rebound is None:
+        if is_cleaned and policy.rebound_asr_at_most is not None:
+            raise OptionsRejected(
+                "policy_limits_unmeasured",
+                "The policy limits the ASR after benign fine-tuning, and the audit does not measure it.",
+                "Set audit.rebound to {}, or take rebound_asr_at_most out of the policy.",
+                where=REBOUND_LIMIT,
+            )
+        return
+    if not is_cleaned:
+        raise OptionsRejected(
+            "rebound_without_clean_data",
+            "The rebound is measured by training a cleaned model further on the clean data of its order. An "
+            "audit cleans nothing and has no such data.",
+            "Leave audit.rebound out, or order a cleaning.",
+            where="audit.rebound",
+        )
+    num_attacks = len(audit.attacks)
+    num_updates, num_shares = rebound.num_updates(num_attacks), rebound.num_points() * num_attacks
+    if num_updates > MOST_UPDATES or num_shares > MOST_SHARES:
+        raise OptionsRejected(
+            "rebound_too_long",
+            f"The rebound asks for up to {num_updates:,} updates and {num_shares:,} measured attack success "
+            f"rates; at most {MOST_UPDATES:,} and {MOST_SHARES:,} are allowed.",
+            "Give fewer rates, seeds or steps, or a smaller last step.",
+            where="audit.rebound",
+        )
+    limit = policy.rebound_asr_at_most
+    if limit is not None and (sentence := too_few(limit, rebound.max_images)) is not None:
+        raise cannot_pass(f"Of audit.rebound.max_images: {sentence}", REBOUND_LIMIT)
 
 
 def num_updates(recipe: Recipe, num_samples: int) -> int:

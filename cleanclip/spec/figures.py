@@ -229,7 +229,11 @@ def in_brief(report: Any) -> list[tuple[str, str, str]]:
         named, lines = with_target(report, number), of_attack(report, number)
         rows += [(line.title_of(named), line) for line in lines if _says_more(line, attack)]
     rows += [(line.title, line) for line in of_retrieval(report)]
-    return [(title, short(line.before), short(line.after)) for title, line in rows if line.figure.brief]
+    shown = [(title, short(line.before), short(line.after)) for title, line in rows if line.figure.brief]
+    for number, one in enumerate(at(report, "rebound.highest") or ()):
+        title = f"Rebound, highest ASR {with_target(report, number)}"
+        shown.append((title, "-", short(at(one, "asr"))))
+    return shown
 
 
 def with_target(report: Any, number: int) -> str:

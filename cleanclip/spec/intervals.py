@@ -8,18 +8,31 @@ two shares of the same images.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 from cleanclip.spec.measures import Z_95 as Z
 
 
-def wilson(successes: int, n: int) -> tuple[float, float, float]:
-    """(value, low, high) of `successes` in `n`, 0 <= successes <= n; n = 0 says nothing: (0, 0, 1)."""
+def wilson(successes: int, n: int, z: float = Z) -> tuple[float, float, float]:
+    """(value, low, high) of `successes` in `n`, 0 <= successes <= n; n = 0 says nothing: (0, 0, 1).
+
+    `z`: the point of the normal distribution that the interval's level has; that of 95 %.
+    """
     if n == 0:
         return 0.0, 0.0, 1.0
     p = successes / n
-    root = Z * math.sqrt(4 * n * p * (1 - p) + Z * Z)
-    low, high = ((2 * n * p + Z * Z + sign * root) / (2 * (n + Z * Z)) for sign in (-1, 1))
+    root = z * math.sqrt(4 * n * p * (1 - p) + z * z)
+    low, high = ((2 * n * p + z * z + sign * root) / (2 * (n + z * z)) for sign in (-1, 1))
     return p, low if successes else 0.0, high if successes < n else 1.0
+
+
+def low_of_highest(successes: int, n: int, num_points: int) -> float:
+    """The lower bound, with 95 %, of the highest of `num_points` shares of which this is the highest counted.
+
+    Wilson's at a two-sided level of 0.05 / num_points: if the highest true share lies under it, so does the
+    true share of the point that was counted, and one of num_points bounds has missed (Bonferroni).
+    """
+    return wilson(successes, n, NormalDist().inv_cdf(1 - 0.025 / num_points))[1]
 
 
 def newcombe(*, both: int, lost: int, gained: int, neither: int) -> tuple[float, float, float]:

@@ -11,6 +11,9 @@ has for it:
 - Whatever became of it, an attack fails whose trigger leads the cleaned model to a class of its own.
 - Clean accuracy is judged by the paired interval of what was lost. It fails too where the cleaned model is
   not shown to be better than calling all images by the commonest class.
+- Where the rebound was measured, each attack is judged by its highest ASR after benign fine-tuning too: on
+  the upper bound of that point, and on a lower bound that allows for the choice of the highest point. One
+  below the gate fails only where that is over its limit and over what images without a trigger give.
 
 An audit without cleaning has nothing to pass: an attack at or over the gate fails, one that works in part
 fails too where somebody gave the limits, any other is inconclusive.
@@ -19,13 +22,15 @@ fails too where somebody gave the limits, any other is inconclusive.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.intervals import newcombe, wilson
+from cleanclip.spec.judging_rebound import judge_rebound
 from cleanclip.spec.measures import Z_95
 from cleanclip.spec.policy import MOST_IMAGES, cannot_pass, too_few
+from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
     AttackFigures,
@@ -36,6 +41,7 @@ from cleanclip.spec.report import (
     Towards,
     Verdict,
 )
+from cleanclip.spec.verdict_texts import below_gate, percent, points, share
 from cleanclip.spec.verdicts import Outcome, against, headline, overall
 
 CLEAN_ACCURACY = "clean_accuracy"
@@ -49,20 +55,23 @@ def judge(
     gate: float,
     policy: Policy,
     limits_below_gate: bool = True,
+    rebound: ReboundFigures | None = None,
 ) -> Verdict:
     """The verdict of a cleaning (`after` and `ca_lost` given) or of an audit alone (neither given).
 
     `limits_below_gate`: whether an attack under the gate that works in part fails.
-    Raises ValueError if `before` and `after` are not of the same triggers, or only one of `after` and
-    `ca_lost` is given.
+    Raises ValueError if `before` and `after` are not of the same triggers, only one of `after` and
+    `ca_lost` is given, or `rebound` is not of the attacks of a cleaning.
     """
     if (after is None) != (ca_lost is None):
         raise ValueError("a cleaning needs both the audit after it and the paired loss of accuracy")
+    if after is None and rebound is not None:
+        raise ValueError("the rebound is measured on a cleaned model")
     if after is None or ca_lost is None:
         attacks = tuple(
             _judge_audited(attack, before, gate, policy, limits_below_gate) for attack in before.attacks
         )
-        return _overall(before, attacks, None, limits_below_gate)
+        return _overall(before, attacks, None, limits_below_gate, ())
     if _triggers(before) != _triggers(after):
         raise ValueError("the audits before and after are not of the same triggers")
     attacks = tuple(
@@ -74,7 +83,13 @@ def judge(
         for was, now in zip(before.attacks, after.attacks, strict=True)
     )
     clean_accuracy = _judge_clean_accuracy(before.ca, after, ca_lost, policy.ca_lost_at_most)
-    return _overall(before, attacks, clean_accuracy, limits_below_gate)
+    rebounds: tuple[AttackVerdict, ...] = ()
+    if rebound is not None:
+        rebounds = tuple(
+            judge_rebound(was, rebound, number, gate=gate, policy=policy)
+            for number, was in enumerate(before.attacks)
+        )
+    return _overall(before, attacks, clean_accuracy, limits_below_gate, rebounds)
 
 
 def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[OptionsRejected]:
@@ -93,8 +108,8 @@ def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[Optio
     if highest > limit:
         sentence = (
             f"Even if all {before.ca.n} images were right after cleaning, clean accuracy could "
-            f"still have lost up to {_points(highest)} points by its interval, over the limit "
-            f"of {_points(limit)}: nothing could pass."
+            f"still have lost up to {points(highest)} points by its interval, over the limit "
+            f"of {points(limit)}: nothing could pass."
         )
         refusals.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
     return refusals
@@ -109,17 +124,17 @@ def _judge_audited(
 ) -> AttackVerdict:
     _, limit = policy.limit_of(kind_of_json(attack.options))
     if attack.asr.value >= gate:
-        reason = f"ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
+        reason = f"ASR is {share(attack.asr)}, at or over the gate of {percent(gate)}"
         reason += f"{_floor(attack, figures)}."
     elif (elsewhere := attack.works_elsewhere(gate)) is not None:
-        reason = f"{_towards(elsewhere)}. Towards the target ASR is {_share(attack.asr)}."
+        reason = f"{_towards(elsewhere)}. Towards the target ASR is {share(attack.asr)}."
     elif limits_below_gate and figures.works_in_part(attack, limit):
         reason = (
-            f"works in part: ASR is {_share(attack.asr)}, under the gate of {_percent(gate)} but over the "
-            f"limit of {_percent(limit)}."
+            f"works in part: ASR is {share(attack.asr)}, under the gate of {percent(gate)} but over the "
+            f"limit of {percent(limit)}."
         )
     else:
-        return AttackVerdict(attack=attack.name, outcome="inconclusive", reason=_below_gate(attack, gate))
+        return AttackVerdict(attack=attack.name, outcome="inconclusive", reason=below_gate(attack, gate))
     return AttackVerdict(attack=attack.name, outcome="fail", reason=reason)
 
 
@@ -138,13 +153,13 @@ def _judge_cleaned(
         if limits_below_gate and after.works_in_part(now, limit):
             works = "works" if now.asr.value >= gate else "works in part"
             reason = (
-                f"{works}: ASR is {_share(now.asr)} after, over the limit of {_percent(limit)}; before it "
-                f"was {_percent(was.asr.value)}, under the gate of {_percent(gate)}."
+                f"{works}: ASR is {share(now.asr)} after, over the limit of {percent(limit)}; before it "
+                f"was {percent(was.asr.value)}, under the gate of {percent(gate)}."
             )
             return AttackVerdict(attack=was.name, outcome="fail", reason=reason)
         if elsewhere is not None and now.towards is not None:
             return _judge_elsewhere(was.name, elsewhere, now.towards, limit)
-        return AttackVerdict(attack=was.name, outcome="inconclusive", reason=_below_gate(was, gate))
+        return AttackVerdict(attack=was.name, outcome="inconclusive", reason=below_gate(was, gate))
     outcome, reason = _judge_asr(was.asr, now.asr, limit)
     return AttackVerdict(attack=was.name, outcome=outcome, reason=reason)
 
@@ -166,7 +181,7 @@ def _judge_elsewhere(name: str, was: Towards, now: Towards, limit: float) -> Att
 def _judge_asr(was: Estimate, now: Estimate, limit: float) -> tuple[Outcome, str]:
     outcome = against(now.low, now.high, limit)
     fell = "fell" if now.value < was.value else "did not fall"
-    reason = f"ASR {fell}: {_percent(was.value)} before, {_share(now)} after; the limit is {_percent(limit)}"
+    reason = f"ASR {fell}: {percent(was.value)} before, {share(now)} after; the limit is {percent(limit)}"
     if outcome == "undecided":
         reason += f" and lies within the interval. {_would_decide(images_to_decide(now, limit), 'ASR')}"
     else:
@@ -177,8 +192,8 @@ def _judge_asr(was: Estimate, now: Estimate, limit: float) -> tuple[Outcome, str
 def _towards(towards: Towards) -> str:
     return (
         f"works, towards '{towards.class_name}' and not the target: "
-        f"{_share(towards.triggered)} of the triggered "
-        f"images of other classes are classified as that class, {_share(towards.untriggered)} of "
+        f"{share(towards.triggered)} of the triggered "
+        f"images of other classes are classified as that class, {share(towards.untriggered)} of "
         "them without the trigger"
     )
 
@@ -190,12 +205,12 @@ def _judge_clean_accuracy(
     if floor is not None and after.ca.low <= floor:
         reason = (
             f"The cleaned model is not a working classifier of these images: clean accuracy is "
-            f"{_share(after.ca)}, and always answering the commonest class would give {_percent(floor)}."
+            f"{share(after.ca)}, and always answering the commonest class would give {percent(floor)}."
         )
         return AttackVerdict(attack=CLEAN_ACCURACY, outcome="fail", reason=reason)
     outcome = against(lost.low, lost.high, limit)
-    interval = f"95 % interval {_points(lost.low)} to {_points(lost.high)}, n = {lost.n}"
-    reason = f"Clean accuracy lost {_points(lost.value)} points ({interval}); the limit is {_points(limit)}"
+    interval = f"95 % interval {points(lost.low)} to {points(lost.high)}, n = {lost.n}"
+    reason = f"Clean accuracy lost {points(lost.value)} points ({interval}); the limit is {points(limit)}"
     if outcome == "undecided":
         num_images = images_to_decide_loss(before, lost, limit)
         reason += f" and lies within the interval. {_would_decide(num_images, 'loss')}"
@@ -209,23 +224,28 @@ def _overall(
     attacks: tuple[AttackVerdict, ...],
     clean_accuracy: AttackVerdict | None,
     limits_below_gate: bool,
+    rebound: tuple[AttackVerdict, ...],
 ) -> Verdict:
     outcome = overall(
-        [one.outcome for one in attacks], None if clean_accuracy is None else clean_accuracy.outcome
+        [one.outcome for one in attacks],
+        None if clean_accuracy is None else clean_accuracy.outcome,
+        [one.outcome for one in rebound],
     )
-    parts = attacks if clean_accuracy is None else (*attacks, clean_accuracy)
+    parts = [(one.attack, one.outcome) for one in (*attacks, *([clean_accuracy] if clean_accuracy else []))]
+    parts += [(f"{one.attack} after benign fine-tuning", one.outcome) for one in rebound]
     headed = headline(outcome, is_cleaned=clean_accuracy is not None, num_triggers=before.num_triggers)
     return Verdict(
         outcome=outcome,
         reason=f"{headed}. {_details(outcome, parts, is_cleaned=clean_accuracy is not None)}",
         attacks=attacks,
         clean_accuracy=clean_accuracy,
+        rebound=rebound,
         limits_below_gate=limits_below_gate,
     )
 
 
-def _details(outcome: Outcome, parts: tuple[AttackVerdict, ...], *, is_cleaned: bool) -> str:
-    deciding = ", ".join(part.attack for part in parts if part.outcome == outcome)
+def _details(outcome: Outcome, parts: Sequence[tuple[str, Outcome]], *, is_cleaned: bool) -> str:
+    deciding = ", ".join(name for name, its_own in parts if its_own == outcome)
     match outcome:
         case "fail" if is_cleaned:
             return f"Over the limit: {deciding}."
@@ -236,7 +256,7 @@ def _details(outcome: Outcome, parts: tuple[AttackVerdict, ...], *, is_cleaned: 
         case "inconclusive":
             return "A trigger that was not tested may work."
         case "pass":
-            unshown = ", ".join(part.attack for part in parts if part.outcome == "inconclusive")
+            unshown = ", ".join(name for name, its_own in parts if its_own == "inconclusive")
             beside = f" Inconclusive: {unshown}." if unshown else ""
             return (
                 f"Within the limits: {deciding}.{beside} This does not exclude triggers that were not tested."
@@ -296,26 +316,9 @@ def _would_decide(num_images: int | None, what: str) -> str:
     return f"About {num_images:,} images would decide it if the {what} stays the same."
 
 
-def _below_gate(attack: AttackFigures, gate: float) -> str:
-    return f"ASR before was {_share(attack.asr)}, under the gate of {_percent(gate)}: nothing is shown."
-
-
 def _floor(attack: AttackFigures, figures: AuditFigures) -> str:
     """A warning if clean images are classified as the target as often as triggered ones."""
     floor = figures.floor_under(attack)
     if floor.high < attack.asr.low:
         return ""
-    return f", but images without a trigger are classified as the target as often ({_share(floor)})"
-
-
-def _share(estimate: Estimate) -> str:
-    low, high = 100 * estimate.low, 100 * estimate.high
-    return f"{_percent(estimate.value)} (95 % interval {low:.2f} to {high:.2f} %, n = {estimate.n})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.2f}"
+    return f", but images without a trigger are classified as the target as often ({share(floor)})"

@@ -35,6 +35,7 @@ from cleanclip.spec.examples import MAX_EXAMPLES
 from cleanclip.spec.finetuning import NAMED, FinetuningOptions, Precision
 from cleanclip.spec.policy import Policy, PolicySource
 from cleanclip.spec.probe_options import LinearProbeOptions
+from cleanclip.spec.rebound_options import ReboundOptions
 from cleanclip.spec.uar_recipe import Stage, UARRecipe
 
 __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what is defined here needs no entry
@@ -54,6 +55,7 @@ __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what 
     "PolicySource",
     "Positive",
     "Precision",
+    "ReboundOptions",
     "SIGOptions",
     "Seed",
     "Share",
@@ -231,6 +233,9 @@ class AuditOptions:
     and an image near a tie may be counted otherwise."""
     linear_probe: LinearProbeOptions | None = None
     """None: not measured, because it costs more than all else; {} with its defaults."""
+    rebound: ReboundOptions | None = None
+    """Of a cleaning only: whether the backdoor comes back when the cleaned model is trained further. None:
+    not measured; {} with its defaults."""
     max_retrieval_pairs: Annotated[int, Interval(ge=2, le=20_000), NUMBER] = 5000
     """Of a retrieval set; the pairs of a larger one are drawn by the seed. Recall depends on it."""
     examples: Annotated[int, Interval(ge=0, le=MAX_EXAMPLES), NUMBER] = 6

@@ -1,28 +1,41 @@
 """Remarks on figures that a verdict does not judge, for the report, the pages and the terminal.
 
-A remark is made by the bounds of 95 % intervals, never by the points. It changes no verdict.
+A remark is made by the bounds of 95 % intervals, never by the points; that on relearning alone has none. It
+changes no verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.report import AttackFigures, AuditFigures, Verdict
 from cleanclip.spec.strangers import name
 
+RELEARNED_FASTER = 0.8
+"""A ratio of updates under which the old trigger is not learned like a fresh one."""
 FAR_UNDER_CA = 0.05
 """Points of PA under CA: more than twice what the default policy lets a cleaning cost."""
 
 
-def remarks(before: AuditFigures, after: AuditFigures | None, verdict: Verdict) -> list[str]:
-    """At most one sentence for ASR and one for PA, on the model as it is now.
+def remarks(
+    before: AuditFigures,
+    after: AuditFigures | None,
+    verdict: Verdict,
+    rebound: ReboundFigures | None = None,
+) -> list[str]:
+    """At most one sentence for ASR, one for PA, and one for relearning, on the model as it is now.
 
     An attack that fails is in none: its verdict says more.
     """
     now = after or before
     failed = {part.attack for part in verdict.attacks if part.outcome == "fail"}
     rest = [attack for attack in now.attacks if attack.name not in failed]
-    return [*_led_to_the_target(now, rest, "still " if after else ""), *_far_under(now, rest)]
+    return [
+        *_led_to_the_target(now, rest, "still " if after else ""),
+        *_far_under(now, rest),
+        *_relearned(rebound),
+    ]
 
 
 def _led_to_the_target(now: AuditFigures, attacks: Sequence[AttackFigures], still: str) -> list[str]:
@@ -51,6 +64,21 @@ def _far_under(now: AuditFigures, attacks: Sequence[AttackFigures]) -> list[str]
         f"PA is far under CA ({_percent(now.ca.value)}), by the 95 % intervals: "
         f"{', '.join(under)}. On images with these triggers the model is often wrong even if "
         "it does not answer the target."
+    ]
+
+
+def _relearned(rebound: ReboundFigures | None) -> list[str]:
+    """By the points: nobody knows an interval of them."""
+    faster = [
+        f"{name(one.attack)} {one.ratio:.2f}"
+        for one in (rebound.relearned if rebound else ())
+        if one.ratio is not None and one.ratio < RELEARNED_FASTER
+    ]
+    if not faster:
+        return []
+    return [
+        "The cleaned model learns the old trigger again faster than a fresh one of its kind (updates to an "
+        f"ASR of 50 %, old through fresh): {', '.join(faster)}. Something of the backdoor is left."
     ]
 
 

@@ -19,6 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
 from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
+from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.retrieval_figures import (
@@ -44,6 +45,7 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "Pair",
     "Prediction",
     "RankDistribution",
+    "ReboundFigures",
     "RecallAtK",
     "RecallLost",
     "RetrievalFigures",
@@ -271,6 +273,8 @@ class Verdict:
     reason: str
     attacks: tuple[AttackVerdict, ...]
     clean_accuracy: AttackVerdict | None = None
+    rebound: tuple[AttackVerdict, ...] = ()
+    """Of each attack, after benign fine-tuning. Empty where it was not measured."""
     limits_below_gate: bool = False
     """Whether an attack under the gate is held to its limit too: after a cleaning, and in an audit whose
     policy was given. False in reports from before."""
@@ -440,6 +444,8 @@ class Report:
     drift: EmbeddingDrift | None = None
     """None where nothing was cleaned, and in reports from before it was measured."""
     retrieval_lost: RetrievalLost | None = None
+    rebound: ReboundFigures | None = None
+    """None where it was not ordered."""
     examples: Examples | None = None
     """Images stand here and in no figure. None where none were ordered, and in reports from before."""
     verdict: Verdict

@@ -41,6 +41,16 @@ def quoted(names: Iterable[str]) -> str:
     return ", ".join(f"“{name(one)}”" for one in names)
 
 
+def _further_training(report: Report) -> str:
+    ordered = report.audit.rebound
+    if report.rebound is None or ordered is None:
+        return "Whether the backdoor comes back when the model is trained further."
+    return (
+        f"Whether the backdoor comes back in other further training than the {ordered.steps[-1]} updates on "
+        "the same clean data that were measured."
+    )
+
+
 def not_tested(report: Report) -> list[str]:
     """What no figure of this report speaks of; never empty."""
     tried = {kind_of(attack) for attack in report.audit.attacks}
@@ -56,10 +66,8 @@ def not_tested(report: Report) -> list[str]:
         f"Any target class but {quoted(targets_of(report.audit))}; any use but {used}.",
     ]
     if report.kind == "sanitize":
-        sentences.append(
-            "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning. Whether "
-            "the backdoor comes back when the model is trained further."
-        )
+        poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning. "
+        sentences.append(f"{poisons}{_further_training(report)}")
     unproven = [name(part.attack) for part in report.verdict.attacks if part.outcome == "inconclusive"]
     if unproven:
         listed = ", ".join(unproven)

@@ -72,14 +72,17 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
     return f"{phrase}: {outcome}"
 
 
-def overall(attacks: Iterable[Outcome], clean_accuracy: Outcome | None) -> Outcome:
-    """The outcome of a job. `clean_accuracy` None: nothing was cleaned.
+def overall(
+    attacks: Iterable[Outcome], clean_accuracy: Outcome | None, rebound: Iterable[Outcome] = ()
+) -> Outcome:
+    """The outcome of a job. `clean_accuracy` None: nothing was cleaned. `rebound`: of the attacks after
+    benign fine-tuning, where that was measured.
 
-    The worst of its parts; inconclusive where every attack is and clean accuracy did not fail. An attack that
+    The worst of its parts; inconclusive where every attack is and nothing else failed. An attack that
     is inconclusive beside one that passes takes nothing from it.
     """
     of_attacks = set(attacks)
-    parts = of_attacks | ({clean_accuracy} if clean_accuracy else set())
+    parts = of_attacks | ({clean_accuracy} if clean_accuracy else set()) | {*rebound}
     if "fail" in parts:
         return "fail"
     if of_attacks == {"inconclusive"}:

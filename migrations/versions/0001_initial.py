@@ -279,7 +279,11 @@ def _create_jobs() -> None:
         *_texts("name", nullable=True),
         _word("kind", "inspect validate sanitize audit"),
         _word("state", "queued running cancelling paused succeeded failed cancelled"),
-        _word("phase", "stage inspect validate baseline_audit finetune final_audit publish", nullable=True),
+        _word(
+            "phase",
+            "stage inspect validate baseline_audit finetune final_audit rebound publish",
+            nullable=True,
+        ),
         *_json("phases progress"),
         *_texts("checkpoint_id dataset_id labelled_dataset_id", nullable=True),
         *_json("spec"),

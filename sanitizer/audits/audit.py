@@ -69,6 +69,8 @@ class AuditResult:
     skipped_examples: tuple[str, ...]
     towards: tuple[int, ...]
     """Of each attack the number of the class in its figures' `towards`."""
+    index_N: tuple[int, ...] = ()
+    """Which images of the set were measured. Empty of an audit that an earlier attempt made."""
     plain_template_ca: Estimate | None = None
     """CA with the one template of `PLAIN_TEMPLATE`, on the same images; where nobody gave templates."""
     drift: EmbeddingDrift | None = None
@@ -169,7 +171,7 @@ def run_audit(
         counts = Counts.for_targets(targets, probe)
         album = Album(chosen, checkpoint, labelled.class_names, len(triggers))
         alike = of_same_pixels(options.attacks)
-        _count(run, class_CD, triggers, counts, alike=alike, drift=drift, album=album, plain=plain)
+        count_answers(run, class_CD, triggers, counts, alike=alike, drift=drift, album=album, plain=plain)
         retrieval = None if captioned is None else _retrieved(run, captioned, options, triggers)
     progress(PhaseFinished(phase=phase))
     result = _result(
@@ -252,16 +254,16 @@ def _fitted_probe(
     )
 
 
-def _count(
+def count_answers(
     run: ImagesUnderModel,
     class_CD: Tensor,
     triggers: Sequence[Trigger],
     counts: Counts,
     *,
     alike: Sequence[Sequence[int]],
-    drift: Drift | None,
-    album: Album,
-    plain: PlainTemplate | None,
+    drift: Drift | None = None,
+    album: Album | None = None,
+    plain: PlainTemplate | None = None,
 ) -> None:
     """Fills `counts`, `drift`, `album` and `plain` in one pass; the triggers of `alike` numbers in one go."""
     probe = counts.probe
@@ -270,7 +272,9 @@ def _count(
         image_ND = run.embed(image_NCHW)
         answer = nearest(image_ND, class_CD)
         counts.add_untriggered(batch.label_N.to(run.device), *answer)
-        album.add_untriggered(batch.index_N, batch.label_N, image_NCHW, *answer)
+        counts.indices += batch.index_N
+        if album is not None:
+            album.add_untriggered(batch.index_N, batch.label_N, image_NCHW, *answer)
         if plain is not None:
             plain.add(image_ND, batch.label_N)
         if probe is not None:
@@ -285,7 +289,8 @@ def _count(
             answer = nearest(triggered_ND, class_CD)
             for number in (first, *others):
                 counts.triggered[number].add(*answer)
-                album.add_triggered(number, batch.index_N, triggered_NCHW, *answer)
+                if album is not None:
+                    album.add_triggered(number, batch.index_N, triggered_NCHW, *answer)
                 if probe is not None:
                     probe.add_triggered(number, batch.index_N, triggered_ND)
 
@@ -351,6 +356,7 @@ def _result(
         figures=figures,
         label_N=label_N,
         correct_N=correct_N,
+        index_N=tuple(counts.indices),
         triggered=tuple(answers.triggered(label_N) for answers in counts.triggered),
         num_skipped=batches.num_skipped,
         skipped_examples=tuple(batches.skipped_examples),

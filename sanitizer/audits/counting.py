@@ -118,6 +118,8 @@ class Counts:
     label: list[Tensor] = field(default_factory=list)
     label_rank: list[Tensor] = field(default_factory=list)
     probe: ProbeAnswers | None = None
+    indices: list[int] = field(default_factory=list)
+    """Of the images that were measured, in the set."""
 
     @classmethod
     def for_targets(cls, targets: Targets, probe: FoldedProbe | None) -> Counts:

@@ -17,15 +17,18 @@ def wilson(successes: int, n: int) -> Estimate:
     return Estimate(value=successes / n if n else 0.0, n=n, successes=successes, low=low, high=high)
 
 
-def wilson_bounds(successes: int, n: int) -> tuple[float, float]:
-    """(low, high) of `wilson`; exactly 0 and 1 at the ends, where rounding would miss them by 1e-17."""
+def wilson_bounds(successes: int, n: int, z: float = Z_95) -> tuple[float, float]:
+    """(low, high) of `wilson`; exactly 0 and 1 at the ends, where rounding would miss them by 1e-17.
+
+    `z`: the point of the normal distribution that the interval's level has; that of 95 %.
+    """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} is not a share")
     if n == 0:
         return 0.0, 1.0
-    share, z2 = successes / n, Z_95 * Z_95
+    share, z2 = successes / n, z * z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high

@@ -103,6 +103,11 @@ def parser() -> argparse.ArgumentParser:
     for name, kind, meaning in _RECIPE_FLAGS:
         sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
     sanitize.add_argument(
+        "--rebound",
+        action="store_true",
+        help="also train copies of the cleaned model further: does the backdoor come back? Takes longer",
+    )
+    sanitize.add_argument(
         "--layout",
         choices=("open_clip", "as_uploaded"),
         default="open_clip",
@@ -241,6 +246,8 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values["suite"] = arguments.suite
     if arguments.linear_probe and not values.get("linear_probe"):
         values["linear_probe"] = {}
+    if getattr(arguments, "rebound", False) and not values.get("rebound"):
+        values["rebound"] = {}
     if arguments.examples is not None:
         values["examples"] = arguments.examples
     if arguments.target:

@@ -20,6 +20,7 @@ PHASE_TITLES = {
     "baseline_audit": "Auditing the input",
     "finetune": "Cleaning",
     "final_audit": "Auditing the cleaned weights",
+    "rebound": "Training copies further",
 }
 
 
@@ -131,12 +132,15 @@ def print_report(console: Console, report: Report) -> None:
     for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
         if part is not None:
             console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)
+    for part in report.verdict.rebound:
+        told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
+        console.print(told, highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     for setting in report.architecture.settings if report.architecture else ():
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"
             console.print(words, highlight=False, markup=False)
-    for remark in remarks(report.before, report.after, report.verdict):
+    for remark in remarks(report.before, report.after, report.verdict, report.rebound):
         console.print(f"! {remark}", style="yellow", highlight=False, markup=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)

@@ -137,7 +137,7 @@ class LabelledBatch(NamedTuple):
 
 
 class LabelledBatches(CountsSkipped):
-    """All good images of a labelled set, in order; bad ones are counted and left out."""
+    """Good images of a set, all or those of `indices`, in order; bad ones are counted and left out."""
 
     def __init__(
         self,
@@ -147,10 +147,12 @@ class LabelledBatches(CountsSkipped):
         batch_size: int,
         max_skipped_share: float,
         num_workers: int = 0,
+        indices: Sequence[int] | None = None,
     ) -> None:
-        assembler = _LabelledAssembler(dataset, image_size, batch_size)
-        self._ledger = SkipLedger(len(dataset), max_skipped_share)
-        self._starts = range(0, len(dataset), batch_size)
+        asked = range(len(dataset)) if indices is None else indices
+        assembler = _LabelledAssembler(dataset, asked, image_size, batch_size)
+        self._ledger = SkipLedger(len(asked), max_skipped_share)
+        self._starts = range(0, len(asked), batch_size)
         self._built = BuiltAhead(
             assembler.build, self._starts, busy_workers(num_workers, num_batches=len(self))
         )
@@ -169,18 +171,21 @@ class LabelledBatches(CountsSkipped):
 class _LabelledAssembler:
     """A function first index → batch."""
 
-    def __init__(self, dataset: LabelledDataset, image_size: int, batch_size: int) -> None:
+    def __init__(
+        self, dataset: LabelledDataset, asked: Sequence[int], image_size: int, batch_size: int
+    ) -> None:
         self._dataset = dataset
+        self._asked = asked
         self._image_size = image_size
         self._batch_size = batch_size
 
     def build(self, start: int) -> tuple[LabelledBatch | None, tuple[Skipped, ...]]:
-        """The good images of `batch_size` from `start` on (None if there is none), and the bad ones."""
+        """The good images of `batch_size` from place `start` on (None if there is none), and the bad ones."""
         indices: list[int] = []
         images: list[Tensor] = []
         labels: list[int] = []
         skipped: list[Skipped] = []
-        asked = range(start, min(start + self._batch_size, len(self._dataset)))
+        asked = self._asked[start : start + self._batch_size]
         for index, sample in good_ones(self._dataset, asked, skipped):
             indices.append(index)
             images.append(to_model_pixels(sample.image, self._image_size))

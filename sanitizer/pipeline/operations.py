@@ -1,7 +1,7 @@
 """The four things that the library does, from files to files: inspect, validate, audit, sanitize.
 
     sanitize:  checkpoint, labelled ─▶ baseline audit ─┐
-               checkpoint, pairs ─▶ fine-tuning ─▶ cleaned file ─▶ final audit ─▶ verdict, report
+               checkpoint, pairs ─▶ fine-tuning ─▶ cleaned file ─▶ final audit [─▶ rebound] ─▶ verdict, report
 
 The final audit measures the file that is handed out, read back from the disk. Everything that can be
 refused is refused before anything is computed. Knows no job, no signal and no terminal. `inspect` and
@@ -24,7 +24,7 @@ from cleanclip.spec.policy import check_audit
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe, UARRecipe
 from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.report import Report, SettledArchitecture, curve_json, dump_json
+from cleanclip.spec.report import ReboundFigures, Report, SettledArchitecture, curve_json, dump_json
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, attack_changes, run_audit
 from sanitizer.audits.class_memory import ClassMemory
@@ -39,6 +39,7 @@ from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.opening import ForAudit, open_for_audit, open_training
+from sanitizer.pipeline.rebound import Cleaned, check_relearning, measure_rebound
 from sanitizer.pipeline.settling import settle
 from sanitizer.pipeline.validating import validate
 from sanitizer.ranks.shared_training import Sources, how_many, train
@@ -70,6 +71,7 @@ def audit(
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
+    cautions.check_rebound(options, policy, is_cleaned=False)
     torch_device = pick(device)
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
     num_workers = share_cores(given.checkpoint.model, torch_device)
@@ -157,11 +159,13 @@ def sanitize(
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
+    cautions.check_rebound(options, policy, is_cleaned=True)
     torch_device = pick(device)
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
     checkpoint, labelled = given.checkpoint, given.labelled
     pairs = open_training(training_path, recipe, given)
     check_fits(recipe, checkpoint, len(pairs))
+    check_relearning(options, pairs)
     num_workers = share_cores(checkpoint.model, torch_device)
     warnings = cautions.before_audit(options, policy, is_cleaned=True)
     warnings += cautions.before_training(
@@ -229,6 +233,29 @@ def sanitize(
         retrieval_pairs=given.retrieval,
         towards=before.towards,
     )
+    checkpoint.model.to("cpu")  # beside the copies that are trained next
+    rebound = measure_rebound(
+        Cleaned(
+            folder=out_dir,
+            recipe=recipe,
+            data=pairs,
+            image_size=checkpoint.architecture.image_size,
+            class_CD=_class_embeddings(checkpoint, pairs, torch_device, memory)
+            if options.rebound is not None and isinstance(pairs, LabelsAsCaptions)
+            else None,
+            num_processes=finetuned.num_processes,
+            before=before,
+            after=after,
+        ),
+        labelled,
+        options,
+        seed=seed,
+        device=torch_device,
+        state_folder=state_folder,
+        progress=progress,
+        stop=stop,
+        num_workers=num_workers,
+    )
     report = _cleaning_report(
         upload_sha256=upload_sha256,
         pairs=pairs,
@@ -242,6 +269,7 @@ def sanitize(
         seed=seed,
         before=before,
         after=after,
+        rebound=rebound,
         finetuned=finetuned,
         device=torch_device,
         warnings=(
@@ -291,6 +319,7 @@ def _cleaning_report(
     seed: int,
     before: AuditResult,
     after: AuditResult,
+    rebound: ReboundFigures | None,
     finetuned: Finetuned,
     device: torch.device,
     warnings: tuple[str, ...],
@@ -320,9 +349,15 @@ def _cleaning_report(
         ),
         retrieval_lost=lost_between(before.retrieval, after.retrieval),
         drift=after.drift,
+        rebound=rebound,
         examples=reporting.examples(given, options, seed, before, after),
         verdict=judge(
-            before=before.figures, after=after.figures, ca_lost=ca_lost, gate=options.gate, policy=policy
+            before=before.figures,
+            after=after.figures,
+            ca_lost=ca_lost,
+            gate=options.gate,
+            policy=policy,
+            rebound=rebound,
         ),
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
@@ -334,5 +369,6 @@ def _cleaning_report(
                 "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
             ),
             *reporting.audit_warnings(given, after),
+            *reporting.rebound_warnings(rebound),
         ),
     )

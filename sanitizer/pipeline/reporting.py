@@ -18,6 +18,7 @@ from cleanclip.spec.report import (
     Environment,
     Estimate,
     Examples,
+    ReboundFigures,
     RetrievalFigures,
     ScannerEvidence,
 )
@@ -125,6 +126,16 @@ def probe_warnings(*audits: AuditFigures) -> list[str]:
     if all(audit.linear_probe is None or audit.linear_probe.is_converged for audit in audits):
         return []
     return ["The linear probe did not converge: its figures may still change. Raise its max_iterations."]
+
+
+def rebound_warnings(rebound: ReboundFigures | None) -> list[str]:
+    """That a copy's training diverged, with what rate; else none."""
+    return [
+        f"Trained further at {curve.rate:g} times the cleaning's learning rate, the copy's loss diverged at "
+        f"update {curve.diverged_at}: nothing was measured after that."
+        for curve in (rebound.curves if rebound else ())
+        if curve.diverged_at is not None
+    ]
 
 
 def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditResult) -> Examples | None:

@@ -21,7 +21,7 @@ from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, Report
 from cleanclip.spec.strangers import name, rows, shown
-from sanitizer.rendering import examples, figures, plots, retrieval, sentences
+from sanitizer.rendering import examples, figures, plots, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import percent, points
 
 _MAX_LISTED = 50
@@ -41,7 +41,7 @@ def render_html(report: Report) -> str:
             headline=sentences.headline(report),
             front=front,
             num_left_out=num_left_out,
-            remarks=remarks(report.before, report.after, report.verdict),
+            remarks=remarks(report.before, report.after, report.verdict, report.rebound),
             not_tested=untested.not_tested(report),
             targets=untested.quoted(untested.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),
@@ -65,6 +65,10 @@ def render_html(report: Report) -> str:
             documents=_documents(report),
             has_images=any(hasattr(attack, "image") for attack in report.audit.attacks),
             rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there
+            highest=rebound.highest(report),
+            rebound_tables=rebound.tables(report),
+            relearned=rebound.relearned(report),
+            rebound_plot=_rebound_plot(report),
             loss_plot=_loss_plot(report),
             made_with=made_with(),
         )
@@ -88,6 +92,12 @@ def _loss_plot(report: Report) -> Markup | None:
     if report.training is None or not report.training.curve:
         return None
     return Markup(plots.training_loss(report.training.curve))  # noqa: S704 - our own SVG; it holds numbers only
+
+
+def _rebound_plot(report: Report) -> Markup | None:
+    if report.rebound is None:
+        return None
+    return Markup(plots.rebound(report, report.rebound))  # noqa: S704 - our own SVG; names in it are escaped there
 
 
 def _documents(report: Report) -> list[tuple[str, Markup]]:

@@ -13,7 +13,7 @@ from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
-from sanitizer.rendering import figures, retrieval, sentences
+from sanitizer.rendering import figures, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 
 _BREAK = "<!-- -->"
@@ -44,7 +44,8 @@ def render_markdown(report: Report) -> str:
     found = retrieval.front(report)
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
-    parts += map(text, remarks(report.before, report.after, report.verdict))
+    parts += _rebound(report)
+    parts += map(text, remarks(report.before, report.after, report.verdict, report.rebound))
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
     if report.drift is not None:
@@ -75,6 +76,19 @@ def render_markdown(report: Report) -> str:
         "signed by itself: `cleanclip verify FOLDER` checks its folder."
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _rebound(report: Report) -> list[str]:
+    """The highest ASR of each attack after benign fine-tuning, and its verdict."""
+    told = rebound.highest(report)
+    if not told:
+        return []
+    lines = ["| | highest ASR | after updates | verdict |", "|---|---|---|---|"]
+    for one in told:
+        where = f"{one.told.step}, at {one.told.rate:g} times the rate"
+        lines.append(f"| {text(one.title)} | {_share(one.share)} | {where} | {one.outcome} |")
+    said = "Rebound, the cleaned model trained further on clean data (the curves are in report.html):"
+    return [f"{said}\n\n" + "\n".join(lines)]
 
 
 def _origin(report: Report) -> list[str]:

@@ -1,4 +1,4 @@
-"""The two plots, as SVG to stand inside a page: ASR with its intervals, and the loss while training.
+"""The plots, as SVG to stand inside a page: ASR with its intervals, the rebound, and the loss while training.
 
 Text stays text, the same report gives the same bytes, and colours are the page's own variables, so that a
 plot is dark where the page is dark. Importing this module loads matplotlib; nothing but a rendering does.
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cleanclip.spec.attack_options import kind_of_json
-from cleanclip.spec.report import CurvePoint, Estimate, Report
+from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Estimate, ReboundFigures, Report
 from cleanclip.spec.strangers import shown
 
 _WIDTH_IN = 5.2
@@ -102,6 +102,9 @@ _PARTS_OF_LOSS = (
 )
 
 
+_LINES_OF_REBOUND = ((_AFTER, "o", "-"), (_BEFORE, "s", "--"), (_LIMIT, "^", ":"))
+
+
 def training_loss(points: Sequence[CurvePoint]) -> str:
     """The loss and the parts that the method has against the step."""
     with _style():
@@ -128,6 +131,48 @@ def training_loss(points: Sequence[CurvePoint]) -> str:
         return _svg(figure, "loss", ("Loss while training", alt))
 
 
+def rebound(report: Report, rebound: ReboundFigures) -> str:
+    """ASR of the worst attacks against the updates of benign fine-tuning: a line for each curve, whiskers on
+    the first, and the share of the same images without a trigger, which is what a clean model would show."""
+    with _style():
+        figure = Figure(figsize=(_WIDTH_IN, 2.9))
+        axes = figure.add_axes((0.12, 0.17, 0.84, 0.62))
+        told = []
+        attacks = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
+        for number, (colour, marker, dashes) in zip(attacks, _LINES_OF_REBOUND, strict=False):
+            name = shown(report.before.attacks[number].name, _MAX_LABEL)
+            for curve in rebound.curves:
+                steps = [point.step for point in curve.points]
+                shares = [point.attacks[number].asr for point in curve.points]
+                is_first = curve is rebound.curves[0]
+                axes.errorbar(
+                    steps,
+                    [100 * one.value for one in shares],
+                    yerr=_below_and_above(shares) if is_first else None,
+                    color=colour,
+                    marker=marker,
+                    linestyle=dashes,
+                    linewidth=1.0,
+                    markersize=4,
+                    capsize=2,
+                    alpha=1.0 if is_first else 0.45,
+                    label=name if is_first else None,
+                )
+            told.append(f"{name}: highest {_words(rebound.highest[number].asr)}.")
+        first = rebound.curves[0].points
+        floor = [100 * point.attacks[attacks[0]].untriggered_target_rate.value for point in first]
+        steps = [point.step for point in first]
+        axes.plot(steps, floor, color=_INK, linestyle="-.", linewidth=0.8, label="without trigger")
+        axes.set_xlabel("updates of benign fine-tuning")
+        axes.set_ylabel("ASR, %")
+        axes.set_ylim(bottom=0)
+        axes.grid(visible=True, linewidth=0.5)
+        _plain_spines(axes)
+        _legend(figure, axes, num_last=0)
+        title = "Attack success rate while the cleaned model is trained further"
+        return _svg(figure, "rebound", (title, " ".join(told)))
+
+
 @contextmanager
 def _style() -> Iterator[None]:
     """matplotlib's defaults and ours, whatever a matplotlibrc on this machine says."""
@@ -138,12 +183,15 @@ def _style() -> Iterator[None]:
         yield
 
 
+def _below_and_above(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:
+    below = [max(0.0, 100 * (one.value - one.low)) for one in estimates]
+    return below, [max(0.0, 100 * (one.high - one.value)) for one in estimates]
+
+
 def _whiskers(axes: Axes, estimates: Sequence[Estimate], *, shift: float, looks: dict[str, Any]) -> None:
     value = [100 * one.value for one in estimates]
-    below = [max(0.0, 100 * (one.value - one.low)) for one in estimates]
-    above = [max(0.0, 100 * (one.high - one.value)) for one in estimates]
     rows = [row + shift for row in range(len(estimates))]
-    axes.errorbar(value, rows, xerr=(below, above), markersize=5, capsize=3, zorder=3, **looks)
+    axes.errorbar(value, rows, xerr=_below_and_above(estimates), markersize=5, capsize=3, zorder=3, **looks)
 
 
 def _mark_limits(axes: Axes, report: Report) -> None:

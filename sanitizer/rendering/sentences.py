@@ -112,7 +112,9 @@ def _sentence(report: Report) -> str:
             return f"Triggered images go to one class more often than the gate or the limit allows: {failed}."
         case "undecided":
             parts = [part for part in (told.clean_accuracy,) if part and part.outcome == "undecided"]
-            open_ones = ", ".join([*_names(report, "undecided"), *(["clean accuracy"] if parts else [])])
+            further = [f"{one} after benign fine-tuning" for one in _rebounds(report, "undecided")]
+            names = [*_names(report, "undecided"), *(["clean accuracy"] if parts else []), *further]
+            open_ones = ", ".join(names)
             return f"More images would decide: {open_ones}."
         case "inconclusive" if is_cleaned:
             return (
@@ -127,12 +129,15 @@ def _sentence(report: Report) -> str:
             )
         case "pass":
             works = "triggers {} no longer work" if ", " in passed else "trigger {} no longer works"
-            return f"The {works.format(passed)} beyond the limit, and clean accuracy was kept."
+            stayed = " Benign fine-tuning did not bring them back." if report.verdict.rebound else ""
+            return f"The {works.format(passed)} beyond the limit, and clean accuracy was kept.{stayed}"
 
 
 def _not_cleaned(report: Report, failed: str, passed: str) -> str:
     accuracy = report.verdict.clean_accuracy
     costs = " Clean accuracy fell by more than the limit." if accuracy and accuracy.outcome == "fail" else ""
+    if back := ", ".join(_rebounds(report, "fail")):
+        costs += f" After benign fine-tuning the attack success rate is over the limit: {back}."
     if failed:
         return f"After cleaning the attack success rate is still over the limit: {failed}.{costs}"
     return f"{costs.strip()}{f' ASR is within its limit: {passed}.' if passed else ''}"
@@ -145,6 +150,10 @@ def _rest(report: Report) -> str:
 
 def _names(report: Report, outcome: Outcome) -> list[str]:
     return [name(part.attack) for part in report.verdict.attacks if part.outcome == outcome]
+
+
+def _rebounds(report: Report, outcome: Outcome) -> list[str]:
+    return [name(part.attack) for part in report.verdict.rebound if part.outcome == outcome]
 
 
 def _named(report: Report, outcome: Outcome) -> str:

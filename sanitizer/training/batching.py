@@ -32,7 +32,7 @@ def open_batches(
     """
     return PairBatches(
         data,
-        tokenize=data.tokenize if isinstance(data, LabelsAsCaptions) else checkpoint.tokenize,
+        tokenize=LabelsAsCaptions.tokenize if recipe.training_data == "labelled" else checkpoint.tokenize,
         image_size=checkpoint.architecture.image_size,
         batch_size=recipe.batch_size // world.size,
         seed=seed,

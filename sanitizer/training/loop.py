@@ -46,6 +46,18 @@ MAX_SAVING_SHARE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
+class Looks:
+    """Where a run is looked at: after each of `steps` updates (ascending) `look` is called with their number.
+
+    Such a run ends after the last of them, whatever the recipe's epochs, at a constant learning rate, so that
+    what is seen at a step does not depend on the steps after it. `look` may change the model's mode only.
+    """
+
+    steps: tuple[int, ...]
+    look: Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finetuned:
     """`training` is for the report; the rest is what the run learnt about its data and machine."""
 
@@ -69,13 +81,15 @@ def finetune(
     stop: Callable[[], bool] = lambda: False,
     num_workers: int = 0,
     class_CD: Tensor | None = None,
+    looks: Looks | None = None,
 ) -> Finetuned:
     """Train `checkpoint.model` in place, on `device`, and leave it there in eval mode.
 
     `class_CD`: unit embeddings of the classes, for a method of labels, whose `pairs` are labelled. Resumes
     from the newest state of the same run in `state_folder`, saves there before the first update, every
     `save_every_s` seconds, when `stop()` becomes true (a step in hand is given up), and at the end. The last
-    state that was saved while the loss was good stays, whatever is saved later. Every process of a
+    state that was saved while the loss was good stays, whatever is saved later. With `looks`, in one process
+    and without a state folder, a run ends earlier. Every process of a
     torch.distributed group calls this with the same arguments and takes its share of each batch; rank 0 saves
     and reports.
 
@@ -108,6 +122,7 @@ def finetune(
         stop=stop,
         world=world,
         class_CD=None if class_CD is None else class_CD.to(device),
+        looks=looks,
     )
     run.resume()
     run.train()
@@ -140,16 +155,20 @@ class _Run:
         stop: Callable[[], bool],
         world: World,
         class_CD: Tensor | None,
+        looks: Looks | None,
     ) -> None:
+        self._looks = looks
         self._model = checkpoint.model
         self._device: torch.device = checkpoint.model.logit_scale.device
         self._batches, self._recipe, self._world = batches, recipe, world
         self._state_folder, self._save_every_s = state_folder, save_every_s
         self._progress, self._stop = progress, stop
         is_alone_on_cpu = self._device.type == "cpu" and world.size == 1
-        self._optimizer = optimizer.build(self._model, recipe, keeps_table_apart=is_alone_on_cpu)
+        # A look needs every weight as it is; rows of a table that is kept apart catch up at the end.
+        keeps_table_apart = is_alone_on_cpu and looks is None
+        self._optimizer = optimizer.build(self._model, recipe, keeps_table_apart=keeps_table_apart)
         self._method = build_method(recipe)
-        self._total_steps = recipe.epochs * batches.steps_per_epoch
+        self._total_steps = looks.steps[-1] if looks else recipe.epochs * batches.steps_per_epoch
         self._batch_size = recipe.batch_size
         self._record = Record(
             total_steps=self._total_steps,
@@ -173,7 +192,7 @@ class _Run:
             checkpoint, data, recipe, seed=seed, options=self._options, world=world, on_step=self._inverting
         )
         is_whole = recipe.freeze_batch_norm_statistics or not towers.has_batch_norm(self._model)
-        self._may_abandon = world.size == 1 and is_whole
+        self._may_abandon = world.size == 1 and is_whole and looks is None
         self._started = time.monotonic()
         self._saved_at, self._saving_took_s = self._started, 0.0
         self._saved_step: int | None = None
@@ -217,7 +236,7 @@ class _Run:
         pace = Pace()
         pace.mark(self._position.step)
         with abandoning(self._model, self._stop) if self._may_abandon else nullcontext():
-            while self._position.epoch < self._recipe.epochs:
+            while self._position.step < self._total_steps:
                 self._train_epoch(pace)
         if self._saved_step != self._position.step:
             self._save()
@@ -235,6 +254,12 @@ class _Run:
             pace.mark(self._position.step)
             self._report(pace, result)
             self._save_if_due()
+            if self._looks is not None and self._position.step in self._looks.steps:
+                self._looks.look(self._position.step)
+                frozen = self._recipe.freeze_batch_norm_statistics
+                towers.prepare(self._model, freeze_batch_norm_statistics=frozen)
+                if self._position.step == self._total_steps:
+                    return
 
     def _invert(self, pace: Pace) -> None:
         """Before the first update of a stage, unless it was done before the run was cut."""
@@ -258,6 +283,8 @@ class _Run:
 
     def _rate(self, step: int) -> float:
         base, total_steps = self._recipe.learning_rate, self._total_steps
+        if self._looks is not None:
+            return base
         if self._method.stages:
             stages = self._method.stages
             number, step, total_steps = stage_of(stages, step, steps_per_epoch=self._batches.steps_per_epoch)

@@ -31,6 +31,7 @@ AUDITS: dict[str, dict[str, Any]] = {
             {"attack": "text_trigger", "text": 'it\'s, a=b; "$HOME" `id`'},
         ]
     },
+    "the rebound": {"rebound": {}},
     "the probe": {"linear_probe": {}, "attacks": [{"attack": "sig"}]},
     "what has no option": {"gate": 0.25, "templates": ["a photo of it's {}."], "linear_probe": {"folds": 3}},
     "fewer examples": {"examples": 2},

@@ -1,13 +1,11 @@
 """What holds for every page: axe finds nothing, no sideways scrolling on a phone, a small first load.
 
-`PICTURES=1` writes what each page looks like, light, dark and on a phone, to var/screenshots; those that
-docs/how-to/pages.md shows to docs/screenshots.
+`PICTURES=1` writes what each page looks like, light, dark and on a phone, to var/screenshots.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,6 @@ PHONE: dict[str, Any] = {
 }
 ON_A_PHONE = {"sign-in", "new-job", "job-cleaned"}
 """Looked at daily in the second size: those with the widest contents."""
-SHOWN = set(re.findall(r"screenshots/([\w-]+)\.png", (ROOT / "docs/how-to/pages.md").read_text()))
 LISTS = {"jobs", "checkpoints", "checkpoint", "datasets", "keys", "policies", "webhooks", "trail"}
 """Of which a phone shows every column; others may be scrolled sideways in their frame."""
 CUT_TABLES = """[...document.querySelectorAll('.wide')]
@@ -139,7 +136,7 @@ def assert_accessible(page: Page) -> None:
 def picture(page: Page, name: str) -> None:
     """As a reader finds the page, nothing unfolded; only where images are asked for."""
     if os.environ.get("PICTURES"):
-        folder = ROOT / ("docs" if name in SHOWN else "var") / "screenshots"
+        folder = ROOT / "var" / "screenshots"
         folder.mkdir(parents=True, exist_ok=True)
         footer = [page.locator("footer")]  # the request's id differs every time
         path = folder / f"{name}.png"

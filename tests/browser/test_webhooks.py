@@ -88,7 +88,7 @@ REFUSED = (
     ("http://example.org/", "does not begin with https://"),
     ("https://169.254.169.254/latest/meta-data/", "an IP address that is not public"),
     ("https://localhost/", "a name without a dot"),
-    ("https://example.org:22/", "Port 22 is none of"),
+    ("https://example.org:22/", "Port 22 is not allowed"),
     ("https://user:word@example.org/", "a user or a password"),
     (f"https://example.org/{MARKUP}", "has characters other than"),
 )

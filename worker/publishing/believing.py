@@ -150,6 +150,7 @@ def _pairs(
     is_cleaned = cleaned_sha256 is not None
     for name in ("after", "ca_lost", "drift", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
+    yield "rebound", report.rebound is not None, is_cleaned and spec.audit.rebound is not None
     for audit in filter(None, (report.before, report.after)):
         yield from _of_audit(audit, spec)
     yield "before", report.before, known.before or report.before
@@ -190,6 +191,7 @@ def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
             gate=spec.audit.gate,
             policy=spec.policy,
             limits_below_gate=report.after is not None or (source is not None and source.given != "default"),
+            rebound=report.rebound,
         )
     except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
         raise not_believed(f"no verdict follows from the figures of its {REPORT_NAME}") from error

@@ -38,7 +38,7 @@ from cleanclip.spec.jobspec import (
     InspectSpec,
     ValidateSpec,
 )
-from cleanclip.spec.report import AuditFigures, Report
+from cleanclip.spec.report import AuditFigures, ReboundFigures, Report
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import not_believed
 from worker.ledger import Ledger
@@ -214,6 +214,7 @@ def _judgement(report: Report) -> dict[str, Any]:
         "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],
+        "rebound": None if report.rebound is None else shown_rebound(report.rebound),
         "warnings": [warning[:_MAX_WARNING_CHARACTERS] for warning in report.warnings[:_MAX_WARNINGS]],
         "architecture": None if report.architecture is None else asdict(report.architecture),
     }
@@ -221,6 +222,20 @@ def _judgement(report: Report) -> dict[str, Any]:
         return fit_for_a_row(result)
     except ValueError as error:
         raise not_believed(f"the figures of its report are more than a job has: {error}") from error
+
+
+def shown_rebound(rebound: ReboundFigures) -> dict[str, Any]:
+    """As the API shows it: without the points of curves, of which there may be many."""
+    relearned = [
+        replace(
+            one,
+            old=replace(one.old, points=(), options=without_image(one.old.options)),
+            fresh=None if one.fresh is None else replace(one.fresh, points=()),
+        )
+        for one in rebound.relearned
+    ]
+    curves = tuple(replace(curve, points=()) for curve in rebound.curves)
+    return asdict(replace(rebound, curves=curves, relearned=tuple(relearned)))
 
 
 def shown_figures(audit: AuditFigures) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from platform import python_version
 from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
+from cleanclip.evidence.rebound import sha256 as rebound_sha256
 from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     PATH_OF_ROLE,
@@ -113,6 +114,7 @@ def _claimed(report: Report, staged: Staged) -> dict[str, Any]:
             "clean_accuracy": asdict(report.verdict.clean_accuracy)
             if report.verdict.clean_accuracy
             else None,
+            "rebound": [asdict(one) for one in report.verdict.rebound],
         },
         "checkpoint": {name: getattr(report.checkpoint, name) for name in _OF_CHECKPOINT}
         | {
@@ -133,6 +135,7 @@ def _claimed(report: Report, staged: Staged) -> dict[str, Any]:
         "drift": _drift(report),
         "linear_probe": {"before": _fit(report.before), "after": _fit(report.after)},
         "retrieval": _retrieval(report.before.retrieval),
+        "rebound": rebound_sha256(None if report.rebound is None else asdict(report.rebound)),
         "classes": [one.class_name for one in report.before.ca_per_class],
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,

@@ -193,7 +193,7 @@ class ClaimRepository(Repository):
             "started",
             {"state": JobState.RUNNING.value, "attempt": job.attempt} | lost,
             phase=None,
-            phases=pending_phases(job.kind),
+            phases=pending_phases(job.kind, job.spec),
             progress=initial_progress(job),
         )
         if job.kind is JobKind.INSPECT and job.checkpoint_id:

@@ -7,7 +7,7 @@ The caller holds the row's lock. Also: what a job's end means for the checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -54,11 +54,11 @@ def seconds(value: float) -> ColumnElement[Any]:
     return func.make_interval(0, 0, 0, 0, 0, 0, cast(value, Float(53)))
 
 
-def pending_phases(kind: JobKind) -> list[dict[str, Any]]:
-    """The phases of a job that has not begun."""
+def pending_phases(kind: JobKind, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The phases of a job that has not begun; `spec`: what was ordered."""
     return [
         {"name": phase.value, "state": PhaseState.PENDING.value, "started_at": None, "finished_at": None}
-        for phase in phases_of(kind)
+        for phase in phases_of(kind, spec)
     ]
 
 

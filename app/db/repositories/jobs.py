@@ -55,7 +55,7 @@ class JobRepository(DeletableRepository[Job]):
         The caller sets id, project_id, kind, what it is about, spec, seed and metadata; the rest is set here.
         """
         job.state = JobState.QUEUED
-        job.phases = pending_phases(job.kind)
+        job.phases = pending_phases(job.kind, job.spec)
         job.progress = dict(NO_PROGRESS)
         job.version = job.event_seq = job.attempt = job.attempts_used = 0
         job.max_attempts = job.max_attempts or DEFAULT_MAX_ATTEMPTS
@@ -270,7 +270,7 @@ class JobRepository(DeletableRepository[Job]):
             not_before=None,
             swept_at=None,
             phase=None,
-            phases=pending_phases(job.kind),
+            phases=pending_phases(job.kind, job.spec),
             progress=initial_progress(job),
         )
         announce(self._session, job)

@@ -16,7 +16,7 @@ from app.logs import get_logger
 from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
-from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates
+from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
 from cleanclip.spec.recipe import to_json
@@ -82,6 +82,7 @@ class Result:
     remarks: list[str]
     untested: list[str]
     rates: RatesPlot
+    rebound: LossPlot | None
     loss: LossPlot | None
     examples: Examples | None
     options: str
@@ -117,6 +118,9 @@ def _fits(report: Report) -> bool:
     names = [one.name for one in report.after.attacks] if report.after is not None else []
     if report.attack_changes and [one.attack for one in report.attack_changes] != names:
         return False
+    if report.rebound is not None:
+        lengths |= {len(report.rebound.highest), len(report.verdict.rebound)}
+        lengths |= {len(point.attacks) for curve in report.rebound.curves for point in curve.points}
     if report.examples is not None:
         lengths |= {len(one.triggered) for one in report.examples.examples}
     return lengths == {num_attacks}
@@ -145,9 +149,10 @@ def result_of(report: Report) -> Result:
         retrieval=_shares(of_retrieval(report)),
         worst=tuple(attacks[number] for number in front),
         others=tuple(attack for number, attack in enumerate(attacks) if number not in front),
-        remarks=remarks(report.before, report.after, report.verdict),
+        remarks=remarks(report.before, report.after, report.verdict, report.rebound),
         untested=not_tested(report),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
+        rebound=None if report.rebound is None else rebound(report.rebound, front),
         loss=None if training is None else loss(training.curve),
         examples=report.examples,
         options=json.dumps(options, indent=2, ensure_ascii=False),

@@ -19,6 +19,7 @@ PHASES: Mapping[str, str] = {
     "baseline_audit": "Audit before cleaning",
     "finetune": "Clean by fine-tuning",
     "final_audit": "Audit after cleaning",
+    "rebound": "Train copies further",
     "publish": "Write and publish the results",
 }
 

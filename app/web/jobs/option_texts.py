@@ -207,6 +207,16 @@ TEXTS: dict[str, Text] = {
     ),
     "probe/c": _more("C of the probe", "Inverse strength of the L2 penalty. The default is CLIP's value."),
     "probe/max_iterations": _more("Iterations of the probe", "Of L-BFGS, for each fit."),
+    "rebound/rates": _more("Rates", "Learning rates, as multiples of the recipe's; separated by commas."),
+    "rebound/steps": _more("Steps", "After how many updates to measure; separated by commas.", "updates"),
+    "rebound/num_seeds": _more("Seeds", "Orders of the data for each rate."),
+    "rebound/max_images": _more("Images measured", "At most, at each step; drawn by the seed.", "images"),
+    "rebound/poisons": _more(
+        "Poisoned samples", "Over 0: also how fast the old trigger is learned again.", "samples"
+    ),
+    "rebound/relearning_samples": _more(
+        "Samples to relearn from", "The poisoned ones are among them.", "samples"
+    ),
     # policy
     "asr_at_most": _first(
         "ASR at most",
@@ -215,6 +225,11 @@ TEXTS: dict[str, Text] = {
     ),
     "ca_lost_at_most": _first(
         "Clean accuracy lost at most", "0.03 is three points; judged on the 95 % interval.", "from 0 to 1"
+    ),
+    "rebound_asr_at_most": _first(
+        "ASR after further training at most",
+        "Where the rebound is measured: the highest ASR of all steps. none: the limits above.",
+        "share of 1",
     ),
 }
 

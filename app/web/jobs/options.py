@@ -13,6 +13,7 @@ from typing import Any, Literal
 from app.schemas.methods import MethodsOut, OptionsOut
 from app.web.jobs.option_texts import text_of
 from cleanclip.spec.probe_options import LinearProbeOptions
+from cleanclip.spec.rebound_options import ReboundOptions
 from cleanclip.spec.recipe import parse, to_json
 from cleanclip.spec.recommended import RECOMMENDATIONS, Recommendation, recommended
 
@@ -130,7 +131,7 @@ def attacks() -> dict[str, Group]:
 
 @cache
 def audit() -> Group:
-    left_out = ("target", "suite", "attacks", "templates", "linear_probe")
+    left_out = ("target", "suite", "attacks", "templates", "linear_probe", "rebound")
     return _group("audit", _known().audit, left_out=left_out)
 
 
@@ -143,6 +144,17 @@ def probe() -> Group:
         defaults=to_json(parse(LinearProbeOptions, {})),
     )
     return _group("probe", described)
+
+
+@cache
+def rebound() -> Group:
+    described = OptionsOut(
+        name="rebound",
+        description="",
+        options=_known().audit.options["$defs"]["ReboundOptions"],
+        defaults=to_json(parse(ReboundOptions, {})),
+    )
+    return _group("rebound", described)
 
 
 @cache

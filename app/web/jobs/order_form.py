@@ -130,6 +130,8 @@ def _field_of_audit(path: str, draft: Draft) -> str:
             return "suite"
         case "linear_probe":
             return f"probe/{rest}" if rest else "linear_probe"
+        case "rebound":
+            return f"rebound/{rest}" if rest else "rebound"
         case "templates" | "target" | "suite":
             return first
         case "":
@@ -185,6 +187,8 @@ def _audit(form: Form, draft: Draft) -> dict[str, Any]:
         audit["templates"] = templates
     if form.get("linear_probe"):
         audit["linear_probe"] = _given(form, options.probe().options)
+    if form.get("rebound") and form.get("kind") != "audit":
+        audit["rebound"] = _given(form, options.rebound().options)
     match form.get("suite"):
         case "" | "usual":
             pass

@@ -1,4 +1,4 @@
-"""The geometry of the two plots: ASR with its intervals, and the loss while training. Numbers and words only.
+"""The geometry of the plots: ASR with its intervals, the rebound, the loss while training. Numbers and words.
 
 The templates draw them as SVG with classes, so that colours come from the sheet and every text is escaped.
 What is not a number is left out, and nothing is drawn outside of its frame: a report's figures come from a
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.recipe import AuditOptions, Policy
-from cleanclip.spec.report import AttackFigures, CurvePoint, Estimate
+from cleanclip.spec.report import AttackFigures, CurvePoint, Estimate, ReboundFigures
 
 WIDTH = 420
 _LEFT, _RIGHT = 10, WIDTH - 14
@@ -164,6 +164,46 @@ def loss(curve: Sequence[CurvePoint]) -> LossPlot | None:
         values = [(float(point.step), getattr(point, name)) for point in kept]
         lines[name] = [(step, value) for step, value in values if value is not None]
     return _loss(lines, last_step=None)
+
+
+_REBOUND_STYLES = ("whole", "part-a", "part-b")
+
+
+def rebound(figures: ReboundFigures, attacks: Sequence[int]) -> LossPlot | None:
+    """ASR in per cent of some attacks, along the curve that holds the highest of the first of them."""
+    if not attacks or not figures.curves:
+        return None
+    place = figures.highest[attacks[0]].curve
+    if place >= len(figures.curves) or len(points := figures.curves[place].points) < 2:
+        return None
+    end = max(point.step for point in points) or 1
+    highest = max(point.attacks[number].asr.value for point in points for number in attacks)
+    y_ticks = _ticks(0.0, max(1.0, 100 * highest))
+
+    def x_at(step: float) -> float:
+        return round(_LOSS_LEFT + (_RIGHT - _LOSS_LEFT) * step / end, 1)
+
+    def y_at(percent: float) -> float:
+        return round(_LOSS_BOTTOM - (_LOSS_BOTTOM - _LOSS_TOP) * percent / y_ticks[-1], 1)
+
+    told = [figures.highest[number] for number in attacks]
+    return LossPlot(
+        curves=tuple(
+            Curve(
+                label=_short(figures.highest[number].attack),
+                style=style,
+                points=" ".join(
+                    f"{x_at(point.step)},{y_at(100 * point.attacks[number].asr.value)}" for point in points
+                ),
+            )
+            for number, style in zip(attacks, _REBOUND_STYLES, strict=False)
+        ),
+        x_ticks=((x_at(0), "0"), (x_at(end / 2), f"{end / 2:,.0f}"), (x_at(end), f"update {end:,}")),
+        y_ticks=tuple((y_at(value), f"{value:g} %") for value in y_ticks),
+        words=f"At {figures.curves[place].rate:g} times the rate. Highest of all: "
+        + ", ".join(f"{one.attack} {rate_words(one.asr)}" for one in told)
+        + ".",
+    )
 
 
 def _loss(lines: dict[str, list[tuple[float, float]]], last_step: int | None) -> LossPlot | None:

@@ -79,6 +79,9 @@ def _audit(audit: Mapping[str, Any]) -> Fields:
     if audit.get("linear_probe") is not None:
         yield "linear_probe", "on"
         yield from _values(options.probe().options, audit["linear_probe"])
+    if audit.get("rebound") is not None:
+        yield "rebound", "on"
+        yield from _values(options.rebound().options, audit["rebound"])
     attacks = audit["attacks"]
     for name, known in ((SUITE_USUAL, USUAL), *SUITES.items()):
         if attacks == [to_json(one) for one in known]:

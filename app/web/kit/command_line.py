@@ -104,8 +104,10 @@ def _audit(audit: AuditOptions, files: dict[str, Any]) -> list[str]:
     """Options where there are some for all of it, else a file."""
     plain = AuditOptions(target=audit.target, attacks=audit.attacks, examples=audit.examples)
     is_probed = audit.linear_probe is not None
-    if is_probed:
-        plain = parse(AuditOptions, to_json(plain) | {"linear_probe": {}})
+    is_rebound = audit.rebound is not None
+    switched: dict[str, Any] = {"linear_probe": {}} if is_probed else {}
+    switched |= {"rebound": {}} if is_rebound else {}
+    plain = parse(AuditOptions, to_json(plain) | switched)
     if audit != plain:
         files["audit.json"] = to_json(audit)
         return ["--audit", "audit.json"]
@@ -118,7 +120,7 @@ def _audit(audit: AuditOptions, files: dict[str, Any]) -> list[str]:
             words += _pair("--attack", _attack(attack))
     if audit.examples != AuditOptions(target=audit.target).examples:
         words += ["--examples", str(audit.examples)]
-    return words + (["--linear-probe"] if is_probed else [])
+    return words + (["--linear-probe"] if is_probed else []) + (["--rebound"] if is_rebound else [])
 
 
 def _attack(attack: Any) -> str:
@@ -156,7 +158,7 @@ def _policy(job: Job, files: dict[str, Any]) -> list[str]:
         return ["--policy", str(source["name"])]
     if source["given"] == "default":
         return []
-    if policy.asr_at_most_for:
+    if policy.asr_at_most_for or policy.rebound_asr_at_most is not None:
         files["policy.json"] = to_json(policy)
         return ["--policy", "policy.json"]
     return ["--asr-at-most", f"{policy.asr_at_most}", "--ca-lost-at-most", f"{policy.ca_lost_at_most}"]

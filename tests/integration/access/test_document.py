@@ -18,7 +18,7 @@ from tests.integration.access.furnished import seeds, served
 def explored(service_settings: Settings, service_log: io.StringIO) -> Iterator[Explored]:
     with served(service_settings) as (service, own):
         found = openapi.explore(service.url, own.tenant.key, seeds(own), max_examples=3, seed=20, quick=True)
-        documented = httpx.get(f"{service.url}/v1/openapi.json").json()["paths"]
+        documented = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()["paths"]
         labels = {f"{method.upper()} {path}" for path, item in documented.items() for method in item}
         assert found.operations == labels, "every operation was called"
         yield found

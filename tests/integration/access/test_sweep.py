@@ -23,7 +23,7 @@ from tests.integration.access.watching import bucket_of, differences, rows_of
 @pytest.fixture(scope="module")
 def documented(street: Street) -> list[Operation]:
     """Every operation of the document that the running application gives out."""
-    return operations(httpx.get(f"{street.service.url}/v1/openapi.json").json())
+    return operations(httpx.get(f"{street.service.url}/v1/openapi.json", timeout=60).json())
 
 
 @pytest.fixture(scope="module")

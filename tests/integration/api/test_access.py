@@ -17,7 +17,7 @@ OPEN = {"/healthz", "/readyz", "/metrics"}
 
 def routes(service: Service) -> list[tuple[str, str]]:
     """(method, path) of every operation of the document, ids filled in."""
-    paths = httpx.get(f"{service.url}/v1/openapi.json").json()["paths"]
+    paths = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()["paths"]
     found = [(method.upper(), path) for path, operations in paths.items() for method in operations]
     assert len(found) > 25
     return found
@@ -39,7 +39,7 @@ def filled(path: str) -> str:
 
 def test_every_operation_needs_a_key_but_those_for_operators(service: Service) -> None:
     for method, path in routes(service):
-        answer = httpx.request(method, service.url + filled(path))
+        answer = httpx.request(method, service.url + filled(path), timeout=60)
         if path in OPEN:
             assert answer.status_code == 200, path
         else:
@@ -163,7 +163,7 @@ def test_a_job_cannot_use_foreign_things(service: Service, api: httpx.Client, fi
 
 
 def test_no_route_is_outside_the_document(service: Service) -> None:
-    document = httpx.get(f"{service.url}/v1/openapi.json").json()
+    document = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()
     included = [part.original_router for part in service.app.routes if hasattr(part, "original_router")]
     paths = {route.path for router in included for route in router.routes if isinstance(route, APIRoute)}
     assert len(paths) > 30

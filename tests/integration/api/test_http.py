@@ -42,7 +42,7 @@ def test_an_address_that_does_not_exist_is_a_problem(api: httpx.Client) -> None:
 
 def paths_of_get(service: Service) -> list[str]:
     """Of every GET of the document, with ids of nothing, and of what is not in it."""
-    paths = httpx.get(f"{service.url}/v1/openapi.json").json()["paths"]
+    paths = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()["paths"]
     known = {"{job_id}": service.ours.http.post("/v1/jobs", json=service.sanitize_order()).json()["id"]}
     found = ["/", "/docs", "/v1/openapi.json", "/ui/sign-in", "/ui/jobs"]
     for path, operations in paths.items():
@@ -96,7 +96,7 @@ def test_the_document_is_a_page_for_people_that_asks_nobody_else(service: Servic
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"'sha256-{digest}'" in policy, "the browser takes the sheet"
     assert not re.search(r"<(script|link|img|iframe)|https?://|style=", answer.text)
-    document = httpx.get(f"{service.url}/v1/openapi.json").json()
+    document = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert f'id="{operation["operationId"]}"' in answer.text
@@ -382,7 +382,7 @@ def test_a_line_is_logged_for_every_request(api: httpx.Client, service_log: io.S
 
 
 def test_the_document_names_every_operation_and_its_problems(service: Service) -> None:
-    document = httpx.get(f"{service.url}/v1/openapi.json").json()
+    document = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()
     operations = [op for path in document["paths"].values() for op in path.values()]
     names = [operation["operationId"] for operation in operations]
     assert len(names) == len(set(names))
@@ -416,7 +416,7 @@ def references(value: Any) -> Iterator[str]:
 
 
 def test_every_reference_in_the_document_leads_somewhere(service: Service) -> None:
-    document = httpx.get(f"{service.url}/v1/openapi.json").json()
+    document = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()
     found = set(references(document))
     assert len(found) > 30
     for reference in found:

@@ -195,7 +195,7 @@ CALLS: dict[str, Callable[[Service], Call]] = {
 
 def changing_operations(service: Service) -> set[str]:
     """operationId of every operation of the document that is not a GET; a dry run's body is an order."""
-    paths = httpx.get(f"{service.url}/v1/openapi.json").json()["paths"]
+    paths = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()["paths"]
     return {
         operation["operationId"]
         for operations in paths.values()

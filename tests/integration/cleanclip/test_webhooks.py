@@ -27,10 +27,11 @@ URL = "https://example.org/hooks"
 
 
 @pytest.fixture(autouse=True)
-def none_left(client: Client) -> Iterator[None]:
+def none_left(served: Served) -> Iterator[None]:
     yield
-    for found in client.webhooks.list(limit=100).data:
-        client.webhooks.delete(found.id)
+    with Client(served.url, served.key) as client:
+        for found in client.webhooks.list(limit=100).data:
+            client.webhooks.delete(found.id)
 
 
 @pytest.fixture

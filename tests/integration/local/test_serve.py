@@ -95,6 +95,13 @@ def test_it_serves_restarts_what_dies_and_stops_with_stdin(running: Running) -> 
     assert processes_below(running.folder) == []
     assert not (running.folder / "ready.json").exists()
 
+
+@pytest.mark.full
+def test_started_again_it_has_its_key_and_stops_at_ctrl_c(running: Running) -> None:
+    """That data outlive each server is shown daily by test_stack.py."""
+    assert running.process.stdin is not None
+    running.process.stdin.close()
+    assert running.process.wait(60.0) == 0
     again = start_serve(running.folder)
     try:
         assert again.ready["key"] == running.ready["key"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab.reproduction import grid
 from lab.reproduction.cells import cell_id, subject_of
-from lab.reproduction.development import MODELS
+from lab.reproduction.developing import read_rows, row_id
+from lab.reproduction.development import MODELS, RECIPES
+from lab.reproduction.development_table import PAGE, RAW, table, with_table
 
 HELD_OUT = {"wanet", "sig", "label_consistent", "optimised_pattern", "paper_colour"}
 
@@ -26,3 +30,17 @@ def test_the_attacks_of_a_model_have_targets_of_their_own() -> None:
     for model in MODELS:
         targets = [target for _, target in model.attacks()]
         assert len(set(targets)) == len(targets) == len([one for one in model.families if one != "none"])
+
+
+def test_the_page_has_the_table_of_the_raw_rows() -> None:
+    rows = read_rows(RAW)
+    assert len({row.id for row in rows}) == len(rows), "a run is published once"
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_table(page, rows) == page, "run python -m lab.reproduction.development_table"
+    known = {row_id(model, recipe, 8_000) for model in MODELS for recipe in (None, *RECIPES.values())}
+    assert {row.id for row in rows} <= known, "rows are of named models and recipes"
+
+
+def test_a_run_that_failed_stands_in_the_table_with_its_error() -> None:
+    row = replace(read_rows(RAW)[0], test=None, error="TrainingDiverged: x")
+    assert "| failed: TrainingDiverged: x |" in table([row, read_rows(RAW)[0]])

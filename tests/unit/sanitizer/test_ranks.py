@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -25,6 +24,7 @@ from sanitizer.ranks.group import run_ranks
 from sanitizer.ranks.protocol import LINE, ORDER, RankEnded, RankOrder, as_error, as_failure
 from sanitizer.ranks.shared_training import Sources, how_many, train
 from tests.fixtures.audited import write_model
+from tests.fixtures.forked_child import ForkedChild
 from tests.fixtures.sessions import members, wait_until_none_is_left
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.fixtures.tiny_clips import tiny_clip
@@ -197,12 +197,7 @@ def test_no_rank_outlives_a_child_that_is_killed(tmp_path):
     audit = AuditOptions(target="dog", attacks=(BadNetOptions(),))
     spec = SanitizeSpec(recipe=RECIPE, audit=audit, save_every_s=0.0, max_ranks=2)
     (tmp_path / "spec.json").write_bytes(SPEC_ADAPTER.dump_json(spec))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "sanitizer", "run", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "4"},  # so that each rank has a process that loads
-        start_new_session=True,
-    )
+    child = ForkedChild(tmp_path, cores=4)  # so that each rank has a process that loads
     try:
         # A state after an update: at the one before the first, processes that load may not be there yet.
         while b"state_saved" not in (line := child.stdout.readline()) or b'"step":0,' in line:

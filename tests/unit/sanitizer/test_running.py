@@ -1,4 +1,7 @@
-"""A job folder through a real child process: events, outcomes, exit codes, and what a signal leaves."""
+"""A job folder through a real child process: events, outcomes, exit codes, and what a signal leaves.
+
+One child is started by its command; the others are forked, and must leave the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ from cleanclip.spec.report import load_json
 from sanitizer.pipeline.baseline import FILE_NAME
 from sanitizer.work.running import JsonLines, StopFlag, run
 from tests.fixtures.audited import write_answered, write_model
+from tests.fixtures.forked_child import ForkedChild
 from tests.fixtures.sessions import members, wait_until_none_is_left
 from tests.fixtures.shards import make_labelled, make_pairs, random_image
 
@@ -61,22 +65,17 @@ def job(folder, inputs, spec: JobSpec):
     return folder
 
 
-def start(folder, *, cores: int = 1) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "sanitizer", "run", str(folder)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": str(cores)},
-        start_new_session=True,
-    )
+def start(folder, *, cores: int = 1) -> ForkedChild:
+    return ForkedChild(folder, cores=cores)
 
 
-def finish(child: subprocess.Popen[bytes]) -> list[ProgressEvent]:
+def finish(child: subprocess.Popen[bytes] | ForkedChild) -> list[ProgressEvent]:
     """Every line of stdout is an event, or this fails."""
     output, _ = child.communicate(timeout=240)
     return [EVENT.validate_json(line) for line in output.splitlines()]
 
 
-def wait_for(child: subprocess.Popen[bytes], kind: type, num: int = 1) -> None:
+def wait_for(child: ForkedChild, kind: type, num: int = 1) -> None:
     """Until the child has told of `num` events of this kind."""
     seen = 0
     for line in child.stdout:
@@ -94,7 +93,12 @@ def outcome(folder):
 def uncut(tmp_path_factory, inputs):
     """The job that nobody disturbs: its folder and its events."""
     folder = job(tmp_path_factory.mktemp("uncut") / "job", inputs, SANITIZE)
-    child = start(folder)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "sanitizer", "run", str(folder)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
     events = finish(child)
     assert child.returncode == EXIT_SUCCEEDED
     return folder, events

@@ -34,6 +34,15 @@ def test_phases_that_the_job_does_not_have_and_phases_that_are_over_change_nothi
     assert states(tracker) == ["succeeded", "succeeded", "running"]
 
 
+def test_a_cleaning_that_measures_its_rebound_has_a_phase_for_it() -> None:
+    tracker = Tracker(JobKind.SANITIZE, spec={"audit": {"rebound": {}}})
+    tracker.apply(PhaseStarted(phase="rebound", total=10, unit="images"))
+    assert states(tracker) == ["succeeded"] * 4 + ["running", "pending"]
+    without = Tracker(JobKind.SANITIZE, spec={"audit": {"rebound": None}})
+    without.apply(PhaseStarted(phase="rebound", total=10, unit="images"))
+    assert states(without) == ["pending"] * 5
+
+
 def test_the_fraction_grows_to_one_and_never_falls() -> None:
     tracker = Tracker(JobKind.SANITIZE)
     seen = []

@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobPhase
+from app.services.dry_run import describe_phase
 from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
+from cleanclip.spec.recipe import (
+    AuditOptions,
+    BadNetOptions,
+    CleanCLIPRecipe,
+    LinearProbeOptions,
+    PARRecipe,
+    ReboundOptions,
+    UARRecipe,
+)
 from cleanclip.spec.recommended import model_of
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
@@ -50,6 +59,17 @@ def test_a_linear_probe_is_one_more_pass_and_retrieval_a_pass_of_its_pairs_for_e
     assert load(audit=probed).amount(BASELINE) == 1_000 * (1 + 4 + 1)
     assert load(audit=probed, num_retrieval=300).amount(FINAL) == 1_000 * (1 + 4 + 2) + 200 * (1 + 4)
     assert load(audit=probed, num_retrieval=100).amount(BASELINE) == 1_000 * 6 + 100 * 5
+
+
+def test_a_rebound_counts_what_its_copies_are_trained_and_measured_on() -> None:
+    once = AuditOptions(target="banana", rebound=ReboundOptions(steps=(10, 50), max_images=400))
+    trained, measured_on = 50 * 100 * 4, 3 * 400 * (1 + 4)
+    assert load(audit=once).amount(JobPhase.REBOUND) == trained + measured_on
+    twice = AuditOptions(
+        target="banana", rebound=ReboundOptions(steps=(10, 50), rates=(1, 3), max_images=2000)
+    )
+    assert load(audit=twice).amount(JobPhase.REBOUND) == 2 * (trained + 3 * 1_000 * (1 + 4))
+    assert load().amount(JobPhase.REBOUND) is None
 
 
 def test_training_sees_whole_batches_only() -> None:
@@ -122,3 +142,11 @@ def test_the_sum_is_of_all_phases_that_are_known() -> None:
 )
 def test_family_and_size_are_read_off_an_inspection(inspection: dict[str, Any], expected: object) -> None:
     assert model_of(inspection) == expected
+
+
+def test_the_plan_says_what_uar_computes_beside_its_updates() -> None:
+    said = describe_phase(FINETUNE, load(num_training=640, recipe=UARRecipe()))
+    assert "Fine-tunes by uar on 640 pairs: 5 epochs of 10 updates" in said
+    assert said.endswith("Beside that it inverts 12 patterns, 160 steps in all.")
+    none = load(recipe=UARRecipe(inversion_steps=0, reinversion_steps=0))
+    assert "inverts" not in describe_phase(FINETUNE, none)

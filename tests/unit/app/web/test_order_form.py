@@ -30,6 +30,7 @@ GROUPS = [
     *options.attacks().values(),
     options.audit(),
     options.probe(),
+    options.rebound(),
     options.policy(),
 ]
 

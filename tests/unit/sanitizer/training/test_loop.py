@@ -346,10 +346,10 @@ def creeping(first_step: int):
     """A `take_step` whose loss is told to be 3.0 at first, then less, and from step 70 on ever more."""
     step = first_step - 1
 
-    def take(*arguments):
+    def take(*arguments, **options):
         nonlocal step
         step += 1
-        return replace(take_step(*arguments), loss=told(step))
+        return replace(take_step(*arguments, **options), loss=told(step))
 
     return take
 

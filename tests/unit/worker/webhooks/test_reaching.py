@@ -104,7 +104,7 @@ def test_if_the_first_address_does_not_answer_the_next_is_tried(receiver: Receiv
 
 def test_a_name_that_takes_too_long_or_is_none_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_args: object, **_options: object) -> list[object]:
-        time.sleep(1.0)
+        time.sleep(3.0)
         return []
 
     assert addresses.resolve("a" * 70 + ".example.org", 443, 5.0) == ()
@@ -112,7 +112,7 @@ def test_a_name_that_takes_too_long_or_is_none_has_no_address(monkeypatch: pytes
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     started_s = time.monotonic()
     assert addresses.resolve(NAME, 443, 0.2) == ()
-    assert time.monotonic() - started_s < 0.8
+    assert time.monotonic() - started_s < 2.5
 
 
 # ---------------------------------------------------------------- TLS

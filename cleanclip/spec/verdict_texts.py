@@ -1,0 +1,27 @@
+"""Figures as the reasons of a verdict spell them; `cleanclip.evidence.verdicts` looks for these numbers."""
+
+from __future__ import annotations
+
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.report import AttackFigures
+
+
+def share(estimate: Estimate) -> str:
+    """ "12.50 % (95 % interval 11.00 to 14.10 %, n = 1000)"."""
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return f"{percent(estimate.value)} (95 % interval {low:.2f} to {high:.2f} %, n = {estimate.n})"
+
+
+def percent(value: float) -> str:
+    """ "12.50 %"."""
+    return f"{100 * value:.2f} %"
+
+
+def points(value: float) -> str:
+    """ "12.50"."""
+    return f"{100 * value:.2f}"
+
+
+def below_gate(attack: AttackFigures, gate: float) -> str:
+    """Why an attack that did not work before is inconclusive."""
+    return f"ASR before was {share(attack.asr)}, under the gate of {percent(gate)}: nothing is shown."

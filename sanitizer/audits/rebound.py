@@ -1,0 +1,192 @@
+"""What a model does at one point of a rebound curve, and what follows from all points. Trains nothing.
+
+Shapes: N images of the sample.
+
+The triggers, classes, templates and arithmetic are those of `run_audit`; the images are a sample of its
+images, drawn once for all points. `sanitizer.pipeline.rebound` trains the model between the points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import torch
+
+from cleanclip.spec.attack_options import of_same_pixels
+from cleanclip.spec.progress import Advanced, ProgressEvent
+from cleanclip.spec.rebound_figures import HighestASR, ReboundCurve, ReboundPoint, ReboundShare
+from cleanclip.spec.recipe import AuditOptions
+from sanitizer.attacks.catalogue import build_triggers
+from sanitizer.audits.accuracy import top_k
+from sanitizer.audits.attack_success import target_rate
+from sanitizer.audits.audit import count_answers, templates_of
+from sanitizer.audits.counting import Counts
+from sanitizer.audits.images_under_model import ImagesUnderModel
+from sanitizer.audits.measuring import measuring
+from sanitizer.audits.statistics import wilson_bounds
+from sanitizer.audits.targets import find_targets
+from sanitizer.audits.watch import Watch
+from sanitizer.audits.zero_shot import class_embeddings
+from sanitizer.data.batches import LabelledBatches
+from sanitizer.seeding import generator
+
+if TYPE_CHECKING:
+    from sanitizer.checkpoints.model import LoadedCheckpoint
+    from sanitizer.data.labelled import LabelledDataset
+
+HALF = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The images that every point is measured on, and how."""
+
+    labelled: LabelledDataset
+    indices: tuple[int, ...]
+    seed: int
+    device: torch.device
+    num_workers: int
+    stop: Callable[[], bool]
+
+
+def draw_sample(measured: Sequence[int], at_most: int, seed: int) -> tuple[int, ...]:
+    """`at_most` of the images that the final audit measured, in order; all, where they are fewer.
+
+    The stream: generator(seed, "rebound_images").choice(number, at_most, replace=False), then sorted.
+    """
+    if len(measured) <= at_most:
+        return tuple(measured)
+    chosen = generator(seed, "rebound_images").choice(len(measured), at_most, replace=False)
+    return tuple(measured[int(place)] for place in sorted(chosen))
+
+
+def measure_point(
+    checkpoint: LoadedCheckpoint,
+    options: AuditOptions,
+    sample: Sample,
+    *,
+    step: int,
+    after_share: Callable[[float], None],
+) -> ReboundPoint:
+    """CA and the ASR of every attack of `options`, of the model as it is now, which is left on its device.
+
+    `after_share` hears how much of it is done, 0 to 1. Raises what `run_audit` raises.
+    """
+    labelled = sample.labelled
+    targets, triggers = find_targets(options, labelled.class_names), build_triggers(options.attacks)
+
+    def heard(event: ProgressEvent) -> None:
+        if (
+            isinstance(event, Advanced) and event.total
+        ):  # done: an index into the set, of which this is a part
+            after_share(event.done / event.total)
+
+    watch = Watch(
+        progress=heard,
+        phase="rebound",
+        total=len(labelled),
+        num_images=len(labelled),
+        stop=sample.stop,
+    )
+    batches = LabelledBatches(
+        labelled,
+        image_size=checkpoint.architecture.image_size,
+        batch_size=options.batch_size,
+        max_skipped_share=options.max_skipped_share,
+        num_workers=sample.num_workers,
+        indices=sample.indices,
+    )
+    run = ImagesUnderModel(
+        checkpoint=checkpoint,
+        batches=batches,
+        device=sample.device,
+        watch=watch,
+        seed=sample.seed,
+        precision=options.precision,
+    )
+    counts = Counts.for_targets(targets, None)
+    with measuring(checkpoint, sample.device, options.precision):
+        class_CD = class_embeddings(
+            checkpoint,
+            labelled.class_names,
+            templates_of(options, labelled),
+            sample.device,
+            precision=options.precision,
+            after_classes=lambda _: watch.check(),
+        )
+        count_answers(run, class_CD, triggers, counts, alike=of_same_pixels(options.attacks))
+    label_N = torch.cat(counts.label)
+    clean_N = torch.cat(counts.untriggered[0].predicted)
+    return ReboundPoint(
+        step=step,
+        ca=top_k(torch.cat(counts.label_rank), 1),
+        attacks=tuple(
+            ReboundShare(
+                asr=target_rate(torch.cat(answers.predicted), label_N, answers.target),
+                untriggered_target_rate=target_rate(clean_N, label_N, answers.target),
+            )
+            for answers in counts.triggered
+        ),
+    )
+
+
+def areas(points: Sequence[ReboundPoint]) -> tuple[float, ...]:
+    """Of each attack the mean of ASR over the updates, by the trapezoidal rule; 0 of a single point."""
+    span = points[-1].step - points[0].step
+    if span == 0:
+        return (0.0,) * len(points[0].attacks)
+    return tuple(
+        sum(
+            (later.step - earlier.step)
+            * (earlier.attacks[number].asr.value + later.attacks[number].asr.value)
+            / 2
+            for earlier, later in pairwise(points)
+        )
+        / span
+        for number in range(len(points[0].attacks))
+    )
+
+
+def updates_to_half(asr_by_step: Sequence[tuple[int, float]]) -> float | None:
+    """After how many updates ASR is 50 %, by a straight line to the first point that has it; None: never."""
+    step_before, share_before = asr_by_step[0]
+    if share_before >= HALF:
+        return float(step_before)
+    for step, share in asr_by_step[1:]:
+        if share >= HALF:
+            part = (HALF - share_before) / (share - share_before)
+            return step_before + part * (step - step_before)
+        step_before, share_before = step, share
+    return None
+
+
+def highest(curves: Sequence[ReboundCurve], names: Sequence[str]) -> tuple[HighestASR, ...]:
+    """Of each attack the first of its highest points, with the bounds of the highest of all.
+
+    Upper: the point's own. Let h be the point that truly is the highest: its share lies under its own upper
+    bound with 95 %, and that bound is at most the largest, which, with n alike, is that of the highest count.
+    Lower: Wilson's at 0.05 / number of points, two-sided, since the point was chosen for its height.
+    """
+    places = [(number, point) for number, curve in enumerate(curves) for point in curve.points]
+    z = NormalDist().inv_cdf(1 - 0.025 / len(places))
+    found = []
+    for attack, name in enumerate(names):
+        curve, point = max(places, key=lambda place: place[1].attacks[attack].asr.successes)
+        asr = point.attacks[attack].asr
+        low, _ = wilson_bounds(asr.successes, asr.n, z)
+        found.append(
+            HighestASR(
+                attack=name,
+                rate=curves[curve].rate,
+                curve=curve,
+                step=point.step,
+                asr=asr,
+                low=low,
+                num_points=len(places),
+            )
+        )
+    return tuple(found)

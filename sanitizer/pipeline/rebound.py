@@ -1,0 +1,296 @@
+"""The rebound audit: does the backdoor come back when the cleaned model is trained further?
+
+    R1  cleaned file ─▶ copy ─▶ clean data, CLIP's loss ─▶ a curve: ASR and CA after 0, 10, 50, … updates
+    R2  cleaned file ─▶ copy ─▶ clean data with a few poisoned samples ─▶ updates until ASR is 50 %
+
+Every copy is read from the file that is handed out, trained in memory and dropped; the file itself is only
+read. R2 is done twice for each attack that worked before, with its own trigger and with a fresh one of the
+same family: a model that learns the old one faster has kept something of it. Rates are constant, so a point
+does not depend on the points after it. What is finished is kept in the state folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cleanclip.spec.errors import CheckpointRejected, OptionsRejected, TrainingDiverged
+from cleanclip.spec.progress import Advanced, PhaseFinished, Progress, ProgressEvent, Stop
+from cleanclip.spec.rebound_figures import (
+    ReboundCurve,
+    ReboundFigures,
+    ReboundPoint,
+    Relearned,
+    Relearning,
+    RelearningPoint,
+)
+from cleanclip.spec.recipe import (
+    AttackOptions,
+    AuditOptions,
+    CleanCLIPRecipe,
+    FinetuningOptions,
+    ReboundOptions,
+    Recipe,
+    SupervisedRecipe,
+    to_json,
+)
+from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
+from sanitizer.attacks.fresh import fresh_of
+from sanitizer.audits.audit import AuditResult, attack_names, templates_of
+from sanitizer.audits.rebound import Sample, areas, draw_sample, highest, measure_point, updates_to_half
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.data.labelled import LabelledDataset
+from sanitizer.data.mixed import Mixed
+from sanitizer.data.templates import render
+from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.pipeline.rebound_run import Ahead, Kept
+from sanitizer.software import software
+from sanitizer.training.loop import Looks, finetune
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """What is looked at: the cleaned model in `folder`, how it was made, and what its audits found."""
+
+    folder: Path
+    recipe: Recipe
+    data: TrainingData
+    image_size: int
+    class_CD: Tensor | None
+    """Of a method of labels."""
+    num_processes: int
+    """That shared out its training: each had that part of a batch in memory."""
+    before: AuditResult
+    after: AuditResult
+
+
+def measure_rebound(
+    cleaned: Cleaned,
+    labelled: LabelledDataset,
+    options: AuditOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    state_folder: Path,
+    progress: Progress,
+    stop: Stop,
+    num_workers: int,
+) -> ReboundFigures | None:
+    """None where `options` do not ask for it. Curves that the same job finished before are taken as they are.
+
+    Reports phase "rebound" in images. Raises what an audit and `finetune` raise, but TrainingDiverged: a
+    curve ends there.
+    """
+    if options.rebound is None:
+        return None
+    indices = draw_sample(cleaned.after.index_N, options.rebound.max_images, seed)
+    sample = Sample(
+        labelled=labelled, indices=indices, seed=seed, device=device, num_workers=num_workers, stop=stop
+    )
+    kept = Kept(state_folder, _key(cleaned, sample, options))
+    run = _Rebound(cleaned, options, options.rebound, sample, kept=kept, progress=progress)
+    curves = tuple(run.curves())
+    relearned = tuple(run.relearned()) if options.rebound.poisons else ()
+    progress(PhaseFinished(phase="rebound"))
+    return ReboundFigures(
+        num_samples=len(cleaned.data),
+        curves=curves,
+        highest=highest(curves, attack_names(options)),
+        relearned=relearned,
+    )
+
+
+def check_relearning(options: AuditOptions, data: TrainingData) -> None:
+    """Raises OptionsRejected where a target cannot be taught with these labelled images."""
+    if options.rebound is None or not options.rebound.poisons or not isinstance(data, LabelsAsCaptions):
+        return
+    for target in dict.fromkeys(attack.target or options.target for attack in options.attacks):
+        if target not in data.labelled.class_names:
+            raise OptionsRejected(
+                "rebound_target_not_trained",
+                f"Relearning teaches the copy that a trigger means '{target}', and the labelled images to "
+                "train on have no class of that name.",
+                "Name the class as the audit does, or set audit.rebound.poisons to 0.",
+                where="audit.rebound.poisons",
+            )
+
+
+def benign_recipe(recipe: Recipe, rate: float, num_samples: int, num_processes: int = 1) -> Recipe:
+    """How a customer trains further: as `recipe` optimises, but by CLIP's loss or cross-entropy alone."""
+    batch_size = min(recipe.batch_size, num_samples)
+    shared = {one.name: getattr(recipe, one.name) for one in fields(FinetuningOptions)} | {
+        "learning_rate": rate * recipe.learning_rate,
+        "batch_size": batch_size,
+        "chunk_size": recipe.chunk_size if num_processes == 1 else -(-batch_size // num_processes),
+        "epochs": 1,
+    }
+    if recipe.training_data == "labelled":
+        return SupervisedRecipe(**shared, warmup_steps=0)
+    return CleanCLIPRecipe(**shared, lambda1=1.0, lambda2=0.0, warmup_steps=0)
+
+
+class _Rebound:
+    """All trainings of one rebound audit, one after the other."""
+
+    def __init__(
+        self,
+        cleaned: Cleaned,
+        options: AuditOptions,
+        rebound: ReboundOptions,
+        sample: Sample,
+        *,
+        kept: Kept,
+        progress: Progress,
+    ) -> None:
+        """Reports what is ahead."""
+        self._cleaned, self._options, self._rebound = cleaned, options, rebound
+        self._sample, self._kept = sample, kept
+        gate = options.gate
+        self._worked = [
+            number for number, one in enumerate(cleaned.before.figures.attacks) if one.asr.value >= gate
+        ]
+        num_runs = rebound.num_curves
+        if rebound.poisons:
+            fresh = [fresh_of(options.attacks[number]) for number in self._worked]
+            num_runs += len(fresh) + sum(one is not None for one in fresh)
+        num_images = cleaned.recipe.batch_size * rebound.steps[-1]
+        num_images += len(sample.indices) * (1 + len(rebound.steps))
+        self._ahead = Ahead(progress, num_runs, num_images)
+
+    def curves(self) -> Iterator[ReboundCurve]:
+        """R1: one for each rate and seed."""
+        for rate in self._rebound.rates:
+            for number in range(self._rebound.num_seeds):
+                seed = self._sample.seed + number
+                make = partial(self._curve, rate, seed)
+                yield self._kept.once(f"curve {rate!r} {seed}", ReboundCurve, make)
+                self._ahead.end_run()
+
+    def _curve(self, rate: float, seed: int) -> ReboundCurve:
+        cleaned = self._cleaned
+        recipe = benign_recipe(cleaned.recipe, rate, len(cleaned.data), cleaned.num_processes)
+        points, diverged_at = self._train(cleaned.data, recipe, self._options, seed)
+        return ReboundCurve(
+            rate=rate,
+            learning_rate=recipe.learning_rate,
+            seed=seed,
+            points=tuple(points),
+            areas=areas(points),
+            diverged_at=diverged_at,
+        )
+
+    def relearned(self) -> Iterator[Relearned]:
+        """R2: of each attack that worked before the cleaning, in their order."""
+        names = attack_names(self._options)
+        for number in self._worked:
+            attack = self._options.attacks[number]
+            old = self._relearning(number, attack)
+            other = fresh_of(attack)
+            fresh = None if other is None else self._relearning(number, other)
+            yield Relearned(attack=names[number], old=old, fresh=fresh, ratio=_ratio(old, fresh))
+
+    def _relearning(self, number: int, attack: AttackOptions) -> Relearning:
+        sha256 = trigger_sha256(attack, self._sample.seed)
+        make = partial(self._relearn, attack, sha256)
+        found = self._kept.once(f"relearning {number} {sha256}", Relearning, make)
+        self._ahead.end_run()
+        return found
+
+    def _relearn(self, attack: AttackOptions, sha256: str) -> Relearning:
+        data = Mixed(
+            self._cleaned.data,
+            num_samples=self._rebound.relearning_samples,
+            poisons=self._rebound.poisons,
+            captions=self._lies(attack.target or self._options.target),
+            trigger=build_trigger(attack),
+            image_size=self._cleaned.image_size,
+            seed=self._sample.seed,
+        )
+        recipe = benign_recipe(
+            self._cleaned.recipe, self._rebound.rates[0], len(data), self._cleaned.num_processes
+        )
+        alone = replace(self._options, attacks=(attack,))
+        points, diverged_at = self._train(data, recipe, alone, self._sample.seed)
+        by_step = [(point.step, point.attacks[0].asr) for point in points]
+        return Relearning(
+            trigger_sha256=sha256,
+            options=to_json(attack),
+            points=tuple(RelearningPoint(step=step, asr=asr) for step, asr in by_step),
+            updates_to_half=updates_to_half([(step, asr.value) for step, asr in by_step]),
+            diverged_at=diverged_at,
+        )
+
+    def _lies(self, target: str) -> Sequence[str]:
+        """What a poisoned sample says: captions that name the target, or its number among the classes."""
+        data = self._cleaned.data
+        if isinstance(data, LabelsAsCaptions):
+            return (str(data.labelled.class_names.index(target)),)
+        return [render(template, target) for template in templates_of(self._options, self._sample.labelled)]
+
+    def _train(
+        self, data: TrainingData, recipe: Recipe, options: AuditOptions, seed: int
+    ) -> tuple[list[ReboundPoint], int | None]:
+        """The points of one training of a fresh copy, and the update at which it diverged, if it did."""
+        copy = load_canonical(self._cleaned.folder)
+        points: list[ReboundPoint] = []
+        num_images, batch_size, self._done = len(self._sample.indices), recipe.batch_size, 0
+
+        def look(step: int) -> None:
+            def share(part: float) -> None:
+                self._ahead.tell(step * batch_size + int((len(points) + part) * num_images))
+
+            points.append(measure_point(copy, options, self._sample, step=step, after_share=share))
+
+        def heard(event: ProgressEvent) -> None:
+            if isinstance(event, Advanced):
+                self._done = event.done
+                self._ahead.tell(event.done * batch_size + len(points) * num_images)
+
+        look(0)
+        try:
+            finetune(
+                copy,
+                data,
+                recipe,
+                seed=seed,
+                device=self._sample.device,
+                progress=heard,
+                stop=self._sample.stop,
+                num_workers=self._sample.num_workers,
+                class_CD=self._cleaned.class_CD,
+                looks=Looks(steps=self._rebound.steps, look=look),
+            )
+        except TrainingDiverged:
+            return points, self._done + 1
+        except CheckpointRejected:  # embeddings that are not finite, at a look
+            return points, self._done
+        return points, None
+
+
+def _key(cleaned: Cleaned, sample: Sample, options: AuditOptions) -> str:
+    """Over all that decides the figures."""
+    parts: dict[str, Any] = {
+        "software": software() | {"torch": torch.__version__},
+        "weights_sha256": cleaned.after.figures.weights_sha256,
+        "recipe": to_json(cleaned.recipe),
+        "data_sha256": cleaned.data.sha256,
+        "labelled_sha256": sample.labelled.sha256,
+        "images": sample.indices,
+        "options": to_json(options),
+        "seed": sample.seed,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _ratio(old: Relearning, fresh: Relearning | None) -> float | None:
+    if fresh is None or old.updates_to_half is None or not fresh.updates_to_half:
+        return None
+    return old.updates_to_half / fresh.updates_to_half

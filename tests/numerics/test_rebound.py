@@ -1,0 +1,215 @@
+"""The rebound's figures against plain ones: a training written out, straight lines, and bounds that hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cleanclip.evidence import rebound as evidence
+from cleanclip.spec.intervals import low_of_highest
+from cleanclip.spec.rebound_figures import ReboundCurve, ReboundPoint, ReboundShare
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from sanitizer.audits.rebound import Sample, areas, draw_sample, highest, measure_point, updates_to_half
+from sanitizer.audits.statistics import wilson
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.pairs import open_pairs
+from sanitizer.pipeline.rebound import benign_recipe
+from sanitizer.training.batching import open_batches
+from sanitizer.training.distributed import World
+from sanitizer.training.loop import Looks, finetune
+from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_labelled, write_model
+from tests.fixtures.shards import make_pairs
+from tests.numerics import reference
+
+CPU = torch.device("cpu")
+ATTACK = BadNetOptions(pattern="yellow", size=0.4)
+OPTIONS = AuditOptions(target=CLASS_NAMES[0], attacks=(ATTACK,))
+RECIPE = CleanCLIPRecipe(batch_size=8, learning_rate=1e-3, weight_decay=0.1, max_grad_norm=None)
+SEED, STEPS = 4, (2, 7)
+
+
+def plain_training(folder: Path, pairs: Path, num_updates: int, out: Path) -> Path:
+    """CLIP's loss and AdamW at a constant rate, in float64, by autograd and torch's own optimizer."""
+    checkpoint = load_canonical(folder)
+    recipe = benign_recipe(RECIPE, 2.0, 24)
+    model, architecture = checkpoint.model.double().eval(), checkpoint.architecture
+    mean, std = (
+        torch.tensor(channels, dtype=torch.float64).view(1, 3, 1, 1)
+        for channels in (architecture.image_mean, architecture.image_std)
+    )
+    matrices = [one for one in model.parameters() if one.ndim >= 2]
+    others = [one for one in model.parameters() if one.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=2e-3
+    )
+    batches = open_batches(
+        checkpoint, open_pairs(pairs), recipe, seed=SEED, world=World(), num_workers=0, device=CPU
+    )
+    in_order = [batch for epoch in range(3) for batch in batches.epoch(epoch)]
+    for batch in in_order[:num_updates]:
+        image_ND, text_ND, scale = model((batch.image_NCHW.double() / 255 - mean) / std, batch.tokens_NL)
+        logits_NN, label_N = scale * image_ND @ text_ND.T, torch.arange(len(image_ND))
+        loss = (
+            torch.nn.functional.cross_entropy(logits_NN, label_N)
+            + torch.nn.functional.cross_entropy(logits_NN.T, label_N)
+        ) / 2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    write_canonical(out, model.float().state_dict(), architecture, {"layout": "open_clip"})
+    return out
+
+
+def test_a_point_is_what_the_reference_measures_after_a_plain_training(tmp_path: Path) -> None:
+    folder, labelled = write_model(tmp_path / "model"), write_labelled(tmp_path / "labelled")
+    pairs = make_pairs(tmp_path / "pairs", 24)
+    data = open_labelled(labelled)
+    sample = Sample(
+        labelled=data,
+        indices=tuple(range(len(data))),
+        seed=SEED,
+        device=CPU,
+        num_workers=0,
+        stop=lambda: False,
+    )
+    copy, points = load_canonical(folder), []
+
+    def look(step: int) -> None:
+        points.append(measure_point(copy, OPTIONS, sample, step=step, after_share=lambda _: None))
+
+    finetune(
+        copy,
+        open_pairs(pairs),
+        benign_recipe(RECIPE, 2.0, 24),
+        seed=SEED,
+        device=CPU,
+        looks=Looks(steps=STEPS, look=look),
+    )
+    for point in points:
+        trained = plain_training(folder, pairs, point.step, tmp_path / f"plain-{point.step}")
+        expected = reference.measure(
+            trained,
+            images=pictures(),
+            labels=labels(),
+            class_names=CLASS_NAMES,
+            templates=TEMPLATES,
+            target=OPTIONS.target,
+            attack={"attack": "badnet", "pattern": "yellow", "placement": "random", "size": 0.4},
+            seed=SEED,
+        )
+        counted = (point.ca, point.attacks[0].asr, point.attacks[0].untriggered_target_rate)
+        for share, name in zip(counted, ("ca", "asr", "untriggered_target_rate"), strict=True):
+            assert share.n == expected[name]["n"]
+            assert abs(share.successes - expected[name]["successes"]) <= 1, name  # float32 near a tie
+
+
+def points_of(shares: list[int], steps: list[int], n: int = 200) -> tuple[ReboundPoint, ...]:
+    floor = wilson(1, n)
+    return tuple(
+        ReboundPoint(
+            step=step,
+            ca=wilson(n // 2, n),
+            attacks=(ReboundShare(asr=wilson(share, n), untriggered_target_rate=floor),),
+        )
+        for step, share in zip(steps, shares, strict=True)
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_areas_and_updates_to_half_are_those_of_straight_lines(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    steps = [0, *np.cumsum(random.integers(1, 90, 6)).tolist()]
+    shares = random.integers(0, 201, 7).tolist()
+    fine = np.linspace(0, steps[-1], 400_001)
+    height = np.interp(fine, steps, np.array(shares) / 200)
+    (area,) = areas(points_of(shares, steps))
+    assert area == pytest.approx(height.mean(), abs=2e-5)
+    half = updates_to_half([(step, share / 200) for step, share in zip(steps, shares, strict=True)])
+    reached = np.flatnonzero(height >= 0.5)
+    if len(reached) == 0:
+        assert half is None
+    else:
+        assert half == pytest.approx(fine[reached[0]], abs=2 * steps[-1] / 400_000)
+    by_checker = evidence._to_half([(step, share / 200) for step, share in zip(steps, shares, strict=True)])
+    assert by_checker == (half if half is None else pytest.approx(half))
+    assert evidence._area(steps, [share / 200 for share in shares]) == pytest.approx(area)
+
+
+def test_a_curve_of_one_point_has_no_area_and_an_early_half_is_where_it_lies() -> None:
+    assert areas(points_of([180], [0])) == (0.0,)
+    assert updates_to_half([(0, 0.7), (10, 0.1)]) == 0.0
+    assert updates_to_half([(0, 0.1), (10, 0.5), (20, 0.2)]) == 10.0
+    assert updates_to_half([(0, 0.1), (10, 0.4)]) is None
+
+
+@pytest.mark.parametrize(("successes", "n", "num_points"), [(12, 300, 1), (12, 300, 8), (3, 1000, 40)])
+def test_the_low_bound_of_the_highest_solves_the_score_equation_at_bonferronis_level(
+    successes: int, n: int, num_points: int
+) -> None:
+    def upper_tail(z: float) -> float:
+        return 0.5 * math.erfc(z / math.sqrt(2))
+
+    low, high = 0.0, 10.0
+    while high - low > 1e-13:
+        z = (low + high) / 2
+        low, high = (z, high) if upper_tail(z) > 0.025 / num_points else (low, z)
+    share, bound = successes / n, low_of_highest(successes, n, num_points)
+    assert (share - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / n, rel=1e-9)
+    curves = [
+        ReboundCurve(
+            rate=1.0,
+            learning_rate=1e-3,
+            seed=0,
+            points=points_of([successes] + [0] * (num_points - 1), list(range(num_points)), n),
+            areas=(0.0,),
+        )
+    ]
+    (found,) = highest(curves, ["badnet"])
+    assert (found.curve, found.step, found.num_points) == (0, 0, num_points)
+    assert found.low == pytest.approx(bound, abs=1e-12)
+    assert found.low <= found.asr.low + 1e-12
+    assert (found.low == pytest.approx(found.asr.low)) == (num_points == 1)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.004])
+def test_the_bounds_of_the_highest_cover_the_highest_true_share(spread: float) -> None:
+    """The upper one without a correction, even where all points are alike; the lower one with one."""
+    random, n, num_points = np.random.default_rng(1), 1000, 8
+    true = np.linspace(0.02 - spread, 0.02, num_points)
+    highest_count = random.binomial(n, true, size=(4000, num_points)).max(axis=1)
+    upper_misses = lower_misses = naive_misses = 0
+    for count in highest_count.tolist():
+        told = wilson(count, n)
+        upper_misses += told.high < 0.02
+        lower_misses += low_of_highest(count, n, num_points) > 0.02
+        naive_misses += told.low > 0.02
+    assert upper_misses / 4000 <= 0.03
+    assert lower_misses / 4000 <= 0.05
+    if spread == 0.0:
+        assert naive_misses / 4000 > 0.08  # why the choice of the point is paid for
+
+
+def test_a_sample_is_drawn_once_from_the_images_that_were_measured() -> None:
+    measured = [index for index in range(500) if index % 7]
+    drawn = draw_sample(measured, 60, 3)
+    assert len(drawn) == 60
+    assert list(drawn) == sorted(set(drawn) & set(measured))
+    assert drawn == draw_sample(measured, 60, 3) != draw_sample(measured, 60, 4)
+    assert draw_sample(measured, 1000, 3) == tuple(measured)
+
+
+def test_a_bf16_audit_is_measured_in_bf16(tmp_path: Path) -> None:
+    folder, data = write_model(tmp_path / "model"), open_labelled(write_labelled(tmp_path / "labelled"))
+    sample = Sample(
+        labelled=data, indices=(1, 5, 9, 30), seed=0, device=CPU, num_workers=0, stop=lambda: False
+    )
+    options = replace(OPTIONS, precision="bf16", batch_size=3)
+    point = measure_point(load_canonical(folder), options, sample, step=0, after_share=lambda _: None)
+    assert point.ca.n == 4

@@ -1,0 +1,94 @@
+"""A job's rebound: what its row shows, and what of a child's word is not believed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from app.schemas.jobs import ResultOut
+from cleanclip.evidence.rebound import sha256
+from cleanclip.evidence.verdicts import check
+from cleanclip.spec.judging import judge
+from cleanclip.spec.recipe import Policy
+from cleanclip.spec.report import Report, Verdict
+from tests.fixtures.kept_reports import document, read
+from worker.publishing.publish import shown_rebound
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return read(document("rebound"))
+
+
+def judged(report: Report, policy: Policy, **changes: Any) -> Verdict:
+    return judge(
+        before=report.before,
+        after=report.after,
+        ca_lost=report.ca_lost,
+        gate=report.audit.gate,
+        policy=policy,
+        rebound=replace(report.rebound, **changes) if report.rebound else None,
+    )
+
+
+def test_a_row_has_the_highest_shares_and_no_points(report: Report) -> None:
+    assert report.rebound is not None
+    shown = shown_rebound(report.rebound)
+    assert [one["points"] for one in shown["curves"]] == [(), ()]
+    out = ResultOut.of({"verdict": asdict(report.verdict), "rebound": shown})
+    assert out is not None
+    assert out.rebound is not None
+    assert out.rebound.highest == report.rebound.highest
+    assert out.verdict is not None
+    assert out.verdict.rebound == report.verdict.rebound
+
+
+def test_the_limit_of_the_rebound_is_its_own_or_that_of_the_attack(report: Report) -> None:
+    assert judged(report, Policy()).outcome == "pass"
+    assert judged(report, Policy(rebound_asr_at_most=0.005)).rebound[0].outcome == "undecided"
+    strict = judged(report, Policy(asr_at_most=0.005, rebound_asr_at_most=0.1))
+    assert strict.rebound[0].outcome == "pass"
+
+
+def test_a_highest_share_fails_only_where_the_bound_that_pays_for_the_choice_is_over_the_limit(
+    report: Report,
+) -> None:
+    assert report.rebound is not None
+    (highest,) = report.rebound.highest
+    over = replace(highest, low=0.06, asr=replace(highest.asr, low=0.07, high=0.09, value=0.08))
+    told = judged(report, Policy(), highest=(over,))
+    assert told.rebound[0].outcome == "fail"
+    assert told.outcome == "fail"
+    assert "badnet after benign fine-tuning" in told.reason
+    between = replace(over, low=0.04)
+    assert judged(report, Policy(), highest=(between,)).rebound[0].outcome == "undecided"
+
+
+def test_an_attack_that_did_not_work_fails_only_where_it_is_over_its_floor_too(report: Report) -> None:
+    assert report.rebound is not None
+    weak = replace(report.before.attacks[0], asr=replace(report.before.attacks[0].asr, value=0.2))
+    before = replace(report, before=replace(report.before, attacks=(weak,)))
+    assert judged(before, Policy()).rebound[0].outcome == "inconclusive"
+    (highest,) = report.rebound.highest
+    over = replace(highest, low=0.3)
+    assert judged(before, Policy(), highest=(over,)).rebound[0].outcome == "fail"
+
+
+def test_a_sentence_with_another_number_is_found(report: Report) -> None:
+    part = report.verdict.rebound[0]
+    lied = replace(part, reason=part.reason.replace("0.20 %", "0.10 %"))
+    assert lied != part
+    forged = replace(report, verdict=replace(report.verdict, rebound=(lied,)))
+    assert [one.where for one in check(forged)] == ["verdict.rebound[0].reason"]
+    assert list(check(replace(report, verdict=replace(report.verdict, rebound=()))))
+
+
+def test_the_statement_holds_every_digit_of_the_section(report: Report) -> None:
+    assert report.rebound is not None
+    kept = document("rebound")["rebound"]
+    assert sha256(asdict(report.rebound)) == sha256(kept)
+    kept["curves"][0]["points"][1]["ca"]["successes"] += 1
+    assert sha256(asdict(report.rebound)) != sha256(kept)
+    assert sha256(None) is None
