@@ -33,6 +33,9 @@ SYNC := cleanclip/sync/client.py
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
 
+# What the tests start again and again is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-all drills reproduce check docs format images compose-test install install-dev clean
 

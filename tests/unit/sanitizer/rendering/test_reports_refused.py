@@ -104,19 +104,19 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (
             "audit",
             put("before", "ca_per_class", to=[ONE_CLASS]),
-            "before.ca_per_class tells of 0 images of a target that has another number",
+            "before.ca_per_class has 0 images for a target that has another number",
         ),
         (
             "audit",
             put("before", "ca_per_class", to=[{**ONE_CLASS, "accuracy": WORST["before"] | {"n": 0}}]),
-            "before.ca_per_class tells of 0 images of a target that has another number",
+            "before.ca_per_class has 0 images for a target that has another number",
         ),
         (
             "cleaned",
             put(
                 "before", "ca_per_class", to=[{**ONE_CLASS, "accuracy": document("cleaned")["before"]["ca"]}]
             ),
-            "before.ca_per_class tells of 0 images of a target that has another number",
+            "before.ca_per_class has 0 images for a target that has another number",
         ),
         (
             "cleaned",
