@@ -1,4 +1,4 @@
-"""What the rebound audit can be told, with bounds. Free of torch; `sanitizer.pipeline.rebound` obeys it."""
+"""The options of the rebound audit, with bounds. Free of torch; `sanitizer.pipeline.rebound` obeys it."""
 
 from __future__ import annotations
 

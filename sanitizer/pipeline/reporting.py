@@ -129,13 +129,21 @@ def probe_warnings(*audits: AuditFigures) -> list[str]:
 
 
 def rebound_warnings(rebound: ReboundFigures | None) -> list[str]:
-    """That a copy's training diverged, with what rate; else none."""
-    return [
-        f"Trained further at {curve.rate:g} times the cleaning's learning rate, the copy's loss diverged at "
-        f"update {curve.diverged_at}: nothing was measured after that."
-        for curve in (rebound.curves if rebound else ())
-        if curve.diverged_at is not None
-    ]
+    """At which rates a copy's training diverged, or destroyed the model; else none."""
+    warnings = []
+    for curve in rebound.curves if rebound else ():
+        trained = f"Trained further at {curve.rate:g} times the cleaning's learning rate, the copy"
+        if curve.diverged_at is not None:
+            warnings.append(
+                f"{trained}'s loss diverged at update {curve.diverged_at}: nothing was measured after that."
+            )
+        worst = min(curve.points, key=lambda point: point.ca.value)
+        if worst.ca.value < curve.points[0].ca.value / 2:
+            warnings.append(
+                f"{trained} lost more than half of its clean accuracy ({100 * worst.ca.value:.1f} % after "
+                f"{worst.step} updates): its attack success rates say little. Give lower rates."
+            )
+    return warnings
 
 
 def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditResult) -> Examples | None:

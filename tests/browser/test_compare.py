@@ -87,7 +87,7 @@ def test_figures_of_other_test_data_or_another_trigger_are_never_shown_without_s
     assert [cell.split()[0] for cell in cells(page, "Test data")] == shas
     badnet = page.locator("th.group", has_text="badnet").first.inner_text()
     assert "do not compare these" in badnet
-    assert "not tried" in cells(page, "ASR before", under="badnet-stripes")[0]
+    assert "not tested" in cells(page, "ASR before", under="badnet-stripes")[0]
 
 
 def test_an_audit_has_no_recipe_which_is_no_difference_of_options(page: Page, service: Service) -> None:
@@ -123,7 +123,7 @@ def test_what_is_not_known_of_a_job_differs_from_nothing(page: Page, service: Se
         "Code: version 0.1.0 not known",
     ]
     page.locator("details.equal summary").click()
-    assert weights in page.locator("details.equal tr", has_text="weights that came in").inner_text()
+    assert weights in page.locator("details.equal tr", has_text="input weights").inner_text()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_job_without_figures_says_why_and_what_was_ordered_was_not_left_out(
     assert cells(page, "Verdict")[0] == verdict
     assert cells(page, "Outcome", under="badnet")[0] == attack
     assert cells(page, "ASR after", under="blended")[0] == f"– {attack}"
-    assert cells(page, "Outcome", under="sig")[0] == "not tried"
+    assert cells(page, "Outcome", under="sig")[0] == "not tested"
 
 
 @pytest.mark.parametrize(

@@ -373,7 +373,7 @@ def test_a_browser_that_keeps_nothing_uploads_too(page: Page, service: Service, 
         "{ get() { throw new DOMException('denied', 'SecurityError'); } });"
     )
     page.goto("/ui/checkpoints")
-    expect(page.locator("#file-help")).to_contain_text("keeps nothing")
+    expect(page.locator("#file-help")).to_contain_text("stores nothing")
     path = file_of(tmp_path, PART_BYTES)
     choose(page, path)
     assert_arrived(service, wait_for_checkpoint(page), path)

@@ -43,4 +43,4 @@ def test_it_names_no_recipe_and_what_is_recommended_for_the_demos_model_cleans_a
 
 
 def test_the_page_says_what_the_patch_brings_up() -> None:
-    assert f'a small patch makes everything a "{TARGET}"' in PAGE.read_text(encoding="utf-8")
+    assert f'it answers "{TARGET}"' in PAGE.read_text(encoding="utf-8")

@@ -78,7 +78,7 @@ class Column:
     def why_no_figures(self, attack: str) -> str:
         """In the place of an attack's figures that the job has not."""
         if attack not in figures.ordered_attacks(self.job):
-            return "not tried"
+            return "not tested"
         return "not measured" if self.job.state in TERMINAL else "not measured yet"
 
 

@@ -229,7 +229,7 @@ TEXTS: dict[str, Text] = {
     "rebound_asr_at_most": _first(
         "ASR after further training at most",
         "Where the rebound is measured: the highest ASR of all steps. none: the limits above.",
-        "share of 1",
+        "from 0 to 1",
     ),
 }
 

@@ -129,7 +129,7 @@ def test_stopped_then_robbed_of_a_rank_it_ends_with_the_bytes_of_a_run_that_was_
     assert stopped.outcome.status == "interrupted"
     robbed = run_child(folder, LONG, kill_after_s=KILL_AFTER_S, meanwhile=once_saved(kill_a_rank))
     assert robbed.status == -signal.SIGKILL, robbed.log
-    assert "of the 2 that train together ended by SIGKILL" in robbed.log
+    assert "of the 2 training processes ended by SIGKILL" in robbed.log
     ran = run_child(folder, LONG, kill_after_s=KILL_AFTER_S)
     assert ran.status == EXIT_SUCCEEDED, ran.log
     for name in ("model.safetensors", "training_curve.json"):

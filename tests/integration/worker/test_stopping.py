@@ -209,7 +209,7 @@ def test_a_broken_training_state_is_not_used_and_the_job_begins_anew(world: Worl
             world.store.put_bytes(key, b"not what was saved")
     assert world.runner().run(job.id) is JobState.SUCCEEDED
     notes = [event.data for event in world.events(job.id) if event.type == "noted"]
-    assert any("begins again" in note["message"] and note["level"] == "warning" for note in notes)
+    assert any("starts again" in note["message"] and note["level"] == "warning" for note in notes)
     assert "state_dropped" in world.event_types(job.id)
 
 

@@ -164,7 +164,7 @@ def test_rows_of_an_attack_that_was_inconclusive_are_not_told_as_still_to_be_run
 
 
 def test_cleanclip_is_compared_with_what_the_same_pairs_do_by_themselves() -> None:
-    """2,640 right after CleanCLIP, 2,760 after MMCL alone on the same pictures: 120 of 3,000."""
+    """2,640 right after CleanCLIP, 2,760 after MMCL alone on the same images: 120 of 3,000."""
     mmcl = grid.DEFENCES["MMCL only (λ2 = 0)"]
     runs = [
         made_up(cell, 2_760, 29) if isinstance(cell, Cleaning) and cell.recipe == mmcl else run
@@ -173,7 +173,7 @@ def test_cleanclip_is_compared_with_what_the_same_pairs_do_by_themselves() -> No
     expected = newcombe(both=3 * 2_640, lost=3 * 120, gained=0, neither=3 * 240)
     keeps = line_of(text_of(runs), "**CleanCLIP keeps clean accuracy")
     interval = f"BadNet 4.0 [{100 * expected.low:.1f}, {100 * expected.high:.1f}] (4.0–4.0)"
-    assert f"by CleanCLIP against MMCL alone, on the same pictures: {interval}" in keeps
+    assert f"by CleanCLIP against MMCL alone, on the same images: {interval}" in keeps
 
 
 def test_models_that_differ_in_their_trigger_have_names_of_their_own() -> None:

@@ -170,7 +170,7 @@ def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | No
 @pytest.mark.parametrize(
     ("num_samples", "num_classes", "said"),
     [
-        (20_000, 20_001, "some classes are not among them at all"),
+        (20_000, 20_001, "some classes have no sample"),
         (20_000, 20_000, "fewer than 75 a class"),
         (20_000, 267, "fewer than 75 a class"),
         (20_000, 266, None),

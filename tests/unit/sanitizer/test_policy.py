@@ -75,7 +75,7 @@ def test_a_limit_on_what_the_audit_does_not_try_is_refused(name: LimitName) -> N
         check_audit(Policy(asr_at_most_for={name: 0.2}), USUAL)
     assert refused.value.code == "policy_limits_untried"
     assert refused.value.where == f"policy.asr_at_most_for.{name}"
-    assert "it tries badnet, blended, wanet, sig" in refused.value.message
+    assert "it tests badnet, blended, wanet, sig" in refused.value.message
 
 
 def test_limits_on_what_the_audit_tries_are_taken() -> None:

@@ -126,7 +126,7 @@ time.sleep(0.1)
 sys.exit(1)  # as one does whose neighbour hung up
 """
     began = time.monotonic()
-    with pytest.raises(RankLost, match="Process 2 of the 2 that train together ended by SIGKILL") as caught:
+    with pytest.raises(RankLost, match="Process 2 of the 2 training processes ended by SIGKILL") as caught:
         run_stand_ins(monkeypatch, tmp_path, script)
     assert caught.value.status == -signal.SIGKILL
     assert time.monotonic() - began < 10

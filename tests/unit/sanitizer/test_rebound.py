@@ -32,8 +32,10 @@ from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline import rebound as pipeline_rebound
 from sanitizer.pipeline.rebound_run import FILE_NAME
+from sanitizer.pipeline.reporting import rebound_warnings
 from sanitizer.training.loop import Looks, finetune
 from tests.fixtures.audited import write_model
+from tests.fixtures.kept_reports import document, read
 from tests.fixtures.shards import make_labelled, make_pairs
 
 RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1)
@@ -173,6 +175,13 @@ def test_a_loss_that_diverges_ends_its_curve_and_not_the_job(inputs, tmp_path, m
     assert ([point.step for point in curve.points], curve.diverged_at) == ([0, 2], 4)
     assert any("diverged at update 4" in warning for warning in report.warnings)
     assert list(evidence_report.check(report)) == []
+
+
+def test_a_rate_that_destroys_the_model_is_named():
+    (warning,) = rebound_warnings(read(document("rebound")).rebound)
+    assert "at 10 times the cleaning's learning rate" in warning
+    assert "3.6 % after 10 updates" in warning
+    assert rebound_warnings(None) == []
 
 
 def test_a_benign_training_has_the_cleanings_optimiser_and_clips_loss_alone():

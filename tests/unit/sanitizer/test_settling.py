@@ -80,7 +80,7 @@ def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
     assert setting_of(report.architecture, "text_pool").settled == "assumed"
     text = setting_of(report.architecture, "num_heads_text")
     assert text.settled == "measured"  # 4 heads or 2, better than the 1 that is usual
-    assert text.why.startswith("the best of 1, 4, 2; the images do not tell it from")
+    assert text.why.startswith("the best of 1, 4, 2; the images cannot distinguish it from")
     assert f"% against {100 * heads.runner_up.ca.value:.1f} %" in heads.known_by
     assert report.architecture.num_image_passes == 6  # 3 numbers of heads, 2 activations
     assert any(

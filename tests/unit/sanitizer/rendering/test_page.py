@@ -327,7 +327,8 @@ def test_limits_of_their_own_their_name_and_the_options_given_stand_in_the_page(
     assert "to 5 % or less (paper 20 %, badnet 6 %) without costing" in page
     assert "(paper 20 %, badnet 6 %)" in markdown
     assert (
-        f"The limits are those of the policy “release” when the job was ordered (SHA-256 {kept.sha256})."
+        "The limits are those that the policy “release” had when the job was ordered "
+        f"(SHA-256 {kept.sha256})."
     ) in page
     assert "The order gave epochs, learning_rate. All others are the method&#39;s defaults" in page
     assert "limit of each" in page
