@@ -168,7 +168,7 @@ def last_place_raised_to(k: int) -> Change:
         (class_left_out, "after.ca_per_class", "not of the same classes"),
         (class_without_images, "before.ca_per_class[6].accuracy.n", "is 0"),
         (one_class_lends_another_a_right_answer, "classes_lost", "not those that lost the most"),
-        (one_class_lends_another_an_image, "before.ca_per_class", "tells of 99 images of a target"),
+        (one_class_lends_another_an_image, "before.ca_per_class", "has 99 images for a target"),
         (change_of_another_name, "attack_changes", "are not of the attacks"),
         (changes_dropped, "attack_changes", "are not of the attacks"),
         (attack_dropped_before, "attack_changes", "are not of the attacks"),

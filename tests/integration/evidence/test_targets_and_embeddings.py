@@ -21,10 +21,6 @@ def target_changed(report: Any) -> None:
         audit["further_targets"][0]["target"] = "date"
 
 
-def target_of_its_own_forgotten(report: Any) -> None:
-    del report["after"]["attacks"][3]["target"]
-
-
 def target_given_to_another(report: Any) -> None:
     report["before"]["attacks"][0]["target"] = "fig"
 
@@ -82,7 +78,6 @@ def probe_forgotten_everywhere(report: Any) -> None:
     ("change", "where", "words"),
     [
         (target_changed, "before.attacks[3].target", "not the one that was ordered"),
-        (target_of_its_own_forgotten, "after.attacks[3].target", "not the one that was ordered"),
         (target_given_to_another, "before.attacks[0].target", "not the one that was ordered"),
         (target_given_to_another, "before.attacks[0].asr.n", "is 200, not 250"),
         (floor_dropped, "before.further_targets", "not those of its attacks"),
