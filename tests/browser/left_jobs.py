@@ -250,7 +250,7 @@ def lasted(service: Service, job_id: str, **seconds: float) -> None:
         phases = [phase for phase in found.scalar_one() if phase["started_at"]]
     moments = [datetime.now(UTC)]
     for phase in reversed(phases):
-        moments.insert(0, moments[0] - timedelta(seconds=seconds[phase["name"]]))
+        moments.insert(0, moments[0] - timedelta(seconds=seconds.get(phase["name"], 30.0)))
     for place, phase in enumerate(phases):
         phase["started_at"] = moments[place].isoformat()
         if phase["finished_at"]:
