@@ -39,7 +39,7 @@ def dataset_sha256(role: str, files: Mapping[str, str]) -> str:
 
 
 class _Part(BaseModel):
-    """Later versions of the service may add fields; none may be missing but those that came later."""
+    """Later versions of the service may add fields; none may be missing."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -86,7 +86,7 @@ class CheckpointFacts(_Part):
     id: str
     filename: str
     upload: Upload
-    converted_again: bool = False
+    converted_again: bool
     """Whether a second process, with the service's own reader alone, made the same of the upload."""
 
 

@@ -388,7 +388,6 @@ def test_where_triggered_images_go_is_counted_against_the_same_images_without_th
     names = labelled.class_names
     for attack, number in zip(result.figures.attacks, result.towards, strict=True):
         found = attack.towards
-        assert found is not None
         assert found.class_name == names[number]
         num_others = int((result.label_N != number).sum())
         assert (found.triggered.n, found.untriggered.n) == (num_others, num_others)
