@@ -121,7 +121,7 @@ def test_a_mismatch_ends_with_8_and_names_the_figure(run: Any, unsigned: Path) -
     document = json.loads(out)
     assert status == ExitCode.NOT_VERIFIED
     assert (document["holds"], document["proven"]) == (False, [])
-    assert document["findings"][0]["where"] == "after.attacks[0].asr.high"
+    assert "after.attacks[0].asr.high" in [one["where"] for one in document["findings"]]
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])

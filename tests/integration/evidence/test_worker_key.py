@@ -47,7 +47,7 @@ def test_a_worker_whose_key_cannot_be_used_does_not_start_and_says_why(tmp_path:
         timeout=60,
     )
     assert answer.returncode == 1
-    assert answer.stderr.startswith("The worker does not start: The signing key ")
+    assert answer.stderr.startswith("The worker cannot start: The signing key ")
     assert "Traceback" not in answer.stderr
     assert "guess" not in answer.stderr
     assert ("does not open it" in answer.stderr) == (trouble == "another password")
