@@ -362,9 +362,7 @@ def test_a_stop_is_obeyed_within_the_fit_of_a_probe(
     events: list[ProgressEvent] = []
 
     def stop() -> bool:
-        return any(
-            isinstance(event, Advanced) and "without part 1" in (event.message or "") for event in events
-        )
+        return any(isinstance(event, Advanced) and "for fold 1" in (event.message or "") for event in events)
 
     with pytest.raises(Interrupted):
         audit(checkpoint, labelled, progress=events.append, stop=stop, linear_probe=PROBE)

@@ -118,7 +118,7 @@ def test_weights_and_batches_change_no_choice_and_no_picture(
     checkpoint.model.visual.attnpool.c_proj.bias.data.add_(0.5)
     by_other_weights = audited(checkpoint, labelled, 16)
     for one, other, third in zip(seen, in_one_batch, by_other_weights, strict=True):
-        assert (one.index, one.pictures) == (other.index, other.pictures) == (third.index, third.pictures)
+        assert (one.index, one.images) == (other.index, other.images) == (third.index, third.images)
         assert other.clean.class_name == one.clean.class_name
         assert other.clean.probability == pytest.approx(one.clean.probability, abs=1e-6)
     assert by_other_weights != seen
