@@ -9,7 +9,6 @@ blocked, or a request to another host fails the test at its end.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -24,14 +23,13 @@ from playwright.sync_api import (
     Page,
     Request,
     expect,
-    sync_playwright,
 )
 
 from app.local.stack import Stack
 from app.services import api_keys, sessions
 from tests.conftest import empty_broker, settings_of
 from tests.fixtures.buckets import own_bucket
-from tests.fixtures.chromium import ARGUMENTS, installed
+from tests.fixtures.chromium import launched
 from tests.fixtures.databases import own_database
 from tests.integration.api.conftest import logged, served, tenants
 from tests.integration.api.service import Service
@@ -76,16 +74,8 @@ def service(folders_service: Service) -> Iterator[Service]:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """The system's, else the one that `playwright install chromium` fetched. Ends with its folder: while
-    Playwright lives, an event loop runs in this thread, and no other test could run one of its own."""
-    with sync_playwright() as playwright:
-        path = installed()
-        if path is None and not os.path.exists(playwright.chromium.executable_path):
-            assert "CI" not in os.environ, "CI installs a browser (.ci/run)"
-            pytest.skip("no browser: install chromium, or run `playwright install chromium`")
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 class Watched:

@@ -10,15 +10,19 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cleanclip.evidence.verification import verify
-from tests.browser.conftest import chromium
 from tests.end_to_end import subject as subjects
 from tests.end_to_end.live import PATIENCE_S, Live
 from tests.end_to_end.subject import DECLARED, NUM_PAIRS, TARGET, Subject
-
-__all__ = ["chromium"]
+from tests.fixtures.chromium import launched
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE_MS = 1000 * PATIENCE_S
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

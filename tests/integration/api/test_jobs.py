@@ -43,7 +43,12 @@ def test_a_sanitize_job_is_accepted_with_its_defaults_written_out(
     assert job["audit"]["target"] == "banana"
     assert job["audit"]["dataset_id"] == order["audit"]["dataset_id"]
     assert [attack["attack"] for attack in job["audit"]["attacks"]] == ["badnet", "blended", "wanet", "sig"]
-    assert job["policy"] == {"asr_at_most": 0.05, "asr_at_most_for": {}, "ca_lost_at_most": 0.03}
+    assert job["policy"] == {
+        "asr_at_most": 0.05,
+        "asr_at_most_for": {},
+        "ca_lost_at_most": 0.03,
+        "rebound_asr_at_most": None,
+    }
     assert (job["policy_source"]["given"], job["policy_source"]["name"]) == ("default", None)
     assert (job["seed"], job["metadata"], job["output_layout"]) == (7, {"ticket": "ML-42"}, "open_clip")
     assert (job["attempt"], job["max_attempts"]) == (0, service.ports.settings.jobs.max_attempts)

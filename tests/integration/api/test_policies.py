@@ -13,7 +13,12 @@ from cleanclip.spec.policy import policy_sha256
 from cleanclip.spec.recipe import Policy
 from tests.integration.api.service import Service, refused
 
-LIMITS = {"asr_at_most": 0.1, "asr_at_most_for": {"paper": 0.08, "sig": 0.3}, "ca_lost_at_most": 0.01}
+LIMITS = {
+    "asr_at_most": 0.1,
+    "asr_at_most_for": {"paper": 0.08, "sig": 0.3},
+    "ca_lost_at_most": 0.01,
+    "rebound_asr_at_most": None,
+}
 
 
 def test_a_policy_is_kept_replaced_listed_and_deleted(service: Service, api: httpx.Client) -> None:
@@ -27,7 +32,12 @@ def test_a_policy_is_kept_replaced_listed_and_deleted(service: Service, api: htt
     assert api.get("/v1/policies/release", headers=known).status_code == 304
     changed = api.put("/v1/policies/release", json={"asr_at_most": 0.2})
     assert changed.status_code == 200
-    assert changed.json()["policy"] == {"asr_at_most": 0.2, "asr_at_most_for": {}, "ca_lost_at_most": 0.03}
+    assert changed.json()["policy"] == {
+        "asr_at_most": 0.2,
+        "asr_at_most_for": {},
+        "ca_lost_at_most": 0.03,
+        "rebound_asr_at_most": None,
+    }
     assert changed.json()["id"] == made.json()["id"]
     assert api.get("/v1/policies/release", headers=known).status_code == 200
     api.put("/v1/policies/nightly", json={})
@@ -146,7 +156,7 @@ def test_a_policy_that_limits_what_the_job_does_not_try_is_refused(
     order = service.sanitize_order(policy=limits)
     answer = api.post("/v1/jobs", json=order)
     refused(answer, 422, "policy_limits_untried", "/policy/asr_at_most_for/structured")
-    assert "it tries badnet, blended, wanet, sig" in answer.json()["detail"]
+    assert "it tests badnet, blended, wanet, sig" in answer.json()["detail"]
     api.put("/v1/policies/structures", json=limits)
     named = service.sanitize_order(policy_name="structures")
     refused(api.post("/v1/jobs", json=named), 422, "policy_limits_untried", "/policy_name")
