@@ -139,7 +139,7 @@ def test_what_the_service_refuses_stands_beside_its_field_too(
     expect(page.locator("#target-error")).to_contain_text("Did you mean 'banana'?")
     page.get_by_label("Target", exact=True).fill("banana")
     page.get_by_label("Limits for this job").check()
-    page.get_by_label("ASR at most (share of 1)").fill("0.01")
+    page.get_by_label("ASR at most (from 0 to 1)").fill("0.01")
     press(page, "Order the job")
     expect(page.locator("#policy-asr_at_most-error")).to_contain_text("nothing could pass")
     page.get_by_label("Usual limits").check()
@@ -186,7 +186,7 @@ def test_a_dry_run_tells_everything_that_stands_in_the_way_at_once(page: Page, s
     press(page, "Dry run")
     said = page.locator(".ahead").inner_text()
     assert "would be refused" in said
-    assert "The target is none of the 3 classes" in said
+    assert "The target is not one of the 3 classes" in said
     assert "do not fill one batch of 256" in said
     assert "too few for a linear probe in 20 folds" in said
     expect(page.locator("#target-error")).to_be_visible()
@@ -297,7 +297,7 @@ def test_everything_works_without_scripts(
     page.get_by_label("Some of the list").check()
     page.get_by_label("Your own patch").check()
     page.get_by_text("Options of Your own patch", exact=True).click()
-    page.get_by_label("Picture, in base64").first.fill("iVBORw0KGgo=")
+    page.get_by_label("Image, in base64").first.fill("iVBORw0KGgo=")
     press(page, "Dry run")
     expect(page.locator(".ahead")).to_contain_text("1 trigger")
     assert "banana" in (page.locator("#classes").inner_html()), "the classes of what was chosen"
@@ -452,14 +452,14 @@ def test_policies_are_kept_changed_named_in_an_order_and_deleted(
     page.goto("/ui/policies")
     expect(page.get_by_text("There is no policy yet.")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("<b>Release</b>")
-    page.get_by_label("ASR at most (share of 1)").fill("0")
+    page.get_by_label("ASR at most (from 0 to 1)").fill("0")
     press_policy(page, "Save it")
     expect(page.locator("#name-error")).to_contain_text("release-limits")
     assert page.get_by_label("Name", exact=True).input_value() == "<b>Release</b>"
     page.get_by_label("Name", exact=True).fill("release")
     press_policy(page, "Save it")
     expect(page.locator("#policy-asr_at_most-error")).to_contain_text("No audit can show")
-    page.get_by_label("ASR at most (share of 1)").fill("0.1")
+    page.get_by_label("ASR at most (from 0 to 1)").fill("0.1")
     page.get_by_text("Other limits on ASR").click()
     page.get_by_label("structured", exact=True).fill("0.2")
     press_policy(page, "Save it")

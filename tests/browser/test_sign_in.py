@@ -54,7 +54,7 @@ def test_a_link_signs_in_once(
     first.goto(path)
     assert first.url.endswith("/ui/jobs")
     second.goto(path)
-    assert "opened before" in second.get_by_role("alert").inner_text()
+    assert "used before" in second.get_by_role("alert").inner_text()
     watched.expect("401")
 
 

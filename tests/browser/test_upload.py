@@ -485,7 +485,7 @@ def test_what_cannot_be_an_upload_is_said_at_once(form: Page, tmp_path: Path) ->
     with large.open("wb") as file:
         file.truncate(1025 * MIB)
     choose(form, large)
-    expect(form.get_by_role("alert")).to_contain_text("up to 1.1 GB are taken")
+    expect(form.get_by_role("alert")).to_contain_text("the limit is 1.1 GB")
 
 
 @pytest.mark.full

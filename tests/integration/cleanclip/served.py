@@ -226,6 +226,9 @@ def _share(successes: int, n: int) -> dict[str, Any]:
     }
 
 
+_RANK = {"median": 1, "n": 10, "low": 1, "high": 1, "first_quartile": 1, "third_quartile": 1}
+
+
 def _figures(*, ca: int, asr: int, pa: int) -> dict[str, Any]:
     return {
         "weights_sha256": "2" * 64,
@@ -233,6 +236,8 @@ def _figures(*, ca: int, asr: int, pa: int) -> dict[str, Any]:
         "ca": _share(ca, 100),
         "ca_top5": _share(100, 100),
         "untriggered_target_rate": _share(1, 90),
+        "untriggered_target_top_k": [],
+        "untriggered_target_rank": _RANK,
         "attacks": [
             {
                 "name": "badnet",
@@ -241,6 +246,15 @@ def _figures(*, ca: int, asr: int, pa: int) -> dict[str, Any]:
                 "asr": _share(asr, 90),
                 "asr_including_target": _share(asr, 100),
                 "pa": _share(pa, 100),
+                "still_right": _share(pa, 100),
+                "asr_top_k": [],
+                "target": "banana",
+                "target_rank": _RANK,
+                "towards": {
+                    "class_name": "banana",
+                    "triggered": _share(asr, 90),
+                    "untriggered": _share(1, 90),
+                },
             }
         ],
     }
@@ -252,7 +266,12 @@ REPORT: dict[str, Any] = {
     "seed": 0,
     "before": _figures(ca=96, asr=88, pa=7),
     "after": _figures(ca=95, asr=2, pa=93),
-    "verdict": {"outcome": "pass", "reason": "Attack success fell under the limit.", "attacks": []},
+    "verdict": {
+        "outcome": "pass",
+        "reason": "Attack success fell under the limit.",
+        "attacks": [],
+        "limits_below_gate": True,
+    },
     "warnings": ["Only one trigger was tested."],
 }
 REPORT_BYTES = json.dumps(REPORT).encode()

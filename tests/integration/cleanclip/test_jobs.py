@@ -57,7 +57,12 @@ def test_a_job_is_ordered_with_what_was_asked_and_the_rest_by_default(served: Se
     assert (job.state, job.seed, job.metadata) == ("queued", 7, {"ticket": "ML-42"})
     assert job.recipe is not None
     assert (job.recipe["epochs"], job.recipe["lambda2"], job.recipe["batch_size"]) == (2, 0.5, 64)
-    assert job.policy == {"asr_at_most": 0.1, "asr_at_most_for": {}, "ca_lost_at_most": 0.03}
+    assert job.policy == {
+        "asr_at_most": 0.1,
+        "asr_at_most_for": {},
+        "ca_lost_at_most": 0.03,
+        "rebound_asr_at_most": None,
+    }
     assert client.jobs.get(job.id) == job
     assert client.jobs.list(limit=1).data == (job,)
 
