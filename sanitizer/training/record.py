@@ -133,7 +133,7 @@ class Record:
                 step,
                 f"the running mean of the loss is {average:.3g}, over its bound of "
                 f"{bound:.3g}: {WATCH_BOUND:g} times the mean of the first {watch.first_steps} "
-                "updates, or times chance if that is larger",
+                "updates, or of the loss of chance if that is larger",
             )
         if watch.at_chance >= COLLAPSED_STEPS and watch.first_mean < KNOWS_AT_MOST * self._chance_loss:
             self._end(

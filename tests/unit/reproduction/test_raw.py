@@ -62,7 +62,7 @@ def test_what_was_published_stays_where_a_model_was_trained_again_for_what_start
     assert document.gather(cells, tmp_path / "runs", raw, say=said.append) == [published, of_published]
     (line,) = said
     assert line.startswith(f"left out: {of_again.id}")
-    assert line.endswith("90 pictures were lost and 0 gained; from this model it would be 100 and 0")
+    assert line.endswith("90 images were lost and 0 gained; from this model it would be 100 and 0")
 
 
 def test_a_cleaning_that_names_the_weights_it_started_from_must_name_those_of_the_published_model() -> None:
@@ -113,5 +113,5 @@ def test_a_published_line_comes_out_as_it_went_in() -> None:
 def test_bits_are_unpacked_to_what_was_packed_and_too_few_are_refused() -> None:
     correct = [True, False, True, True, False, False, False, True, True]
     assert unpacked(packed(correct), 9) == correct
-    with pytest.raises(ValueError, match="16 bits for 17 pictures"):
+    with pytest.raises(ValueError, match="16 bits for 17 images"):
         unpacked(packed(correct), 17)

@@ -68,6 +68,7 @@ def run_stand_ins(monkeypatch, tmp_path, script, progress=lambda event: None, st
 
 @pytest.fixture(autouse=True)
 def no_child_is_left():
+    ForkedChild.start_server()  # it stays for the next tests, and is no child that a test left
     before = children()
     yield
     assert children() <= before

@@ -411,7 +411,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_read():
     with pytest.raises(OptionsRejected) as caught:
         check_fits(replace(RECIPE, batch_size=23), checkpoint, NUM_PAIRS)
     assert caught.value.code == "batch_larger_than_data"
-    with pytest.raises(OptionsRejected, match="cannot be shared out evenly among 3 processes") as caught:
+    with pytest.raises(OptionsRejected, match="cannot be divided evenly among 3 processes") as caught:
         check_fits(replace(RECIPE, batch_size=4), checkpoint, NUM_PAIRS, world_size=3)
     assert caught.value.code == "batch_not_shared_out"
     thawed = replace(RECIPE, freeze_batch_norm_statistics=False)
