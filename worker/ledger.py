@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from app.db.repositories.attempt_values import (
     CheckpointAccepted,
@@ -24,7 +24,6 @@ from app.domain.errors import Unavailable
 from app.domain.states import JobPhase, JobState, PhaseState
 from worker.control import Control, Stopped, StopReason
 
-P = ParamSpec("P")
 T = TypeVar("T")
 _RETRY_EVERY_S = 0.5
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -97,13 +96,13 @@ class Ledger:
         return self._write(lambda a: a.time())
 
     def record_event(self, event: str, data: dict[str, Any]) -> None:
-        self._own(AttemptRepository.record_event, event, data)
+        self._own(lambda a, job, attempt: a.record_event(job, attempt, event, data))
 
     def record_state(self, resume_state: dict[str, Any] | None) -> None:
-        self._own(AttemptRepository.record_state, resume_state)
+        self._own(lambda a, job, attempt: a.record_state(job, attempt, resume_state))
 
     def record_first_audit(self, result: dict[str, Any], verdict: NewVerdict) -> None:
-        self._own(AttemptRepository.record_first_audit, result, verdict)
+        self._own(lambda a, job, attempt: a.record_first_audit(job, attempt, result, verdict))
 
     def succeed(
         self,
@@ -114,11 +113,9 @@ class Ledger:
         verdicts: Sequence[NewVerdict],
     ) -> JobState:
         return self._own(
-            AttemptRepository.finish_succeeded,
-            result=result,
-            artifacts=artifacts,
-            effect=effect,
-            verdicts=verdicts,
+            lambda a, job, attempt: a.finish_succeeded(
+                job, attempt, result=result, artifacts=artifacts, effect=effect, verdicts=verdicts
+            )
         )
 
     def fail(
@@ -130,22 +127,20 @@ class Ledger:
         forgets_result: bool = False,
     ) -> JobState:
         return self._own(
-            AttemptRepository.finish_failed,
-            error=error,
-            retry_in_s=retry_in_s,
-            counts=counts,
-            forgets_result=forgets_result,
+            lambda a, job, attempt: a.finish_failed(
+                job, attempt, error=error, retry_in_s=retry_in_s, counts=counts, forgets_result=forgets_result
+            )
         )
 
     def cancel(self) -> JobState:
-        self._own(AttemptRepository.finish_cancelled)
+        self._own(lambda a, job, attempt: a.finish_cancelled(job, attempt))
         return JobState.CANCELLED
 
     def pause(self) -> JobState:
-        return self._own(AttemptRepository.finish_paused)
+        return self._own(lambda a, job, attempt: a.finish_paused(job, attempt))
 
     def hand_back(self) -> JobState:
-        return self._own(AttemptRepository.hand_back)
+        return self._own(lambda a, job, attempt: a.hand_back(job, attempt))
 
     def _write(self, change: Callable[[AttemptRepository], T]) -> T:
         def once() -> T:
@@ -154,13 +149,8 @@ class Ledger:
 
         return patient_with_database(once, self.check)
 
-    def _own(
-        self,
-        change: Callable[Concatenate[AttemptRepository, str, int, P], T | None],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        result = self._write(lambda a: change(a, self._job.id, self._job.attempt, *args, **kwargs))
+    def _own(self, change: Callable[[AttemptRepository, str, int], T | None]) -> T:
+        result = self._write(lambda a: change(a, self._job.id, self._job.attempt))
         if result is None or result is False:
             self._control.fence()
             raise Stopped(StopReason.FENCED)
