@@ -166,7 +166,7 @@ def test_an_adaptive_pattern_is_optimised_first_and_kept_with_the_cell(root: Pat
     assert run_these(say=said.append) == []
     assert said[0] == "2 of 3 cells are there already"
     run = told(elsewhere, subject)
-    assert run.image is not None
+    assert run.picture is not None
     assert run.test.asr is not None
 
 
