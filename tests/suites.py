@@ -104,9 +104,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _record(reports: list[pytest.TestReport]) -> None:
     """Of each file's tests marked full: outcome, seconds, when, at which commit. What was not run stays."""
     full = [report for report in reports if "full" in report.keywords]
+    changed = _git("status", "--porcelain", "--", ".", f":!{RESULT.relative_to(ROOT)}")
     run = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "commit": _git("rev-parse", "HEAD") + (" with changes" if _git("status", "--porcelain") else ""),
+        "commit": _git("rev-parse", "HEAD") + (" with changes" if changed else ""),
     }
     results = {file: result for file, result in _last_results().items() if (ROOT / file).exists()}
     for file, spent in _seconds(full, str).items():
