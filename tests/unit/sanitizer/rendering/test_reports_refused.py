@@ -40,8 +40,8 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
     [
         (
             "cleaned",
-            put("after", "attacks", 0, "asr", "value", to=0.001),
-            "after.attacks[0].asr.value is 0.001",
+            put("after", "attacks", 0, "pa", "value", to=0.001),
+            "after.attacks[0].pa.value is 0.001",
         ),
         ("cleaned", put("after", "ca", "low", to=0.95), "after.ca.low is 0.95"),
         (
