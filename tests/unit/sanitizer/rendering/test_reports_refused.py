@@ -43,6 +43,11 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
             put("after", "attacks", 0, "pa", "value", to=0.001),
             "after.attacks[0].pa.value is 0.001",
         ),
+        (
+            "cleaned",
+            put("after", "attacks", 0, "asr", "value", to=0.001),
+            "after.attacks[0].towards.triggered is not the ASR",
+        ),
         ("cleaned", put("after", "ca", "low", to=0.95), "after.ca.low is 0.95"),
         (
             "cleaned",
