@@ -29,10 +29,12 @@ if ! command -v dockerd > /dev/null || ! docker compose version > /dev/null 2>&1
     docker compose version > /dev/null 2>&1 || packages+=(docker-compose)
     docker buildx version > /dev/null 2>&1 || packages+=(docker-buildx)
     fetch=(-o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1)
-    timeout 120 apt-get "${fetch[@]}" update -qq > /dev/null ||
-        give_up "apt-get cannot reach its mirror."
-    DEBIAN_FRONTEND=noninteractive timeout 240 apt-get "${fetch[@]}" install -y -qq --no-install-recommends \
-        "${packages[@]}" > /dev/null || give_up "apt-get cannot install ${packages[*]}."
+    install() {
+        DEBIAN_FRONTEND=noninteractive timeout 240 apt-get "${fetch[@]}" install -y -qq --no-install-recommends \
+            "${packages[@]}" > /dev/null 2>&1
+    }
+    install || { timeout 120 apt-get "${fetch[@]}" update -qq > /dev/null && install; } ||
+        give_up "apt-get cannot install ${packages[*]}."
 fi
 if ! answers; then
     mkdir -p var/docker

