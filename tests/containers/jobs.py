@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,13 @@ def drain_in_training(compose: Compose, client: Client, order: dict[str, Any]) -
     return ended
 
 
-def give_too_little_memory(compose: Compose, client: Client, order: dict[str, Any]) -> None:
+def give_too_little_memory(
+    compose: Compose,
+    client: Client,
+    order: dict[str, Any],
+    *,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
     compose.variables["WORKER_MEMORY"] = "450m"
     compose("up", "--detach", "--no-build", "--no-deps", "worker")
     job = client.jobs.create(**order, max_attempts=1)
@@ -85,6 +92,7 @@ def give_too_little_memory(compose: Compose, client: Client, order: dict[str, An
     wait_until(failures, "the kernel kills the child")
     assert failures() == ["worker_out_of_memory"]
     assert client.jobs.get(job.id).state == "queued", "its only attempt did not count"
+    meanwhile()
     client.jobs.cancel(job.id)
     del compose.variables["WORKER_MEMORY"]
     compose("up", "--detach", "--no-build", "--no-deps", "--wait", "worker")
