@@ -316,7 +316,7 @@ def test_each_login_of_the_database_becomes_its_own_role_and_nothing_else(stack:
 
 
 def test_the_sweeper_lists_and_deletes_and_neither_reads_nor_writes(stores: dict[str, S3Store]) -> None:
-    """SeaweedFS' own words cannot say that: to list an upload's parts is to read, and to delete is to write."""
+    """SeaweedFS' own words cannot say that: listing an upload's parts is reading, deleting is writing."""
     key = "uploads/prj_b/upl_b"
     stores["api"].put_bytes(key, b"a customer's")
     sweeper = stores["sweeper"]
