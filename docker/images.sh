@@ -16,9 +16,11 @@ if ! compgen -G "docker/wheels/torch-*.whl" > /dev/null && compgen -G "${PIP_FIN
 fi
 if compgen -G "docker/wheels/torch-*.whl" > /dev/null; then TORCH=${TORCH:-cpu}; fi
 base=${BASE:-python:3.13-slim-trixie}
-if ! docker image inspect "$base" > /dev/null 2>&1 && ! timeout 60 docker pull --quiet "$base" > /dev/null 2>&1; then
+if ! docker image inspect "$base" > /dev/null 2>&1 && ! timeout 30 docker pull --quiet "$base" > /dev/null 2>&1; then
     echo "No hub gives $base: stand-ins are made (docker/stand-ins/make.sh)."
+    began=$SECONDS
     docker/stand-ins/make.sh
+    echo "stand-ins took $((SECONDS - began)) s"
     base=$(docker images --format '{{.Repository}}:{{.Tag}}' cleanclip-stand-in/python | head -1)
 fi
 docker run --rm --interactive --network host "$base" python -m pip download --quiet --disable-pip-version-check \

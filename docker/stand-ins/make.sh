@@ -44,7 +44,7 @@ make_python() {
     # Where this machine's own certificates are needed to reach the packages, the base has them too.
     mkdir -p "$at/python" "$at/certificates"
     cp -a "$python/bin" "$python/lib" "$at/python/"
-    rm -rf "$at/python/lib/python$version/test" "$at/python/lib/python$version/site-packages"
+    rm -rf "$at/python/lib/python$version"/{test,idlelib,tkinter,config-*,site-packages} "$at/python/lib"/*.a
     mkdir "$at/python/lib/python$version/site-packages"
     cp -a "$site"/pip "$site"/pip-*.dist-info "$at/python/lib/python$version/site-packages/"
     cp -L /etc/ssl/certs/ca-certificates.crt "$at/certificates/"
