@@ -17,6 +17,10 @@ answers() { timeout 20 docker info > /dev/null 2>&1; }
 if [ "${1:-}" = stop ]; then
     [ ! -s var/docker/pid ] || kill "$(cat var/docker/pid)" 2> /dev/null || true
     for _ in $(seq 30); do [ -s var/docker/pid ] && sleep 1 || break; done
+    # It leaves its mounts behind, and with them nobody could delete the folder.
+    for place in var/docker/exec/netns/default "${DOCKER_DATA:-var/docker/data}"; do
+        umount "$place" 2> /dev/null || true
+    done
     exit 0
 fi
 answers && docker compose version > /dev/null 2>&1 && exit 0
