@@ -1,4 +1,4 @@
-"""docker/ci.sh, with stand-ins for what it calls: red where something ran and failed, and never silently green."""
+"""docker/ci.sh, with stand-ins for what it calls: red where something failed, and never silently green."""
 
 from __future__ import annotations
 
