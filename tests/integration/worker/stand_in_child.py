@@ -26,6 +26,7 @@ from typing import Any
 
 from cleanclip.spec import jobspec, report
 from cleanclip.spec.judging import judge
+from cleanclip.spec.policy import PolicySource
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
@@ -501,7 +502,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "recipe": spec.get("recipe"),
         "recipe_source": recipe_source(spec),
         "policy": policy,
-        "policy_source": spec.get("policy_source"),
+        "policy_source": spec.get("policy_source") or PolicySource.of(None),
         "before": before,
         "after": after,
         "ca_lost": lost,
