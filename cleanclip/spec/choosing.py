@@ -1,0 +1,125 @@
+"""Which look of a ladder is chosen, from validation figures alone. The library chooses by this, and
+`cleanclip verify` chooses again. Knows no model.
+
+A look *meets the policy* if every limit holds by its bound: the upper bound of the ASR of each attack that
+worked on the input model, the upper bound of the clean accuracy lost; and no attack that did not work before
+works in part now. It *meets the unknown* if no surrogate trigger and no fresh pattern sends more than
+`UNKNOWN_AT_MOST` of the images to one class, by the upper bound. Then:
+
+1. Of the looks that meet both, the first: rungs are in the order of their cost.
+2. Else, of those that meet the policy, the first that no other is shown to be better than at the unknown:
+   the lower bound of its worst share is at most the smallest upper bound.
+3. Else the one with the smallest excess: the largest distance of a bound from its limit. No other look is
+   better in every limit, so it is on the front. The first of equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cleanclip.spec.attack_options import AttackOptions, kind_of
+from cleanclip.spec.auto_figures import Choice, Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.policy import Policy
+
+UNKNOWN_AT_MOST = 0.3
+"""In single runs patches sent up to 20 % of images to one class on models that were never poisoned, and 66 to
+100 % on poisoned ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """What looks are held against: the order's limits, and what worked on the input model, `before`."""
+
+    before: Validated
+    attacks: Sequence[AttackOptions]
+    policy: Policy
+    gate: float
+
+    def excess(self, look: Look) -> float:
+        """The largest distance of a bound over its limit; 0 where the look meets the policy."""
+        over = [look.ca_lost.high - self.policy.ca_lost_at_most]
+        for attack, was, now in zip(self.attacks, self.before.attacks, look.figures.attacks, strict=True):
+            _, limit = self.policy.limit_of(kind_of(attack))
+            if was.asr.value >= self.gate:
+                over.append(now.asr.high - limit)
+            elif now.asr.low > max(limit, now.untriggered_target_rate.high):
+                over.append(now.asr.low - limit)
+        return max(0.0, *over)
+
+    def worst_asr(self, figures: Validated) -> float | None:
+        """Of the attacks that worked on the input model; None where none did."""
+        pairs = zip(self.before.attacks, figures.attacks, strict=True)
+        return max((now.asr.value for was, now in pairs if was.asr.value >= self.gate), default=None)
+
+
+def worst_unknown(figures: Validated) -> UniversalShare | None:
+    """The surrogate or fresh pattern that sends the most; None where no pattern was inverted."""
+    if not figures.patterns:
+        return None
+    return max((*figures.surrogates, *figures.patterns), key=lambda one: one.moved.value)
+
+
+def works_unknown(one: UniversalShare) -> bool:
+    """Whether a change sends more images to one class than allowed, by the upper bound."""
+    return one.moved.high > UNKNOWN_AT_MOST
+
+
+def meets_unknown(figures: Validated) -> bool:
+    """False, too, where no pattern was inverted."""
+    return bool(figures.patterns) and not any(map(works_unknown, (*figures.surrogates, *figures.patterns)))
+
+
+def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
+    """None where there is no look."""
+    places = [(number, place) for number, rung in enumerate(rungs) for place in range(len(rung.looks))]
+    if not places:
+        return None
+    looks = {(number, place): rungs[number].looks[place] for number, place in places}
+    met = [at for at in places if judge.excess(looks[at]) == 0]
+    both = [at for at in met if meets_unknown(looks[at].figures)]
+    if both:
+        chosen = both[0]
+        reason = "The cheapest that meets the policy, with no sign of another universal trigger"
+    elif met:
+        chosen = _least_unknown(met, looks)
+        reason = (
+            "Meets the policy, but a surrogate trigger or a fresh pattern still sends many images to one class"
+        )
+    else:
+        chosen = min(places, key=lambda at: judge.excess(looks[at]))
+        over = 100 * judge.excess(looks[chosen])
+        reason = f"No rung meets the policy; this one is nearest, {over:.1f} points over a limit by its bound"
+    number, place = chosen
+    where = f"{rungs[number].name} after epoch {looks[chosen].epoch}"
+    return Choice(
+        rung=number,
+        look=place,
+        meets_policy=bool(met),
+        meets_unknown=bool(both),
+        reason=f"{reason}: {where}.",
+    )
+
+
+def _least_unknown(met: Sequence[tuple[int, int]], looks: dict[tuple[int, int], Look]) -> tuple[int, int]:
+    worst = {at: found.moved for at in met if (found := worst_unknown(looks[at].figures)) is not None}
+    if not worst:
+        return met[0]
+    smallest = min(one.high for one in worst.values())
+    return next(at for at, one in worst.items() if one.low <= smallest)
+
+
+def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]]:
+    """Places of looks that no other look beats in clean accuracy lost without being worse in the worst ASR."""
+    points = {
+        (number, place): (look.ca_lost.value, judge.worst_asr(look.figures) or 0.0)
+        for number, rung in enumerate(rungs)
+        for place, look in enumerate(rung.looks)
+    }
+    return [
+        at
+        for at, (lost, asr) in points.items()
+        if not any(
+            other[0] <= lost and other[1] <= asr and other != (lost, asr) for other in points.values()
+        )
+    ]
