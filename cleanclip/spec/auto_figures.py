@@ -51,7 +51,7 @@ class Validated:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A rung after `epoch` epochs. `seconds`: of its training until then and of its looks, this one included."""
+    """A rung after `epoch` epochs. `seconds`: of its training until then and of its looks with this one."""
 
     epoch: Count
     figures: Validated
@@ -62,7 +62,7 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class RungFigures:
-    """One rung; `looks` empty where none was reached. `detail` names what ended it, where there is more to say."""
+    """One rung; `looks` is empty where none was reached. `detail`: what ended it, if there is more to say."""
 
     name: RungName
     recipe: Recipe

@@ -7,8 +7,7 @@ works in part now. It *meets the unknown* if no surrogate trigger and no fresh p
 `UNKNOWN_AT_MOST` of the images to one class, by the upper bound. Then:
 
 1. Of the looks that meet both, the first: rungs are in the order of their cost.
-2. Else, of those that meet the policy, the first that no other is shown to be better than at the unknown:
-   the lower bound of its worst share is at most the smallest upper bound.
+2. Else, of those that meet the policy, the one whose worst such share has the smallest upper bound.
 3. Else the one with the smallest excess: the largest distance of a bound from its limit. No other look is
    better in every limit, so it is on the front. The first of equals.
 """
@@ -47,17 +46,14 @@ class Judge:
                 over.append(now.asr.low - limit)
         return max(0.0, *over)
 
+    def meets_both(self, look: Look) -> bool:
+        """Whether the ladder ends with this look."""
+        return self.excess(look) == 0 and meets_unknown(look.figures)
+
     def worst_asr(self, figures: Validated) -> float | None:
         """Of the attacks that worked on the input model; None where none did."""
         pairs = zip(self.before.attacks, figures.attacks, strict=True)
         return max((now.asr.value for was, now in pairs if was.asr.value >= self.gate), default=None)
-
-
-def worst_unknown(figures: Validated) -> UniversalShare | None:
-    """The surrogate or fresh pattern that sends the most; None where no pattern was inverted."""
-    if not figures.patterns:
-        return None
-    return max((*figures.surrogates, *figures.patterns), key=lambda one: one.moved.value)
 
 
 def works_unknown(one: UniversalShare) -> bool:
@@ -75,42 +71,37 @@ def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
     places = [(number, place) for number, rung in enumerate(rungs) for place in range(len(rung.looks))]
     if not places:
         return None
-    looks = {(number, place): rungs[number].looks[place] for number, place in places}
-    met = [at for at in places if judge.excess(looks[at]) == 0]
-    both = [at for at in met if meets_unknown(looks[at].figures)]
-    if both:
-        chosen = both[0]
-        reason = "The cheapest that meets the policy, with no sign of another universal trigger"
-    elif met:
-        chosen = _least_unknown(met, looks)
-        reason = (
-            "Meets the policy, but a surrogate trigger or a fresh pattern still sends many images to one class"
-        )
-    else:
-        chosen = min(places, key=lambda at: judge.excess(looks[at]))
-        over = 100 * judge.excess(looks[chosen])
-        reason = f"No rung meets the policy; this one is nearest, {over:.1f} points over a limit by its bound"
-    number, place = chosen
-    where = f"{rungs[number].name} after epoch {looks[chosen].epoch}"
+    ranked = {at: _rank(rungs[at[0]].looks[at[1]], judge) for at in places}
+    number, place = chosen = min(places, key=lambda at: ranked[at])  # the first of equals
+    step, value = ranked[chosen]
+    reason = (
+        "The first that meets the policy and shows no other universal trigger",
+        f"Meets the policy, but a surrogate trigger or fresh pattern sends up to {100 * value:.1f} % of "
+        "images to one class, the smallest such share",
+        f"No rung meets the policy; this is the nearest, {100 * value:.1f} points over a limit by its bound",
+    )[step - 1]
     return Choice(
         rung=number,
         look=place,
-        meets_policy=bool(met),
-        meets_unknown=bool(both),
-        reason=f"{reason}: {where}.",
+        meets_policy=step < 3,
+        meets_unknown=step == 1,
+        reason=f"{reason}: {rungs[number].name}, after epoch {rungs[number].looks[place].epoch}.",
     )
 
 
-def _least_unknown(met: Sequence[tuple[int, int]], looks: dict[tuple[int, int], Look]) -> tuple[int, int]:
-    worst = {at: found.moved for at in met if (found := worst_unknown(looks[at].figures)) is not None}
-    if not worst:
-        return met[0]
-    smallest = min(one.high for one in worst.values())
-    return next(at for at, one in worst.items() if one.low <= smallest)
+def _rank(look: Look, judge: Judge) -> tuple[int, float]:
+    """Which step of the list above would take the look, and what that step compares: less is better."""
+    excess = judge.excess(look)
+    if excess > 0:
+        return 3, excess
+    if meets_unknown(look.figures):
+        return 1, 0.0
+    worst = [one.moved.high for one in (*look.figures.surrogates, *look.figures.patterns)]
+    return 2, max(worst, default=1.0)
 
 
 def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]]:
-    """Places of looks that no other look beats in clean accuracy lost without being worse in the worst ASR."""
+    """Places of looks than which no other has less accuracy lost and no higher worst ASR, or the reverse."""
     points = {
         (number, place): (look.ca_lost.value, judge.worst_asr(look.figures) or 0.0)
         for number, rung in enumerate(rungs)
@@ -119,7 +110,5 @@ def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]
     return [
         at
         for at, (lost, asr) in points.items()
-        if not any(
-            other[0] <= lost and other[1] <= asr and other != (lost, asr) for other in points.values()
-        )
+        if not any(other[0] <= lost and other[1] <= asr and other != (lost, asr) for other in points.values())
     ]

@@ -43,8 +43,8 @@ from cleanclip.spec.recipe import (
     OutputLayout,
     Policy,
     PolicySource,
-    Share,
     Seed,
+    Share,
 )
 from cleanclip.spec.report import AuditFigures, ScannerEvidence
 from cleanclip.spec.settled import SettledArchitecture

@@ -1,4 +1,4 @@
-"""The rungs of `method: auto`, cheapest and weakest first, with explicit values for a family and size of model.
+"""The rungs of `method: auto`, cheapest and weakest first, with explicit values for a family and size.
 
 Every rung trains from the input model, not from the rung before: its result does not depend on what was
 tried, and what a weak rung cost is not carried on. A rung is looked at after some of its epochs and ends at
@@ -22,6 +22,9 @@ WhyLeftOut = Literal["needs_captions", "needs_labels"]
 
 MIN_IMAGES = 100
 """Of the validation set and of the test set: with fewer, no interval says anything."""
+
+NUM_PATTERNS, PATTERN_STEPS, PATTERN_SIZE = 4, 100, 0.25
+"""Fresh patches that are inverted on a rung's model: number, steps, and their side by the image's."""
 
 LADDER: tuple[RungName, ...] = ("uar-weak", "uar", "uar-long", "par", "supervised")
 _UAR_CHANGES: Mapping[str, Mapping[str, Any]] = {
@@ -54,7 +57,7 @@ _UAR_CHANGES: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """One recipe of the ladder. `looks`: the epochs after which the model is measured, the last one included."""
+    """One recipe of the ladder. `looks`: the epochs after which the model is measured, the last included."""
 
     name: RungName
     recipe: Recipe
@@ -85,10 +88,10 @@ def left_out(ordered: AutoRecipe) -> dict[RungName, WhyLeftOut]:
     return {name: why for name, why in found if why is not None}
 
 
-def epochs_of(ordered: AutoRecipe, family: Family = "ModifiedResNet", size: Size | None = "small") -> range:
-    """The fewest and the most epochs over the training data: to the first look, and all rungs to their end."""
+def epochs_of(ordered: AutoRecipe, family: Family, size: Size | None) -> tuple[int, int]:
+    """The fewest and the most epochs over the training data: to the first look, and all rungs to the end."""
     rungs = ladder(ordered, family, size, 2)
-    return range(rungs[0].looks[0], sum(rung.recipe.epochs for rung in rungs))
+    return rungs[0].looks[0], sum(rung.recipe.epochs for rung in rungs)
 
 
 def check_parts(ordered: AutoRecipe, num_labelled: int) -> None:
@@ -100,8 +103,8 @@ def check_parts(ordered: AutoRecipe, num_labelled: int) -> None:
     raise OptionsRejected(
         "too_few_to_validate",
         f"{num_labelled} labelled images with a validation share of {ordered.validation_share:g} make "
-        f"{num_validation} validation images and {num_labelled - num_validation} test images; each set needs at "
-        f"least {MIN_IMAGES}.",
+        f"{num_validation} validation images and {num_labelled - num_validation} test images; each set needs "
+        f"at least {MIN_IMAGES}.",
         "Give more labelled images, or name a recipe instead of auto.",
         where="recipe.validation_share",
     )
@@ -112,12 +115,10 @@ def num_validated(ordered: AutoRecipe, num_labelled: int) -> int:
     return round(ordered.validation_share * num_labelled)
 
 
-def _rung(
-    name: RungName, ordered: AutoRecipe, family: Family, size: Size | None, num_samples: int
-) -> Rung:
-    kind: type[PARRecipe | SupervisedRecipe | UARRecipe] = {"par": PARRecipe, "supervised": SupervisedRecipe}.get(
-        name, UARRecipe
-    )
+def _rung(name: RungName, ordered: AutoRecipe, family: Family, size: Size | None, num_samples: int) -> Rung:
+    kind: type[PARRecipe | SupervisedRecipe | UARRecipe] = UARRecipe
+    if name in ("par", "supervised"):
+        kind = PARRecipe if name == "par" else SupervisedRecipe
     source = recommended(kind.method, family, size)
     values = {**(source.values if source else {}), **_UAR_CHANGES.get(name, {})}
     if kind is UARRecipe:

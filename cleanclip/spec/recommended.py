@@ -214,8 +214,8 @@ NOBODYS = "this project's own choice: nobody has run the method on a full-size m
 
 
 _LADDERS = (
-    "The ladder takes the values that are recommended for the model, where there are any; the report lists the "
-    "recipe of each rung."
+    "The ladder takes the values that are recommended for the model, where there are any; the report lists "
+    "the recipe of each rung."
 )
 
 

@@ -456,8 +456,8 @@ class Report:
     warnings: Sentences = ()
     vouched_for: str = WHO_VOUCHES
     auto: AutoFigures | None = None
-    """Of a cleaning by `auto`: what was tried, and what was chosen. `training` is then of the chosen rung, up to
-    the chosen look."""
+    """Of a cleaning by `auto`: what was tried and chosen. `training` is then of the chosen rung, up to the
+    chosen look."""
 
     @property
     def trained_recipe(self) -> Recipe | None:
