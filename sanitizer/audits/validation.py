@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from cleanclip.spec.attack_options import SUITES, AttackOptions, names_of, of_same_pixels
+from cleanclip.spec.attack_options import AttackOptions, names_of, of_same_pixels
 from cleanclip.spec.auto_figures import UniversalShare, Validated
 from cleanclip.spec.recipe import AuditOptions, to_json
 from sanitizer.attacks.catalogue import build_triggers
@@ -52,17 +53,11 @@ class PatternTrigger:
     pattern: Pattern
 
     def apply(self, image_NCHW: Tensor, index_N: Sequence[int], seed: int) -> Tensor:
-        places = [generator(seed, "validation_place", index).random(2) for index in index_N]
-        place_N2 = torch.tensor(places, dtype=torch.float64)
+        place_N2 = torch.from_numpy(
+            np.stack([generator(seed, "validation_place", index).random(2) for index in index_N])
+        )
         on_device = Pattern(self.pattern.family, self.pattern.value.to(image_NCHW.device))
         return apply_patterns(image_NCHW, [on_device], [0] * len(index_N), place_N2)
-
-
-def surrogates_of(options: AuditOptions) -> tuple[AttackOptions, ...]:
-    """Triggers of the suites that draw other pixels than those of the order, each once."""
-    known = [*options.attacks, *(attack for suite in SUITES.values() for attack in suite)]
-    firsts = [numbers[0] for numbers in of_same_pixels(known)]
-    return tuple(known[number] for number in firsts if number >= len(options.attacks))
 
 
 def measure_validation(

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.attack_options import names_of, surrogates_of
 from cleanclip.spec.auto_figures import UniversalShare
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.ladder import NUM_PATTERNS, PATTERN_SIZE, PATTERN_STEPS
 from cleanclip.spec.progress import Stop
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, to_json
 from sanitizer.audits.rebound import Sample
-from sanitizer.audits.validation import Measured, measure_patterns, measure_validation, surrogates_of
+from sanitizer.audits.validation import Measured, measure_patterns, measure_validation
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.training_data import TrainingData
@@ -55,12 +55,12 @@ class Looks:
 
     def at_input(self, model: LoadedCheckpoint) -> Measured:
         """The input model, with all surrogates and with patterns. Raises what an audit raises."""
-        measured = self._measured(model, surrogates_of(self.options))
+        measured = self._measured(model, surrogates_of(self.options.attacks))
         return replace(measured, figures=replace(measured.figures, patterns=self.patterns(model)))
 
     def at_rung(self, model: LoadedCheckpoint, worked: Sequence[UniversalShare]) -> Measured:
         """A rung's model, with the surrogates that `worked` on the input model and without patterns."""
-        names, every = {one.name for one in worked}, surrogates_of(self.options)
+        names, every = {one.name for one in worked}, surrogates_of(self.options.attacks)
         all_names = names_of(to_json(one) for one in every)
         chosen = {name: one for name, one in zip(all_names, every, strict=True) if name in names}
         measured = self._measured(model, tuple(chosen.values()))

@@ -95,9 +95,7 @@ def measured_inputs(
         num_samples=num_samples,
         num_skipped=num_skipped,
         num_classes=len(given.labelled.class_names),
-        skipped_examples=(result.skipped_examples + (climbed.skipped_examples if climbed else ()))[
-            :MAX_EXAMPLES
-        ],
+        skipped_examples=result.skipped_examples + (climbed.skipped_examples if climbed else ()),
     )
     if given.retrieval is None or result.retrieval is None:
         return (labelled,)
