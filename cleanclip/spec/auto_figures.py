@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -114,6 +115,11 @@ class AutoFigures:
     def __post_init__(self) -> None:
         if not 0 <= self.choice.rung < len(self.rungs) or not self.choice.look < len(self.chosen.looks):
             raise ValueError("the choice names a look that is not there")
+
+    def all_figures(self) -> Iterator[Validated]:
+        """Of every model that was measured, the input model first."""
+        yield self.before
+        yield from (look.figures for rung in self.rungs for look in rung.looks)
 
     @property
     def chosen(self) -> RungFigures:

@@ -56,6 +56,11 @@ class Judge:
         return max((now.asr.value for was, now in pairs if was.asr.value >= self.gate), default=None)
 
 
+def worst(shares: Sequence[UniversalShare]) -> tuple[UniversalShare, ...]:
+    """The one that sends the most images, if there is one."""
+    return tuple(sorted(shares, key=lambda one: -one.moved.value)[:1])
+
+
 def works_unknown(one: UniversalShare) -> bool:
     """Whether a change sends more images to one class than allowed, by the upper bound."""
     return one.moved.high > UNKNOWN_AT_MOST

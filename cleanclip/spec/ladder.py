@@ -88,14 +88,32 @@ def left_out(ordered: AutoRecipe) -> dict[RungName, WhyLeftOut]:
     return {name: why for name, why in found if why is not None}
 
 
-def epochs_of(ordered: AutoRecipe, family: Family, size: Size | None) -> tuple[int, int]:
-    """The fewest and the most epochs over the training data: to the first look, and all rungs to the end."""
-    rungs = ladder(ordered, family, size, 2)
+def epochs_of(ordered: AutoRecipe) -> tuple[int, int]:
+    """The fewest and the most epochs over the training data: to the first look, and all rungs to the end.
+
+    By the defaults of methods, which have as many epochs as any recommended values, or more.
+    """
+    rungs = ladder(ordered, "ModifiedResNet", None, 2)
     return rungs[0].looks[0], sum(rung.recipe.epochs for rung in rungs)
 
 
-def check_parts(ordered: AutoRecipe, num_labelled: int) -> None:
-    """Raises OptionsRejected where the labelled images are too few for a validation set and a test set."""
+def num_looks(ordered: AutoRecipe) -> int:
+    """The most; the input model's is one more."""
+    return sum(len(rung.looks) for rung in ladder(ordered, "ModifiedResNet", None, 2))
+
+
+def smaller_part(ordered: object) -> float:
+    """The share of the labelled images that the smaller of the two sets has; of another recipe 1."""
+    if not isinstance(ordered, AutoRecipe):
+        return 1.0
+    return min(ordered.validation_share, 1 - ordered.validation_share)
+
+
+def check_parts(ordered: object, num_labelled: int) -> None:
+    """Raises OptionsRejected where the labelled images are too few for a validation set and a test set of a
+    ladder; of another recipe nothing is checked."""
+    if not isinstance(ordered, AutoRecipe):
+        return
     num_validation = num_validated(ordered, num_labelled)
     smaller = min(num_validation, num_labelled - num_validation)
     if smaller >= MIN_IMAGES:

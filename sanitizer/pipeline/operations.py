@@ -179,11 +179,12 @@ def sanitize(
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
     checkpoint, labelled = given.checkpoint, given.labelled
     pairs = open_training(training_path, recipe, given)
+    check_parts(recipe, len(labelled))
     rungs: tuple[Rung, ...] = ()
     if isinstance(recipe, AutoRecipe):
-        check_parts(recipe, len(labelled))
         rungs = ladder(recipe, **advice.model_of(checkpoint), num_samples=len(pairs))
-    first = recipe if not isinstance(recipe, AutoRecipe) else rungs[0].recipe
+    # Of a ladder the middle rung's options are warned of: what it lacks the others lack as well.
+    first = recipe if not isinstance(recipe, AutoRecipe) else rungs[1].recipe
     check_fits(first, checkpoint, len(pairs))
     check_relearning(options, pairs)
     num_workers = share_cores(checkpoint.model, torch_device)
