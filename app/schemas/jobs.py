@@ -235,7 +235,7 @@ class ResultOut(WireOut):
     )
     auto: AutoFigures | None = Field(
         None,
-        description="Of a cleaning by `auto`: the rungs, their figures on the validation images, and the choice."
+        description="Of a cleaning by `auto`: the rungs, their figures on validation images, and the choice."
         " Of surrogates and patterns only the worst of each look; the report has all.",
     )
     warnings: list[str] = Field(

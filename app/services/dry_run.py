@@ -132,8 +132,8 @@ def _check_budget(order: Order, span: Span | None) -> None:
     if span.low_s > 60 * recipe.max_device_minutes:
         raise OptionsRejected(
             "budget_too_small",
-            f"A budget of {recipe.max_device_minutes:g} device minutes is too small for one rung: by earlier "
-            f"jobs on models of this architecture its first look takes at least {span.low_s / 60:.1f} minutes.",
+            f"A budget of {recipe.max_device_minutes:g} device minutes is too small for one rung: by "
+            f"earlier jobs on such models its first look takes {span.low_s / 60:.1f} minutes or more.",
             "Raise recipe.max_device_minutes, or leave it out.",
             where="recipe.max_device_minutes",
         )

@@ -288,7 +288,8 @@ class SanitizeOrder(AuditOrder):
             "--recipe",
             metavar="recommended|defaults|auto|FILE",
             help="recommended: published or measured for a model of this family and size, else defaults; "
-            "defaults: the method's; auto: a ladder of recipes until one meets the policy (on trial); FILE: options as JSON. The options below override each of them.",
+            "defaults: the method's; auto: a ladder of recipes until one meets the policy, a trial so far; "
+            "FILE: options as JSON. The options below override each of them.",
         ),
     ] = RECOMMENDED
     method: Annotated[

@@ -1,4 +1,4 @@
-"""Whether a ladder's figures fit each other, the order and the report, and whether the choice follows from them."""
+"""Whether a ladder's figures fit each other, the order and the report, and the choice follows from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check(report: Report) -> Iterator[Finding]:
         return
     model = model_of({"architecture": report.checkpoint.architecture, "num_parameters": 0})
     yield from same("auto.family", told.family, model and model[0])
-    yield from _validated("auto.before", told.before, told.before, report, told.num_validation)
+    yield from _validated("auto.before", told.before, told, len(report.audit.attacks))
     expected = [one.name for one in told.before.surrogates]
     names = names_of(to_json(one) for one in surrogates_of(report.audit.attacks))
     yield from same("auto.before.surrogates", expected, list(names))
@@ -54,7 +54,7 @@ def check(report: Report) -> Iterator[Finding]:
         gate=report.audit.gate,
     )
     for number, (figures, rung) in enumerate(zip(told.rungs, rungs, strict=True)):
-        yield from _rung(f"auto.rungs[{number}]", figures, rung, report, told, judge)
+        yield from _rung(f"auto.rungs[{number}]", figures, rung, told, judge)
     yield from _ends(told.rungs, ordered)
     if sum(one.seconds for one in told.rungs) > told.seconds * (1 + 1e-9):
         yield misfit("auto.seconds", "is less than its rungs took")
@@ -66,15 +66,13 @@ def check(report: Report) -> Iterator[Finding]:
         yield misfit("auto.choice.reason", "is a warning exactly where not all is met")
 
 
-def _rung(
-    where: str, told: RungFigures, rung: Rung, report: Report, auto: AutoFigures, judge: Judge
-) -> Iterator[Finding]:
+def _rung(where: str, told: RungFigures, rung: Rung, auto: AutoFigures, judge: Judge) -> Iterator[Finding]:
     epochs = [look.epoch for look in told.looks]
     yield from same(f"{where}.looks", epochs, list(rung.looks[: len(epochs)]))
     seconds = 0.0
     for number, look in enumerate(told.looks):
         inside = f"{where}.looks[{number}]"
-        yield from _look(inside, look, report, auto, judge)
+        yield from _look(inside, look, auto, judge)
         if look.seconds < seconds:
             yield misfit(f"{inside}.seconds", "is less than before")
         seconds = look.seconds
@@ -94,9 +92,9 @@ def _rung(
         yield misfit(f"{where}.detail", "belongs to a rung that diverged")
 
 
-def _look(where: str, look: Look, report: Report, auto: AutoFigures, judge: Judge) -> Iterator[Finding]:
+def _look(where: str, look: Look, auto: AutoFigures, judge: Judge) -> Iterator[Finding]:
     figures = f"{where}.figures"
-    yield from _validated(figures, look.figures, auto.before, report, auto.num_validation)
+    yield from _validated(figures, look.figures, auto, len(judge.attacks))
     yield from difference(f"{where}.ca_lost", look.ca_lost, auto.before.ca, look.figures.ca)
     if len(look.figures.attacks) != len(judge.attacks):
         return
@@ -106,12 +104,11 @@ def _look(where: str, look: Look, report: Report, auto: AutoFigures, judge: Judg
         yield misfit(f"{figures}.patterns", "are there exactly where the policy is met")
 
 
-def _validated(
-    where: str, told: Validated, before: Validated, report: Report, num_validation: int
-) -> Iterator[Finding]:
+def _validated(where: str, told: Validated, auto: AutoFigures, num_attacks: int) -> Iterator[Finding]:
+    num_validation = auto.num_validation
     yield from estimate(f"{where}.ca", told.ca, num_validation)
-    yield from same(f"{where}.attacks", len(told.attacks), len(report.audit.attacks))
-    for number, (one, was) in enumerate(zip(told.attacks, before.attacks, strict=False)):
+    yield from same(f"{where}.attacks", len(told.attacks), num_attacks)
+    for number, (one, was) in enumerate(zip(told.attacks, auto.before.attacks, strict=False)):
         inside = f"{where}.attacks[{number}]"
         yield from estimate(f"{inside}.asr", one.asr, min(was.asr.n, num_validation))
         yield from estimate(f"{inside}.untriggered_target_rate", one.untriggered_target_rate, one.asr.n)

@@ -50,10 +50,15 @@ class Judge:
         """Whether the ladder ends with this look."""
         return self.excess(look) == 0 and meets_unknown(look.figures)
 
-    def worst_asr(self, figures: Validated) -> float | None:
-        """Of the attacks that worked on the input model; None where none did."""
-        pairs = zip(self.before.attacks, figures.attacks, strict=True)
-        return max((now.asr.value for was, now in pairs if was.asr.value >= self.gate), default=None)
+    def worst_attack(self, figures: Validated) -> int | None:
+        """The number of the highest ASR, of attacks that worked on the input model; None where none did."""
+        worked = [number for number, was in enumerate(self.before.attacks) if was.asr.value >= self.gate]
+        return max(worked, key=lambda number: figures.attacks[number].asr.value, default=None)
+
+    def worst_asr(self, figures: Validated) -> float:
+        """0 where no attack worked on the input model."""
+        number = self.worst_attack(figures)
+        return 0.0 if number is None else figures.attacks[number].asr.value
 
 
 def worst(shares: Sequence[UniversalShare]) -> tuple[UniversalShare, ...]:
@@ -108,7 +113,7 @@ def _rank(look: Look, judge: Judge) -> tuple[int, float]:
 def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]]:
     """Places of looks than which no other has less accuracy lost and no higher worst ASR, or the reverse."""
     points = {
-        (number, place): (look.ca_lost.value, judge.worst_asr(look.figures) or 0.0)
+        (number, place): (look.ca_lost.value, judge.worst_asr(look.figures))
         for number, rung in enumerate(rungs)
         for place, look in enumerate(rung.looks)
     }

@@ -135,6 +135,8 @@ def print_report(console: Console, report: Report) -> None:
     for part in report.verdict.rebound:
         told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
         console.print(told, highlight=False, markup=False)
+    for line in ladder_in_words(report):
+        console.print(line, highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     for setting in report.architecture.settings:
         if setting.option in COMPARED:

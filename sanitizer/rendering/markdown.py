@@ -13,7 +13,7 @@ from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
-from sanitizer.rendering import figures, rebound, retrieval, sentences
+from sanitizer.rendering import figures, ladder, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 
 _BREAK = "<!-- -->"
@@ -45,6 +45,7 @@ def render_markdown(report: Report) -> str:
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
     parts += _rebound(report)
+    parts += _ladder(report)
     parts += map(text, remarks(report.before, report.after, report.verdict, report.rebound))
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
@@ -89,6 +90,21 @@ def _rebound(report: Report) -> list[str]:
         lines.append(f"| {text(one.title)} | {_share(one.share)} | {where} | {one.outcome} |")
     said = "Rebound, the cleaned model trained further on clean data (the curves are in report.html):"
     return [f"{said}\n\n" + "\n".join(lines)]
+
+
+def _ladder(report: Report) -> list[str]:
+    """What was tried, on the validation images, and the choice."""
+    rows = ladder.rows(report)
+    if report.auto is None:
+        return []
+    lines = ["| | CA | worst ASR | most sent to one class |", "|---|---|---|---|"]
+    for row in rows:
+        asr = f"{_share(row.asr)}, {text(row.asr_of)}" if row.asr else "no attack worked"
+        unknown = f"{_share(row.unknown)}, {text(row.unknown_of)}" if row.unknown else "not measured"
+        title = f"**{text(row.title)}** (chosen)" if row.is_chosen else text(row.title)
+        lines.append(f"| {title} | {_share(row.ca)} | {asr} | {unknown} |")
+    told = f"Recipes tried on {report.auto.num_validation} validation images, which are not test images:"
+    return [f"{told}\n\n" + "\n".join(lines), text(report.auto.choice.reason)]
 
 
 def _origin(report: Report) -> list[str]:

@@ -29,8 +29,8 @@ METHODS = {
     ),
     "auto": (
         "Auto: meet the policy at the lowest cost",
-        "Tries recipes in order, weakest first, until one meets the policy on validation images, which are set "
-        "apart from your labelled images. A trial so far, run on small models only.",
+        "Tries recipes in order, weakest first, until one meets the policy on validation images, which are "
+        "taken from your labelled images. A trial so far, run on small models only.",
     ),
 }
 
@@ -124,8 +124,8 @@ TEXTS: dict[str, Text] = {
     ),
     "validation_share": _first(
         "Validation images",
-        "Of the labelled images: they decide. The others are the test.",
-        "from 0.1 to 0.9",
+        "Of the labelled images; they decide. The others are the test.",
+        "0.1 to 0.9",
     ),
     "live_patches": _more("Live patches", "Patterns that cover a square at a random place."),
     "live_blends": _more("Live blends", "Patterns blended into the whole image."),
