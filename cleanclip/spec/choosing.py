@@ -76,9 +76,14 @@ def meets_unknown(figures: Validated) -> bool:
     return bool(figures.patterns) and not any(map(works_unknown, (*figures.surrogates, *figures.patterns)))
 
 
+def places_of(rungs: Sequence[RungFigures]) -> list[tuple[int, int]]:
+    """Of every look the number of its rung and its own, in the order of the ladder."""
+    return [(number, place) for number, rung in enumerate(rungs) for place in range(len(rung.looks))]
+
+
 def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
     """None where there is no look."""
-    places = [(number, place) for number, rung in enumerate(rungs) for place in range(len(rung.looks))]
+    places = places_of(rungs)
     if not places:
         return None
     ranked = {at: _rank(rungs[at[0]].looks[at[1]], judge) for at in places}
@@ -113,9 +118,9 @@ def _rank(look: Look, judge: Judge) -> tuple[int, float]:
 def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]]:
     """Places of looks than which no other has less accuracy lost and no higher worst ASR, or the reverse."""
     points = {
-        (number, place): (look.ca_lost.value, judge.worst_asr(look.figures))
-        for number, rung in enumerate(rungs)
-        for place, look in enumerate(rung.looks)
+        at: (look.ca_lost.value, judge.worst_asr(look.figures))
+        for at in places_of(rungs)
+        for look in [rungs[at[0]].looks[at[1]]]
     }
     return [
         at

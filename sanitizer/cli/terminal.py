@@ -13,6 +13,7 @@ from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Difference, Report, ScannerEvidence
 from cleanclip.spec.settled import COMPARED
+from sanitizer.rendering.ladder import in_words
 
 PHASE_TITLES = {
     "inspect": "Inspecting the checkpoint",
@@ -135,7 +136,7 @@ def print_report(console: Console, report: Report) -> None:
     for part in report.verdict.rebound:
         told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
         console.print(told, highlight=False, markup=False)
-    for line in ladder_in_words(report):
+    for line in in_words(report):
         console.print(line, highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     for setting in report.architecture.settings:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cleanclip.spec.auto_figures import AutoFigures, RungEnd, UniversalShare, Validated, WhyLeftOut
+from cleanclip.spec.auto_figures import AutoFigures, RungEnd, UniversalShare, Validated
 from cleanclip.spec.choosing import Judge, on_front, worst
+from cleanclip.spec.ladder import WhyLeftOut
 from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
 from sanitizer.rendering.table_rows import Share

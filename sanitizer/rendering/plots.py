@@ -23,7 +23,7 @@ from matplotlib.text import Text
 
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.auto_figures import AutoFigures
-from cleanclip.spec.choosing import on_front
+from cleanclip.spec.choosing import on_front, places_of
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Estimate, ReboundFigures, Report
 from cleanclip.spec.strangers import shown
 from sanitizer.rendering.ladder import judge_of
@@ -177,18 +177,16 @@ def rebound(report: Report, rebound: ReboundFigures) -> str:
 
 
 def front(report: Report, auto: AutoFigures) -> str:
-    """The looks of a ladder: clean accuracy lost against the worst ASR, with their intervals, on the validation
+    """The looks of a ladder: clean accuracy lost against the worst ASR, with intervals, on the validation
     images. A line joins those on the front; the chosen one is filled."""
     judge = judge_of(report, auto)
     with _style():
         figure = Figure(figsize=(_WIDTH_IN, 3.0))
         axes = figure.add_axes((0.12, 0.17, 0.84, 0.66))
         told, joined = [], []
-        places = [
-            (number, place) for number, rung in enumerate(auto.rungs) for place in range(len(rung.looks))
-        ]
+
         on = on_front(auto.rungs, judge)
-        for number, place in places:
+        for number, place in places_of(auto.rungs):
             look, rung = auto.rungs[number].looks[place], auto.rungs[number]
             attack = judge.worst_attack(look.figures)
             lost, x = look.ca_lost, 100 * look.ca_lost.value
@@ -208,9 +206,8 @@ def front(report: Report, auto: AutoFigures) -> str:
             )
             label = f"{rung.name} {look.epoch}"
             axes.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
-            told.append(
-                f"{label}: {x:.2f} points lost, worst ASR {y:.2f} %{', chosen' if is_chosen else ''}."
-            )
+            chosen = ", chosen" if is_chosen else ""
+            told.append(f"{label}: {x:.2f} points lost, worst ASR {y:.2f} %{chosen}.")
             if (number, place) in on:
                 joined.append((x, y))
         joined.sort()

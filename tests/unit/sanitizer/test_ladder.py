@@ -72,3 +72,14 @@ def test_it(inputs, tmp_path):
     print(report.warnings, report.verdict)
     print(list(evidence_report.check(report)))
     assert load_json(dump_json(report)) == report
+
+
+def test_pages(inputs, tmp_path):
+    from sanitizer.rendering.html import render_html
+    from sanitizer.rendering.markdown import render_markdown
+
+    report = sanitize(inputs, tmp_path)
+    html = render_html(report)
+    (__import__("pathlib").Path("/tmp/auto/r.html")).write_text(html)
+    md = render_markdown(report)
+    print(md[md.index("Recipes tried") :][:3000])
