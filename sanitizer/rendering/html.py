@@ -14,14 +14,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cleanclip.spec import untested
+from cleanclip.spec import ladder_lines, untested
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, Report
 from cleanclip.spec.strangers import name, rows, shown
-from sanitizer.rendering import examples, figures, ladder, plots, rebound, retrieval, sentences
+from sanitizer.rendering import examples, figures, plots, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import percent, points
 
 _MAX_LISTED = 50
@@ -69,8 +69,8 @@ def render_html(report: Report) -> str:
             rebound_tables=rebound.tables(report),
             relearned=rebound.relearned(report),
             rebound_plot=_rebound_plot(report),
-            looks=ladder.rows(report),
-            unmeasured=ladder.unmeasured(report),
+            looks=list(ladder_lines.lines(report)),
+            not_measured=ladder_lines.not_measured(report),
             front_plot=_front_plot(report),
             loss_plot=_loss_plot(report),
             made_with=made_with(),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
-from cleanclip.spec import untested
+from cleanclip.spec import ladder_lines, untested
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import RankDistribution, Report
+from cleanclip.spec.report import Estimate, RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
-from sanitizer.rendering import figures, ladder, rebound, retrieval, sentences
+from sanitizer.rendering import figures, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 
 _BREAK = "<!-- -->"
@@ -94,17 +94,24 @@ def _rebound(report: Report) -> list[str]:
 
 def _ladder(report: Report) -> list[str]:
     """What was tried, on the validation images, and the choice."""
-    rows = ladder.rows(report)
     if report.auto is None:
         return []
-    lines = ["| | CA | worst ASR | most sent to one class |", "|---|---|---|---|"]
-    for row in rows:
-        asr = f"{_share(row.asr)}, {text(row.asr_of)}" if row.asr else "no attack worked"
-        unknown = f"{_share(row.unknown)}, {text(row.unknown_of)}" if row.unknown else "not measured"
-        title = f"**{text(row.title)}** (chosen)" if row.is_chosen else text(row.title)
-        lines.append(f"| {title} | {_share(row.ca)} | {asr} | {unknown} |")
+    rows = ["| | CA lost | worst ASR | most sent to one class | seconds |", "|---|---|---|---|---|"]
+    for line in ladder_lines.lines(report):
+        title = f"**{text(line.title)}** (chosen)" if line.is_chosen else text(line.title)
+        lost = "" if line.lost is None else points(line.lost)
+        seconds = "" if line.seconds is None else f"{line.seconds:.1f}"
+        asr, sent = "no attack worked", "not measured"
+        if line.asr is not None and line.attack is not None:
+            asr = f"{_estimate(line.asr)}, {text(report.before.attacks[line.attack].name)}"
+        if line.sent is not None:
+            sent = f"{_estimate(line.sent.moved)}, {text(line.sent.name)} to {code(line.sent.class_name)}"
+        rows.append(f"| {title} | {lost} | {asr} | {sent} | {seconds} |")
     told = f"Recipes tried on {report.auto.num_validation} validation images, which are not test images:"
-    return [f"{told}\n\n" + "\n".join(lines), text(report.auto.choice.reason)]
+    parts = [f"{told}\n\n" + "\n".join(rows), text(report.auto.choice.reason)]
+    if others := ladder_lines.not_measured(report):
+        parts.append(f"Not measured: {', '.join(others)}.")
+    return parts
 
 
 def _origin(report: Report) -> list[str]:
@@ -128,7 +135,12 @@ def _table(report: Report, rows: list[Row]) -> str:
 
 
 def _share(share: Share) -> str:
-    return f"{share.percent} (95 % interval {share.interval}, n = {share.estimate.n})"
+    return _estimate(share.estimate)
+
+
+def _estimate(one: Estimate) -> str:
+    share = Share(path="", estimate=one)
+    return f"{share.percent} (95 % interval {share.interval}, n = {one.n})"
 
 
 def _rank(told: RankDistribution) -> str:

@@ -24,9 +24,9 @@ from matplotlib.text import Text
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.auto_figures import AutoFigures
 from cleanclip.spec.choosing import on_front, places_of
+from cleanclip.spec.ladder_lines import judge_of
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Estimate, ReboundFigures, Report
 from cleanclip.spec.strangers import shown
-from sanitizer.rendering.ladder import judge_of
 
 _WIDTH_IN = 5.2
 _ROW_IN = 0.42
