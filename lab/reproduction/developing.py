@@ -194,17 +194,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--model", action="append", choices=[model.name for model in MODELS])
     parser.add_argument("--variant", action="append", choices=["before", *VARIANTS])
+    parser.add_argument("--most", type=int, help="end after so many rows")
     given = parser.parse_args(arguments)
     models = {model.name: model for model in MODELS}
     known = {row.id for row in read_rows(given.raw) if not row.error}
-    failed = 0
+    failed = made = 0
     for model_name, name in ((model, name) for model, names in PLAN for name in names):
         model = models[model_name]
         is_asked = model_name in (given.model or models) and name in (given.variant or [name])
+        if made == given.most:
+            break
         if not is_asked or row_id(model, VARIANTS.get(name)) in known:
             continue
         row = _attempt(model, None if name == "before" else name, given.folder)
-        failed += bool(row.error)
+        failed, made = failed + bool(row.error), made + 1
         with given.raw.open("a", encoding="utf-8") as file:
             file.write(_ROW.dump_json(row).decode() + "\n")
         print(_line(row), flush=True)
