@@ -1,4 +1,4 @@
-"""The front of docs/uar.md: CA lost against the worst family's ASR, a point for each run. Says nothing of it."""
+"""The front of docs/uar.md: CA lost against the worst family's ASR, a point for each run."""
 
 from __future__ import annotations
 

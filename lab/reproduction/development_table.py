@@ -76,7 +76,7 @@ def layers_table(lines: Sequence[dict[str, Any]]) -> str:
 def full_size_table(lines: Sequence[dict[str, Any]]) -> str:
     """Memory and processor time of uar and CleanCLIP."""
     rows = [
-        "| model | method | pairs a CPU second | CPU s an update | inversion, CPU s a step | peak memory, GB |",
+        "| model | method | pairs a CPU s | CPU s an update | inversion, CPU s a step | peak memory, GB |",
         "|---|---|---|---|---|---|",
     ]
     for line in lines:
