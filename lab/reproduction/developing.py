@@ -1,7 +1,8 @@
 """Runs recipes on the development models: `python -m lab.reproduction.developing --folder F --raw FILE`.
 
-One row for each model as it came and for each model and recipe, of test and of validation images; a run that
-failed leaves a row with its error. What a raw file holds already is not run again. One thread.
+One row for each model as it came and for each model and variant, of test and of validation images; a run that
+failed leaves a row with its error. What a raw file holds already is not run again. `--attackers` runs those
+of `attackers` instead. One thread.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pydantic import TypeAdapter
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, to_json
 from cleanclip.spec.report import Difference, Estimate
-from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED
+from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
+from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs
 from lab.reproduction.development import (
     MODELS,
     NONE,
@@ -34,9 +36,10 @@ from lab.reproduction.development import (
     Variant,
 )
 from lab.reproduction.measuring import made_with
-from lab.reproduction.running import Folders, run_cell
+from lab.reproduction.running import Folders, as_trigger, run_cell
 from lab.reproduction.variants import applied, pulled_back
 from lab.testbed.glyphs import Part
+from lab.testbed.options import OptimisedPattern
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -110,7 +113,8 @@ def read_rows(raw: Path) -> list[Row]:
 def run(model: DevelopmentModel, name: str | None, root: Path) -> Row:
     """Clean `model` by the variant of that name (None: leave it as it is) and measure it."""
     torch.set_num_threads(1)
-    run_cell(model.subject, root)
+    for cell in (*needs(model.subject), model.subject):
+        run_cell(cell, root)
     variant = None if name is None else VARIANTS[name]
     if variant is None:
         checkpoint, cpu_s, lost = load_canonical(Folders(root).of(model.subject)), 0.0, None
@@ -163,7 +167,7 @@ def _measure(
     checkpoint: LoadedCheckpoint, model: DevelopmentModel, root: Path, part: Part
 ) -> tuple[Figures, list[bool]]:
     options, seed = model.subject.options, model.subject.seed
-    attacks = [_with_target(attack, target) for attack, target in model.attacks()]
+    attacks = [replace(attack, target=target) for attack, target in _attacks(model, root)]
     result: AuditResult = run_audit(
         checkpoint,
         open_labelled(Folders(root).sets.judged(options, seed, part)),
@@ -183,8 +187,14 @@ def _measure(
     return figures, result.correct_N.tolist()
 
 
-def _with_target(attack: Any, target: str) -> Any:
-    return replace(attack, target=target)
+def _attacks(model: DevelopmentModel, root: Path) -> list[tuple[Any, str]]:
+    """Each attack of `model` as it is applied, and its target class."""
+    measured = Folders(root).measured(model.subject)
+    picture = None if measured is None else measured.picture
+    return [
+        (as_trigger(attack, picture or "") if isinstance(attack, OptimisedPattern) else attack, target)
+        for attack, target in model.attacks()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -192,14 +202,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--raw", type=Path, required=True)
-    parser.add_argument("--model", action="append", choices=[model.name for model in MODELS])
+    parser.add_argument("--attackers", action="store_true", help="those who know uar, after its freeze")
+    parser.add_argument("--model", action="append")
     parser.add_argument("--variant", action="append", choices=["before", *VARIANTS])
     parser.add_argument("--most", type=int, help="end after so many rows")
     given = parser.parse_args(arguments)
-    models = {model.name: model for model in MODELS}
+    plan = ATTACKERS_PLAN if given.attackers else PLAN
+    models = {model.name: model for model in (*MODELS, *ATTACKERS)}
     known = {row.id for row in read_rows(given.raw) if not row.error}
     failed = made = 0
-    for model_name, name in ((model, name) for model, names in PLAN for name in names):
+    for model_name, name in ((model, name) for model, names in plan for name in names):
         model = models[model_name]
         is_asked = model_name in (given.model or models) and name in (given.variant or [name])
         if made == given.most:

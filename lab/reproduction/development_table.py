@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +110,14 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _place(rows: Iterable[Row]) -> Any:
+def _place(rows: Iterable[Row]) -> Callable[[Row], tuple[int, int]]:
     """Rows of a model stay together, in the order in which they were made."""
     models = list(dict.fromkeys(row.model for row in rows))
-    return lambda row: (models.index(row.model), METHODS.index(row.method) if row.method in METHODS else 9)
+
+    def place(row: Row) -> tuple[int, int]:
+        return models.index(row.model), METHODS.index(row.method) if row.method in METHODS else len(METHODS)
+
+    return place
 
 
 def _method_line(row: Row) -> str:
