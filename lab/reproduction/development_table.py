@@ -64,6 +64,8 @@ def layers_table(lines: Sequence[dict[str, Any]]) -> str:
             "|---|---" * 2 + "|---" * len(layers),
         ]
         table[1] = "|---" * (len(layers) + 3) + "|"
+        empty = "| " * len(layers)
+        table += [f"| none | {line['method']} {empty}| {line['clean_collapse']:.2f} |" for line in told]
         for family in told[0]["families"]:
             for line in told:
                 found = line["families"][family]
