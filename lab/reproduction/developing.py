@@ -37,7 +37,7 @@ from lab.reproduction.development import (
 )
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import Folders, as_trigger, run_cell
-from lab.reproduction.variants import applied, pulled_back
+from lab.reproduction.variants import applied, average, pulled_back
 from lab.testbed.glyphs import Part
 from lab.testbed.options import OptimisedPattern
 from sanitizer.audits.audit import AuditResult, run_audit
@@ -100,7 +100,11 @@ def row_id(model: DevelopmentModel, variant: Variant | None) -> str:
 
 
 def _changes(variant: Variant | None) -> dict[str, Any] | None:
-    return None if variant is None or variant.changes == NONE else asdict(variant.changes)
+    if variant is None or variant.changes == NONE:
+        return None
+    usual = asdict(NONE)
+    changed = {name: value for name, value in asdict(variant.changes).items() if value != usual[name]}
+    return dict(json.loads(json.dumps(changed)))
 
 
 def read_rows(raw: Path) -> list[Row]:
@@ -138,8 +142,7 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
     """The cleaned model and the processor seconds of its fine-tuning, 0 if its weights were there."""
     folders, recipe = Folders(root), variant.recipe
     source = folders.of(model.subject)
-    trained = replace(variant, changes=replace(variant.changes, kept=1.0))
-    folder, cpu_s = root / "development" / row_id(model, trained), 0.0
+    folder, cpu_s = _trained(model, variant, root), 0.0
     if not (folder / "model.safetensors").is_file():
         checkpoint, started = load_canonical(source), time.process_time()
         seed, options = ORDER_SEED + model.subject.seed, model.subject.options
@@ -150,9 +153,17 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
         folder.mkdir(parents=True, exist_ok=True)
         write_cleaned(folder, checkpoint, source, recipe=recipe, seed=seed, output_layout="open_clip")
     checkpoint = load_canonical(folder)
+    if others := variant.changes.averaged_with:
+        average(checkpoint, [load_canonical(_trained(model, VARIANTS[name], root)) for name in others])
     if variant.changes.kept < 1:
         pulled_back(checkpoint, load_canonical(source), variant.changes.kept)
     return checkpoint, cpu_s
+
+
+def _trained(model: DevelopmentModel, variant: Variant, root: Path) -> Path:
+    """Where the weights lie that the fine-tuning of `variant` ends with."""
+    changes = replace(variant.changes, kept=1.0, averaged_with=())
+    return root / "development" / row_id(model, replace(variant, changes=changes))
 
 
 @cache

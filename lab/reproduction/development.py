@@ -85,6 +85,8 @@ class Changes:
     trained one's, both ways. Rotations of both towers' space are free then."""
     kept: float = 1.0
     """The weights end at this share of the way from the input model to the trained one."""
+    averaged_with: tuple[str, ...] = ()
+    """Variants whose weights are averaged with this one's; they must have been run."""
     further_families: bool = False
     """A warp and a colour change beside the live patterns; two of each beside the inverted ones."""
 
@@ -130,6 +132,7 @@ _TOWARDS_LESS_CA_LOST = {
     "uar similarities": _uar(Changes(loss="similarities"), consistency_weight=1.0),
     "uar kept 0.8": _uar(Changes(kept=0.8)),
     "uar kept 0.6": _uar(Changes(kept=0.6)),
+    "uar soup": _uar(Changes(averaged_with=("uar low rate", "uar high rate"))),
     "uar low rate, weak blends": _uar(learning_rate=2e-4, blend_alpha=0.08, inverted_blend_alpha=0.12),
 }
 _ABLATIONS = {
@@ -159,8 +162,8 @@ PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("resnet-badnet", ("before", "uar", "cleanclip", "par")),
     ("resnet-badnet", ("uar kept 0.8", "uar similarities", "uar low rate")),
     ("vit-five", ("uar kept 0.8", "uar no bank")),
-    ("resnet-badnet", ("uar high rate", "uar 20")),
-    ("resnet-clean", ("before", "uar", "uar kept 0.8")),
+    ("resnet-badnet", ("uar high rate", "uar 20", "uar kept 0.6", "uar soup")),
+    ("resnet-clean", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
     ("vit-five", ("uar images alone", "uar weak alone")),
     ("resnet-badnet", ("uar weak blends", "uar longer", "uar free statistics", "uar high rate 20")),
     ("vit-clean", ("before", "uar", "uar kept 0.8")),

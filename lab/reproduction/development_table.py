@@ -146,10 +146,13 @@ def changed(row: Row) -> str:
     assert row.recipe is not None
     usual = to_json(UAR)
     options = [f"{name} {value}" for name, value in row.recipe.items() if value != usual.get(name)]
-    changes = {"loss": "cosine", "kept": 1.0, "further_families": False}
-    beside = [f"{name} {value}" for name, value in (row.changes or {}).items() if value != changes[name]]
+    beside = [f"{name} {_words(value)}" for name, value in (row.changes or {}).items()]
     pairs = [] if row.num_pairs == NUM_PAIRS else [f"{row.num_pairs:,} pairs"]
     return ", ".join([*pairs, *options, *beside]).replace("_", " ")
+
+
+def _words(value: object) -> str:
+    return " and ".join(value) if isinstance(value, list) else str(value)
 
 
 def worst_asr(row: Row) -> tuple[str, Estimate] | None:

@@ -5,7 +5,7 @@ A variant that helps becomes an option or a default; one that does not stays her
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -46,6 +46,15 @@ def pulled_back(cleaned: LoadedCheckpoint, source: LoadedCheckpoint, kept: float
         for name, tensor in cleaned.model.state_dict().items():
             if tensor.is_floating_point():
                 tensor.copy_(before[name].lerp(tensor, kept))
+
+
+def average(checkpoint: LoadedCheckpoint, others: Sequence[LoadedCheckpoint]) -> None:
+    """The mean of the weights of all, in place."""
+    states = [other.model.state_dict() for other in others]
+    with torch.no_grad():
+        for name, tensor in checkpoint.model.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.stack([tensor, *(state[name] for state in states)]).mean(dim=0))
 
 
 def _similarities(embeddings: uar.Embeddings, logit_scale: Tensor, *, consistency_weight: float) -> Losses:
