@@ -22,7 +22,7 @@ import torch
 from pydantic import TypeAdapter
 
 from cleanclip.spec.progress import ignore
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, to_json
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, to_json
 from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
 from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs
@@ -88,15 +88,23 @@ _ROW = TypeAdapter(Row)
 
 
 def row_id(model: DevelopmentModel, variant: Variant | None) -> str:
-    """16 hexadecimal digits over what decides a row but the code."""
+    """16 hexadecimal digits over what decides a row but the code. An option at its default does not count, so
+    that a new one renames no row."""
     identity: dict[str, Any] = {
         "model": json.loads(json.dumps(asdict(model.subject))),
-        "recipe": None if variant is None else to_json(variant.recipe),
+        "recipe": None if variant is None else _set_options(variant.recipe),
         "num_pairs": NUM_PAIRS if variant is None else variant.num_pairs,
     }
     if changes := _changes(variant):
         identity["changes"] = changes
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _set_options(recipe: Recipe) -> dict[str, Any]:
+    usual = to_json(type(recipe)())
+    return {
+        name: value for name, value in to_json(recipe).items() if name == "method" or value != usual[name]
+    }
 
 
 def _changes(variant: Variant | None) -> dict[str, Any] | None:
