@@ -5,7 +5,7 @@ How these values were found, and on which images, is told in docs/start/demo.md.
 
 from __future__ import annotations
 
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, Recipe, parse_recipe
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, OrderedRecipe, parse_recipe
 from cleanclip.spec.recommended import with_recommended
 from lab.testbed.options import BADNET, SubjectOptions
 
@@ -26,7 +26,7 @@ CLEANING = CleanCLIPRecipe(
     lambda1=1.0, lambda2=1.0, epochs=4, batch_size=64, learning_rate=1e-4, warmup_steps=50
 )
 
-CLEANINGS: dict[str, Recipe] = {
+CLEANINGS: dict[str, OrderedRecipe] = {
     "UAR": parse_recipe(with_recommended({"method": "uar"}, ("ModifiedResNet", "small")).options),
     "CleanCLIP": CLEANING,
 }
