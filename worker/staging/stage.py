@@ -45,7 +45,13 @@ from worker.tracker import Tracker
 
 _SPARE_BYTES = 256 * 1024 * 1024
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
-_ROOM_FACTOR = {JobKind.INSPECT: 3, JobKind.VALIDATE: 1, JobKind.SANITIZE: 2, JobKind.AUDIT: 1}
+_ROOM_FACTOR = {
+    JobKind.INSPECT: 3,
+    JobKind.VALIDATE: 1,
+    JobKind.SANITIZE: 2,
+    JobKind.AUDIT: 1,
+    JobKind.SCAN: 1,
+}
 """How much of its inputs' size a job leaves on the disk at the worst, inputs included."""
 
 
