@@ -6,6 +6,7 @@ of them gives the lower end, the slowest the upper. Where there is none, nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,8 +15,9 @@ from app.domain.states import JobPhase
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
+from cleanclip.spec.scan_options import ScanOptions
 
-Unit = Literal["bytes", "images", "samples", "jobs"]
+Unit = Literal["bytes", "images", "samples", "passes", "jobs"]
 
 UNIT_OF: dict[JobPhase, Unit] = {
     JobPhase.STAGE: "bytes",
@@ -23,10 +25,12 @@ UNIT_OF: dict[JobPhase, Unit] = {
     JobPhase.FINETUNE: "samples",
     JobPhase.FINAL_AUDIT: "images",
     JobPhase.REBOUND: "images",
+    JobPhase.SCAN: "passes",
     JobPhase.PUBLISH: "jobs",
 }
 """What the time of a phase grows with. Both audits count images that pass through the model; a pass costs
-the same before and after. What is published is files of the size of the model: once a job."""
+the same before and after. A scan counts images that pass forward and backward. What is published is files of
+the size of the model: once a job."""
 
 
 _PASSES_OF_A_SAMPLE = 4
@@ -42,11 +46,22 @@ class Load:
     num_training: int | None = None
     num_retrieval: int | None = None
     recipe: Recipe | None = None
-    audit: AuditOptions
+    audit: AuditOptions | None = None
+    scan: ScanOptions | None = None
+    num_classes: int | None = None
+    """Of a scan."""
+
+    @property
+    def precision(self) -> AuditPrecision:
+        """In which images pass through the model to be measured."""
+        if self.scan is not None:
+            return self.scan.precision
+        return "fp32" if self.audit is None else self.audit.precision
 
     def passes(self, phase: JobPhase) -> int:
         """How often each labelled image passes through a model: without a trigger and with each different
         one; once more for a linear probe; after cleaning once more through the model that came in."""
+        assert self.audit is not None, "only an audit measures so"
         more = (self.audit.linear_probe is not None) + (phase is JobPhase.FINAL_AUDIT)
         return 1 + len(of_same_pixels(self.audit.attacks)) + more
 
@@ -62,11 +77,14 @@ class Load:
                 if self.recipe is None or self.num_training is None:
                     return None
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
+            case "passes":
+                return None if self.scan is None else num_passes(self.scan, self.num_classes)
             case "jobs":
                 return 1
 
     def _num_rebound_images(self) -> int | None:
         """Passes through the copies that are trained and measured: at most, as if every attack had worked."""
+        assert self.audit is not None, "only a cleaning has the phase"
         rebound, recipe, num_attacks = self.audit.rebound, self.recipe, len(self.audit.attacks)
         if rebound is None or recipe is None or self.num_labelled is None:
             return None
@@ -78,10 +96,29 @@ class Load:
         return trained + measured
 
     def _num_images(self, phase: JobPhase) -> int | None:
-        if self.num_labelled is None:
+        if self.num_labelled is None or self.audit is None:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
         return self.num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks))
+
+
+def num_passes(options: ScanOptions, num_classes: int | None) -> int | None:
+    """Images that a scan passes forward and backward, at most. None: that depends on the number of classes.
+
+    Measuring in between is not counted: it costs a scan of any model the same share.
+    """
+    total = 0
+    if "collapse" in options.detectors:
+        told = options.collapse
+        total += len(told.families) * told.restarts * told.images_per_step * told.steps[-1]
+    if "ease" in options.detectors:
+        if num_classes is None:
+            return None
+        race, left = options.ease, num_classes
+        for heat in race.heats:
+            left = max(1, min(left, heat.most, math.ceil(left * heat.share)))
+            total += len(race.families) * left * heat.restarts * heat.steps * race.images_per_step
+    return total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +130,7 @@ class Measured:
     method: str | None
     """Of a fine-tuning; other phases take as long whatever the method is."""
     precision: AuditPrecision = "fp32"
-    """Of an audit."""
+    """Of an audit or a scan."""
     seconds: float
     amount: int
 
@@ -121,7 +158,7 @@ def span_of(
         for one in measured
         if (one.unit == unit and one.amount > 0)
         and (unit != "samples" or one.method == method)
-        and (unit != "images" or one.precision == precision)
+        and (unit not in {"images", "passes"} or one.precision == precision)
     ]
     if amount is None or not alike:
         return None
