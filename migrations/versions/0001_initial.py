@@ -368,7 +368,7 @@ def _create_results() -> None:
     _create(
         "verdicts",
         *_texts("job_id"),
-        _word("stage", "audit before_cleaning after_cleaning"),
+        _word("stage", "audit before_cleaning after_cleaning scan"),
         *_texts("project_id weights_sha256"),
         _word("outcome", "fail undecided inconclusive pass"),
         sa.Column("badness", sa.BigInteger(), sa.Computed(_BADNESS, persisted=True), nullable=False),

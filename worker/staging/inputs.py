@@ -54,7 +54,7 @@ class Inputs:
     """What the job's spec needs of the rows: filename, declared options, digest, kind of data, whether there
     is a retrieval set or a null."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
-    """Of audit, sanitize and scan jobs: which upload the canonical files were made from, for the statement."""
+    """Of customers' jobs: which upload the canonical files were made from, for the statement."""
     datasets: tuple[Mapping[str, Any], ...] = ()
     """Likewise: which datasets, and as what they are used."""
     known: Mapping[str, Any] = field(default_factory=dict)

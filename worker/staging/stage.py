@@ -79,7 +79,7 @@ class Staged:
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     datasets: tuple[Mapping[str, Any], ...] = ()
     known: Known | None = None
-    """Of audit, sanitize and scan jobs: what their reports must say, read before any child could change it."""
+    """Of customers' jobs: what their reports must say, read before any child could change it."""
 
     @property
     def most_weights_bytes(self) -> int:

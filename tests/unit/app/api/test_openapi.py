@@ -124,4 +124,5 @@ def test_states_and_kinds_are_enums() -> None:
 def test_what_comes_in_and_what_goes_out_are_two() -> None:
     assert {"JobAuditIn", "JobAuditOut"} <= SCHEMAS.keys()
     shown = json.dumps(SCHEMAS["JobOut"]["properties"]["audit"])
-    assert '/JobAuditOut"' in shown and '/JobAuditIn"' not in shown
+    assert '/JobAuditOut"' in shown
+    assert '/JobAuditIn"' not in shown
