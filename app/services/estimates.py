@@ -6,12 +6,12 @@ of them gives the lower end, the slowest the upper. Where there is none, nothing
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.states import JobPhase
+from app.services.scan_cost import num_passes
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
@@ -78,7 +78,9 @@ class Load:
                     return None
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
             case "passes":
-                return None if self.scan is None else num_passes(self.scan, self.num_classes)
+                return (
+                    None if self.scan is None else num_passes(self.scan, self.num_classes, self.num_labelled)
+                )
             case "jobs":
                 return 1
 
@@ -100,25 +102,6 @@ class Load:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
         return self.num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks))
-
-
-def num_passes(options: ScanOptions, num_classes: int | None) -> int | None:
-    """Images that a scan passes forward and backward, at most. None: that depends on the number of classes.
-
-    Measuring in between is not counted: it costs a scan of any model the same share.
-    """
-    total = 0
-    if "collapse" in options.detectors:
-        told = options.collapse
-        total += len(told.families) * told.restarts * told.images_per_step * told.steps[-1]
-    if "ease" in options.detectors:
-        if num_classes is None:
-            return None
-        race, left = options.ease, num_classes
-        for heat in race.heats:
-            left = max(1, min(left, heat.most, math.ceil(left * heat.share)))
-            total += len(race.families) * left * heat.restarts * heat.steps * race.images_per_step
-    return total
 
 
 @dataclass(frozen=True, kw_only=True)
