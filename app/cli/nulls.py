@@ -1,4 +1,4 @@
-"""Nulls: add one from its file, list those that there are."""
+"""Nulls: add one from its file, remove one, list those that there are."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def _run_add(options: argparse.Namespace) -> int:
     return 0
 
 
+def _run_remove(options: argparse.Namespace) -> int:
+    settings = load_settings()
+    with operators_database(settings.database.url) as database:
+        try:
+            nulls.remove(database, S3Store(settings.storage), options.null)
+        except StorageError as error:
+            say(f"remove-null: the row is gone; its object is not yet: {error}")
+            return 1
+    say("No scan is judged by it any more.")
+    return 0
+
+
 def _run_list(options: argparse.Namespace) -> int:
     with operators_database() as database, database.unit_of_work() as unit:
         rows = unit.nulls.all()
@@ -49,6 +61,10 @@ def add_nulls(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser("add-null", help="keep a null that scans are judged by, for every project")
     parser.add_argument("file", metavar="FILE", type=Path, help="made by `python -m sanitizer null build`")
     parser.set_defaults(run=_run_add)
+
+    parser = commands.add_parser("remove-null", help="judge no scan by this null any more")
+    parser.add_argument("null", metavar="NULL", help="its id")
+    parser.set_defaults(run=_run_remove)
 
     parser = commands.add_parser("nulls", help="list the nulls, newest first")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")

@@ -55,14 +55,14 @@ def protected(
 
 
 def shared(table: str) -> list[str]:
-    """Of no project: requests and workers read every row; only operators add some, and none is changed."""
+    """Of no project: requests and workers read every row; operators add and remove rows, and change none."""
     return [
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
         f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
         f"CREATE POLICY everyone ON {table} FOR SELECT TO {Role.API}, {Role.WORKER} USING (true)",
         f"GRANT SELECT ON {table} TO {Role.API}, {Role.WORKER}",
         f"CREATE POLICY operator ON {table} TO {Role.OPERATOR} USING (true)",
-        f"GRANT SELECT, INSERT ON {table} TO {Role.OPERATOR}",
+        f"GRANT SELECT, INSERT, DELETE ON {table} TO {Role.OPERATOR}",
     ]
 
 

@@ -74,6 +74,17 @@ def add(database: Database, store: ObjectStore, data: bytes, *, account: str) ->
         return unit.nulls.add(row)
 
 
+def remove(database: Database, store: ObjectStore, null_id: str) -> None:
+    """No scan is judged by it any more. Finished scans have its file among theirs; one that waits fails.
+
+    Raises NotFound, StorageError.
+    """
+    with database.unit_of_work() as unit:
+        row = unit.nulls.get(null_id)
+        unit.nulls.remove(row)
+    store.delete(null_key(null_id))
+
+
 def read(data: bytes) -> NullSet:
     """The null in a file. Raises InvalidInput with the library's code."""
     try:

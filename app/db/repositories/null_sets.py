@@ -18,6 +18,10 @@ class NullSetRepository(Repository):
         self._session.flush()
         return row
 
+    def remove(self, row: NullSet) -> None:
+        self._session.delete(row)
+        self._session.flush()
+
     def get(self, id: str) -> NullSet:  # noqa: A002
         """Raises NotFound."""
         row = self._session.get(NullSet, id)

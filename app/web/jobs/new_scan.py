@@ -1,4 +1,4 @@
-"""The page that orders a scan: which checkpoint, which labelled images, which null; its dry run, and the order.
+"""The page that orders a scan: checkpoint, labelled images, null; its dry run, and the order.
 
 Options of detectors are left to the API and the command: a null fits its own options only.
 """
@@ -87,7 +87,7 @@ def show_form(
 
 
 def _fields_of(job: Job) -> list[tuple[str, str]]:
-    """As somebody would have written the order of an earlier scan; of another job, what it shares with one."""
+    """The order of an earlier scan as a form; of another job, what it shares with a scan."""
     scan = job.spec.get("scan") or {}
     null = job.spec.get("null")
     is_scan = job.kind is JobKind.SCAN
