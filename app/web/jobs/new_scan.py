@@ -213,4 +213,5 @@ def _page(
         choices=choices,
         form_id=form_id,
         ahead=ahead,
+        recipe_note="",
     )

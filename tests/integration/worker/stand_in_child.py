@@ -734,7 +734,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
                 z=12.5,
                 rank=1,
                 of=NUM_NULL_MODELS + 1 if null else 6,
-                among="models" if null else "restarts",
+                among="models" if null else "classes",
                 others=tuple(number / 10 for number in range(NUM_NULL_MODELS)) if null else (),
             )
             for detector in options.detectors
