@@ -102,7 +102,8 @@ def with_tables(page: str) -> str:
     }
     for name, table in tables.items():
         found = re.compile(f"<!-- {name} -->\n.*?<!-- /{name} -->\n", re.S)
-        page, number = found.subn(lambda _, n=name, t=table: f"<!-- {n} -->\n{t}\n<!-- /{n} -->\n", page)
+        with_it = f"<!-- {name} -->\n{table}\n<!-- /{name} -->\n".replace("\\", r"\\")
+        page, number = found.subn(with_it, page)
         if number != 1:
             raise ValueError(f"the page has no place for the table {name!r}")
     return page
