@@ -53,7 +53,7 @@ def linear_clip(strength: float) -> Embed:
 
     def embed(image_NCHW: torch.Tensor) -> torch.Tensor:
         flat = image_NCHW.flatten(1) - 0.5
-        pushed = (flat @ planted).clamp_min(0).square()[:, None]
+        pushed = torch.nn.functional.softplus(flat @ planted).square()[:, None]
         features = torch.cos(2 * flat @ matrix) + strength * pushed * text_D
         return torch.nn.functional.normalize(features, dim=1)
 
