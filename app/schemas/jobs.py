@@ -12,11 +12,12 @@ from app.schemas.common import Page, StoredProblem, Time, WireOut
 from app.schemas.orders import JobAudit
 from app.schemas.scans import OrderedScan, ScanResultOut
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
-from cleanclip.spec.recipe import OutputLayout, Policy, PolicySource, Recipe
+from cleanclip.spec.recipe import OrderedRecipe, OutputLayout, Policy, PolicySource
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
     AttackChange,
     AuditFigures,
+    AutoFigures,
     Difference,
     ReboundFigures,
     SettledArchitecture,
@@ -96,6 +97,11 @@ class ResultOut(WireOut):
         description="What came back after benign fine-tuning, where it was ordered; the curves' points are in"
         " the report.",
     )
+    auto: AutoFigures | None = Field(
+        None,
+        description="Of a cleaning by `auto`: the rungs, their figures on validation images, and the choice."
+        " Of surrogates and patterns only the worst of each look; the report has all.",
+    )
     warnings: list[str] = Field(
         default_factory=list, description="The report's warnings, or the first of them if there are many."
     )
@@ -146,7 +152,7 @@ class JobOut(WireOut):
     progress: ProgressOut
     checkpoint_id: str
     dataset_id: str | None
-    recipe: Recipe | None
+    recipe: OrderedRecipe | None
     recipe_given: list[str] | None = Field(
         description="Options of the recipe that the order gave; the others are the method's defaults."
         " Null where there is no recipe."

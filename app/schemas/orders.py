@@ -17,7 +17,15 @@ from app.domain.limits import (
 from app.schemas.common import CheckpointId, DatasetId, Name, WireIn
 from cleanclip.spec.bounds import ShortText
 from cleanclip.spec.policy import PolicyName
-from cleanclip.spec.recipe import NUMBER, AuditOptions, CleanCLIPRecipe, OutputLayout, Policy, Recipe, Seed
+from cleanclip.spec.recipe import (
+    NUMBER,
+    AuditOptions,
+    CleanCLIPRecipe,
+    OrderedRecipe,
+    OutputLayout,
+    Policy,
+    Seed,
+)
 from cleanclip.spec.scan_options import ScanOptions
 
 MetadataKey = Annotated[
@@ -124,7 +132,7 @@ class CleaningIn(JobOptionsIn):
     """What a cleaning can be told besides."""
 
     kind: Literal["sanitize"]
-    recipe: Recipe = Field(default_factory=CleanCLIPRecipe)
+    recipe: OrderedRecipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
     _recipe_given: tuple[str, ...] = PrivateAttr(default=())
 
@@ -146,8 +154,8 @@ class CleaningIn(JobOptionsIn):
 class SanitizeJobIn(CleaningIn):
     """Audit, clean with the recipe on the data of `dataset_id`, audit again.
 
-    The data are pairs. For the method `supervised`, and for `uar` with `trained_on: labelled_images`, they
-    are labelled images, other than those of the audit.
+    The data are pairs. For the method `supervised`, and for `uar` and `auto` with `trained_on:
+    labelled_images`, they are labelled images, other than those of the audit.
     """
 
     checkpoint_id: CheckpointId

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleanclip.evidence import drift, ranks, rebound, retrieval, scans
+from cleanclip.evidence import auto, drift, ranks, rebound, retrieval, scans
 from cleanclip.evidence.findings import STATEMENT_NAME, Finding, misfit
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
@@ -66,6 +66,7 @@ class Claimed(_AnyClaimed):
     linear_probe: dict[str, list[int | bool] | None]
     retrieval: dict[str, Any] | None
     rebound: Sha256 | None
+    auto: Sha256 | None
 
 
 def compare_scan(facts: ScanClaimed, report: ScanReport, document: Mapping[str, Any]) -> Iterator[Finding]:
@@ -86,6 +87,7 @@ def compare_audits(facts: Claimed, report: Report, document: Mapping[str, Any]) 
     yield from differing(
         ("verdict.rebound", document["verdict"].get("rebound", []), facts.verdict.rebound),
         ("rebound", rebound.sha256(document.get("rebound")), facts.rebound),
+        ("auto", auto.sha256(document.get("auto")), facts.auto),
     )
     training = document.get("training") or {}
     yield from differing(

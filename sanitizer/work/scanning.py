@@ -1,4 +1,4 @@
-"""A scan job: inputs/ → report.json."""
+"""A scan job: inputs/ and perhaps state/ → report.json."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.progress import Progress, Stop
-from sanitizer.pipeline.scan import scan
+from sanitizer.pipeline import scan as pipeline
 
 
 def do(spec: ScanSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     """Raises SanitizerErrors but TrainingDiverged."""
-    scan(
+    pipeline.scan(
         folder / jobspec.CHECKPOINT_PATH,
         folder / jobspec.LABELLED_PATH,
         spec.scan,
