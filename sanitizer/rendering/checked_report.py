@@ -11,19 +11,18 @@ import os
 import stat
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from cleanclip.evidence import report as checks
+from cleanclip.evidence import scans
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport, load_scan
+from cleanclip.spec.scan_report import ScanReport
 
 MAX_BYTES = 8 * 2**20
 
 
 def read_report(path: Path) -> Report | ScanReport:
-    """The report in the file, an audit's checked. Raises ReportRejected."""
+    """The report in the file, checked. Raises ReportRejected."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -39,40 +38,29 @@ def read_report(path: Path) -> Report | ScanReport:
 
 
 def parse_report(data: bytes) -> Report | ScanReport:
-    """The report in these bytes, an audit's checked. Raises ReportRejected."""
-    if is_scan(data):
-        return _parse_scan(data)
-    try:
-        report = checks.parse(data)
-    except Malformed as error:
-        raise _rejected("report_malformed", f"The report {error}.") from error
+    """The report in these bytes, checked. Raises ReportRejected."""
+    report = _parsed(data)
     check(report)
     return report
 
 
-def is_scan(data: bytes) -> bool:
-    """Whether this is JSON of kind "scan"."""
+def _is_scan(data: bytes) -> bool:
     try:
-        document = json.loads(data)
+        return scans.is_scan(json.loads(data))
     except (ValueError, RecursionError):
         return False
-    return isinstance(document, dict) and document.get("kind") == "scan"
 
 
-def _parse_scan(data: bytes) -> ScanReport:
+def _parsed(data: bytes) -> Report | ScanReport:
     try:
-        return load_scan(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _rejected(
-            "report_malformed", f"The report is not a scan's ({where}: {first['msg']})."
-        ) from error
+        return scans.parse(data) if _is_scan(data) else checks.parse(data)
+    except Malformed as error:
+        raise _rejected("report_malformed", f"The report {error}.") from error
 
 
-def check(report: Report) -> None:
+def check(report: Report | ScanReport) -> None:
     """Raises ReportRejected where a figure, the curve or the verdict does not fit."""
-    for found in checks.check(report):
+    for found in scans.check(report) if isinstance(report, ScanReport) else checks.check(report):
         raise _rejected(
             "report_inconsistent",
             f"The report contradicts itself: {found.where} {found.message}.",

@@ -13,12 +13,12 @@ from sanitizer.rendering.scan import render_scan_html, render_scan_markdown
 
 def pages(report: Report | ScanReport) -> dict[str, bytes]:
     """report.html and report.md. Raises ReportRejected where the report contradicts itself."""
+    checked_report.check(report)
     if isinstance(report, ScanReport):
         return {
             REPORT_HTML_NAME: render_scan_html(report).encode(),
             REPORT_MARKDOWN_NAME: render_scan_markdown(report).encode(),
         }
-    checked_report.check(report)
     return {
         REPORT_HTML_NAME: render_html(report).encode(),
         REPORT_MARKDOWN_NAME: render_markdown(report).encode(),
