@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
+from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
@@ -351,6 +352,8 @@ class DataInput:
     num_skipped: int
     num_classes: int | None = None
     skipped_examples: Sentences = ()
+    excluded: ExcludedSamples | None = None
+    """Samples that an order left out; `num_samples` does not count them. None where it left out none."""
 
 
 @dataclass(frozen=True, kw_only=True)
