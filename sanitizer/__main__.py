@@ -41,7 +41,7 @@ def _do(arguments: argparse.Namespace) -> int:
     if arguments.command == "schema":
         sys.stdout.write(schema(arguments.name))
         return EXIT_SUCCEEDED
-    name = "drawing" if arguments.command == "report" else "commands"
+    name = {"report": "drawing", "vet": "vetting"}.get(arguments.command, "commands")
     commands = importlib.import_module(f"sanitizer.cli.{name}").COMMANDS
     code: int = commands[arguments.command](arguments, _console(), _console(stderr=True))
     return code

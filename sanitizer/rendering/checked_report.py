@@ -7,6 +7,7 @@ verdict does not follow from its figures: by the checks of `cleanclip verify`, `
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -14,12 +15,21 @@ from cleanclip.evidence import report as checks
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import Report
+from cleanclip.spec.vet_report import VetReport
+from sanitizer.rendering.vetting import parse_vet_report
 
 MAX_BYTES = 8 * 2**20
+_HEAD_BYTES = 100
+_KIND_OF_VETTING = re.compile(rb'^\s*\{\s*"kind"\s*:\s*"vet"')
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> Report | VetReport:
     """The report in the file, checked. Raises ReportRejected."""
+    data = _read(path)
+    return parse_vet_report(data) if _KIND_OF_VETTING.search(data[:_HEAD_BYTES]) else parse_report(data)
+
+
+def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -31,7 +41,7 @@ def read_report(path: Path) -> Report:
         raise _rejected("report_unreadable", f"{path} is not a plain file.")
     if len(data) > MAX_BYTES:
         raise _rejected("report_too_large", f"{path} is larger than {MAX_BYTES // 2**20} MiB.")
-    return parse_report(data)
+    return data
 
 
 def parse_report(data: bytes) -> Report:

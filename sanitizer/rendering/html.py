@@ -32,7 +32,7 @@ def render_html(report: Report) -> str:
     """The page. `report` has been checked: see `checked_report`."""
     front, num_left_out = figures.front(report)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -122,7 +122,7 @@ def _compact(document: dict[str, Any]) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("sanitizer.rendering"),
         autoescape=True,

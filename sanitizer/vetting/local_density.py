@@ -45,11 +45,14 @@ def local_density(embedding_BD: Floats, k: int) -> Floats:
 
 
 def _nearest(embedding_BD: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Distances to the k nearest other rows, nearest first, and which rows they are; ties by row number."""
+    """Distances to the k nearest other rows, nearest first, and which rows they are."""
     square_BB = 2 - 2 * (embedding_BD @ embedding_BD.T)
     np.fill_diagonal(square_BB, np.inf)
-    neighbour_BK = np.argsort(square_BB, axis=1, kind="stable")[:, :k]
-    nearest_BK = np.take_along_axis(square_BB, neighbour_BK, axis=1)
+    some_BK = np.sort(np.argpartition(square_BB, k - 1, axis=1)[:, :k], axis=1)
+    some_square_BK = np.take_along_axis(square_BB, some_BK, axis=1)
+    order_BK = np.argsort(some_square_BK, axis=1, kind="stable")
+    nearest_BK = np.take_along_axis(some_square_BK, order_BK, axis=1)
+    neighbour_BK = np.take_along_axis(some_BK, order_BK, axis=1)
     return np.sqrt(np.maximum(nearest_BK, SMALLEST_DISTANCE**2)), neighbour_BK
 
 

@@ -196,7 +196,7 @@ def score(
 def judge(num_vetted: int, names: tuple[ScoreName, ...], value_MS: Floats, share: float) -> Scored:
     """The first `num_vetted` rows of `value_MS` are judged by the others, or among themselves."""
     value_NS, trusted_nS = value_MS[:num_vetted], value_MS[num_vetted:]
-    columns = range(len(names))
+    columns = range(value_MS.shape[1])
     rank_NS = np.stack([conformal.rank_shares(value_NS[:, one]) for one in columns], axis=1)
     p_NS = rank_NS
     if len(trusted_nS):
