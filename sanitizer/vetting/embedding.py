@@ -39,8 +39,8 @@ from sanitizer.vetting.sensitivity import sensitivity
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
 
-_SAME = 1e-9
-"""Embeddings whose mean is this near to unit length do not differ at all."""
+_SAME = 1e-6
+"""Unit embeddings whose mean is this near to unit length differ by rounding only."""
 
 
 class Embedder:
@@ -174,11 +174,12 @@ def embed_set(
         files.write(block.start, _rows(block, dataset, models, files))
         noted = noted.after(block, blocks.skipped)
         done = block.start + block.size
-        if options.stop() or time.monotonic() - saved_s >= options.save_every_s:
+        options.on_done(done)
+        is_stopped = options.stop()
+        if is_stopped or time.monotonic() - saved_s >= options.save_every_s:
             files.save(done, noted.as_json())
             saved_s = time.monotonic()
-        options.on_done(done)
-        if options.stop() and done < len(indices):
+        if is_stopped and done < len(indices):
             raise Interrupted(
                 "stopped", "Vetting was stopped; its state is saved.", "Run the same command again to resume."
             )
@@ -191,8 +192,10 @@ def embed_set(
 
 def _rows(block: Block, dataset: Dataset, models: Models, files: RowFiles) -> dict[str, NDArray[np.float32]]:
     """Every field of the block's samples; rows of bad ones are zero."""
-    place_N = np.array(block.place_N) - block.start
     rows = {field: np.zeros((block.size, width), dtype=np.float32) for field, width in files.widths.items()}
+    if not block.place_N:
+        return rows
+    place_N = np.array(block.place_N) - block.start
     rows["good"][place_N] = 1
     for (name, model), image_NCHW in zip(models.by_name.items(), block.images, strict=True):
         pixels_NCHW = model.pixels(image_NCHW)
