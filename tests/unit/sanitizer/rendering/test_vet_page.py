@@ -51,7 +51,8 @@ QUANTILES = Quantiles(n=100, low=0, median=1, q95=2, q99=3, high=4)
 
 def report_of(captions: list[str], **changed: Any) -> VetReport:
     checkpoint = CheckpointInput(
-        upload_sha256=None, weights_sha256="a" * 64, layout="open_clip", architecture={}, declared=DeclaredOptions()
+        upload_sha256=None, weights_sha256="a" * 64, layout="open_clip", architecture={},
+        declared=DeclaredOptions(),
     )  # fmt: skip
     environment = Environment(
         code_version="1", python="3", torch="2", open_clip="3", numpy="2", pillow="1", torchvision="0",
