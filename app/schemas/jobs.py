@@ -23,16 +23,17 @@ from cleanclip.spec.recipe import (
     NUMBER,
     AuditOptions,
     CleanCLIPRecipe,
+    OrderedRecipe,
     OutputLayout,
     Policy,
     PolicySource,
-    Recipe,
     Seed,
 )
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
     AttackChange,
     AuditFigures,
+    AutoFigures,
     Difference,
     ReboundFigures,
     SettledArchitecture,
@@ -105,7 +106,7 @@ class CleaningIn(JobOptionsIn):
     """What a cleaning can be told besides."""
 
     kind: Literal["sanitize"]
-    recipe: Recipe = Field(default_factory=CleanCLIPRecipe)
+    recipe: OrderedRecipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
     _recipe_given: tuple[str, ...] = PrivateAttr(default=())
 
@@ -127,8 +128,8 @@ class CleaningIn(JobOptionsIn):
 class SanitizeJobIn(CleaningIn):
     """Audit, clean with the recipe on the data of `dataset_id`, audit again.
 
-    The data are pairs. For the method `supervised`, and for `uar` with `trained_on: labelled_images`, they
-    are labelled images, other than those of the audit.
+    The data are pairs. For the method `supervised`, and for `uar` and `auto` with `trained_on:
+    labelled_images`, they are labelled images, other than those of the audit.
     """
 
     checkpoint_id: CheckpointId
@@ -232,6 +233,11 @@ class ResultOut(WireOut):
         description="What came back after benign fine-tuning, where it was ordered; the curves' points are in"
         " the report.",
     )
+    auto: AutoFigures | None = Field(
+        None,
+        description="Of a cleaning by `auto`: the rungs, their figures on validation images, and the choice."
+        " Of surrogates and patterns only the worst of each look; the report has all.",
+    )
     warnings: list[str] = Field(
         default_factory=list, description="The report's warnings, or the first of them if there are many."
     )
@@ -279,7 +285,7 @@ class JobOut(WireOut):
     progress: ProgressOut
     checkpoint_id: str
     dataset_id: str | None
-    recipe: Recipe | None
+    recipe: OrderedRecipe | None
     recipe_given: list[str] | None = Field(
         description="Options of the recipe that the order gave; the others are the method's defaults."
         " Null where there is no recipe."

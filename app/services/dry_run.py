@@ -40,7 +40,8 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import Recipe, UARRecipe, to_json
+from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, left_out, num_looks, smaller_part
+from cleanclip.spec.recipe import AutoRecipe, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import model_of
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -111,6 +112,8 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
     load = load_of(order.recipe, order.audit, None if checkpoint is None else checkpoint.size_bytes, datasets)
     _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
+    with found.noting():
+        _check_budget(order, load.ladder_s(measured))
     phases = tuple(_ahead(phase, order, load, measured) for phase in _phases(order))
     return DryRun(
         load=load,
@@ -121,12 +124,30 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
     )
 
 
+def _check_budget(order: Order, span: Span | None) -> None:
+    """Raises OptionsRejected where earlier jobs tell that the budget does not reach to the first look."""
+    recipe = order.recipe
+    if span is None or not isinstance(recipe, AutoRecipe) or recipe.max_device_minutes is None:
+        return
+    if span.low_s > 60 * recipe.max_device_minutes:
+        raise OptionsRejected(
+            "budget_too_small",
+            f"A budget of {recipe.max_device_minutes:g} device minutes is too small for one rung: by "
+            f"earlier jobs on such models its first look takes {span.low_s / 60:.1f} minutes or more.",
+            "Raise recipe.max_device_minutes, or leave it out.",
+            where="recipe.max_device_minutes",
+        )
+
+
 def _phases(order: Order) -> tuple[JobPhase, ...]:
     return phases_of(order.kind, {"audit": to_json(order.audit)})
 
 
 def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
     amount, unit = load.amount(phase), UNIT_OF[phase]
+    if phase is JobPhase.FINETUNE and isinstance(load.recipe, AutoRecipe):
+        span = load.ladder_s(measured)
+        return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
     method = None if order.recipe is None else order.recipe.method
     span = span_of(amount, unit, method, measured, precision=load.audit.precision)
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
@@ -189,11 +210,31 @@ def _training(load: Load) -> str:
     if recipe is None or num_samples is None:
         return "Fine-tunes; on how much data is not known."
     what = "pairs" if recipe.training_data == "pairs" else "labelled images"
+    if isinstance(recipe, AutoRecipe):
+        return _ladder(recipe, f"{num_samples:,} {what}", load)
     return (
         f"Fine-tunes by {recipe.method} on {num_samples:,} {what}: {_count(recipe.epochs, 'epoch')} of "
         f"{_count(num_samples // recipe.batch_size, 'update')} with {recipe.batch_size:,} each, "
         f"{_count(num_updates(recipe, num_samples), 'update')} in all.{_inversions(recipe)}"
     )
+
+
+def _ladder(recipe: AutoRecipe, data: str, load: Load) -> str:
+    least, most = epochs_of(recipe)
+    names = [name for name in LADDER if name not in left_out(recipe)]
+    told = (
+        f"Works down a ladder of {len(names)} recipes ({', '.join(names)}) until one meets the policy: "
+        f"{least} to {most} epochs on {data}."
+    )
+    if load.num_labelled is not None:
+        told += (
+            f" Measures up to {1 + num_looks(recipe)} models on "
+            f"{_count(load.num_validation, 'validation image')}; the audits are of the other "
+            f"{load.num_labelled - load.num_validation:,}."
+        )
+    if recipe.max_device_minutes is not None:
+        told += f" Ends after {recipe.max_device_minutes:g} device minutes at the latest."
+    return told
 
 
 def _inversions(recipe: Recipe) -> str:
@@ -252,10 +293,11 @@ def _judge_policy(
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         is_cleaned = order.kind is JobKind.SANITIZE
-        policies.check_order(policy, source, order.audit, summary=summary, is_cleaned=is_cleaned)
+        share = smaller_part(order.recipe)
+        policies.check_order(policy, source, order.audit, summary=summary, is_cleaned=is_cleaned, share=share)
         answer.warnings += before_audit(order.audit, policy, is_cleaned=is_cleaned)
         if source.given == "default":
-            answer.warnings += policies.limits_too_strict(policy, order.audit, summary=summary)
+            answer.warnings += policies.limits_too_strict(policy, order.audit, summary=summary, share=share)
 
 
 def _judge_fit(
@@ -273,7 +315,10 @@ def _judge_fit(
         with answer.noting():
             check_folds(labelled.counts, names, order.audit.linear_probe.folds)
     recipe, num_training = order.recipe, load.num_training
-    if recipe is None or num_training is None:
+    if recipe is not None and load.num_labelled is not None:
+        with answer.noting():
+            check_parts(recipe, load.num_labelled)
+    if recipe is None or num_training is None or isinstance(recipe, AutoRecipe):
         return
     with answer.noting():
         check_batch(recipe, num_training)

@@ -15,14 +15,14 @@ from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
-from cleanclip.spec.recipe import AuditOptions, Recipe, parse, parse_recipe
+from cleanclip.spec.recipe import AuditOptions, AutoRecipe, OrderedRecipe, parse, parse_recipe
 
 MOST_JOBS = 20
 """The newest of them: a service is upgraded, and machines are exchanged."""
 
 
 def load_of(
-    recipe: Recipe | None,
+    recipe: OrderedRecipe | None,
     audit: AuditOptions,
     checkpoint_bytes: int | None,
     datasets: Mapping[str, ListedDataset],
@@ -89,6 +89,8 @@ def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDatase
         amount = load.amount(JobPhase(phase["name"]))
         if phase["state"] != PhaseState.SUCCEEDED or seconds is None or not amount:
             continue
+        if isinstance(recipe, AutoRecipe) and phase["name"] == JobPhase.FINETUNE:
+            continue  # how much of the ladder it climbed, its row does not tell
         yield Measured(
             job_id=job.id,
             unit=UNIT_OF[JobPhase(phase["name"])],

@@ -13,7 +13,8 @@ from typing import Literal
 from app.domain.states import JobPhase
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
+from cleanclip.spec.ladder import epochs_of, num_looks, num_validated
+from cleanclip.spec.recipe import AuditOptions, AuditPrecision, AutoRecipe, OrderedRecipe
 
 Unit = Literal["bytes", "images", "samples", "jobs"]
 
@@ -29,6 +30,9 @@ UNIT_OF: dict[JobPhase, Unit] = {
 the same before and after. What is published is files of the size of the model: once a job."""
 
 
+AUTO_BATCH = 256
+"""The largest of a ladder's rungs."""
+_LADDERS_METHODS = ("uar", "par", "supervised")
 _PASSES_OF_A_SAMPLE = 4
 """That an update costs for each of its samples: forward and backward, and the caption."""
 
@@ -41,7 +45,7 @@ class Load:
     num_labelled: int | None
     num_training: int | None = None
     num_retrieval: int | None = None
-    recipe: Recipe | None = None
+    recipe: OrderedRecipe | None = None
     audit: AuditOptions
 
     def passes(self, phase: JobPhase) -> int:
@@ -49,6 +53,38 @@ class Load:
         one; once more for a linear probe; after cleaning once more through the model that came in."""
         more = (self.audit.linear_probe is not None) + (phase is JobPhase.FINAL_AUDIT)
         return 1 + len(of_same_pixels(self.audit.attacks)) + more
+
+    @property
+    def num_validation(self) -> int:
+        """Labelled images that a ladder is decided on; of another recipe none."""
+        if not isinstance(self.recipe, AutoRecipe) or self.num_labelled is None:
+            return 0
+        return num_validated(self.recipe, self.num_labelled)
+
+    def ladder_s(self, measured: Sequence[Measured]) -> Span | None:
+        """Of a ladder: from its first look to its last, by the times of the methods that it tries. None where
+        nothing tells it."""
+        if not isinstance(self.recipe, AutoRecipe) or self.num_training is None:
+            return None
+        least, most = (epochs * self.num_training for epochs in epochs_of(self.recipe))
+        of_one = self.num_validation * (1 + len(of_same_pixels(self.audit.attacks)))
+        spans = [
+            (low, high)
+            for method in _LADDERS_METHODS
+            if (low := span_of(least, "samples", method, measured)) is not None
+            and (high := span_of(most, "samples", method, measured)) is not None
+        ]
+        looks = [
+            span_of(count * of_one, "images", None, measured, precision=self.audit.precision)
+            for count in (2, 1 + num_looks(self.recipe))
+        ]
+        if not spans:
+            return None
+        low_s = min(low.low_s for low, _ in spans) + (looks[0].low_s if looks[0] else 0)
+        high_s = max(high.high_s for _, high in spans) + (looks[1].high_s if looks[1] else 0)
+        budget_s = 60 * self.recipe.max_device_minutes if self.recipe.max_device_minutes else high_s
+        num_jobs = min(low.num_jobs for low, _ in spans)
+        return Span(low_s=low_s, high_s=max(low_s, min(high_s, budget_s)), num_jobs=num_jobs)
 
     def amount(self, phase: JobPhase) -> int | None:
         """Of the phase's unit; None: not known."""
@@ -61,6 +97,8 @@ class Load:
             case "samples":
                 if self.recipe is None or self.num_training is None:
                     return None
+                if isinstance(self.recipe, AutoRecipe):  # at most
+                    return epochs_of(self.recipe)[1] * self.num_training
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
             case "jobs":
                 return 1
@@ -70,7 +108,8 @@ class Load:
         rebound, recipe, num_attacks = self.audit.rebound, self.recipe, len(self.audit.attacks)
         if rebound is None or recipe is None or self.num_labelled is None:
             return None
-        trained = rebound.num_updates(num_attacks) * recipe.batch_size * _PASSES_OF_A_SAMPLE
+        batch_size = AUTO_BATCH if isinstance(recipe, AutoRecipe) else recipe.batch_size
+        trained = rebound.num_updates(num_attacks) * batch_size * _PASSES_OF_A_SAMPLE
         sample = min(self.num_labelled, rebound.max_images)
         measured = rebound.num_points() * sample * (1 + len(of_same_pixels(self.audit.attacks)))
         if rebound.poisons:
@@ -81,7 +120,8 @@ class Load:
         if self.num_labelled is None:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
-        return self.num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks))
+        num_labelled = self.num_labelled - self.num_validation
+        return num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks))
 
 
 @dataclass(frozen=True, kw_only=True)

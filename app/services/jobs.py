@@ -23,6 +23,7 @@ from app.services.orders import (
 )
 from app.services.trail import note
 from app.settings import QuotaSettings
+from cleanclip.spec.ladder import smaller_part
 from cleanclip.spec.recipe import Policy, PolicySource, to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
@@ -47,7 +48,9 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
         order.audit,
         summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
         is_cleaned=order.kind is JobKind.SANITIZE,
+        share=smaller_part(order.recipe),
     )
+    policies.check_parts_of(order.recipe, labelled.summary)
     job = unit.jobs.enqueue(
         Job(
             id=new_id("job"),

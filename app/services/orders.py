@@ -16,7 +16,7 @@ from app.domain.states import DatasetKind, JobKind
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
 from cleanclip.spec.near_names import near_names
-from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, Recipe
+from cleanclip.spec.recipe import AuditOptions, OrderedRecipe, OutputLayout, Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Order:
     dataset_id: str | None
     labelled_dataset_id: str | None
     retrieval_dataset_id: str | None
-    recipe: Recipe | None
+    recipe: OrderedRecipe | None
     recipe_given: tuple[str, ...] | None = None
     """Of the recipe's options those that were given; None: not known."""
     audit: AuditOptions

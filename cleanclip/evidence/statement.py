@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cleanclip.evidence import drift, ranks, rebound, retrieval
+from cleanclip.evidence import auto, drift, ranks, rebound, retrieval
 from cleanclip.evidence.findings import (
     PUBLIC_KEY_NAME,
     REPORT_NAME,
@@ -154,6 +154,7 @@ class Claimed(_Part):
     linear_probe: dict[str, list[int | bool] | None]
     retrieval: dict[str, Any] | None
     rebound: Sha256 | None
+    auto: Sha256 | None
 
 
 class Predicate(_Part):
@@ -256,6 +257,7 @@ def _compare_claimed(facts: Claimed, report: Report, document: Mapping[str, Any]
     yield from _differing(
         ("verdict.rebound", document["verdict"].get("rebound", []), facts.verdict.rebound),
         ("rebound", rebound.sha256(document.get("rebound")), facts.rebound),
+        ("auto", auto.sha256(document.get("auto")), facts.auto),
     )
     training = document.get("training") or {}
     yield from _differing(

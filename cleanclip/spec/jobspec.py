@@ -39,11 +39,12 @@ from cleanclip.spec.recipe import (
     STRICT,
     AuditOptions,
     DeclaredOptions,
+    OrderedRecipe,
     OutputLayout,
     Policy,
     PolicySource,
-    Recipe,
     Seed,
+    Share,
 )
 from cleanclip.spec.report import AuditFigures, ScannerEvidence
 from cleanclip.spec.settled import SettledArchitecture
@@ -127,7 +128,7 @@ class ValidateSpec(StrictOptions):
 @dataclass(frozen=True, kw_only=True)
 class SanitizeSpec(StrictOptions):
     kind: Literal["sanitize"] = "sanitize"
-    recipe: Recipe
+    recipe: OrderedRecipe
     recipe_given: tuple[str, ...] | None = None
     """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
     audit: AuditOptions
@@ -179,6 +180,8 @@ class RecheckSpec(StrictOptions):
     towards: tuple[str, ...] | None = None
     """Where `inputs/cleaned` is audited: for each attack the class that the audit before cleaning found it to
     lead to. None: `inputs/checkpoint` is."""
+    validation_share: Share | None = None
+    """Of the labelled images that decided a choice: the others are measured. None: all are."""
 
 
 JobSpec = Annotated[

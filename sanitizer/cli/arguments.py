@@ -14,7 +14,15 @@ from pydantic import ValidationError
 from cleanclip.spec import schemas
 from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
 from cleanclip.spec.jobspec import MAX_RANKS
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
+from cleanclip.spec.recipe import (
+    AuditOptions,
+    AutoRecipe,
+    DeclaredOptions,
+    OrderedRecipe,
+    Policy,
+    parse,
+    parse_recipe,
+)
 from cleanclip.spec.strict_json import unique_keys
 from cleanclip.spec.vet_options import SCORE_NAMES, VetOptions
 
@@ -27,7 +35,7 @@ exit codes:
   75  interrupted; the same command resumes
 """
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
-    ("method", str, "cleanclip, par, supervised or uar"),
+    ("method", str, "cleanclip, par, supervised, uar or auto"),
     ("lambda1", float, "weight of CLIP's own loss"),
     ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
     ("threshold", float, "par: the distance from the input model at which the push stops, 0 to 4"),
@@ -38,9 +46,15 @@ _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
     ("initial_learning_rate", float, "par: the first learning rate, which decays to --learning-rate"),
     ("push_share", float, "par: the share of the run over which it decays, 0 to 1"),
     ("warmup_steps", int, "warm-up: updates until the learning rate is reached; par has none"),
-    ("trained_on", str, "uar: pairs, images_of_pairs or labelled_images"),
+    ("trained_on", str, "uar, auto: pairs, images_of_pairs or labelled_images"),
     ("strong_epochs", int, "uar: epochs of the strong stage; the others are the weak stage"),
     ("consistency_weight", float, "uar: weight of the distance to the clean image's embedding"),
+    ("max_device_minutes", float, "auto: the budget for all rungs, their measuring included"),
+    (
+        "validation_share",
+        float,
+        "auto: the share of the labelled images that decides; the rest is the test",
+    ),
     ("weight_decay", float, "weight decay of matrices and kernels"),
     ("precision", str, "auto, fp32 or bf16"),
 )
@@ -122,7 +136,12 @@ def parser() -> argparse.ArgumentParser:
         help="vet the clean set first and leave out what it sets aside; its report is in the folder vet/",
     )
     _add_vetting(sanitize)
-    sanitize.add_argument("--recipe", type=Path, help="a recipe as JSON; the options below override it")
+    sanitize.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="auto|FILE",
+        help="a recipe as JSON, which the options below override; or auto: a ladder of recipes",
+    )
     for name, kind, meaning in _RECIPE_FLAGS:
         sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
     sanitize.add_argument(
@@ -265,9 +284,13 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def recipe_from(arguments: argparse.Namespace) -> tuple[Recipe, tuple[str, ...]]:
+def recipe_from(arguments: argparse.Namespace) -> tuple[OrderedRecipe, tuple[str, ...]]:
     """The recipe file's values, changed by the options given; and their names. Raises UsageError."""
-    values = _read_json(arguments.recipe) if arguments.recipe else {}
+    values: dict[str, Any] = {}
+    if arguments.recipe is not None and str(arguments.recipe) == AutoRecipe.method:
+        values = {"method": AutoRecipe.method}
+    elif arguments.recipe is not None:
+        values = _read_json(arguments.recipe)
     typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
     values |= {name: value for name, value in typed.items() if value is not None}
     return _parse(parse_recipe, values, "recipe"), tuple(values)

@@ -45,31 +45,29 @@ class Source(Protocol):
         """Name and path of every file, in a fixed order; no path where it leads out of the folder."""
 
 
-class Remaining:
-    """A source without the samples `left_out`, places in it."""
+class Selected:
+    """Some samples of another source, in the order of `indices`; its files are those of the other."""
 
-    def __init__(self, source: Source, left_out: Sequence[int]) -> None:
+    def __init__(self, source: Source, indices: Sequence[int]) -> None:
+        self._source, self._indices = source, indices
         self.num_shards = source.num_shards
-        self._source = source
-        is_kept = np.ones(len(source), dtype=bool)
-        is_kept[list(left_out)] = False
-        self._kept = np.flatnonzero(is_kept)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._indices)
 
     def key(self, index: int) -> str:
-        return self._source.key(int(self._kept[index]))
+        return self._source.key(self._indices[index])
 
     def read(self, index: int) -> RawSample:
         """Raises BadSample."""
-        return self._source.read(int(self._kept[index]))
+        return self._source.read(self._indices[index])
 
     def has_text(self, extensions: frozenset[str]) -> bool:
+        """Of the whole source."""
         return self._source.has_text(extensions)
 
     def files(self) -> Iterator[tuple[str, Path | None]]:
-        """All files of the source."""
+        """Of the whole source."""
         return self._source.files()
 
 
@@ -115,7 +113,9 @@ class Indexed:
 
     def without(self, left_out: Sequence[int], why: ExcludedSamples) -> Self:
         """The same dataset without the samples at these places; the others are counted from 0 again."""
+        is_kept = np.ones(len(self), dtype=bool)
+        is_kept[list(left_out)] = False
         others = copy.copy(self)
-        others._source = Remaining(self._source, left_out)
+        others._source = Selected(self._source, np.flatnonzero(is_kept).tolist())
         others.excluded = why
         return others

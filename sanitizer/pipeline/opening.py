@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected
-from cleanclip.spec.recipe import AuditOptions, Recipe
+from cleanclip.spec.recipe import AuditOptions, OrderedRecipe
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.targets import find_targets
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -92,7 +92,9 @@ def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint, exclude: ToExclude
     return pairs
 
 
-def open_training_data(path: Path, recipe: Recipe, exclude: ToExclude) -> PairDataset | LabelsAsCaptions:
+def open_training_data(
+    path: Path, recipe: OrderedRecipe, exclude: ToExclude
+) -> PairDataset | LabelsAsCaptions:
     """What the recipe's method trains on. Raises DatasetRejected, OptionsRejected."""
     if recipe.training_data == "pairs":
         return exclude.of(open_pairs(path))
@@ -100,7 +102,7 @@ def open_training_data(path: Path, recipe: Recipe, exclude: ToExclude) -> PairDa
 
 
 def open_training(
-    path: Path, recipe: Recipe, test: ForAudit, exclude: ToExclude
+    path: Path, recipe: OrderedRecipe, test: ForAudit, exclude: ToExclude
 ) -> PairDataset | LabelsAsCaptions:
     """Raises DatasetRejected, also where what is to be trained on is what the audits measure on;
     OptionsRejected where a list of exclusions is of no dataset that was given."""

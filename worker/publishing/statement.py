@@ -23,6 +23,7 @@ from platform import python_version
 from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
+from cleanclip.evidence.auto import sha256 as ladder_sha256
 from cleanclip.evidence.rebound import sha256 as rebound_sha256
 from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
@@ -30,6 +31,7 @@ from cleanclip.spec.jobspec import (
     REPORT_NAME,
     SPEC_ADAPTER,
 )
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import AuditFigures, Report, RetrievalFigures
 from worker.staging.stage import Received, Staged
 
@@ -136,6 +138,7 @@ def _claimed(report: Report, staged: Staged) -> dict[str, Any]:
         "linear_probe": {"before": _fit(report.before), "after": _fit(report.after)},
         "retrieval": _retrieval(report.before.retrieval),
         "rebound": rebound_sha256(None if report.rebound is None else asdict(report.rebound)),
+        "auto": ladder_sha256(None if report.auto is None else to_json(report.auto)),
         "classes": [one.class_name for one in report.before.ca_per_class],
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,

@@ -13,7 +13,7 @@ from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.report import AttackFigures
 from cleanclip.spec.verdicts import Outcome, headline
 
-METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR"}
+METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR", "auto": "Auto"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,10 @@ from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound
+from cleanclip.spec import ladder_lines
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
+from cleanclip.spec.ladder_lines import LadderLine
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
@@ -83,6 +85,9 @@ class Result:
     untested: list[str]
     rates: RatesPlot
     rebound: LossPlot | None
+    ladder: tuple[LadderLine, ...]
+    not_measured: list[str]
+    """Rungs of the ladder that were not."""
     loss: LossPlot | None
     examples: Examples | None
     options: str
@@ -121,6 +126,8 @@ def _fits(report: Report) -> bool:
     if report.rebound is not None:
         lengths |= {len(report.rebound.highest), len(report.verdict.rebound)}
         lengths |= {len(point.attacks) for curve in report.rebound.curves for point in curve.points}
+    for figures in report.auto.all_figures() if report.auto is not None else ():
+        lengths.add(len(figures.attacks))
     if report.examples is not None:
         lengths |= {len(one.triggered) for one in report.examples.examples}
     return lengths == {num_attacks}
@@ -153,6 +160,8 @@ def result_of(report: Report) -> Result:
         untested=not_tested(report),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
         rebound=None if report.rebound is None else rebound(report.rebound, front),
+        ladder=tuple(ladder_lines.lines(report)),
+        not_measured=ladder_lines.not_measured(report),
         loss=None if training is None else loss(training.curve),
         examples=report.examples,
         options=json.dumps(options, indent=2, ensure_ascii=False),
