@@ -23,6 +23,7 @@ from cleanclip.spec.recipe import (
     parse,
     parse_recipe,
 )
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.strict_json import unique_keys
 from cleanclip.spec.vet_options import SCORE_NAMES, VetOptions
 
@@ -183,9 +184,10 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run one job folder, as a worker does; events on stdout")
     run.add_argument("folder", type=Path, help="with spec.json in it")
 
-    for command in (inspect, validate, audit, vet, sanitize):
+    scan, build, show = _add_scan_commands(commands)
+    for command in (inspect, validate, audit, vet, sanitize, scan, show):
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    for command in (inspect, validate, audit, vet, sanitize, report, schema, run):
+    for command in (inspect, validate, audit, vet, sanitize, scan, build, show, report, schema, run):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 
@@ -200,6 +202,50 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a JSON file of declared options (quick_gelu, image_mean, …)",
     )
+
+
+def _add_scan_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> tuple[argparse.ArgumentParser, ...]:
+    """scan, null build, null show."""
+    scan = commands.add_parser("scan", help="look for triggers that nobody named")
+    _add_checkpoint(scan)
+    _add_scan(scan)
+    scan.add_argument("--null", type=Path, metavar="FILE", help="a null set: reference models to judge by")
+    scan.add_argument(
+        "--out", type=Path, help="folder for report.json and its pages; the same command resumes there"
+    )
+    scan.add_argument(
+        "--dry-run", action="store_true", help="measure a few passes, print what the scan costs, and stop"
+    )
+
+    null = commands.add_parser("null", help="null sets: reference models that scans are judged by")
+    nulls = null.add_subparsers(dest="null_command", required=True)
+    build = nulls.add_parser("build", help="measure reference models of one architecture as a scan does")
+    build.add_argument(
+        "models",
+        nargs="+",
+        help="checkpoint files or folders that were never poisoned, or open_clip tags (ViT-B-32:openai); "
+        "BASE=MODEL for one of several models that were trained from the same base",
+    )
+    _add_scan(build)
+    build.add_argument("--out", type=Path, required=True, help="the file to write")
+    build.add_argument("--name", required=True, help="what the null set is called in reports")
+    build.add_argument("--about", default="", help="what the models are, in a sentence or two")
+    show = nulls.add_parser("show", help="what a null set holds")
+    show.add_argument("file", type=Path)
+    return scan, build, show
+
+
+def _add_scan(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--labelled", type=Path, required=True, help="labelled images; their class names are the targets"
+    )
+    command.add_argument("--options", type=Path, metavar="FILE", help="scan options as JSON")
+    command.add_argument(
+        "--seed", type=_seed, default=None, help="seed of every random draw; default: the null's, else 0"
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
 
 def _add_audit(command: argparse.ArgumentParser) -> None:
@@ -335,6 +381,13 @@ def vet_from(arguments: argparse.Namespace) -> VetOptions:
     if getattr(arguments, "score", None):
         values["scores"] = arguments.score
     return _parse(partial(parse, VetOptions), values, "vetting options")
+
+
+def scan_from(arguments: argparse.Namespace) -> ScanOptions | None:
+    """The options of --options; None: the null's, else the defaults. Raises UsageError."""
+    if arguments.options is None:
+        return None
+    return _parse(partial(parse, ScanOptions), _read_json(arguments.options), "scan options")
 
 
 def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:

@@ -10,16 +10,19 @@ from cleanclip.spec.progress import Progress
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.pipeline.inspecting import inspect
 
+INSPECTED_NAME = "inspected"
+"""Folder under --out for the canonical form of an uploaded file."""
+
 
 def canonical(path: Path, folder: Path, declared: DeclaredOptions, progress: Progress) -> Path:
     """`path` itself if our own inspection wrote it, else `folder`, into which it is inspected."""
-    if is_canonical(path):
+    if _is_canonical(path):
         return path
     inspect(path, folder, declared=declared, filename=path.name, progress=progress)
     return folder
 
 
-def is_canonical(path: Path) -> bool:
+def _is_canonical(path: Path) -> bool:
     """Whether our own inspection wrote this folder: a Hugging Face folder has another config.json."""
     if not ((path / WEIGHTS_NAME).is_file() and (path / CONFIG_NAME).is_file()):
         return False

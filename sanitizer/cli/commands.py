@@ -16,14 +16,11 @@ from cleanclip.spec.report import Report, dump_json
 from cleanclip.spec.vet_report import EXCLUDED_NAME
 from sanitizer.cli import pages, terminal
 from sanitizer.cli.arguments import UsageError, audit_from, declared_from, policy_from, recipe_from
-from sanitizer.cli.canonical import canonical
+from sanitizer.cli.canonical import INSPECTED_NAME, canonical
 from sanitizer.cli.terminal import Bars
 from sanitizer.cli.vetting import VETTED_NAME, vet_into
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.work.running import StopFlag
-
-INSPECTED_NAME = "inspected"
-"""Folder under --out for the canonical form of an uploaded file."""
 
 
 def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:

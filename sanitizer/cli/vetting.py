@@ -17,7 +17,7 @@ from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.vet_report import VetReport, dump_vet_report
 from sanitizer.cli import pages, terminal
 from sanitizer.cli.arguments import declared_from, vet_from
-from sanitizer.cli.canonical import canonical
+from sanitizer.cli.canonical import INSPECTED_NAME, canonical
 from sanitizer.cli.terminal import Bars
 from sanitizer.pipeline.vetting import vet
 from sanitizer.work.running import StopFlag
@@ -66,7 +66,7 @@ def _vet(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     kind: Literal["pairs", "labelled"] = "pairs" if arguments.pairs else "labelled"
     with Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(
-            arguments.checkpoint, arguments.out / "inspected", declared_from(arguments), bars
+            arguments.checkpoint, arguments.out / INSPECTED_NAME, declared_from(arguments), bars
         )
         report = vet_into(
             arguments.out,

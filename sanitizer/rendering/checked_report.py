@@ -6,30 +6,29 @@ verdict does not follow from its figures: by the checks of `cleanclip verify`, `
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from cleanclip.evidence import report as checks
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import Report
-from cleanclip.spec.vet_report import VetReport
-from sanitizer.rendering.vetting import parse_vet_report
+from cleanclip.spec.scan_report import ScanReport, load_scan
+from cleanclip.spec.vet_report import VetReport, load_vet_report
 
 MAX_BYTES = 8 * 2**20
-_HEAD_BYTES = 100
-_KIND_OF_VETTING = re.compile(rb'^\s*\{\s*"kind"\s*:\s*"vet"')
+
+Loaded = TypeVar("Loaded")
 
 
-def read_report(path: Path) -> Report | VetReport:
-    """The report in the file, checked. Raises ReportRejected."""
-    data = _read(path)
-    return parse_vet_report(data) if _KIND_OF_VETTING.search(data[:_HEAD_BYTES]) else parse_report(data)
-
-
-def _read(path: Path) -> bytes:
+def read_report(path: Path) -> Report | ScanReport | VetReport:
+    """The report in the file, an audit's checked. Raises ReportRejected."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -41,17 +40,41 @@ def _read(path: Path) -> bytes:
         raise _rejected("report_unreadable", f"{path} is not a plain file.")
     if len(data) > MAX_BYTES:
         raise _rejected("report_too_large", f"{path} is larger than {MAX_BYTES // 2**20} MiB.")
-    return data
+    return parse_report(data)
 
 
-def parse_report(data: bytes) -> Report:
-    """The report in these bytes, checked. Raises ReportRejected."""
+def parse_report(data: bytes) -> Report | ScanReport | VetReport:
+    """The report in these bytes, an audit's checked. Raises ReportRejected."""
+    kind = _kind_of(data)
+    if kind == "scan":
+        return _parsed(data, load_scan)
+    if kind == "vet":
+        return _parsed(data, load_vet_report)
     try:
         report = checks.parse(data)
     except Malformed as error:
         raise _rejected("report_malformed", f"The report {error}.") from error
     check(report)
     return report
+
+
+def _kind_of(data: bytes) -> object:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return document.get("kind") if isinstance(document, dict) else None
+
+
+def _parsed(data: bytes, load: Callable[[bytes], Loaded]) -> Loaded:
+    try:
+        return load(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _rejected(
+            "report_malformed", f"The report is not one of its kind ({where}: {first['msg']})."
+        ) from error
 
 
 def check(report: Report) -> None:

@@ -134,7 +134,8 @@ def _compact(document: dict[str, Any]) -> str:
 
 @cache
 def environment() -> Environment:
-    environment = Environment(
+    """Of every page's template."""
+    made = Environment(
         loader=PackageLoader("sanitizer.rendering"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -142,12 +143,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalized,
     )
-    environment.filters["name"] = name
-    environment.filters["percent"] = percent
-    environment.filters["listed"] = _listed
-    environment.filters["image"] = _image
-    environment.globals["points"] = points
-    return environment
+    made.filters["name"] = name
+    made.filters["percent"] = percent
+    made.filters["listed"] = _listed
+    made.filters["image"] = _image
+    made.globals["points"] = points
+    return made
 
 
 def _finalized(value: Any) -> Any:

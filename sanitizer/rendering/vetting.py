@@ -3,16 +3,13 @@ alike."""
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from cleanclip.spec.attack_options import without_image
-from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.strangers import rows
 from cleanclip.spec.vet_options import ScoreName
-from cleanclip.spec.vet_report import VetReport, load_vet_report
+from cleanclip.spec.vet_report import VetReport
 from sanitizer.rendering import sentences
 from sanitizer.rendering.html import environment, made_with
 
@@ -32,21 +29,6 @@ MEANINGS: dict[ScoreName, str] = {
     "mismatch": "the caption does not fit the image",
     "sensitivity": "one part of the image decides its embedding",
 }
-
-
-def parse_vet_report(data: bytes) -> VetReport:
-    """The report in these bytes. Raises ReportRejected `report_malformed`."""
-    try:
-        return load_vet_report(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ReportRejected(
-            "report_malformed",
-            f"The report is not a vetting report: {first['msg']}.",
-            "Give an unmodified vet_report.json.",
-            where=where or None,
-        ) from error
 
 
 def render_vet_html(report: VetReport) -> str:

@@ -32,8 +32,8 @@ from cleanclip.spec.vet_report import (
 )
 from sanitizer.__main__ import main
 from sanitizer.audits.example_images import encode
+from sanitizer.rendering.checked_report import parse_report
 from sanitizer.rendering.documents import pages
-from sanitizer.rendering.vetting import parse_vet_report
 from tests.fixtures.hostile_texts import TEXTS
 from tests.fixtures.html_page import Page
 
@@ -141,4 +141,4 @@ def test_a_report_that_contradicts_itself_is_refused(place: tuple[Any, ...], val
         inner = inner[part]
     inner[place[-1]] = value
     with pytest.raises(ReportRejected):
-        parse_vet_report(json.dumps(document).encode())
+        parse_report(json.dumps(document).encode())
