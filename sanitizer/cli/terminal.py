@@ -21,6 +21,7 @@ PHASE_TITLES = {
     "finetune": "Cleaning",
     "final_audit": "Auditing the cleaned weights",
     "rebound": "Training copies further",
+    "scan": "Looking for triggers",
 }
 
 
