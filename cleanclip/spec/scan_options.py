@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt, Interval, Le, MaxLen
+from annotated_types import Gt, Interval, Le, Len, MaxLen
 
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
 
-Detector = Literal["collapse", "ease", "residual", "lineage"]
-"""`collapse` (D2): patterns under which all images look alike. `ease` (D1): how little it takes to lead images
-to each class. `residual` (D3): edits that move embeddings as a trusted anchor does not know. `lineage` (D4):
-weights moved further from a public base."""
+Detector = Literal["collapse", "ease"]
+"""`collapse`: patterns under which all images look alike. `ease`: how little it takes to lead images to each
+class."""
 
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
@@ -81,12 +80,11 @@ class CollapseDetectorOptions(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Heat(StrictOptions):
-    """A part of the race: so many of the classes that are left go on, for so many steps from a new start."""
+    """A part of the race: so many of the classes that are left go on, up to `steps` steps in all."""
 
     share: Annotated[float, Gt(0), Le(1), NUMBER]
     most: Annotated[int, Interval(ge=1, le=100_000), NUMBER]
     steps: _Steps
-    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +105,10 @@ class EaseDetectorOptions(StrictOptions):
     heats: Annotated[tuple[Heat, ...], MaxLen(8), *NOT_EMPTY] = (
         Heat(share=1.0, most=100_000, steps=8),
         Heat(share=0.25, most=1_000, steps=16),
-        Heat(share=1.0, most=8, steps=64, restarts=2),
+        Heat(share=1.0, most=4, steps=64),
     )
+    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 2
+    """From how many starts the classes of the last heat are run; the best counts."""
     images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
     held_out_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 64
     """On which ASR is measured in the course of the race."""
@@ -135,7 +135,7 @@ class ScanOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    detectors: Annotated[tuple[Detector, ...], MaxLen(4), *NOT_EMPTY] = ("collapse", "ease")
+    detectors: Annotated[tuple[Detector, ...], MaxLen(2), *NOT_EMPTY] = ("collapse", "ease")
     collapse: CollapseDetectorOptions = CollapseDetectorOptions()
     ease: EaseDetectorOptions = EaseDetectorOptions()
     num_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 256
@@ -148,8 +148,8 @@ class ScanOptions:
     """Names that no image of the labelled set has."""
     vocabulary: bool = True
     """Whether to name targets by the open vocabulary of English words, too."""
-    templates: Annotated[tuple[ShortText, ...], MaxLen(200)] = ()
-    """For the texts of classes. Empty: those of the labelled set, else ImageNet's 80."""
+    templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None = None
+    """For the texts of classes. None: those of the labelled set, else ImageNet's 80."""
     significance: Annotated[float, Gt(0), Le(0.5), NUMBER] = 0.05
     """A p-value at or under it fails; there is one with a null only."""
     images_at_once: Annotated[int, Interval(ge=2, le=65_536), NUMBER] = 256

@@ -115,7 +115,7 @@ class DetectorJudgement:
     rank: Count
     """1 is the most conspicuous."""
     of: Count
-    among: Literal["models", "classes", "edits", "restarts"]
+    among: Literal["models", "classes"]
     others: Annotated[tuple[Finite, ...], MaxLen(10_000)] = ()
 
 

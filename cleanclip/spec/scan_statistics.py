@@ -58,44 +58,6 @@ class EaseFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditResidual:
-    """D3 of one edit of images: how far it moves embeddings along one direction that the anchor does not
-    explain, as a share of how far they move at all."""
-
-    edit: str
-    coherence: Finite
-    towards: Count | None = None
-    num_sent: Count | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResidualFigures:
-    """D3. `anchor_sha256` names the weights of the model that was trusted."""
-
-    anchor_sha256: str
-    n: Count
-    edits: tuple[EditResidual, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LineageStep:
-    """D4 at one distance from the base: the share of held-out images in the commonest predicted class."""
-
-    times: Finite
-    towards: Count
-    share: Ratio
-
-
-@dataclass(frozen=True, kw_only=True)
-class LineageFigures:
-    """D4. `base_sha256` names the weights of the public base."""
-
-    base_sha256: str
-    n: Count
-    steps: tuple[LineageStep, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class ScanStatistics:
     """All that was measured of the model with `weights_sha256`."""
 
@@ -110,5 +72,3 @@ class ScanStatistics:
     wall_s: Finite
     collapse: tuple[CollapseFigures, ...] = ()
     ease: tuple[EaseFigures, ...] = ()
-    residual: ResidualFigures | None = None
-    lineage: LineageFigures | None = None

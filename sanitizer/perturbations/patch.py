@@ -1,4 +1,4 @@
-"""A small square that covers what is under it, at a place of its own in every image or at one. Knows no model.
+"""A small square that covers what is under it, at one place or one for each image. Knows no model.
 
     x ⊕ p  =  x + m_u · (shift_u(p) − x)
 

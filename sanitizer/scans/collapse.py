@@ -63,8 +63,7 @@ def detect(subject: Subject, family: PatternFamily, options: CollapseDetectorOpt
     sent_RC: list[Tensor] = []
     for step in options.steps:
         ascent.climb_to(step, lambda _: subject.meter.both_ways(each * options.restarts))
-        for number, pattern in enumerate(ascent.patterns):
-            embedding_ND = subject.triggered(pattern, number=number)
+        for number, embedding_ND in enumerate(subject.triggered(ascent.patterns)):
             values[number].append(squared_mean(embedding_ND))
             if step == options.steps[-1] and subject.class_CD is not None:
                 sent_RC.append(subject.classes_of(embedding_ND).bincount(minlength=subject.num_classes))

@@ -10,7 +10,7 @@ from cleanclip.spec.null_set import names_sha256
 from cleanclip.spec.scan_options import PatternFamily, ScanOptions
 from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.perturbations.patterns import Pattern
-from sanitizer.scans import collapse
+from sanitizer.scans import collapse, ease
 from sanitizer.scans.subject import Subject
 
 
@@ -34,11 +34,14 @@ class Measured:
     found: tuple[Found, ...]
 
 
-def cost_thirds(options: ScanOptions, *, num_held_out: int) -> int:
+def cost_thirds(options: ScanOptions, *, num_held_out: int, num_classes: int) -> int:
     """Of all detectors, in thirds of a pass; the clean pass over the held-out images is one of them."""
     thirds = num_held_out
     if "collapse" in options.detectors:
         thirds += len(options.collapse.families) * collapse.cost_thirds(options.collapse, num_held_out)
+    if "ease" in options.detectors:
+        each = ease.cost_thirds(options.ease, num_classes, num_held_out)
+        thirds += len(options.ease.families) * each
     return thirds
 
 
@@ -50,8 +53,10 @@ def measure(
     images_sha256: str,
     class_names: Sequence[str],
 ) -> Measured:
-    """Run the detectors of `options` on one model. Raises CheckpointRejected as `Subject.clean_embeddings` does, and
-    Interrupted where a stop was asked for."""
+    """Run the detectors of `options` on one model.
+
+    Raises CheckpointRejected as `Subject.clean_embeddings` does, and Interrupted where a stop was asked for.
+    """
     started, before = time.monotonic(), subject.meter.num_passes
     _ = subject.clean_embeddings  # an unusable model is refused before anything is inverted
     found: list[Found] = []
@@ -62,6 +67,13 @@ def measure(
             one = collapse.detect(subject, family, options.collapse)
             collapsed.append(one.figures)
             found += _of_collapse(one)
+    eased = []
+    if "ease" in options.detectors:
+        for family in options.ease.families:
+            subject.meter.begin(f"ease: {family.name}")
+            raced = ease.detect(subject, family, options.ease)
+            eased.append(raced.figures)
+            found += _of_ease(raced)
     return Measured(
         statistics=ScanStatistics(
             weights_sha256=weights_sha256,
@@ -71,6 +83,7 @@ def measure(
             num_passes=subject.meter.num_passes - before,
             wall_s=time.monotonic() - started,
             collapse=tuple(collapsed),
+            ease=tuple(eased),
         ),
         found=tuple(found),
     )
@@ -96,4 +109,18 @@ def _of_collapse(one: collapse.Collapsed) -> list[Found]:
             target=figures.agreed_class,
             statistic=statistic,
         )
+    ]
+
+
+def _of_ease(raced: ease.Eased) -> list[Found]:
+    """The best pattern of each class that came to the last heat."""
+    return [
+        Found(
+            detector="ease",
+            family=raced.figures.family,
+            pattern=pattern,
+            target=number,
+            statistic=raced.figures.ease[number],
+        )
+        for number, pattern in raced.pattern_of.items()
     ]

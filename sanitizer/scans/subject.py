@@ -5,7 +5,7 @@ Legend: M images to invert on, N held-out images, 3 H W an image, C classes, D e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.errors import CheckpointRejected
-from sanitizer.perturbations.ascent import Embed, embedded_under, to_unit
-from sanitizer.perturbations.patterns import Pattern
+from sanitizer.perturbations.ascent import Embed, to_unit
+from sanitizer.perturbations.patterns import Pattern, apply_patterns
 from sanitizer.scans.meter import Meter
 from sanitizer.seeding import generator
 
@@ -61,17 +61,26 @@ class Subject:
         refuse_unusable(clean_ND)
         return clean_ND
 
-    def triggered(self, pattern: Pattern, *, number: int = 0, most: int | None = None) -> Tensor:
-        """Embeddings [N, D] of the held-out images, or the first `most`, under a pattern; places are drawn by
-        (seed, number)."""
-        return torch.cat(list(self._triggered(pattern, number, most)))
+    def triggered(self, patterns: Sequence[Pattern], *, most: int | None = None) -> Iterator[Tensor]:
+        """Embeddings [N, D] of the held-out images, or the first `most`, under each pattern in turn.
 
-    def _triggered(self, pattern: Pattern, number: int, most: int | None) -> Iterator[Tensor]:
+        An image has the same place under each of them. Several patterns share a pass where they fit.
+        """
         held_NCHW = self.held_NCHW[:most]
-        place_N2 = torch.from_numpy(generator(self.seed, "scan_place", number).random((len(held_NCHW), 2)))
-        for part in embedded_under(self.embed, held_NCHW, pattern, place_N2, at_once=self.at_once):
-            self.meter.forward(len(part))
-            yield part
+        num = len(held_NCHW)
+        place_N2 = torch.from_numpy(generator(self.seed, "scan_place").random((num, 2)))
+        together = max(1, self.at_once // num)
+        for start in range(0, len(patterns), together):
+            group = patterns[start : start + together]
+            parts = []
+            rows = [(which, at) for which in range(len(group)) for at in range(num)]
+            with torch.no_grad():
+                for first in range(0, len(rows), self.at_once):
+                    which_N, at_N = zip(*rows[first : first + self.at_once], strict=True)
+                    pixels = to_unit(self.held_NCHW[torch.tensor(at_N, device=held_NCHW.device)])
+                    parts.append(self.embed(apply_patterns(pixels, group, which_N, place_N2[list(at_N)])))
+                    self.meter.forward(len(at_N))
+            yield from torch.split(torch.cat(parts), num)
 
     def classes_of(self, embedding_ND: Tensor) -> Tensor:
         """[N]: the nearest class of each, the first among equals. There must be class names."""
