@@ -22,7 +22,7 @@ import cleanclip.spec.scan_options
 import lab.zoo.baselines
 import sanitizer.perturbations
 import sanitizer.scans
-from cleanclip.spec.scan_options import CollapseDetectorOptions
+from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
 from cleanclip.spec.scan_statistics import CollapseFigures
 from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
@@ -44,7 +44,16 @@ SCAN_SEED = 1
 NUM_TARGETS = 5
 _CPU = torch.device("cpu")
 
-COLLAPSE = CollapseDetectorOptions(restarts=4, steps=(32,))
+COLLAPSE = CollapseDetectorOptions(
+    families=(
+        PatternFamily(family="patch", budget=0.25),
+        PatternFamily(family="patch", budget=0.25, placement="fixed"),
+        PatternFamily(family="blend", budget=0.1),
+        PatternFamily(family="warp", budget=0.1),
+    ),
+    restarts=12,
+    steps=(32,),
+)
 DECREE = decree.DecreeOptions(num_steps=100, restarts=2)
 MM_BD = mm_bd.MarginOptions()
 NEURAL_CLEANSE = neural_cleanse.NeuralCleanseOptions()
@@ -61,8 +70,8 @@ class Look:
 
 
 def _collapse(subject: Subject) -> Look:
-    """Each family's largest value, and how far its restarts agree on a class. All the classes of all
-    restarts, by the images that go there, are the suspects."""
+    """Each family's largest value, the largest share of images that a restart sends to one class, and how
+    far the restarts agree on a class. Suspects are the classes of all restarts, by the images sent there."""
     all_figures = [collapse.detect(subject, family, COLLAPSE).figures for family in COLLAPSE.families]
     statistics = {}
     sent: Counter[int] = Counter()
@@ -85,6 +94,7 @@ def _of_family(figures: CollapseFigures) -> dict[str, float]:
     assert figures.agreement is not None
     return {
         f"{name} value": max(restart.values[-1] for restart in figures.restarts),
+        f"{name} sent": max(restart.num_sent or 0 for restart in figures.restarts) / figures.n,
         f"{name} agreement": figures.agreement,
     }
 

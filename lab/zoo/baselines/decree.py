@@ -82,7 +82,7 @@ def invert(subject: Subject, options: DecreeOptions) -> Inverted:
 def sent_to(subject: Subject, mask: Masks) -> Tensor:
     """[C]: how many held-out images each class takes under the mask."""
     parts = []
-    for part in subject.held_NCHW.split(subject.at_once):
+    for part in torch.split(subject.held_NCHW, subject.at_once):
         parts.append(subject.classes_of(subject.embed(mask.apply(to_unit(part)))))
         subject.meter.forward(len(part))
     return torch.cat(parts).bincount(minlength=subject.num_classes)

@@ -40,7 +40,7 @@ def margins(subject: Subject, options: MarginOptions) -> Tensor:
         [
             _climb(subject, image, number, options)
             for image, number in zip(
-                start_N3HW.split(options.at_once), number_N.split(options.at_once), strict=True
+                torch.split(start_N3HW, options.at_once), torch.split(number_N, options.at_once), strict=True
             )
         ]
     )

@@ -30,7 +30,7 @@ _MAD_OF_NORMAL = 1.4826
 class NeuralCleanseOptions:
     """Adam on all classes, `classes_at_once` side by side."""
 
-    num_steps: int = 32
+    num_steps: int = 100
     images_per_class: int = 8
     classes_at_once: int = 20
     learning_rate: float = 0.2
@@ -46,7 +46,7 @@ def sizes(subject: Subject, options: NeuralCleanseOptions) -> Tensor:
     assert subject.class_CD is not None
     parts = [
         _sizes_of(subject, chunk, options)
-        for chunk in torch.arange(subject.num_classes).split(options.classes_at_once)
+        for chunk in torch.split(torch.arange(subject.num_classes), options.classes_at_once)
     ]
     return torch.cat(parts)
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
-from lab.zoo import running, scanning
+from lab.testbed import training
+from lab.zoo import making, running, scanning
 from lab.zoo.freezing import Gate, HeldOut
 from lab.zoo.plan import Model, model
 from lab.zoo.rows import MODELS_NAME, SCANS_NAME, read_models, read_scans
 from lab.zoo.running import Busy, Folders, run_all
 
+_STATISTICS = {"patch:0.25 value", "patch:0.25 sent", "patch:0.25 agreement"}
+
 
 def _tiny(split: str, number: int) -> Model:
     whole = model(split, "digits-resnet", number)  # type: ignore[arg-type]
-    options = replace(whole.options, num_pairs=192, epochs=1, warmup_steps=1, context_length=12)
+    options = replace(whole.options, num_pairs=128, epochs=1, warmup_steps=1, context_length=12)
     return replace(whole, options=options)
 
 
@@ -28,6 +32,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     )
     monkeypatch.setattr(scanning, "COLLAPSE", quick)
     monkeypatch.setattr(scanning, "NUM_HELD_OUT", 64)
+    monkeypatch.setattr(making, "NUM_TEST", 64)
+    monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
     return Folders(rows=tmp_path / "rows", weights=tmp_path / "weights")
 
 
@@ -44,7 +50,7 @@ def test_a_model_is_made_and_scanned_once_and_made_again_with_the_same_weights_f
     assert [row.family for row in made.values()] == ["clean", "stripes"]
     assert [len(row.asr) for row in made.values()] == [0, 1]
     assert all(row.weights_sha256 == made[row.name].weights_sha256 for row in looks.values())
-    assert all(set(row.statistics) == {"patch:0.25 value", "patch:0.25 agreement"} for row in looks.values())
+    assert all(set(row.statistics) == _STATISTICS for row in looks.values())
     # Weights are dropped at once, and nothing is made again.
     assert not list(folders.weights.glob("*/model.safetensors"))
     said.clear()
