@@ -15,8 +15,6 @@ which inverts one patch of any size from an encoder and looks at its size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -24,17 +22,9 @@ from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
 from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart
 from sanitizer.perturbations.ascent import Ascent, AscentOptions
 from sanitizer.perturbations.collapse import objective
-from sanitizer.perturbations.patterns import Pattern
 from sanitizer.scans.families import build
+from sanitizer.scans.parts import Part
 from sanitizer.scans.subject import Subject
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collapsed:
-    """The figures of one family, and the pattern of each restart."""
-
-    figures: CollapseFigures
-    patterns: tuple[Pattern, ...]
 
 
 def cost_thirds(options: CollapseDetectorOptions, num_held_out: int) -> int:
@@ -43,8 +33,13 @@ def cost_thirds(options: CollapseDetectorOptions, num_held_out: int) -> int:
     return inverting + options.restarts * num_held_out * len(options.steps)
 
 
-def detect(subject: Subject, family: PatternFamily, options: CollapseDetectorOptions) -> Collapsed:
-    """Invert and measure one family. Deterministic by the subject's seed, but for the device's arithmetic."""
+def detect(
+    subject: Subject, family: PatternFamily, options: CollapseDetectorOptions
+) -> Part[CollapseFigures]:
+    """Invert and measure one family; one pattern for each restart.
+
+    Deterministic by the subject's seed, but for the device's arithmetic.
+    """
     seed, each = subject.seed, options.images_per_step
     ascent = Ascent(
         subject.embed,
@@ -67,8 +62,9 @@ def detect(subject: Subject, family: PatternFamily, options: CollapseDetectorOpt
             values[number].append(squared_mean(embedding_ND))
             if step == options.steps[-1] and subject.class_CD is not None:
                 sent_RC.append(subject.classes_of(embedding_ND).bincount(minlength=subject.num_classes))
-    return Collapsed(
-        figures=_figures(family, values, sent_RC, len(subject.held_NCHW)), patterns=tuple(ascent.patterns)
+    return Part(
+        figures=_figures(family, values, sent_RC, len(subject.held_NCHW)),
+        pattern_of=dict(enumerate(ascent.patterns)),
     )
 
 

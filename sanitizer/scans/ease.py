@@ -21,7 +21,7 @@ Legend: K patterns, n images for each in a step, C classes, D embedding width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,15 +33,8 @@ from cleanclip.spec.scan_statistics import EaseFigures
 from sanitizer.perturbations.ascent import Ascent, AscentOptions
 from sanitizer.perturbations.patterns import Pattern
 from sanitizer.scans.families import build
+from sanitizer.scans.parts import Part
 from sanitizer.scans.subject import Subject
-
-
-@dataclass(frozen=True, kw_only=True)
-class Eased:
-    """The figures of one family, and the best pattern of each class of the last heat."""
-
-    figures: EaseFigures
-    pattern_of: Mapping[int, Pattern]
 
 
 @dataclass
@@ -102,8 +95,10 @@ def cost_thirds(options: EaseDetectorOptions, num_classes: int, num_held_out: in
     return thirds + (options.restarts - 1) * left * again
 
 
-def detect(subject: Subject, family: PatternFamily, options: EaseDetectorOptions) -> Eased:
-    """Race all classes in one family. Deterministic by the subject's seed, but for the device's arithmetic.
+def detect(subject: Subject, family: PatternFamily, options: EaseDetectorOptions) -> Part[EaseFigures]:
+    """Race all classes in one family; the best pattern of each class of the last heat.
+
+    Deterministic by the subject's seed, but for the device's arithmetic.
 
     Raises OptionsRejected as `neighbours`.
     """
@@ -116,7 +111,7 @@ def detect(subject: Subject, family: PatternFamily, options: EaseDetectorOptions
             if curve.ease(options.steps) > best[number].ease(options.steps):
                 best[number] = curve
     ordered = [best[number] for number in range(subject.num_classes)]
-    return Eased(
+    return Part(
         figures=EaseFigures(
             family=family,
             n=race.num_held_out,

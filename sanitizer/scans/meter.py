@@ -24,6 +24,10 @@ class Meter:
         """Made by this process, whole ones."""
         return self._thirds // 3
 
+    def plan(self, total_thirds: int) -> None:
+        """So much is planned, as it turns out."""
+        self._total = total_thirds
+
     def start(self) -> None:
         """The phase begins."""
         self._progress(PhaseStarted(phase="scan", total=-(-self._total // 3), unit="passes"))
