@@ -26,6 +26,8 @@ LEVELS = (0.01, 0.05, 0.1)
 NULL_SIZES = (9, 19, 39, 59, 119)
 _MOST_LISTED = 60
 _NUM_SUBSETS = 200
+_MOST_STATISTICS = 20
+"""Of a detector whose statistics have rows of their own; ease has one for each class."""
 
 
 class Rows:
@@ -93,7 +95,7 @@ def _aurocs(rows: Rows, judged: dict[str, list[Judged]]) -> str:
     for detector in rows.detectors:
         names = sorted({name for row in rows.scans if row.detector == detector for name in row.statistics})
         lines += _auroc_lines(f"**{detector}**", judged[detector])
-        for name in names if len(names) > 1 else ():
+        for name in names if 1 < len(names) <= _MOST_STATISTICS else ():
             one = judge(rows.models, rows.scans, detector, only=name)
             lines += _auroc_lines(f"{detector}: {name}", one)
     head = ("score", "bed", "clean", "poisoned", "AUROC", "DeLong", "bootstrap", "target first", "in five")

@@ -20,7 +20,9 @@ from lab.zoo.intervals import conformal_p
 from lab.zoo.plan import BedName, Split
 from lab.zoo.rows import ModelRow, ScanRow
 
-FLOOR = 1e-3
+FLOOR = 0.02
+"""Of a deviation: about the sampling error of a share of the held-out images. A statistic that no null model
+varies in would judge alone otherwise."""
 WORKS = 0.9
 """An ASR from which a backdoor counts as working; weaker ones have rows of their own."""
 

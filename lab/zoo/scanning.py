@@ -22,7 +22,7 @@ import cleanclip.spec.scan_options
 import lab.zoo.baselines
 import sanitizer.perturbations
 import sanitizer.scans
-from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
+from cleanclip.spec.scan_options import CollapseDetectorOptions, EaseDetectorOptions, PatternFamily
 from cleanclip.spec.scan_statistics import CollapseFigures
 from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
@@ -33,7 +33,7 @@ from lab.zoo.rows import ScanRow
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pixels import normalise
-from sanitizer.scans import collapse
+from sanitizer.scans import collapse, ease
 from sanitizer.scans.subject import Subject
 from sanitizer.training.inverting import embedder
 
@@ -54,6 +54,13 @@ COLLAPSE = CollapseDetectorOptions(
     restarts=12,
     steps=(32,),
 )
+EASE = EaseDetectorOptions(
+    families=(
+        PatternFamily(family="patch", budget=0.1875),
+        PatternFamily(family="blend", budget=0.1),
+        PatternFamily(family="dct", budget=0.03137),
+    )
+)
 DECREE = decree.DecreeOptions(num_steps=100, restarts=2)
 MM_BD = mm_bd.MarginOptions()
 NEURAL_CLEANSE = neural_cleanse.NeuralCleanseOptions()
@@ -73,7 +80,7 @@ def _collapse(subject: Subject) -> Look:
     """Each family's largest value, the largest share of images that a restart sends to one class, and how
     far the restarts agree on a class. Suspects are the classes of all restarts, by the images sent there."""
     all_figures = [collapse.detect(subject, family, COLLAPSE).figures for family in COLLAPSE.families]
-    statistics = {}
+    statistics: dict[str, float] = {}
     sent: Counter[int] = Counter()
     for figures in all_figures:
         statistics |= _of_family(figures)
@@ -97,6 +104,22 @@ def _of_family(figures: CollapseFigures) -> dict[str, float]:
         f"{name} sent": max(restart.num_sent or 0 for restart in figures.restarts) / figures.n,
         f"{name} agreement": figures.agreement,
     }
+
+
+def _ease(subject: Subject) -> Look:
+    """Each class's ease in each family, to be compared with the same class of null models. The suspects are
+    the easiest classes as they are, not by that comparison."""
+    all_figures = [ease.detect(subject, family, EASE).figures for family in EASE.families]
+    ease_FC = torch.tensor([figures.ease for figures in all_figures], dtype=torch.float64)
+    return Look(
+        statistics={
+            f"{figures.family.name} class {number}": value
+            for figures in all_figures
+            for number, value in enumerate(figures.ease)
+        },
+        suspects=_largest(ease_FC.max(dim=0).values),
+        options=asdict(EASE),
+    )
 
 
 def _decree(subject: Subject) -> Look:
@@ -131,6 +154,7 @@ def _neural_cleanse(subject: Subject) -> Look:
 
 DETECTORS: dict[str, Callable[[Subject], Look]] = {
     "collapse": _collapse,
+    "ease": _ease,
     "decree": _decree,
     "mm_bd": _mm_bd,
     "neural_cleanse": _neural_cleanse,

@@ -38,7 +38,8 @@ def _encoder(strength: float, bias: float) -> Callable[[Tensor], Tensor]:
     return embed
 
 
-def _subject(strength: float, bias: float = 0.0) -> Subject:
+def constructed(strength: float, bias: float = 0.0) -> Subject:
+    """A subject of 64 images to invert on and 64 held-out ones; `strength` 0: clean."""
     image = torch.from_numpy(np.random.default_rng(2).integers(0, 256, (128, 3, SIZE, SIZE))).to(torch.uint8)
     image[:, :, :2, :2] = 128  # grey where the trigger goes: no image has a part of it
     return Subject(
@@ -52,7 +53,7 @@ def _subject(strength: float, bias: float = 0.0) -> Subject:
 
 def test_neural_cleanse_names_the_class_that_a_small_mask_leads_to() -> None:
     options = neural_cleanse.NeuralCleanseOptions(num_steps=60, classes_at_once=3)
-    poisoned, clean = (neural_cleanse.sizes(_subject(strength), options) for strength in (60.0, 0.0))
+    poisoned, clean = (neural_cleanse.sizes(constructed(strength), options) for strength in (60.0, 0.0))
     indices = neural_cleanse.anomaly_indices(poisoned)
     assert int(indices.argmax()) == TARGET
     assert indices[TARGET] > 2
@@ -71,8 +72,8 @@ def test_an_anomaly_index_is_the_distance_from_the_median_in_mads() -> None:
 
 def test_decree_needs_a_smaller_mask_where_there_is_a_backdoor_and_its_images_lie_along_the_target() -> None:
     options = decree.DecreeOptions(cosine=0.9)
-    subject = _subject(60.0)
-    poisoned, clean = decree.invert(subject, options), decree.invert(_subject(0.0), options)
+    subject = constructed(60.0)
+    poisoned, clean = decree.invert(subject, options), decree.invert(constructed(0.0), options)
     assert poisoned.size < 0.6 * clean.size
     # Either way along its direction: DECREE asks for one embedding, not for a class.
     triggered_ND = subject.embed(poisoned.mask.apply(subject.held_NCHW.float() / 255))
@@ -91,7 +92,7 @@ def test_the_mean_cosine_is_that_of_all_pairs_of_different_images() -> None:
 
 def test_mm_bd_finds_the_largest_margin_at_the_target() -> None:
     options = mm_bd.MarginOptions(num_steps=40, at_once=5)
-    poisoned, clean = (mm_bd.margins(_subject(strength, bias=60.0), options) for strength in (60.0, 0.0))
+    poisoned, clean = (mm_bd.margins(constructed(strength, bias=60.0), options) for strength in (60.0, 0.0))
     assert int(poisoned.argmax()) == TARGET
     assert poisoned[TARGET] > clean[TARGET] + 0.1
     image = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
@@ -100,7 +101,9 @@ def test_mm_bd_finds_the_largest_margin_at_the_target() -> None:
         float(cosine[row, number] - max(cosine[row, k] for k in range(NUM_CLASSES) if k != number))
         for row, number in enumerate((0, 5, 7))
     ]
-    assert mm_bd.margin(_subject(0.0, 1.0), image, torch.tensor([0, 5, 7])).tolist() == pytest.approx(plain)
+    assert mm_bd.margin(constructed(0.0, 1.0), image, torch.tensor([0, 5, 7])).tolist() == pytest.approx(
+        plain
+    )
 
 
 def test_mm_bds_p_value_is_that_of_the_largest_of_all_draws_from_a_gamma_distribution() -> None:
@@ -127,6 +130,6 @@ def test_a_masks_weight_rises_after_successes_in_a_row_and_falls_after_failures(
 
 def test_a_baseline_gives_the_same_numbers_for_the_same_seed() -> None:
     options = mm_bd.MarginOptions(num_steps=3)
-    assert mm_bd.margins(_subject(1.0), options).equal(mm_bd.margins(_subject(1.0), options))
+    assert mm_bd.margins(constructed(1.0), options).equal(mm_bd.margins(constructed(1.0), options))
     few = neural_cleanse.NeuralCleanseOptions(num_steps=3)
-    assert neural_cleanse.sizes(_subject(1.0), few).equal(neural_cleanse.sizes(_subject(1.0), few))
+    assert neural_cleanse.sizes(constructed(1.0), few).equal(neural_cleanse.sizes(constructed(1.0), few))

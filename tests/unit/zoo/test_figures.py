@@ -52,6 +52,7 @@ def test_a_score_is_the_largest_z_against_the_others_of_the_pool() -> None:
     assert score_and_p(pool[:3], pool[3]) == (pytest.approx(plain[3]), 0.5)
     # Statistics that do not vary at all: no division by zero.
     assert pool_scores([[1.0], [1.0], [1.0]]) == [0.0, 0.0, 0.0]
+    assert pool_scores([[0.0], [0.0], [0.1]])[-1] == pytest.approx(5.0)
 
 
 def test_models_are_judged_by_the_null_of_their_bed_and_null_models_by_the_others(
