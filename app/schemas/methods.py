@@ -14,13 +14,13 @@ from cleanclip.spec.recipe import (
     AuditOptions,
     CleanCLIPRecipe,
     DeclaredOptions,
+    OrderedRecipe,
     Policy,
-    Recipe,
     to_json,
 )
 from cleanclip.spec.recommended import RECOMMENDATIONS, Family, Size
 
-_METHODS = get_args(get_args(Recipe)[0])
+_METHODS = get_args(get_args(OrderedRecipe)[0])
 _ATTACKS = get_args(get_args(AttackOptions)[0])
 
 TAG_FIELDS = ("kind", "attack", "method")

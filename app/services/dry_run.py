@@ -16,7 +16,7 @@ from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
-from app.services import policies, quotas
+from app.services import nulls, policies, quotas
 from app.services.api_keys import Caller
 from app.services.datasets import check_usable
 from app.services.earlier_jobs import load_of, measured_by
@@ -40,7 +40,8 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import Recipe, UARRecipe, to_json
+from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, left_out, num_looks, smaller_part
+from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import model_of
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -102,15 +103,26 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
-    labelled = _classes(unit, datasets.get("/audit/dataset_id"))
-    trained = _classes(unit, datasets.get("/dataset_id"))
-    if labelled is not None:
-        with found.noting():
-            check_targets(order.audit, labelled.names)
-    _judge_policy(unit, caller, order, labelled, found)
-    load = load_of(order.recipe, order.audit, None if checkpoint is None else checkpoint.size_bytes, datasets)
-    _judge_fit(order, load, checkpoint, (labelled, trained), found)
+    load = load_of(
+        None if checkpoint is None else checkpoint.size_bytes,
+        datasets,
+        recipe=order.recipe,
+        audit=order.audit,
+        scan=order.scan,
+    )
+    if order.scan is not None:
+        _judge_scan(unit, order, checkpoint, datasets.get(order.labelled_pointer), found)
+    else:
+        labelled = _classes(unit, datasets.get(order.labelled_pointer))
+        trained = _classes(unit, datasets.get("/dataset_id"))
+        if labelled is not None:
+            with found.noting():
+                check_targets(_audit_of(order), labelled.names)
+        _judge_policy(unit, caller, order, labelled, found)
+        _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
+    with found.noting():
+        _check_budget(order, load.ladder_s(measured))
     phases = tuple(_ahead(phase, order, load, measured) for phase in _phases(order))
     return DryRun(
         load=load,
@@ -121,24 +133,50 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
     )
 
 
+def _check_budget(order: Order, span: Span | None) -> None:
+    """Raises OptionsRejected where earlier jobs tell that the budget does not reach to the first look."""
+    recipe = order.recipe
+    if span is None or not isinstance(recipe, AutoRecipe) or recipe.max_device_minutes is None:
+        return
+    if span.low_s > 60 * recipe.max_device_minutes:
+        raise OptionsRejected(
+            "budget_too_small",
+            f"A budget of {recipe.max_device_minutes:g} device minutes is too small for one rung: by "
+            f"earlier jobs on such models its first look takes {span.low_s / 60:.1f} minutes or more.",
+            "Raise recipe.max_device_minutes, or leave it out.",
+            where="recipe.max_device_minutes",
+        )
+
+
 def _phases(order: Order) -> tuple[JobPhase, ...]:
-    return phases_of(order.kind, {"audit": to_json(order.audit)})
+    return phases_of(order.kind, None if order.audit is None else {"audit": to_json(order.audit)})
+
+
+def _audit_of(order: Order) -> AuditOptions:
+    assert order.audit is not None, "only a scan has none"
+    return order.audit
 
 
 def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
     amount, unit = load.amount(phase), UNIT_OF[phase]
+    if phase is JobPhase.FINETUNE and isinstance(load.recipe, AutoRecipe):
+        span = load.ladder_s(measured)
+        return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
     method = None if order.recipe is None else order.recipe.method
-    span = span_of(amount, unit, method, measured, precision=load.audit.precision)
+    span = span_of(amount, unit, method, measured, precision=load.precision)
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 
 def describe_phase(phase: JobPhase, load: Load) -> str:
     """In a sentence, with the numbers that are known."""
-    num_triggers = len(of_same_pixels(load.audit.attacks))
     match phase:
         case JobPhase.STAGE:
             return "Copies the checkpoint and the data to the worker and checks their digests."
+        case JobPhase.SCAN:
+            return _scanning(load)
         case JobPhase.BASELINE_AUDIT:
+            assert load.audit is not None, "an audit is ordered"
+            num_triggers = len(of_same_pixels(load.audit.attacks))
             return f"Measures clean accuracy and {_count(num_triggers, 'trigger')}: {_measured(phase, load)}"
         case JobPhase.FINETUNE:
             return _training(load)
@@ -158,7 +196,21 @@ def _count(number: int, noun: str, nouns: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
+def _scanning(load: Load) -> str:
+    scan, passes = load.scan, load.amount(JobPhase.SCAN)
+    assert scan is not None, "the phase is there where it was ordered"
+    if passes is None:
+        return "Inverts patterns from the model; how many depends on the number of classes."
+    among = "" if not load.num_classes else f" for {_count(load.num_classes, 'class', 'classes')}"
+    return (
+        f"Inverts patterns from the model by {_count(len(scan.detectors), 'detector')}{among} "
+        f"({', '.join(scan.detectors)}): {passes:,} images forward and backward, at most; then measures "
+        "the best on held-out images."
+    )
+
+
 def _measured(phase: JobPhase, load: Load) -> str:
+    assert load.audit is not None, "an audit is ordered"
     if load.num_labelled is None:
         return "how many images is not known."
     told = f"{_count(load.num_labelled, 'image')}, each {load.passes(phase)} times through a model."
@@ -169,7 +221,7 @@ def _measured(phase: JobPhase, load: Load) -> str:
 
 
 def _rebound(load: Load) -> str:
-    rebound = load.audit.rebound
+    rebound = None if load.audit is None else load.audit.rebound
     assert rebound is not None, "the phase is there where it was ordered"
     told = (
         f"Trains {_count(rebound.num_curves, 'copy', 'copies')} of the cleaned model further, "
@@ -189,11 +241,31 @@ def _training(load: Load) -> str:
     if recipe is None or num_samples is None:
         return "Fine-tunes; on how much data is not known."
     what = "pairs" if recipe.training_data == "pairs" else "labelled images"
+    if isinstance(recipe, AutoRecipe):
+        return _ladder(recipe, f"{num_samples:,} {what}", load)
     return (
         f"Fine-tunes by {recipe.method} on {num_samples:,} {what}: {_count(recipe.epochs, 'epoch')} of "
         f"{_count(num_samples // recipe.batch_size, 'update')} with {recipe.batch_size:,} each, "
         f"{_count(num_updates(recipe, num_samples), 'update')} in all.{_inversions(recipe)}"
     )
+
+
+def _ladder(recipe: AutoRecipe, data: str, load: Load) -> str:
+    least, most = epochs_of(recipe)
+    names = [name for name in LADDER if name not in left_out(recipe)]
+    told = (
+        f"Works down a ladder of {len(names)} recipes ({', '.join(names)}) until one meets the policy: "
+        f"{least} to {most} epochs on {data}."
+    )
+    if load.num_labelled is not None:
+        told += (
+            f" Measures up to {1 + num_looks(recipe)} models on "
+            f"{_count(load.num_validation, 'validation image')}; the audits are of the other "
+            f"{load.num_labelled - load.num_validation:,}."
+        )
+    if recipe.max_device_minutes is not None:
+        told += f" Ends after {recipe.max_device_minutes:g} device minutes at the latest."
+    return told
 
 
 def _inversions(recipe: Recipe) -> str:
@@ -244,6 +316,27 @@ def _classes(unit: UnitOfWork, dataset: ListedDataset | None) -> _Classes | None
     return _Classes(names=names, counts=counts)
 
 
+def _judge_scan(
+    unit: UnitOfWork,
+    order: Order,
+    checkpoint: Checkpoint | None,
+    dataset: ListedDataset | None,
+    answer: _Found,
+) -> None:
+    """Whether the data are enough, and which null the scan would be judged by."""
+    assert order.scan is not None, "the order is a scan"
+    if dataset is None:
+        return
+    labelled = unit.datasets.get(dataset.row.project_id, dataset.row.id)  # with the names of its classes
+    with answer.noting():
+        nulls.check_data(order.scan, labelled)
+    if checkpoint is None:
+        return
+    with answer.noting():
+        if nulls.chosen(unit, order, checkpoint, labelled) is None:
+            answer.warnings.append(nulls.NOT_CALIBRATED)
+
+
 def _judge_policy(
     unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, answer: _Found
 ) -> None:
@@ -252,10 +345,11 @@ def _judge_policy(
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         is_cleaned = order.kind is JobKind.SANITIZE
-        policies.check_order(policy, source, order.audit, summary=summary, is_cleaned=is_cleaned)
-        answer.warnings += before_audit(order.audit, policy, is_cleaned=is_cleaned)
+        audit, share = _audit_of(order), smaller_part(order.recipe)
+        policies.check_order(policy, source, audit, summary=summary, is_cleaned=is_cleaned, share=share)
+        answer.warnings += before_audit(audit, policy, is_cleaned=is_cleaned)
         if source.given == "default":
-            answer.warnings += policies.limits_too_strict(policy, order.audit, summary=summary)
+            answer.warnings += policies.limits_too_strict(policy, audit, summary=summary, share=share)
 
 
 def _judge_fit(
@@ -269,11 +363,15 @@ def _judge_fit(
     those that are measured, and those of labelled images to train on."""
     labelled, trained = classes
     names = [] if labelled is None else labelled.names
-    if order.audit.linear_probe is not None and labelled and len(labelled.counts) == len(names) > 0:
+    probe = _audit_of(order).linear_probe
+    if probe is not None and labelled and len(labelled.counts) == len(names) > 0:
         with answer.noting():
-            check_folds(labelled.counts, names, order.audit.linear_probe.folds)
+            check_folds(labelled.counts, names, probe.folds)
     recipe, num_training = order.recipe, load.num_training
-    if recipe is None or num_training is None:
+    if recipe is not None and load.num_labelled is not None:
+        with answer.noting():
+            check_parts(recipe, load.num_labelled)
+    if recipe is None or num_training is None or isinstance(recipe, AutoRecipe):
         return
     with answer.noting():
         check_batch(recipe, num_training)

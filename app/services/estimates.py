@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.states import JobPhase
+from app.services.scan_cost import num_passes
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
+from cleanclip.spec.ladder import epochs_of, num_looks, num_validated
+from cleanclip.spec.recipe import AuditOptions, AuditPrecision, AutoRecipe, OrderedRecipe
+from cleanclip.spec.scan_options import ScanOptions
 
-Unit = Literal["bytes", "images", "samples", "jobs"]
+Unit = Literal["bytes", "images", "samples", "passes", "jobs"]
 
 UNIT_OF: dict[JobPhase, Unit] = {
     JobPhase.STAGE: "bytes",
@@ -23,12 +26,17 @@ UNIT_OF: dict[JobPhase, Unit] = {
     JobPhase.FINETUNE: "samples",
     JobPhase.FINAL_AUDIT: "images",
     JobPhase.REBOUND: "images",
+    JobPhase.SCAN: "passes",
     JobPhase.PUBLISH: "jobs",
 }
 """What the time of a phase grows with. Both audits count images that pass through the model; a pass costs
-the same before and after. What is published is files of the size of the model: once a job."""
+the same before and after. A scan counts images that pass forward and backward. What is published is files of
+the size of the model: once a job."""
 
 
+AUTO_BATCH = 256
+"""The largest of a ladder's rungs."""
+_LADDERS_METHODS = ("uar", "par", "supervised")
 _PASSES_OF_A_SAMPLE = 4
 """That an update costs for each of its samples: forward and backward, and the caption."""
 
@@ -41,14 +49,57 @@ class Load:
     num_labelled: int | None
     num_training: int | None = None
     num_retrieval: int | None = None
-    recipe: Recipe | None = None
-    audit: AuditOptions
+    recipe: OrderedRecipe | None = None
+    audit: AuditOptions | None = None
+    scan: ScanOptions | None = None
+    num_classes: int | None = None
+    """Of a scan."""
+
+    @property
+    def precision(self) -> AuditPrecision:
+        """In which images pass through the model to be measured."""
+        if self.scan is not None:
+            return self.scan.precision
+        return "fp32" if self.audit is None else self.audit.precision
 
     def passes(self, phase: JobPhase) -> int:
         """How often each labelled image passes through a model: without a trigger and with each different
         one; once more for a linear probe; after cleaning once more through the model that came in."""
+        assert self.audit is not None, "only an audit measures so"
         more = (self.audit.linear_probe is not None) + (phase is JobPhase.FINAL_AUDIT)
         return 1 + len(of_same_pixels(self.audit.attacks)) + more
+
+    @property
+    def num_validation(self) -> int:
+        """Labelled images that a ladder is decided on; of another recipe none."""
+        if not isinstance(self.recipe, AutoRecipe) or self.num_labelled is None:
+            return 0
+        return num_validated(self.recipe, self.num_labelled)
+
+    def ladder_s(self, measured: Sequence[Measured]) -> Span | None:
+        """Of a ladder: from its first look to its last, by the times of the methods that it tries. None where
+        nothing tells it."""
+        if not isinstance(self.recipe, AutoRecipe) or self.audit is None or self.num_training is None:
+            return None
+        least, most = (epochs * self.num_training for epochs in epochs_of(self.recipe))
+        of_one = self.num_validation * (1 + len(of_same_pixels(self.audit.attacks)))
+        spans = [
+            (low, high)
+            for method in _LADDERS_METHODS
+            if (low := span_of(least, "samples", method, measured)) is not None
+            and (high := span_of(most, "samples", method, measured)) is not None
+        ]
+        looks = [
+            span_of(count * of_one, "images", None, measured, precision=self.audit.precision)
+            for count in (2, 1 + num_looks(self.recipe))
+        ]
+        if not spans:
+            return None
+        low_s = min(low.low_s for low, _ in spans) + (looks[0].low_s if looks[0] else 0)
+        high_s = max(high.high_s for _, high in spans) + (looks[1].high_s if looks[1] else 0)
+        budget_s = 60 * self.recipe.max_device_minutes if self.recipe.max_device_minutes else high_s
+        num_jobs = min(low.num_jobs for low, _ in spans)
+        return Span(low_s=low_s, high_s=max(low_s, min(high_s, budget_s)), num_jobs=num_jobs)
 
     def amount(self, phase: JobPhase) -> int | None:
         """Of the phase's unit; None: not known."""
@@ -61,16 +112,24 @@ class Load:
             case "samples":
                 if self.recipe is None or self.num_training is None:
                     return None
+                if isinstance(self.recipe, AutoRecipe):  # at most
+                    return epochs_of(self.recipe)[1] * self.num_training
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
+            case "passes":
+                return (
+                    None if self.scan is None else num_passes(self.scan, self.num_classes, self.num_labelled)
+                )
             case "jobs":
                 return 1
 
     def _num_rebound_images(self) -> int | None:
         """Passes through the copies that are trained and measured: at most, as if every attack had worked."""
+        assert self.audit is not None, "only a cleaning has the phase"
         rebound, recipe, num_attacks = self.audit.rebound, self.recipe, len(self.audit.attacks)
         if rebound is None or recipe is None or self.num_labelled is None:
             return None
-        trained = rebound.num_updates(num_attacks) * recipe.batch_size * _PASSES_OF_A_SAMPLE
+        batch_size = AUTO_BATCH if isinstance(recipe, AutoRecipe) else recipe.batch_size
+        trained = rebound.num_updates(num_attacks) * batch_size * _PASSES_OF_A_SAMPLE
         sample = min(self.num_labelled, rebound.max_images)
         measured = rebound.num_points() * sample * (1 + len(of_same_pixels(self.audit.attacks)))
         if rebound.poisons:
@@ -78,10 +137,11 @@ class Load:
         return trained + measured
 
     def _num_images(self, phase: JobPhase) -> int | None:
-        if self.num_labelled is None:
+        if self.num_labelled is None or self.audit is None:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
-        return self.num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks))
+        num_labelled = self.num_labelled - self.num_validation
+        return num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +153,7 @@ class Measured:
     method: str | None
     """Of a fine-tuning; other phases take as long whatever the method is."""
     precision: AuditPrecision = "fp32"
-    """Of an audit."""
+    """Of an audit or a scan."""
     seconds: float
     amount: int
 
@@ -121,7 +181,7 @@ def span_of(
         for one in measured
         if (one.unit == unit and one.amount > 0)
         and (unit != "samples" or one.method == method)
-        and (unit != "images" or one.precision == precision)
+        and (unit not in {"images", "passes"} or one.precision == precision)
     ]
     if amount is None or not alike:
         return None

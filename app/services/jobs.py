@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, JobKind
-from app.services import policies, quotas
+from app.services import nulls, policies, quotas
 from app.services.api_keys import Caller
 from app.services.orders import (
     Order,
@@ -23,7 +24,8 @@ from app.services.orders import (
 )
 from app.services.trail import note
 from app.settings import QuotaSettings
-from cleanclip.spec.recipe import Policy, PolicySource, to_json
+from cleanclip.spec.ladder import smaller_part
+from cleanclip.spec.recipe import to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
 
@@ -33,21 +35,15 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
 
     Raises NotFound for ids of other projects (with the pointer of the field), Conflict
     (`checkpoint_not_accepted`, `dataset_not_ready`), InvalidInput (`dataset_wrong_kind`, `unknown_target`,
-    and what is wrong with the policy).
+    and what is wrong with the policy or the null).
     """
-    usable_checkpoint(unit, caller.project_id, order, for_update=True)
+    checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=True)
     labelled = usable_data(unit, caller.project_id, order)
     check_apart(order)
-    check_targets(order.audit, class_names(labelled))
-    with naming("/policy_name"):
-        policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
-    policies.check_order(
-        policy,
-        source,
-        order.audit,
-        summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
-        is_cleaned=order.kind is JobKind.SANITIZE,
-    )
+    if order.scan is None:
+        spec = _judged_spec(unit, caller, order, labelled)
+    else:
+        spec = nulls.scan_spec(unit, order, checkpoint, labelled)
     job = unit.jobs.enqueue(
         Job(
             id=new_id("job"),
@@ -58,7 +54,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             dataset_id=order.dataset_id,
             labelled_dataset_id=order.labelled_dataset_id,
             retrieval_dataset_id=order.retrieval_dataset_id,
-            spec=_spec(order, policy, source) | {"requested_by": _requester(unit, caller)},
+            spec=spec | {"requested_by": _requester(unit, caller)},
             seed=order.seed,
             job_metadata=order.metadata,
             max_attempts=order.max_attempts,
@@ -68,7 +64,21 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     return job
 
 
-def _spec(order: Order, policy: Policy, source: PolicySource) -> dict[str, object]:
+def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset) -> dict[str, object]:
+    """Of an audit or a cleaning, which limits decide."""
+    assert order.audit is not None, "only a scan has none"
+    check_targets(order.audit, class_names(labelled))
+    with naming("/policy_name"):
+        policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
+    policies.check_order(
+        policy,
+        source,
+        order.audit,
+        summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
+        is_cleaned=order.kind is JobKind.SANITIZE,
+        share=smaller_part(order.recipe),
+    )
+    policies.check_parts_of(order.recipe, labelled.summary)
     return {
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),

@@ -20,8 +20,9 @@ from app.services.trail import note
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.ladder import check_parts
 from cleanclip.spec.policy import check_audit, check_images, check_itself, too_few
-from cleanclip.spec.recipe import AuditOptions, Policy, PolicySource, parse, to_json
+from cleanclip.spec.recipe import AuditOptions, OrderedRecipe, Policy, PolicySource, parse, to_json
 
 
 def put(unit: UnitOfWork, caller: Caller, name: str, policy: Policy) -> tuple[rows.Policy, bool]:
@@ -73,8 +74,10 @@ def check_order(
     *,
     summary: dict[str, Any] | None,
     is_cleaned: bool,
+    share: float = 1.0,
 ) -> None:
-    """`summary` is the labelled set's; None for an order whose policy nothing has to pass.
+    """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `share`: of its
+    images those that a limit has to be shown on.
 
     Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`, and for the rebound
     `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that nobody gave are
@@ -86,16 +89,26 @@ def check_order(
         for attack in audit.attacks if source.given != "default" else ():
             num_images = _num_other_images(summary, attack.target or audit.target)
             if num_images is not None:
-                check_images(policy, attack, num_images)
+                check_images(policy, attack, int(share * num_images))
 
 
-def limits_too_strict(policy: Policy, audit: AuditOptions, *, summary: dict[str, Any] | None) -> list[str]:
+def check_parts_of(recipe: OrderedRecipe | None, summary: dict[str, Any] | None) -> None:
+    """Raises InvalidInput (`too_few_to_validate`) where a ladder's two sets of images would be too small."""
+    num_samples = (summary or {}).get("num_samples")
+    if recipe is not None and num_samples is not None:
+        with _placed("/recipe"):
+            check_parts(recipe, int(num_samples))
+
+
+def limits_too_strict(
+    policy: Policy, audit: AuditOptions, *, summary: dict[str, Any] | None, share: float = 1.0
+) -> list[str]:
     """Where so few images could show no limit to be kept; of limits that nobody gave and nobody refuses."""
     found = []
     for attack in audit.attacks:
         num_images = _num_other_images(summary, attack.target or audit.target)
         _, limit = policy.limit_of(kind_of(attack))
-        if num_images is not None and (sentence := too_few(limit, num_images)) is not None:
+        if num_images is not None and (sentence := too_few(limit, int(share * num_images))) is not None:
             found.append(sentence)
     return list(dict.fromkeys(found))
 
@@ -120,6 +133,6 @@ def _placed(pointer: str) -> Iterator[None]:
         yield
     except OptionsRejected as error:
         where = "/" + (error.where or "").replace(".", "/")
-        if not where.startswith("/audit"):
+        if not where.startswith(("/audit", "/recipe")):
             where = pointer if pointer == "/policy_name" else pointer + where.removeprefix("/policy")
         raise InvalidInput(error.code, error.message, error.remedy, pointer=where) from error

@@ -10,13 +10,13 @@ import typer
 
 from cleanclip.command import values
 
-RECOMMENDED, DEFAULTS = "recommended", "defaults"
+RECOMMENDED, DEFAULTS, AUTO = "recommended", "defaults", "auto"
 
 
 def training_kind_of(options: Mapping[str, Any] | None) -> Literal["pairs", "labelled"]:
     """The kind of dataset that a recipe is trained on, by the options that were given."""
     given = options or {}
-    reads_images = given.get("method") == "uar" and given.get("trained_on") == "labelled_images"
+    reads_images = given.get("method") in ("uar", AUTO) and given.get("trained_on") == "labelled_images"
     return "labelled" if reads_images or given.get("method") == "supervised" else "pairs"
 
 
@@ -27,7 +27,9 @@ def recipe_of(
 
     `named` are the values of options of their own, None where one was not given; `others` those of --set.
     """
-    options = {} if recipe in (RECOMMENDED, DEFAULTS) else values.json_object(Path(recipe), "--recipe")
+    options: dict[str, Any] = {"method": AUTO} if recipe == AUTO else {}
+    if recipe not in (RECOMMENDED, DEFAULTS, AUTO):
+        options = values.json_object(Path(recipe), "--recipe")
     options |= {name: value for name, value in named.items() if value is not None}
     options |= values.pairs(others or [], "--set")
     return options or None, recipe == RECOMMENDED

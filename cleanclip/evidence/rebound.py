@@ -38,7 +38,7 @@ def sha256(rebound: Mapping[str, Any] | None) -> str | None:
 
 def check(report: Report) -> Iterator[Finding]:
     """Of a cleaning that ordered it; elsewhere there is none."""
-    ordered, told, after, recipe = report.audit.rebound, report.rebound, report.after, report.recipe
+    ordered, told, after, recipe = report.audit.rebound, report.rebound, report.after, report.trained_recipe
     if (told is None) != (ordered is None):
         yield misfit("rebound", "is there exactly where it was ordered")
     if told is None or ordered is None:

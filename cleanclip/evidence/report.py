@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from cleanclip.evidence import examples, rebound, retrieval, scanners, settings, training, verdicts
+from cleanclip.evidence import auto, examples, rebound, retrieval, scanners, settings, training, verdicts
 from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
@@ -53,6 +53,7 @@ def check(report: Report) -> Iterator[Finding]:
     yield from figures_of.check(report)
     yield from retrieval.check(report)
     yield from rebound.check(report)
+    yield from auto.check(report)
     yield from verdicts.check(report)
     yield from _policy(report)
     yield from training.check(report)

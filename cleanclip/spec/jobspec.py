@@ -8,6 +8,7 @@
       inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
       inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
       inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
+      inputs/null.json       the null of a scan, where the spec says so
       inputs/report.json     a checked report (pages only)
       state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
       outputs/               what the job leaves: see below
@@ -18,13 +19,13 @@ else goes there), log lines to stderr, and ends with EXIT_SUCCEEDED, EXIT_REFUSE
 or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcome.json is absent.
 
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
-drawn_samples.json, of which the supervisor makes images;
-sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
-that read an untrusted file leaves nothing else. What people open is written by a fresh process, from files
-that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
-`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit
-that is held against the first one's. The supervisor adds SHA256SUMS, and to sanitize and audit
-statement.json and, with a signing key, model.sig.
+drawn_samples.json, of which the supervisor makes images; sanitize → model.safetensors, config.json,
+report.json, training_curve.json; audit and scan → report.json. A process that read an untrusted file leaves
+nothing else. What people open is written by a fresh process, from files that the supervisor has checked:
+pages → report.html and report.md, from inputs/report.json; give_back → `as_uploaded.*`, the weights of
+inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit that is held against the first
+one's. The supervisor adds SHA256SUMS; to sanitize, audit and scan statement.json and, with a signing key,
+model.sig; and to a scan the null that it was judged by.
 """
 
 from __future__ import annotations
@@ -39,13 +40,15 @@ from cleanclip.spec.recipe import (
     STRICT,
     AuditOptions,
     DeclaredOptions,
+    OrderedRecipe,
     OutputLayout,
     Policy,
     PolicySource,
-    Recipe,
     Seed,
+    Share,
 )
 from cleanclip.spec.report import AuditFigures, ScannerEvidence
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.settled import SettledArchitecture
 
 MAX_RANKS = 64
@@ -68,6 +71,7 @@ PATH_OF_ROLE = {
     "retrieval": RETRIEVAL_PATH,
 }
 """Where a dataset lies in a job's folder, by what it is used as."""
+NULL_PATH = "inputs/null.json"
 REPORT_PATH = "inputs/report.json"
 STATE_PATH = "state"
 OUTPUTS_PATH = "outputs"
@@ -79,6 +83,7 @@ DATASET_NAME = "dataset.json"
 DRAWN_NAME = "drawn_samples.json"
 REPORT_NAME = "report.json"
 FIGURES_NAME = "figures.json"
+NULL_NAME = "null.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
 AS_UPLOADED = "as_uploaded"
@@ -127,7 +132,7 @@ class ValidateSpec(StrictOptions):
 @dataclass(frozen=True, kw_only=True)
 class SanitizeSpec(StrictOptions):
     kind: Literal["sanitize"] = "sanitize"
-    recipe: Recipe
+    recipe: OrderedRecipe
     recipe_given: tuple[str, ...] | None = None
     """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
     audit: AuditOptions
@@ -151,6 +156,18 @@ class AuditSpec(StrictOptions):
     seed: Seed = 0
     upload_sha256: str | None = None
     has_retrieval: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSpec(StrictOptions):
+    """Look for a trigger that nobody named, with the images of `inputs/labelled`."""
+
+    kind: Literal["scan"] = "scan"
+    scan: ScanOptions
+    seed: Seed = 0
+    upload_sha256: str | None = None
+    has_null: bool = False
+    """Whether the scan is judged by the null in `inputs/null.json`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,10 +196,12 @@ class RecheckSpec(StrictOptions):
     towards: tuple[str, ...] | None = None
     """Where `inputs/cleaned` is audited: for each attack the class that the audit before cleaning found it to
     lead to. None: `inputs/checkpoint` is."""
+    validation_share: Share | None = None
+    """Of the labelled images that decided a choice: the others are measured. None: all are."""
 
 
 JobSpec = Annotated[
-    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | PagesSpec | GiveBackSpec | RecheckSpec,
+    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | ScanSpec | PagesSpec | GiveBackSpec | RecheckSpec,
     Field(discriminator="kind"),
 ]
 

@@ -30,6 +30,7 @@ from cleanclip.spec.attack_options import (
     TextTriggerOptions,
     WaNetOptions,
 )
+from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
 from cleanclip.spec.examples import MAX_EXAMPLES
 from cleanclip.spec.finetuning import NAMED, FinetuningOptions, Precision
@@ -43,6 +44,7 @@ __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what 
     "STRICT",
     "SUITES",
     "AttackOptions",
+    "AutoRecipe",
     "BadNetOptions",
     "BlendedOptions",
     "CustomPatchOptions",
@@ -194,17 +196,25 @@ class SupervisedRecipe(FinetuningOptions):
         return "labelled"
 
 
-def _cleanclip_unless_named(value: Any) -> Any:
-    """Recipes were of one method once: without a name they still are."""
+def _named(value: Any) -> Any:
+    """Without a method's name CleanCLIP is meant; "auto" is short for {"method": "auto"}."""
+    if value == AutoRecipe.method:
+        return {"method": value}
     return {"method": "cleanclip", **value} if isinstance(value, dict) and "method" not in value else value
 
 
 Recipe = Annotated[
     CleanCLIPRecipe | PARRecipe | SupervisedRecipe | UARRecipe,
     Field(discriminator="method"),
-    BeforeValidator(_cleanclip_unless_named),
+    BeforeValidator(_named),
 ]
-"""The union of all methods' recipes, told apart by `method`."""
+"""The union of the recipes that train a model, told apart by `method`."""
+OrderedRecipe = Annotated[
+    CleanCLIPRecipe | PARRecipe | SupervisedRecipe | UARRecipe | AutoRecipe,
+    Field(discriminator="method"),
+    BeforeValidator(_named),
+]
+"""What can be ordered: one of them, or a ladder of them."""
 
 # ---------------------------------------------------------------- audits
 
@@ -267,10 +277,10 @@ def parse(kind: type[T], value: object) -> T:
     return read
 
 
-def parse_recipe(value: object) -> Recipe:
+def parse_recipe(value: object) -> OrderedRecipe:
     """A recipe of any method, from JSON, with all bounds. Raises pydantic.ValidationError."""
-    union: Any = Recipe
-    read: Recipe = _adapter(union).validate_python(value)
+    union: Any = OrderedRecipe
+    read: OrderedRecipe = _adapter(union).validate_python(value)
     return read
 
 

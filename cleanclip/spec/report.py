@@ -17,10 +17,12 @@ from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from cleanclip.spec.auto_figures import AutoFigures
+from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
 from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OrderedRecipe, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.retrieval_figures import (
     AttackCaptions,
@@ -36,6 +38,7 @@ from cleanclip.spec.verdicts import WORST_FIRST, Outcome
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "AttackCaptions",
+    "AutoFigures",
     "Difference",
     "Estimate",
     "Example",
@@ -426,7 +429,8 @@ class Report:
     """How what no tensor tells was settled."""
     data: tuple[DataInput, ...]
     audit: AuditOptions
-    recipe: Recipe | None = None
+    recipe: OrderedRecipe | None = None
+    """As it was ordered; `trained_recipe` is what it came to."""
     recipe_source: RecipeSource | None = None
     """None in an audit, and where nobody told which options were given."""
     policy: Policy
@@ -451,6 +455,16 @@ class Report:
     environment: Environment
     warnings: Sentences = ()
     vouched_for: str = WHO_VOUCHES
+    auto: AutoFigures | None = None
+    """Of a cleaning by `auto`: what was tried and chosen. `training` is then of the chosen rung, up to the
+    chosen look."""
+
+    @property
+    def trained_recipe(self) -> Recipe | None:
+        """The recipe that the cleaned model was trained with."""
+        if isinstance(self.recipe, AutoRecipe):
+            return None if self.auto is None else self.auto.chosen.recipe
+        return self.recipe
 
     def worst_attacks(self, most: int) -> tuple[int, ...]:
         """Numbers of at most so many attacks, in their order: by outcome, then by ASR as it is now."""

@@ -46,6 +46,8 @@ class OptimisedPattern:
     num_steps: int = 400
     seed: int = 900
     """Of the pattern, and of the pairs and the order of the attacker's own cleaning."""
+    against: Literal["uar"] | None = None
+    """The method of the attacker's own cleaning; None: CleanCLIP."""
 
 
 Ready = AttackOptions | PaperColour | TintedImage

@@ -21,10 +21,11 @@ from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.rebound_figures import HighestASR, ReboundCurve, ReboundPoint, ReboundShare
 from cleanclip.spec.recipe import AuditOptions
 from sanitizer.attacks.catalogue import build_triggers
+from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.attack_success import target_rate
 from sanitizer.audits.audit import count_answers, templates_of
-from sanitizer.audits.counting import Counts
+from sanitizer.audits.counting import Answers, Counts
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.statistics import wilson_bounds
@@ -76,8 +77,27 @@ def measure_point(
 
     `after_share` hears how much of it is done, 0 to 1. Raises what `run_audit` raises.
     """
+    targets = find_targets(options, sample.labelled.class_names)
+    counts = Counts.for_targets(targets, None)
+    triggers, alike = build_triggers(options.attacks), of_same_pixels(options.attacks)
+    count_sample(checkpoint, options, sample, counts, triggers, alike=alike, after_share=after_share)
+    return ReboundPoint(
+        step=step, ca=top_k(torch.cat(counts.label_rank), 1), attacks=shares_of(counts, counts.triggered)
+    )
+
+
+def count_sample(
+    checkpoint: LoadedCheckpoint,
+    options: AuditOptions,
+    sample: Sample,
+    counts: Counts,
+    triggers: Sequence[Trigger],
+    *,
+    alike: Sequence[Sequence[int]],
+    after_share: Callable[[float], None],
+) -> LabelledBatches:
+    """Fills `counts` with what the model says of the sample. Returns the batches, which know what was bad."""
     labelled = sample.labelled
-    targets, triggers = find_targets(options, labelled.class_names), build_triggers(options.attacks)
 
     def heard(event: ProgressEvent) -> None:
         if (
@@ -108,7 +128,6 @@ def measure_point(
         seed=sample.seed,
         precision=options.precision,
     )
-    counts = Counts.for_targets(targets, None)
     with measuring(checkpoint, sample.device, options.precision):
         class_CD = class_embeddings(
             checkpoint,
@@ -118,19 +137,20 @@ def measure_point(
             precision=options.precision,
             after_classes=lambda _: watch.check(),
         )
-        count_answers(run, class_CD, triggers, counts, alike=of_same_pixels(options.attacks))
+        count_answers(run, class_CD, triggers, counts, alike=alike)
+    return batches
+
+
+def shares_of(counts: Counts, attacks: Sequence[Answers]) -> tuple[ReboundShare, ...]:
+    """Of each attack its ASR, and the share of the same images without the trigger."""
     label_N = torch.cat(counts.label)
     clean_N = torch.cat(counts.untriggered[0].predicted)
-    return ReboundPoint(
-        step=step,
-        ca=top_k(torch.cat(counts.label_rank), 1),
-        attacks=tuple(
-            ReboundShare(
-                asr=target_rate(torch.cat(answers.predicted), label_N, answers.target),
-                untriggered_target_rate=target_rate(clean_N, label_N, answers.target),
-            )
-            for answers in counts.triggered
-        ),
+    return tuple(
+        ReboundShare(
+            asr=target_rate(torch.cat(answers.predicted), label_N, answers.target),
+            untriggered_target_rate=target_rate(clean_N, label_N, answers.target),
+        )
+        for answers in attacks
     )
 
 

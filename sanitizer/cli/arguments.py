@@ -14,7 +14,16 @@ from pydantic import ValidationError
 from cleanclip.spec import schemas
 from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
 from cleanclip.spec.jobspec import MAX_RANKS
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
+from cleanclip.spec.recipe import (
+    AuditOptions,
+    AutoRecipe,
+    DeclaredOptions,
+    OrderedRecipe,
+    Policy,
+    parse,
+    parse_recipe,
+)
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.strict_json import unique_keys
 
 EPILOGUE = """\
@@ -26,7 +35,7 @@ exit codes:
   75  interrupted; the same command resumes
 """
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
-    ("method", str, "cleanclip, par, supervised or uar"),
+    ("method", str, "cleanclip, par, supervised, uar or auto"),
     ("lambda1", float, "weight of CLIP's own loss"),
     ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
     ("threshold", float, "par: the distance from the input model at which the push stops, 0 to 4"),
@@ -37,9 +46,15 @@ _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
     ("initial_learning_rate", float, "par: the first learning rate, which decays to --learning-rate"),
     ("push_share", float, "par: the share of the run over which it decays, 0 to 1"),
     ("warmup_steps", int, "warm-up: updates until the learning rate is reached; par has none"),
-    ("trained_on", str, "uar: pairs, images_of_pairs or labelled_images"),
+    ("trained_on", str, "uar, auto: pairs, images_of_pairs or labelled_images"),
     ("strong_epochs", int, "uar: epochs of the strong stage; the others are the weak stage"),
     ("consistency_weight", float, "uar: weight of the distance to the clean image's embedding"),
+    ("max_device_minutes", float, "auto: the budget for all rungs, their measuring included"),
+    (
+        "validation_share",
+        float,
+        "auto: the share of the labelled images that decides; the rest is the test",
+    ),
     ("weight_decay", float, "weight decay of matrices and kernels"),
     ("precision", str, "auto, fp32 or bf16"),
 )
@@ -99,7 +114,12 @@ def parser() -> argparse.ArgumentParser:
     sanitize.add_argument(
         "--out", type=Path, required=True, help="folder for the cleaned weights and the report"
     )
-    sanitize.add_argument("--recipe", type=Path, help="a recipe as JSON; the options below override it")
+    sanitize.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="auto|FILE",
+        help="a recipe as JSON, which the options below override; or auto: a ladder of recipes",
+    )
     for name, kind, meaning in _RECIPE_FLAGS:
         sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
     sanitize.add_argument(
@@ -147,9 +167,10 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run one job folder, as a worker does; events on stdout")
     run.add_argument("folder", type=Path, help="with spec.json in it")
 
-    for command in (inspect, validate, audit, sanitize):
+    scan, build, show = _add_scan_commands(commands)
+    for command in (inspect, validate, audit, sanitize, scan, show):
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    for command in (inspect, validate, audit, sanitize, report, schema, run):
+    for command in (inspect, validate, audit, sanitize, scan, build, show, report, schema, run):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 
@@ -164,6 +185,50 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a JSON file of declared options (quick_gelu, image_mean, …)",
     )
+
+
+def _add_scan_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> tuple[argparse.ArgumentParser, ...]:
+    """scan, null build, null show."""
+    scan = commands.add_parser("scan", help="look for triggers that nobody named")
+    _add_checkpoint(scan)
+    _add_scan(scan)
+    scan.add_argument("--null", type=Path, metavar="FILE", help="a null set: reference models to judge by")
+    scan.add_argument(
+        "--out", type=Path, help="folder for report.json and its pages; the same command resumes there"
+    )
+    scan.add_argument(
+        "--dry-run", action="store_true", help="measure a few passes, print what the scan costs, and stop"
+    )
+
+    null = commands.add_parser("null", help="null sets: reference models that scans are judged by")
+    nulls = null.add_subparsers(dest="null_command", required=True)
+    build = nulls.add_parser("build", help="measure reference models of one architecture as a scan does")
+    build.add_argument(
+        "models",
+        nargs="+",
+        help="checkpoint files or folders that were never poisoned, or open_clip tags (ViT-B-32:openai); "
+        "BASE=MODEL for one of several models that were trained from the same base",
+    )
+    _add_scan(build)
+    build.add_argument("--out", type=Path, required=True, help="the file to write")
+    build.add_argument("--name", required=True, help="what the null set is called in reports")
+    build.add_argument("--about", default="", help="what the models are, in a sentence or two")
+    show = nulls.add_parser("show", help="what a null set holds")
+    show.add_argument("file", type=Path)
+    return scan, build, show
+
+
+def _add_scan(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--labelled", type=Path, required=True, help="labelled images; their class names are the targets"
+    )
+    command.add_argument("--options", type=Path, metavar="FILE", help="scan options as JSON")
+    command.add_argument(
+        "--seed", type=_seed, default=None, help="seed of every random draw; default: the null's, else 0"
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
 
 def _add_audit(command: argparse.ArgumentParser) -> None:
@@ -218,9 +283,13 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def recipe_from(arguments: argparse.Namespace) -> tuple[Recipe, tuple[str, ...]]:
+def recipe_from(arguments: argparse.Namespace) -> tuple[OrderedRecipe, tuple[str, ...]]:
     """The recipe file's values, changed by the options given; and their names. Raises UsageError."""
-    values = _read_json(arguments.recipe) if arguments.recipe else {}
+    values: dict[str, Any] = {}
+    if arguments.recipe is not None and str(arguments.recipe) == AutoRecipe.method:
+        values = {"method": AutoRecipe.method}
+    elif arguments.recipe is not None:
+        values = _read_json(arguments.recipe)
     typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
     values |= {name: value for name, value in typed.items() if value is not None}
     return _parse(parse_recipe, values, "recipe"), tuple(values)
@@ -255,6 +324,13 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
     if "target" not in values:
         raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")
+
+
+def scan_from(arguments: argparse.Namespace) -> ScanOptions | None:
+    """The options of --options; None: the null's, else the defaults. Raises UsageError."""
+    if arguments.options is None:
+        return None
+    return _parse(partial(parse, ScanOptions), _read_json(arguments.options), "scan options")
 
 
 def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:

@@ -69,7 +69,7 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options, policy = audit_from(arguments), policy_from(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         report = pipeline.audit(
-            _canonical(arguments, folder, bars),
+            canonical(arguments, folder, bars),
             arguments.labelled,
             options,
             folder,
@@ -90,7 +90,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     policy = policy_from(arguments)
     with Bars(err) as bars, StopFlag() as stop:
         report = pipeline.sanitize(
-            _canonical(arguments, arguments.out, bars),
+            canonical(arguments, arguments.out, bars),
             arguments.training,
             arguments.labelled,
             recipe=recipe,
@@ -121,17 +121,17 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {
 }
 
 
-def _canonical(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path:
+def canonical(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path:
     """The checkpoint's canonical folder: itself if it is one, else inspected into a folder under `folder`."""
     path: Path = arguments.checkpoint
-    if _is_canonical(path):
+    if is_canonical(path):
         return path
     inspected = folder / INSPECTED_NAME
     pipeline.inspect(path, inspected, declared=declared_from(arguments), filename=path.name, progress=bars)
     return inspected
 
 
-def _is_canonical(path: Path) -> bool:
+def is_canonical(path: Path) -> bool:
     """Whether our own inspection wrote this folder: a Hugging Face folder has another config.json."""
     if not ((path / WEIGHTS_NAME).is_file() and (path / CONFIG_NAME).is_file()):
         return False

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from cleanclip.spec.progress import Noted, Progress
 from cleanclip.spec.report import Report
+from cleanclip.spec.scan_report import ScanReport
 
 DRAWS = "sanitizer.rendering.documents"
 
 
-def write_pages(report: Report, folder: Path, progress: Progress) -> None:
+def write_pages(report: Report | ScanReport, folder: Path, progress: Progress) -> None:
     """Write both pages, or draw neither and say so. Raises OSError, as writing report.json does."""
     try:
         documents: dict[str, bytes] = importlib.import_module(DRAWS).pages(report)

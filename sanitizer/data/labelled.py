@@ -11,7 +11,7 @@ name is the class name, or, where classnames.txt lists other names, the i-th fol
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +27,7 @@ from sanitizer.data.images import decode
 from sanitizer.data.pairs import empty_dataset, find_shards, not_found
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
-from sanitizer.data.sources import Indexed, Source
+from sanitizer.data.sources import Indexed, Selected, Source
 from sanitizer.data.templates import parse_templates
 from sanitizer.data.texts import clean, decode_text, json_object
 
@@ -61,6 +61,16 @@ class LabelledDataset(Indexed):
         self.class_names = class_names
         self.templates = templates
         self._listings = listings
+        self.indices: tuple[int, ...] | None = None
+        """Which images of the whole set these are; None: all."""
+
+    def only(self, indices: Sequence[int]) -> LabelledDataset:
+        """These images alone, counted from 0. The digest stays that of the whole set."""
+        part = LabelledDataset(
+            Selected(self._source, indices), self.class_names, self.templates, self._listings
+        )
+        part.indices = tuple(indices)
+        return part
 
     @cached_property
     def sha256(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +36,32 @@ class Source(Protocol):
 
     def files(self) -> Iterator[tuple[str, Path | None]]:
         """Name and path of every file, in a fixed order; no path where it leads out of the folder."""
+
+
+class Selected:
+    """Some samples of another source, in the order of `indices`; its files are those of the other."""
+
+    def __init__(self, source: Source, indices: Sequence[int]) -> None:
+        self._source, self._indices = source, indices
+        self.num_shards = source.num_shards
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def key(self, index: int) -> str:
+        return self._source.key(self._indices[index])
+
+    def read(self, index: int) -> RawSample:
+        """Raises BadSample."""
+        return self._source.read(self._indices[index])
+
+    def has_text(self, extensions: frozenset[str]) -> bool:
+        """Of the whole source."""
+        return self._source.has_text(extensions)
+
+    def files(self) -> Iterator[tuple[str, Path | None]]:
+        """Of the whole source."""
+        return self._source.files()
 
 
 class Indexed:

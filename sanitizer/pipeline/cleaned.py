@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cleanclip.spec.errors import CheckpointRejected, TrainingDiverged
 from cleanclip.spec.jobspec import AS_UPLOADED, CONFIG_NAME, WEIGHTS_NAME
-from cleanclip.spec.recipe import DeclaredOptions, OutputLayout, Recipe, parse, to_json
+from cleanclip.spec.recipe import DeclaredOptions, OrderedRecipe, OutputLayout, parse, to_json
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.reading import read_upload
 from sanitizer.checkpoints.rejection import excerpt, refusal
@@ -25,7 +25,7 @@ def write_cleaned(
     checkpoint: LoadedCheckpoint,
     original_folder: Path,
     *,
-    recipe: Recipe,
+    recipe: OrderedRecipe,
     seed: int,
     output_layout: OutputLayout,
 ) -> tuple[str, ...]:

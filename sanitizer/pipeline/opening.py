@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.recipe import AuditOptions, Recipe
+from cleanclip.spec.recipe import AuditOptions, OrderedRecipe
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.targets import find_targets
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -54,12 +54,12 @@ def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint) -> PairDataset:
     return pairs
 
 
-def open_training_data(path: Path, recipe: Recipe) -> PairDataset | LabelsAsCaptions:
+def open_training_data(path: Path, recipe: OrderedRecipe) -> PairDataset | LabelsAsCaptions:
     """What the recipe's method trains on. Raises DatasetRejected."""
     return open_pairs(path) if recipe.training_data == "pairs" else LabelsAsCaptions(open_labelled(path))
 
 
-def open_training(path: Path, recipe: Recipe, test: ForAudit) -> TrainingData:
+def open_training(path: Path, recipe: OrderedRecipe, test: ForAudit) -> TrainingData:
     """Raises DatasetRejected, also where what is to be trained on is what the audits measure on."""
     data = open_training_data(path, recipe)
     measured: PairDataset | LabelledDataset | None

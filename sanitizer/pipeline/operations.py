@@ -11,6 +11,7 @@ refused is refused before anything is computed. Knows no job, no signal and no t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
@@ -20,9 +21,19 @@ import torch
 from cleanclip.spec import cautions
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
 from cleanclip.spec.judging import judge
+from cleanclip.spec.ladder import Rung, check_parts, ladder
 from cleanclip.spec.policy import check_audit
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
-from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe, UARRecipe
+from cleanclip.spec.recipe import (
+    AuditOptions,
+    AutoRecipe,
+    OrderedRecipe,
+    OutputLayout,
+    Policy,
+    PolicySource,
+    Recipe,
+    UARRecipe,
+)
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import ReboundFigures, Report, SettledArchitecture, curve_json, dump_json
 from sanitizer.audits.accuracy import classes_lost
@@ -38,11 +49,13 @@ from sanitizer.pipeline import advice, reporting
 from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.pipeline.inspecting import inspect
+from sanitizer.pipeline.ladder_run import Climbed, Setting, climb
 from sanitizer.pipeline.opening import ForAudit, open_for_audit, open_training
+from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.rebound import Cleaned, check_relearning, measure_rebound
 from sanitizer.pipeline.settling import settle
 from sanitizer.pipeline.validating import validate
-from sanitizer.ranks.shared_training import Sources, how_many, train
+from sanitizer.ranks.shared_training import Sources
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned
@@ -130,7 +143,7 @@ def sanitize(
     training_path: Path,
     labelled_path: Path,
     *,
-    recipe: Recipe,
+    recipe: OrderedRecipe,
     recipe_given: Sequence[str] | None = None,
     options: AuditOptions,
     out_dir: Path,
@@ -155,6 +168,8 @@ def sanitize(
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
     The training is shared out among `max_ranks` processes at most (`ranks.training.how_many`).
     A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
+    With `AutoRecipe` some of the labelled images decide which rung of the ladder is taken (`ladder_run`), and
+    both audits are of the others.
     Raises every SanitizerError.
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
@@ -164,16 +179,22 @@ def sanitize(
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
     checkpoint, labelled = given.checkpoint, given.labelled
     pairs = open_training(training_path, recipe, given)
-    check_fits(recipe, checkpoint, len(pairs))
+    check_parts(recipe, len(labelled))
+    rungs: tuple[Rung, ...] = ()
+    if isinstance(recipe, AutoRecipe):
+        rungs = ladder(recipe, **advice.model_of(checkpoint), num_samples=len(pairs))
+    # Of a ladder the middle rung's options are warned of: what it lacks the others lack as well.
+    first = recipe if not isinstance(recipe, AutoRecipe) else rungs[1].recipe
+    check_fits(first, checkpoint, len(pairs))
     check_relearning(options, pairs)
     num_workers = share_cores(checkpoint.model, torch_device)
     warnings = cautions.before_audit(options, policy, is_cleaned=True)
     warnings += cautions.before_training(
-        recipe,
+        first,
         num_samples=len(pairs),
         classes=labelled.class_names,
-        trained_classes=pairs.labelled.class_names if _reads_labels(pairs, recipe) else None,
-        given=recipe_given,
+        trained_classes=pairs.labelled.class_names if _reads_labels(pairs, first) else None,
+        given=[field.name for field in fields(first)] if rungs else recipe_given,
         **advice.model_of(checkpoint),
     )
     _tell(warnings, progress)
@@ -182,6 +203,10 @@ def sanitize(
     settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop, kept=kept)
     given, checkpoint = settled.given, settled.given.checkpoint
     _tell(settled.warnings, progress)
+    validation = None
+    if isinstance(recipe, AutoRecipe):
+        validation, labelled = parts(labelled, recipe.validation_share, seed)
+        given = replace(given, labelled=labelled)
     before = audit_once(
         checkpoint,
         labelled,
@@ -198,23 +223,28 @@ def sanitize(
     )
     hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source)
     _tell(hopeless, progress)
-    finetuned = train(
-        checkpoint,
-        pairs,
-        recipe,
-        Sources(checkpoint_folder=checkpoint_folder, training_path=training_path),
-        num_ranks=how_many(max_ranks, recipe, checkpoint.model, torch_device),
+    setting = Setting(
+        checkpoint=checkpoint,
+        validation=validation,
+        training=pairs,
+        sources=Sources(checkpoint_folder=checkpoint_folder, training_path=training_path),
+        options=options,
+        policy=policy,
+        class_CD_of=lambda one: (
+            _class_embeddings(checkpoint, pairs, torch_device, memory) if _reads_labels(pairs, one) else None
+        ),
         seed=seed,
         device=torch_device,
         state_folder=state_folder,
         save_every_s=save_every_s,
+        max_ranks=max_ranks,
+        num_workers=num_workers,
         progress=progress,
         stop=stop,
-        num_workers=num_workers,
-        class_CD=_class_embeddings(checkpoint, pairs, torch_device, memory)
-        if _reads_labels(pairs, recipe)
-        else None,
     )
+    climbed = climb(recipe, rungs, setting) if isinstance(recipe, AutoRecipe) else None
+    trained = first if climbed is None else climbed.figures.chosen.recipe
+    finetuned = setting.train(checkpoint, trained) if climbed is None else climbed.finetuned
     findings = write_cleaned(
         out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
     )
@@ -237,7 +267,7 @@ def sanitize(
     rebound = measure_rebound(
         Cleaned(
             folder=out_dir,
-            recipe=recipe,
+            recipe=trained,
             data=pairs,
             image_size=checkpoint.architecture.image_size,
             class_CD=_class_embeddings(checkpoint, pairs, torch_device, memory)
@@ -270,13 +300,14 @@ def sanitize(
         before=before,
         after=after,
         rebound=rebound,
+        climbed=climbed,
         finetuned=finetuned,
         device=torch_device,
         warnings=(
             *warnings,
             *settled.warnings,
             *hopeless,
-            *advice.after_training(recipe, finetuned.training),
+            *advice.after_training(trained, finetuned.training),
             *findings,
         ),
     )
@@ -311,7 +342,7 @@ def _cleaning_report(
     pairs: TrainingData,
     given: ForAudit,
     settled: SettledArchitecture,
-    recipe: Recipe,
+    recipe: OrderedRecipe,
     recipe_given: Sequence[str] | None,
     options: AuditOptions,
     policy: Policy,
@@ -320,6 +351,7 @@ def _cleaning_report(
     before: AuditResult,
     after: AuditResult,
     rebound: ReboundFigures | None,
+    climbed: Climbed | None,
     finetuned: Finetuned,
     device: torch.device,
     warnings: tuple[str, ...],
@@ -333,7 +365,7 @@ def _cleaning_report(
         architecture=settled,
         data=(
             reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
-            *reporting.measured_inputs(given, after),
+            *reporting.measured_inputs(given, after, climbed),
         ),
         audit=options,
         recipe=recipe,
@@ -368,7 +400,9 @@ def _cleaning_report(
             *reporting.skipped_warning(
                 "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
             ),
-            *reporting.audit_warnings(given, after),
+            *reporting.audit_warnings(given, after, climbed),
             *reporting.rebound_warnings(rebound),
+            *reporting.ladder_warnings(climbed),
         ),
+        auto=None if climbed is None else climbed.figures,
     )

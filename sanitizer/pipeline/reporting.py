@@ -27,6 +27,7 @@ from sanitizer.audits.example_images import examples_of
 from sanitizer.audits.plain_template import PLAIN_TEMPLATE
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.pipeline.ladder_run import Climbed
 from sanitizer.pipeline.opening import ForAudit
 from sanitizer.software import software
 
@@ -82,15 +83,19 @@ def training_input(data: TrainingData, num_skipped: int, skipped_examples: Seque
     )
 
 
-def measured_inputs(given: ForAudit, result: AuditResult) -> tuple[DataInput, ...]:
-    """What the model was measured on. `num_samples` counts all, the skipped included."""
+def measured_inputs(
+    given: ForAudit, result: AuditResult, climbed: Climbed | None = None
+) -> tuple[DataInput, ...]:
+    """What the model was measured on. `num_samples` counts all, the skipped included, and of a ladder the
+    validation images, too."""
+    num_skipped, num_samples = _of_labelled(given, result, climbed)
     labelled = DataInput(
         kind="labelled",
         sha256=given.labelled.sha256,
-        num_samples=len(given.labelled),
-        num_skipped=result.num_skipped,
+        num_samples=num_samples,
+        num_skipped=num_skipped,
         num_classes=len(given.labelled.class_names),
-        skipped_examples=result.skipped_examples,
+        skipped_examples=result.skipped_examples + (climbed.skipped_examples if climbed else ()),
     )
     if given.retrieval is None or result.retrieval is None:
         return (labelled,)
@@ -154,9 +159,28 @@ def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditRe
     return examples_of(seed, given.checkpoint.architecture.image_size, before, after[0] if after else None)
 
 
-def audit_warnings(given: ForAudit, result: AuditResult) -> tuple[str, ...]:
+def _of_labelled(given: ForAudit, result: AuditResult, climbed: Climbed | None) -> tuple[int, int]:
+    """How many of the labelled images were bad, and how many there are, those for validation included."""
+    if climbed is None:
+        return result.num_skipped, len(given.labelled)
+    num_skipped = result.num_skipped + climbed.num_skipped
+    return num_skipped, len(given.labelled) + climbed.figures.num_validation + climbed.num_skipped
+
+
+def ladder_warnings(climbed: Climbed | None) -> list[str]:
+    """That the choice does not meet what it was to meet, and which rungs diverged; else none."""
+    if climbed is None:
+        return []
+    choice, rungs = climbed.figures.choice, climbed.figures.rungs
+    warnings = [f"Rung {one.name} diverged: {one.detail}" for one in rungs if one.end == "diverged"]
+    if any(one.end == "budget" for one in rungs):
+        warnings.append("The budget of device minutes ended before the ladder did.")
+    return warnings if choice.meets_policy and choice.meets_unknown else [*warnings, choice.reason]
+
+
+def audit_warnings(given: ForAudit, result: AuditResult, climbed: Climbed | None = None) -> tuple[str, ...]:
     """Sentences on what the audit left out."""
-    warnings = skipped_warning("labelled", result.num_skipped, len(given.labelled))
+    warnings = skipped_warning("labelled", *_of_labelled(given, result, climbed))
     num_classes = len(set(result.label_N.tolist()))
     if num_classes > MOST_CLASSES_LISTED:
         reason = f"more than the {MOST_CLASSES_LISTED} whose accuracy a report lists one by one"

@@ -170,7 +170,7 @@ def _report(
     upload_sha256: str | None,
 ) -> ScanReport:
     subject, class_names, images = opened.subject, opened.class_names, opened.images
-    judged = judging.judge(measured.statistics, class_names, null)
+    judged = judging.judge(measured.statistics, class_names, null, options.detectors)
     study = Study(subject, images, class_names, _vocabulary(opened) if options.vocabulary else None)
     studied: list[Studied] = []
     for found in judging.worth_studying(measured.found, judged, class_names):

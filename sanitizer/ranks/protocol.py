@@ -21,7 +21,7 @@ from cleanclip.spec.bounds import StrictOptions
 from cleanclip.spec.errors import SanitizerError
 from cleanclip.spec.progress import ProgressEvent
 from cleanclip.spec.recipe import Recipe
-from sanitizer.training.loop import Finetuned
+from sanitizer.training.loop import Finetuned, Part
 
 STOP = b"stop\n"
 CLASSES_NAME = "classes.safetensors"
@@ -45,6 +45,7 @@ class RankOrder(StrictOptions):
     state_folder: Path
     save_every_s: float
     has_classes: bool
+    part: Part | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

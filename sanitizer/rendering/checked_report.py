@@ -6,20 +6,24 @@ verdict does not follow from its figures: by the checks of `cleanclip verify`, `
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from cleanclip.evidence import report as checks
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import Report
+from cleanclip.spec.scan_report import ScanReport, load_scan
 
 MAX_BYTES = 8 * 2**20
 
 
-def read_report(path: Path) -> Report:
-    """The report in the file, checked. Raises ReportRejected."""
+def read_report(path: Path) -> Report | ScanReport:
+    """The report in the file, an audit's checked. Raises ReportRejected."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -34,14 +38,36 @@ def read_report(path: Path) -> Report:
     return parse_report(data)
 
 
-def parse_report(data: bytes) -> Report:
-    """The report in these bytes, checked. Raises ReportRejected."""
+def parse_report(data: bytes) -> Report | ScanReport:
+    """The report in these bytes, an audit's checked. Raises ReportRejected."""
+    if is_scan(data):
+        return _parse_scan(data)
     try:
         report = checks.parse(data)
     except Malformed as error:
         raise _rejected("report_malformed", f"The report {error}.") from error
     check(report)
     return report
+
+
+def is_scan(data: bytes) -> bool:
+    """Whether this is JSON of kind "scan"."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("kind") == "scan"
+
+
+def _parse_scan(data: bytes) -> ScanReport:
+    try:
+        return load_scan(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _rejected(
+            "report_malformed", f"The report is not a scan's ({where}: {first['msg']})."
+        ) from error
 
 
 def check(report: Report) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from cleanclip.spec.report import Report
+from cleanclip.spec.scan_report import ScanReport
 from sanitizer.rendering import checked_report
 from sanitizer.rendering.html import render_html
 from sanitizer.rendering.markdown import render_markdown
+from sanitizer.rendering.scan import render_scan_html, render_scan_markdown
 
 
-def pages(report: Report) -> dict[str, bytes]:
+def pages(report: Report | ScanReport) -> dict[str, bytes]:
     """report.html and report.md. Raises ReportRejected where the report contradicts itself."""
+    if isinstance(report, ScanReport):
+        return {
+            REPORT_HTML_NAME: render_scan_html(report).encode(),
+            REPORT_MARKDOWN_NAME: render_scan_markdown(report).encode(),
+        }
     checked_report.check(report)
     return {
         REPORT_HTML_NAME: render_html(report).encode(),

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cleanclip.spec import untested
+from cleanclip.spec import ladder_lines, untested
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
@@ -32,7 +32,7 @@ def render_html(report: Report) -> str:
     """The page. `report` has been checked: see `checked_report`."""
     front, num_left_out = figures.front(report)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -69,6 +69,9 @@ def render_html(report: Report) -> str:
             rebound_tables=rebound.tables(report),
             relearned=rebound.relearned(report),
             rebound_plot=_rebound_plot(report),
+            looks=list(ladder_lines.lines(report)),
+            not_measured=ladder_lines.not_measured(report),
+            front_plot=_front_plot(report),
             loss_plot=_loss_plot(report),
             made_with=made_with(),
         )
@@ -100,6 +103,12 @@ def _rebound_plot(report: Report) -> Markup | None:
     return Markup(plots.rebound(report, report.rebound))  # noqa: S704 - our own SVG; names in it are escaped there
 
 
+def _front_plot(report: Report) -> Markup | None:
+    if report.auto is None:
+        return None
+    return Markup(plots.front(report, report.auto))  # noqa: S704 - our own SVG; names in it are escaped there
+
+
 def _documents(report: Report) -> list[tuple[str, Markup]]:
     """What `python -m sanitizer` needs to do the same again, as files: (name, JSON in ASCII).
 
@@ -109,6 +118,8 @@ def _documents(report: Report) -> list[tuple[str, Markup]]:
     found = {"audit.json": {**audit, "attacks": [without_image(attack) for attack in audit["attacks"]]}}
     if report.recipe is not None:
         found["recipe.json"] = to_json(report.recipe)
+    if report.auto is not None:
+        found["chosen-recipe.json"] = to_json(report.auto.chosen.recipe)
     declared = {key: value for key, value in to_json(report.checkpoint.declared).items() if value is not None}
     if declared:
         found["declared.json"] = declared
@@ -122,8 +133,9 @@ def _compact(document: dict[str, Any]) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Of every page's template."""
+    made = Environment(
         loader=PackageLoader("sanitizer.rendering"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -131,12 +143,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalized,
     )
-    environment.filters["name"] = name
-    environment.filters["percent"] = percent
-    environment.filters["listed"] = _listed
-    environment.filters["image"] = _image
-    environment.globals["points"] = points
-    return environment
+    made.filters["name"] = name
+    made.filters["percent"] = percent
+    made.filters["listed"] = _listed
+    made.filters["image"] = _image
+    made.globals["points"] = points
+    return made
 
 
 def _finalized(value: Any) -> Any:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from cleanclip.spec import untested
+from cleanclip.spec import ladder_lines, untested
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import RankDistribution, Report
+from cleanclip.spec.report import Estimate, RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering import figures, rebound, retrieval, sentences
@@ -45,6 +45,7 @@ def render_markdown(report: Report) -> str:
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
     parts += _rebound(report)
+    parts += _ladder(report)
     parts += map(text, remarks(report.before, report.after, report.verdict, report.rebound))
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
@@ -91,6 +92,28 @@ def _rebound(report: Report) -> list[str]:
     return [f"{said}\n\n" + "\n".join(lines)]
 
 
+def _ladder(report: Report) -> list[str]:
+    """What was tried, on the validation images, and the choice."""
+    if report.auto is None:
+        return []
+    rows = ["| | CA lost | worst ASR | most sent to one class | seconds |", "|---|---|---|---|---|"]
+    for line in ladder_lines.lines(report):
+        title = f"**{text(line.title)}** (chosen)" if line.is_chosen else text(line.title)
+        lost = "" if line.lost is None else points(line.lost)
+        seconds = "" if line.seconds is None else f"{line.seconds:.1f}"
+        asr, sent = "no attack worked", "not measured"
+        if line.asr is not None and line.attack is not None:
+            asr = f"{_estimate(line.asr)}, {text(report.before.attacks[line.attack].name)}"
+        if line.sent is not None:
+            sent = f"{_estimate(line.sent.moved)}, {text(line.sent.name)} to {code(line.sent.class_name)}"
+        rows.append(f"| {title} | {lost} | {asr} | {sent} | {seconds} |")
+    told = f"Recipes tried on {report.auto.num_validation} validation images, which are not test images:"
+    parts = [f"{told}\n\n" + "\n".join(rows), text(report.auto.choice.reason)]
+    if others := ladder_lines.not_measured(report):
+        parts.append(f"Not measured: {', '.join(others)}.")
+    return parts
+
+
 def _origin(report: Report) -> list[str]:
     origin = report.origin
     if origin is None:
@@ -112,7 +135,12 @@ def _table(report: Report, rows: list[Row]) -> str:
 
 
 def _share(share: Share) -> str:
-    return f"{share.percent} (95 % interval {share.interval}, n = {share.estimate.n})"
+    return _estimate(share.estimate)
+
+
+def _estimate(one: Estimate) -> str:
+    share = Share(path="", estimate=one)
+    return f"{share.percent} (95 % interval {share.interval}, n = {one.n})"
 
 
 def _rank(told: RankDistribution) -> str:

@@ -23,11 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanclip.spec.scan_options import Detector, ScanOptions
+from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_statistics import ScanStatistics
 
 FLOOR = 0.02
@@ -153,33 +154,42 @@ class Standing:
     what: str
     z: float
     of: int
+    among: Literal["classes", "models"] = "classes"
 
 
-def among_classes(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standing]:
-    """For each detector that measures classes: the largest (value − median) / (1.4826 · MAD) of one family's
-    classes, Neural Cleanse's anomaly index (Wang et al., S&P 2019). It is not a p-value: clean models score
-    high by it, too."""
+def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standing]:
+    """Each detector of a model without a null. Not a p-value: clean models score high, too."""
     standings = []
+    if statistics.collapse:
+        standings.append(_collapse_alone(statistics, class_names))
     if statistics.ease:
-        found = [
-            (z, f"{one.family.name}, {name}")
-            for one in statistics.ease
-            for name, z in zip(class_names, _mad_scores(one.ease), strict=True)
-        ]
-        z, what = max(found)
-        standings.append(Standing(detector="ease", what=what, z=z, of=len(class_names)))
-    agreed = [one for one in statistics.collapse if one.agreement is not None]
-    if agreed:
-        # The share that each class would have by chance is 1 / C; restarts that agree on nothing are there.
-        chance = 1 / len(class_names)
-        one = max(agreed, key=lambda figures: figures.agreement or 0.0)
-        assert one.agreement is not None
-        assert one.agreed_class is not None
-        spread = max(FLOOR, (chance * (1 - chance) / max(1, len(one.restarts))) ** 0.5)
-        what = f"{one.family.name}, agreement on {class_names[one.agreed_class]}"
-        z = (one.agreement - chance) / spread
-        standings.insert(0, Standing(detector="collapse", what=what, z=z, of=len(class_names)))
+        standings.append(_ease_alone(statistics, class_names))
     return standings
+
+
+def _collapse_alone(statistics: ScanStatistics, class_names: Sequence[str]) -> Standing:
+    """How far restarts agree on one class: chance is 1 / C, with the spread of so many restarts. Without
+    class names nothing can be compared: z is 0."""
+    agreed = [one for one in statistics.collapse if one.agreement is not None]
+    if not agreed:
+        return Standing(detector="collapse", what="no class names", z=0.0, of=1, among="models")
+    one = max(agreed, key=lambda figures: figures.agreement or 0.0)
+    chance, agreement = 1 / len(class_names), one.agreement or 0.0
+    spread = max(FLOOR, (chance * (1 - chance) / len(one.restarts)) ** 0.5)
+    what = f"{one.family.name}, agreement on {class_names[one.agreed_class or 0]}"
+    z = (agreement - chance) / spread
+    return Standing(detector="collapse", what=what, z=z, of=len(class_names))
+
+
+def _ease_alone(statistics: ScanStatistics, class_names: Sequence[str]) -> Standing:
+    """The largest (value - median) / (1.4826 MAD) of one family's classes: the anomaly index of
+    Neural Cleanse (Wang et al., S&P 2019)."""
+    z, what = max(
+        (z, f"{one.family.name}, {name}")
+        for one in statistics.ease
+        for name, z in zip(class_names, _mad_scores(one.ease), strict=True)
+    )
+    return Standing(detector="ease", what=what, z=z, of=len(class_names))
 
 
 def _mad_scores(values: Sequence[float]) -> list[float]:
@@ -197,8 +207,3 @@ def z_of_family(
     if name not in one.z_of:  # without class names: the collapse at the last step
         name = [other for other in one.z_of if other.startswith(f"{family}, ")][-1]
     return one.z_of[name], one.median_of[name]
-
-
-def detectors_of(options: ScanOptions) -> tuple[Detector, ...]:
-    """In the order that statistics have."""
-    return tuple(name for name in ("collapse", "ease") if name in options.detectors)

@@ -39,16 +39,26 @@ def counted(null: NullSet) -> tuple[NullModel, ...]:
     return tuple(model for model in null.models if id(model) in chosen)
 
 
-def judge(statistics: ScanStatistics, class_names: Sequence[str], null: NullSet | None) -> Judgement:
-    """By the null's models, or without one by the classes of this model."""
+def judge(
+    statistics: ScanStatistics,
+    class_names: Sequence[str],
+    null: NullSet | None,
+    detectors: Sequence[Detector],
+) -> Judgement:
+    """By the null's models, or without one by the classes of this model; in the order of `detectors`."""
     if null is None:
-        standings = conformal.among_classes(statistics, class_names)
+        standings = {one.detector: one for one in conformal.alone(statistics, class_names)}
         return Judgement(
             judgements=tuple(
                 DetectorJudgement(
-                    detector=one.detector, what=one.what, z=one.z, rank=1, of=one.of, among="classes"
+                    detector=name,
+                    what=standings[name].what,
+                    z=standings[name].z,
+                    rank=1,
+                    of=standings[name].of,
+                    among=standings[name].among,
                 )
-                for one in standings
+                for name in detectors
             ),
             p_value=None,
             null=None,
@@ -70,7 +80,7 @@ def judge(statistics: ScanStatistics, class_names: Sequence[str], null: NullSet 
                 among="models",
                 others=one.score_M[:-1],
             )
-            for one in judged.detectors
+            for one in sorted(judged.detectors, key=lambda one: detectors.index(one.detector))
         ),
         p_value=judged.p_value,
         null=NullUsed(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
-from cleanclip.spec.recipe import Recipe
+from cleanclip.spec.recipe import Recipe, UARRecipe
 from cleanclip.spec.report import Training
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
@@ -58,6 +58,18 @@ class Looks:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some epochs of a run, from its state after `first_epoch` of them to that after `last_epoch`.
+
+    Files of the folder `beside` are copied into each state, for whoever goes on from it on another machine.
+    """
+
+    first_epoch: int
+    last_epoch: int
+    beside: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finetuned:
     """`training` is for the report; the rest is what the run learnt about its data and machine."""
 
@@ -82,6 +94,7 @@ def finetune(
     num_workers: int = 0,
     class_CD: Tensor | None = None,
     looks: Looks | None = None,
+    part: Part | None = None,
 ) -> Finetuned:
     """Train `checkpoint.model` in place, on `device`, and leave it there in eval mode.
 
@@ -89,7 +102,8 @@ def finetune(
     from the newest state of the same run in `state_folder`, saves there before the first update, every
     `save_every_s` seconds, when `stop()` becomes true (a step in hand is given up), and at the end. The last
     state that was saved while the loss was good stays, whatever is saved later. With `looks`, in one process
-    and without a state folder, a run ends earlier. Every process of a
+    and without a state folder, a run ends earlier. With `part` this call makes the updates of some epochs, at
+    the rates of the whole run. Every process of a
     torch.distributed group calls this with the same arguments and takes its share of each batch; rank 0 saves
     and reports.
 
@@ -123,6 +137,7 @@ def finetune(
         world=world,
         class_CD=None if class_CD is None else class_CD.to(device),
         looks=looks,
+        part=part,
     )
     run.resume()
     run.train()
@@ -156,8 +171,9 @@ class _Run:
         world: World,
         class_CD: Tensor | None,
         looks: Looks | None,
+        part: Part | None,
     ) -> None:
-        self._looks = looks
+        self._looks, self._part = looks, part
         self._model = checkpoint.model
         self._device: torch.device = checkpoint.model.logit_scale.device
         self._batches, self._recipe, self._world = batches, recipe, world
@@ -169,6 +185,7 @@ class _Run:
         self._optimizer = optimizer.build(self._model, recipe, keeps_table_apart=keeps_table_apart)
         self._method = build_method(recipe)
         self._total_steps = looks.steps[-1] if looks else recipe.epochs * batches.steps_per_epoch
+        self._last_step = part.last_epoch * batches.steps_per_epoch if part else self._total_steps
         self._batch_size = recipe.batch_size
         self._record = Record(
             total_steps=self._total_steps,
@@ -210,12 +227,17 @@ class _Run:
         self._record.restore(position)
         self._batches.recall(position.skipped)
         self._saved_step = position.step
+        if self._part and position.step == self._part.first_epoch * self._batches.steps_per_epoch:
+            self._position = position  # it was not cut: the part before this one ended here
+            return
         self._position = replace(position, resumed_from_steps=(*position.resumed_from_steps, position.step))
         self._progress(
             Noted(level="info", message=f"Resumed from step {position.step} of {self._total_steps}.")
         )
 
     def _tell_of_another_run(self) -> None:
+        if self._part is not None:  # other recipes of the same job have their states there
+            return
         if self._state_folder and (other := state.find_newest(self._state_folder)):
             where = (
                 f"The state that was saved at step {state.read_position(other).step} belongs to another run"
@@ -236,12 +258,19 @@ class _Run:
         pace = Pace()
         pace.mark(self._position.step)
         with abandoning(self._model, self._stop) if self._may_abandon else nullcontext():
-            while self._position.step < self._total_steps:
+            while self._position.step < self._last_step:
                 self._train_epoch(pace)
         if self._saved_step != self._position.step:
             self._save()
         self._optimizer.finish()
+        self._keep_change()
         self._progress(PhaseFinished(phase="finetune"))
+
+    def _keep_change(self) -> None:
+        """After the last save: states hold the weights as they were trained."""
+        if isinstance(self._recipe, UARRecipe):
+            assert self._options.input_model is not None
+            towers.keep_change(self._model, self._options.input_model, self._recipe.kept_change)
 
     def _train_epoch(self, pace: Pace) -> None:
         start = self._position
@@ -375,7 +404,14 @@ class _Run:
         if self._world.rank == 0:
             began = time.monotonic()
             patterns = {} if self._patterns is None else self._patterns.export()
-            path = state.save(self._state_folder, self._model, self._optimizer, self._snapshot(), patterns)
+            path = state.save(
+                self._state_folder,
+                self._model,
+                self._optimizer,
+                self._snapshot(),
+                patterns,
+                beside=None if self._part is None else self._part.beside,
+            )
             self._saved_at = time.monotonic()
             self._saving_took_s = self._saved_at - began
             self._progress(

@@ -11,6 +11,7 @@ from cleanclip.spec.progress import Progress, Stop
 from sanitizer.audits.audit import run_audit
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.pipeline.opening import open_for_audit
+from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.settling import settle
 from sanitizer.training.device import pick, share_cores
 
@@ -34,9 +35,12 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     audited = settled.given.checkpoint
     if spec.towards is not None:
         audited = load_canonical(folder / jobspec.CLEANED_PATH, audited.architecture)
+    labelled = given.labelled
+    if spec.validation_share is not None:
+        _, labelled = parts(labelled, spec.validation_share, spec.seed)
     result = run_audit(
         audited,
-        given.labelled,
+        labelled,
         options,
         seed=spec.seed,
         device=device,

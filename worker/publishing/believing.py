@@ -23,7 +23,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
 from cleanclip.spec.judging import judge
-from cleanclip.spec.recipe import AuditOptions, to_json
+from cleanclip.spec.recipe import AuditOptions, AutoRecipe, to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import (
     WHO_VOUCHES,
@@ -64,7 +64,7 @@ def believe_report(
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
             raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
-    _check_sentences(report.warnings)
+    check_sentences((*report.warnings, *_ladders_sentences(report)))
     _check_verdict(report, spec)
     _check_names(_class_names(report), spec.audit, known.class_names)
     return replace(
@@ -158,6 +158,8 @@ def _pairs(
     for name in ("after", "ca_lost", "drift", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
     yield "rebound", report.rebound is not None, is_cleaned and spec.audit.rebound is not None
+    is_ladder = isinstance(spec, SanitizeSpec) and isinstance(spec.recipe, AutoRecipe)
+    yield "auto", report.auto is not None, is_ladder
     for audit in filter(None, (report.before, report.after)):
         yield from _of_audit(audit, spec)
     yield "before", report.before, known.before or report.before
@@ -179,7 +181,14 @@ def _attacks(spec: AuditSpec | SanitizeSpec) -> list[tuple[str, dict[str, Any]]]
     return [(name, to_json(one)) for name, one in zip(names, spec.audit.attacks, strict=True)]
 
 
-def _check_sentences(sentences: Iterable[str]) -> None:
+def _ladders_sentences(report: Report) -> Iterator[str]:
+    if report.auto is not None:
+        yield report.auto.choice.reason
+        yield from (rung.detail for rung in report.auto.rungs if rung.detail is not None)
+
+
+def check_sentences(sentences: Iterable[str]) -> None:
+    """Raises AttemptFailed where a child tells more than any report does."""
     lengths = [len(sentence) for sentence in sentences]
     if len(lengths) > _MAX_SENTENCES or max(lengths, default=0) > _MAX_SENTENCE_CHARACTERS:
         raise not_believed(f"its {REPORT_NAME} has more sentences, or longer ones, than any report")
@@ -219,6 +228,8 @@ def _class_names(report: Report) -> Iterator[str]:
     for audit in filter(None, (report.before, report.after)):
         yield from _names_of_audit(audit)
     yield from (one.class_name for one in report.classes_lost)
+    for figures in report.auto.all_figures() if report.auto else ():
+        yield from (one.class_name for one in (*figures.surrogates, *figures.patterns))
     for example in report.examples.examples if report.examples else ():
         yield example.true_class
         for image in (example.clean, *example.triggered):

@@ -18,7 +18,7 @@ REPORT_BYTES = 64 * 2**20
 _WEIGHTS = {JobKind.INSPECT: 4, JobKind.SANITIZE: 4}
 """Times the weights that came in: those of an upload may be stored once and used twice; cleaned ones are
 float32, twice as large as what came in as float16, and may be left in the uploaded layout as well."""
-_STATE = 8
+_STATE = 10
 """Weights and two moments, all in float32, for weights that came in as float16: six, and the position."""
 
 

@@ -27,6 +27,8 @@ from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
 from cleanclip.spec.attack_options import without_image
+from cleanclip.spec.auto_figures import Validated
+from cleanclip.spec.choosing import worst
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -36,9 +38,11 @@ from cleanclip.spec.jobspec import (
     INSPECTION_NAME,
     WEIGHTS_NAME,
     InspectSpec,
+    ScanSpec,
     ValidateSpec,
 )
-from cleanclip.spec.report import AuditFigures, ReboundFigures, Report
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.report import AuditFigures, AutoFigures, ReboundFigures, Report
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import not_believed
 from worker.ledger import Ledger
@@ -49,6 +53,9 @@ from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
 from worker.publishing.rechecking import confirm
 from worker.publishing.sample_images import draw_samples
+from worker.publishing.scanning import complete_scan, scan_verdict, shown_scan
+from worker.publishing.shown import shown_warnings
+from worker.publishing.statement import Recheck
 from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.stage import Staged
 from worker.staging.transfer import retry_while_unavailable, upload
@@ -61,8 +68,6 @@ _MEDIA_TYPES = {
     ".sig": "application/vnd.dev.sigstore.bundle.v0.3+json",
     "": "text/plain; charset=utf-8",
 }
-_MAX_WARNINGS, _MAX_WARNING_CHARACTERS = 20, 1000
-"""Of a report, in the job's row and so in every list; the report has all."""
 
 
 def publish(
@@ -98,6 +103,13 @@ def publish(
     elif isinstance(staged.spec, ValidateSpec):
         effect = _ready(packing, staged.spec, staged)
         package = packing.finish()
+    elif isinstance(staged.spec, ScanSpec):
+        ended_at = ledger.time()
+        scan = complete_scan(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))
+        once = Recheck(done=False, why="not_signed" if signer is None else "costs_too_much")
+        package = packing.finish_stated(job, staged, scan, once, ended_at=ended_at, signer=signer)
+        result = shown_scan(scan) | {"signature": package.signature}
+        verdicts = (scan_verdict(scan),)
     else:
         ended_at = ledger.time()
         report = complete(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))
@@ -215,7 +227,8 @@ def _judgement(report: Report) -> dict[str, Any]:
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],
         "rebound": None if report.rebound is None else shown_rebound(report.rebound),
-        "warnings": [warning[:_MAX_WARNING_CHARACTERS] for warning in report.warnings[:_MAX_WARNINGS]],
+        "auto": None if report.auto is None else to_json(shown_ladder(report.auto)),
+        "warnings": shown_warnings(report.warnings),
         "architecture": asdict(report.architecture),
     }
     try:
@@ -236,6 +249,19 @@ def shown_rebound(rebound: ReboundFigures) -> dict[str, Any]:
     ]
     curves = tuple(replace(curve, points=()) for curve in rebound.curves)
     return asdict(replace(rebound, curves=curves, relearned=tuple(relearned)))
+
+
+def shown_ladder(auto: AutoFigures) -> AutoFigures:
+    """As the API shows it: of the changes whose target is not known only the worst."""
+
+    def brief(figures: Validated) -> Validated:
+        return replace(figures, surrogates=worst(figures.surrogates), patterns=worst(figures.patterns))
+
+    rungs = tuple(
+        replace(rung, looks=tuple(replace(look, figures=brief(look.figures)) for look in rung.looks))
+        for rung in auto.rungs
+    )
+    return replace(auto, before=brief(auto.before), rungs=rungs)
 
 
 def shown_figures(audit: AuditFigures) -> dict[str, Any]:

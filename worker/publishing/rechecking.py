@@ -31,7 +31,9 @@ from cleanclip.spec.jobspec import (
     RecheckSpec,
     SanitizeSpec,
 )
+from cleanclip.spec.ladder import epochs_of
 from cleanclip.spec.progress import Advanced, ProgressEvent
+from cleanclip.spec.recipe import AutoRecipe
 from cleanclip.spec.report import AuditFigures, Report
 from cleanclip.spec.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
@@ -146,10 +148,14 @@ def share_of_job(spec: AuditSpec | SanitizeSpec, num_samples: Mapping[str, int |
         return 1.0
     audit = spec.audit
     num_labelled, num_pairs = num_samples.get("labelled") or 0, num_samples.get("retrieval") or 0
-    cost = num_labelled * (1 + len(of_same_pixels(audit.attacks)) + (audit.linear_probe is not None))
+    cost: float = num_labelled * (1 + len(of_same_pixels(audit.attacks)) + (audit.linear_probe is not None))
     cost += min(num_pairs, audit.max_retrieval_pairs) * (1 + len(audit.attacks))
     num_training = num_samples.get("pairs") or num_samples.get("training") or 0
-    trained = num_updates(spec.recipe, num_training) * spec.recipe.batch_size * _PASSES_OF_A_STEP
+    if isinstance(spec.recipe, AutoRecipe):
+        cost *= 1 - spec.recipe.validation_share
+        trained = epochs_of(spec.recipe)[0] * num_training * _PASSES_OF_A_STEP
+    else:
+        trained = num_updates(spec.recipe, num_training) * spec.recipe.batch_size * _PASSES_OF_A_STEP
     return cost / max(1, 2 * cost + trained)
 
 
@@ -157,7 +163,14 @@ def _order(spec: AuditSpec | SanitizeSpec, report: Report) -> RecheckSpec:
     towards = None
     if report.after is not None:
         towards = tuple(one.towards.class_name for one in report.after.attacks)
-    return RecheckSpec(audit=spec.audit, seed=spec.seed, has_retrieval=spec.has_retrieval, towards=towards)
+    recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
+    return RecheckSpec(
+        audit=spec.audit,
+        seed=spec.seed,
+        has_retrieval=spec.has_retrieval,
+        towards=towards,
+        validation_share=recipe.validation_share if isinstance(recipe, AutoRecipe) else None,
+    )
 
 
 def _hand_over(

@@ -6,9 +6,9 @@ Computes no figure: all are taken from the report as the job wrote it. Strings o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -17,8 +17,10 @@ from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound
+from cleanclip.spec import ladder_lines
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
+from cleanclip.spec.ladder_lines import LadderLine
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
@@ -35,6 +37,7 @@ from cleanclip.spec.verdicts import MEANINGS, headline
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
 
+T = TypeVar("T")
 log = get_logger(__name__)
 
 TitledLine = tuple[str, Line]
@@ -83,13 +86,16 @@ class Result:
     untested: list[str]
     rates: RatesPlot
     rebound: LossPlot | None
+    ladder: tuple[LadderLine, ...]
+    not_measured: list[str]
+    """Rungs of the ladder that were not."""
     loss: LossPlot | None
     examples: Examples | None
     options: str
 
 
 def read_report(store: ObjectStore, key: str) -> Report:
-    """The report under this key, whose parts fit each other. Raises ReportUnreadable, as `fetch_report`."""
+    """The report under this key, whose parts fit each other. Raises ReportUnreadable, as `fetch`."""
     report = fetch_report(store, key)
     if not _fits(report):
         raise ReportUnreadable("The report contradicts itself.")
@@ -97,9 +103,14 @@ def read_report(store: ObjectStore, key: str) -> Report:
 
 
 def fetch_report(store: ObjectStore, key: str) -> Report:
-    """The report under this key as it was written. Raises ReportUnreadable, with a sentence that says why."""
+    """The report under this key as it was written. Raises ReportUnreadable, as `fetch`."""
+    return fetch(store, key, load_json)
+
+
+def fetch(store: ObjectStore, key: str, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of the bytes under this key. Raises ReportUnreadable, whose sentence says why."""
     try:
-        return load_json(store.read_bytes(key, max_bytes=MAX_REPORT_BYTES))
+        return parse(store.read_bytes(key, max_bytes=MAX_REPORT_BYTES))
     except SizeMismatch as error:
         raise ReportUnreadable("The report is too large to be shown here.") from error
     except StorageError as error:
@@ -121,6 +132,8 @@ def _fits(report: Report) -> bool:
     if report.rebound is not None:
         lengths |= {len(report.rebound.highest), len(report.verdict.rebound)}
         lengths |= {len(point.attacks) for curve in report.rebound.curves for point in curve.points}
+    for figures in report.auto.all_figures() if report.auto is not None else ():
+        lengths.add(len(figures.attacks))
     if report.examples is not None:
         lengths |= {len(one.triggered) for one in report.examples.examples}
     return lengths == {num_attacks}
@@ -153,6 +166,8 @@ def result_of(report: Report) -> Result:
         untested=not_tested(report),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
         rebound=None if report.rebound is None else rebound(report.rebound, front),
+        ladder=tuple(ladder_lines.lines(report)),
+        not_measured=ladder_lines.not_measured(report),
         loss=None if training is None else loss(training.curve),
         examples=report.examples,
         options=json.dumps(options, indent=2, ensure_ascii=False),

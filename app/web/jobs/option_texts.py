@@ -27,6 +27,11 @@ METHODS = {
         "Teaches the image tower to see through patterns that many images share, found on the model itself. "
         "Needs no trigger. A trial so far, run on small models only.",
     ),
+    "auto": (
+        "Auto: meet the policy at the lowest cost",
+        "Tries recipes in order, weakest first, until one meets the policy on validation images, which are "
+        "taken from your labelled images. A trial so far, run on small models only.",
+    ),
 }
 
 ATTACKS = {
@@ -114,6 +119,14 @@ TEXTS: dict[str, Text] = {
     ),
     "weak_live_share": _more("Images with a live pattern, weak stage", "Of each batch.", "from 0 to 1"),
     "weak_bank_share": _more("Images with a kept pattern, weak stage", "Of each batch.", "from 0 to 1"),
+    "max_device_minutes": _first(
+        "Budget", "For all rungs and their measuring. None: until a rung meets the policy.", "device minutes"
+    ),
+    "validation_share": _first(
+        "Validation images",
+        "Of the labelled images; they decide. The others are the test.",
+        "0.1 to 0.9",
+    ),
     "live_patches": _more("Live patches", "Patterns that cover a square at a random place."),
     "live_blends": _more("Live blends", "Patterns blended into the whole image."),
     "live_step": _more("Step of a live pattern", "Once per update, of the range of a pixel.", "from 0 to 1"),
@@ -128,6 +141,11 @@ TEXTS: dict[str, Text] = {
     "reinversion_steps": _more("Steps of the second inversion", "Between the stages. 0: none.", "steps"),
     "inverted_patch_size": _more("Side of an inverted patch", "By the image's side.", "from 0 to 1"),
     "inverted_blend_alpha": _more("Opacity of an inverted blend", "1 covers the image.", "from 0 to 1"),
+    "kept_change": _more(
+        "Share of the change that is kept",
+        "Less than 1 mixes the input model's weights in: more clean accuracy, more of a backdoor.",
+        "from 0 to 1",
+    ),
     "chunk_size": _more(
         "Chunk", "Samples that pass through the model at once, if a batch does not fit in memory.", "pairs"
     ),

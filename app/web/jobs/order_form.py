@@ -16,10 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 from app.domain.errors import DomainError
 from app.edge.invalid_values import error_item
 from app.edge.order_bodies import order_of
-from app.schemas.jobs import JobIn
+from app.schemas.orders import JobIn
 from app.services.orders import Order
 from app.web.jobs import options
 from app.web.kit.visitor import Form
+from cleanclip.spec.recipe import AutoRecipe
 from cleanclip.spec.recommended import model_of, with_recommended
 from cleanclip.spec.strict_json import RepeatedKey, unique_keys
 
@@ -86,7 +87,8 @@ def read(form: Form, *, default_max_attempts: int, inspection: Mapping[str, Any]
 
 def _fill(draft: Draft, inspection: Mapping[str, Any]) -> None:
     filled = with_recommended(draft.body["recipe"], model_of(inspection))
-    if filled.source is None and "learning_rate" not in draft.body["recipe"]:
+    has_rate = draft.body["recipe"]["method"] == AutoRecipe.method or "learning_rate" in draft.body["recipe"]
+    if filled.source is None and not has_rate:
         draft.errors["recipe"] = f"{filled.sentence} Write a learning rate, or choose the method's defaults."
     draft.body["recipe"] = filled.options
     draft.recipe_note = filled.sentence

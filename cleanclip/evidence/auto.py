@@ -1,0 +1,140 @@
+"""Whether a ladder's figures fit each other, the order and the report, and the choice follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cleanclip.evidence.counted import difference, estimate, same
+from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.spec.attack_options import names_of, surrogates_of
+from cleanclip.spec.auto_figures import AutoFigures, Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.choosing import Judge, choose, works_unknown
+from cleanclip.spec.ladder import Rung, ladder, left_out
+from cleanclip.spec.recipe import AutoRecipe, to_json
+from cleanclip.spec.recommended import model_of
+from cleanclip.spec.report import Report
+
+
+def sha256(auto: Mapping[str, Any] | None) -> str | None:
+    """Over the section as JSON; the statement has it too. None where there is none."""
+    if auto is None:
+        return None
+    return hashlib.sha256(json.dumps(auto, sort_keys=True).encode()).hexdigest()
+
+
+def check(report: Report) -> Iterator[Finding]:
+    """Of a cleaning that ordered a ladder; elsewhere there is none."""
+    ordered, told = report.recipe, report.auto
+    if (told is None) == isinstance(ordered, AutoRecipe):
+        yield misfit("auto", "is there exactly where a ladder was ordered")
+    if told is None or not isinstance(ordered, AutoRecipe):
+        return
+    model = model_of({"architecture": report.checkpoint.architecture, "num_parameters": 0})
+    yield from same("auto.family", told.family, model and model[0])
+    yield from _validated("auto.before", told.before, told, len(report.audit.attacks))
+    expected = [one.name for one in told.before.surrogates]
+    names = names_of(to_json(one) for one in surrogates_of(report.audit.attacks))
+    yield from same("auto.before.surrogates", expected, list(names))
+    if not told.before.patterns:
+        yield misfit("auto.before.patterns", "are missing")
+    num_samples = sum(one.num_samples for one in report.data if one.kind in ("pairs", "training"))
+    rungs = ladder(ordered, told.family, told.size, num_samples)
+    listed = [(one.name, one.recipe) for one in told.rungs]
+    yield from same("auto.rungs", listed, [(one.name, one.recipe) for one in rungs])
+    yield from same("auto.left_out", {one.name: one.why for one in told.left_out}, left_out(ordered))
+    if len(told.before.attacks) != len(report.audit.attacks) or len(told.rungs) != len(rungs):
+        return
+    judge = Judge(
+        before=told.before,
+        attacks=report.audit.attacks,
+        policy=report.policy,
+        gate=report.audit.gate,
+    )
+    for number, (figures, rung) in enumerate(zip(told.rungs, rungs, strict=True)):
+        yield from _rung(f"auto.rungs[{number}]", figures, rung, told, judge)
+    yield from _ends(told.rungs, ordered)
+    if sum(one.seconds for one in told.rungs) > told.seconds * (1 + 1e-9):
+        yield misfit("auto.seconds", "is less than its rungs took")
+    if any(len(look.figures.attacks) != len(judge.attacks) for one in told.rungs for look in one.looks):
+        return
+    yield from same("auto.choice", told.choice, choose(told.rungs, judge))
+    is_met = told.choice.meets_policy and told.choice.meets_unknown
+    if is_met == (told.choice.reason in report.warnings):
+        yield misfit("auto.choice.reason", "is a warning exactly where not all is met")
+
+
+def _rung(where: str, told: RungFigures, rung: Rung, auto: AutoFigures, judge: Judge) -> Iterator[Finding]:
+    epochs = [look.epoch for look in told.looks]
+    yield from same(f"{where}.looks", epochs, list(rung.looks[: len(epochs)]))
+    seconds = 0.0
+    for number, look in enumerate(told.looks):
+        inside = f"{where}.looks[{number}]"
+        yield from _look(inside, look, auto, judge)
+        if look.seconds < seconds:
+            yield misfit(f"{inside}.seconds", "is less than before")
+        seconds = look.seconds
+    if told.seconds < seconds:
+        yield misfit(f"{where}.seconds", "is less than at its last look")
+    if len(auto.before.attacks) != len(judge.attacks) or any(
+        len(look.figures.attacks) != len(judge.attacks) for look in told.looks
+    ):
+        return
+    met = [judge.meets_both(look) for look in told.looks]
+    is_last = met == [False] * (len(met) - 1) + [True] and bool(met)
+    if (told.end == "policy_met") != is_last or (any(met) and not is_last):
+        yield misfit(f"{where}.end", "is not that of its looks")
+    if told.end == "finished" and len(epochs) < len(rung.looks):
+        yield misfit(f"{where}.end", "is finished, though looks are missing")
+    if (told.end == "diverged") != (told.detail is not None):
+        yield misfit(f"{where}.detail", "belongs to a rung that diverged")
+
+
+def _look(where: str, look: Look, auto: AutoFigures, judge: Judge) -> Iterator[Finding]:
+    figures = f"{where}.figures"
+    yield from _validated(figures, look.figures, auto, len(judge.attacks))
+    yield from difference(f"{where}.ca_lost", look.ca_lost, auto.before.ca, look.figures.ca)
+    if len(look.figures.attacks) != len(judge.attacks):
+        return
+    worked = [one.name for one in auto.before.surrogates if works_unknown(one)]
+    yield from same(f"{figures}.surrogates", [one.name for one in look.figures.surrogates], worked)
+    if bool(look.figures.patterns) != (judge.excess(look) == 0):
+        yield misfit(f"{figures}.patterns", "are there exactly where the policy is met")
+
+
+def _validated(where: str, told: Validated, auto: AutoFigures, num_attacks: int) -> Iterator[Finding]:
+    num_validation = auto.num_validation
+    yield from estimate(f"{where}.ca", told.ca, num_validation)
+    yield from same(f"{where}.attacks", len(told.attacks), num_attacks)
+    for number, (one, was) in enumerate(zip(told.attacks, auto.before.attacks, strict=False)):
+        inside = f"{where}.attacks[{number}]"
+        yield from estimate(f"{inside}.asr", one.asr, min(was.asr.n, num_validation))
+        yield from estimate(f"{inside}.untriggered_target_rate", one.untriggered_target_rate, one.asr.n)
+        if one.untriggered_target_rate.successes + told.ca.successes > told.ca.n:
+            yield misfit(f"{inside}.untriggered_target_rate.successes", "does not fit the clean accuracy")
+    yield from _moved(f"{where}.surrogates", told.surrogates, num_validation)
+    yield from _moved(f"{where}.patterns", told.patterns, num_validation)
+
+
+def _moved(where: str, told: Sequence[UniversalShare], num_validation: int) -> Iterator[Finding]:
+    for number, one in enumerate(told):
+        yield from estimate(f"{where}[{number}].moved", one.moved, one.moved.n)
+        if one.moved.n > num_validation:
+            yield misfit(f"{where}[{number}].moved.n", "is more than all images")
+
+
+def _ends(told: Sequence[RungFigures], ordered: AutoRecipe) -> Iterator[Finding]:
+    """Rungs in their order: none is begun after one that met the policy, or after the budget."""
+    over: str | None = None
+    for number, rung in enumerate(told):
+        where = f"auto.rungs[{number}].end"
+        if over is not None and (rung.end != over or rung.looks):
+            yield misfit(where, f"comes after a rung that ended the ladder, and is not {over}")
+        if over is None and rung.end == "not_needed":
+            yield misfit(where, "is not_needed, and no rung before it met the policy")
+        if rung.end == "budget" and ordered.max_device_minutes is None:
+            yield misfit(where, "is budget, and none was ordered")
+        if over is None:
+            over = {"policy_met": "not_needed", "budget": "budget"}.get(rung.end)

@@ -1,0 +1,129 @@
+"""Which look of a ladder is chosen, from validation figures alone. The library chooses by this, and
+`cleanclip verify` chooses again. Knows no model.
+
+A look *meets the policy* if every limit holds by its bound: the upper bound of the ASR of each attack that
+worked on the input model, the upper bound of the clean accuracy lost; and no attack that did not work before
+works in part now. It *meets the unknown* if no surrogate trigger and no fresh pattern sends more than
+`UNKNOWN_AT_MOST` of the images to one class, by the upper bound. Then:
+
+1. Of the looks that meet both, the first: rungs are in the order of their cost.
+2. Else, of those that meet the policy, the one whose worst such share has the smallest upper bound.
+3. Else the one with the smallest excess: the largest distance of a bound from its limit. No other look is
+   better in every limit, so it is on the front. The first of equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cleanclip.spec.attack_options import AttackOptions, kind_of
+from cleanclip.spec.auto_figures import Choice, Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.policy import Policy
+
+UNKNOWN_AT_MOST = 0.3
+"""In single runs patches sent up to 20 % of images to one class on models that were never poisoned, and 66 to
+100 % on poisoned ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """What looks are held against: the order's limits, and what worked on the input model, `before`."""
+
+    before: Validated
+    attacks: Sequence[AttackOptions]
+    policy: Policy
+    gate: float
+
+    def excess(self, look: Look) -> float:
+        """The largest distance of a bound over its limit; 0 where the look meets the policy."""
+        over = [look.ca_lost.high - self.policy.ca_lost_at_most]
+        for attack, was, now in zip(self.attacks, self.before.attacks, look.figures.attacks, strict=True):
+            _, limit = self.policy.limit_of(kind_of(attack))
+            if was.asr.value >= self.gate:
+                over.append(now.asr.high - limit)
+            elif now.asr.low > max(limit, now.untriggered_target_rate.high):
+                over.append(now.asr.low - limit)
+        return max(0.0, *over)
+
+    def meets_both(self, look: Look) -> bool:
+        """Whether the ladder ends with this look."""
+        return self.excess(look) == 0 and meets_unknown(look.figures)
+
+    def worst_attack(self, figures: Validated) -> int | None:
+        """The number of the highest ASR, of attacks that worked on the input model; None where none did."""
+        worked = [number for number, was in enumerate(self.before.attacks) if was.asr.value >= self.gate]
+        return max(worked, key=lambda number: figures.attacks[number].asr.value, default=None)
+
+    def worst_asr(self, figures: Validated) -> float:
+        """0 where no attack worked on the input model."""
+        number = self.worst_attack(figures)
+        return 0.0 if number is None else figures.attacks[number].asr.value
+
+
+def worst(shares: Sequence[UniversalShare]) -> tuple[UniversalShare, ...]:
+    """The one that sends the most images, if there is one."""
+    return tuple(sorted(shares, key=lambda one: -one.moved.value)[:1])
+
+
+def works_unknown(one: UniversalShare) -> bool:
+    """Whether a change sends more images to one class than allowed, by the upper bound."""
+    return one.moved.high > UNKNOWN_AT_MOST
+
+
+def meets_unknown(figures: Validated) -> bool:
+    """False, too, where no pattern was inverted."""
+    return bool(figures.patterns) and not any(map(works_unknown, (*figures.surrogates, *figures.patterns)))
+
+
+def places_of(rungs: Sequence[RungFigures]) -> list[tuple[int, int]]:
+    """Of every look the number of its rung and its own, in the order of the ladder."""
+    return [(number, place) for number, rung in enumerate(rungs) for place in range(len(rung.looks))]
+
+
+def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
+    """None where there is no look."""
+    places = places_of(rungs)
+    if not places:
+        return None
+    ranked = {at: _rank(rungs[at[0]].looks[at[1]], judge) for at in places}
+    number, place = chosen = min(places, key=lambda at: ranked[at])  # the first of equals
+    step, value = ranked[chosen]
+    reason = (
+        "The first that meets the policy and shows no other universal trigger",
+        f"Meets the policy, but a surrogate trigger or fresh pattern sends up to {100 * value:.1f} % of "
+        "images to one class, the smallest such share",
+        f"No rung meets the policy; this is the nearest, {100 * value:.1f} points over a limit by its bound",
+    )[step - 1]
+    return Choice(
+        rung=number,
+        look=place,
+        meets_policy=step < 3,
+        meets_unknown=step == 1,
+        reason=f"{reason}: {rungs[number].name}, after epoch {rungs[number].looks[place].epoch}.",
+    )
+
+
+def _rank(look: Look, judge: Judge) -> tuple[int, float]:
+    """Which step of the list above would take the look, and what that step compares: less is better."""
+    excess = judge.excess(look)
+    if excess > 0:
+        return 3, excess
+    if meets_unknown(look.figures):
+        return 1, 0.0
+    worst = [one.moved.high for one in (*look.figures.surrogates, *look.figures.patterns)]
+    return 2, max(worst, default=1.0)
+
+
+def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]]:
+    """Places of looks than which no other has less accuracy lost and no higher worst ASR, or the reverse."""
+    points = {
+        at: (look.ca_lost.value, judge.worst_asr(look.figures))
+        for at in places_of(rungs)
+        for look in [rungs[at[0]].looks[at[1]]]
+    }
+    return [
+        at
+        for at, (lost, asr) in points.items()
+        if not any(other[0] <= lost and other[1] <= asr and other != (lost, asr) for other in points.values())
+    ]
