@@ -16,7 +16,7 @@ from lab.zoo.freezing import Gate
 from lab.zoo.intervals import Interval, clopper_pearson, clustered_bootstrap, delong
 from lab.zoo.judging import WORKS, Judged, judge
 from lab.zoo.opening import gate_of
-from lab.zoo.rows import ModelRow, ScanRow, read_models, read_scans
+from lab.zoo.rows import SCANS_NAME, ModelRow, ScanRow, read_models, read_scans
 from sanitizer.seeding import generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +26,8 @@ LEVELS = (0.01, 0.05, 0.1)
 NULL_SIZES = (9, 19, 39, 59, 119)
 _MOST_LISTED = 60
 _NUM_SUBSETS = 200
+_FEWEST = 20
+"""Judged models, clean and poisoned, from which each statistic has an AUROC of its own."""
 _MOST_STATISTICS = 20
 """Of a detector whose statistics have rows of their own; ease has one for each class."""
 
@@ -60,6 +62,7 @@ def tables(rows: Rows) -> str:
     ]
     if len(rows.models) <= _MOST_LISTED:
         parts.append(_heading("Every model", _every_model(rows, judged)))
+        parts += [_heading(f"Every statistic of {one}", _statistics(rows, one)) for one in rows.detectors]
     return "\n\n".join(parts)
 
 
@@ -95,7 +98,7 @@ def _aurocs(rows: Rows, judged: dict[str, list[Judged]]) -> str:
     for detector in rows.detectors:
         names = sorted({name for row in rows.scans if row.detector == detector for name in row.statistics})
         lines += _auroc_lines(f"**{detector}**", judged[detector])
-        for name in names if 1 < len(names) <= _MOST_STATISTICS else ():
+        for name in names if 1 < len(names) <= _MOST_STATISTICS and len(judged[detector]) >= _FEWEST else ():
             one = judge(rows.models, rows.scans, detector, only=name)
             lines += _auroc_lines(f"{detector}: {name}", one)
     head = ("score", "bed", "clean", "poisoned", "AUROC", "DeLong", "bootstrap", "target first", "in five")
@@ -142,13 +145,19 @@ def _rates(detector: str, what: str, group: Sequence[Judged]) -> str:
     if not group:
         return f"| {detector} | {what} | 0 | | | | | |"
     n = len(group)
-    at_5, at_10 = (clopper_pearson(sum(one.p <= level for one in group), n) for level in (0.05, 0.1))
+    at_5, at_10 = (_rate_at(level, group) for level in (0.05, 0.1))
     first = clopper_pearson(sum(one.place == 1 for one in group), n)
     five = clopper_pearson(sum(one.place is not None for one in group), n)
     return (
-        f"| {detector} | {what} | {n} | {_percent(at_5)} | {_percent(at_10)} |"
+        f"| {detector} | {what} | {n} | {at_5} | {at_10} |"
         f" {median(one.p for one in group):.3f} | {_percent(first)} | {_percent(five)} |"
     )
+
+
+def _rate_at(level: float, group: Sequence[Judged]) -> str:
+    if all(one.smallest_p > level for one in group):
+        return "null too small"
+    return _percent(clopper_pearson(sum(one.p <= level for one in group), len(group)))
 
 
 def _by_asr(judged: dict[str, list[Judged]]) -> str:
@@ -171,10 +180,7 @@ def _false_positives(judged: dict[str, list[Judged]]) -> str:
         for split in ("test_clean", "shifted"):
             group = [one for one in all_of_it if one.split == split]
             if group:
-                rates = [
-                    _percent(clopper_pearson(sum(one.p <= level for one in group), len(group)))
-                    for level in LEVELS
-                ]
+                rates = [_rate_at(level, group) for level in LEVELS]
                 lines.append(f"| {detector} | {split} | {len(group)} | {' | '.join(rates)} |")
     if not lines:
         return "**Not measured yet**: the clean test models are closed until thresholds are frozen."
@@ -252,6 +258,19 @@ def _every_model(rows: Rows, judged: dict[str, list[Judged]]) -> str:
     return explanation + "\n\n" + _table(("model", "family", "CA %", "ASR %", *rows.detectors), lines)
 
 
+def _statistics(rows: Rows, detector: str) -> str:
+    looks = sorted((row for row in rows.scans if row.detector == detector), key=lambda row: row.name)
+    names = sorted({name for row in looks for name in row.statistics})
+    if len(names) > _MOST_STATISTICS:
+        return f"{len(names)} statistics: see `{SCANS_NAME}`."
+    lines = []
+    for row in looks:
+        family = rows.models[row.name].family
+        values = " | ".join(f"{row.statistics[name]:.3f}" for name in names)
+        lines.append(f"| {row.name} | {family} | {values} |")
+    return _table(("model", "family", *names), lines)
+
+
 def _heading(title: str, content: str) -> str:
     return f"### {title}\n\n{content}"
 
@@ -261,6 +280,8 @@ def _table(head: Sequence[str], lines: Sequence[str]) -> str:
 
 
 def _bounds(one: Interval) -> str:
+    if one.low == one.high:
+        return "no overlap"
     return f"{one.low:.3f} to {one.high:.3f}"
 
 

@@ -23,6 +23,8 @@ from lab.zoo.rows import ModelRow, ScanRow
 FLOOR = 0.02
 """Of a deviation: about the sampling error of a share of the held-out images. A statistic that no null model
 varies in would judge alone otherwise."""
+FEWEST_NULL = 3
+"""Each null model is judged by the others, and a deviation needs two."""
 WORKS = 0.9
 """An ASR from which a backdoor counts as working; weaker ones have rows of their own."""
 
@@ -41,6 +43,8 @@ class Judged:
     """The largest of its targets'; None: nothing was implanted."""
     score: float
     p: float
+    smallest_p: float
+    """That its null allows: 1 / (n + 1)."""
     place: int | None
     """Of the target among the detector's suspects, from 1; None: not among the five, or there is none."""
 
@@ -48,19 +52,19 @@ class Judged:
 def judge(
     models: Mapping[str, ModelRow], scans: Sequence[ScanRow], detector: str, *, only: str | None = None
 ) -> list[Judged]:
-    """Every scanned model of every bed that has at least two null models. `only`: one statistic of it."""
+    """Every scanned model of every bed that has `FEWEST_NULL` models or more. `only`: one statistic of it."""
     judged = []
     rows = [row for row in scans if row.detector == detector and row.name in models]
     for bed in sorted({row.bed for row in rows}):
         null = {row.name: _values(row, only) for row in rows if _is_null(row, bed)}
-        if len(null) < 2:
+        if len(null) < FEWEST_NULL:
             continue
         for row in rows:
             if row.bed != bed:
                 continue
             others = [values for name, values in null.items() if name != row.name]
-            score, p = score_and_p(others, _values(row, only)) if len(others) > 1 else (0.0, 1.0)
-            judged.append(_judged(models[row.name], row, score, p))
+            score, p = score_and_p(others, _values(row, only))
+            judged.append(_judged(models[row.name], row, score, p, num_null=len(others)))
     return judged
 
 
@@ -89,7 +93,7 @@ def _is_null(row: ScanRow, bed: str) -> bool:
     return row.split == "calibration" and row.bed == bed
 
 
-def _judged(model: ModelRow, row: ScanRow, score: float, p: float) -> Judged:
+def _judged(model: ModelRow, row: ScanRow, score: float, p: float, *, num_null: int) -> Judged:
     places = [row.targets.index(target) + 1 for target in model.targets if target in row.targets]
     return Judged(
         name=model.name,
@@ -100,5 +104,6 @@ def _judged(model: ModelRow, row: ScanRow, score: float, p: float) -> Judged:
         asr=max((one.value for one in model.asr), default=None),
         score=score,
         p=p,
+        smallest_p=1 / (num_null + 1),
         place=min(places, default=None),
     )

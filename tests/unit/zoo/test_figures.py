@@ -72,6 +72,16 @@ def test_models_are_judged_by_the_null_of_their_bed_and_null_models_by_the_other
     assert all(one.place is None for one in nulls)
 
 
+def test_a_rate_that_the_null_is_too_small_for_is_not_given_as_zero(tmp_path: Path) -> None:
+    for number in range(4):
+        for split in ("calibration", "development"):
+            one = of_plan(split, number)  # type: ignore[arg-type]
+            append(model_row(one), tmp_path)
+            append(scan_row(one, {"value": number + 10.0 * (split == "development")}), tmp_path)
+    made = tables(Rows(tmp_path, _gate(tmp_path)))
+    assert "| collapse | badnet | 1 | null too small | null too small | 0.200 |" in made
+
+
 def test_a_look_at_other_weights_does_not_count(tmp_path: Path) -> None:
     one = of_plan("calibration", 0)
     append(model_row(one), tmp_path)
@@ -87,10 +97,11 @@ def test_the_tables_hold_what_the_rows_say(tmp_path: Path) -> None:
     made = tables(Rows(tmp_path, _gate(tmp_path)))
     row = next(line for line in made.splitlines() if line.startswith("| **collapse** | digits-resnet"))
     # Nine of twelve work; weak ones have a row of their own, not this one.
-    assert "| 24 | 9 | 1.000 | 1.000 to 1.000 | 1.000 to 1.000 | 67 % (30 to 93) | 100 % (66 to 100) |" in row
+    assert "| 24 | 9 | 1.000 | no overlap | no overlap | 67 % (30 to 93) | 100 % (66 to 100) |" in row
     assert "| collapse | stripes | 0 |" in made
     assert "| collapse | 50 to 90 % | 3 | 0 % (0 to 71)" in made
     assert "**Not measured yet**: the clean test models are closed" in made
+    assert "| calibration-digits-resnet-003 | clean | 0.130 | 0.230 |" in made
     assert "| collapse | 19 | 0.050 | 100 % |" in made
     assert "| collapse | 9 | 0.100 | 0, by arithmetic |" in made
     assert "| collapse | digits-resnet | 1,000 | 2.0 | 500 |" in made
