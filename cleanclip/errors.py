@@ -157,6 +157,17 @@ class Rejected(CleanClipError):
         self.code = error.code if error is not None else "unknown"
 
 
+class Undecided(CleanClipError):
+    """The service gave up reading a checkpoint or dataset by a fault of its own. It keeps the file."""
+
+    def __init__(self, resource: Checkpoint | Dataset) -> None:
+        error = resource.error
+        why = with_remedy(error.detail, error.remedy) if error is not None else "no reason was given"
+        super().__init__(f"{resource.id} was not read: {why}")
+        self.resource = resource
+        self.code = error.code if error is not None else "unknown"
+
+
 class JobFailed(CleanClipError):
     """The job ended as failed."""
 

@@ -138,8 +138,8 @@ class Checkpoint(Answer):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the inspection has decided."""
-        return self.state in {"accepted", "rejected"}
+        """Whether the inspection has decided, or was given up (`error` says why)."""
+        return self.state in {"accepted", "rejected"} or self.error is not None
 
 
 class DatasetSummary(Answer):
@@ -177,8 +177,8 @@ class Dataset(Answer):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the validation has decided."""
-        return self.state in {"ready", "rejected"}
+        """Whether the validation has decided, or was given up (`error` says why)."""
+        return self.state in {"ready", "rejected"} or self.error is not None
 
 
 class DatasetSample(Answer):

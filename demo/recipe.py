@@ -5,7 +5,8 @@ How these values were found, and on which images, is told in docs/start/demo.md.
 
 from __future__ import annotations
 
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, OrderedRecipe, parse_recipe
+from cleanclip.spec.recommended import with_recommended
 from lab.testbed.options import BADNET, SubjectOptions
 
 ATTACK = BADNET
@@ -24,5 +25,13 @@ NUM_TEST_IMAGES = 3_000
 CLEANING = CleanCLIPRecipe(
     lambda1=1.0, lambda2=1.0, epochs=4, batch_size=64, learning_rate=1e-4, warmup_steps=50
 )
+
+CLEANINGS: dict[str, OrderedRecipe] = {
+    "UAR": parse_recipe(with_recommended({"method": "uar"}, ("ModifiedResNet", "small")).options),
+    "CleanCLIP": CLEANING,
+}
+"""A job each on the same upload, by the method's name. The first is the one that the aim speaks of."""
+
+MAIN = next(iter(CLEANINGS))
 
 AUDIT = AuditOptions(target=TARGET, attacks=(ATTACK,))

@@ -15,7 +15,7 @@ from lab.testbed.training import EpochFigures
 PHASES = {
     "stage": "data to the worker",
     "baseline_audit": "audit before",
-    "finetune": "CleanCLIP",
+    "finetune": "fine-tuning",
     "final_audit": "audit after",
     "rebound": "rebound",
     "publish": "publish",

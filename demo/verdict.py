@@ -26,12 +26,15 @@ MAX_CA_LOST = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The service's figures and the independent ones; `last_gain` is CA's gain in the last poisoned epoch."""
+    """The service's figures and the independent ones; `last_gain` is CA's gain in the last poisoned epoch.
+
+    `after` and `independent_after` have an entry for each method; the aim speaks of the first.
+    """
 
     before: Figures
-    after: Figures
+    after: dict[str, Figures]
     independent_before: Figures
-    independent_after: Figures
+    independent_after: dict[str, Figures]
     last_gain: float
     last_gain_noise: float
     """Half the width of the 95 % interval of that epoch's CA."""
@@ -39,8 +42,9 @@ class Outcome:
     def missed(self) -> list[str]:
         """One sentence for each part of the aim that was not reached."""
         sentences = []
-        asr_before, asr_after = self.before["asr"]["value"], self.after["asr"]["value"]
-        ca_lost = self.before["ca"]["value"] - self.after["ca"]["value"]
+        after = next(iter(self.after.values()))
+        asr_before, asr_after = self.before["asr"]["value"], after["asr"]["value"]
+        ca_lost = self.before["ca"]["value"] - after["ca"]["value"]
         if asr_before < MIN_ASR_BEFORE:
             sentences.append(
                 f"The attack was not implanted well enough: ASR {asr_before:.1%} before "
@@ -60,15 +64,16 @@ class Outcome:
             sentences.append(
                 f"Cleaning cost {100 * ca_lost:.1f} points of CA; the limit is {100 * MAX_CA_LOST:.0f}."
             )
-        return sentences + self._disagreements()
+        return sentences + self.disagreements()
 
-    def _disagreements(self) -> list[str]:
-        pairs = (
-            ("before", self.before, self.independent_before),
-            ("after", self.after, self.independent_after),
-        )
+    def disagreements(self) -> list[str]:
+        """One sentence for each figure that the independent measurement counted differently."""
+        pairs = [("before cleaning", self.before, self.independent_before)]
+        pairs += [
+            (f"after {method}", after, self.independent_after[method]) for method, after in self.after.items()
+        ]
         return [
-            f"{share.upper()} {when} cleaning: the service counted {_count(ours[share])},"
+            f"{share.upper()} {when}: the service counted {_count(ours[share])},"
             f" the independent measurement {_count(theirs[share])}."
             for when, ours, theirs in pairs
             for share in NAMES
@@ -76,13 +81,12 @@ class Outcome:
         ]
 
     def table(self) -> Table:
-        """Before and after, the service's figure beside the independent one; 80 columns wide."""
+        """The service's figures before, and after each method; 80 columns wide."""
         table = Table(box=None, padding=(0, 1, 0, 0), caption=LEGEND, caption_justify="left")
-        for heading in ("", "n", "before: service", "independent", "after: service", "independent"):
+        for heading in ("", "n", "before", *(f"after {method}" for method in self.after)):
             table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
         for share in NAMES:
-            columns = (self.before, self.independent_before, self.after, self.independent_after)
-            cells = [_cell(figures[share]) for figures in columns]
+            cells = [_cell(figures[share]) for figures in (self.before, *self.after.values())]
             table.add_row(share.upper(), f"{self.before[share]['n']:,}", *cells)
         return table
 
@@ -90,10 +94,10 @@ class Outcome:
         """The figures' part of result.json."""
         return {
             "before": _plain(self.before),
-            "after": _plain(self.after),
+            "after": {method: _plain(after) for method, after in self.after.items()},
             "independent": {
                 "before": _plain(self.independent_before),
-                "after": _plain(self.independent_after),
+                "after": {method: _plain(after) for method, after in self.independent_after.items()},
             },
         }
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Builds both images: `make images`. Prints sizes and layers, and whether the bases are stand-ins.
+# Builds both images at once: `make images`. Prints sizes and layers, and whether the bases are stand-ins.
 #
 #   TORCH=cpu|cuda   which build of torch the worker gets. cpu, if docker/wheels/ or pip's find-links folder has one;
-#                    else it must be asked for, because it is 6 GB: without, only the API's image is built (exit 3)
+#                    else it must be asked for, because it is 6 GB: without, only the API's image is built
 #   TAG=dev          their tag
+#
+# Ends with 3 where bases or packages cannot be reached from here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 docker/engine.sh || exit $?
@@ -14,26 +16,39 @@ if ! compgen -G "docker/wheels/torch-*.whl" > /dev/null && compgen -G "${PIP_FIN
 fi
 if compgen -G "docker/wheels/torch-*.whl" > /dev/null; then TORCH=${TORCH:-cpu}; fi
 base=${BASE:-python:3.13-slim-trixie}
-if ! docker image inspect "$base" > /dev/null 2>&1 && ! timeout 120 docker pull --quiet "$base" > /dev/null 2>&1; then
+if ! docker image inspect "$base" > /dev/null 2>&1 && ! timeout 30 docker pull --quiet "$base" > /dev/null 2>&1; then
     echo "No hub gives $base: stand-ins are made (docker/stand-ins/make.sh)."
+    began=$SECONDS
     docker/stand-ins/make.sh
+    echo "stand-ins took $((SECONDS - began)) s"
     base=$(docker images --format '{{.Repository}}:{{.Tag}}' cleanclip-stand-in/python | head -1)
 fi
+docker run --rm --interactive --network host "$base" python -m pip download --quiet --disable-pip-version-check \
+    --no-deps --require-hashes --dest /tmp --requirement /dev/stdin < docker/requirements/build.txt > /dev/null || {
+    echo "Containers were NOT run: no package index answers from inside a container." >&2
+    exit 3
+}
 docker buildx version > /dev/null 2>&1 || export DOCKER_BUILDKIT=0
-errors=$(mktemp)
-trap 'rm -f "$errors"' EXIT
+logs=$(mktemp --directory)
+trap 'rm -rf "$logs"' EXIT
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-for name in api worker; do
-    if [ $name = worker ] && [ -z "${TORCH:-}" ]; then
-        echo "cleanclip/worker was not built: docker/wheels/ has no CPU build of torch. TORCH=cuda builds the large one." >&2
-        exit 3
-    fi
-    started=$(date +%s)
-    docker build --quiet --network host --file "docker/$name.Dockerfile" \
-        --build-arg BASE="$base" $([ $name = api ] || echo --build-arg TORCH="$TORCH") \
+
+build() { # name, more arguments of `docker build`
+    local name=$1 started=$SECONDS
+    shift
+    docker build --quiet --network host --file "docker/$name.Dockerfile" --build-arg BASE="$base" "$@" \
         --build-arg VERSION="$version" --build-arg REVISION="$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
-        --build-arg CREATED="$(date --utc +%FT%TZ)" --tag "cleanclip/$name:$tag" . > /dev/null 2> "$errors" ||
-        { cat "$errors" >&2; exit 1; }
-    echo "cleanclip/$name:$tag (base $base$([ $name = api ] || echo ", torch for $TORCH")), built in $(($(date +%s) - started)) s"
+        --build-arg CREATED="$(date --utc +%FT%TZ)" --tag "cleanclip/$name:$tag" . > /dev/null 2> "$logs/$name" ||
+        { cat "$logs/$name" >&2; return 1; }
+    echo "cleanclip/$name:$tag (base $base$([ $# = 0 ] || echo ", torch for $TORCH")), built in $((SECONDS - started)) s"
     docker history --format '{{.Size}}\t{{.CreatedBy}}' --no-trunc "cleanclip/$name:$tag" | grep -v '^0B' | cut -c1-110
-done
+}
+
+if [ -n "${TORCH:-}" ]; then
+    build worker --build-arg TORCH="$TORCH" &
+    worker=$!
+else
+    echo "cleanclip/worker is not built: docker/wheels/ has no CPU build of torch. TORCH=cuda builds the large one."
+fi
+build api
+[ -z "${worker:-}" ] || wait "$worker"

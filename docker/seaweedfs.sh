@@ -1,6 +1,7 @@
 #!/bin/sh
 # Starts SeaweedFS with an identity for each process of the service: the folders that it needs, and what it does there.
-# (Write means making and deleting; listing an upload's parts counts as reading.) All of its servers but S3 trust
+# (Write means making and deleting; listing an upload's parts counts as reading. docker/store-policy.json takes reading
+# and making from the sweeper again.) All of its servers but S3 trust
 # whoever reaches them: they listen to this container itself.
 set -eu
 bucket=${STORAGE_BUCKET:-cleanclip}

@@ -1,7 +1,7 @@
 """How an attempt can end badly, and what that means for the job. Knows no database.
 
 `retry_in_s` None: the job fails, because a second attempt would end the same way. A number: the next attempt
-begins no sooner than that. Attempts count, but for those that ended by a limit of the operator's.
+begins no sooner than that. Attempts count, but for those that ended by a fault or a limit of the operator's.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class AttemptFailed(Exception):
         self.where = where
         self.log_tail = log_tail
         self.counts = counts
-        """False: nothing about the job is at fault, and it is tried again however often."""
+        """False: the operator is at fault. Tried again; what the job is about is not rejected for it."""
         self.is_child_believed = is_child_believed
         """False: nothing that the job's process said is kept, figures of its first audit included."""
 
@@ -73,6 +73,7 @@ def from_storage(error: StorageError) -> AttemptFailed:
             "The object store did not answer for a long time.",
             "The job is retried automatically. If it fails for good, retry it when the store is back.",
             retry_in_s=OUTAGE_RETRY_S,
+            counts=False,
         )
     if isinstance(error, ObjectNotFound):
         return AttemptFailed(
@@ -86,6 +87,7 @@ def from_storage(error: StorageError) -> AttemptFailed:
             "The clock of the worker that had the job is wrong, so the object store refuses its requests.",
             "The job is retried automatically, on another worker if there is one. Operators: set the clock.",
             retry_in_s=OUTAGE_RETRY_S,
+            counts=False,
         )
     if isinstance(error, AccessDenied | BucketNotFound):
         return AttemptFailed(
@@ -98,13 +100,15 @@ def from_storage(error: StorageError) -> AttemptFailed:
         "The object store refused a request of the job.",
         "Ask the operator; the worker's log says what was refused.",
         retry_in_s=OUTAGE_RETRY_S,
+        counts=False,
     )
 
 
 def from_domain(error: DomainError) -> AttemptFailed:
     """An input that is gone or cannot be used: trying again helps only where something did not answer."""
-    retry_in_s = OUTAGE_RETRY_S if isinstance(error, Unavailable) else None
-    return AttemptFailed(error.code, error.message, error.remedy, retry_in_s=retry_in_s)
+    is_outage = isinstance(error, Unavailable)
+    retry_in_s = OUTAGE_RETRY_S if is_outage else None
+    return AttemptFailed(error.code, error.message, error.remedy, retry_in_s=retry_in_s, counts=not is_outage)
 
 
 def from_os(error: OSError) -> AttemptFailed:
@@ -116,6 +120,7 @@ def from_os(error: OSError) -> AttemptFailed:
         "The worker could not read or write its own files.",
         "The job is retried automatically. If it keeps failing, ask the operator.",
         retry_in_s=OUTAGE_RETRY_S,
+        counts=False,
     )
 
 
@@ -126,6 +131,7 @@ def disk_full(log_tail: str | None = None) -> AttemptFailed:
         "The job is retried automatically. The operator can give workers more disk.",
         retry_in_s=OUTAGE_RETRY_S,
         log_tail=log_tail,
+        counts=False,
     )
 
 

@@ -25,5 +25,10 @@ DEFAULT_MAX_ATTEMPTS = 3
 DEFAULT_RUNNING_JOBS = 16
 """Of one project at once, in each queue."""
 MAX_MAX_ATTEMPTS = 10
+MAX_LOST_ATTEMPTS = 20
+"""Attempts of one job that may end by a fault of the operator's before the job fails: a job that kills every
+worker must end. With the waits below, about four hours."""
+MAX_LOST_WAIT_S = 900.0
+LOST_WORKER_WAIT_S = 30.0
 HINT_AGAIN_AFTER_S = 60.0
 MAX_LOG_TAIL_CHARACTERS = 8000

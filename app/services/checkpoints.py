@@ -27,7 +27,8 @@ def delete(unit: UnitOfWork, caller: Caller, checkpoint_id: str) -> Checkpoint:
             f"{len(using)} unfinished jobs read the checkpoint, {using[0]} among them.",
             "Cancel them or wait for their end.",
         )
-    if row.inspect_job_id and row.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}:
+    is_undecided = row.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}
+    if row.inspect_job_id and is_undecided and row.error is None:  # with an error the inspection was given up
         unit.jobs.request_cancel(caller.project_id, row.inspect_job_id)
     note(unit, caller, "checkpoint.delete", row.id)
     return unit.checkpoints.delete(caller.project_id, checkpoint_id)

@@ -172,7 +172,8 @@ def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:
             f"{len(using)} unfinished jobs read the dataset, {using[0]} among them.",
             "Cancel them or wait for their end.",
         )
-    if row.validate_job_id and row.state is DatasetState.VALIDATING:
+    is_undecided = row.state is DatasetState.VALIDATING and row.error is None  # else it was given up
+    if row.validate_job_id and is_undecided:
         unit.jobs.request_cancel(caller.project_id, row.validate_job_id)
     note(unit, caller, "dataset.delete", row.id)
     return unit.datasets.delete(caller.project_id, dataset_id)

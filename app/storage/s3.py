@@ -91,6 +91,11 @@ class S3Store:
             with translated(self._bucket):
                 self._client.create_bucket(Bucket=self._bucket)
 
+    def set_policy(self, policy: str) -> None:
+        """Replace the bucket's policy by this JSON text."""
+        with translated(self._bucket):
+            self._client.put_bucket_policy(Bucket=self._bucket, Policy=policy)
+
     # -- multipart uploads
 
     def create_multipart(self, key: str, *, content_type: str = OCTETS) -> str:

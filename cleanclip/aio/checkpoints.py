@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cleanclip.aio.project import deleted
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
-from cleanclip.errors import DigestMismatch, Rejected
+from cleanclip.errors import DigestMismatch, Rejected, Undecided
 from cleanclip.models import Checkpoint, Page
 from cleanclip.project_models import Deletion
 
@@ -65,7 +65,7 @@ class Checkpoints:
     ) -> Checkpoint:
         """Until it is accepted. `sha256`: what was sent; the service's own digest must be the same.
 
-        Raises Rejected, DigestMismatch, WaitTimeout.
+        Raises Rejected, Undecided, DigestMismatch, WaitTimeout.
 
         Example:
             checkpoint = await client.checkpoints.wait(checkpoint.id, timeout_s=600)
@@ -84,4 +84,6 @@ class Checkpoints:
             )
         if checkpoint.state == "rejected":
             raise Rejected(checkpoint)
+        if checkpoint.error is not None:
+            raise Undecided(checkpoint)
         return checkpoint

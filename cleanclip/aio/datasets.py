@@ -12,7 +12,7 @@ from cleanclip.aio.project import deleted
 from cleanclip.aio.uploads import Uploads
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
-from cleanclip.errors import NotFound, Rejected
+from cleanclip.errors import NotFound, Rejected, Undecided
 from cleanclip.local_data import contents_of
 from cleanclip.memory import Memory
 from cleanclip.models import Dataset, DatasetSamples, Page
@@ -182,7 +182,7 @@ class Datasets:
         timeout_s: float | None = None,
         on_progress: Callable[[Dataset], None] | None = None,
     ) -> Dataset:
-        """Until every sample was read. Raises Rejected, WaitTimeout.
+        """Until every sample was read. Raises Rejected, Undecided, WaitTimeout.
 
         Example:
             pairs = await client.datasets.wait(pairs.id, timeout_s=600)
@@ -193,6 +193,8 @@ class Datasets:
         )
         if dataset.state == "rejected":
             raise Rejected(dataset)
+        if dataset.error is not None:
+            raise Undecided(dataset)
         return dataset
 
 

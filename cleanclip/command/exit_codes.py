@@ -17,6 +17,7 @@ from cleanclip.errors import (
     ServerError,
     TransportError,
     Unauthorized,
+    Undecided,
     Unreadable,
     WaitTimeout,
 )
@@ -65,6 +66,7 @@ _BY_KIND: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (ServerError, ExitCode.UNREACHABLE),
     (ApiError, ExitCode.REFUSED),
     (Rejected, ExitCode.REFUSED),
+    (Undecided, ExitCode.UNREACHABLE),
     (TransportError, ExitCode.UNREACHABLE),
     (DigestMismatch, ExitCode.NOT_VERIFIED),
     (FileChanged, ExitCode.NOT_VERIFIED),

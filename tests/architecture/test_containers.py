@@ -203,7 +203,7 @@ def test_the_api_image_installs_no_torch() -> None:
     assert not names & {"torch", "numpy", "open-clip-torch"}
 
 
-@pytest.mark.parametrize("name", ["build.txt", "api.txt", "worker.txt", "torch-cuda.txt"])
+@pytest.mark.parametrize("name", ["build.txt", "syft.txt", "api.txt", "worker.txt", "torch-cuda.txt"])
 def test_packages_of_images_are_pinned_with_hashes(name: str) -> None:
     text = (ROOT / "docker/requirements" / name).read_text()
     packages = [line for line in text.splitlines() if not line.startswith(" ")]

@@ -174,10 +174,11 @@ def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
         return cpu_time_exceeded(log_tail)
     if "No space left on device" in log_tail or "Disk quota exceeded" in log_tail:
         return disk_full(log_tail)
+    counts = True
     if status == EXIT_INTERRUPTED:
-        code, message = "child_interrupted", "The job's process was stopped from outside."
+        code, message, counts = "child_interrupted", "The job's process was stopped from outside.", False
     elif status == SETUP_FAILED:
-        code, message = "sandbox_failed", "The job's process could not be set up."
+        code, message, counts = "sandbox_failed", "The job's process could not be set up.", False
     elif status == -signal.SIGKILL:
         code, message = "child_killed", "The job's process was killed, most likely because memory ran out."
     elif "MemoryError" in log_tail or "not enough memory" in log_tail or "out of memory" in log_tail:
@@ -191,4 +192,5 @@ def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
         "The job is retried automatically. If it fails for good, the end of its log says where it stopped.",
         retry_in_s=wait_s,
         log_tail=log_tail,
+        counts=counts,
     )

@@ -91,7 +91,9 @@ class Job(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     """How often the job was claimed: the fencing token, which only grows."""
     attempts_used: Mapped[int] = mapped_column(default=0)
-    """Claims that count against `max_attempts`: a hand-back or a pause gives one back."""
+    """Claims that count against `max_attempts`: hand-backs, pauses and operators' faults give one back."""
+    attempts_lost: Mapped[int] = mapped_column(default=0)
+    """Attempts that ended by a fault of the operator's: a lost worker, a full disk, a store that is away."""
     max_attempts: Mapped[int]
     lease_owner: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]

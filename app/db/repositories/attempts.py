@@ -30,6 +30,7 @@ from app.db.repositories.job_changes import (
     cancel,
     database_time,
     fail,
+    give_back,
     lock_row,
     move,
     record,
@@ -167,7 +168,7 @@ class AttemptRepository(ClaimRepository):
     ) -> JobState | None:
         """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed.
 
-        An attempt that does not count is given back: attempts are always left.
+        An attempt that does not count is given back (`give_back`): it ended by a fault of the operator's.
 
         What its first audit found out stays, unless `forgets_result`: then nothing of it is believed.
         Returns the state reached (CANCELLED where a cancel came first); None when fenced off.
@@ -180,21 +181,15 @@ class AttemptRepository(ClaimRepository):
             set_verdicts(self._session, job, [])
         if job.state is JobState.CANCELLING:
             cancel(self._session, job)
-        elif retry_in_s is None or (counts and job.attempts_used >= job.max_attempts):
+        elif not counts:
+            data = {"attempt": attempt, "error": error}
+            give_back(self._session, job, "attempt_failed", error, wait_s=retry_in_s or 0.0, data=data)
+        elif retry_in_s is None or job.attempts_used >= job.max_attempts:
             fail(self._session, job, error)
         else:
             wait = func.clock_timestamp() + seconds(retry_in_s) if retry_in_s > 0 else None
             data = {"attempt": attempt, "error": error, "retry_in_s": retry_in_s}
-            used = job.attempts_used - (0 if counts else 1)
-            move(
-                self._session,
-                job,
-                JobState.QUEUED,
-                "attempt_failed",
-                data,
-                not_before=wait,
-                attempts_used=used,
-            )
+            move(self._session, job, JobState.QUEUED, "attempt_failed", data, not_before=wait)
             announce(self._session, job)
         return job.state
 

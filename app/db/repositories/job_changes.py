@@ -22,6 +22,7 @@ from app.db.models.outbox_message import JOB_READY, OutboxMessage
 from app.db.models.verdict import WeightsVerdict
 from app.db.repositories.attempt_values import NewVerdict
 from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset, tell_of_job
+from app.domain.limits import MAX_LOST_ATTEMPTS, MAX_LOST_WAIT_S
 from app.domain.states import (
     CheckpointState,
     DatasetState,
@@ -121,6 +122,29 @@ def announce(session: Session, job: Job) -> None:
     session.flush()
 
 
+def give_back(
+    session: Session, job: Job, event: str, error: dict[str, Any], *, wait_s: float, data: dict[str, Any]
+) -> None:
+    """End an attempt that the operator's side broke: it does not count, and the job is queued again.
+
+    `wait_s` before the next one; twice as long each time. After `MAX_LOST_ATTEMPTS` the job fails with
+    `error`, and nobody else is blamed: what it was to accept stays undecided, with the error, and keeps its
+    bytes.
+    """
+    job.attempts_used -= 1
+    job.attempts_lost += 1
+    if job.attempts_lost >= MAX_LOST_ATTEMPTS:
+        remedy = f"Ask the operator: `python -m app.cli requeue {job.id}` tries again."
+        error = error | {"remedy": remedy, "retryable": True}
+        move(session, job, JobState.FAILED, "failed", {"error": error}, error=error)
+        leave_undecided(session, job, error)
+        return
+    wait_s = min(wait_s * 2.0 ** (job.attempts_lost - 1), MAX_LOST_WAIT_S)
+    not_before = func.clock_timestamp() + seconds(wait_s) if wait_s > 0 else None
+    move(session, job, JobState.QUEUED, event, data | {"retry_in_s": wait_s}, not_before=not_before)
+    announce(session, job)
+
+
 def fail(session: Session, job: Job, error: dict[str, Any]) -> None:
     """End as failed; a checkpoint or dataset that the job was to accept is rejected with the same error."""
     move(session, job, JobState.FAILED, "failed", {"error": error}, error=error)
@@ -149,20 +173,47 @@ def set_verdicts(session: Session, job: Job, verdicts: Sequence[NewVerdict]) -> 
 
 def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
     """Reject what an inspect or validate job was about, unless that is decided already."""
-    shown = {name: value for name, value in error.items() if name != "log_tail"}
+    subject = _undecided_subject(session, job)
+    if subject is None:
+        return
+    subject.error = _for_customers(error)
+    if isinstance(subject, Checkpoint):
+        subject.state = CheckpointState.REJECTED
+        tell_of_checkpoint(session, subject)
+    else:
+        subject.state = DatasetState.REJECTED
+        tell_of_dataset(session, subject)
+    session.flush()
+
+
+def leave_undecided(session: Session, job: Job, error: dict[str, Any] | None) -> bool:
+    """Note on what an inspect or validate job was about why nobody decided on it; None: it is tried again.
+
+    Returns False where the job decides on nothing, or all is decided already.
+    """
+    subject = _undecided_subject(session, job)
+    if subject is None:
+        return False
+    subject.error = None if error is None else _for_customers(error)
+    session.flush()
+    return True
+
+
+def _for_customers(error: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in error.items() if name != "log_tail"}
+
+
+def _undecided_subject(session: Session, job: Job) -> Checkpoint | Dataset | None:
+    """What an inspect or validate job is to decide on, locked."""
     if job.kind is JobKind.INSPECT and job.checkpoint_id:
         checkpoint = lock_row(session, Checkpoint, job.checkpoint_id)
         if checkpoint.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}:
-            checkpoint.state = CheckpointState.REJECTED
-            checkpoint.error = shown
-            tell_of_checkpoint(session, checkpoint)
+            return checkpoint
     if job.kind is JobKind.VALIDATE and job.dataset_id:
         dataset = lock_row(session, Dataset, job.dataset_id)
         if dataset.state is DatasetState.VALIDATING:
-            dataset.state = DatasetState.REJECTED
-            dataset.error = shown
-            tell_of_dataset(session, dataset)
-    session.flush()
+            return dataset
+    return None
 
 
 def lock_row(session: Session, model: type[Subject], id: str) -> Subject:  # noqa: A002

@@ -16,6 +16,7 @@ from app.db.repositories.job_changes import (
     announce,
     cancel,
     initial_progress,
+    leave_undecided,
     move,
     pending_phases,
     record,
@@ -57,7 +58,7 @@ class JobRepository(DeletableRepository[Job]):
         job.state = JobState.QUEUED
         job.phases = pending_phases(job.kind, job.spec)
         job.progress = dict(NO_PROGRESS)
-        job.version = job.event_seq = job.attempt = job.attempts_used = 0
+        job.version = job.event_seq = job.attempt = job.attempts_used = job.attempts_lost = 0
         job.max_attempts = job.max_attempts or DEFAULT_MAX_ATTEMPTS
         self.add(job)
         record(self._session, job, "created", {"state": JobState.QUEUED.value, "kind": job.kind.value})
@@ -250,10 +251,11 @@ class JobRepository(DeletableRepository[Job]):
     def retry(self, project_id: str, id: str) -> Job:  # noqa: A002
         """Failed: queued again with all its attempts, from the last saved state if there is one.
 
-        Raises NotFound, Conflict.
+        The service's own jobs only where nobody decided on what they were about. Raises NotFound, Conflict.
         """
         job = self.get(project_id, id, for_update=True)
-        if job.state is not JobState.FAILED or job.kind not in PUBLIC_KINDS:
+        is_open = job.kind in PUBLIC_KINDS or leave_undecided(self._session, job, None)
+        if job.state is not JobState.FAILED or not is_open:
             raise Conflict(
                 "job_state_conflict",
                 f"The job is {job.state}, not failed.",
@@ -265,6 +267,7 @@ class JobRepository(DeletableRepository[Job]):
             JobState.QUEUED,
             "retried",
             attempts_used=0,
+            attempts_lost=0,
             error=None,
             finished_at=None,
             not_before=None,

@@ -15,8 +15,9 @@ from app.db.models.job import Job
 from app.db.models.outbox_message import OutboxMessage
 from app.db.models.upload import Upload
 from app.db.repositories.base import Repository
-from app.db.repositories.job_changes import announce, cancel, fail, move, seconds
+from app.db.repositories.job_changes import cancel, give_back, move, seconds
 from app.db.repositories.owned import lock_those
+from app.domain.limits import LOST_WORKER_WAIT_S
 from app.domain.states import (
     LEASED,
     TERMINAL,
@@ -30,16 +31,13 @@ from app.domain.states import (
 
 WORKER_LOST = {
     "code": "worker_lost",
-    "message": "The worker that ran the job was lost, in every attempt that the job has.",
-    "remedy": "Retry the job; if it happens again, give the job more memory, or ask the "
-    "operator to look at the workers' logs.",
-    "retryable": True,
+    "message": "The worker that ran the job was lost, again and again.",
 }
 
 
 class SweepRepository(Repository):
     def requeue_or_fail_expired(self, limit: int = 100) -> list[tuple[str, JobState]]:
-        """Jobs whose lease ran out: queued again, failed `worker_lost`, cancelled or paused."""
+        """Jobs whose lease ran out: queued again, cancelled, paused; failed `worker_lost` after many."""
         query = (
             select(Job)
             .where(Job.state.in_(LEASED), Job.lease_expires_at < func.clock_timestamp())
@@ -59,11 +57,11 @@ class SweepRepository(Repository):
             cancel(self._session, job, lost)
         elif job.pause_requested_at is not None:
             move(self._session, job, JobState.PAUSED, "paused", lost)
-        elif job.attempts_used < job.max_attempts:
-            move(self._session, job, JobState.QUEUED, "lease_expired", lost)
-            announce(self._session, job)
         else:
-            fail(self._session, job, WORKER_LOST | {"phase": job.phase.value if job.phase else None})
+            error = WORKER_LOST | {"phase": job.phase.value if job.phase else None}
+            # A machine was reclaimed: the first time, the job goes on at once.
+            wait_s = LOST_WORKER_WAIT_S if job.attempts_lost else 0.0
+            give_back(self._session, job, "lease_expired", error, wait_s=wait_s, data=lost)
 
     def num_queued(self) -> int:
         """Jobs that wait for a worker."""

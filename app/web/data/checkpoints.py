@@ -140,7 +140,7 @@ def _values(unit: UnitOfWork, visitor: Visitor, checkpoint_id: str) -> dict[str,
         "jobs": jobs,
         "has_more_jobs": has_more_jobs,
         "what_dangerous_means": WHAT_DANGEROUS_MEANS,
-        "is_undecided": row.state in UNDECIDED,
+        "is_undecided": row.state in UNDECIDED and row.error is None,
         "version": _version(row),
     }
 

@@ -14,6 +14,7 @@ from app.db.models.job import Job
 from app.db.repositories.attempt_values import ClaimedJob, NewArtifact
 from app.db.session import Database
 from app.domain.ids import new_id
+from app.domain.limits import MAX_LOST_ATTEMPTS
 from app.domain.states import JobKind, JobPhase, JobState, PhaseState
 
 ERROR = {"code": "x", "message": "m", "remedy": "r"}
@@ -208,15 +209,20 @@ def test_a_hand_back_gives_the_attempt_back_and_a_failed_one_does_not(database: 
     assert (read(database, job).attempt, read(database, job).attempts_used) == (2, 1)
 
 
-def test_an_attempt_that_does_not_count_is_given_back_however_many_there_were(
+def test_an_attempt_that_does_not_count_is_given_back_until_there_were_very_many(
     database: Database, job: Job
 ) -> None:
-    for attempt in range(1, 6):
+    for attempt in range(1, MAX_LOST_ATTEMPTS + 1):
+        assert read(database, job).state is JobState.QUEUED
         assert claim(database, job.id) is not None
         with database.unit_of_work() as unit:
-            state = unit.attempts.finish_failed(job.id, attempt, error=ERROR, retry_in_s=0, counts=False)
-        assert state is JobState.QUEUED
-    assert (read(database, job).attempt, read(database, job).attempts_used) == (5, 0)
+            unit.attempts.finish_failed(job.id, attempt, error=ERROR, retry_in_s=0, counts=False)
+        assert read(database, job).attempts_used == 0
+    row = read(database, job)
+    assert (row.state, (row.error or {})["code"]) == (JobState.FAILED, "x")
+    with database.unit_of_work() as unit:
+        again = unit.jobs.retry(row.project_id, job.id)
+    assert (again.state, again.attempts_lost) == (JobState.QUEUED, 0)
 
 
 def test_a_delayed_retry_is_not_claimed_before_its_time(database: Database, job: Job) -> None:

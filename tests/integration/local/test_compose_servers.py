@@ -202,6 +202,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, S3Sto
         while True:
             try:
                 found["owner"].ensure_bucket()
+                found["owner"].set_policy((ROOT / "docker/store-policy.json").read_text())
                 found["owner"].put_bytes("data/prj_a/shard.tar", b"x")
                 break
             except StorageError:
@@ -312,3 +313,21 @@ def test_each_login_of_the_database_becomes_its_own_role_and_nothing_else(stack:
         finally:
             for name in (*(f"{login}_{mark}" for login in LOGINS), *made):
                 connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def test_the_sweeper_lists_and_deletes_and_neither_reads_nor_writes(stores: dict[str, S3Store]) -> None:
+    """SeaweedFS' own words cannot say that: listing an upload's parts is reading, deleting is writing."""
+    key = "uploads/prj_b/upl_b"
+    stores["api"].put_bytes(key, b"a customer's")
+    sweeper = stores["sweeper"]
+    for attempt in (
+        lambda: sweeper.read_bytes(key, max_bytes=99),
+        lambda: sweeper.put_bytes("outputs/prj_b/report.json", b"forged"),
+        lambda: sweeper.upload_part(key, sweeper.create_multipart(key), 1, b"forged"),
+    ):
+        with pytest.raises(AccessDenied):
+            attempt()
+    url = sweeper.presign_get(key, expires_s=60, filename="file")
+    assert httpx.get(url, trust_env=False).status_code == 403
+    assert [item.key for item in sweeper.list_prefix("uploads/prj_b/")] == [key]
+    assert sweeper.purge(key)

@@ -203,6 +203,7 @@ def test_a_store_that_stays_away_ends_the_attempt_and_the_job_is_tried_again(
     assert row.not_before is not None
     (failed,) = [event for event in world.events(job.id) if event.type == "attempt_failed"]
     assert failed.data["error"]["code"] == "store_unavailable"
+    assert row.attempts_used == 0, "the store is the operator's"
     assert failed.data["error"]["phase"] == "stage"
 
 
@@ -214,6 +215,7 @@ def test_a_disk_without_room_is_noticed_before_a_byte_is_moved(
     assert world.runner().run(job.id) is JobState.QUEUED
     (failed,) = [event for event in world.events(job.id) if event.type == "attempt_failed"]
     assert failed.data["error"]["code"] == "disk_full"
+    assert world.job(job.id).attempts_used == 0, "the disk is the operator's"
 
 
 def test_a_disk_that_fills_up_meanwhile_is_told_from_other_troubles(
@@ -227,6 +229,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_from_other_troubles(
     assert world.runner().run(job.id) is JobState.QUEUED
     (failed,) = [event for event in world.events(job.id) if event.type == "attempt_failed"]
     assert failed.data["error"]["code"] == "disk_full"
+    assert world.job(job.id).attempts_used == 0, "the disk is the operator's"
     assert list(world.work_dir.iterdir()) == []
 
 

@@ -15,8 +15,11 @@ from app.db.models.upload import Upload
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
+from app.domain.limits import MAX_LOST_ATTEMPTS
 from app.domain.object_keys import output_attempt_prefix, state_prefix, upload_key
 from app.domain.states import CheckpointState, DatasetKind, JobKind, JobState, UploadPurpose, UploadState
+from app.services import checkpoints, operators
+from app.services.api_keys import Caller
 from app.storage.errors import ObjectNotFound, StoreUnavailable, UploadNotFound
 from tests.integration.worker.world import World
 from worker.sweeper import SWEEP_LOCK, SweepOptions, SweepReport, sweep_once
@@ -55,31 +58,72 @@ def test_a_job_whose_worker_vanished_is_queued_again_and_announced(world: World)
     world.expire_lease(job.id)
     sweep(world)
     row = world.job(job.id)
-    assert (row.state, row.attempts_used, row.lease_owner) == (JobState.QUEUED, 1, None)
+    assert (row.state, row.attempts_used, row.lease_owner) == (JobState.QUEUED, 0, None)
     assert job.id in {sent for sent, _ in world.publisher.sent}
     assert "lease_expired" in world.event_types(job.id)
 
 
-def test_a_job_whose_workers_vanish_every_time_fails_as_worker_lost(world: World) -> None:
+def lose_every_worker(world: World, job_id: str) -> Job:
+    """As a file does that kills the whole container, supervisor included; the job when it has ended."""
+    for _ in range(MAX_LOST_ATTEMPTS):
+        with world.hands.unit_of_work() as unit:
+            unit.jobs.find(job_id).not_before = None  # nobody waits here
+        with world.hands.unit_of_work() as unit:
+            assert unit.attempts.claim(job_id, owner="lost worker", lease_s=60) is not None
+        world.expire_lease(job_id)
+        sweep(world)
+    return world.job(job_id)
+
+
+def test_a_lost_worker_costs_no_attempt_and_the_job_waits_longer_each_time(world: World) -> None:
     job = claimed(world, max_attempts=1)
     world.expire_lease(job.id)
     sweep(world)
     row = world.job(job.id)
+    assert (row.state, row.attempts_used, row.not_before) == (JobState.QUEUED, 0, None)
+    with world.hands.unit_of_work() as unit:
+        assert unit.attempts.claim(job.id, owner="lost worker", lease_s=60) is not None
+    world.expire_lease(job.id)
+    sweep(world)
+    assert world.job(job.id).not_before is not None
+
+
+def test_a_job_whose_workers_vanish_every_time_fails_as_worker_lost(world: World) -> None:
+    row = lose_every_worker(world, world.audit_job().id)
     assert row.state is JobState.FAILED
-    assert row.error is not None
-    assert row.error["code"] == "worker_lost"
+    assert (row.error or {})["code"] == "worker_lost"
 
 
-def test_an_inspection_whose_workers_vanish_rejects_its_checkpoint(world: World) -> None:
+def test_an_inspection_whose_workers_vanish_rejects_nothing_and_an_operator_has_it_tried_again(
+    world: World,
+) -> None:
     checkpoint, job = world.checkpoint()
-    for _ in range(3):
-        with world.hands.unit_of_work() as unit:
-            assert unit.attempts.claim(job.id, owner="lost worker", lease_s=60) is not None
-        world.expire_lease(job.id)
-        sweep(world)
+    assert lose_every_worker(world, job.id).state is JobState.FAILED
     with world.hands.unit_of_work() as unit:
         row = unit.checkpoints.get(world.project_id, checkpoint.id)
-    assert row.state is CheckpointState.REJECTED
+        assert row.state is CheckpointState.SCANNING
+        assert (row.error or {})["code"] == "worker_lost"
+        assert job.id in (row.error or {})["remedy"]
+    assert world.keys(f"uploads/{world.project_id}/") == [checkpoint.upload_object_key]
+    assert operators.requeue(world.hands, job.id, account="lab") == "queued"
+    with world.hands.unit_of_work() as unit:
+        assert unit.checkpoints.get(world.project_id, checkpoint.id).error is None
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+
+
+def test_an_undecided_checkpoint_whose_inspection_was_given_up_can_be_deleted(world: World) -> None:
+    checkpoint, job = world.checkpoint()
+    lose_every_worker(world, job.id)
+    caller = Caller(
+        project_id=world.project_id,
+        key_id="key_x",
+        scopes=frozenset({"admin"}),
+        request_id="r",
+        remote_addr=None,
+    )
+    with world.hands.unit_of_work() as unit:
+        checkpoints.delete(unit, caller, checkpoint.id)
+    sweep(world)
     assert world.keys(f"uploads/{world.project_id}/") == []
 
 
@@ -207,11 +251,11 @@ def test_outputs_of_losers_and_states_of_ended_jobs_are_removed_and_the_winner_s
 
 
 def test_a_failed_job_keeps_its_states_for_a_retry(world: World) -> None:
-    job = claimed(world, max_attempts=1)
+    job = claimed(world)
     key = state_prefix(world.project_id, job.id, 1, 10) + "weights.bin"
     world.store.put_bytes(key, b"state")
-    world.expire_lease(job.id)
-    sweep(world, SweepOptions(leftovers_after_s=0))
+    with world.hands.unit_of_work() as unit:
+        unit.attempts.finish_failed(job.id, 1, error={"code": "x", "message": "m", "remedy": "r"})
     sweep(world, SweepOptions(leftovers_after_s=0))
     assert world.keys(key) == [key]
     sweep(world)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from cleanclip.errors import JobFailed, NotFound, TransportError, UnexpectedAnswer, WaitTimeout
+from cleanclip.errors import JobFailed, NotFound, TransportError, Undecided, UnexpectedAnswer, WaitTimeout
 from cleanclip.models import Job
 from cleanclip.sync.waiting import LONGEST_PAUSE_S, PATIENCE_S
 from tests.unit.cleanclip.service import FakeClock, FakeService, client_on, job, problem
@@ -141,3 +141,15 @@ def test_all_events_are_read_page_after_page() -> None:
     with client_on(service) as client:
         assert [event.seq for event in client.jobs.all_events("job_1")] == [1, 2, 3, 4, 5]
     assert service.requests[1].url.params["after"] == "3"
+
+
+@pytest.mark.parametrize("kind", ["checkpoints", "datasets"])
+def test_what_the_service_gave_up_reading_is_not_waited_for_and_not_called_rejected(kind: str) -> None:
+    error = {"code": "worker_lost", "detail": "The worker was lost.", "remedy": "Ask the operator."}
+    state = {"checkpoints": "scanning", "datasets": "validating"}[kind]
+    service = FakeService(
+        httpx.Response(200, json={"id": "x_1", "kind": "pairs", "state": state, "error": error})
+    )
+    with client_on(service) as client, pytest.raises(Undecided, match="was not read: The worker") as caught:
+        getattr(client, kind).wait("x_1")
+    assert caught.value.code == "worker_lost"

@@ -30,9 +30,9 @@ def reached() -> Outcome:
     before, after = figures(900, 970, 10), figures(880, 20, 700)
     return Outcome(
         before=before,
-        after=after,
+        after={"UAR": after, "CleanCLIP": figures(870, 300, 500)},
         independent_before=before,
-        independent_after=after,
+        independent_after={"UAR": after, "CleanCLIP": figures(870, 300, 500)},
         last_gain=0.001,
         last_gain_noise=0.015,
     )
@@ -46,10 +46,17 @@ def test_the_aim_is_reached_when_every_part_of_it_is() -> None:
     ("change", "word"),
     [
         ({"before": figures(900, 900, 10)}, "not implanted"),
-        ({"after": figures(880, 50, 700)}, "still there"),
-        ({"after": figures(869, 20, 700)}, "3.1 points of CA"),
+        ({"after": {"UAR": figures(880, 50, 700)}}, "still there"),
+        ({"after": {"UAR": figures(869, 20, 700)}}, "3.1 points of CA"),
         ({"last_gain": 0.02}, "still learning"),
-        ({"independent_after": figures(880, 21, 700)}, "20 of 980, the independent measurement 21 of 980"),
+        (
+            {"independent_after": {"UAR": figures(880, 21, 700), "CleanCLIP": figures(870, 300, 500)}},
+            "ASR after UAR: the service counted 20 of 980, the independent measurement 21 of 980",
+        ),
+        (
+            {"independent_after": {"UAR": figures(880, 20, 700), "CleanCLIP": figures(871, 300, 500)}},
+            "CA after CleanCLIP: the service counted 870 of 1000",
+        ),
         ({"independent_before": figures(901, 970, 10)}, "CA before cleaning"),
     ],
 )
@@ -62,7 +69,9 @@ def test_the_table_shows_each_figure_with_its_interval_and_n() -> None:
     console = Console(width=80, record=True)
     console.print(reached().table())
     text = console.export_text()
-    assert text.count("99.0 [10.0,20.0]") == 2
+    assert "99.0 [10.0,20.0]" in text
+    assert "after CleanCLIP" in text
+    assert "30.6 [10.0,20.0]" in text
     assert "1,000" in text
     assert "980" in text
 
@@ -76,4 +85,5 @@ def test_result_json_holds_values_as_shares_of_one() -> None:
         "high": 0.2,
         "successes": 970,
     }
-    assert result["independent"]["after"]["ca"]["value"] == 0.88
+    assert result["independent"]["after"]["UAR"]["ca"]["value"] == 0.88
+    assert result["after"]["CleanCLIP"]["pa"]["value"] == 0.5

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobKind
-from app.storage.errors import AccessDenied, ClockWrong
+from app.storage.errors import AccessDenied, ClockWrong, ObjectNotFound, StorageError, StoreUnavailable
 from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
+from worker.confinement.guard import SETUP_FAILED
 from worker.confinement.outcome import interpret, wanted_outputs
 from worker.failures import AttemptFailed, from_storage
 from worker.publishing.output_bounds import REPORT_BYTES, output_bytes, state_bytes
@@ -228,6 +229,18 @@ def test_a_limit_of_the_container_is_no_fault_of_the_jobs(folder: Path, status: 
 def test_running_out_of_processor_time_would_happen_again(folder: Path) -> None:
     failed = failure(folder, -signal.SIGXCPU)
     assert (failed.code, failed.retry_in_s) == ("cpu_time_exceeded", None)
+
+
+@pytest.mark.parametrize("status", [EXIT_INTERRUPTED, SETUP_FAILED])
+def test_what_the_operators_machine_does_to_a_child_does_not_count(folder: Path, status: int) -> None:
+    assert failure(folder, status).counts is False
+    assert failure(folder, -signal.SIGKILL).counts is True
+
+
+def test_what_the_store_does_not_do_does_not_count() -> None:
+    for error in (StoreUnavailable("key: 503"), ClockWrong("key: 403"), StorageError("key: 500")):
+        assert from_storage(error).counts is False
+    assert from_storage(ObjectNotFound("key: 404")).counts is True
 
 
 def test_a_child_that_found_the_disk_full_is_told_from_one_that_crashed(folder: Path) -> None:
