@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OrderedRecipe, Policy
 from cleanclip.spec.report import Report
 
 _KINDS: dict[str, Any] = {
     "report": Report,
-    "recipe": Recipe,
+    "recipe": OrderedRecipe,
     "audit": AuditOptions,
     "policy": Policy,
     "declared": DeclaredOptions,
