@@ -181,10 +181,8 @@ def open_worker() -> str:
     image = json.loads(_docker("inspect", _name_of("worker-light")))[0]
     environment = [word for one in image["Config"]["Env"] if "REQUIRE" not in one for word in ("--env", one)]
     networks = list(image["NetworkSettings"]["Networks"])
-    labels = {"project": PROJECT, "service": "worker-light"}
-    marks = [
-        word for key, value in labels.items() for word in ("--label", f"com.docker.compose.{key}={value}")
-    ]
+    label = "com.docker.compose"
+    marks = ["--label", f"{label}.project={PROJECT}", "--label", f"{label}.service=worker-open"]
     _docker("create", "--name", name, *marks, "--network", networks[0], *environment,
             image["Config"]["Image"], *image["Config"]["Cmd"])  # fmt: skip
     for network in networks[1:]:
