@@ -46,6 +46,7 @@ FAST = ScanOptions(
         steps=(1, 2),
         images_per_step=2,
         restarts=1,
+        synonyms_cosine=1.0,
     ),
     num_images=64,
     num_held_out=64,
