@@ -139,6 +139,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     # scans and nulls
     "null_not_found": ErrorCode(404, "There is no such null"),
     "null_does_not_fit": ErrorCode(422, "The null was measured in another way than the scan"),
+    "null_holds_the_suspect": ErrorCode(422, "The scanned model is one of the null"),
     "null_exists": ErrorCode(409, "A null with that name exists already"),
     "null_name_invalid": ErrorCode(422, "The name of the null cannot be used"),
     "too_few_classes": ErrorCode(422, "The scan has fewer than two classes"),
