@@ -19,7 +19,7 @@ class."""
 
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
-"""Of each half: fewer tell nothing about a universal pattern."""
+"""Of each half: fewer show nothing about a universal pattern."""
 MAX_FURTHER_CLASSES = 10_000
 
 
@@ -80,7 +80,7 @@ class CollapseDetectorOptions(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Heat(StrictOptions):
-    """A part of the race: so many of the classes that are left go on, up to `steps` steps in all."""
+    """A part of the race: so many of the classes that are left stay, up to `steps` steps in all."""
 
     share: Annotated[float, Gt(0), Le(1), NUMBER]
     most: Annotated[int, Interval(ge=1, le=100_000), NUMBER]
