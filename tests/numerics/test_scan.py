@@ -276,14 +276,17 @@ def test_a_model_whose_embeddings_are_constant_is_refused(model, images, tmp_pat
 
 
 def test_a_stopped_scan_goes_on_where_it_was_and_gives_the_same(model, images, scanned, tmp_path) -> None:
-    asked = [0]
+    parts: set[str | None] = set()
+
+    def progress(event: ProgressEvent) -> None:
+        parts.add(event.message if isinstance(event, Advanced) else None)
 
     def stop() -> bool:
-        asked[0] += 1
-        return asked[0] > 30
+        return "ease: blend:0.1" in parts
 
+    folder = tmp_path / "state"
     with pytest.raises(Interrupted):
-        scan(model, images, FAST, tmp_path / "out", state_folder=tmp_path / "state", stop=stop)
+        scan(model, images, FAST, tmp_path / "out", state_folder=folder, progress=progress, stop=stop)
     assert list((tmp_path / "state").iterdir())
     again = scan(model, images, FAST, tmp_path / "out", state_folder=tmp_path / "state")
     whole, _ = scanned
