@@ -19,7 +19,7 @@ class."""
 
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
-"""Of each half: fewer tell nothing about a universal pattern."""
+"""Of each half: fewer show nothing about a universal pattern."""
 MAX_FURTHER_CLASSES = 10_000
 
 
@@ -63,14 +63,14 @@ class CollapseDetectorOptions(StrictOptions):
     """D2: several restarts for each family, measured on held-out images at fixed steps."""
 
     families: _Families = (
-        PatternFamily(family="patch", budget=0.15625),
         PatternFamily(family="patch", budget=0.25),
+        PatternFamily(family="patch", budget=0.25, placement="fixed"),
         PatternFamily(family="blend", budget=0.1),
     )
-    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 8
+    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 6
     images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
     """For each restart, others in every step."""
-    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32, 100)
+    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32, 80)
     """After how many steps to measure, in ascending order."""
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class CollapseDetectorOptions(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Heat(StrictOptions):
-    """A part of the race: so many of the classes that are left go on, up to `steps` steps in all."""
+    """A part of the race: so many of the classes that are left stay, up to `steps` steps in all."""
 
     share: Annotated[float, Gt(0), Le(1), NUMBER]
     most: Annotated[int, Interval(ge=1, le=100_000), NUMBER]
@@ -96,6 +96,7 @@ class EaseDetectorOptions(StrictOptions):
 
     families: _Families = (
         PatternFamily(family="patch", budget=0.1875),
+        PatternFamily(family="patch", budget=0.25, placement="fixed"),
         PatternFamily(family="additive", budget=0.03137),
         PatternFamily(family="dct", budget=0.03137),
         PatternFamily(family="blend", budget=0.1),
@@ -140,7 +141,7 @@ class ScanOptions:
     ease: EaseDetectorOptions = EaseDetectorOptions()
     num_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 256
     """To invert on, drawn by the seed from the labelled set."""
-    num_held_out: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 512
+    num_held_out: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 384
     """Others, to measure on. Of fewer than both together, a third is inverted on."""
     class_names: Literal["labelled", "none"] = "labelled"
     """Targets are looked for among the names of the labelled set and `further_classes`, or not at all."""

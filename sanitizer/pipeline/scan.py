@@ -3,7 +3,7 @@
     checkpoint, labelled ─▶ detectors ─▶ statistics ─┐
                                    null set ─────────┴▶ p-value ─▶ hypotheses on held-out images ─▶ report
 
-Parts that are finished are kept in the state folder, so a scan that is stopped goes on where it was.
+Parts that are finished are kept in the state folder, so a scan that is stopped continues where it was.
 """
 
 from __future__ import annotations

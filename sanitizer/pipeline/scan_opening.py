@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import ScanOptions
@@ -58,15 +59,7 @@ def open_for_scan(
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
     share_cores(checkpoint.model, torch_device)
     given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
-    settled = settle(
-        given,
-        AuditOptions(target=labelled.class_names[0], templates=options.templates),
-        seed=seed,
-        device=torch_device,
-        progress=progress,
-        stop=stop,
-    )
-    checkpoint = settled.given.checkpoint
+    checkpoint, unsettled = _settled(given, options, seed, torch_device, progress=progress, stop=stop)
     meter = Meter(0, progress, stop)
     with opening.scanning(
         checkpoint,
@@ -79,7 +72,7 @@ def open_for_scan(
         meter=meter,
     ) as subject:
         meter.plan(planned_thirds(subject, options))
-        warnings = (*settled.warnings, *_warnings(images, class_names, options))
+        warnings = (*unsettled, *_warnings(images, class_names, options))
         for warning in warnings:
             progress(Noted(level="warning", message=warning))
         yield OpenedScan(
@@ -91,6 +84,32 @@ def open_for_scan(
             device=torch_device,
             warnings=warnings,
         )
+
+
+def _settled(
+    given: ForAudit,
+    options: ScanOptions,
+    seed: int,
+    device: torch.device,
+    *,
+    progress: Progress,
+    stop: Stop,
+) -> tuple[LoadedCheckpoint, tuple[str, ...]]:
+    """The model under the heads and the activation that fit its images, as in an audit; and warnings.
+
+    A scan needs no classifier: one that names no image better than guessing does is scanned as it was read.
+    """
+    order = AuditOptions(target=given.labelled.class_names[0], templates=options.templates)
+    try:
+        settled = settle(given, order, seed=seed, device=device, progress=progress, stop=stop)
+    except CheckpointRejected as error:
+        if error.code != "settings_at_chance":
+            raise
+        return given.checkpoint, (
+            "The model names these images no better than guessing does: its heads and activation were not "
+            "checked by them, and PA says nothing.",
+        )
+    return settled.given.checkpoint, settled.warnings
 
 
 def planned_thirds(subject: Subject, options: ScanOptions) -> int:

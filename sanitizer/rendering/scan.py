@@ -1,6 +1,6 @@
 """The pages of a scan: one sentence, one number, the found trigger on images, the null and the suspect in it.
 
-As in every page here, text from strangers is made visible and escaped, nothing is loaded and no script runs.
+As in every page here, untrusted text is made visible and escaped, nothing is loaded and no script runs.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ FLOOR = 0.02
 """Of a standard deviation: shares and collapses that differ by less are equal. So a null without any spread
 makes no difference look endless."""
 MAD_TO_STD = 1.4826
+DIGITS = 9
 
 Row = Mapping[str, float]
 """A detector's statistics of one model, each larger the more suspicious, by what they are of."""
@@ -124,7 +125,8 @@ def _pool(detector: Detector, null: Sequence[Row], suspect: Row) -> Pooled:
     names = list(suspect)
     value_MK = np.array([[row[name] for name in names] for row in (*null, suspect)], dtype=np.float64)
     z_MK = leave_one_out_z(value_MK)
-    score_M = z_MK.max(axis=1)
+    # Equal models differ in the last digits, by the order of their sums: they are ties.
+    score_M = z_MK.max(axis=1).round(DIGITS)
     return Pooled(
         detector=detector,
         what=names[int(z_MK[-1].argmax())],

@@ -62,7 +62,7 @@ def neighbours(class_CD: Tensor, synonyms_cosine: float) -> Tensor:
     if bool(near_CC.all(dim=1).any()):
         raise OptionsRejected(
             "scan_classes_alike",
-            "The model's texts of all classes are alike, so none can be told from the others.",
+            "The model's texts of all classes are alike, so none stands out from the others.",
             "Name classes that differ more, or raise scan.ease.synonyms_cosine.",
             where="scan.ease.synonyms_cosine",
         )
@@ -216,5 +216,5 @@ class _Race:
 
 
 def _measured_at(options: EaseDetectorOptions) -> list[int]:
-    """The steps of E and the end of each heat, where it is decided who goes on."""
+    """The steps of E and the end of each heat, where it is decided which classes stay."""
     return sorted({*options.steps, *(heat.steps for heat in options.heats)})

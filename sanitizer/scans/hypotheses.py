@@ -198,7 +198,7 @@ def describe(family: PatternFamily) -> str:
         case "dct":
             return f"a smooth pattern that changes each pixel by at most {255 * family.budget:.3g} of 255"
         case "blend":
-            return f"an image mixed into every image with {share:.3g} %"
+            return f"an image blended into every image with {share:.3g} %"
         case "warp":
             return f"a smooth displacement of at most {share:.3g} % of the side"
         case "colour":

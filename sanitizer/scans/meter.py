@@ -53,7 +53,9 @@ class Meter:
         self._made(3 * num_images)
 
     def end(self) -> None:
-        """The phase is over."""
+        """The phase is over, whatever of the plan was not needed."""
+        self._skipped = max(self._skipped, self._total - self._thirds)
+        self._tell()
         self._progress(PhaseFinished(phase="scan"))
 
     def _made(self, thirds: int) -> None:
@@ -73,7 +75,7 @@ class Meter:
         self._progress(
             Advanced(
                 phase="scan",
-                done=done // 3,
+                done=done // 3 if done < self._total else -(-self._total // 3),
                 total=-(-self._total // 3),
                 rate=None if rate is None else rate / 3,
                 rate_unit="passes",

@@ -89,7 +89,7 @@ class Subject:
 
 
 def refuse_unusable(embedding_ND: Tensor) -> None:
-    """Raises CheckpointRejected where images cannot be told apart by these unit embeddings."""
+    """Raises CheckpointRejected where these unit embeddings are the same for all images, or not finite."""
     if not bool(torch.isfinite(embedding_ND).all()):
         raise CheckpointRejected(
             "embeddings_not_finite",

@@ -50,7 +50,7 @@ def test_p_is_that_of_a_plain_reference(seed: int) -> None:
 
 
 def test_p_is_valid_where_models_are_exchangeable() -> None:
-    num_pools, num_null = 1_500, 19
+    num_pools, num_null = 600, 19
     p_values = []
     for number in range(num_pools):
         draws = generator(number, "valid")

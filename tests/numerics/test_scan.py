@@ -46,6 +46,7 @@ FAST = ScanOptions(
         steps=(1, 2),
         images_per_step=2,
         restarts=1,
+        synonyms_cosine=1.0,
     ),
     num_images=64,
     num_held_out=64,
@@ -153,7 +154,7 @@ def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) ->
     assert report.null.num_models == 3, "two of the four share a base"
     assert report.p_value in (0.25, 0.5, 0.75, 1.0)
     assert report.verdict.outcome == "inconclusive"
-    assert "too few to find anything" in report.verdict.sentence
+    assert "could find nothing" in report.verdict.sentence
     assert len(report.judgements[0].others) == 3
     assert report.hypotheses[0].null_median is not None
     assert "this model: z = " in pages(report)["report.html"].decode()
@@ -275,14 +276,17 @@ def test_a_model_whose_embeddings_are_constant_is_refused(model, images, tmp_pat
 
 
 def test_a_stopped_scan_goes_on_where_it_was_and_gives_the_same(model, images, scanned, tmp_path) -> None:
-    asked = [0]
+    parts: set[str | None] = set()
+
+    def progress(event: ProgressEvent) -> None:
+        parts.add(event.message if isinstance(event, Advanced) else None)
 
     def stop() -> bool:
-        asked[0] += 1
-        return asked[0] > 30
+        return "ease: blend:0.1" in parts
 
+    folder = tmp_path / "state"
     with pytest.raises(Interrupted):
-        scan(model, images, FAST, tmp_path / "out", state_folder=tmp_path / "state", stop=stop)
+        scan(model, images, FAST, tmp_path / "out", state_folder=folder, progress=progress, stop=stop)
     assert list((tmp_path / "state").iterdir())
     again = scan(model, images, FAST, tmp_path / "out", state_folder=tmp_path / "state")
     whole, _ = scanned
