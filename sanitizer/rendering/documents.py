@@ -18,12 +18,12 @@ def pages(report: Report | ScanReport | VetReport) -> dict[str, bytes]:
     contradicts itself."""
     if isinstance(report, VetReport):
         return {VET_HTML_NAME: render_vet_html(report).encode()}
+    checked_report.check(report)
     if isinstance(report, ScanReport):
         return {
             REPORT_HTML_NAME: render_scan_html(report).encode(),
             REPORT_MARKDOWN_NAME: render_scan_markdown(report).encode(),
         }
-    checked_report.check(report)
     return {
         REPORT_HTML_NAME: render_html(report).encode(),
         REPORT_MARKDOWN_NAME: render_markdown(report).encode(),
