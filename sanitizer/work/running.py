@@ -35,7 +35,6 @@ _WORK = {
     "audit": "sanitizer.work.auditing",
     "scan": "sanitizer.work.scanning",
     "sanitize": "sanitizer.work.cleaning",
-    "scan": "sanitizer.work.scanning",
     "pages": "sanitizer.work.drawing_pages",
     "give_back": "sanitizer.work.giving_back",
     "recheck": "sanitizer.work.rechecking",
