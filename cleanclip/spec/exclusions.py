@@ -2,7 +2,7 @@
 torch.
 
 The list names the dataset by its digest. The digest fixes the order of the samples, so a sample is its place;
-its key stands there for people, and is held against the dataset too.
+its key is for people, and is compared with the dataset too.
 """
 
 from __future__ import annotations
