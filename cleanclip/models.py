@@ -250,9 +250,17 @@ class Result(Answer):
     attack_changes: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    scan: dict[str, Any] | None = None
+    """Of a scan: verdict, p-value, hypotheses. The figures of audits are None then."""
     architecture: dict[str, Any] | None = None
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> str | None:
+        """Of the verdict, if there is one: fail, undecided, inconclusive or pass; of a scan never pass."""
+        outcome = (self.verdict or (self.scan or {}).get("verdict") or {}).get("outcome")
+        return outcome if isinstance(outcome, str) else None
 
 
 class Job(Answer):
@@ -269,9 +277,10 @@ class Job(Answer):
     dataset_id: str | None = None
     recipe: dict[str, Any] | None = None
     recipe_given: tuple[str, ...] | None = None
-    audit: dict[str, Any] = {}
-    policy: dict[str, Any] = {}
+    audit: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
     policy_source: dict[str, Any] | None = None
+    scan: dict[str, Any] | None = None
     seed: int = 0
     output_layout: str | None = None
     attempt: int = 0
@@ -353,6 +362,26 @@ class Artifact(Answer):
     size_bytes: int
     sha256: str
     media_type: str = "application/octet-stream"
+    created_at: datetime | None = None
+
+
+class Null(Answer):
+    """What reference models that were never poisoned measured. A scan is judged by it where architecture,
+    class list, image set, options and seed are the same."""
+
+    id: str
+    name: str
+    about: str = ""
+    sha256: str = ""
+    num_models: int = 0
+    smallest_p: float = 1.0
+    architecture: dict[str, Any] | None = None
+    class_names_sha256: str = ""
+    num_classes: int = 0
+    images_sha256: str = ""
+    options: dict[str, Any] | None = None
+    seed: int = 0
+    built_at: datetime | None = None
     created_at: datetime | None = None
 
 

@@ -20,6 +20,8 @@ from sanitizer.work.running import is_out_of_memory, out_of_memory, run
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+_MODULES = {"report": "drawing", "scan": "scanning", "null": "scanning", "vet": "vetting"}
+"""Of `sanitizer.cli`, by command."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def _do(arguments: argparse.Namespace) -> int:
     if arguments.command == "schema":
         sys.stdout.write(schema(arguments.name))
         return EXIT_SUCCEEDED
-    name = "drawing" if arguments.command == "report" else "commands"
+    name = _MODULES.get(arguments.command, "commands")
     commands = importlib.import_module(f"sanitizer.cli.{name}").COMMANDS
     code: int = commands[arguments.command](arguments, _console(), _console(stderr=True))
     return code

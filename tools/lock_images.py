@@ -82,7 +82,7 @@ def main() -> int:
     for name in files:
         for platform in PLATFORMS:
             why = without_wheels(name, platform)
-            print(f"{name}: {platform}: {why or 'every package has a wheel'}")
+            sys.stdout.write(f"{name}: {platform}: {why or 'every package has a wheel'}\n")
             failed |= bool(why)
     return failed
 

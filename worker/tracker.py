@@ -24,6 +24,7 @@ _WEIGHTS = {
     JobPhase.FINETUNE: 70,
     JobPhase.FINAL_AUDIT: 12,
     JobPhase.REBOUND: 20,
+    JobPhase.SCAN: 90,
     JobPhase.PUBLISH: 3,
 }
 MAX_NOTES = 200

@@ -12,7 +12,7 @@ from app.domain.errors import DomainError, NotFound
 from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
 from app.schemas.dry_runs import DryRunOut, ObstacleOut, PhaseAheadOut, SpanOut
-from app.schemas.jobs import DryRunIn
+from app.schemas.orders import DryRunIn
 from app.services import dry_run
 from app.services.dry_run import DryRun
 from app.services.estimates import Span

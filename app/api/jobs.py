@@ -30,7 +30,8 @@ from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
 from app.schemas.common import RenameOrClearIn
 from app.schemas.deletions import DeletionOut
-from app.schemas.jobs import EventOut, EventPage, JobIn, JobOut, JobPage, KindName, job_etag
+from app.schemas.jobs import EventOut, EventPage, JobOut, JobPage, KindName, job_etag
+from app.schemas.orders import JobIn
 from app.schemas.verdicts import VerdictList
 from app.services import deletions, jobs, quotas
 
@@ -39,7 +40,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 @router.post(
     "",
-    summary="Order a sanitize or audit job",
+    summary="Order a sanitize, audit or scan job",
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409, 413, 422),

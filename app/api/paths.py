@@ -37,6 +37,7 @@ DatasetPath = Annotated[str, Path(examples=["ds_01k0000000000000000000000b"]), _
 JobPath = Annotated[str, Path(examples=["job_01k0000000000000000000000e"]), _id_of("job", "job")]
 ArtifactPath = Annotated[str, Path(examples=["art_01k0000000000000000000000f"]), _id_of("art", "artifact")]
 KeyPath = Annotated[str, Path(examples=["key_01k0000000000000000000000g"]), _id_of("key", "key")]
+NullPath = Annotated[str, Path(examples=["null_01k0000000000000000000000m"]), _id_of("null", "null")]
 DeletionPath = Annotated[str, Path(examples=["del_01k0000000000000000000000h"]), _id_of("del", "deletion")]
 WebhookPath = Annotated[str, Path(examples=["wh_01k0000000000000000000000j"]), _id_of("wh", "webhook")]
 DeliveryPath = Annotated[

@@ -10,6 +10,7 @@ from alembic.util import CommandError
 from app.cli.access import account, migrate, operators_database
 from app.cli.keys import add_keys
 from app.cli.ledger import add_ledger
+from app.cli.nulls import add_nulls
 from app.cli.output import say
 from app.cli.projects import add_project_commands
 from app.cli.serving import add_serve
@@ -60,6 +61,7 @@ def command_line() -> argparse.ArgumentParser:
     add_webhooks(commands)
     add_ledger(commands)
     add_store(commands)
+    add_nulls(commands)
 
     requeue = commands.add_parser("requeue", help="queue a failed or paused job again")
     requeue.add_argument("job", metavar="JOB")

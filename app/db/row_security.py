@@ -54,6 +54,18 @@ def protected(
     return statements
 
 
+def shared(table: str) -> list[str]:
+    """Of no project: requests and workers read every row; operators add and remove rows, and change none."""
+    return [
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY everyone ON {table} FOR SELECT TO {Role.API}, {Role.WORKER} USING (true)",
+        f"GRANT SELECT ON {table} TO {Role.API}, {Role.WORKER}",
+        f"CREATE POLICY operator ON {table} TO {Role.OPERATOR} USING (true)",
+        f"GRANT SELECT, INSERT, DELETE ON {table} TO {Role.OPERATOR}",
+    ]
+
+
 def of_this_project(reference: str, table: str) -> str:
     """A condition for `check`: what `reference` names, if anything, is visible, and so of the same project.
 

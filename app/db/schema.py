@@ -11,6 +11,7 @@ from app.db.models.deletion import Deletion
 from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
+from app.db.models.null_set import NullSet
 from app.db.models.outbox_message import OutboxMessage
 from app.db.models.policy import Policy
 from app.db.models.project import Project
@@ -43,6 +44,7 @@ TABLES: tuple[type[Base], ...] = (
     WebhookDelivery,
     WebSession,
     WeightsVerdict,
+    NullSet,
 )
 
 metadata = Base.metadata

@@ -17,6 +17,7 @@ from app.db.repositories.events import EventRepository
 from app.db.repositories.idempotency import IdempotencyRepository
 from app.db.repositories.job_search import JobSearch
 from app.db.repositories.jobs import JobRepository
+from app.db.repositories.null_sets import NullSetRepository
 from app.db.repositories.outbox import OutboxRepository
 from app.db.repositories.policies import PolicyRepository
 from app.db.repositories.projects import ProjectRepository
@@ -46,6 +47,7 @@ class UnitOfWork:
         self.sweeping = SweepRepository(session)
         self.events = EventRepository(session)
         self.policies = PolicyRepository(session)
+        self.nulls = NullSetRepository(session)
         self.outbox = OutboxRepository(session)
         self.artifacts = ArtifactRepository(session)
         self.idempotency = IdempotencyRepository(session)

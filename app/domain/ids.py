@@ -13,7 +13,7 @@ import time
 from typing import Literal, get_args
 
 Prefix = Literal[
-    "prj", "upl", "ckpt", "ds", "job", "art", "key", "req", "trl", "del", "pol", "wh", "whd", "msg"
+    "prj", "upl", "ckpt", "ds", "job", "art", "key", "req", "trl", "del", "pol", "wh", "whd", "msg", "null"
 ]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

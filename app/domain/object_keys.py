@@ -1,10 +1,11 @@
-"""Where objects lie: every key is chosen by the server and holds the project. Knows no store.
+"""Where objects lie: every key is chosen by the server, and holds the project whose it is. Knows no store.
 
     uploads/{project}/{upload}
     checkpoints/{project}/{checkpoint}/attempt-{n}/{name}
     datasets/{project}/{dataset}/{name}
     outputs/{project}/{job}/attempt-{n}/{name}
     states/{project}/{job}/attempt-{n}/step-{step:08d}/{name}
+    nulls/{null}.json: of no project
 
 Prefixes end with a slash, so that no prefix is the beginning of another id's.
 """
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import re
 
-FOLDERS = ("uploads", "checkpoints", "datasets", "outputs", "states")
+_OF_PROJECTS = ("uploads", "checkpoints", "datasets", "outputs", "states")
+FOLDERS = (*_OF_PROJECTS, "nulls")
 """The first part of every key."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -48,7 +50,7 @@ def dataset_prefix(project_id: str, dataset_id: str) -> str:
 
 def project_prefixes(project_id: str) -> tuple[str, ...]:
     """Everything that any of the functions above and below can name for the project."""
-    return tuple(f"{folder}/{project_id}/" for folder in FOLDERS)
+    return tuple(f"{folder}/{project_id}/" for folder in _OF_PROJECTS)
 
 
 def outputs_prefix(project_id: str, job_id: str) -> str:
@@ -65,6 +67,10 @@ def states_prefix(project_id: str, job_id: str) -> str:
 
 def state_prefix(project_id: str, job_id: str, attempt: int, step: int) -> str:
     return f"{states_prefix(project_id, job_id)}attempt-{attempt}/step-{step:08d}/"
+
+
+def null_key(null_id: str) -> str:
+    return f"nulls/{null_id}.json"
 
 
 def in_prefix(prefix: str, name: str) -> str:

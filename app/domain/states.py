@@ -23,9 +23,10 @@ class JobKind(StrEnum):
     VALIDATE = "validate"
     SANITIZE = "sanitize"
     AUDIT = "audit"
+    SCAN = "scan"
 
 
-PUBLIC_KINDS = frozenset({JobKind.SANITIZE, JobKind.AUDIT})
+PUBLIC_KINDS = frozenset({JobKind.SANITIZE, JobKind.AUDIT, JobKind.SCAN})
 """The kinds that customers create and list."""
 
 
@@ -53,6 +54,7 @@ class JobPhase(StrEnum):
     FINETUNE = "finetune"
     FINAL_AUDIT = "final_audit"
     REBOUND = "rebound"
+    SCAN = "scan"
     PUBLISH = "publish"
 
 
@@ -99,6 +101,7 @@ _PHASES: Mapping[JobKind, tuple[JobPhase, ...]] = {
     JobKind.INSPECT: (JobPhase.STAGE, JobPhase.INSPECT, JobPhase.PUBLISH),
     JobKind.VALIDATE: (JobPhase.STAGE, JobPhase.VALIDATE, JobPhase.PUBLISH),
     JobKind.AUDIT: (JobPhase.STAGE, JobPhase.BASELINE_AUDIT, JobPhase.PUBLISH),
+    JobKind.SCAN: (JobPhase.STAGE, JobPhase.SCAN, JobPhase.PUBLISH),
     JobKind.SANITIZE: (
         JobPhase.STAGE,
         JobPhase.BASELINE_AUDIT,

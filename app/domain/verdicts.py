@@ -20,9 +20,10 @@ class VerdictOutcome(StrEnum):
 
 
 class VerdictStage(StrEnum):
-    """An audit judges the weights that came in. A cleaning judges those that it made, and its audit before
-    cleaning says what the weights that came in are."""
+    """An audit and a scan judge the weights that came in. A cleaning judges those that it made, and its audit
+    before cleaning says what the weights that came in are."""
 
     AUDIT = "audit"
     BEFORE_CLEANING = "before_cleaning"
     AFTER_CLEANING = "after_cleaning"
+    SCAN = "scan"

@@ -138,6 +138,15 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "rebound_too_long": ErrorCode(422, "The rebound asks for too many updates or measurements"),
     "rebound_without_clean_data": ErrorCode(422, "The order has no clean data to measure a rebound with"),
     "too_many_policies": ErrorCode(409, "The project has as many policies as it may"),
+    # scans and nulls
+    "null_not_found": ErrorCode(404, "There is no such null"),
+    "null_does_not_fit": ErrorCode(422, "The null was measured in another way than the scan"),
+    "null_holds_the_suspect": ErrorCode(422, "The scanned model is one of the null"),
+    "null_exists": ErrorCode(409, "A null with that name exists already"),
+    "null_name_invalid": ErrorCode(422, "The name of the null cannot be used"),
+    "too_few_classes": ErrorCode(422, "The scan has fewer than two classes"),
+    "too_few_images": ErrorCode(422, "The labelled dataset has too few images for a scan"),
+    "images_of_one_class": ErrorCode(422, "All images of the labelled dataset are of one class"),
     # webhooks
     "webhook_not_found": ErrorCode(404, "There is no such webhook"),
     "webhook_delivery_not_found": ErrorCode(404, "The webhook has no such delivery"),

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from app.domain.states import JobKind
-from app.schemas.jobs import AuditDryRunIn, AuditJobIn, CleaningIn, SanitizeDryRunIn, SanitizeJobIn
+from app.schemas.orders import (
+    AuditDryRunIn,
+    AuditJobIn,
+    CleaningIn,
+    SanitizeDryRunIn,
+    SanitizeJobIn,
+    ScanDryRunIn,
+    ScanJobIn,
+)
 from app.services.orders import Order
 
+_Judged = SanitizeJobIn | AuditJobIn | SanitizeDryRunIn | AuditDryRunIn
 
-def order_of(
-    body: SanitizeJobIn | AuditJobIn | SanitizeDryRunIn | AuditDryRunIn, *, default_max_attempts: int
-) -> Order:
+
+def order_of(body: _Judged | ScanJobIn | ScanDryRunIn, *, default_max_attempts: int) -> Order:
     """What is asked of the use case; `default_max_attempts` where the body leaves them to the service."""
+    if isinstance(body, ScanJobIn | ScanDryRunIn):
+        return Order(
+            kind=JobKind.SCAN,
+            name=body.name,
+            checkpoint_id=body.checkpoint_id,
+            labelled_dataset_id=body.scan.dataset_id,
+            scan=body.scan.options(),
+            null=body.scan.null,
+            seed=body.seed,
+            max_attempts=body.max_attempts or default_max_attempts,
+            metadata=dict(body.metadata),
+        )
     cleaning = body if isinstance(body, CleaningIn) else None
     return Order(
         kind=JobKind(body.kind),

@@ -20,7 +20,7 @@ from psycopg.rows import DictRow
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_FOLDERS = ("uploads/", "checkpoints/", "datasets/", "outputs/", "states/")
+_FOLDERS = ("uploads/", "checkpoints/", "datasets/", "outputs/", "states/", "nulls/")
 _NUM_READERS = 8
 _CHUNK_BYTES = 1024 * 1024
 _ENDED = frozenset({"succeeded", "failed", "cancelled"})
@@ -85,6 +85,10 @@ def read_rows(connection: Connection[DictRow], bucket: str) -> Rows:
                 expect[file["key"]] = Expected(
                     row=f"dataset {row['id']}", size_bytes=file["size_bytes"], sha256=file["sha256"]
                 )
+    for row in connection.execute("SELECT * FROM null_sets"):
+        expect[row["object_key"]] = Expected(
+            row=f"null {row['id']}", size_bytes=row["size_bytes"], sha256=row["sha256"]
+        )
     for row in connection.execute("SELECT id, resume_state FROM jobs WHERE resume_state IS NOT NULL"):
         for state in (row["resume_state"], row["resume_state"].get("previous")):
             for file in (state or {}).get("files", ()):

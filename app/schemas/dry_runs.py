@@ -24,9 +24,9 @@ class PhaseAheadOut(WireOut):
     name: PhaseName
     does: str = Field(description="One sentence for people.")
     amount: int | None
-    unit: Literal["bytes", "images", "samples", "jobs"] = Field(
-        description="What the time is proportional to: `images` that pass through a model, or "
-        "`samples` trained on."
+    unit: Literal["bytes", "images", "samples", "passes", "jobs"] = Field(
+        description="What the time is proportional to: `images` that pass through a model, "
+        "`samples` trained on, or `passes` of an image forward and backward."
     )
     time: SpanOut | None
 

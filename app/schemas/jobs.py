@@ -1,34 +1,18 @@
-"""Jobs on the wire: what may be asked, and how a job stands. Options are the library's own dataclasses."""
+"""Jobs on the wire: how a job stands. What may be ordered: `app.schemas.orders`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field
 
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
-from app.domain.limits import (
-    MAX_MAX_ATTEMPTS,
-    MAX_METADATA_ENTRIES,
-    MAX_METADATA_KEY_CHARACTERS,
-    MAX_METADATA_VALUE_CHARACTERS,
-)
-from app.schemas.common import CheckpointId, DatasetId, Name, Page, StoredProblem, Time, WireIn, WireOut
-from cleanclip.spec.policy import PolicyName
+from app.schemas.common import Page, StoredProblem, Time, WireOut
+from app.schemas.orders import JobAudit
+from app.schemas.scans import OrderedScan, ScanResultOut
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
-from cleanclip.spec.recipe import (
-    NUMBER,
-    AuditOptions,
-    CleanCLIPRecipe,
-    OrderedRecipe,
-    OutputLayout,
-    Policy,
-    PolicySource,
-    Seed,
-)
+from cleanclip.spec.recipe import OrderedRecipe, OutputLayout, Policy, PolicySource
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
     AttackChange,
@@ -41,130 +25,9 @@ from cleanclip.spec.report import (
 )
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
-KindName = Literal["sanitize", "audit"]
+KindName = Literal["sanitize", "audit", "scan"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
-PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "rebound", "publish"]
-
-MetadataKey = Annotated[
-    str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
-]
-MetadataValue = Annotated[str, Field(max_length=MAX_METADATA_VALUE_CHARACTERS)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_ENTRIES)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobAudit(AuditOptions):
-    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
-
-    `retrieval_dataset_id` names pairs other than those to train on.
-    """
-
-    dataset_id: DatasetId
-    retrieval_dataset_id: DatasetId | None = None
-
-    def options(self) -> AuditOptions:
-        """The library's part of it."""
-        return _library_part(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DryRunAudit(AuditOptions):
-    """As of an order; a dataset that is not registered yet is left out."""
-
-    dataset_id: DatasetId | None = None
-    retrieval_dataset_id: DatasetId | None = None
-
-    def options(self) -> AuditOptions:
-        """The library's part of it."""
-        return _library_part(self)
-
-
-def _library_part(audit: AuditOptions) -> AuditOptions:
-    return AuditOptions(**{field.name: getattr(audit, field.name) for field in fields(AuditOptions)})
-
-
-class JobOptionsIn(WireIn):
-    """What every kind of job can be told. `policy_name` is that of a policy kept in the project."""
-
-    name: Name | None = None
-    policy: Policy | None = None
-    policy_name: PolicyName | None = None
-    seed: Seed = 0
-    max_attempts: Annotated[int, Field(ge=1, le=MAX_MAX_ATTEMPTS), NUMBER] | None = None
-    metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
-
-    @model_validator(mode="after")
-    def _has_one_policy(self) -> Self:
-        if self.policy is not None and self.policy_name is not None:
-            raise PydanticCustomError(
-                "two_policies", "Give policy or policy_name, not both.", {"pointer": "/policy_name"}
-            )
-        return self
-
-
-class CleaningIn(JobOptionsIn):
-    """What a cleaning can be told besides."""
-
-    kind: Literal["sanitize"]
-    recipe: OrderedRecipe = Field(default_factory=CleanCLIPRecipe)
-    output_layout: OutputLayout = "open_clip"
-    _recipe_given: tuple[str, ...] = PrivateAttr(default=())
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _note_what_is_given(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        made = handler(value)
-        given = value.get("recipe") if isinstance(value, dict) else None
-        if isinstance(given, dict):
-            made._recipe_given = tuple(sorted({*given} - {"method", "version"}))
-        return made
-
-    @property
-    def recipe_given(self) -> tuple[str, ...]:
-        """The options of the recipe that the body holds; the others have the method's defaults."""
-        return self._recipe_given
-
-
-class SanitizeJobIn(CleaningIn):
-    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
-
-    The data are pairs. For the method `supervised`, and for `uar` and `auto` with `trained_on:
-    labelled_images`, they are labelled images, other than those of the audit.
-    """
-
-    checkpoint_id: CheckpointId
-    dataset_id: DatasetId
-    audit: JobAudit
-
-
-class AuditJobIn(JobOptionsIn):
-    """Measure a checkpoint and change nothing."""
-
-    kind: Literal["audit"]
-    checkpoint_id: CheckpointId
-    audit: JobAudit
-
-
-JobIn = Annotated[SanitizeJobIn | AuditJobIn, Field(discriminator="kind")]
-
-
-class SanitizeDryRunIn(CleaningIn):
-    """As the order of a cleaning; what is not there yet is left out, and what it tells is not known then."""
-
-    checkpoint_id: CheckpointId | None = None
-    dataset_id: DatasetId | None = None
-    audit: DryRunAudit
-
-
-class AuditDryRunIn(JobOptionsIn):
-    """As the order of an audit; what is not there yet is left out, and what it tells is not known then."""
-
-    kind: Literal["audit"]
-    checkpoint_id: CheckpointId | None = None
-    audit: DryRunAudit
-
-
-DryRunIn = Annotated[SanitizeDryRunIn | AuditDryRunIn, Field(discriminator="kind")]
+PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "rebound", "scan", "publish"]
 
 
 class PhaseOut(WireOut):
@@ -207,7 +70,8 @@ class SignatureOut(WireOut):
 
 
 class ResultOut(WireOut):
-    """Figures of the audits; every share with its n and 95 % interval. The whole is in report.json.
+    """Figures of the audits, or of a scan; every share with its n and 95 % interval. The whole is in
+    report.json.
 
     A cleaning has `before`, `before_verdict` and `architecture` as soon as its first audit is made, while it
     goes on and where it fails or is cancelled: `preliminary` is then true, there is no `verdict` and no file.
@@ -245,6 +109,9 @@ class ResultOut(WireOut):
         default_factory=list,
         description="On figures that the verdict does not judge: ASR over the rate without a trigger, PA far"
         " under CA. Made from the figures above.",
+    )
+    scan: ScanResultOut | None = Field(
+        None, description="Of a scan: all that it found. The rest is null then."
     )
     architecture: SettledArchitecture | None = Field(
         None, description="How each setting that tensors do not say (heads, activation) was determined."
@@ -290,9 +157,10 @@ class JobOut(WireOut):
         description="Options of the recipe that the order gave; the others are the method's defaults."
         " Null where there is no recipe."
     )
-    audit: JobAudit
-    policy: Policy
-    policy_source: PolicySource = Field(description="Where the policy came from.")
+    audit: JobAudit | None = Field(description="Null for a scan.")
+    policy: Policy | None = Field(description="Null for a scan: its own `significance` decides.")
+    policy_source: PolicySource | None = Field(description="Where the policy came from. Null for a scan.")
+    scan: OrderedScan | None = Field(description="Null unless it is a scan.")
     seed: int
     output_layout: OutputLayout | None
     attempt: int = Field(description="How often a worker started it, pauses and hand-backs included.")
@@ -317,13 +185,16 @@ class JobOut(WireOut):
             progress=ProgressOut.of(row.progress),
             recipe=spec.get("recipe"),
             recipe_given=spec.get("recipe_given"),
-            audit={
+            audit=None
+            if spec.get("audit") is None
+            else {
                 **spec["audit"],
                 "dataset_id": row.labelled_dataset_id,
                 "retrieval_dataset_id": row.retrieval_dataset_id,
             },
-            policy=spec["policy"],
-            policy_source=spec["policy_source"],
+            policy=spec.get("policy"),
+            policy_source=spec.get("policy_source"),
+            scan=OrderedScan.of(row),
             output_layout=spec.get("output_layout"),
             metadata=row.job_metadata,
             pause_requested=row.pause_requested_at is not None,

@@ -10,7 +10,7 @@ from app.db.models.verdict import WeightsVerdict
 from app.db.repositories.verdicts import FoundVerdicts
 from app.domain.verdicts import VerdictStage
 from app.schemas.common import Time, WireOut
-from cleanclip.spec.verdicts import Outcome, headline
+from cleanclip.spec.verdicts import Outcome, headline, scan_headline
 
 
 class VerdictLinks(WireOut):
@@ -22,13 +22,13 @@ class VerdictOut(WireOut):
 
     object: Literal["verdict"] = "verdict"
     job_id: str
-    stage: Literal["audit", "before_cleaning", "after_cleaning"] = Field(
-        description="The verdict of an audit; or, of a cleaning, on its input weights or on "
+    stage: Literal["audit", "before_cleaning", "after_cleaning", "scan"] = Field(
+        description="The verdict of an audit or a scan; or, of a cleaning, on its input weights or on "
         "the weights that it made."
     )
     outcome: Outcome
     headline: str = Field(examples=["Nothing found with the 4 triggers tested: inconclusive"])
-    num_triggers: int = Field(description="How many different triggers were tested.")
+    num_triggers: int = Field(description="How many different triggers were tested; of a scan, families.")
     preliminary: bool = Field(
         description="Measured before cleaning, by a job that has not succeeded: not signed, and confirmed by"
         " no second audit."
@@ -38,13 +38,19 @@ class VerdictOut(WireOut):
 
     @classmethod
     def of(cls, row: WeightsVerdict) -> VerdictOut:
-        is_cleaned = row.stage is VerdictStage.AFTER_CLEANING
         return cls.of_row(
             row,
-            headline=headline(row.outcome.value, is_cleaned=is_cleaned, num_triggers=row.num_triggers),
+            headline=_headline(row),
             preliminary=row.is_preliminary,
             links=VerdictLinks(job=f"/v1/jobs/{row.job_id}"),
         )
+
+
+def _headline(row: WeightsVerdict) -> str:
+    if row.stage is VerdictStage.SCAN:
+        return scan_headline(row.outcome.value)
+    is_cleaned = row.stage is VerdictStage.AFTER_CLEANING
+    return headline(row.outcome.value, is_cleaned=is_cleaned, num_triggers=row.num_triggers)
 
 
 class VerdictList(WireOut):

@@ -16,7 +16,7 @@ from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
-from app.services import policies, quotas
+from app.services import nulls, policies, quotas
 from app.services.api_keys import Caller
 from app.services.datasets import check_usable
 from app.services.earlier_jobs import load_of, measured_by
@@ -41,7 +41,7 @@ from cleanclip.spec.cautions import (
 )
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, left_out, num_looks, smaller_part
-from cleanclip.spec.recipe import AutoRecipe, Recipe, UARRecipe, to_json
+from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import model_of
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -103,14 +103,23 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
-    labelled = _classes(unit, datasets.get("/audit/dataset_id"))
-    trained = _classes(unit, datasets.get("/dataset_id"))
-    if labelled is not None:
-        with found.noting():
-            check_targets(order.audit, labelled.names)
-    _judge_policy(unit, caller, order, labelled, found)
-    load = load_of(order.recipe, order.audit, None if checkpoint is None else checkpoint.size_bytes, datasets)
-    _judge_fit(order, load, checkpoint, (labelled, trained), found)
+    load = load_of(
+        None if checkpoint is None else checkpoint.size_bytes,
+        datasets,
+        recipe=order.recipe,
+        audit=order.audit,
+        scan=order.scan,
+    )
+    if order.scan is not None:
+        _judge_scan(unit, order, checkpoint, datasets.get(order.labelled_pointer), found)
+    else:
+        labelled = _classes(unit, datasets.get(order.labelled_pointer))
+        trained = _classes(unit, datasets.get("/dataset_id"))
+        if labelled is not None:
+            with found.noting():
+                check_targets(_audit_of(order), labelled.names)
+        _judge_policy(unit, caller, order, labelled, found)
+        _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
     with found.noting():
         _check_budget(order, load.ladder_s(measured))
@@ -140,7 +149,12 @@ def _check_budget(order: Order, span: Span | None) -> None:
 
 
 def _phases(order: Order) -> tuple[JobPhase, ...]:
-    return phases_of(order.kind, {"audit": to_json(order.audit)})
+    return phases_of(order.kind, None if order.audit is None else {"audit": to_json(order.audit)})
+
+
+def _audit_of(order: Order) -> AuditOptions:
+    assert order.audit is not None, "only a scan has none"
+    return order.audit
 
 
 def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
@@ -149,17 +163,20 @@ def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measure
         span = load.ladder_s(measured)
         return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
     method = None if order.recipe is None else order.recipe.method
-    span = span_of(amount, unit, method, measured, precision=load.audit.precision)
+    span = span_of(amount, unit, method, measured, precision=load.precision)
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 
 def describe_phase(phase: JobPhase, load: Load) -> str:
     """In a sentence, with the numbers that are known."""
-    num_triggers = len(of_same_pixels(load.audit.attacks))
     match phase:
         case JobPhase.STAGE:
             return "Copies the checkpoint and the data to the worker and checks their digests."
+        case JobPhase.SCAN:
+            return _scanning(load)
         case JobPhase.BASELINE_AUDIT:
+            assert load.audit is not None, "an audit is ordered"
+            num_triggers = len(of_same_pixels(load.audit.attacks))
             return f"Measures clean accuracy and {_count(num_triggers, 'trigger')}: {_measured(phase, load)}"
         case JobPhase.FINETUNE:
             return _training(load)
@@ -179,7 +196,21 @@ def _count(number: int, noun: str, nouns: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
+def _scanning(load: Load) -> str:
+    scan, passes = load.scan, load.amount(JobPhase.SCAN)
+    assert scan is not None, "the phase is there where it was ordered"
+    if passes is None:
+        return "Inverts patterns from the model; how many depends on the number of classes."
+    among = "" if not load.num_classes else f" for {_count(load.num_classes, 'class', 'classes')}"
+    return (
+        f"Inverts patterns from the model by {_count(len(scan.detectors), 'detector')}{among} "
+        f"({', '.join(scan.detectors)}): {passes:,} images forward and backward, at most; then measures "
+        "the best on held-out images."
+    )
+
+
 def _measured(phase: JobPhase, load: Load) -> str:
+    assert load.audit is not None, "an audit is ordered"
     if load.num_labelled is None:
         return "how many images is not known."
     told = f"{_count(load.num_labelled, 'image')}, each {load.passes(phase)} times through a model."
@@ -190,7 +221,7 @@ def _measured(phase: JobPhase, load: Load) -> str:
 
 
 def _rebound(load: Load) -> str:
-    rebound = load.audit.rebound
+    rebound = None if load.audit is None else load.audit.rebound
     assert rebound is not None, "the phase is there where it was ordered"
     told = (
         f"Trains {_count(rebound.num_curves, 'copy', 'copies')} of the cleaned model further, "
@@ -285,6 +316,27 @@ def _classes(unit: UnitOfWork, dataset: ListedDataset | None) -> _Classes | None
     return _Classes(names=names, counts=counts)
 
 
+def _judge_scan(
+    unit: UnitOfWork,
+    order: Order,
+    checkpoint: Checkpoint | None,
+    dataset: ListedDataset | None,
+    answer: _Found,
+) -> None:
+    """Whether the data are enough, and which null the scan would be judged by."""
+    assert order.scan is not None, "the order is a scan"
+    if dataset is None:
+        return
+    labelled = unit.datasets.get(dataset.row.project_id, dataset.row.id)  # with the names of its classes
+    with answer.noting():
+        nulls.check_data(order.scan, labelled)
+    if checkpoint is None:
+        return
+    with answer.noting():
+        if nulls.chosen(unit, order, checkpoint, labelled) is None:
+            answer.warnings.append(nulls.NOT_CALIBRATED)
+
+
 def _judge_policy(
     unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, answer: _Found
 ) -> None:
@@ -293,11 +345,11 @@ def _judge_policy(
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         is_cleaned = order.kind is JobKind.SANITIZE
-        share = smaller_part(order.recipe)
-        policies.check_order(policy, source, order.audit, summary=summary, is_cleaned=is_cleaned, share=share)
-        answer.warnings += before_audit(order.audit, policy, is_cleaned=is_cleaned)
+        audit, share = _audit_of(order), smaller_part(order.recipe)
+        policies.check_order(policy, source, audit, summary=summary, is_cleaned=is_cleaned, share=share)
+        answer.warnings += before_audit(audit, policy, is_cleaned=is_cleaned)
         if source.given == "default":
-            answer.warnings += policies.limits_too_strict(policy, order.audit, summary=summary, share=share)
+            answer.warnings += policies.limits_too_strict(policy, audit, summary=summary, share=share)
 
 
 def _judge_fit(
@@ -311,9 +363,10 @@ def _judge_fit(
     those that are measured, and those of labelled images to train on."""
     labelled, trained = classes
     names = [] if labelled is None else labelled.names
-    if order.audit.linear_probe is not None and labelled and len(labelled.counts) == len(names) > 0:
+    probe = _audit_of(order).linear_probe
+    if probe is not None and labelled and len(labelled.counts) == len(names) > 0:
         with answer.noting():
-            check_folds(labelled.counts, names, order.audit.linear_probe.folds)
+            check_folds(labelled.counts, names, probe.folds)
     recipe, num_training = order.recipe, load.num_training
     if recipe is not None and load.num_labelled is not None:
         with answer.noting():

@@ -16,26 +16,36 @@ from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, OrderedRecipe, parse, parse_recipe
+from cleanclip.spec.scan_options import ScanOptions
 
 MOST_JOBS = 20
 """The newest of them: a service is upgraded, and machines are exchanged."""
 
 
 def load_of(
-    recipe: OrderedRecipe | None,
-    audit: AuditOptions,
     checkpoint_bytes: int | None,
     datasets: Mapping[str, ListedDataset],
+    *,
+    recipe: OrderedRecipe | None = None,
+    audit: AuditOptions | None = None,
+    scan: ScanOptions | None = None,
 ) -> Load:
     """`datasets` by the pointers of an order; `checkpoint_bytes` None: not known."""
+    scanned = datasets.get("/scan/dataset_id")
     return Load(
         num_bytes=_num_bytes(checkpoint_bytes, datasets),
-        num_labelled=_num_good(datasets.get("/audit/dataset_id")),
+        num_labelled=_num_good(scanned or datasets.get("/audit/dataset_id")),
+        num_classes=None if scanned is None or scan is None else _num_classes(scan, scanned),
         num_training=_num_all(datasets.get("/dataset_id")),
         num_retrieval=_num_good(datasets.get("/audit/retrieval_dataset_id")),
         recipe=recipe,
         audit=audit,
+        scan=scan,
     )
+
+
+def _num_classes(scan: ScanOptions, dataset: ListedDataset) -> int:
+    return (dataset.num_classes or 0) + len(scan.further_classes)
 
 
 def _num_good(dataset: ListedDataset | None) -> int | None:
@@ -75,15 +85,16 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
 def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDataset]) -> Iterator[Measured]:
     named = {
         "/dataset_id": job.dataset_id,
-        "/audit/dataset_id": job.labelled_dataset_id,
+        "/scan/dataset_id" if "scan" in job.spec else "/audit/dataset_id": job.labelled_dataset_id,
         "/audit/retrieval_dataset_id": job.retrieval_dataset_id,
     }
     recipe = None if job.spec.get("recipe") is None else parse_recipe(job.spec["recipe"])
-    audit = parse(AuditOptions, job.spec["audit"])
+    audit = None if job.spec.get("audit") is None else parse(AuditOptions, job.spec["audit"])
+    scan = None if job.spec.get("scan") is None else parse(ScanOptions, job.spec["scan"])
     its_data = {
         pointer: datasets[one] for pointer, one in named.items() if one is not None and one in datasets
     }
-    load = load_of(recipe, audit, checkpoint_bytes, its_data)
+    load = load_of(checkpoint_bytes, its_data, recipe=recipe, audit=audit, scan=scan)
     for phase in job.phases:
         seconds = _seconds(phase.get("started_at"), phase.get("finished_at"))
         amount = load.amount(JobPhase(phase["name"]))
@@ -95,7 +106,7 @@ def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDatase
             job_id=job.id,
             unit=UNIT_OF[JobPhase(phase["name"])],
             method=None if recipe is None else recipe.method,
-            precision=audit.precision,
+            precision=load.precision,
             seconds=seconds,
             amount=amount,
         )

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.states import JobPhase
+from app.services.scan_cost import num_passes
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.ladder import epochs_of, num_looks, num_validated
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, AutoRecipe, OrderedRecipe
+from cleanclip.spec.scan_options import ScanOptions
 
-Unit = Literal["bytes", "images", "samples", "jobs"]
+Unit = Literal["bytes", "images", "samples", "passes", "jobs"]
 
 UNIT_OF: dict[JobPhase, Unit] = {
     JobPhase.STAGE: "bytes",
@@ -24,10 +26,12 @@ UNIT_OF: dict[JobPhase, Unit] = {
     JobPhase.FINETUNE: "samples",
     JobPhase.FINAL_AUDIT: "images",
     JobPhase.REBOUND: "images",
+    JobPhase.SCAN: "passes",
     JobPhase.PUBLISH: "jobs",
 }
 """What the time of a phase grows with. Both audits count images that pass through the model; a pass costs
-the same before and after. What is published is files of the size of the model: once a job."""
+the same before and after. A scan counts images that pass forward and backward. What is published is files of
+the size of the model: once a job."""
 
 
 AUTO_BATCH = 256
@@ -46,11 +50,22 @@ class Load:
     num_training: int | None = None
     num_retrieval: int | None = None
     recipe: OrderedRecipe | None = None
-    audit: AuditOptions
+    audit: AuditOptions | None = None
+    scan: ScanOptions | None = None
+    num_classes: int | None = None
+    """Of a scan."""
+
+    @property
+    def precision(self) -> AuditPrecision:
+        """In which images pass through the model to be measured."""
+        if self.scan is not None:
+            return self.scan.precision
+        return "fp32" if self.audit is None else self.audit.precision
 
     def passes(self, phase: JobPhase) -> int:
         """How often each labelled image passes through a model: without a trigger and with each different
         one; once more for a linear probe; after cleaning once more through the model that came in."""
+        assert self.audit is not None, "only an audit measures so"
         more = (self.audit.linear_probe is not None) + (phase is JobPhase.FINAL_AUDIT)
         return 1 + len(of_same_pixels(self.audit.attacks)) + more
 
@@ -64,7 +79,7 @@ class Load:
     def ladder_s(self, measured: Sequence[Measured]) -> Span | None:
         """Of a ladder: from its first look to its last, by the times of the methods that it tries. None where
         nothing tells it."""
-        if not isinstance(self.recipe, AutoRecipe) or self.num_training is None:
+        if not isinstance(self.recipe, AutoRecipe) or self.audit is None or self.num_training is None:
             return None
         least, most = (epochs * self.num_training for epochs in epochs_of(self.recipe))
         of_one = self.num_validation * (1 + len(of_same_pixels(self.audit.attacks)))
@@ -100,11 +115,16 @@ class Load:
                 if isinstance(self.recipe, AutoRecipe):  # at most
                     return epochs_of(self.recipe)[1] * self.num_training
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
+            case "passes":
+                return (
+                    None if self.scan is None else num_passes(self.scan, self.num_classes, self.num_labelled)
+                )
             case "jobs":
                 return 1
 
     def _num_rebound_images(self) -> int | None:
         """Passes through the copies that are trained and measured: at most, as if every attack had worked."""
+        assert self.audit is not None, "only a cleaning has the phase"
         rebound, recipe, num_attacks = self.audit.rebound, self.recipe, len(self.audit.attacks)
         if rebound is None or recipe is None or self.num_labelled is None:
             return None
@@ -117,7 +137,7 @@ class Load:
         return trained + measured
 
     def _num_images(self, phase: JobPhase) -> int | None:
-        if self.num_labelled is None:
+        if self.num_labelled is None or self.audit is None:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
         num_labelled = self.num_labelled - self.num_validation
@@ -133,7 +153,7 @@ class Measured:
     method: str | None
     """Of a fine-tuning; other phases take as long whatever the method is."""
     precision: AuditPrecision = "fp32"
-    """Of an audit."""
+    """Of an audit or a scan."""
     seconds: float
     amount: int
 
@@ -161,7 +181,7 @@ def span_of(
         for one in measured
         if (one.unit == unit and one.amount > 0)
         and (unit != "samples" or one.method == method)
-        and (unit != "images" or one.precision == precision)
+        and (unit not in {"images", "passes"} or one.precision == precision)
     ]
     if amount is None or not alike:
         return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, JobKind
-from app.services import policies, quotas
+from app.services import nulls, policies, quotas
 from app.services.api_keys import Caller
 from app.services.orders import (
     Order,
@@ -24,7 +25,7 @@ from app.services.orders import (
 from app.services.trail import note
 from app.settings import QuotaSettings
 from cleanclip.spec.ladder import smaller_part
-from cleanclip.spec.recipe import Policy, PolicySource, to_json
+from cleanclip.spec.recipe import to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
 
@@ -34,11 +35,38 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
 
     Raises NotFound for ids of other projects (with the pointer of the field), Conflict
     (`checkpoint_not_accepted`, `dataset_not_ready`), InvalidInput (`dataset_wrong_kind`, `unknown_target`,
-    and what is wrong with the policy).
+    and what is wrong with the policy or the null).
     """
-    usable_checkpoint(unit, caller.project_id, order, for_update=True)
+    checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=True)
     labelled = usable_data(unit, caller.project_id, order)
     check_apart(order)
+    if order.scan is None:
+        spec = _judged_spec(unit, caller, order, labelled)
+    else:
+        spec = nulls.scan_spec(unit, order, checkpoint, labelled)
+    job = unit.jobs.enqueue(
+        Job(
+            id=new_id("job"),
+            project_id=caller.project_id,
+            kind=order.kind,
+            name=order.name,
+            checkpoint_id=order.checkpoint_id,
+            dataset_id=order.dataset_id,
+            labelled_dataset_id=order.labelled_dataset_id,
+            retrieval_dataset_id=order.retrieval_dataset_id,
+            spec=spec | {"requested_by": _requester(unit, caller)},
+            seed=order.seed,
+            job_metadata=order.metadata,
+            max_attempts=order.max_attempts,
+        )
+    )
+    note(unit, caller, "job.create", job.id)
+    return job
+
+
+def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset) -> dict[str, object]:
+    """Of an audit or a cleaning, which limits decide."""
+    assert order.audit is not None, "only a scan has none"
     check_targets(order.audit, class_names(labelled))
     with naming("/policy_name"):
         policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
@@ -51,27 +79,6 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
         share=smaller_part(order.recipe),
     )
     policies.check_parts_of(order.recipe, labelled.summary)
-    job = unit.jobs.enqueue(
-        Job(
-            id=new_id("job"),
-            project_id=caller.project_id,
-            kind=order.kind,
-            name=order.name,
-            checkpoint_id=order.checkpoint_id,
-            dataset_id=order.dataset_id,
-            labelled_dataset_id=order.labelled_dataset_id,
-            retrieval_dataset_id=order.retrieval_dataset_id,
-            spec=_spec(order, policy, source) | {"requested_by": _requester(unit, caller)},
-            seed=order.seed,
-            job_metadata=order.metadata,
-            max_attempts=order.max_attempts,
-        )
-    )
-    note(unit, caller, "job.create", job.id)
-    return job
-
-
-def _spec(order: Order, policy: Policy, source: PolicySource) -> dict[str, object]:
     return {
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),

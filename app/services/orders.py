@@ -17,29 +17,38 @@ from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
 from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import AuditOptions, OrderedRecipe, OutputLayout, Policy
+from cleanclip.spec.scan_options import ScanOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is asked of a job. `dataset_id` and `recipe` with kind sanitize only. In a dry run ids are None of
-    what is not there yet."""
+    """What is asked of a job. `dataset_id` and `recipe` with kind sanitize only; `scan` and `null` with kind
+    scan, which has no `audit`. In a dry run ids are None of what is not there yet."""
 
     kind: JobKind
     name: str | None = None
     checkpoint_id: str | None
-    dataset_id: str | None
+    dataset_id: str | None = None
     labelled_dataset_id: str | None
-    retrieval_dataset_id: str | None
-    recipe: OrderedRecipe | None
+    retrieval_dataset_id: str | None = None
+    recipe: OrderedRecipe | None = None
     recipe_given: tuple[str, ...] | None = None
     """Of the recipe's options those that were given; None: not known."""
-    audit: AuditOptions
-    policy: Policy | None
+    audit: AuditOptions | None = None
+    scan: ScanOptions | None = None
+    null: str = "auto"
+    """The name of a null, "auto" or "none"."""
+    policy: Policy | None = None
     policy_name: str | None = None
     seed: int
-    output_layout: OutputLayout | None
+    output_layout: OutputLayout | None = None
     max_attempts: int
     metadata: dict[str, str]
+
+    @property
+    def labelled_pointer(self) -> str:
+        """Where the order names its labelled dataset."""
+        return "/audit/dataset_id" if self.scan is None else "/scan/dataset_id"
 
 
 def usable_checkpoint(unit: UnitOfWork, project_id: str, order: Order, *, for_update: bool) -> Checkpoint:
@@ -56,7 +65,7 @@ def datasets_named(order: Order) -> dict[str, tuple[str, DatasetKind]]:
     training = DatasetKind(order.recipe.training_data) if order.recipe else DatasetKind.PAIRS
     named = {
         "/dataset_id": (order.dataset_id, training),
-        "/audit/dataset_id": (order.labelled_dataset_id, DatasetKind.LABELLED),
+        order.labelled_pointer: (order.labelled_dataset_id, DatasetKind.LABELLED),
         "/audit/retrieval_dataset_id": (order.retrieval_dataset_id, DatasetKind.PAIRS),
     }
     return {pointer: (id, kind) for pointer, (id, kind) in named.items() if id is not None}  # noqa: A001
@@ -75,7 +84,7 @@ def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> Dataset:
             found[pointer] = unit.datasets.get(project_id, dataset_id, for_update=True)
     for pointer, (_, kind) in named.items():
         check_usable(found[pointer], kind, pointer)
-    return found["/audit/dataset_id"]
+    return found[order.labelled_pointer]
 
 
 def check_apart(order: Order) -> None:

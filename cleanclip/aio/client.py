@@ -36,6 +36,7 @@ from cleanclip.aio.checkpoints import Checkpoints
 from cleanclip.aio.datasets import Datasets
 from cleanclip.aio.jobs import Jobs
 from cleanclip.aio.keys import Keys
+from cleanclip.aio.nulls import Nulls
 from cleanclip.aio.policies import Policies
 from cleanclip.aio.project import Deletions, Trail
 from cleanclip.aio.store import Store
@@ -100,6 +101,7 @@ class AsyncClient:
         self.trail = Trail(wire)
         self.deletions = Deletions(wire)
         self.keys = Keys(wire)
+        self.nulls = Nulls(wire)
         self.policies = Policies(wire)
         self.webhooks = Webhooks(wire)
 

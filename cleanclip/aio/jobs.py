@@ -26,7 +26,8 @@ class Jobs:
         *,
         kind: str,
         checkpoint_id: str,
-        audit: Mapping[str, Any],
+        audit: Mapping[str, Any] | None = None,
+        scan: Mapping[str, Any] | None = None,
         dataset_id: str | None = None,
         recipe: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
@@ -38,11 +39,13 @@ class Jobs:
         metadata: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing.
+        """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing;
+        'scan' looks for a trigger that nobody named.
 
         `audit` names the labelled dataset and the target, {"dataset_id": "ds_…", "target": "banana"}, and
         may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id") and more; options that are
-        left out have the service's defaults (`client.methods()` tells them). Limits are `policy`, or
+        left out have the service's defaults (`client.methods()` tells them). A scan has `scan` in its place,
+        {"dataset_id": "ds_…", "null": "auto"}, and no limits. Limits are `policy`, or
         `policy_name` of those that the project keeps (`client.policies`). Give an `idempotency_key` of your
         own where a whole program may be run twice.
 
@@ -61,6 +64,7 @@ class Jobs:
             checkpoint_id=checkpoint_id,
             dataset_id=dataset_id,
             audit=audit,
+            scan=scan,
             recipe=recipe,
             policy=policy,
             policy_name=policy_name,
@@ -76,7 +80,8 @@ class Jobs:
         self,
         *,
         kind: str,
-        audit: Mapping[str, Any],
+        audit: Mapping[str, Any] | None = None,
+        scan: Mapping[str, Any] | None = None,
         checkpoint_id: str | None = None,
         dataset_id: str | None = None,
         recipe: Mapping[str, Any] | None = None,
@@ -108,6 +113,7 @@ class Jobs:
             checkpoint_id=checkpoint_id,
             dataset_id=dataset_id,
             audit=audit,
+            scan=scan,
             recipe=recipe,
             policy=policy,
             policy_name=policy_name,

@@ -6,7 +6,7 @@ from cleanclip.command.formats import size, span, table
 from cleanclip.errors import with_remedy
 from cleanclip.models import DryRun, PhaseAhead, TimeSpan
 
-_UNITS = {"images": "images", "samples": "samples trained on"}
+_UNITS = {"images": "images", "samples": "samples trained on", "passes": "images forward and backward"}
 
 
 def dry_run(ahead: DryRun) -> str:

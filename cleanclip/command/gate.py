@@ -78,8 +78,7 @@ def gate_of(fail_on: str | None, *, allow_inconclusive: bool) -> Gate:
 
 def own_outcome(job: Job) -> str | None:
     """Of a job's verdict, if it has one."""
-    outcome = ((job.result and job.result.verdict) or {}).get("outcome")
-    return outcome if isinstance(outcome, str) else None
+    return None if job.result is None else job.result.outcome
 
 
 def worse_than_own(client: Client, job: Job) -> Verdict | None:

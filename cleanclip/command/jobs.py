@@ -27,7 +27,7 @@ def list_jobs(
     context: typer.Context,
     *,
     state: StateOption = None,
-    kind: Annotated[str | None, typer.Option(help="sanitize or audit.")] = None,
+    kind: Annotated[str | None, typer.Option(help="sanitize, audit or scan.")] = None,
     limit: LimitOption = 20,
     after: AfterOption = None,
     as_json: JsonFlag = False,

@@ -24,6 +24,7 @@ from cleanclip.command import (
     project,
     push,
     results,
+    scan,
     upload,
     verify,
 )
@@ -98,9 +99,11 @@ app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.checkpoints, name="checkpoints")
 app.command()(orders.sanitize)
 app.command()(orders.audit)
+app.command()(scan.scan)
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")
+app.add_typer(scan.nulls, name="nulls")
 app.add_typer(webhooks, name="webhooks")
 app.command()(project.usage)
 app.command()(project.trail)

@@ -19,15 +19,18 @@ from cleanclip.spec.recipe import (
     parse,
     parse_recipe,
 )
+from cleanclip.spec.scan_options import ScanOptions
 
-_IDS = frozenset({"dataset_id", "retrieval_dataset_id"})
+_OF_SERVICE = frozenset({"dataset_id", "retrieval_dataset_id", "null"})
+"""What the service knows and the vocabulary does not."""
 
 
 def check_order(body: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
     """Raises typer.BadParameter for whatever the service would not take of these options."""
     check_declared(declared)
-    audit = {name: value for name, value in body["audit"].items() if name not in _IDS}
-    _hold("/audit", audit, lambda value: parse(AuditOptions, value))
+    part, options = ("scan", ScanOptions) if "scan" in body else ("audit", AuditOptions)
+    given = {name: value for name, value in body[part].items() if name not in _OF_SERVICE}
+    _hold(f"/{part}", given, lambda value: parse(options, value))
     if body.get("recipe") is not None:
         _hold("/recipe", body["recipe"], parse_recipe)
     if body.get("policy") is not None:

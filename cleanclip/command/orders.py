@@ -8,12 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cleanclip.command import completion, journey, values
+from cleanclip.command import completion, values
+from cleanclip.command.checkpoint_order import CheckpointOrder
 from cleanclip.command.commands import command_of
-from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
 from cleanclip.command.order_fields import RECOMMENDED, policy_of, recipe_of, training_kind_of
-from cleanclip.command.output import Output
-from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
 from cleanclip.command.steps import Order, named
 
 _NAMED_OPTIONS = (
@@ -23,7 +21,7 @@ _NAMED_OPTIONS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditOrder:
+class AuditOrder(CheckpointOrder):
     """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download the whole
     job, unless --quiet.
 
@@ -37,37 +35,6 @@ class AuditOrder:
     Example: cleanclip audit --checkpoint ckpt_… --labelled ds_… --target banana --attack badnet --wait
     """
 
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            callback=values.readable_file,
-            metavar="FILE",
-            help="A checkpoint file to upload first. When interrupted or repeated, the command "
-            "continues where it stopped.",
-        ),
-    ] = None
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoint",
-            metavar="CHECKPOINT",
-            help="Id of an accepted checkpoint, instead of FILE.",
-            autocompletion=completion.checkpoints,
-        ),
-    ] = None
-    labelled: Annotated[
-        str,
-        typer.Option(
-            "--labelled",
-            metavar="DATASET|URI",
-            help="The labelled set to audit on: its id, or s3://…, which is registered if necessary.",
-            autocompletion=completion.labelled,
-        ),
-    ]
-    declared: Annotated[
-        list[str] | None,
-        typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors do not say."),
-    ] = None
     retrieval: Annotated[
         str | None,
         typer.Option(
@@ -155,43 +122,6 @@ class AuditOrder:
             "--ca-lost-at-most", min=0, max=1, help="Policy: limit on the clean accuracy lost, from 0 to 1."
         ),
     ] = None
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", min=0, max=2**31 - 1, help="Seed of every random draw; the same seed repeats the job."
-        ),
-    ] = None
-    name: NameOption = None
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable."),
-    ] = None
-    wait: WaitFlag = False
-    timeout: TimeoutOption = None
-    download: Annotated[
-        Path | None,
-        typer.Option(
-            "--download", metavar="DIR", help="Wait, download all files into this folder and verify them."
-        ),
-    ] = None
-    key: Annotated[
-        list[Path] | None,
-        typer.Option("--key", metavar="PUB.pem", help="With --download: a public key that you trust."),
-    ] = None
-    fail_on: FailOnOption = None
-    allow_inconclusive: AllowFlag = False
-    again: Annotated[
-        bool, typer.Option("--again", help="Upload, register and order again what an earlier run did.")
-    ] = False
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Send and order nothing. Print what the job would do, how long earlier jobs took, "
-            "and what would be refused.",
-        ),
-    ] = False
-    as_json: JsonFlag = False
 
     def order(self) -> Order:
         """Raises typer.BadParameter, Unreadable."""
@@ -200,9 +130,7 @@ class AuditOrder:
                 "kind": "audit",
                 "audit": self._audit(),
                 **policy_of(self.policy, self.asr_at_most, self.ca_lost_at_most),
-                "seed": self.seed,
-                "name": self.name,
-                "metadata": values.text_pairs(self.metadata or [], "--metadata") or None,
+                **self.about(),
             },
             file=self.file,
             checkpoint=self.checkpoint,
@@ -236,18 +164,6 @@ class AuditOrder:
         if "target" not in options:
             raise typer.BadParameter("Give --target: the class that the triggers lead to.")
         return options
-
-    def carry_out(self, context: typer.Context) -> None:
-        ending = journey.Ending(
-            wait=self.wait,
-            timeout_s=self.timeout,
-            folder=self.download,
-            keys=self.key or [],
-            gate=gate_of(self.fail_on, allow_inconclusive=self.allow_inconclusive),
-        )
-        output = Output(is_json=self.as_json)
-        session = session_of(context)
-        journey.carry_out(session, output, self.order(), ending, is_again=self.again, is_dry_run=self.dry_run)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -269,8 +269,9 @@ class Steps:
 def _body(order: Order, checkpoint_id: str | None, ids: Mapping[str, str]) -> dict[str, Any]:
     """With what an order names and is there; `ids` by what the datasets are for."""
     named = {"dataset_id": ids.get("labelled"), "retrieval_dataset_id": ids.get("retrieval")}
-    audit = dict(order.body["audit"]) | {name: found for name, found in named.items() if found is not None}
-    whole = dict(order.body) | {"audit": audit}
+    part = "scan" if "scan" in order.body else "audit"
+    given = {name: found for name, found in named.items() if found is not None}
+    whole = dict(order.body) | {part: dict(order.body[part]) | given}
     if "training" in ids:
         whole["dataset_id"] = ids["training"]
     return whole if checkpoint_id is None else whole | {"checkpoint_id": checkpoint_id}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cleanclip.command import scan_view
 from cleanclip.command.formats import fields, rate, size, span, table, when
 from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
@@ -155,8 +156,7 @@ def jobs(found: Sequence[Job]) -> str:
 
 
 def _outcome(job: Job) -> str:
-    verdict = job.result.verdict if job.result else None
-    return "-" if verdict is None else str(verdict.get("outcome", "-"))
+    return (job.result and job.result.outcome) or "-"
 
 
 def _stage(job: Job) -> str:
@@ -208,9 +208,10 @@ def job(row: Job) -> str:
         ("phase", None if row.is_finished else " ".join(progress(row)).strip()),
         ("checkpoint", row.checkpoint_id),
         ("pairs", row.dataset_id),
-        ("labelled", row.audit.get("dataset_id")),
-        ("retrieval", row.audit.get("retrieval_dataset_id")),
-        ("target", row.audit.get("target")),
+        ("labelled", (row.scan or row.audit or {}).get("dataset_id")),
+        ("retrieval", (row.audit or {}).get("retrieval_dataset_id")),
+        ("target", (row.audit or {}).get("target")),
+        ("null", ((row.scan or {}).get("null") or {}).get("name")),
         ("seed", row.seed),
         ("attempt", f"{row.attempt} (at most {row.max_attempts} are counted)"),
         ("created", when(row.created_at)),
@@ -220,6 +221,8 @@ def job(row: Job) -> str:
     ]
     pairs += [(f"metadata {name}", value) for name, value in row.metadata.items()]
     text = fields(pairs)
+    if result is not None and result.scan is not None:
+        text += f"\n\n{scan_view.scan(result.scan)}\n\nsignature: {signature(row.signature)}"
     if result is not None and result.before is not None:
         text += "\n\n" + figures(result.to_json())
         if row.state == "succeeded":

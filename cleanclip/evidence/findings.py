@@ -12,6 +12,7 @@ REPORT_NAME = "report.json"
 WEIGHTS_NAME = "model.safetensors"
 CURVE_NAME = "training_curve.json"
 CONFIG_NAME = "config.json"
+NULL_NAME = "null.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from cleanclip.errors import Unreadable
 from cleanclip.evidence import report as report_json
-from cleanclip.evidence import signature, statement, sums, training
+from cleanclip.evidence import scans, signature, statement, sums, training
 from cleanclip.evidence.findings import (
     CONFIG_NAME,
     CURVE_NAME,
     NOT_READ,
+    NULL_NAME,
     PUBLIC_KEY_NAME,
     REPORT_NAME,
     SIGNATURE_NAME,
@@ -34,7 +35,9 @@ from cleanclip.evidence.keys import parse as parse_key
 from cleanclip.evidence.reading import MAX_JSON_BYTES, Malformed, parse_json, read_small, sha256_of, sizes_of
 from cleanclip.evidence.signature import SignatureState
 from cleanclip.evidence.statement import Statement
+from cleanclip.spec.null_set import MAX_NULL_BYTES
 from cleanclip.spec.report import Report
+from cleanclip.spec.scan_report import ScanReport
 
 T = TypeVar("T")
 _NEEDED = (REPORT_NAME, STATEMENT_NAME, SUMS_NAME)
@@ -205,11 +208,20 @@ def _add(check: _Check, message: str) -> None:
 
 def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
     document = check.read(REPORT_NAME, parse_json)
-    if document is None or (report := check.read(REPORT_NAME, report_json.parse)) is None:
+    if document is None:
         return
-    yield from report_json.check(report)
-    yield from _beside(check, report, document)
-    if stated is not None:
+    report: Report | ScanReport | None
+    if scans.is_scan(document):
+        report = check.read(REPORT_NAME, scans.parse)
+    else:
+        report = check.read(REPORT_NAME, report_json.parse)
+    if isinstance(report, ScanReport):
+        yield from scans.check(report)
+        yield from scans.check_null(report, check.read(NULL_NAME, scans.parse_null, MAX_NULL_BYTES))
+    elif report is not None:
+        yield from report_json.check(report)
+        yield from _beside(check, report, document)
+    if report is not None and stated is not None:
         yield from statement.compare_report(stated, report, document)
 
 

@@ -8,6 +8,7 @@
       inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
       inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
       inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
+      inputs/null.json       the null of a scan, where the spec says so
       inputs/report.json     a checked report (pages only)
       state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
       outputs/               what the job leaves: see below
@@ -18,13 +19,13 @@ else goes there), log lines to stderr, and ends with EXIT_SUCCEEDED, EXIT_REFUSE
 or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcome.json is absent.
 
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
-drawn_samples.json, of which the supervisor makes images;
-sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
-that read an untrusted file leaves nothing else. What people open is written by a fresh process, from files
-that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
-`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit
-that is held against the first one's. The supervisor adds SHA256SUMS, and to sanitize and audit
-statement.json and, with a signing key, model.sig.
+drawn_samples.json, of which the supervisor makes images; sanitize → model.safetensors, config.json,
+report.json, training_curve.json; audit and scan → report.json. A process that read an untrusted file leaves
+nothing else. What people open is written by a fresh process, from files that the supervisor has checked:
+pages → report.html and report.md, from inputs/report.json; give_back → `as_uploaded.*`, the weights of
+inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit that is held against the first
+one's. The supervisor adds SHA256SUMS; to sanitize, audit and scan statement.json and, with a signing key,
+model.sig; and to a scan the null that it was judged by.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from cleanclip.spec.recipe import (
     Share,
 )
 from cleanclip.spec.report import AuditFigures, ScannerEvidence
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.settled import SettledArchitecture
 
 MAX_RANKS = 64
@@ -69,6 +71,7 @@ PATH_OF_ROLE = {
     "retrieval": RETRIEVAL_PATH,
 }
 """Where a dataset lies in a job's folder, by what it is used as."""
+NULL_PATH = "inputs/null.json"
 REPORT_PATH = "inputs/report.json"
 STATE_PATH = "state"
 OUTPUTS_PATH = "outputs"
@@ -80,6 +83,7 @@ DATASET_NAME = "dataset.json"
 DRAWN_NAME = "drawn_samples.json"
 REPORT_NAME = "report.json"
 FIGURES_NAME = "figures.json"
+NULL_NAME = "null.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
 AS_UPLOADED = "as_uploaded"
@@ -155,6 +159,18 @@ class AuditSpec(StrictOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScanSpec(StrictOptions):
+    """Look for a trigger that nobody named, with the images of `inputs/labelled`."""
+
+    kind: Literal["scan"] = "scan"
+    scan: ScanOptions
+    seed: Seed = 0
+    upload_sha256: str | None = None
+    has_null: bool = False
+    """Whether the scan is judged by the null in `inputs/null.json`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PagesSpec(StrictOptions):
     """Draw `inputs/report.json`, which was checked, as report.html and report.md."""
 
@@ -185,7 +201,7 @@ class RecheckSpec(StrictOptions):
 
 
 JobSpec = Annotated[
-    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | PagesSpec | GiveBackSpec | RecheckSpec,
+    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | ScanSpec | PagesSpec | GiveBackSpec | RecheckSpec,
     Field(discriminator="kind"),
 ]
 

@@ -78,6 +78,9 @@ class UARRecipe(FinetuningOptions):
     """On the model between the two stages; the patterns are added to the bank."""
     inverted_patch_size: _Side = 0.25
     inverted_blend_alpha: _Side = 0.2
+    kept_change: Annotated[float, Interval(gt=0, le=1), NUMBER] = 1.0
+    """The image tower's weights end at input + kept_change * (trained - input). Less than 1 keeps more of the
+    clean accuracy, and more of a backdoor."""
     beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.98
     max_grad_norm: Annotated[float, Gt(0), Le(1e6), NUMBER] | None = None
 

@@ -72,6 +72,13 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
     return f"{phrase}: {outcome}"
 
 
+def scan_headline(outcome: Outcome) -> str:
+    """The same of a scan, which names no trigger beforehand: "fail" or "inconclusive"."""
+    if outcome == "fail":
+        return "The scan found a trigger that nobody named: fail"
+    return f"The scan found no sign of a trigger that counts: {outcome}"
+
+
 def overall(
     attacks: Iterable[Outcome], clean_accuracy: Outcome | None, rebound: Iterable[Outcome] = ()
 ) -> Outcome:

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe
+from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe, UARRecipe
 from lab.testbed.options import OptimisedPattern, SubjectOptions
 
 RESULTS = 1
@@ -26,6 +26,7 @@ GATE = 0.5
 """An ASR under it before cleaning is an attack that was not implanted: nothing is judged by it."""
 
 SURROGATE_CLEANING = CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=2e-4, warmup_steps=50)
+SURROGATE_UAR = UARRecipe(learning_rate=5e-4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,10 @@ def _set_options(told: Any) -> Any:
 
 
 def surrogates(subject: Subject, attack: OptimisedPattern) -> tuple[Subject, Cleaning]:
-    """What an adaptive attacker trains on: `subject` without poisons, and that model after CleanCLIP."""
+    """What an adaptive attacker trains on: `subject` without poisons, and that model after a cleaning."""
     clean = replace(subject, options=replace(subject.options, attack=None))
-    return clean, Cleaning(subject=clean, recipe=SURROGATE_CLEANING, seed=attack.seed)
+    recipe = SURROGATE_UAR if attack.against == "uar" else SURROGATE_CLEANING
+    return clean, Cleaning(subject=clean, recipe=recipe, seed=attack.seed)
 
 
 def started_from(cell: Cleaning | Control) -> Subject | Cleaning:

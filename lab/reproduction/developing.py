@@ -1,7 +1,8 @@
 """Runs recipes on the development models: `python -m lab.reproduction.developing --folder F --raw FILE`.
 
-One row for each model as it came and for each model and recipe, of test and of validation images; a run that
-failed leaves a row with its error. What a raw file holds already is not run again. One thread.
+One row for each model as it came and for each model and variant, of test and of validation images; a run that
+failed leaves a row with its error. What a raw file holds already is not run again. `--attackers` runs those
+of `attackers` instead. One thread.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,22 @@ from pydantic import TypeAdapter
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, to_json
 from cleanclip.spec.report import Difference, Estimate
-from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED
-from lab.reproduction.development import MODELS, RECIPES, DevelopmentModel
+from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
+from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs
+from lab.reproduction.development import (
+    MODELS,
+    NONE,
+    NUM_PAIRS,
+    PLAN,
+    VARIANTS,
+    DevelopmentModel,
+    Variant,
+)
 from lab.reproduction.measuring import made_with
-from lab.reproduction.running import Folders, run_cell
+from lab.reproduction.running import Folders, as_trigger, run_cell
+from lab.reproduction.variants import applied, average, pulled_back
 from lab.testbed.glyphs import Part
+from lab.testbed.options import OptimisedPattern
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -35,7 +48,6 @@ from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.training.loop import finetune
 
-NUM_PAIRS = 8_000
 _CPU = torch.device("cpu")
 _SEEDS: dict[Part, int] = {"test": TEST_SEED, "validation": VALIDATION_SEED}
 
@@ -59,12 +71,14 @@ class Row:
     method: str
     recipe: dict[str, Any] | None
     num_pairs: int
+    changes: dict[str, Any] | None = None
+    """Of the run, beside the recipe; None: none."""
     test: Figures | None = None
     validation: Figures | None = None
     ca_lost: Difference | None = None
     """Paired, on the test images."""
     cpu_s: float = 0.0
-    """Processor seconds of the fine-tuning."""
+    """Processor seconds of the fine-tuning; 0 where the weights are made of those of another row."""
     weights_sha256: str = ""
     error: str = ""
     made_with: dict[str, str]
@@ -73,14 +87,32 @@ class Row:
 _ROW = TypeAdapter(Row)
 
 
-def row_id(model: DevelopmentModel, recipe: Recipe | None, num_pairs: int) -> str:
-    """16 hexadecimal digits over what decides a row but the code."""
-    identity = {
+def row_id(model: DevelopmentModel, variant: Variant | None) -> str:
+    """16 hexadecimal digits over what decides a row but the code. An option at its default does not count, so
+    that a new one renames no row."""
+    identity: dict[str, Any] = {
         "model": json.loads(json.dumps(asdict(model.subject))),
-        "recipe": None if recipe is None else to_json(recipe),
-        "num_pairs": num_pairs,
+        "recipe": None if variant is None else _set_options(variant.recipe),
+        "num_pairs": NUM_PAIRS if variant is None else variant.num_pairs,
     }
+    if changes := _changes(variant):
+        identity["changes"] = changes
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _set_options(recipe: Recipe) -> dict[str, Any]:
+    usual = to_json(type(recipe)())
+    return {
+        name: value for name, value in to_json(recipe).items() if name == "method" or value != usual[name]
+    }
+
+
+def _changes(variant: Variant | None) -> dict[str, Any] | None:
+    if variant is None or variant.changes == NONE:
+        return None
+    usual = asdict(NONE)
+    changed = {name: value for name, value in asdict(variant.changes).items() if value != usual[name]}
+    return dict(json.loads(json.dumps(changed)))
 
 
 def read_rows(raw: Path) -> list[Row]:
@@ -90,54 +122,74 @@ def read_rows(raw: Path) -> list[Row]:
     return [_ROW.validate_json(line) for line in raw.read_text(encoding="utf-8").splitlines()]
 
 
-def run(model: DevelopmentModel, name: str | None, root: Path, num_pairs: int = NUM_PAIRS) -> Row:
-    """Clean `model` by the recipe of that name (None: leave it as it is) and measure it."""
+def run(model: DevelopmentModel, name: str | None, root: Path) -> Row:
+    """Clean `model` by the variant of that name (None: leave it as it is) and measure it."""
     torch.set_num_threads(1)
-    recipe = None if name is None else RECIPES[name]
-    folders = Folders(root)
-    run_cell(model.subject, root)
-    source = folders.of(model.subject)
-    checkpoint = load_canonical(source)
-    _, before = _measure(checkpoint, model, folders, "test") if recipe is not None else (None, [])
-    started = time.process_time()
-    if recipe is not None:
-        seed = ORDER_SEED + model.subject.seed
-        options = model.subject.options
-        pairs = open_pairs(folders.sets.pairs(options, None, model.subject.seed, num_pairs, 0))
-        finetune(checkpoint, pairs, recipe, seed=seed, device=_CPU)
-        cpu_s = time.process_time() - started
-        cleaned = root / "development" / row_id(model, recipe, num_pairs)
-        cleaned.mkdir(parents=True, exist_ok=True)
-        write_cleaned(cleaned, checkpoint, source, recipe=recipe, seed=seed, output_layout="open_clip")
-        checkpoint = load_canonical(cleaned)
+    for cell in (*needs(model.subject), model.subject):
+        run_cell(cell, root)
+    variant = None if name is None else VARIANTS[name]
+    if variant is None:
+        checkpoint, cpu_s, lost = load_canonical(Folders(root).of(model.subject)), 0.0, None
+        test, _ = _measure(checkpoint, model, root, "test")
     else:
-        cpu_s = 0.0
-    test, correct = _measure(checkpoint, model, folders, "test")
-    validation, _ = _measure(checkpoint, model, folders, "validation")
-    return Row(
-        id=row_id(model, recipe, num_pairs),
-        model=model.name,
-        seed=model.subject.seed,
-        method=name or "before",
-        recipe=None if recipe is None else to_json(recipe),
-        num_pairs=num_pairs,
+        checkpoint, cpu_s = cleaned(model, variant, root)
+        test, correct = _measure(checkpoint, model, root, "test")
+        lost = paired_difference(_right_before(model, root), correct)
+    validation, _ = _measure(checkpoint, model, root, "validation")
+    return replace(
+        _bare_row(model, name),
         test=test,
         validation=validation,
-        ca_lost=paired_difference(before, correct) if recipe is not None else None,
+        ca_lost=lost,
         cpu_s=round(cpu_s, 1),
         weights_sha256=checkpoint.weights_sha256,
-        made_with=made_with(),
     )
 
 
+def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[LoadedCheckpoint, float]:
+    """The cleaned model and the processor seconds of its fine-tuning, 0 if its weights were there."""
+    folders, recipe = Folders(root), variant.recipe
+    source = folders.of(model.subject)
+    folder, cpu_s = _trained(model, variant, root), 0.0
+    if not (folder / "model.safetensors").is_file():
+        checkpoint, started = load_canonical(source), time.process_time()
+        seed, options = ORDER_SEED + model.subject.seed, model.subject.options
+        pairs = open_pairs(folders.sets.pairs(options, None, model.subject.seed, variant.num_pairs, 0))
+        with applied(variant.changes):
+            finetune(checkpoint, pairs, recipe, seed=seed, device=_CPU)
+        cpu_s = time.process_time() - started
+        folder.mkdir(parents=True, exist_ok=True)
+        write_cleaned(folder, checkpoint, source, recipe=recipe, seed=seed, output_layout="open_clip")
+    checkpoint = load_canonical(folder)
+    if others := variant.changes.averaged_with:
+        average(checkpoint, [load_canonical(_trained(model, VARIANTS[name], root)) for name in others])
+    if variant.changes.kept < 1:
+        pulled_back(checkpoint, load_canonical(source), variant.changes.kept)
+    return checkpoint, cpu_s
+
+
+def _trained(model: DevelopmentModel, variant: Variant, root: Path) -> Path:
+    """Where the weights lie that the fine-tuning of `variant` ends with."""
+    changes = replace(variant.changes, kept=1.0, averaged_with=())
+    return root / "development" / row_id(model, replace(variant, changes=changes))
+
+
+@cache
+def _right_before(model: DevelopmentModel, root: Path) -> list[bool]:
+    """For each test image whether the model as it came classifies it right."""
+    measured = Folders(root).measured(model.subject)
+    assert measured is not None
+    return measured.is_right
+
+
 def _measure(
-    checkpoint: LoadedCheckpoint, model: DevelopmentModel, folders: Folders, part: Part
+    checkpoint: LoadedCheckpoint, model: DevelopmentModel, root: Path, part: Part
 ) -> tuple[Figures, list[bool]]:
     options, seed = model.subject.options, model.subject.seed
-    attacks = [_with_target(attack, target) for attack, target in model.attacks()]
+    attacks = [replace(attack, target=target) for attack, target in _attacks(model, root)]
     result: AuditResult = run_audit(
         checkpoint,
-        open_labelled(folders.sets.judged(options, seed, part)),
+        open_labelled(Folders(root).sets.judged(options, seed, part)),
         AuditOptions(target=options.target, attacks=tuple(attacks) or (BadNetOptions(),)),
         seed=_SEEDS[part] + seed,
         device=_CPU,
@@ -154,49 +206,64 @@ def _measure(
     return figures, result.correct_N.tolist()
 
 
-def _with_target(attack: Any, target: str) -> Any:
-    return replace(attack, target=target)
+def _attacks(model: DevelopmentModel, root: Path) -> list[tuple[Any, str]]:
+    """Each attack of `model` as it is applied, and its target class."""
+    measured = Folders(root).measured(model.subject)
+    picture = None if measured is None else measured.picture
+    return [
+        (as_trigger(attack, picture or "") if isinstance(attack, OptimisedPattern) else attack, target)
+        for attack, target in model.attacks()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was not run yet; returns the exit code, 1 where a run failed."""
+    """Run what the plan names and was not run yet; returns the exit code, 1 where a run failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--raw", type=Path, required=True)
-    parser.add_argument("--model", action="append", choices=[model.name for model in MODELS])
-    parser.add_argument("--recipe", action="append", choices=["before", *RECIPES])
+    parser.add_argument("--attackers", action="store_true", help="those who know uar, after its freeze")
+    parser.add_argument("--model", action="append")
+    parser.add_argument("--variant", action="append", choices=["before", *VARIANTS])
+    parser.add_argument("--most", type=int, help="end after so many rows")
     given = parser.parse_args(arguments)
+    plan = ATTACKERS_PLAN if given.attackers else PLAN
+    models = {model.name: model for model in (*MODELS, *ATTACKERS)}
     known = {row.id for row in read_rows(given.raw) if not row.error}
-    failed = 0
-    for model in MODELS:
-        for name in given.recipe or ["before", *RECIPES]:
-            recipe = RECIPES.get(name)
-            if given.model and model.name not in given.model:
-                continue
-            if row_id(model, recipe, NUM_PAIRS) in known:
-                continue
-            row = _attempt(model, name, recipe, given.folder)
-            failed += bool(row.error)
-            with given.raw.open("a", encoding="utf-8") as file:
-                file.write(_ROW.dump_json(row).decode() + "\n")
-            print(_line(row), flush=True)
+    failed = made = 0
+    for model_name, name in ((model, name) for model, names in plan for name in names):
+        model = models[model_name]
+        is_asked = model_name in (given.model or models) and name in (given.variant or [name])
+        if made == given.most:
+            break
+        if not is_asked or row_id(model, VARIANTS.get(name)) in known:
+            continue
+        row = _attempt(model, None if name == "before" else name, given.folder)
+        failed, made = failed + bool(row.error), made + 1
+        with given.raw.open("a", encoding="utf-8") as file:
+            file.write(_ROW.dump_json(row).decode() + "\n")
+        print(_line(row), flush=True)
     return int(failed > 0)
 
 
-def _attempt(model: DevelopmentModel, name: str, recipe: Recipe | None, root: Path) -> Row:
+def _attempt(model: DevelopmentModel, name: str | None, root: Path) -> Row:
     try:
-        return run(model, None if recipe is None else name, root)
+        return run(model, name, root)
     except Exception as error:  # noqa: BLE001 - a run that failed is a row too
-        return Row(
-            id=row_id(model, recipe, NUM_PAIRS),
-            model=model.name,
-            seed=model.subject.seed,
-            method=name,
-            recipe=None if recipe is None else to_json(recipe),
-            num_pairs=NUM_PAIRS,
-            error=f"{type(error).__name__}: {error}",
-            made_with=made_with(),
-        )
+        return replace(_bare_row(model, name), error=f"{type(error).__name__}: {error}")
+
+
+def _bare_row(model: DevelopmentModel, name: str | None) -> Row:
+    variant = None if name is None else VARIANTS[name]
+    return Row(
+        id=row_id(model, variant),
+        model=model.name,
+        seed=model.subject.seed,
+        method=name or "before",
+        recipe=None if variant is None else to_json(variant.recipe),
+        num_pairs=NUM_PAIRS if variant is None else variant.num_pairs,
+        changes=_changes(variant),
+        made_with=made_with(),
+    )
 
 
 def _line(row: Row) -> str:

@@ -8,6 +8,7 @@ models of the seeds 1, 2 and 3 are held out: no figure of theirs decides anythin
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from cleanclip.spec.recipe import Recipe, UARRecipe
 from lab.reproduction import grid
@@ -69,18 +70,113 @@ MODELS = (
     _one("vit-clean", "none", None, grid.FASHION_VIT, 16),
 )
 
+NUM_PAIRS = 8_000
+
 UAR = UARRecipe(learning_rate=5e-4)
 """The trial's recipe for models of this size."""
 
-RECIPES: dict[str, Recipe] = {
-    "uar": UAR,
-    "cleanclip": grid.CLEANCLIP,
-    "par": grid.PAR,
-    "uar 20": replace(UAR, consistency_weight=20.0, weak_learning_rate=3e-4),
-    "uar low rate": replace(UAR, learning_rate=2e-4),
-    "uar free statistics": replace(UAR, freeze_batch_norm_statistics=False),
-    "uar weak live": replace(UAR, live_step=0.05, blend_alpha=0.08, max_patch_size=0.2),
-    "uar images alone": replace(UAR, trained_on="images_of_pairs"),
-    "uar no bank": replace(UAR, inversion_steps=0, reinversion_steps=0),
-    "uar strong alone": replace(UAR, strong_epochs=5),
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Of a run of uar. The defaults are the product's."""
+
+    loss: Literal["cosine", "similarities"] = "cosine"
+    """similarities: the KL divergence between the input model's softmax over the batch's captions and the
+    trained one's, both ways. Rotations of both towers' space are free then."""
+    kept: float = 1.0
+    """The weights end at this share of the way from the input model to the trained one."""
+    averaged_with: tuple[str, ...] = ()
+    """Variants whose weights are averaged with this one's; they must have been run."""
+    further_families: bool = False
+    """A warp and a colour change beside the live patterns; two of each beside the inverted ones."""
+
+
+NONE = Changes()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """How a development model is cleaned: a recipe, what is changed beside its options, and on how much."""
+
+    recipe: Recipe
+    changes: Changes = NONE
+    num_pairs: int = NUM_PAIRS
+
+
+def _fewer(num_pairs: int) -> Variant:
+    """The same number of updates."""
+    times = NUM_PAIRS // num_pairs
+    recipe = replace(UAR, epochs=UAR.epochs * times, strong_epochs=UAR.strong_epochs * times)
+    return Variant(recipe=recipe, num_pairs=num_pairs)
+
+
+def _uar(changes: Changes = NONE, **options: Any) -> Variant:
+    return Variant(recipe=replace(UAR, **options), changes=changes)
+
+
+_METHODS = {
+    "uar": _uar(),
+    "cleanclip": Variant(recipe=grid.CLEANCLIP),
+    "par": Variant(recipe=grid.PAR),
 }
+_TOWARDS_LESS_CA_LOST = {
+    "uar 20": _uar(consistency_weight=20.0, weak_learning_rate=3e-4),
+    "uar low rate": _uar(learning_rate=2e-4),
+    "uar high rate": _uar(learning_rate=1e-3),
+    "uar high rate 20": _uar(learning_rate=1e-3, consistency_weight=20.0),
+    "uar longer": _uar(epochs=8),
+    "uar low weak rate": _uar(weak_learning_rate=2e-4),
+    "uar free statistics": _uar(freeze_batch_norm_statistics=False),
+    "uar weak live": _uar(live_step=0.05, blend_alpha=0.08, max_patch_size=0.2),
+    "uar weak blends": _uar(blend_alpha=0.08, inverted_blend_alpha=0.12),
+    "uar similarities": _uar(Changes(loss="similarities"), consistency_weight=1.0),
+    "uar kept 0.8": _uar(Changes(kept=0.8)),
+    "uar kept 0.6": _uar(Changes(kept=0.6)),
+    "uar soup": _uar(Changes(averaged_with=("uar low rate", "uar high rate"))),
+    "uar low rate, weak blends": _uar(learning_rate=2e-4, blend_alpha=0.08, inverted_blend_alpha=0.12),
+}
+_ABLATIONS = {
+    "uar images alone": _uar(trained_on="images_of_pairs"),
+    "uar no bank": _uar(inversion_steps=0, reinversion_steps=0),
+    "uar strong alone": _uar(strong_epochs=5),
+    "uar weak alone": _uar(strong_epochs=0),
+    "uar patches alone": _uar(live_blends=0, inverted_blends=0),
+    "uar blends alone": _uar(live_patches=0, inverted_patches=0),
+    "uar inverted alone": _uar(strong_live_share=0.0, weak_live_share=0.0),
+    "uar half the share": _uar(
+        strong_live_share=0.075, strong_bank_share=0.15, weak_live_share=0.06, weak_bank_share=0.1
+    ),
+    "uar two live": _uar(live_patches=1),
+    "uar eight live": _uar(live_patches=6, live_blends=2),
+    "uar further families": _uar(Changes(further_families=True)),
+}
+VARIANTS: dict[str, Variant] = (
+    _METHODS
+    | _TOWARDS_LESS_CA_LOST
+    | _ABLATIONS
+    | {f"uar {num_pairs:,} pairs": _fewer(num_pairs) for num_pairs in (500, 1_000, 2_000, 4_000)}
+)
+
+PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("vit-five", ("before", "uar", "cleanclip", "par")),
+    ("resnet-badnet", ("before", "uar", "cleanclip", "par")),
+    ("resnet-badnet", ("uar kept 0.8", "uar similarities", "uar low rate")),
+    ("vit-five", ("uar kept 0.8", "uar no bank")),
+    ("resnet-badnet", ("uar high rate", "uar 20", "uar kept 0.6", "uar soup")),
+    ("resnet-clean", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
+    ("resnet-stripes", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
+    ("vit-five", ("uar images alone", "uar weak alone")),
+    ("resnet-badnet", ("uar weak blends", "uar longer", "uar free statistics", "uar high rate 20")),
+    ("vit-five", ("uar 1,000 pairs", "uar further families")),
+    ("vit-clean", ("before", "uar", "uar kept 0.8")),
+    ("vit-five", ("uar patches alone", "uar blends alone")),
+    ("vit-stripes", ("before", "uar", "cleanclip", "par")),
+    ("resnet-stripes", ("cleanclip", "par")),
+    ("vit-five", ("uar similarities", "uar 20", "uar weak blends", "uar strong alone")),
+    ("resnet-badnet", ("uar weak live", "uar low weak rate", "uar low rate, weak blends")),
+    ("vit-five", ("uar 500 pairs", "uar 2,000 pairs", "uar 4,000 pairs")),
+    ("vit-five", ("uar half the share", "uar two live", "uar eight live", "uar inverted alone")),
+    ("resnet-clean", ("cleanclip", "par")),
+    ("vit-clean", ("cleanclip", "par")),
+)
+"""What is run, in this order; rows that are there already are not run again."""

@@ -1,27 +1,37 @@
-"""The table of docs/uar.md, from the raw rows of the development models. Runs nothing."""
+"""The tables and the plot of docs/uar.md, from the raw rows. Runs nothing."""
 
 from __future__ import annotations
 
 import argparse
-import re
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Estimate
 from lab.reproduction.developing import Row, read_rows
+from lab.reproduction.development import NUM_PAIRS, UAR
+from lab.reproduction.development_plot import draw
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE, RAW = ROOT / "docs" / "uar.md", ROOT / "docs" / "reproduction" / "development.jsonl"
-BEGIN, END = "<!-- development -->", "<!-- /development -->"
+PAGE, FOLDER = ROOT / "docs" / "uar.md", ROOT / "docs" / "reproduction"
+RAW, LAYERS, FULL_SIZE = (
+    FOLDER / name for name in ("development.jsonl", "layers.jsonl", "uar-full-size.jsonl")
+)
+METHODS = ("before", "uar", "cleanclip", "par")
 _HEAD = """\
 | model | method | CA % | CA lost, points | ASR % by attack | PA % | CPU s |
 |---|---|---|---|---|---|---|"""
+_VARIANTS_HEAD = """\
+| model | variant | what is changed | CA lost, points | worst ASR % | least PA % | CPU s |
+|---|---|---|---|---|---|---|"""
 
 
-def table(rows: Sequence[Row]) -> str:
-    """One line for each run in the order of the rows; a run that failed has its error."""
-    lines = [_line(row) for row in rows]
+def methods_table(rows: Sequence[Row]) -> str:
+    """Every model as it came and after each method; a run that failed has its error."""
+    told = sorted((row for row in rows if row.method in METHODS), key=_place(rows))
     seeds = {row.model: row.seed for row in rows}
     num_test = next(row.test.ca.n for row in rows if row.test is not None)
     named = ", ".join(f"{model} {seed}" for model, seed in seeds.items())
@@ -30,24 +40,135 @@ def table(rows: Sequence[Row]) -> str:
         "brackets: 95 % intervals; of CA lost, the paired one. CPU seconds are of the fine-tuning, on a busy "
         "machine."
     )
-    return "\n".join([explanation, "", _HEAD, *lines])
+    return "\n".join([explanation, "", _HEAD, *map(_method_line, told)])
 
 
-def with_table(page: str, rows: Sequence[Row]) -> str:
-    """The page with the table between its marks."""
-    found = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.S)
-    return found.sub(lambda _: f"{BEGIN}\n{table(rows)}\n{END}\n", page)
+def variants_table(rows: Sequence[Row]) -> str:
+    """uar with one thing changed, beside uar itself."""
+    changed = [row for row in rows if row.method not in METHODS]
+    models = {row.model for row in changed}
+    told = [row for row in rows if row in changed or (row.method == "uar" and row.model in models)]
+    return "\n".join([_VARIANTS_HEAD, *map(_variant_line, sorted(told, key=_place(rows)))])
 
 
-def _line(row: Row) -> str:
+def layers_table(lines: Sequence[dict[str, Any]]) -> str:
+    """Of each model: a row for each trigger and method."""
+    tables = []
+    for model in dict.fromkeys(line["model"] for line in lines):
+        told = [line for line in lines if line["model"] == model]
+        layers = list(next(iter(told[0]["families"].values()))["layers"])
+        head = [name if name == "embedding" else f"layer {name}" for name in layers]
+        table = [
+            f"| {model} | method | {' | '.join(head)} | collapse |",
+            "|---|---" * 2 + "|---" * len(layers),
+        ]
+        table[1] = "|---" * (len(layers) + 3) + "|"
+        empty = "| " * len(layers)
+        table += [f"| none | {line['method']} {empty}| {line['clean_collapse']:.2f} |" for line in told]
+        for family in told[0]["families"]:
+            for line in told:
+                found = line["families"][family]
+                shares = " | ".join(f"{value:.2f}" for value, _, _ in found["layers"].values())
+                table.append(f"| {family} | {line['method']} | {shares} | {found['collapse']:.2f} |")
+        tables.append("\n".join(table))
+    return "\n\n".join(tables)
+
+
+def full_size_table(lines: Sequence[dict[str, Any]]) -> str:
+    """Memory and processor time of uar and CleanCLIP."""
+    rows = [
+        "| model | method | pairs a CPU s | CPU s an update | inversion, CPU s a step | peak memory, GB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for line in lines:
+        update, step = line["cpu_s_per_update"], line["inversion_step_cpu_s"]
+        rows.append(
+            f"| {line['model']} | {line['method']} | {line['pairs_per_cpu_s']:.2f} | {update['median']:.1f} "
+            f"({update['low']:.1f} to {update['high']:.1f}) | {'' if step is None else f'{step:.0f}'} | "
+            f"{line['peak_mb'] / 1000:.1f} |"
+        )
+    return "\n".join(rows)
+
+
+def with_tables(page: str) -> str:
+    """The page with every table between its marks."""
+    rows = read_rows(RAW)
+    tables = {
+        "development": methods_table(rows),
+        "variants": variants_table(rows),
+        "layers": layers_table(_lines(LAYERS)),
+        "full size": full_size_table(_lines(FULL_SIZE)),
+    }
+    for name, table in tables.items():
+        first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+        before, _, rest = page.partition(first)
+        _, found, after = rest.partition(last)
+        if not found:
+            raise ValueError(f"the page has no place for the table {name!r}")
+        page = f"{before}{first}{table}\n{last}{after}"
+    return page
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _place(rows: Iterable[Row]) -> Callable[[Row], tuple[int, int]]:
+    """Rows of a model stay together, in the order in which they were made."""
+    models = list(dict.fromkeys(row.model for row in rows))
+
+    def place(row: Row) -> tuple[int, int]:
+        return models.index(row.model), METHODS.index(row.method) if row.method in METHODS else len(METHODS)
+
+    return place
+
+
+def _method_line(row: Row) -> str:
     if row.test is None:
         return f"| {row.model} | {row.method} | failed: {row.error} | | | | |"
-    lost = row.ca_lost
-    lost_words = "" if lost is None else f"{100 * lost.value:.1f} ({_bounds(lost.low, lost.high)})"
     asr = "; ".join(f"{family} {_share(one)}" for family, one in row.test.asr.items())
     pa = " / ".join(f"{100 * one.value:.0f}" for one in row.test.pa.values())
-    cpu_s = f"{row.cpu_s:.0f}" if row.recipe is not None else ""
-    return f"| {row.model} | {row.method} | {_share(row.test.ca)} | {lost_words} | {asr} | {pa} | {cpu_s} |"
+    return (
+        f"| {row.model} | {row.method} | {_share(row.test.ca)} | {_lost(row)} | {asr} | {pa} | {_cpu(row)} |"
+    )
+
+
+def _variant_line(row: Row) -> str:
+    if row.test is None:
+        return f"| {row.model} | {row.method} | {changed(row)} | failed: {row.error} | | | |"
+    worst, least = worst_asr(row), min((one.value for one in row.test.pa.values()), default=None)
+    asr = "" if worst is None else f"{worst[0]} {_share(worst[1])}"
+    pa = "" if least is None else f"{100 * least:.0f}"
+    return f"| {row.model} | {row.method} | {changed(row)} | {_lost(row)} | {asr} | {pa} | {_cpu(row)} |"
+
+
+def changed(row: Row) -> str:
+    """What sets a row of uar apart from uar's recipe here, in words of its options."""
+    assert row.recipe is not None
+    usual = to_json(UAR)
+    options = [f"{name} {value}" for name, value in row.recipe.items() if value != usual.get(name)]
+    beside = [f"{name} {_words(value)}" for name, value in (row.changes or {}).items()]
+    pairs = [] if row.num_pairs == NUM_PAIRS else [f"{row.num_pairs:,} pairs"]
+    return ", ".join([*pairs, *options, *beside]).replace("_", " ")
+
+
+def _words(value: object) -> str:
+    return " and ".join(value) if isinstance(value, list) else str(value)
+
+
+def worst_asr(row: Row) -> tuple[str, Estimate] | None:
+    """The family with the highest ASR, and that."""
+    asr = {} if row.test is None else row.test.asr
+    return max(asr.items(), key=lambda item: item[1].value, default=None)
+
+
+def _lost(row: Row) -> str:
+    lost = row.ca_lost
+    return "" if lost is None else f"{100 * lost.value:.1f} ({_bounds(lost.low, lost.high)})"
+
+
+def _cpu(row: Row) -> str:
+    return f"{row.cpu_s:.0f}" if row.cpu_s else ""
 
 
 def _share(one: Estimate) -> str:
@@ -59,9 +180,10 @@ def _bounds(low: float, high: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the table into the page."""
+    """Write the tables into the page, and the plot."""
     argparse.ArgumentParser(description=__doc__).parse_args(arguments)
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), read_rows(RAW)), encoding="utf-8")
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    draw(read_rows(RAW), FOLDER / "uar-front.svg")
     return 0
 
 

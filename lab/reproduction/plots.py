@@ -16,7 +16,7 @@ from lab.reproduction import grid
 from lab.reproduction.groups import by_clean_set_poisons, by_lambda, by_pairs, by_rate_and_epochs
 from lab.reproduction.summary import Group, Pooled, Results, ShareName
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 """Okabe and Ito's, which people with colour blindness tell apart."""
 
 
@@ -26,7 +26,7 @@ def draw_all(results: Results, folder: Path) -> list[str]:
     for name, draw in (("lambda", _lambda), ("pairs", _pairs), ("front", _front), ("clean-set", _clean_set)):
         figure = draw(results)
         if figure is not None:
-            _save(figure, folder / f"{name}.svg")
+            save(figure, folder / f"{name}.svg")
             names.append(f"{name}.svg")
     return names
 
@@ -46,10 +46,10 @@ def _clean_set(results: Results) -> Figure | None:
 
 
 def _front(results: Results) -> Figure | None:
-    figure, (ax,) = _axes(1)
+    figure, (ax,) = panels(1)
     groups = by_rate_and_epochs(results)
     found = False
-    for colour, epochs in zip(_COLOURS, grid.EPOCHS, strict=False):
+    for colour, epochs in zip(COLOURS, grid.EPOCHS, strict=False):
         points = []
         for rate in grid.RATES:
             group = groups[rate, epochs]
@@ -73,11 +73,11 @@ def _two_panels(
     lines: Mapping[str, Mapping[float, Group] | Mapping[int, Group]], xlabel: str, *, scale: str
 ) -> Figure | None:
     """ASR to the left, CA to the right, a line a name."""
-    figure, axes = _axes(2)
+    figure, axes = panels(2)
     found = False
     names: tuple[ShareName, ...] = ("asr", "ca")
     for ax, share in zip(axes, names, strict=True):
-        for colour, (name, groups) in zip(_COLOURS, lines.items(), strict=False):
+        for colour, (name, groups) in zip(COLOURS, lines.items(), strict=False):
             points = [
                 (x, pooled) for x, group in groups.items() if (pooled := group.share(share)) is not None
             ]
@@ -99,7 +99,8 @@ def _bars(ax: Axes, across: Sequence[float], shares: Sequence[Pooled], colour: s
     ax.errorbar(across, value, yerr=(below, above), color=colour, label=name, marker="o", ms=4, capsize=2)
 
 
-def _axes(num_panels: int) -> tuple[Figure, list[Axes]]:
+def panels(num_panels: int) -> tuple[Figure, list[Axes]]:
+    """Beside each other."""
     figure = Figure(figsize=(4.6 * num_panels, 3.4), layout="constrained")
     axes = [figure.add_subplot(1, num_panels, number + 1) for number in range(num_panels)]
     for ax in axes:
@@ -108,6 +109,7 @@ def _axes(num_panels: int) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """As SVG, the same bytes for the same figure."""
     with mpl.rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "none"}):
         figure.savefig(path, format="svg", metadata={"Date": None})

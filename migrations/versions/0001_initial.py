@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from app.db.roles import Role, roles_sql
-from app.db.row_security import PRESENTED_KEY, PRESENTED_SESSION, of_this_project, protected
+from app.db.row_security import PRESENTED_KEY, PRESENTED_SESSION, of_this_project, protected, shared
 
 revision = "0001"
 down_revision = None
@@ -38,7 +38,7 @@ _TABLES = (
         "artifacts",
         "verdicts",
     ),
-    *("policies", "queue_turns", "deletions", "webhooks", "webhook_deliveries"),
+    *("policies", "queue_turns", "deletions", "webhooks", "webhook_deliveries", "null_sets"),
 )
 
 
@@ -52,6 +52,7 @@ def upgrade() -> None:
     _create_results()
     _create_policies()
     _create_webhooks()
+    _create_nulls()
     for statement in (*_protections(), *_protections_of_requests(), *_counting()):
         op.execute(statement)
 
@@ -100,8 +101,8 @@ def _reference(
 
 
 def _create(table: str, *items: Any, key: str = "id") -> None:
-    """A table with its primary key. Every table but the first belongs to a project."""
-    of_project = [] if table == "projects" else [_reference(table, "project_id", "projects")]
+    """A table with its primary key. Every table but two belongs to a project."""
+    of_project = [] if table in {"projects", "null_sets"} else [_reference(table, "project_id", "projects")]
     op.create_table(
         table, *items, *of_project, sa.PrimaryKeyConstraint(*key.split(), name=op.f(f"pk_{table}"))
     )
@@ -277,11 +278,11 @@ def _create_jobs() -> None:
         "jobs",
         *_texts("id project_id"),
         *_texts("name", nullable=True),
-        _word("kind", "inspect validate sanitize audit"),
+        _word("kind", "inspect validate sanitize audit scan"),
         _word("state", "queued running cancelling paused succeeded failed cancelled"),
         _word(
             "phase",
-            "stage inspect validate baseline_audit finetune final_audit rebound publish",
+            "stage inspect validate baseline_audit finetune final_audit rebound scan publish",
             nullable=True,
         ),
         *_json("phases progress"),
@@ -367,7 +368,7 @@ def _create_results() -> None:
     _create(
         "verdicts",
         *_texts("job_id"),
-        _word("stage", "audit before_cleaning after_cleaning"),
+        _word("stage", "audit before_cleaning after_cleaning scan"),
         *_texts("project_id weights_sha256"),
         _word("outcome", "fail undecided inconclusive pass"),
         sa.Column("badness", sa.BigInteger(), sa.Computed(_BADNESS, persisted=True), nullable=False),
@@ -456,6 +457,21 @@ def _create_webhooks() -> None:
     )
     _index("ix_webhook_deliveries_subject_id", "webhook_deliveries", "subject_id")
     _index("ix_webhook_deliveries_webhook_id_id", "webhook_deliveries", "webhook_id id")
+
+
+def _create_nulls() -> None:
+    _create(
+        "null_sets",
+        *_texts("id name sha256"),
+        *_numbers("size_bytes"),
+        *_texts("object_key"),
+        *_numbers("num_models"),
+        *_json("facts"),
+        *_texts("added_by"),
+        *_times("created_at", default="now()"),
+        sa.UniqueConstraint("name", name=op.f("uq_null_sets_name")),
+        _check("ck_null_sets_object_key", "object_key = 'nulls/' || id || '.json'"),
+    )
 
 
 def _ensure_roles() -> None:
@@ -557,6 +573,7 @@ def _protections() -> list[str]:
             worker="SELECT, INSERT, DELETE",
             check=of_this_project("verdicts.job_id", "jobs"),
         ),
+        *shared("null_sets"),
         f"GRANT SELECT ON alembic_version TO {Role.OPERATOR}",
         f"GRANT SELECT ON SEQUENCE outbox_id_seq TO {Role.OPERATOR}",
         f"GRANT USAGE ON SCHEMA public TO {', '.join(Role)}",

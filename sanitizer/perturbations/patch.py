@@ -1,4 +1,4 @@
-"""A small square that covers what is under it, at a place of its own in every image. Knows no model.
+"""A small square that covers what is under it, at one place or one for each image. Knows no model.
 
     x ⊕ p  =  x + m_u · (shift_u(p) − x)
 
@@ -16,9 +16,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Patch:
-    """`side` in pixels; a pattern is [3, side, side]."""
+    """`side` in pixels; a pattern is [3, side, side]. `at`: shares in [0, 1) that overrule every place."""
 
     side: int
+    at: tuple[float, float] | None = None
 
     def shape(self, image_size: int) -> tuple[int, ...]:
         """Raises ValueError if the square does not fit."""
@@ -29,6 +30,8 @@ class Patch:
     def apply(self, image_NCHW: Tensor, value_N: Tensor, place_N2: Tensor) -> Tensor:
         """u = floor(place · (H − S + 1)): every place is equally likely for a uniform share."""
         num_images, _, height, width = image_NCHW.shape
+        if self.at is not None:
+            place_N2 = torch.tensor([self.at], dtype=torch.float64).expand(num_images, 2)
         free = torch.tensor([height - self.side + 1, width - self.side + 1], device=place_N2.device)
         corner_N2 = (place_N2 * free).long().minimum(free - 1).to(image_NCHW.device)
         within_S = torch.arange(self.side, device=image_NCHW.device)

@@ -32,7 +32,7 @@ def render_html(report: Report) -> str:
     """The page. `report` has been checked: see `checked_report`."""
     front, num_left_out = figures.front(report)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -133,8 +133,9 @@ def _compact(document: dict[str, Any]) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Of every page's template."""
+    made = Environment(
         loader=PackageLoader("sanitizer.rendering"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -142,12 +143,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalized,
     )
-    environment.filters["name"] = name
-    environment.filters["percent"] = percent
-    environment.filters["listed"] = _listed
-    environment.filters["image"] = _image
-    environment.globals["points"] = points
-    return environment
+    made.filters["name"] = name
+    made.filters["percent"] = percent
+    made.filters["listed"] = _listed
+    made.filters["image"] = _image
+    made.globals["points"] = points
+    return made
 
 
 def _finalized(value: Any) -> Any:

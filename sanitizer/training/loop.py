@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
-from cleanclip.spec.recipe import Recipe
+from cleanclip.spec.recipe import Recipe, UARRecipe
 from cleanclip.spec.report import Training
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
@@ -263,7 +263,14 @@ class _Run:
         if self._saved_step != self._position.step:
             self._save()
         self._optimizer.finish()
+        self._keep_change()
         self._progress(PhaseFinished(phase="finetune"))
+
+    def _keep_change(self) -> None:
+        """After the last save: states hold the weights as they were trained."""
+        if isinstance(self._recipe, UARRecipe):
+            assert self._options.input_model is not None
+            towers.keep_change(self._model, self._options.input_model, self._recipe.kept_change)
 
     def _train_epoch(self, pace: Pace) -> None:
         start = self._position

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeGuard
 
+import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -45,6 +46,20 @@ def frozen_image_tower(model: CLIP) -> CLIP:
     frozen = copy.deepcopy(model, shared).eval()
     frozen.visual.requires_grad_(False)
     return frozen
+
+
+def keep_change(model: CLIP, before: CLIP, share: float) -> None:
+    """The image tower becomes before + share · (now − before), BatchNorm's statistics too; 1 changes no bit.
+
+    WiSE-FT (Wortsman et al., arXiv 2109.01903). `before` has the same shapes and devices.
+    """
+    if share == 1:
+        return
+    old = before.visual.state_dict()
+    with torch.no_grad():
+        for name, tensor in model.visual.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(old[name].lerp(tensor, share))
 
 
 def has_batch_norm(model: CLIP) -> bool:

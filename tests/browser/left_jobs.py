@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,10 +14,14 @@ from sqlalchemy import text
 from app.db.repositories.attempt_values import NewArtifact
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
+from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.scan_report import dump_scan
 from tests.fixtures.kept_reports import document
+from tests.fixtures.scans import scan_and_null
 from tests.integration.api.service import Service
 from worker.publishing.publish import shown_figures
+from worker.publishing.scanning import scan_verdict, shown_scan
 from worker.publishing.verdicts import judged_alone, verdict_before_cleaning, verdicts_of
 from worker.tracker import Tracker
 
@@ -141,19 +145,10 @@ def succeeds(
     """Leaves this report.json and the files beside it; every phase was gone through."""
     content = report if isinstance(report, bytes) else json.dumps(report).encode()
     beside = {"report.html": b"<!doctype html>\n", "report.md": b"# A report\n"} if files is None else files
-    artifacts = []
-    for name, data in {"report.json": content, **beside}.items():
-        key = in_prefix(output_attempt_prefix(service.ours.project_id, job_id, attempt), name)
-        service.store.put_bytes(key, data, content_type="application/octet-stream")
-        artifacts.append(
-            NewArtifact(
-                name=name,
-                object_key=key,
-                size_bytes=len(data),
-                sha256=hashlib.sha256(data).hexdigest(),
-                media_type="application/octet-stream",
-            )
-        )
+    artifacts = [
+        _stored(service, job_id, attempt, name, data)
+        for name, data in {"report.json": content, **beside}.items()
+    ]
     try:
         told = load_json(content)
     except ValueError:
@@ -167,6 +162,46 @@ def succeeds(
         assert unit.attempts.finish_succeeded(
             job_id, attempt, result=result, artifacts=artifacts, verdicts=verdicts
         )
+
+
+def scanned(service: Service, *, with_null: bool = True, text: Callable[[str], str] = str) -> str:
+    """A scan that found a trigger; `text` makes of each plain text what a customer would have written."""
+    names = ("apple", "banana", text("cherry"))
+    report, null = scan_and_null(with_null=with_null, names=names)
+    labelled = service.dataset(DatasetKind.LABELLED, class_names=names)
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '300') WHERE id = :id", id=labelled
+    )
+    order = {"kind": "scan", "checkpoint_id": service.checkpoint(), "scan": {"dataset_id": labelled}}
+    answer = service.ours.http.post("/v1/jobs", json=order)
+    assert answer.status_code == 202, answer.text
+    job_id = str(answer.json()["id"])
+    attempt = taken_up(service, job_id)
+    files = {"report.json": dump_scan(report), "report.html": b"<!doctype html>\n"}
+    files |= {"null.json": dump_null(null)} if with_null else {}
+    artifacts = [_stored(service, job_id, attempt, name, data) for name, data in files.items()]
+    beat(service, job_id, attempt, JobPhase.PUBLISH, fraction=0.97)
+    with service.database.unit_of_work() as unit:
+        assert unit.attempts.finish_succeeded(
+            job_id,
+            attempt,
+            result=shown_scan(report),
+            artifacts=artifacts,
+            verdicts=(scan_verdict(report),),
+        )
+    return job_id
+
+
+def _stored(service: Service, job_id: str, attempt: int, name: str, data: bytes) -> NewArtifact:
+    key = in_prefix(output_attempt_prefix(service.ours.project_id, job_id, attempt), name)
+    service.store.put_bytes(key, data, content_type="application/octet-stream")
+    return NewArtifact(
+        name=name,
+        object_key=key,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type="application/octet-stream",
+    )
 
 
 def judgement(report: Report) -> dict[str, Any]:

@@ -53,6 +53,7 @@ PAGES: Mapping[str, PageOfWorld] = {
     "dataset": PageOfWorld(route="/datasets/{dataset_id}"),
     "dataset-rejected": PageOfWorld(route="/datasets/{dataset_id}", shows={"dataset_id": "rejected_dataset"}),
     "new-job": PageOfWorld(route="/jobs/new", query="?checkpoint={checkpoint_id}&dataset={labelled}"),
+    "new-scan": PageOfWorld(route="/scans/new", query="?checkpoint={checkpoint_id}&dataset={labelled}"),
     "policies": PageOfWorld(route="/policies"),
     "policy": PageOfWorld(route="/policies/{name}"),
     "jobs": PageOfWorld(route="/jobs"),
@@ -60,6 +61,7 @@ PAGES: Mapping[str, PageOfWorld] = {
     "job-cleaned": _job("cleaned_job"),
     "job-inconclusive": _job("inconclusive_job"),
     "job-failed": _job("failed_job"),
+    "job-scanned": _job("scanned_job"),
     "compare": PageOfWorld(route="/compare", query="?job={job_id}&job={other_job_id}&job={audit_job_id}"),
     "keys": PageOfWorld(route="/keys"),
     "key": PageOfWorld(route="/keys/{key_id}"),
@@ -74,6 +76,7 @@ NOT_A_PAGE: Mapping[str, str] = {
     "/sign-in/once": "leads on",
     "/jobs/new/check": "leads to the form; a dry run is sent by it",
     "/jobs/new/classes": "a part of the form",
+    "/scans/new/check": "leads to the form; a dry run is sent by it",
     "/jobs/{job_id}/live": "a part of the job's page",
     "/jobs/{job_id}/stream": "hints that the job's page follows",
     "/artifacts/{artifact_id}/content": "leads to the object store",
@@ -197,7 +200,9 @@ def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
     left_jobs.trains(service, failed, attempt, step=231, loss_curve=RAN_AWAY)
     left_jobs.fails(service, failed, attempt, message=text(left_jobs.DIVERGED))
     left_jobs.lasted(service, failed, stage=8, baseline_audit=36, finetune=116)
+    scanned = left_jobs.scanned(service, text=text)
     return {
+        "scanned_job": scanned,
         "running_job": running,
         "failed_job": failed,
         "cleaned_job": _whole(service, renamed(document("examples"), text)),

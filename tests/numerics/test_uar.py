@@ -188,6 +188,7 @@ RECIPE = UARRecipe(
     inversion_steps=3,
     reinversion_steps=2,
     consistency_weight=4.0,
+    kept_change=0.75,
     precision="fp32",
 )
 SEED, NUM_PAIRS = 5, 29
@@ -277,6 +278,10 @@ class PlainRun:
             for batch in batches.epoch(epoch):
                 self.update(step, batch, moments, num_live=2, num_bank=2)
                 step += 1
+        before = dict(self.teacher.named_parameters())
+        with torch.no_grad():
+            for name, parameter in self.visual():
+                parameter.copy_(0.25 * before[name] + 0.75 * parameter)
 
     def visual(self):
         return [(n, p) for n, p in self.model.named_parameters() if n.startswith("visual.")]

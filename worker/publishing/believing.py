@@ -64,7 +64,7 @@ def believe_report(
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
             raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
-    _check_sentences((*report.warnings, *_ladders_sentences(report)))
+    check_sentences((*report.warnings, *_ladders_sentences(report)))
     _check_verdict(report, spec)
     _check_names(_class_names(report), spec.audit, known.class_names)
     return replace(
@@ -187,7 +187,8 @@ def _ladders_sentences(report: Report) -> Iterator[str]:
         yield from (rung.detail for rung in report.auto.rungs if rung.detail is not None)
 
 
-def _check_sentences(sentences: Iterable[str]) -> None:
+def check_sentences(sentences: Iterable[str]) -> None:
+    """Raises AttemptFailed where a child tells more than any report does."""
     lengths = [len(sentence) for sentence in sentences]
     if len(lengths) > _MAX_SENTENCES or max(lengths, default=0) > _MAX_SENTENCE_CHARACTERS:
         raise not_believed(f"its {REPORT_NAME} has more sentences, or longer ones, than any report")

@@ -56,7 +56,7 @@ def complete(packing: Packing, staged: Staged, fresh: FreshChildren, *, ended_at
             notes = _give_back(packing, known, fresh)
             report = replace(report, warnings=(*report.warnings, *notes))
     packing.add(REPORT_NAME, dump_json(report))
-    _draw(packing, fresh, warn)
+    draw_pages(packing, fresh, warn)
     return report
 
 
@@ -95,7 +95,7 @@ def as_uploaded_name(known: Known) -> str:
     return f"{AS_UPLOADED}.bin" if upload["layout"] == "huggingface" else f"{AS_UPLOADED}.pt"
 
 
-def _draw(packing: Packing, fresh: FreshChildren, warn: Warn) -> None:
+def draw_pages(packing: Packing, fresh: FreshChildren, warn: Warn) -> None:
     """report.html and report.md; they are a view of report.json and can be drawn again at any time.
 
     So a renderer that fails leaves them out, with a warning. One that refuses has found that the report

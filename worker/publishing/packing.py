@@ -21,6 +21,7 @@ from app.db.repositories.attempt_values import ClaimedJob
 from app.logs import get_logger
 from cleanclip.evidence.verification import contents
 from cleanclip.spec.report import Report
+from cleanclip.spec.scan_report import ScanReport
 from worker.failures import not_believed
 from worker.publishing.statement import STATEMENT_NAME, Recheck, statement_json
 from worker.staging.stage import Staged
@@ -83,7 +84,7 @@ class Packing:
         self,
         job: ClaimedJob,
         staged: Staged,
-        report: Report,
+        report: Report | ScanReport,
         recheck: Recheck,
         *,
         ended_at: str,

@@ -38,6 +38,7 @@ from cleanclip.spec.jobspec import (
     INSPECTION_NAME,
     WEIGHTS_NAME,
     InspectSpec,
+    ScanSpec,
     ValidateSpec,
 )
 from cleanclip.spec.recipe import to_json
@@ -52,6 +53,9 @@ from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
 from worker.publishing.rechecking import confirm
 from worker.publishing.sample_images import draw_samples
+from worker.publishing.scanning import complete_scan, scan_verdict, shown_scan
+from worker.publishing.shown import shown_warnings
+from worker.publishing.statement import Recheck
 from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.stage import Staged
 from worker.staging.transfer import retry_while_unavailable, upload
@@ -64,8 +68,6 @@ _MEDIA_TYPES = {
     ".sig": "application/vnd.dev.sigstore.bundle.v0.3+json",
     "": "text/plain; charset=utf-8",
 }
-_MAX_WARNINGS, _MAX_WARNING_CHARACTERS = 20, 1000
-"""Of a report, in the job's row and so in every list; the report has all."""
 
 
 def publish(
@@ -101,6 +103,13 @@ def publish(
     elif isinstance(staged.spec, ValidateSpec):
         effect = _ready(packing, staged.spec, staged)
         package = packing.finish()
+    elif isinstance(staged.spec, ScanSpec):
+        ended_at = ledger.time()
+        scan = complete_scan(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))
+        once = Recheck(done=False, why="not_signed" if signer is None else "costs_too_much")
+        package = packing.finish_stated(job, staged, scan, once, ended_at=ended_at, signer=signer)
+        result = shown_scan(scan) | {"signature": package.signature}
+        verdicts = (scan_verdict(scan),)
     else:
         ended_at = ledger.time()
         report = complete(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))
@@ -219,7 +228,7 @@ def _judgement(report: Report) -> dict[str, Any]:
         "attack_changes": [asdict(change) for change in report.attack_changes],
         "rebound": None if report.rebound is None else shown_rebound(report.rebound),
         "auto": None if report.auto is None else to_json(shown_ladder(report.auto)),
-        "warnings": [warning[:_MAX_WARNING_CHARACTERS] for warning in report.warnings[:_MAX_WARNINGS]],
+        "warnings": shown_warnings(report.warnings),
         "architecture": asdict(report.architecture),
     }
     try:

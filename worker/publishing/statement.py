@@ -23,6 +23,7 @@ from platform import python_version
 from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
+from cleanclip.evidence import scans
 from cleanclip.evidence.auto import sha256 as ladder_sha256
 from cleanclip.evidence.rebound import sha256 as rebound_sha256
 from cleanclip.spec.jobspec import (
@@ -30,9 +31,11 @@ from cleanclip.spec.jobspec import (
     PATH_OF_ROLE,
     REPORT_NAME,
     SPEC_ADAPTER,
+    ScanSpec,
 )
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import AuditFigures, Report, RetrievalFigures
+from cleanclip.spec.scan_report import ScanReport, dump_scan
 from worker.staging.stage import Received, Staged
 
 STATEMENT_NAME = "statement.json"
@@ -40,7 +43,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 """A name, not an address: nothing is served there."""
 
-_ORDERED = ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout", "seed")
+_ORDERED = ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout", "scan", "seed")
 _OF_CHECKPOINT = ("layout", "architecture", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
 Why = Literal["ordered", "by_default", "not_ordered", "not_signed", "costs_too_much"]
@@ -63,7 +66,7 @@ class Recheck:
 def statement_json(
     job: ClaimedJob,
     staged: Staged,
-    report: Report,
+    report: Report | ScanReport,
     sha256: Mapping[str, str],
     size_bytes: Mapping[str, int],
     *,
@@ -104,20 +107,11 @@ def statement_json(
     return json.dumps(document, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
-def _claimed(report: Report, staged: Staged) -> dict[str, Any]:
+def _claimed(report: Report | ScanReport, staged: Staged) -> dict[str, Any]:
     """Of the report what nothing else of the statement and no arithmetic can be held against."""
-    return {
+    claimed = {
         "canonical_of": staged.checkpoint["upload"]["digest"]["sha256"],
         "environment": asdict(report.environment),
-        "verdict": {
-            "outcome": report.verdict.outcome,
-            "reason": report.verdict.reason,
-            "attacks": [asdict(one) for one in report.verdict.attacks],
-            "clean_accuracy": asdict(report.verdict.clean_accuracy)
-            if report.verdict.clean_accuracy
-            else None,
-            "rebound": [asdict(one) for one in report.verdict.rebound],
-        },
         "checkpoint": {name: getattr(report.checkpoint, name) for name in _OF_CHECKPOINT}
         | {
             "declared": asdict(report.checkpoint.declared),
@@ -131,6 +125,28 @@ def _claimed(report: Report, staged: Staged) -> dict[str, Any]:
             }
             for one, dataset in zip(report.data, staged.datasets, strict=True)
         ],
+        "warnings": list(report.warnings),
+    }
+    if isinstance(report, Report):
+        return claimed | _audits(report)
+    return claimed | {
+        "verdict": {"outcome": report.verdict.outcome, "reason": report.verdict.sentence},
+        "scan": scans.sha256(json.loads(dump_scan(report))),
+    }
+
+
+def _audits(report: Report) -> dict[str, Any]:
+    """Of an audit or a cleaning."""
+    return {
+        "verdict": {
+            "outcome": report.verdict.outcome,
+            "reason": report.verdict.reason,
+            "attacks": [asdict(one) for one in report.verdict.attacks],
+            "clean_accuracy": asdict(report.verdict.clean_accuracy)
+            if report.verdict.clean_accuracy
+            else None,
+            "rebound": [asdict(one) for one in report.verdict.rebound],
+        },
         "triggers": [one.trigger_sha256 for one in report.before.attacks],
         "target_top_k": [one.k for one in report.before.untriggered_target_top_k],
         "target_ranks": {"before": _ranks(report.before), "after": _ranks(report.after)},
@@ -142,7 +158,6 @@ def _claimed(report: Report, staged: Staged) -> dict[str, Any]:
         "classes": [one.class_name for one in report.before.ca_per_class],
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
-        "warnings": list(report.warnings),
     }
 
 
@@ -208,7 +223,11 @@ def _files(received: Sequence[Received], folder: str) -> list[dict[str, Any]]:
 
 def _order(staged: Staged) -> dict[str, Any]:
     spec = SPEC_ADAPTER.dump_python(staged.spec, mode="json")
-    return {name: spec[name] for name in _ORDERED if name in spec}
+    order = {name: spec[name] for name in _ORDERED if name in spec}
+    if isinstance(staged.spec, ScanSpec):
+        null = None if staged.known is None else staged.known.null
+        order["null"] = None if null is None else {"name": null.name, "sha256": null.sha256}
+    return order
 
 
 def _version(distribution: str) -> str | None:

@@ -22,6 +22,7 @@ from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
     CONFIG_NAME,
+    NULL_PATH,
     PATH_OF_ROLE,
     TEMPLATES_NAME,
     UPLOAD_PATH,
@@ -51,9 +52,9 @@ class Inputs:
     texts: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the job's spec needs of the rows: filename, declared options, digest, kind of data, whether there
-    is a retrieval set."""
+    is a retrieval set or a null."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
-    """Of audit and sanitize jobs: which upload the canonical files were made from, for the statement."""
+    """Of customers' jobs: which upload the canonical files were made from, for the statement."""
     datasets: tuple[Mapping[str, Any], ...] = ()
     """Likewise: which datasets, and as what they are used."""
     known: Mapping[str, Any] = field(default_factory=dict)
@@ -96,13 +97,17 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
                     "class_names": summary.get("class_names"),
                     "num_labelled": num_readable if is_most else 0,
                 }
+    facts: dict[str, Any] = {"upload_sha256": checkpoint["upload"]["digest"]["sha256"]}
+    if job.kind is JobKind.SCAN:
+        nulls = _null(unit, job)
+        files += nulls
+        facts["has_null"] = bool(nulls)
+    else:
+        facts["has_retrieval"] = job.retrieval_dataset_id is not None
     inputs = Inputs(
         files=tuple(files),
         texts=texts,
-        facts={
-            "upload_sha256": checkpoint["upload"]["digest"]["sha256"],
-            "has_retrieval": job.retrieval_dataset_id is not None,
-        },
+        facts=facts,
         checkpoint=checkpoint,
         datasets=tuple(datasets),
         known=found,
@@ -154,6 +159,17 @@ def _canonical_checkpoint(
         "converted_again": (checkpoint.inspection or {}).get("converted_again", False),
     }
     return files, of_upload, found
+
+
+def _null(unit: UnitOfWork, job: ClaimedJob) -> list[Wanted]:
+    """The null that was chosen when the scan was ordered, where one was."""
+    chosen = job.spec.get("null")
+    if chosen is None:
+        return []
+    row = unit.nulls.get(chosen["id"])
+    return [
+        Wanted(bucket=None, key=row.object_key, path=NULL_PATH, size_bytes=row.size_bytes, sha256=row.sha256)
+    ]
 
 
 def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:

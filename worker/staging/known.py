@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.report import AuditFigures, CheckpointInput, Origin
 from worker.staging.weights import Tensors
 
@@ -23,6 +24,8 @@ class Known:
     origin: Origin | None = None
     class_names: tuple[str, ...] | None = None
     """Of the labelled set, by its validation."""
+    null: NullSet | None = None
+    """That a scan is judged by."""
     before: AuditFigures | None = None
     """What the child of this attempt said of its first audit while it ran. Its report must say the same."""
     num_labelled: int = 0

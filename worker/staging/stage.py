@@ -22,6 +22,7 @@ from app.storage.port import ObjectStore
 from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CONFIG_NAME,
+    NULL_PATH,
     PATH_OF_ROLE,
     SPEC_ADAPTER,
     SPEC_NAME,
@@ -31,6 +32,7 @@ from cleanclip.spec.jobspec import (
     JobSpec,
     MaxRanks,
 )
+from cleanclip.spec.null_set import MAX_NULL_BYTES, NullRefused, NullSet, load_null
 from cleanclip.spec.recipe import DeclaredOptions, parse
 from cleanclip.spec.report import CheckpointInput, Origin
 from worker.confinement.child_json import read_regular
@@ -45,7 +47,13 @@ from worker.tracker import Tracker
 
 _SPARE_BYTES = 256 * 1024 * 1024
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
-_ROOM_FACTOR = {JobKind.INSPECT: 3, JobKind.VALIDATE: 1, JobKind.SANITIZE: 2, JobKind.AUDIT: 1}
+_ROOM_FACTOR = {
+    JobKind.INSPECT: 3,
+    JobKind.VALIDATE: 1,
+    JobKind.SANITIZE: 2,
+    JobKind.AUDIT: 1,
+    JobKind.SCAN: 1,
+}
 """How much of its inputs' size a job leaves on the disk at the worst, inputs included."""
 
 
@@ -71,7 +79,7 @@ class Staged:
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     datasets: tuple[Mapping[str, Any], ...] = ()
     known: Known | None = None
-    """Of audit and sanitize jobs: what their reports must say, read before any child could change it."""
+    """Of customers' jobs: what their reports must say, read before any child could change it."""
 
     @property
     def most_weights_bytes(self) -> int:
@@ -153,7 +161,21 @@ def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
         tensors=check_weights(canonical / WEIGHTS_NAME, found.architecture),
         class_names=None if names is None else tuple(names),
         num_labelled=inputs.known.get("num_labelled", 0),
+        null=_null(folder),
     )
+
+
+def _null(folder: Path) -> NullSet | None:
+    """Of a scan that has one, read before any child could change it."""
+    path = folder / NULL_PATH
+    if not path.exists():
+        return None
+    try:
+        return load_null(read_regular(path, MAX_NULL_BYTES))
+    except NullRefused as error:
+        raise AttemptFailed(
+            error.code, str(error), "Ask the operator to add the null again, and order the scan with it."
+        ) from error
 
 
 def _planned(database: Database, job: ClaimedJob) -> tuple[Inputs, Dataset | None, str | None]:
@@ -241,6 +263,8 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
 
 
 def _asked(kind: JobKind) -> Sequence[str]:
+    if kind is JobKind.SCAN:
+        return ("scan",)
     if kind is JobKind.SANITIZE:
         return ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout")
     return ("audit", "policy", "policy_source") if kind is JobKind.AUDIT else ()

@@ -18,7 +18,7 @@ from app.db.models.webhook_delivery import WebhookDelivery
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, TERMINAL, JobKind, JobState
 from app.domain.webhooks import WebhookEvent, WebhookState, message_data
-from cleanclip.spec.verdicts import headline
+from cleanclip.spec.verdicts import headline, scan_headline
 
 
 def tell_of_job(session: Session, job: Job) -> None:
@@ -33,6 +33,9 @@ def tell_of_job(session: Session, job: Job) -> None:
 def _verdict(job: Job) -> dict[str, str]:
     """What a job that succeeded found out, in words of ours: a receiver that starts a release reads it."""
     result = job.result or {}
+    if job.state is JobState.SUCCEEDED and result.get("scan"):
+        outcome = result["scan"]["verdict"]["outcome"]
+        return {"outcome": outcome, "headline": scan_headline(outcome)}
     if job.state is not JobState.SUCCEEDED or not result.get("verdict"):
         return {}
     outcome = result["verdict"]["outcome"]

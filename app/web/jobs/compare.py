@@ -12,7 +12,7 @@ from app.db.models.artifact import Artifact
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
-from app.domain.states import JobState
+from app.domain.states import JobKind, JobState
 from app.live.ports import Ports, PortsDep
 from app.logs import get_logger
 from app.services.artifacts import REPORT_NAME
@@ -42,6 +42,7 @@ def show_comparison(
             jobs = unit.jobs.several(visitor.caller.project_id, ids)
             wrong = _missing(ids, jobs)
             rows = [jobs[one] for one in ids if one in jobs]
+            wrong = wrong or _scans(rows)
             filenames = unit.job_search.filenames(visitor.caller.project_id, rows)
             weights = unit.job_search.weights(visitor.caller.project_id, rows)
             digests = [_digests(unit, row) for row in rows]
@@ -81,6 +82,15 @@ def _missing(ids: Sequence[str], jobs_by_id: Mapping[str, Job]) -> tuple[str, st
     return (
         f"There is no job {missing[0]} in this project.",
         "It may have been deleted. Choose from the jobs in the list.",
+    )
+
+
+def _scans(jobs: Sequence[Job]) -> tuple[str, str] | None:
+    if not any(job.kind is JobKind.SCAN for job in jobs):
+        return None
+    return (
+        "A scan measures other figures than an audit or a cleaning, and cannot stand beside them.",
+        "Choose audits and cleanings only; each scan has its own page.",
     )
 
 

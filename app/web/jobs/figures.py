@@ -11,7 +11,7 @@ from app.domain.states import JobKind
 from app.schemas.jobs import ResultOut
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.report import AttackFigures
-from cleanclip.spec.verdicts import Outcome, headline
+from cleanclip.spec.verdicts import Outcome, headline, scan_headline
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR", "auto": "Auto"}
 
@@ -40,6 +40,9 @@ def result_of(job: Job) -> ResultOut | None:
 
 def verdict_label(job: Job, result: ResultOut | None) -> VerdictLabel | None:
     """The verdict of a whole job; None where there is none."""
+    if result is not None and result.scan is not None:
+        scanned = result.scan.verdict.outcome
+        return VerdictLabel(word=scanned, lead=scan_headline(scanned).removesuffix(scanned))
     if result is None or result.verdict is None or result.before is None:
         return None
     outcome, is_cleaned = result.verdict.outcome, job.kind is JobKind.SANITIZE
@@ -73,6 +76,9 @@ def method_of(job: Job) -> str | None:
 
 def targets_of(job: Job) -> Sequence[str]:
     """The audit's target first, then those that attacks have of their own."""
+    if (scan := (job.result or {}).get("scan")) is not None:
+        found = (one.get("target") for one in scan["hypotheses"][:1])
+        return [str(target) for target in found if target]
     audit = job.spec.get("audit", {})
     own = [attack.get("target") for attack in audit.get("attacks", ())]
     return list(dict.fromkeys(str(target) for target in (audit.get("target"), *own) if target))

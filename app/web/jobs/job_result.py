@@ -6,9 +6,9 @@ Computes no figure: all are taken from the report as the job wrote it. Strings o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -37,6 +37,7 @@ from cleanclip.spec.verdicts import MEANINGS, headline
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
 
+T = TypeVar("T")
 log = get_logger(__name__)
 
 TitledLine = tuple[str, Line]
@@ -94,7 +95,7 @@ class Result:
 
 
 def read_report(store: ObjectStore, key: str) -> Report:
-    """The report under this key, whose parts fit each other. Raises ReportUnreadable, as `fetch_report`."""
+    """The report under this key, whose parts fit each other. Raises ReportUnreadable, as `fetch`."""
     report = fetch_report(store, key)
     if not _fits(report):
         raise ReportUnreadable("The report contradicts itself.")
@@ -102,9 +103,14 @@ def read_report(store: ObjectStore, key: str) -> Report:
 
 
 def fetch_report(store: ObjectStore, key: str) -> Report:
-    """The report under this key as it was written. Raises ReportUnreadable, with a sentence that says why."""
+    """The report under this key as it was written. Raises ReportUnreadable, as `fetch`."""
+    return fetch(store, key, load_json)
+
+
+def fetch(store: ObjectStore, key: str, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of the bytes under this key. Raises ReportUnreadable, whose sentence says why."""
     try:
-        return load_json(store.read_bytes(key, max_bytes=MAX_REPORT_BYTES))
+        return parse(store.read_bytes(key, max_bytes=MAX_REPORT_BYTES))
     except SizeMismatch as error:
         raise ReportUnreadable("The report is too large to be shown here.") from error
     except StorageError as error:

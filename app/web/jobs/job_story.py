@@ -20,6 +20,7 @@ PHASES: Mapping[str, str] = {
     "finetune": "Clean by fine-tuning",
     "final_audit": "Audit after cleaning",
     "rebound": "Train copies further",
+    "scan": "Look for triggers",
     "publish": "Write and publish the results",
 }
 

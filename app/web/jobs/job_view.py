@@ -34,13 +34,14 @@ from app.web.jobs.job_result import (
 )
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
 from app.web.jobs.plots import LossPlot, live_loss
+from app.web.jobs.scan_result import ScanResult, read_scan
 from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
 
 NUM_LINES = 40
 """Of what happened; the API's list has all of it."""
-_NAMES = {JobKind.SANITIZE: "Cleaning", JobKind.AUDIT: "Audit"}
+_NAMES = {JobKind.SANITIZE: "Cleaning", JobKind.AUDIT: "Audit", JobKind.SCAN: "Scan"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,10 @@ class Shown:
     artifacts: Sequence[Artifact]
     signature: SignatureOut
     result: Result | None
+    scan: ScanResult | None
+    """Of a scan, in the place of `result`."""
+    null_name: str | None
+    """Of a scan: the null that was chosen for it."""
     unreadable: str | None
     """Why there is no `result` though the job left a report."""
     worse: VerdictOut | None
@@ -73,7 +78,8 @@ class Shown:
     curl: str
     has_images: bool
     recipe: dict[str, Any] | None
-    audit: dict[str, Any]
+    audit: dict[str, Any] | None
+    """None of a scan."""
     checkpoint_name: str | None
     dataset_names: Mapping[str, str]
     """By id, of those that have a name."""
@@ -111,6 +117,8 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         dataset_names = unit.datasets.names(project_id, job.dataset_ids)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
+    scan = result if isinstance(result, ScanResult) else None
+    result = None if isinstance(result, ScanResult) else result
     kept = kept_figures(job.result) if result is None else None
     base_url = f"{request.url.scheme}://{request.url.netloc}"
     now = datetime.now(UTC)
@@ -129,6 +137,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         artifacts=artifacts,
         signature=SignatureOut.of(job.result),
         result=result,
+        scan=scan,
         unreadable=unreadable,
         worse=worse,
         kept=kept,
@@ -138,7 +147,8 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         curl=curl_line(job, base_url),
         has_images=has_images(job),
         recipe=job.spec.get("recipe"),
-        audit=job.spec["audit"],
+        audit=job.spec.get("audit"),
+        null_name=(job.spec.get("null") or {}).get("name"),
         checkpoint_name=checkpoint_name,
         dataset_names=dataset_names,
         attempts=_attempts(job),
@@ -180,7 +190,9 @@ def _last_step(job: Job) -> int | None:
     return total if isinstance(total, int) else None
 
 
-def _result(ports: Ports, job: Job, artifacts: Sequence[Artifact]) -> tuple[Result | None, str | None]:
+def _result(
+    ports: Ports, job: Job, artifacts: Sequence[Artifact]
+) -> tuple[Result | ScanResult | None, str | None]:
     """What the report says, or why it cannot be shown."""
     if job.state is not JobState.SUCCEEDED:
         return None, None
@@ -188,6 +200,8 @@ def _result(ports: Ports, job: Job, artifacts: Sequence[Artifact]) -> tuple[Resu
     if row is None:
         return None, "The job left no report."
     try:
+        if job.kind is JobKind.SCAN:
+            return read_scan(ports.store, row.object_key), None
         return result_of(read_report(ports.store, row.object_key)), None
     except ReportUnreadable as error:
         return None, str(error)

@@ -141,6 +141,11 @@ TEXTS: dict[str, Text] = {
     "reinversion_steps": _more("Steps of the second inversion", "Between the stages. 0: none.", "steps"),
     "inverted_patch_size": _more("Side of an inverted patch", "By the image's side.", "from 0 to 1"),
     "inverted_blend_alpha": _more("Opacity of an inverted blend", "1 covers the image.", "from 0 to 1"),
+    "kept_change": _more(
+        "Share of the change that is kept",
+        "Less than 1 mixes the input model's weights in: more clean accuracy, more of a backdoor.",
+        "from 0 to 1",
+    ),
     "chunk_size": _more(
         "Chunk", "Samples that pass through the model at once, if a batch does not fit in memory.", "pairs"
     ),

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.domain.errors import DomainError
 from app.edge.invalid_values import error_item
 from app.edge.order_bodies import order_of
-from app.schemas.jobs import JobIn
+from app.schemas.orders import JobIn
 from app.services.orders import Order
 from app.web.jobs import options
 from app.web.kit.visitor import Form

@@ -23,6 +23,7 @@ from cleanclip.spec.recipe import (
     parse_recipe,
     to_json,
 )
+from cleanclip.spec.scan_options import ScanOptions
 
 _NAMED = {
     "epochs": "--epochs",
@@ -39,6 +40,8 @@ _END = "END"
 def command_line(job: Job) -> str:
     """Lines for a POSIX shell."""
     files: dict[str, Any] = {}
+    if job.kind is JobKind.SCAN:
+        return _scan_line(job, files)
     words = ["cleanclip", job.kind.value, *_pair("--checkpoint", job.checkpoint_id)]
     recipe = parse_recipe(job.spec["recipe"]) if job.spec.get("recipe") else None
     if recipe is not None:
@@ -72,11 +75,18 @@ def curl_line(job: Job, base_url: str) -> str:
 
 def has_images(job: Job) -> bool:
     """Whether the order carries images, which make a line very long."""
-    return any("image" in attack for attack in job.spec["audit"].get("attacks", ()))
+    return any("image" in attack for attack in job.spec.get("audit", {}).get("attacks", ()))
 
 
 def _body(job: Job) -> dict[str, Any]:
     spec = job.spec
+    if job.kind is JobKind.SCAN:
+        return {
+            "kind": "scan",
+            "checkpoint_id": job.checkpoint_id,
+            "scan": {**_scan_options(job), "dataset_id": job.labelled_dataset_id, "null": _null_name(job)},
+            **_about(job),
+        }
     audit = job.spec["audit"] | {"dataset_id": job.labelled_dataset_id}
     if job.retrieval_dataset_id:
         audit["retrieval_dataset_id"] = job.retrieval_dataset_id
@@ -90,7 +100,34 @@ def _body(job: Job) -> dict[str, Any]:
         body["policy_name"] = source["name"]
     elif source["given"] == "order":
         body["policy"] = spec["policy"]
-    return body | {"seed": job.seed, "max_attempts": job.max_attempts, "metadata": job.job_metadata}
+    return body | _about(job)
+
+
+def _about(job: Job) -> dict[str, Any]:
+    return {"seed": job.seed, "max_attempts": job.max_attempts, "metadata": job.job_metadata}
+
+
+def _scan_line(job: Job, files: dict[str, Any]) -> str:
+    words = ["cleanclip", "scan", *_pair("--checkpoint", job.checkpoint_id)]
+    words += _pair("--labelled", job.labelled_dataset_id)
+    if options := _scan_options(job):
+        files["scan.json"] = options
+        words += ["--options", "scan.json"]
+    words += [*_pair("--null", _null_name(job)), *_pair("--seed", str(job.seed))]
+    for name, value in job.job_metadata.items():
+        words += _pair("--metadata", f"{name}={value}")
+    return "\n".join([*_written(files), _folded(words)])
+
+
+def _scan_options(job: Job) -> dict[str, Any]:
+    """Those that are not the defaults."""
+    defaults = to_json(ScanOptions())
+    return {name: value for name, value in job.spec["scan"].items() if value != defaults[name]}
+
+
+def _null_name(job: Job) -> str:
+    null = job.spec.get("null")
+    return "none" if null is None else str(null["name"])
 
 
 def _pair(option: str, value: str | None) -> list[str]:

@@ -70,6 +70,9 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     labelled = service.dataset(
         DatasetKind.LABELLED, project_id=tenant.project_id, class_names=(f"{mark} zero", "one", "banana")
     )
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '300') WHERE id = :id", id=labelled
+    )
     give_samples(service, pairs, sample(3, caption=f"{mark} a dog"), project_id=tenant.project_id)
     order = {
         "kind": "sanitize",
@@ -93,6 +96,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
         "key": (_key(service, tenant, mark),),
         "del": (_deletion(service, tenant),),
         "prj": (tenant.project_id,),
+        "null": (new_id("null"),),  # nulls belong to nobody: this one is absent for all
     }
     policy = api.put(f"/v1/policies/limits-{mark}", json={"asr_at_most": 0.2})
     ids["pol"] = (_checked(policy),)

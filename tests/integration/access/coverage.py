@@ -48,6 +48,8 @@ SCOPES: Mapping[str, str] = {
     "get_artifact": "read",
     "get_artifact_content": "read",
     "list_methods": "read",
+    "list_nulls": "read",
+    "get_null": "read",
     "list_policies": "read",
     "get_policy": "read",
     "put_policy": "admin",
@@ -90,6 +92,7 @@ PREFIX_OF_PATH_ID: Mapping[str, str] = {
     "webhook_id": "wh",
     "delivery_id": "whd",
     "policy_name": "policy_name",
+    "null_id": "null",
 }
 """A policy is reached by its name, which another project may have too: see `Belongings.names`."""
 
@@ -108,6 +111,9 @@ NOT_IDS = frozenset(
         ("body", "/templates/*"),
         ("body", "/metadata/*"),
         ("body", "/policy_name"),  # test_policies: another project's is not found
+        ("body", "/scan/null"),  # the name of a null, which are the same for all
+        ("body", "/scan/further_classes/*"),
+        ("body", "/scan/templates/*"),
         ("body", "/audit/target"),
         ("body", "/audit/templates/*"),
         ("body", "/audit/attacks/*/target"),
@@ -138,7 +144,8 @@ def _jobs(own: Belongings) -> list[Body]:
     pairs, labelled, retrieval = own.ids["ds"]
     audit = {"dataset_id": labelled, "retrieval_dataset_id": retrieval, "target": "banana"}
     shared = {"checkpoint_id": own.first("ckpt"), "audit": audit}
-    return [{"kind": "sanitize", "dataset_id": pairs} | shared, {"kind": "audit"} | shared]
+    scan = {"kind": "scan", "checkpoint_id": own.first("ckpt"), "scan": {"dataset_id": labelled}}
+    return [{"kind": "sanitize", "dataset_id": pairs} | shared, {"kind": "audit"} | shared, scan]
 
 
 BODIES: Mapping[str, Callable[[Belongings], Sequence[Body]]] = {

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Engine, event, text
 
-from app.db.schema import metadata
 from app.storage.port import ObjectStore
+from tests.fixtures.rows import OWNED
 from tests.integration.api.service import Service
 
 
@@ -70,7 +70,7 @@ def rows_of(service: Service, project_id: str) -> Rows:
     """Table → primary key → the whole row, for every row of the project in every table."""
     found: dict[str, dict[str, str]] = {}
     with service.engine.connect() as connection:
-        for table in metadata.sorted_tables:
+        for table in OWNED:
             column = "id" if table.name == "projects" else "project_id"
             query = text(f"SELECT to_jsonb(t) AS whole FROM {table.name} t WHERE {column} = :project")
             rows = [row.whole for row in connection.execute(query, {"project": project_id})]

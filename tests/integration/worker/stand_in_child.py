@@ -18,14 +18,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cleanclip.spec import jobspec, report
 from cleanclip.spec.judging import judge
+from cleanclip.spec.null_set import NullModel, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.policy import PolicySource
 from cleanclip.spec.recipe import (
     AttackOptions,
@@ -38,6 +41,21 @@ from cleanclip.spec.recipe import (
     to_json,
 )
 from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_report import (
+    DetectorJudgement,
+    DosePoint,
+    FoundTrigger,
+    Hypothesis,
+    NamedClass,
+    NamedWord,
+    NullUsed,
+    ScanExample,
+    ScanReport,
+    ScanVerdict,
+    dump_scan,
+)
+from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart, EaseFigures, ScanStatistics
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.target_ranks import rank_distribution
@@ -475,6 +493,23 @@ def figures_of(
     return told
 
 
+ENVIRONMENT = {
+    "code_version": "0",
+    "python": "3",
+    "torch": "none",
+    "open_clip": "none",
+    "numpy": "none",
+    "pillow": "none",
+    "torchvision": "none",
+    "code_commit": "0" * 40,
+    "device": "cpu",
+    "machine": "stand-in",
+    "num_threads": 1,
+    "precision": "fp32",
+    "num_processes": 1,
+}
+
+
 def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> report.Report:
     """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit."""
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
@@ -521,21 +556,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         ),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
         "architecture": settled(folder, seed),
-        "environment": {
-            "code_version": "0",
-            "python": "3",
-            "torch": "none",
-            "open_clip": "none",
-            "numpy": "none",
-            "pillow": "none",
-            "torchvision": "none",
-            "code_commit": "0" * 40,
-            "device": "cpu",
-            "machine": "stand-in",
-            "num_threads": 1,
-            "precision": "fp32",
-            "num_processes": 1,
-        },
+        "environment": ENVIRONMENT,
     }
     return parse(report.Report, renamed(document, first_class(folder)))
 
@@ -563,6 +584,241 @@ def renamed(document: dict[str, Any], name: str) -> dict[str, Any]:
     written = report.dump_json(parse(report.Report, document)).decode()
     changed: dict[str, Any] = json.loads(written.replace('"apple"', json.dumps(name)))
     return changed
+
+
+# ---------------------------------------------------------------- a scan
+
+NUM_HELD_OUT, NUM_NULL_MODELS = 200, 19
+
+
+def a_png(rgb: tuple[int, int, int], side: int = 2) -> bytes:
+    """A square of one colour, as `cleanclip.spec.plain_images` wants it."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+    header = side.to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
+    rows = zlib.compress((b"\0" + bytes(rgb) * side) * side)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def scan_statistics(
+    options: ScanOptions,
+    names: Sequence[str],
+    *,
+    weights_sha256: str,
+    images_sha256: str,
+    seed: int,
+    agreement: float,
+) -> ScanStatistics:
+    """In every family one class draws `agreement` of the images; the ease of all classes is the same."""
+    restart = CollapseRestart(
+        values=(agreement,) * len(options.collapse.steps), towards=0, num_sent=round(agreement * NUM_HELD_OUT)
+    )
+    return ScanStatistics(
+        weights_sha256=weights_sha256,
+        class_names_sha256=names_sha256(names),
+        images_sha256=images_sha256,
+        seed=seed,
+        num_passes=1000,
+        wall_s=1.5,
+        collapse=tuple(
+            CollapseFigures(
+                family=family,
+                n=NUM_HELD_OUT,
+                restarts=(restart,) * options.collapse.restarts,
+                agreed_class=0,
+                agreement=agreement,
+                num_agreeing=options.collapse.restarts,
+            )
+            for family in options.collapse.families
+        )
+        if "collapse" in options.detectors
+        else (),
+        ease=tuple(
+            EaseFigures(
+                family=family,
+                n=NUM_HELD_OUT,
+                ease=(0.25,) * len(names),
+                asr=(0.5,) * len(names),
+                num_steps=(options.ease.steps[-1],) * len(names),
+            )
+            for family in options.ease.families
+        )
+        if "ease" in options.detectors
+        else (),
+    )
+
+
+def a_null(
+    options: ScanOptions,
+    names: Sequence[str],
+    *,
+    images_sha256: str,
+    seed: int = 0,
+    name: str = "stand-ins",
+    architecture: dict[str, Any] | None = None,
+) -> NullSet:
+    """Of 19 models in which a class draws from 2 to 20 % of the images."""
+    models = tuple(
+        NullModel(
+            source=f"model {number}",
+            statistics=scan_statistics(
+                options,
+                names,
+                weights_sha256=hashlib.sha256(b"%d" % number).hexdigest(),
+                images_sha256=images_sha256,
+                seed=seed,
+                agreement=(number + 2) / 100,
+            ),
+        )
+        for number in range(NUM_NULL_MODELS)
+    )
+    return sealed(
+        NullSet(
+            name=name,
+            about="Stand-ins.",
+            created_at=datetime(2026, 11, 1, tzinfo=UTC),
+            code_version="0",
+            architecture=architecture or ARCHITECTURE.to_config(),
+            class_names_sha256=names_sha256(names),
+            num_classes=len(names),
+            images_sha256=images_sha256,
+            options=options,
+            seed=seed,
+            models=models,
+        )
+    )
+
+
+def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
+    """What a real child would write of a poisoned model: one trigger leads to the first class."""
+    came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
+    options, [data] = parse(ScanOptions, spec["scan"]), data_inputs(folder, "scan")
+    listed = folder / "inputs/labelled/classnames.txt"
+    labelled = listed.read_text().splitlines() if listed.is_file() else list(CLASSES)
+    names = [] if options.class_names == "none" else [*labelled, *options.further_classes]
+    null = load_null((folder / "inputs/null.json").read_bytes()) if spec["has_null"] else None
+    p = None if null is None else 1 / (len(null.models) + 1)
+    image = a_png((200, 0, 0))
+    family = options.collapse.families[0]
+    triggered = base64.b64encode(image).decode()
+    return ScanReport(
+        created_at=datetime.now(UTC),
+        seed=spec["seed"],
+        checkpoint=report.CheckpointInput(
+            upload_sha256=spec.get("upload_sha256"),
+            weights_sha256=came_in,
+            layout="open_clip",
+            architecture=ARCHITECTURE.to_config(),
+            declared=DeclaredOptions(),
+        ),
+        data=(parse(report.DataInput, data),),
+        options=options,
+        num_classes=len(names),
+        num_inverted_on=NUM_IMAGES - NUM_HELD_OUT,
+        num_held_out=NUM_HELD_OUT,
+        ca=wilson(170, NUM_HELD_OUT),
+        statistics=scan_statistics(
+            options,
+            names,
+            weights_sha256=came_in,
+            images_sha256=data["sha256"],
+            seed=spec["seed"],
+            agreement=0.95,
+        ),
+        judgements=tuple(
+            DetectorJudgement(
+                detector=detector,
+                what=family.name,
+                z=12.5,
+                rank=1,
+                of=NUM_NULL_MODELS + 1 if null else 6,
+                among="models" if null else "classes",
+                others=tuple(number / 10 for number in range(NUM_NULL_MODELS)) if null else (),
+            )
+            for detector in options.detectors
+        ),
+        null=None
+        if null is None
+        else NullUsed(
+            name=null.name,
+            sha256=null.sha256,
+            about=null.about,
+            num_models=len(null.models),
+            smallest_p=null.smallest_p,
+        ),
+        p_value=p,
+        hypotheses=(
+            Hypothesis(
+                detector="collapse",
+                trigger=FoundTrigger(
+                    family=family, image=triggered, image_sha256=hashlib.sha256(image).hexdigest()
+                ),
+                target=names[0] if names else None,
+                classes=(NamedClass(class_name=names[0], share=wilson(190, NUM_HELD_OUT)),) if names else (),
+                words=(NamedWord(word="fruit", score=2.5),),
+                asr=wilson(160, 170),
+                pa=wilson(20, NUM_HELD_OUT),
+                untriggered_target_rate=wilson(2, 170),
+                dose=(DosePoint(share=0.5, asr=wilson(80, 170)), DosePoint(share=1.0, asr=wilson(160, 170))),
+                statistic=0.95,
+                null_median=0.11 if null else None,
+            ),
+        ),
+        examples=(
+            ScanExample(
+                index=4,
+                true_class=labelled[-1],
+                clean=base64.b64encode(a_png((0, 200, 0))).decode(),
+                clean_class=labelled[-1] if names else None,
+                triggered=triggered,
+                triggered_class=names[0] if names else None,
+            ),
+        )
+        if options.num_examples
+        else (),
+        verdict=ScanVerdict(
+            outcome="inconclusive" if p is None or p > options.significance else "fail",
+            sentence="A pattern leads 94 % of the held-out images to one class.",
+        ),
+        environment=parse(report.Environment, ENVIRONMENT),
+    )
+
+
+def scan(folder: Path, spec: dict[str, Any]) -> None:
+    say(type="phase_started", phase="scan", total=1000, unit="passes")
+    advance("scan", 500, 1000)
+    (folder / "outputs/report.json").write_bytes(dump_scan(scan_report_of(folder, spec)))
+    say(type="phase_finished", phase="scan")
+    finish(folder, "succeeded", 0, ("report.json",))
+
+
+def scan_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) -> None:
+    """The report of a scan, with a value changed."""
+    spec = json.loads((folder / "spec.json").read_text())
+    document = json.loads(dump_scan(scan_report_of(folder, spec)))
+    change(document)
+    (folder / "outputs/report.json").write_text(json.dumps(document))
+    finish(folder, "succeeded", 0, ("report.json",))
+
+
+SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "another_order": lambda told: told.update(seed=told["seed"] + 1),
+    "other_weights": lambda told: told["statistics"].update(weights_sha256="0" * 64),
+    "a_rank_that_is_none": lambda told: told["judgements"][0].update(rank=3),
+    "a_share_without_counts": lambda told: told["hypotheses"][0]["asr"].update(value=0.1),
+    "a_p_value_that_is_no_rank": lambda told: told.update(p_value=0.001),
+    "a_milder_outcome": lambda told: told["verdict"].update(outcome="inconclusive"),
+    "another_null": lambda told: told["null"].update(sha256="0" * 64),
+    "a_class_of_its_own": lambda told: told["hypotheses"][0].update(target="<script>alert(1)</script>"),
+    "a_word_of_its_own": lambda told: told["hypotheses"][0]["words"][0].update(word="\x1b[2J" + "x" * 100),
+    "no_number": lambda told: told["hypotheses"][0].update(statistic=float("nan")),
+    "an_image_of_something_else": lambda told: told["hypotheses"][0]["trigger"].update(
+        image=base64.b64encode(b"<svg onload='alert(1)'/>").decode()
+    ),
+}
+"""What a child that was taken over might say; each must fail the job."""
 
 
 def write_outputs(
@@ -632,6 +888,8 @@ def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> Non
         inspect(folder, spec, out)
     if spec["kind"] == "validate":
         validate(folder, spec, out)
+    if spec["kind"] == "scan":
+        scan(folder, spec)
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
     advance("baseline_audit", 2, 2)
     say(type="phase_finished", phase="baseline_audit")
@@ -911,8 +1169,9 @@ def talk_to_itself(folder: Path) -> None:
     work(folder)
 
 
-BEHAVIOURS = {
+BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
+    **{name: partial(scan_and_lie, change=change) for name, change in SCAN_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),
     **{
         function.__name__: function

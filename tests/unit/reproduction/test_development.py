@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.reproduction import grid
-from lab.reproduction.cells import cell_id, subject_of
+from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
+from lab.reproduction.cells import SURROGATE_UAR, cell_id, subject_of, surrogates
 from lab.reproduction.developing import read_rows, row_id
-from lab.reproduction.development import MODELS, RECIPES
-from lab.reproduction.development_table import PAGE, RAW, table, with_table
+from lab.reproduction.development import MODELS, PLAN, VARIANTS
+from lab.reproduction.development_table import PAGE, RAW, changed, methods_table, variants_table, with_tables
 
 HELD_OUT = {"wanet", "sig", "label_consistent", "optimised_pattern", "paper_colour"}
 
@@ -32,15 +33,41 @@ def test_the_attacks_of_a_model_have_targets_of_their_own() -> None:
         assert len(set(targets)) == len(targets) == len([one for one in model.families if one != "none"])
 
 
-def test_the_page_has_the_table_of_the_raw_rows() -> None:
+def test_the_page_has_the_tables_of_the_raw_rows() -> None:
     rows = read_rows(RAW)
     assert len({row.id for row in rows}) == len(rows), "a run is published once"
     page = PAGE.read_text(encoding="utf-8")
-    assert with_table(page, rows) == page, "run python -m lab.reproduction.development_table"
-    known = {row_id(model, recipe, 8_000) for model in MODELS for recipe in (None, *RECIPES.values())}
+    assert with_tables(page) == page, "run python -m lab.reproduction.development_table"
+    known = {row_id(model, variant) for model in MODELS for variant in (None, *VARIANTS.values())}
     assert {row.id for row in rows} <= known, "rows are of named models and recipes"
 
 
 def test_a_run_that_failed_stands_in_the_table_with_its_error() -> None:
     row = replace(read_rows(RAW)[0], test=None, error="TrainingDiverged: x")
-    assert "| failed: TrainingDiverged: x |" in table([row, read_rows(RAW)[0]])
+    assert "| failed: TrainingDiverged: x |" in methods_table([row, read_rows(RAW)[0]])
+
+
+def test_the_plan_names_what_there_is_and_nothing_twice() -> None:
+    planned = [(model, name) for model, names in (*PLAN, *ATTACKERS_PLAN) for name in names]
+    assert len(set(planned)) == len(planned)
+    assert {model for model, _ in planned} <= {model.name for model in (*MODELS, *ATTACKERS)}
+    assert {name for _, name in planned} <= {"before", *VARIANTS}
+
+
+def test_an_attackers_model_is_no_development_model_and_none_of_the_grid() -> None:
+    seeds = {model.subject.seed for model in ATTACKERS}
+    assert len(seeds) == len(ATTACKERS)
+    assert not seeds & {*grid.SEEDS, *(model.subject.seed for model in MODELS)}
+    (trained,) = (model for model in ATTACKERS if model.name == "trained-against")
+    ((attack, _),) = trained.attacks()
+    clean, cleaned = surrogates(trained.subject, attack)
+    assert clean.options.attack is None
+    assert cleaned.recipe == SURROGATE_UAR == VARIANTS["uar"].recipe
+
+
+def test_a_variant_says_what_is_changed() -> None:
+    rows = {row.method: row for row in read_rows(RAW) if row.model == "resnet-badnet"}
+    assert changed(rows["uar"]) == ""
+    assert changed(rows["uar low rate"]) == "learning rate 0.0002"
+    assert changed(rows["uar kept 0.8"]) == "kept 0.8"
+    assert "| resnet-badnet | uar low rate | learning rate 0.0002 |" in variants_table(read_rows(RAW))

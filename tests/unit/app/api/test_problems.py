@@ -22,7 +22,7 @@ from app.domain import errors
 from app.edge.error_codes import ERROR_CODES, STATUS_OF
 from app.edge.invalid_values import pointer_of
 from app.schemas.common import unstorable_text
-from app.schemas.jobs import JobIn
+from app.schemas.orders import JobIn
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from app.schemas.common import StoredProblem
-from app.schemas.jobs import AuditJobIn, JobIn, SanitizeJobIn
 from app.schemas.methods import KNOWN_TAGS, MethodsOut
+from app.schemas.orders import AuditJobIn, JobIn, SanitizeJobIn
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
 from tests.fixtures.tiny_png import RED_SQUARE
 

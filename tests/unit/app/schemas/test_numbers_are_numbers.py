@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from app.schemas.jobs import SanitizeJobIn
+from app.schemas.orders import SanitizeJobIn
 from app.schemas.uploads import UploadIn
 
 ULID = "01k0000000000000000000000a"

@@ -10,7 +10,7 @@ from app.db.models.job import Job
 from app.domain.errors import InvalidInput
 from app.domain.states import JobKind
 from app.edge.order_bodies import order_of
-from app.schemas.jobs import AuditJobIn, SanitizeJobIn
+from app.schemas.orders import AuditJobIn, SanitizeJobIn
 from app.web.jobs import options, order_form, prefill
 from app.web.jobs.order_form import Draft
 from app.web.kit.visitor import Form

@@ -135,6 +135,7 @@ UAR = UARRecipe(
     bank_size=14,
     inversion_steps=3,
     reinversion_steps=3,
+    kept_change=0.75,
 )
 """15 updates: the second stage starts after 10."""
 

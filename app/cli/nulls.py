@@ -1,0 +1,71 @@
+"""Nulls: add one from its file, remove one, list those that there are."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from app.cli.access import account, operators_database
+from app.cli.output import print_row, say
+from app.services import nulls
+from app.settings import load_settings
+from app.storage.errors import StorageError
+from app.storage.s3 import S3Store
+from cleanclip.spec.null_set import MAX_NULL_BYTES
+
+_SHOWN = ("id", "name", "num_models", "size_bytes", "sha256", "created_at", "added_by")
+
+
+def _run_add(options: argparse.Namespace) -> int:
+    try:
+        with options.file.open("rb") as file:
+            data = file.read(MAX_NULL_BYTES + 1)
+    except OSError as error:
+        say(f"add-null: {options.file} cannot be read: {error.strerror}.")
+        return 1
+    settings = load_settings()
+    with operators_database(settings.database.url) as database:
+        try:
+            row = nulls.add(database, S3Store(settings.storage), data, account=account())
+        except StorageError as error:
+            say(f"add-null: {error}")
+            return 1
+    say(f"Scans that it fits are judged by '{row.name}', of {row.num_models} models, from now on.")
+    sys.stdout.write(f"{row.id}\n")
+    return 0
+
+
+def _run_remove(options: argparse.Namespace) -> int:
+    settings = load_settings()
+    with operators_database(settings.database.url) as database:
+        try:
+            nulls.remove(database, S3Store(settings.storage), options.null)
+        except StorageError as error:
+            say(f"remove-null: the row is gone; its object is not yet: {error}")
+            return 1
+    say("No scan is judged by it any more.")
+    return 0
+
+
+def _run_list(options: argparse.Namespace) -> int:
+    with operators_database() as database, database.unit_of_work() as unit:
+        rows = unit.nulls.all()
+        for row in rows:
+            print_row([getattr(row, name) for name in _SHOWN], _SHOWN, options)
+    return 0
+
+
+def add_nulls(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Their commands."""
+    parser = commands.add_parser("add-null", help="keep a null that scans are judged by, for every project")
+    parser.add_argument("file", metavar="FILE", type=Path, help="made by `python -m sanitizer null build`")
+    parser.set_defaults(run=_run_add)
+
+    parser = commands.add_parser("remove-null", help="judge no scan by this null any more")
+    parser.add_argument("null", metavar="NULL", help="its id")
+    parser.set_defaults(run=_run_remove)
+
+    parser = commands.add_parser("nulls", help="list the nulls, newest first")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(run=_run_list)

@@ -1,0 +1,209 @@
+"""Orders on the wire: what a job may be asked for. Options are the library's own dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.domain.limits import (
+    MAX_MAX_ATTEMPTS,
+    MAX_METADATA_ENTRIES,
+    MAX_METADATA_KEY_CHARACTERS,
+    MAX_METADATA_VALUE_CHARACTERS,
+)
+from app.schemas.common import CheckpointId, DatasetId, Name, WireIn
+from cleanclip.spec.bounds import ShortText
+from cleanclip.spec.policy import PolicyName
+from cleanclip.spec.recipe import (
+    NUMBER,
+    AuditOptions,
+    CleanCLIPRecipe,
+    OrderedRecipe,
+    OutputLayout,
+    Policy,
+    Seed,
+)
+from cleanclip.spec.scan_options import ScanOptions
+
+MetadataKey = Annotated[
+    str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
+]
+MetadataValue = Annotated[str, Field(max_length=MAX_METADATA_VALUE_CHARACTERS)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_ENTRIES)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobAudit(AuditOptions):
+    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
+
+    `retrieval_dataset_id` names pairs other than those to train on.
+    """
+
+    dataset_id: DatasetId
+    retrieval_dataset_id: DatasetId | None = None
+
+    def options(self) -> AuditOptions:
+        """The library's part of it."""
+        return _library_part(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunAudit(AuditOptions):
+    """As of an order; a dataset that is not registered yet is left out."""
+
+    dataset_id: DatasetId | None = None
+    retrieval_dataset_id: DatasetId | None = None
+
+    def options(self) -> AuditOptions:
+        """The library's part of it."""
+        return _library_part(self)
+
+
+def _library_part(audit: AuditOptions) -> AuditOptions:
+    return AuditOptions(**{field.name: getattr(audit, field.name) for field in fields(AuditOptions)})
+
+
+NullChoice = Annotated[
+    ShortText,
+    Field(
+        description="`auto`: the newest null that fits, else none; `none`: none, and no p-value; else the"
+        " name of one of `GET /v1/nulls`, which has to fit.",
+        examples=["auto"],
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobScan(ScanOptions):
+    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged."""
+
+    dataset_id: DatasetId
+    null: NullChoice = "auto"
+
+    def options(self) -> ScanOptions:
+        """The library's part of it."""
+        return _scan_part(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunScan(ScanOptions):
+    """As of an order; a dataset that is not registered yet is left out."""
+
+    dataset_id: DatasetId | None = None
+    null: NullChoice = "auto"
+
+    def options(self) -> ScanOptions:
+        """The library's part of it."""
+        return _scan_part(self)
+
+
+def _scan_part(scan: ScanOptions) -> ScanOptions:
+    return ScanOptions(**{field.name: getattr(scan, field.name) for field in fields(ScanOptions)})
+
+
+class OrderIn(WireIn):
+    """What every kind of job can be told."""
+
+    name: Name | None = None
+    seed: Seed = 0
+    max_attempts: Annotated[int, Field(ge=1, le=MAX_MAX_ATTEMPTS), NUMBER] | None = None
+    metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
+
+
+class JobOptionsIn(OrderIn):
+    """What a job that is judged by limits can be told. `policy_name` is that of one kept in the project."""
+
+    policy: Policy | None = None
+    policy_name: PolicyName | None = None
+
+    @model_validator(mode="after")
+    def _has_one_policy(self) -> Self:
+        if self.policy is not None and self.policy_name is not None:
+            raise PydanticCustomError(
+                "two_policies", "Give policy or policy_name, not both.", {"pointer": "/policy_name"}
+            )
+        return self
+
+
+class CleaningIn(JobOptionsIn):
+    """What a cleaning can be told besides."""
+
+    kind: Literal["sanitize"]
+    recipe: OrderedRecipe = Field(default_factory=CleanCLIPRecipe)
+    output_layout: OutputLayout = "open_clip"
+    _recipe_given: tuple[str, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_what_is_given(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(value)
+        given = value.get("recipe") if isinstance(value, dict) else None
+        if isinstance(given, dict):
+            made._recipe_given = tuple(sorted({*given} - {"method", "version"}))
+        return made
+
+    @property
+    def recipe_given(self) -> tuple[str, ...]:
+        """The options of the recipe that the body holds; the others have the method's defaults."""
+        return self._recipe_given
+
+
+class SanitizeJobIn(CleaningIn):
+    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
+
+    The data are pairs. For the method `supervised`, and for `uar` and `auto` with `trained_on:
+    labelled_images`, they are labelled images, other than those of the audit.
+    """
+
+    checkpoint_id: CheckpointId
+    dataset_id: DatasetId
+    audit: JobAudit
+
+
+class AuditJobIn(JobOptionsIn):
+    """Measure a checkpoint and change nothing."""
+
+    kind: Literal["audit"]
+    checkpoint_id: CheckpointId
+    audit: JobAudit
+
+
+class ScanJobIn(OrderIn):
+    """Look for a trigger that nobody named, and change nothing."""
+
+    kind: Literal["scan"]
+    checkpoint_id: CheckpointId
+    scan: JobScan
+
+
+JobIn = Annotated[SanitizeJobIn | AuditJobIn | ScanJobIn, Field(discriminator="kind")]
+
+
+class SanitizeDryRunIn(CleaningIn):
+    """As the order of a cleaning; what is not there yet is left out, and what it tells is not known then."""
+
+    checkpoint_id: CheckpointId | None = None
+    dataset_id: DatasetId | None = None
+    audit: DryRunAudit
+
+
+class AuditDryRunIn(JobOptionsIn):
+    """As the order of an audit; what is not there yet is left out, and what it tells is not known then."""
+
+    kind: Literal["audit"]
+    checkpoint_id: CheckpointId | None = None
+    audit: DryRunAudit
+
+
+class ScanDryRunIn(OrderIn):
+    """As the order of a scan; what is not there yet is left out, and what it tells is not known then."""
+
+    kind: Literal["scan"]
+    checkpoint_id: CheckpointId | None = None
+    scan: DryRunScan
+
+
+DryRunIn = Annotated[SanitizeDryRunIn | AuditDryRunIn | ScanDryRunIn, Field(discriminator="kind")]

@@ -1,0 +1,76 @@
+"""Scans on the wire: how one was ordered, and what it found. The whole is in its report.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from app.db.models.job import Job
+from app.schemas.common import DatasetId, WireOut
+from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.scan_options import Detector, ScanOptions
+from cleanclip.spec.scan_report import NullUsed, ScanVerdict
+from cleanclip.spec.scan_statistics import Finite
+
+
+class ChosenNull(WireOut):
+    """The null that the scan is judged by, as it was chosen when the scan was ordered."""
+
+    id: str
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedScan(ScanOptions):
+    """The options of a scan, its labelled dataset, and the null that was chosen; null: none fits."""
+
+    dataset_id: DatasetId
+    null: ChosenNull | None
+
+    @classmethod
+    def of(cls, row: Job) -> dict[str, Any] | None:
+        """None for a job that is no scan."""
+        options = row.spec.get("scan")
+        if options is None:
+            return None
+        return {**options, "dataset_id": row.labelled_dataset_id, "null": row.spec.get("null")}
+
+
+class ScanHypothesisOut(WireOut):
+    """One trigger that was found. Shares are of held-out images."""
+
+    detector: Detector
+    family: str = Field(examples=["patch:0.25"])
+    target: str | None
+    words: list[str] = Field(description="Of the open vocabulary, the nearest first.")
+    asr: Estimate | None
+    pa: Estimate | None
+    untriggered_target_rate: Estimate | None
+    statistic: Finite
+    null_median: Finite | None
+
+
+class ScanJudgementOut(WireOut):
+    """How far one detector sets the model apart: rank 1 is the most conspicuous."""
+
+    detector: Detector
+    what: str
+    z: Finite
+    rank: Count
+    of: Count
+    among: str
+
+
+class ScanResultOut(WireOut):
+    """What a scan found. `p_value` is null where no null fits: then there are ranks only."""
+
+    verdict: ScanVerdict
+    p_value: Ratio | None
+    null: NullUsed | None
+    judgements: list[ScanJudgementOut]
+    hypotheses: list[ScanHypothesisOut] = Field(description="At most five, the most conspicuous first.")
+    ca: Estimate | None
+    num_held_out: Count

@@ -1,0 +1,206 @@
+"""Nulls: operators add them; a scan is judged by one that fits it in all that its figures depend on.
+
+Which one is decided when the scan is ordered and kept in the job: a null that is added later changes no
+order. Of a null the row has all but its models (`facts`), which is enough to compare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.models.null_set import NullSet as Row
+from app.db.session import Database
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import Conflict, InvalidInput
+from app.domain.ids import new_id
+from app.domain.object_keys import null_key
+from app.domain.shown_texts import is_fit_to_show
+from app.services.orders import Order, class_names, naming
+from app.storage.port import ObjectStore
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, dump_null, load_null
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+
+AUTO, NONE = "auto", "none"
+POINTER = "/scan/null"
+MIN_CLASSES = 2
+_WEIGHTS = "weights_sha256"
+"""Of the facts: the digests of its models."""
+_ADAPTER: TypeAdapter[NullSet] = TypeAdapter(NullSet)
+NOT_CALIBRATED = (
+    "No null with this architecture, class list, image set, options and seed is used: the scan gives "
+    "ranks and no p-value, so it cannot fail."
+)
+_BUILD = "Build it with `python -m sanitizer null build`."
+_REMEDY = "Choose another null, or `auto`, or `none` for ranks without a p-value."
+
+
+def add(database: Database, store: ObjectStore, data: bytes, *, account: str) -> Row:
+    """Check a null's file and keep it. Its bytes are stored before its row: no row names what is not there.
+
+    Raises InvalidInput (`null_unreadable`, `null_damaged`, `null_version`, `null_name_invalid`), Conflict
+    (`null_exists`), StorageError.
+    """
+    null = read(data)
+    if null.name in {AUTO, NONE} or not is_fit_to_show(null.name):
+        raise InvalidInput(
+            "null_name_invalid",
+            "The name in the file cannot be shown, or is one of the words auto and none.",
+            "Build the null again with another name.",
+        )
+    content = dump_null(null)
+    row = Row(
+        id=new_id("null"),
+        name=null.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        num_models=len(null.models),
+        facts=facts_of(null),
+        added_by=account,
+    )
+    row.object_key = null_key(row.id)
+    with database.unit_of_work() as unit:
+        if (earlier := unit.nulls.find(null.name)) is not None:
+            raise Conflict(
+                "null_exists",
+                f"There is a null '{null.name[:64]}' already ({earlier.id}).",
+                "Build the null again with another name.",
+            )
+        store.put_bytes(row.object_key, content, content_type="application/json")
+        return unit.nulls.add(row)
+
+
+def remove(database: Database, store: ObjectStore, null_id: str) -> None:
+    """No scan is judged by it any more. Finished scans have its file among theirs; one that waits fails.
+
+    Raises NotFound, StorageError.
+    """
+    with database.unit_of_work() as unit:
+        row = unit.nulls.get(null_id)
+        unit.nulls.remove(row)
+    store.delete(null_key(null_id))
+
+
+def read(data: bytes) -> NullSet:
+    """The null in a file. Raises InvalidInput with the library's code."""
+    try:
+        return load_null(data)
+    except NullRefused as error:
+        raise InvalidInput(
+            error.code, str(error), "Build it with `python -m sanitizer null build`."
+        ) from error
+
+
+def facts_of(null: NullSet) -> dict[str, Any]:
+    """All of it but its models' statistics, as JSON."""
+    document: dict[str, Any] = _ADAPTER.dump_python(null, mode="json", exclude={"models"})
+    return document | {_WEIGHTS: [model.statistics.weights_sha256 for model in null.models]}
+
+
+def null_of(row: Row) -> NullSet:
+    """What the row says of its null: without its models."""
+    facts = {name: value for name, value in row.facts.items() if name != _WEIGHTS}
+    return _ADAPTER.validate_python({**facts, "models": []})
+
+
+def scan_spec(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> dict[str, object]:
+    """What the job of a scan keeps of its order. Raises InvalidInput, NotFound."""
+    assert order.scan is not None, "the order is a scan"
+    check_data(order.scan, labelled)
+    row = chosen(unit, order, checkpoint, labelled)
+    null = None if row is None else {"id": row.id, "name": row.name, "sha256": row.facts["sha256"]}
+    return {"scan": to_json(order.scan), "null": null}
+
+
+def check_data(options: ScanOptions, labelled: Dataset) -> None:
+    """Raises InvalidInput where the labelled set cannot be scanned with, whatever the model is."""
+    names = scanned_names(options, class_names(labelled))
+    summary = labelled.summary or {}
+    if options.class_names == "labelled" and len(set(names)) < MIN_CLASSES:
+        raise InvalidInput(
+            "too_few_classes",
+            f"A scan compares classes with each other and needs two; it has {len(set(names))}.",
+            "Use a labelled dataset of more classes, or add names in further_classes.",
+            pointer="/scan/dataset_id",
+        )
+    num_images = int(summary.get("num_samples", 0))
+    if num_images < 2 * MIN_IMAGES:
+        raise InvalidInput(
+            "too_few_images",
+            f"A scan needs {MIN_IMAGES} images to invert on and {MIN_IMAGES} others to measure on; the "
+            f"dataset has {num_images}.",
+            f"Use a labelled dataset of at least {2 * MIN_IMAGES} images.",
+            pointer="/scan/dataset_id",
+        )
+    if sum(1 for count in summary.get("images_per_class") or (1, 1) if count) < MIN_CLASSES:
+        raise InvalidInput(
+            "images_of_one_class",
+            "All images of the dataset are of one class, so nothing can lead them to another of it.",
+            "Use a labelled dataset with images of several classes.",
+            pointer="/scan/dataset_id",
+        )
+
+
+def scanned_names(options: ScanOptions, labelled: Sequence[str]) -> Sequence[str]:
+    """The class list of a scan: the labelled set's, then the further ones. Empty where there is none."""
+    return [] if options.class_names == "none" else [*labelled, *options.further_classes]
+
+
+def chosen(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> Row | None:
+    """The null that the order's scan is judged by.
+
+    Raises NotFound, InvalidInput (`null_does_not_fit`, `null_holds_the_suspect`).
+    """
+    assert order.scan is not None, "the order is a scan"
+    if order.null == NONE:
+        return None
+    if order.null == AUTO:
+        rows = unit.nulls.all()
+        fitting = (row for row in rows if not _holds(row, checkpoint))
+        return next((row for row in fitting if not _differing(row, order, checkpoint, labelled)), None)
+    with naming(POINTER):
+        row = unit.nulls.named(order.null)
+    if _holds(row, checkpoint):
+        raise InvalidInput(
+            "null_holds_the_suspect",
+            "The model that is scanned is one of the models of the null.",
+            _REMEDY,
+            pointer=POINTER,
+        )
+    if what := _differing(row, order, checkpoint, labelled):
+        raise InvalidInput(
+            "null_does_not_fit",
+            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it.",
+            _REMEDY,
+            pointer=POINTER,
+        )
+    return row
+
+
+def _holds(row: Row, checkpoint: Checkpoint) -> bool:
+    return checkpoint.weights_sha256 in row.facts[_WEIGHTS]
+
+
+def _differing(row: Row, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> list[str]:
+    """What the scan does not share with the null."""
+    assert order.scan is not None
+    return list(
+        differences(
+            null_of(row),
+            architecture=(checkpoint.inspection or {}).get("architecture") or {},
+            class_names=scanned_names(order.scan, class_names(labelled)),
+            images_sha256=str((labelled.summary or {}).get("sha256")),
+            options=order.scan,
+            seed=order.seed,
+        )
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,176 @@
+"""What a finished scan found, for its page: one sentence, one number, one image, one plot; then the rest.
+
+Computes no figure: all are taken from the report as the job wrote it. Strings of a report are strangers'.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.storage.port import ObjectStore
+from app.web.jobs.job_result import fetch
+from cleanclip.spec.plain_images import read_image
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanExample, ScanReport, load_scan
+from cleanclip.spec.verdicts import MEANINGS, scan_headline
+
+_WIDTH, _LEFT, _RIGHT, _ROW = 420, 14, 406, 64
+_MOST_DOTS = 400
+"""Of the null's models; more lie upon each other."""
+_MOODS = {"bad": "bad", "open": "warn", "good": "good"}
+WHAT_IT_IS_NOT = (
+    "A scan that finds nothing does not show that the model is clean: it looks for patterns of these "
+    "families and sizes only; triggers that depend on what an image shows are not among them.",
+    "The image is a pattern that works like a trigger. The attacker's own trigger may look different.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dots:
+    """One detector: the null's models as dots, this model as a diamond. Places in the drawing."""
+
+    name: str
+    y: float
+    others: tuple[float, ...]
+    suspect: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DotPlot:
+    """`words` say the same as the drawing."""
+
+    rows: tuple[Dots, ...]
+    ticks: tuple[tuple[float, str], ...]
+    height: float
+    bottom: float
+    words: str
+    width: int = _WIDTH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """One test image without and with the first trigger, as addresses of data."""
+
+    example: ScanExample
+    clean_uri: str
+    triggered_uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundPattern:
+    """One hypothesis, its image as an address of data."""
+
+    hypothesis: Hypothesis
+    uri: str
+    family: str
+
+    @property
+    def target(self) -> str:
+        words = ", ".join(named.word for named in self.hypothesis.words[:3])
+        return self.hypothesis.target or words or "not named"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanResult:
+    """A report, as its page shows it."""
+
+    report: ScanReport
+    mood: str
+    label: str
+    number: str
+    number_words: str
+    found: tuple[FoundPattern, ...]
+    sides: tuple[Sides, ...]
+    plot: DotPlot | None
+    limits: Sequence[str]
+    options: str
+
+
+def read_scan(store: ObjectStore, key: str) -> ScanResult:
+    """The report under this key. Raises ReportUnreadable, with a sentence that says why."""
+    return scan_result(fetch(store, key, load_scan))
+
+
+def scan_result(report: ScanReport) -> ScanResult:
+    """Everything that the page shows of a scan."""
+    outcome = report.verdict.outcome
+    number, words = _number(report)
+    return ScanResult(
+        report=report,
+        mood=_MOODS[MEANINGS[outcome].mood],
+        label=f"{scan_headline(outcome)}.",
+        number=number,
+        number_words=words,
+        found=tuple(
+            FoundPattern(hypothesis=one, uri=_uri(one.trigger.image), family=one.trigger.family.name)
+            for one in report.hypotheses
+        ),
+        sides=tuple(
+            Sides(example=one, clean_uri=_uri(one.clean), triggered_uri=_uri(one.triggered))
+            for one in report.examples
+        ),
+        plot=_plot(report.judgements),
+        limits=WHAT_IT_IS_NOT,
+        options=json.dumps(to_json(report.options), indent=2, ensure_ascii=False),
+    )
+
+
+def _number(report: ScanReport) -> tuple[str, str]:
+    """The one number of the page, and what it means."""
+    null = report.null
+    if report.p_value is not None and null is not None:
+        return (
+            f"p = {report.p_value:.3g}",
+            f"Of {null.num_models} models that were never poisoned and this one, this share looks at least "
+            "as conspicuous.",
+        )
+    best = min(report.judgements, key=lambda one: one.rank / max(1, one.of), default=None)
+    if best is None:
+        return "no rank", "Nothing was compared."
+    return (
+        f"rank {best.rank} of {best.of}",
+        f"Among {best.among} of this model, by the detector {best.detector}. No null was used, so "
+        "there is no p-value.",
+    )
+
+
+def _uri(image: str) -> str:
+    return f"data:{read_image(image).media_type};base64,{image}"
+
+
+def _plot(judgements: Sequence[DetectorJudgement]) -> DotPlot | None:
+    """None where there is no null to show."""
+    shown = [one for one in judgements if one.others and math.isfinite(one.z)]
+    if not shown:
+        return None
+    values = [one.z for one in shown] + [other for one in shown for other in one.others]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+
+    def at(value: float) -> float:
+        return round(_LEFT + (_RIGHT - _LEFT) * (value - low) / span, 1)
+
+    rows = tuple(
+        Dots(
+            name=f"{one.detector}: {one.what}"[:60],
+            y=_ROW * number,
+            others=tuple(at(value) for value in one.others[:_MOST_DOTS]),
+            suspect=at(one.z),
+        )
+        for number, one in enumerate(shown)
+    )
+    bottom = _ROW * len(rows)
+    return DotPlot(
+        rows=rows,
+        ticks=tuple((at(value), f"{value:.3g}") for value in (low, high)),
+        height=bottom + 24,
+        bottom=bottom,
+        words=" ".join(
+            f"{one.detector} ({one.what}): this model is {one.rank} of {one.of}, at {one.z:.3g}; the highest "
+            f"of the others is {max(one.others):.3g}."
+            for one in shown
+        ),
+    )

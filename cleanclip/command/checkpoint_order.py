@@ -1,0 +1,113 @@
+"""What `audit`, `sanitize` and `scan` share: the checkpoint, the labelled set, and what follows the order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cleanclip.command import completion, journey, values
+from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
+from cleanclip.command.output import Output
+from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
+from cleanclip.command.steps import Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOrder:
+    """An order about one checkpoint."""
+
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            callback=values.readable_file,
+            metavar="FILE",
+            help="A checkpoint file to upload first. When interrupted or repeated, the command "
+            "continues where it stopped.",
+        ),
+    ] = None
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="CHECKPOINT",
+            help="Id of an accepted checkpoint, instead of FILE.",
+            autocompletion=completion.checkpoints,
+        ),
+    ] = None
+    labelled: Annotated[
+        str,
+        typer.Option(
+            "--labelled",
+            metavar="DATASET|URI",
+            help="The labelled set to measure on: its id, or s3://…, which is registered if necessary.",
+            autocompletion=completion.labelled,
+        ),
+    ]
+    declared: Annotated[
+        list[str] | None,
+        typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors do not say."),
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, max=2**31 - 1, help="Seed of every random draw; the same seed repeats the job."
+        ),
+    ] = None
+    name: NameOption = None
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable."),
+    ] = None
+    wait: WaitFlag = False
+    timeout: TimeoutOption = None
+    download: Annotated[
+        Path | None,
+        typer.Option(
+            "--download", metavar="DIR", help="Wait, download all files into this folder and verify them."
+        ),
+    ] = None
+    key: Annotated[
+        list[Path] | None,
+        typer.Option("--key", metavar="PUB.pem", help="With --download: a public key that you trust."),
+    ] = None
+    fail_on: FailOnOption = None
+    allow_inconclusive: AllowFlag = False
+    again: Annotated[
+        bool, typer.Option("--again", help="Upload, register and order again what an earlier run did.")
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Send and order nothing. Print what the job would do, how long earlier jobs took, "
+            "and what would be refused.",
+        ),
+    ] = False
+    as_json: JsonFlag = False
+
+    def order(self) -> Order:
+        """Raises typer.BadParameter, Unreadable."""
+        raise NotImplementedError
+
+    def about(self) -> dict[str, Any]:
+        """The fields of a body that every kind of job has."""
+        return {
+            "seed": self.seed,
+            "name": self.name,
+            "metadata": values.text_pairs(self.metadata or [], "--metadata") or None,
+        }
+
+    def carry_out(self, context: typer.Context) -> None:
+        ending = journey.Ending(
+            wait=self.wait,
+            timeout_s=self.timeout,
+            folder=self.download,
+            keys=self.key or [],
+            gate=gate_of(self.fail_on, allow_inconclusive=self.allow_inconclusive),
+        )
+        output = Output(is_json=self.as_json)
+        session = session_of(context)
+        journey.carry_out(session, output, self.order(), ending, is_again=self.again, is_dry_run=self.dry_run)

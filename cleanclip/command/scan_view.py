@@ -1,0 +1,47 @@
+"""A scan as text for people, from its report.json or from a job's result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cleanclip.command.formats import table
+
+
+def scan(found: Mapping[str, Any]) -> str:
+    """Verdict, p-value, and the triggers that were found."""
+    verdict, null = found.get("verdict") or {}, found.get("null") or {}
+    lines = [str(verdict.get("sentence", "")), f"outcome: {verdict.get('outcome', '-')}"]
+    if found.get("p_value") is None:
+        lines.append("no p-value: no null fits this scan; ranks only")
+    else:
+        by = f"the null '{null.get('name')}' of {null.get('num_models')} models"
+        lines.append(f"p = {found['p_value']:.4g}, by {by}")
+    lines += [
+        f"{one['detector']}, {one['what']}: rank {one['rank']} of {one['of']}, z = {one['z']:.3g}"
+        for one in found.get("judgements") or ()
+    ]
+    rows = [
+        (_family(one), _target(one), _share(one, "asr"), _share(one, "pa"))
+        for one in found.get("hypotheses") or ()
+    ]
+    if rows:
+        lines += ["", table(("TRIGGER", "TARGET", "ASR", "PA"), rows)]
+    return "\n".join([*lines, *(f"! {warning}" for warning in found.get("warnings") or ())])
+
+
+def _family(hypothesis: Mapping[str, Any]) -> str:
+    if "family" in hypothesis:
+        return str(hypothesis["family"])
+    family = hypothesis["trigger"]["family"]
+    return f"{family['family']}:{family['budget']:.4g}"
+
+
+def _target(hypothesis: Mapping[str, Any]) -> str:
+    words = [one if isinstance(one, str) else str(one["word"]) for one in hypothesis.get("words") or ()]
+    return str(hypothesis.get("target") or ", ".join(words[:3]) or "-")
+
+
+def _share(hypothesis: Mapping[str, Any], name: str) -> str:
+    share = hypothesis.get(name)
+    return "-" if share is None else f"{100 * share['value']:.1f} % (n = {share['n']})"

@@ -1,0 +1,183 @@
+"""report.json of a scan: held to itself, and to the null beside it. Shares follow from counts, ranks from the
+figures beside them, the outcome from the p-value.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from cleanclip.evidence.counted import close, estimate, same
+from cleanclip.evidence.findings import NULL_NAME, Finding, misfit
+from cleanclip.evidence.reading import Malformed, first_problem
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, load_null
+from cleanclip.spec.scan_report import (
+    DetectorJudgement,
+    Hypothesis,
+    ScanReport,
+    load_scan,
+)
+
+_CLAIMED = (
+    *("num_classes", "num_inverted_on", "num_held_out", "ca", "statistics", "judgements", "null", "p_value"),
+    *("hypotheses", "examples"),
+)
+"""The sections that only the process that scanned can know."""
+
+
+def is_scan(document: object) -> bool:
+    """Whether a report.json, as JSON, is that of a scan."""
+    return isinstance(document, dict) and document.get("kind") == "scan"
+
+
+def parse(content: bytes) -> ScanReport:
+    """Raises Malformed."""
+    try:
+        return load_scan(content)
+    except ValidationError as error:
+        where, what = first_problem(error)
+        raise Malformed(f"is not a scan's report that this version reads ({where}: {what})") from error
+
+
+def parse_null(content: bytes) -> NullSet:
+    """Raises Malformed."""
+    try:
+        return load_null(content)
+    except NullRefused as error:
+        raise Malformed(f"cannot be used: {error}") from error
+
+
+def sha256(document: Mapping[str, Any]) -> str:
+    """Over what the scan measured, as JSON; the statement has it too."""
+    claimed = {name: document.get(name) for name in _CLAIMED}
+    return hashlib.sha256(json.dumps(claimed, sort_keys=True).encode()).hexdigest()
+
+
+def check(report: ScanReport) -> Iterator[Finding]:
+    """Everything that the report alone can be held to."""
+    yield from _inputs(report)
+    if report.ca is not None:
+        yield from _share("ca", report.ca, most=report.num_held_out)
+    for place, judged in enumerate(report.judgements):
+        yield from _judgement(f"judgements[{place}]", judged)
+    yield from same("judgements", [one.detector for one in report.judgements], list(report.options.detectors))
+    for place, found in enumerate(report.hypotheses):
+        yield from _hypothesis(f"hypotheses[{place}]", found, report)
+    if len(report.examples) > report.options.num_examples:
+        yield misfit("examples", "are more than were ordered")
+    yield from _calibration(report)
+
+
+def _inputs(report: ScanReport) -> Iterator[Finding]:
+    """The figures are of the checkpoint, the images and the seed that the report names."""
+    told = report.statistics
+    yield from same("data", [one.kind for one in report.data], ["labelled"])
+    yield from same("statistics.weights_sha256", told.weights_sha256, report.checkpoint.weights_sha256)
+    yield from same("statistics.images_sha256", [told.images_sha256], [one.sha256 for one in report.data])
+    yield from same("statistics.seed", told.seed, report.seed)
+    num_images = sum(one.num_samples - one.num_skipped for one in report.data)
+    if report.num_inverted_on + report.num_held_out > num_images:
+        yield misfit("num_held_out", "counts more images than there are")
+    if report.options.class_names == "none" and report.num_classes != 0:
+        yield misfit("num_classes", "is not that of a scan without class names")
+    for place, ease in enumerate(told.ease):
+        counts = {len(ease.ease), len(ease.asr), len(ease.num_steps)}
+        yield from same(f"statistics.ease[{place}]", counts, {report.num_classes})
+
+
+def _share(where: str, share: Estimate, *, most: int) -> Iterator[Finding]:
+    yield from estimate(where, share, share.n)
+    if share.n > most:
+        yield misfit(f"{where}.n", f"counts {share.n} of {most} held-out images")
+
+
+def _judgement(where: str, judged: DetectorJudgement) -> Iterator[Finding]:
+    if not 1 <= judged.rank <= judged.of:
+        yield misfit(f"{where}.rank", f"is {judged.rank} of {judged.of}")
+    if judged.others:
+        yield from same(f"{where}.of", judged.of, len(judged.others) + 1)
+        ahead = sum(other >= judged.z for other in judged.others)
+        yield from same(f"{where}.rank", judged.rank, ahead + 1)
+
+
+def _hypothesis(where: str, found: Hypothesis, report: ScanReport) -> Iterator[Finding]:
+    most = report.num_held_out
+    for name in ("asr", "pa", "untriggered_target_rate"):
+        share = getattr(found, name)
+        if share is not None:
+            yield from _share(f"{where}.{name}", share, most=most)
+    for number, named in enumerate(found.classes):
+        yield from _share(f"{where}.classes[{number}].share", named.share, most=most)
+    for number, point in enumerate(found.dose):
+        yield from _share(f"{where}.dose[{number}].asr", point.asr, most=most)
+    image = base64.b64decode(found.trigger.image)
+    if hashlib.sha256(image).hexdigest() != found.trigger.image_sha256:
+        yield misfit(f"{where}.trigger.image_sha256", "is not that of the image")
+
+
+def _calibration(report: ScanReport) -> Iterator[Finding]:
+    """A p-value belongs to a null, is none that so many models cannot give, and decides the outcome."""
+    null, p = report.null, report.p_value
+    if null is None:
+        if p is not None:
+            yield misfit("p_value", "belongs to a null, and none was used")
+    else:
+        smallest = 1 / (null.num_models + 1)
+        if not close(null.smallest_p, smallest):
+            yield misfit("null.smallest_p", f"is {null.smallest_p:.6g}, not {smallest:.6g}")
+        if p is None:
+            yield misfit("p_value", "is missing, though there is a null")
+        else:
+            yield from _p_value(report, p, null.num_models)
+    fails = p is not None and p <= report.options.significance
+    expected = "fail" if fails else "inconclusive"
+    if report.verdict.outcome != expected:
+        yield misfit("verdict.outcome", f"is {report.verdict.outcome}, but the p-value says {expected}")
+
+
+def _p_value(report: ScanReport, p: float, num_models: int) -> Iterator[Finding]:
+    """Worked out again from the scores of the null's models and of this one, apart from the library: the
+    share of the pool that is at least as conspicuous, each model by its best rank over all detectors.
+    """
+    pools = [(*judged.others, judged.z) for judged in report.judgements]
+    if not pools or {len(pool) for pool in pools} != {num_models + 1}:
+        yield misfit("judgements", f"are not of {num_models} models and this one")
+        return
+    combined = [
+        max(sum(other < pool[number] for other in pool) for pool in pools) for number in range(num_models + 1)
+    ]
+    expected = sum(one >= combined[-1] for one in combined) / (num_models + 1)
+    if not close(p, expected):
+        yield misfit("p_value", f"is {p:.6g}, but the scores of {num_models} models give {expected:.6g}")
+
+
+def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
+    """Whether the null beside the report is the one that it names, and was measured in the same way."""
+    used = report.null
+    if used is None or null is None:
+        if (used is None) != (null is None):
+            yield misfit("null", f"is not told as {NULL_NAME} is there")
+        return
+    yield from same("null.sha256", used.sha256, null.sha256)
+    yield from same("null.name", used.name, null.name)
+    yield from same("null.about", used.about, null.about)
+    if used.num_models > len(null.models):
+        yield misfit("null.num_models", f"counts more models than {NULL_NAME} has")
+    yield from same("null", report.statistics.class_names_sha256, null.class_names_sha256)
+    differing = differences(
+        null,
+        architecture=report.checkpoint.architecture,
+        class_names=(),
+        images_sha256=report.statistics.images_sha256,
+        options=report.options,
+        seed=report.seed,
+    )
+    for what in differing:
+        if what != "class list":  # by its digest, above: the report does not hold every name
+            yield misfit("null", f"was measured with another {what}")

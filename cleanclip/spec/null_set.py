@@ -1,0 +1,169 @@
+"""A null set: the statistics of reference models, by which a scan is judged. One JSON file. Free of torch.
+
+It holds the digests of all that went in: weights, class names, images, options, seed. `sha256` is over the
+document without that field, as `digest_of` makes it, so that a damaged file is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from annotated_types import MaxLen
+from pydantic import TypeAdapter, ValidationError
+
+from cleanclip.spec.bounds import STRICT, ShortText
+from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_statistics import ScanStatistics
+from cleanclip.spec.strict_json import parse_bounded
+
+MAX_NULL_BYTES = 64 * 2**20
+NULL_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullModel:
+    """One reference model. `source` is where it came from; of several that were trained from one `base` one
+    counts."""
+
+    source: ShortText
+    base: ShortText | None = None
+    statistics: ScanStatistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullSet:
+    """Reference models of one architecture, measured on one image set with one class list and options.
+
+    `about` says what the models are, and that they were never poisoned as far as whoever built it knows.
+    """
+
+    __pydantic_config__ = STRICT
+
+    kind: Literal["null_set"] = "null_set"
+    version: Literal[1] = 1
+    name: ShortText
+    about: Annotated[str, MaxLen(2_000)] = ""
+    created_at: datetime
+    code_version: str
+    architecture: dict[str, Any]
+    """As in a report's `checkpoint.architecture`."""
+    class_names_sha256: str
+    num_classes: int
+    images_sha256: str
+    options: ScanOptions
+    seed: int
+    models: Annotated[tuple[NullModel, ...], MaxLen(10_000)]
+    sha256: str = ""
+
+    @property
+    def smallest_p(self) -> float:
+        """That so many models allow: 1 / (n + 1)."""
+        return 1 / (len(self.models) + 1)
+
+
+class NullRefused(ValueError):
+    """The file is not a null set, is damaged, or was made by another version. `code` says which."""
+
+    def __init__(
+        self, code: Literal["null_unreadable", "null_damaged", "null_version"], message: str
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def names_sha256(class_names: Sequence[str]) -> str:
+    """Of a class list: over its JSON. The order counts."""
+    return hashlib.sha256(json.dumps(list(class_names)).encode()).hexdigest()
+
+
+def sealed(null: NullSet) -> NullSet:
+    """With its own digest."""
+    return replace(null, sha256=digest_of(null))
+
+
+def digest_of(null: NullSet) -> str:
+    """SHA-256 over its JSON without `sha256`, keys sorted."""
+    document = {name: value for name, value in _document(null).items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def dump_null(null: NullSet) -> bytes:
+    """The file: one line for each model."""
+    return json.dumps(_document(null), indent=None).encode() + b"\n"
+
+
+def load_null(data: bytes) -> NullSet:
+    """Raises NullRefused."""
+    if len(data) > MAX_NULL_BYTES:
+        raise NullRefused("null_unreadable", f"The null set is larger than {MAX_NULL_BYTES // 2**20} MiB.")
+    try:
+        document = parse_bounded(data)
+    except ValueError as error:
+        raise NullRefused("null_unreadable", f"The null set cannot be read: {error}.") from error
+    if not isinstance(document, dict) or document.get("kind") != "null_set":
+        raise NullRefused("null_unreadable", "The file is not a null set.")
+    if document.get("version") != NULL_VERSION:
+        version = str(document.get("version"))[:40]
+        raise NullRefused(
+            "null_version", f"The null set has version {version}; this program reads {NULL_VERSION}."
+        )
+    try:
+        null = _adapter().validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise NullRefused("null_damaged", f"The null set is damaged at '{where}': {first['msg']}.") from error
+    if digest_of(null) != null.sha256:
+        raise NullRefused("null_damaged", "The null set is damaged: its digest is not that of its content.")
+    return null
+
+
+def differences(
+    null: NullSet,
+    *,
+    architecture: dict[str, Any],
+    class_names: Sequence[str],
+    images_sha256: str,
+    options: ScanOptions,
+    seed: int,
+) -> Iterator[str]:
+    """What keeps a scan from being judged by this null: "architecture", "class list", "image set", "options"
+    or "seed"."""
+    if null.architecture != architecture:
+        yield "architecture"
+    if null.class_names_sha256 != names_sha256(class_names):
+        yield "class list"
+    if null.images_sha256 != images_sha256:
+        yield "image set"
+    if _measured_by(null.options) != _measured_by(options):
+        yield "options"
+    if null.seed != seed:
+        yield "seed"
+
+
+def _measured_by(options: ScanOptions) -> ScanOptions:
+    """The options without those that change no statistic."""
+    neutral = ScanOptions()
+    return replace(
+        options,
+        vocabulary=neutral.vocabulary,
+        significance=neutral.significance,
+        images_at_once=neutral.images_at_once,
+        num_examples=neutral.num_examples,
+    )
+
+
+def _document(null: NullSet) -> dict[str, Any]:
+    document: dict[str, Any] = _adapter().dump_python(null, mode="json")
+    return document
+
+
+@cache
+def _adapter() -> TypeAdapter[NullSet]:
+    return TypeAdapter(NullSet)

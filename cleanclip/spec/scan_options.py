@@ -1,0 +1,170 @@
+"""The options of a scan for triggers that nobody named, with bounds. Free of torch.
+
+The code that obeys them lives in `sanitizer.scans`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Gt, Interval, Le, Len, MaxLen
+
+from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
+
+Detector = Literal["collapse", "ease"]
+"""`collapse`: patterns under which all images look alike. `ease`: how little it takes to lead images to each
+class."""
+
+FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
+MIN_IMAGES = 64
+"""Of each half: fewer tell nothing about a universal pattern."""
+MAX_FURTHER_CLASSES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternFamily(StrictOptions):
+    """A family of universal patterns and the budget that bounds them.
+
+    `budget`: of `patch` the side by the image's side; of `additive` and `dct` the largest change of a pixel
+    (8/255 is 0.0314), `dct` with low frequencies only; of `blend` the pattern's share of a pixel; of `warp`
+    the largest displacement by the image's side; of `colour` the largest change of a factor or offset.
+    """
+
+    family: FamilyName
+    budget: Annotated[float, Gt(0), Le(1), NUMBER]
+    placement: Literal["random", "fixed"] = "random"
+    """Of a patch: a place of its own in every image, or one place in all. Others have no place."""
+
+    @property
+    def name(self) -> str:
+        """ "patch:0.25", "patch:0.25:fixed"."""
+        fixed = ":fixed" if self.family == "patch" and self.placement == "fixed" else ""
+        return f"{self.family}:{self.budget:.4g}{fixed}"
+
+
+def _refuse_unordered(steps: tuple[int, ...], name: str) -> None:
+    if any(later <= earlier for earlier, later in pairwise(steps)):
+        raise ValueError(f"{name} must be in ascending order, each once")
+
+
+def _refuse_repeated(families: tuple[PatternFamily, ...]) -> None:
+    if len({family.name for family in families}) < len(families):
+        raise ValueError("families must differ from each other")
+
+
+_Steps = Annotated[int, Interval(ge=1, le=10_000), NUMBER]
+_Families = Annotated[tuple[PatternFamily, ...], MaxLen(32), *NOT_EMPTY]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollapseDetectorOptions(StrictOptions):
+    """D2: several restarts for each family, measured on held-out images at fixed steps."""
+
+    families: _Families = (
+        PatternFamily(family="patch", budget=0.15625),
+        PatternFamily(family="patch", budget=0.25),
+        PatternFamily(family="blend", budget=0.1),
+    )
+    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 8
+    images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
+    """For each restart, others in every step."""
+    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32, 100)
+    """After how many steps to measure, in ascending order."""
+
+    def __post_init__(self) -> None:
+        _refuse_unordered(self.steps, "steps")
+        _refuse_repeated(self.families)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heat(StrictOptions):
+    """A part of the race: so many of the classes that are left go on, up to `steps` steps in all."""
+
+    share: Annotated[float, Gt(0), Le(1), NUMBER]
+    most: Annotated[int, Interval(ge=1, le=100_000), NUMBER]
+    steps: _Steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class EaseDetectorOptions(StrictOptions):
+    """D1: a race of all classes in each family; the schedule is the same for every model.
+
+    A class's ease is its mean held-out ASR at `steps`; a class that left the race keeps its last value there.
+    """
+
+    families: _Families = (
+        PatternFamily(family="patch", budget=0.1875),
+        PatternFamily(family="additive", budget=0.03137),
+        PatternFamily(family="dct", budget=0.03137),
+        PatternFamily(family="blend", budget=0.1),
+        PatternFamily(family="warp", budget=0.06),
+        PatternFamily(family="colour", budget=0.3),
+    )
+    heats: Annotated[tuple[Heat, ...], MaxLen(8), *NOT_EMPTY] = (
+        Heat(share=1.0, most=100_000, steps=8),
+        Heat(share=0.25, most=1_000, steps=16),
+        Heat(share=1.0, most=4, steps=64),
+    )
+    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 2
+    """From how many starts the classes of the last heat are run; the best counts."""
+    images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
+    held_out_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 64
+    """On which ASR is measured in the course of the race."""
+    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (4, 8, 16, 32, 64)
+    synonyms_cosine: Annotated[float, Interval(ge=0, le=1), NUMBER] = 0.9
+    """Classes whose texts are closer than this are not rivals of each other."""
+
+    def __post_init__(self) -> None:
+        _refuse_unordered(self.steps, "steps")
+        _refuse_repeated(self.families)
+        for earlier, later in pairwise(self.heats):
+            if later.steps < earlier.steps:
+                raise ValueError("a later heat must have at least as many steps as an earlier one")
+        if self.steps[-1] > self.heats[-1].steps:
+            raise ValueError("steps go past the last heat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """Does the model have a trigger that nobody named? Patterns are inverted from the model itself.
+
+    The defaults scan a small model of 10 classes in a few minutes on two cores.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    detectors: Annotated[tuple[Detector, ...], MaxLen(2), *NOT_EMPTY] = ("collapse", "ease")
+    collapse: CollapseDetectorOptions = CollapseDetectorOptions()
+    ease: EaseDetectorOptions = EaseDetectorOptions()
+    num_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 256
+    """To invert on, drawn by the seed from the labelled set."""
+    num_held_out: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 512
+    """Others, to measure on. Of fewer than both together, a third is inverted on."""
+    class_names: Literal["labelled", "none"] = "labelled"
+    """Targets are looked for among the names of the labelled set and `further_classes`, or not at all."""
+    further_classes: Annotated[tuple[ShortText, ...], MaxLen(MAX_FURTHER_CLASSES)] = ()
+    """Names that no image of the labelled set has."""
+    vocabulary: bool = True
+    """Whether to name targets by the open vocabulary of English words, too."""
+    templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None = None
+    """For the texts of classes. None: those of the labelled set, else ImageNet's 80."""
+    significance: Annotated[float, Gt(0), Le(0.5), NUMBER] = 0.05
+    """A p-value at or under it fails; there is one with a null only."""
+    images_at_once: Annotated[int, Interval(ge=2, le=65_536), NUMBER] = 256
+    """In one pass of the image tower: bounds the memory. It changes no result but by rounding."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    num_examples: Annotated[int, Interval(ge=0, le=12), NUMBER] = 4
+    """Images that the report shows with and without the first trigger."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.detectors)) < len(self.detectors):
+            raise ValueError("detectors must differ from each other")
+        if self.class_names == "none":
+            if self.further_classes:
+                raise ValueError("further_classes needs class_names 'labelled'")
+            if "ease" in self.detectors:
+                raise ValueError("the detector 'ease' needs class names")
+            if not self.vocabulary:
+                raise ValueError("without class names and without the vocabulary no target can be named")

@@ -1,0 +1,208 @@
+"""The report of a scan: a typed, versioned document, from which report.json is written. Free of torch.
+
+    report.verdict.sentence, report.p_value, report.hypotheses[0].target, report.hypotheses[0].attack
+
+A scan never says "clean". Its outcomes are those of `verdicts`: "fail" where the null supports it, else
+"inconclusive". Class names and words are untrusted: code that shows them escapes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Literal
+
+from annotated_types import Interval, MaxLen
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from cleanclip.spec.attack_options import AttackOptions
+from cleanclip.spec.examples import PlainImage
+from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.report import (
+    WHO_VOUCHES,
+    CheckpointInput,
+    DataInput,
+    Environment,
+    Origin,
+    Sentences,
+)
+from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
+from cleanclip.spec.scan_statistics import Finite, ScanStatistics
+from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.verdicts import Outcome
+
+MOST_HYPOTHESES = 5
+MOST_NAMES = 5
+"""Of classes and of words that a hypothesis lists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedClass:
+    """A class of the list, and the share of held-out images that the trigger sends there."""
+
+    class_name: str
+    share: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedWord:
+    """A word of the open vocabulary: how far the trigger moves embeddings towards it, hubs cancelled."""
+
+    word: str
+    score: Finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class DosePoint:
+    """The trigger at a part of its strength: of a patch its side, of all others their budget."""
+
+    share: Ratio
+    asr: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundTrigger:
+    """A functional trigger: it does what a trigger does; the attacker's may look different."""
+
+    family: PatternFamily
+    image: PlainImage
+    """The pattern as an image; of a warp and a colour what they make of a test image."""
+    image_sha256: str
+    """Of the file."""
+    attack: AttackOptions | None = None
+    """For the audit: `attacks: [this]`. None where no image can hold it: a warp or a colour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis:
+    """One trigger that the scan found. All shares are of held-out images, which it was not inverted on.
+
+    ASR, `untriggered_target_rate` and the dose are of images of other classes than the target; PA of all.
+    With `attack` the figures are of that attack, image rounded to a file; else of the pattern.
+    """
+
+    detector: Detector
+    trigger: FoundTrigger
+    target: str | None
+    """The class it leads to. None without class names."""
+    classes: Annotated[tuple[NamedClass, ...], MaxLen(MOST_NAMES)] = ()
+    words: Annotated[tuple[NamedWord, ...], MaxLen(MOST_NAMES)] = ()
+    asr: Estimate | None = None
+    pa: Estimate | None = None
+    untriggered_target_rate: Estimate | None = None
+    dose: Annotated[tuple[DosePoint, ...], MaxLen(20)] = ()
+    statistic: Finite
+    """What its detector measured of it: of `collapse` the agreement, of `ease` the ease, 0 to 1."""
+    null_median: Finite | None = None
+    """Of the same statistic, family and class over the null's models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorJudgement:
+    """How far one detector sets this model apart.
+
+    With a null, among its models and this one: `z` is by the mean and the standard deviation of all others,
+    the largest over families and classes, and `others` are the same figures of the null's models. Without
+    one, among the classes of this model, by median and MAD, and `others` is empty.
+    """
+
+    detector: Detector
+    what: str
+    """Which family, and which class where the detector has one for each."""
+    z: Finite
+    rank: Count
+    """1 is the most conspicuous."""
+    of: Count
+    among: Literal["models", "classes"]
+    others: Annotated[tuple[Finite, ...], MaxLen(10_000)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullUsed:
+    """The null that the scan was judged by."""
+
+    name: str
+    sha256: str
+    about: str
+    num_models: Count
+    """Those that count: of several from one base one does."""
+    smallest_p: Ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanVerdict:
+    """`sentence` begins with what was found and gives the p-value, or says that there is no null."""
+
+    outcome: Outcome
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanExample:
+    """One held-out image without and with the first hypothesis's trigger, and what the model says of both."""
+
+    index: Count
+    """In the labelled set, from 0."""
+    true_class: str
+    clean: PlainImage
+    clean_class: str | None
+    triggered: PlainImage
+    triggered_class: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanReport:
+    kind: Literal["scan"] = "scan"
+    schema_version: Literal[1] = 1
+    created_at: datetime
+    seed: int
+    origin: Origin | None = None
+    checkpoint: CheckpointInput
+    data: tuple[DataInput, ...]
+    options: ScanOptions
+    num_classes: Count
+    num_inverted_on: Count
+    num_held_out: Count
+    ca: Estimate | None = None
+    """Clean accuracy on the held-out images of labelled classes."""
+    statistics: ScanStatistics
+    judgements: tuple[DetectorJudgement, ...]
+    """In the order of the options."""
+    null: NullUsed | None = None
+    """None: not calibrated for this architecture."""
+    p_value: Annotated[float, Interval(gt=0, le=1)] | None = None
+    hypotheses: Annotated[tuple[Hypothesis, ...], MaxLen(MOST_HYPOTHESES)]
+    """The most conspicuous first."""
+    examples: Annotated[tuple[ScanExample, ...], MaxLen(12)] = ()
+    verdict: ScanVerdict
+    environment: Environment
+    warnings: Sentences = ()
+    vouched_for: str = WHO_VOUCHES
+
+    def attacks(self) -> tuple[AttackOptions, ...]:
+        """The found triggers that an audit can use, the most conspicuous first, each with its target."""
+        return tuple(one.trigger.attack for one in self.hypotheses if one.trigger.attack is not None)
+
+
+@cache
+def _adapter() -> TypeAdapter[ScanReport]:
+    return TypeAdapter(ScanReport)
+
+
+def dump_scan(report: ScanReport) -> bytes:
+    """UTF-8 JSON, indented; floats in full precision."""
+    return _adapter().dump_json(report, indent=1)
+
+
+def load_scan(data: bytes | str) -> ScanReport:
+    """Raises pydantic.ValidationError, also for what `strict_json` refuses."""
+    try:
+        parse_bounded(data)
+    except ValueError as error:
+        problem = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
+        raise ValidationError.from_exception_data(
+            "ScanReport", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
+        ) from error
+    return _adapter().validate_json(data, strict=True)

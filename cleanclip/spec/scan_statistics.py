@@ -1,0 +1,74 @@
+"""What a scan measures of one model, before anything is judged: rows of a null, and lines of a study.
+
+Two models' statistics can be compared where class names, images, options and seed are the same. Free of
+torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
+
+from cleanclip.spec.measures import Count, Ratio
+from cleanclip.spec.scan_options import PatternFamily
+
+Finite = Annotated[float, Interval(ge=-1e12, le=1e12)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollapseRestart:
+    """One inversion: `values` is ‖mean unit embedding‖² of the held-out images at the options' steps."""
+
+    values: tuple[Ratio, ...]
+    towards: Count | None = None
+    """The number of the class that most held-out images go to at the end. None without class names."""
+    num_sent: Count | None = None
+    """How many do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollapseFigures:
+    """D2 of one family. `n` held-out images."""
+
+    family: PatternFamily
+    n: Count
+    restarts: tuple[CollapseRestart, ...]
+    agreed_class: Count | None = None
+    """The class that most images go to, over all restarts."""
+    agreement: Ratio | None = None
+    """Their share, the mean of all restarts."""
+    num_agreeing: Count | None = None
+    """Restarts of which it is the first class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EaseFigures:
+    """D1 of one family: one entry for each class, in the order of the class names."""
+
+    family: PatternFamily
+    n: Count
+    """Held-out images behind each ASR, those of the class itself among them, which are not counted."""
+    ease: tuple[Ratio, ...]
+    asr: tuple[Ratio, ...]
+    """At the last step that the class ran."""
+    num_steps: tuple[Count, ...]
+    """How many that was: it tells how far the class came in the race."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanStatistics:
+    """All that was measured of the model with `weights_sha256`."""
+
+    weights_sha256: str
+    class_names_sha256: str
+    """Over the names in their order, as `null_set.names_sha256` makes it."""
+    images_sha256: str
+    """That of the labelled set."""
+    seed: Count
+    num_passes: Count
+    """Images that went through the image tower, forward or forward and backward."""
+    wall_s: Finite
+    collapse: tuple[CollapseFigures, ...] = ()
+    ease: tuple[EaseFigures, ...] = ()

@@ -1,0 +1,81 @@
+"""A null set in a file: read, and held against the scan that it is to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, load_null
+from cleanclip.spec.scan_options import ScanOptions
+from sanitizer.checkpoints.model import LoadedCheckpoint
+
+
+def read_null(path: Path) -> NullSet:
+    """The null set in the file. Raises OptionsRejected."""
+    try:
+        return load_null(path.read_bytes())
+    except OSError as error:
+        raise OptionsRejected(
+            "null_unreadable",
+            f"{path.name} cannot be read: {error.strerror}.",
+            "Name a null set.",
+            where="null",
+        ) from error
+    except NullRefused as error:
+        raise OptionsRejected(
+            error.code, str(error), "Give the file as `null build` wrote it, or build it again.", where="null"
+        ) from error
+
+
+def check_null(
+    null: NullSet,
+    *,
+    checkpoint: LoadedCheckpoint,
+    class_names: Sequence[str],
+    images_sha256: str,
+    options: ScanOptions,
+    seed: int,
+) -> None:
+    """Raises OptionsRejected where this null cannot judge this scan; the sentence says what differs."""
+    found = list(
+        differences(
+            null,
+            architecture=checkpoint.architecture.to_config(),
+            class_names=class_names,
+            images_sha256=images_sha256,
+            options=options,
+            seed=seed,
+        )
+    )
+    if found:
+        raise OptionsRejected(
+            "null_does_not_fit",
+            f"The null set '{null.name}' differs in: {', '.join(found)}.",
+            "Scan with what the null was measured with, or build a null for this model; without one the scan "
+            "gives no p-value.",
+            where="null",
+        )
+    if not null.models:
+        raise OptionsRejected(
+            "null_too_small", f"The null set '{null.name}' has no model.", "Build it again.", where="null"
+        )
+    if any(one.statistics.weights_sha256 == checkpoint.weights_sha256 for one in null.models):
+        raise OptionsRejected(
+            "null_holds_the_suspect",
+            f"The model that is scanned is one of the models of the null set '{null.name}'.",
+            "Judge it by a null of other models.",
+            where="null",
+        )
+
+
+def with_null_options(null: NullSet, options: ScanOptions) -> ScanOptions:
+    """The null's options, but for what changes no statistic, which is taken from `options`."""
+    return replace(
+        null.options,
+        vocabulary=options.vocabulary,
+        significance=options.significance,
+        images_at_once=options.images_at_once,
+        num_examples=options.num_examples,
+    )

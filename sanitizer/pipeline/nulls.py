@@ -1,0 +1,105 @@
+"""Builds a null set from reference models: the same statistics of each, in one file. Judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.null_set import NullModel, NullSet, names_sha256, sealed
+from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_statistics import ScanStatistics
+from sanitizer.pipeline.scan import statistics_of
+from sanitizer.software import software
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A canonical checkpoint folder that was never poisoned as far as its owner knows."""
+
+    source: str
+    """Where it came from: a path, an open_clip tag."""
+    folder: Path
+    base: str | None = None
+    """Models that name the same base count once."""
+
+
+def build_null(
+    references: Sequence[Reference],
+    labelled_path: Path,
+    options: ScanOptions,
+    *,
+    name: str,
+    about: str = "",
+    seed: int = 0,
+    state_folder: Path | None = None,
+    device: str = "auto",
+    progress: Progress = ignore,
+    stop: Stop = never_stop,
+) -> NullSet:
+    """Measure each reference model as a scan does.
+
+    Raises what `scan` raises, and OptionsRejected `null_mixed` where two models have different architectures
+    and `null_repeated` where two are the same.
+    """
+    models: list[NullModel] = []
+    architecture: dict[str, object] | None = None
+    class_names: tuple[str, ...] = ()
+    for reference in references:
+        done = f"reference model {len(models) + 1} of {len(references)}: {reference.source}"
+        progress(Noted(level="info", message=done))
+        statistics, its_architecture, class_names = statistics_of(
+            reference.folder,
+            labelled_path,
+            options,
+            seed=seed,
+            state_folder=None if state_folder is None else state_folder / f"model-{len(models)}",
+            device=device,
+            progress=progress,
+            stop=stop,
+        )
+        _check(reference, statistics, its_architecture, architecture, models)
+        architecture = its_architecture
+        models.append(NullModel(source=reference.source, base=reference.base, statistics=statistics))
+    if architecture is None:
+        raise OptionsRejected("null_empty", "No reference model was given.", "Name at least one.")
+    return sealed(
+        NullSet(
+            name=name,
+            about=about,
+            created_at=datetime.now(UTC),
+            code_version=software()["code_version"],
+            architecture=architecture,
+            class_names_sha256=names_sha256(class_names),
+            num_classes=len(class_names),
+            images_sha256=models[0].statistics.images_sha256,
+            options=options,
+            seed=seed,
+            models=tuple(models),
+        )
+    )
+
+
+def _check(
+    reference: Reference,
+    statistics: ScanStatistics,
+    its_architecture: dict[str, object],
+    architecture: dict[str, object] | None,
+    models: Sequence[NullModel],
+) -> None:
+    if architecture not in (None, its_architecture):
+        raise OptionsRejected(
+            "null_mixed",
+            f"'{reference.source}' has another architecture than the models before it.",
+            "Build one null set for each architecture.",
+        )
+    for other in models:
+        if other.statistics.weights_sha256 == statistics.weights_sha256:
+            raise OptionsRejected(
+                "null_repeated",
+                f"'{reference.source}' has the same weights as '{other.source}'.",
+                "Name each model once: a model that counts twice makes the null look larger than it is.",
+            )

@@ -1,0 +1,241 @@
+"""Scans a checkpoint for triggers that nobody named, from files to files; and what it costs, before.
+
+    checkpoint, labelled ─▶ detectors ─▶ statistics ─┐
+                                   null set ─────────┴▶ p-value ─▶ hypotheses on held-out images ─▶ report
+
+Parts that are finished are kept in the state folder, so a scan that is stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cleanclip.spec.jobspec import REPORT_NAME
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.report import DataInput
+from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
+from cleanclip.spec.scan_statistics import ScanStatistics
+from sanitizer.audits.measuring import measuring
+from sanitizer.audits.plain_template import PLAIN_TEMPLATE
+from sanitizer.audits.statistics import wilson
+from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, text_embeddings
+from sanitizer.data.templates import render
+from sanitizer.perturbations.ascent import to_unit
+from sanitizer.pipeline import reporting
+from sanitizer.pipeline.judging_null import check_null, read_null
+from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
+from sanitizer.scans import judging
+from sanitizer.scans.hypotheses import Studied, Study
+from sanitizer.scans.naming import Vocabulary
+from sanitizer.scans.parts import Parts
+from sanitizer.scans.statistics import Measured, measure
+from sanitizer.scans.subject import Subject
+from sanitizer.software import software
+
+MEASURED_PASSES = 512
+"""Of a plan, after as many to warm up: a second or two on a small model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanPlan:
+    """What a scan costs: passes of the image tower, forward and backward, and how long they take here."""
+
+    num_passes: int
+    passes_per_s: float
+    device: str
+
+    @property
+    def seconds(self) -> float:
+        return self.num_passes / self.passes_per_s
+
+
+def scan(
+    checkpoint_folder: Path,
+    labelled_path: Path,
+    options: ScanOptions,
+    out_dir: Path,
+    *,
+    null_path: Path | None = None,
+    state_folder: Path | None = None,
+    seed: int = 0,
+    upload_sha256: str | None = None,
+    device: str = "auto",
+    progress: Progress = ignore,
+    stop: Stop = never_stop,
+) -> ScanReport:
+    """Look for triggers; report.json in `out_dir`.
+
+    Raises CheckpointRejected, DatasetRejected, OptionsRejected (of a null: `null_unreadable`, `null_damaged`,
+    `null_version`, `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and Interrupted.
+    """
+    null = None if null_path is None else read_null(null_path)
+    with open_for_scan(
+        checkpoint_folder, labelled_path, options, seed=seed, device=device, progress=progress, stop=stop
+    ) as opened:
+        if null is not None:
+            check_null(
+                null,
+                checkpoint=opened.checkpoint,
+                class_names=opened.class_names,
+                images_sha256=opened.labelled.sha256,
+                options=options,
+                seed=seed,
+            )
+        measured = _measure(opened, options, state_folder)
+        report = _report(opened, options, measured, null, upload_sha256)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / REPORT_NAME).write_bytes(dump_scan(report))
+    return report
+
+
+def statistics_of(
+    checkpoint_folder: Path,
+    labelled_path: Path,
+    options: ScanOptions,
+    *,
+    seed: int = 0,
+    state_folder: Path | None = None,
+    device: str = "auto",
+    progress: Progress = ignore,
+    stop: Stop = never_stop,
+) -> tuple[ScanStatistics, dict[str, object], tuple[str, ...]]:
+    """(statistics, architecture, class names) of one model: what a null holds. Raises as `scan`."""
+    with open_for_scan(
+        checkpoint_folder, labelled_path, options, seed=seed, device=device, progress=progress, stop=stop
+    ) as opened:
+        statistics = _measure(opened, options, state_folder).statistics
+        return statistics, opened.checkpoint.architecture.to_config(), opened.class_names
+
+
+def plan(
+    checkpoint_folder: Path, labelled_path: Path, options: ScanOptions, *, seed: int = 0, device: str = "auto"
+) -> ScanPlan:
+    """What `scan` would cost, from a few passes that are made here. Raises as `scan`."""
+    with open_for_scan(checkpoint_folder, labelled_path, options, seed=seed, device=device) as opened:
+        subject, num_passes = opened.subject, planned_thirds(opened.subject, options) // 3
+        _ = subject.clean_embeddings
+        at_once = min(options.images_at_once, len(subject.image_MCHW))
+        _both_ways(subject, at_once)
+        num, started = 0, time.monotonic()
+        while num < MEASURED_PASSES:
+            num += _both_ways(subject, at_once)
+        rate = num / (time.monotonic() - started)
+        return ScanPlan(num_passes=num_passes, passes_per_s=rate, device=opened.device.type)
+
+
+def _measure(opened: OpenedScan, options: ScanOptions, state_folder: Path | None) -> Measured:
+    opened.subject.meter.start()
+    return measure(
+        opened.subject,
+        options,
+        weights_sha256=opened.checkpoint.weights_sha256,
+        images_sha256=opened.labelled.sha256,
+        class_names=opened.class_names,
+        parts=Parts(state_folder, _key(opened, options)),
+    )
+
+
+def _key(opened: OpenedScan, options: ScanOptions) -> str:
+    """Of all that decides a figure: another key, and nothing that is kept is used."""
+    decides = {
+        "weights": opened.checkpoint.weights_sha256,
+        "architecture": opened.checkpoint.architecture.to_config(),
+        "images": opened.labelled.sha256,
+        "class_names": opened.class_names,
+        "options": to_json(options),
+        "seed": opened.subject.seed,
+        "code": software()["code_version"],
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _report(
+    opened: OpenedScan,
+    options: ScanOptions,
+    measured: Measured,
+    null: NullSet | None,
+    upload_sha256: str | None,
+) -> ScanReport:
+    subject, class_names, images = opened.subject, opened.class_names, opened.images
+    judged = judging.judge(measured.statistics, class_names, null, options.detectors)
+    study = Study(subject, images, class_names, _vocabulary(opened) if options.vocabulary else None)
+    studied: list[Studied] = []
+    for found in judging.worth_studying(measured.found, judged, class_names):
+        subject.meter.begin(f"measuring what was found: {found.family.name}")
+        studied.append(study.of(found))
+    ordered = judging.in_order(studied, judged, class_names)
+    hypotheses: tuple[Hypothesis, ...] = tuple(one for _, one in ordered)
+    examples = study.examples(ordered[0][0].found, ordered[0][1], options.num_examples) if ordered else ()
+    subject.meter.end()
+    return ScanReport(
+        created_at=datetime.now(UTC),
+        seed=subject.seed,
+        checkpoint=reporting.checkpoint_input(opened.checkpoint, upload_sha256),
+        data=(
+            DataInput(
+                kind="labelled",
+                sha256=opened.labelled.sha256,
+                num_samples=len(opened.labelled),
+                num_skipped=len(images.skipped),
+                num_classes=len(opened.labelled.class_names),
+                skipped_examples=tuple(map(str, images.skipped[:10])),
+            ),
+        ),
+        options=options,
+        num_classes=len(class_names),
+        num_inverted_on=len(images.image_MCHW),
+        num_held_out=len(images.held_NCHW),
+        ca=_clean_accuracy(opened) if class_names else None,
+        statistics=measured.statistics,
+        judgements=judged.judgements,
+        null=judged.null,
+        p_value=judged.p_value,
+        hypotheses=hypotheses,
+        examples=examples,
+        verdict=judging.verdict(judged, hypotheses, options),
+        environment=reporting.environment(opened.device, options.precision),
+        warnings=opened.warnings,
+    )
+
+
+def _clean_accuracy(opened: OpenedScan) -> Estimate:
+    subject = opened.subject
+    predicted_N = subject.classes_of(subject.clean_embeddings).tolist()
+    right = sum(one == label for one, label in zip(predicted_N, opened.images.held_label, strict=True))
+    return wilson(right, len(predicted_N))
+
+
+def _vocabulary(opened: OpenedScan) -> Vocabulary:
+    checkpoint, device = opened.checkpoint, opened.device
+
+    def embed(words: Sequence[str]) -> Tensor:
+        texts = [render(PLAIN_TEMPLATE, word) for word in words]
+        chunks = [texts[at : at + TEXTS_AT_ONCE] for at in range(0, len(texts), TEXTS_AT_ONCE)]
+        with measuring(checkpoint, device):
+            word_WD = torch.cat(
+                [text_embeddings(checkpoint, checkpoint.tokenize(chunk), device) for chunk in chunks]
+            )
+        return word_WD.clone()
+
+    return Vocabulary(embed)
+
+
+def _both_ways(subject: Subject, num: int) -> int:
+    """One pass of `num` images, forward and backward in their pixels."""
+    pixels = to_unit(subject.image_MCHW[:num]).requires_grad_()
+    with torch.enable_grad():
+        torch.autograd.grad(subject.embed(pixels).sum(), pixels)
+    return num

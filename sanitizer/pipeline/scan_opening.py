@@ -1,0 +1,125 @@
+"""Opens a checkpoint and a labelled set for a scan; warns of what its images lack. Runs no detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.scan_options import ScanOptions
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.pipeline.opening import ForAudit
+from sanitizer.pipeline.settling import settle
+from sanitizer.scans import opening
+from sanitizer.scans.hypotheses import DOSES
+from sanitizer.scans.meter import Meter
+from sanitizer.scans.opening import ScanImages
+from sanitizer.scans.statistics import cost_thirds
+from sanitizer.scans.subject import Subject
+from sanitizer.training.device import pick, share_cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedScan:
+    """One model, ready to be scanned."""
+
+    checkpoint: LoadedCheckpoint
+    labelled: LabelledDataset
+    images: ScanImages
+    class_names: tuple[str, ...]
+    subject: Subject
+    device: torch.device
+    warnings: tuple[str, ...]
+
+
+@contextmanager
+def open_for_scan(
+    checkpoint_folder: Path,
+    labelled_path: Path,
+    options: ScanOptions,
+    *,
+    seed: int,
+    device: str,
+    progress: Progress = ignore,
+    stop: Stop = never_stop,
+) -> Iterator[OpenedScan]:
+    """The model under the settings that its images fit, its images decoded, its classes embedded."""
+    torch_device = pick(device)
+    labelled = open_labelled(labelled_path)
+    class_names = opening.class_names_of(labelled, options)
+    templates = opening.templates_of(labelled, options)
+    checkpoint = load_canonical(checkpoint_folder)
+    images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
+    share_cores(checkpoint.model, torch_device)
+    given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
+    settled = settle(
+        given,
+        AuditOptions(target=labelled.class_names[0], templates=options.templates),
+        seed=seed,
+        device=torch_device,
+        progress=progress,
+        stop=stop,
+    )
+    checkpoint = settled.given.checkpoint
+    meter = Meter(0, progress, stop)
+    with opening.scanning(
+        checkpoint,
+        images,
+        options,
+        class_names=class_names,
+        templates=templates,
+        seed=seed,
+        device=torch_device,
+        meter=meter,
+    ) as subject:
+        meter.plan(planned_thirds(subject, options))
+        warnings = (*settled.warnings, *_warnings(images, class_names, options))
+        for warning in warnings:
+            progress(Noted(level="warning", message=warning))
+        yield OpenedScan(
+            checkpoint=checkpoint,
+            labelled=labelled,
+            images=images,
+            class_names=class_names,
+            subject=subject,
+            device=torch_device,
+            warnings=warnings,
+        )
+
+
+def planned_thirds(subject: Subject, options: ScanOptions) -> int:
+    """Of the whole scan: detectors, and what is done with the patterns they find."""
+    num_held_out = len(subject.held_NCHW)
+    num_studied = sum(
+        len(getattr(options, detector).families) for detector in options.detectors
+    )  # the best pattern of each
+    detecting = cost_thirds(options, num_held_out=num_held_out, num_classes=subject.num_classes)
+    return detecting + num_studied * len(DOSES) * num_held_out
+
+
+def _warnings(images: ScanImages, class_names: Sequence[str], options: ScanOptions) -> Iterator[str]:
+    num = len(images.image_MCHW) + len(images.held_NCHW)
+    if num < options.num_images + options.num_held_out:
+        yield (
+            f"The labelled set has {num} usable images, fewer than the {options.num_images} to invert on and "
+            f"{options.num_held_out} to measure on that the options ask for: intervals are wider."
+        )
+    if images.skipped:
+        yield f"{len(images.skipped)} labelled samples were bad and left out."
+    if images.num_enlarged > num / 2:
+        yield (
+            f"{images.num_enlarged} of {num} images have fewer pixels than the model takes and were "
+            "enlarged: patterns are inverted on images unlike those that the model was trained on."
+        )
+    repeated = sorted({name for name in class_names if class_names.count(name) > 1})
+    if repeated:
+        yield (
+            f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: "
+            "they are taken for one target."
+        )

@@ -1,0 +1,155 @@
+"""The pages of a scan: one sentence, one number, the found trigger on images, the null and the suspect in it.
+
+As in every page here, text from strangers is made visible and escaped, nothing is loaded and no script runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from markupsafe import Markup
+
+from cleanclip.spec.jobspec import REPORT_HTML_HEAD
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.scan_report import DetectorJudgement, FoundTrigger, Hypothesis, ScanExample, ScanReport
+from cleanclip.spec.verdicts import MEANINGS
+from sanitizer.rendering import sentences
+from sanitizer.rendering.html import environment, made_with
+from sanitizer.rendering.markdown import code, text
+
+_WIDTH, _HEIGHT, _LEFT, _RIGHT = 640, 84, 20, 620
+_LANES = (46, 34, 22)
+_APART = 8
+_MEANING = {
+    "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",
+    "ease": "how little it takes to lead images to a class, against the same class in other models",
+}
+
+
+def render_scan_html(report: ScanReport) -> str:
+    """The page."""
+    page = (
+        environment()
+        .get_template("scan.html.j2")
+        .render(
+            report=report,
+            created=sentences.time(report.created_at),
+            mood=MEANINGS[report.verdict.outcome].mood,
+            number=number(report),
+            first=report.hypotheses[0] if report.hypotheses else None,
+            image=_uri_of_trigger,
+            sides=_uris_of_example,
+            share=share,
+            dose=_dose,
+            plots=[
+                (_MEANING[one.detector], one, Markup(dots(one)))  # noqa: S704 - numbers only
+                for one in report.judgements
+            ],
+            made_with=made_with(),
+        )
+    )
+    return REPORT_HTML_HEAD + page.lstrip()
+
+
+def render_scan_markdown(report: ScanReport) -> str:
+    """The short form, to be pasted where Markdown is read."""
+    parts = [
+        f"## Scan for triggers: {report.verdict.outcome}",
+        f"**{text(number(report))}.** {text(report.verdict.sentence)}",
+    ]
+    if report.hypotheses:
+        lines = ["| pattern | target | words | ASR | without it | PA |", "|---|---|---|---|---|---|"]
+        lines += [_row(one) for one in report.hypotheses]
+        parts.append("Measured on held-out images:\n\n" + "\n".join(lines))
+    if report.null is not None:
+        parts.append(
+            f"Null set {code(report.null.name)}: {report.null.num_models} models, SHA-256 "
+            f"{code(report.null.sha256)}. {text(report.null.about)}"
+        )
+    if report.warnings:
+        parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in report.warnings[:20]))
+    parts.append(
+        f"Weights {code(report.checkpoint.weights_sha256)}, seed {report.seed}, "
+        f"{sentences.time(report.created_at)}. This file is not signed by itself: `cleanclip verify FOLDER` "
+        "checks its folder."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def number(report: ScanReport) -> str:
+    """The one number of a scan: p, or where nothing is calibrated z."""
+    if report.p_value is not None:
+        return f"p = {report.p_value:.3g}"
+    if not report.judgements:
+        return "no p-value"
+    return f"z = {max(one.z for one in report.judgements):.1f}, no p-value"
+
+
+def share(estimate: Estimate | None) -> str:
+    """ "98.4 % (95 % interval 96.8 to 99.2 %, n = 460)"."""
+    if estimate is None:
+        return "not measured"
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return f"{100 * estimate.value:.1f} % (95 % interval {low:.1f} to {high:.1f} %, n = {estimate.n})"
+
+
+def dots(judged: DetectorJudgement) -> str:
+    """SVG: one dot for each model of the null, the suspect as a larger one with a line. Numbers only."""
+    values = [*judged.others, judged.z]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+
+    def place(value: float) -> float:
+        return _LEFT + (value - low) / span * (_RIGHT - _LEFT)
+
+    marks = [
+        f'<circle cx="{place(value):.1f}" cy="{y}" r="4" style="fill: var(--after); opacity: .55"/>'
+        for value, y in _in_lanes(sorted(judged.others), place)
+    ]
+    at = place(judged.z)
+    anchor = "end" if at > _WIDTH / 2 else "start"
+    title = f"{judged.detector}: this model has z = {judged.z:.2f}, rank {judged.rank} of {judged.of}"
+    return (
+        f'<svg class="plot" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" xmlns="http://www.w3.org/2000/svg">'
+        f"<title>{title}</title>"
+        f'<line x1="{_LEFT}" y1="56" x2="{_RIGHT}" y2="56" style="stroke: var(--line)"/>'
+        f"{''.join(marks)}"
+        f'<line x1="{at:.1f}" y1="8" x2="{at:.1f}" y2="56" style="stroke: var(--bad)"/>'
+        f'<circle cx="{at:.1f}" cy="46" r="6" style="fill: var(--bad)"/>'
+        f'<text x="{at:.1f}" y="74" text-anchor="{anchor}" style="fill: var(--ink); font-size: 14px">'
+        f"this model: z = {judged.z:.2f}</text></svg>"
+    )
+
+
+def _in_lanes(values: list[float], place: Callable[[float], float]) -> Iterator[tuple[float, int]]:
+    """Dots that would cover each other stand one above the other."""
+    lane, before = 0, float("-inf")
+    for value in values:
+        lane = (lane + 1) % len(_LANES) if place(value) - before < _APART else 0
+        before = place(value)
+        yield value, _LANES[lane]
+
+
+def _uri_of_trigger(trigger: FoundTrigger) -> str:
+    return _uri(trigger.image)
+
+
+def _uris_of_example(example: ScanExample) -> tuple[str, str]:
+    return _uri(example.clean), _uri(example.triggered)
+
+
+def _uri(image: str) -> str:
+    """For the `src` of a page; `PlainImage` has been checked to be an image and nothing else."""
+    return f"data:{'image/png' if image.startswith('iVBOR') else 'image/jpeg'};base64,{image}"
+
+
+def _dose(found: Hypothesis) -> str:
+    return ", ".join(f"{100 * one.share:.0f} %: {100 * one.asr.value:.1f} %" for one in found.dose)
+
+
+def _row(found: Hypothesis) -> str:
+    words = ", ".join(named.word for named in found.words)
+    shares = [found.asr, found.untriggered_target_rate, found.pa]
+    target = "" if found.target is None else code(found.target)
+    cells = [found.trigger.family.name, target, text(words), *(share(one) for one in shares)]
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,209 @@
+"""How a scan is judged by a null: scores of every detector, ranks in the pool, one p-value. Knows no model.
+
+Full conformal: the suspect joins the n models of the null, and everything is computed for each of the n + 1
+as if it were the suspect. With s_k(m) the statistics of model m (one for each family, and class where the
+detector has one for each):
+
+    z_k(m)  =  (s_k(m) − mean of s_k over the others) / max(std of s_k over the others, floor)
+    D(m)    =  max over a detector's k of z_k(m)
+    R_D(m)  =  how many of the pool have D no larger than D(m), others with the same D not counted
+    C(m)    =  max over detectors of R_D(m)
+    p       =  (1 + #{models of the null: C ≥ C(suspect)}) / (n + 1)
+
+p is valid whatever the statistics are, P(p ≤ a) ≤ a, if a suspect that was never poisoned is exchangeable
+with the null's models: z, D, R and C treat all of the pool alike (Vovk, Gammerman and Shafer, Algorithmic
+Learning in a Random World, 2005). Ties count against us: p only grows by them. It is never below 1/(n + 1).
+
+Without a null there is no p: the classes of the one model stand for the pool, by median and MAD.
+
+Legend: M models of the pool, K statistics of a detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cleanclip.spec.scan_options import Detector
+from cleanclip.spec.scan_statistics import ScanStatistics
+
+FLOOR = 0.02
+"""Of a standard deviation: shares and collapses that differ by less are equal. So a null without any spread
+makes no difference look endless."""
+MAD_TO_STD = 1.4826
+
+Row = Mapping[str, float]
+"""A detector's statistics of one model, each larger the more suspicious, by what they are of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """One detector in the pool; the suspect is the last."""
+
+    detector: Detector
+    what: str
+    """The statistic of the suspect with the largest z."""
+    score_M: tuple[float, ...]
+    rank: int
+    """Of the suspect, 1 the most conspicuous; those with the same score stand before it."""
+    z_of: Mapping[str, float]
+    """Of each statistic of the suspect."""
+    median_of: Mapping[str, float]
+    """Of each statistic over the null."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Every detector, and one p-value."""
+
+    detectors: tuple[Pooled, ...]
+    p_value: float
+
+
+def rows(statistics: ScanStatistics, class_names: Sequence[str]) -> dict[Detector, Row]:
+    """What each detector that was run says of the model."""
+    found: dict[Detector, Row] = {}
+    if statistics.collapse:
+        found["collapse"] = dict(_of_collapse(statistics))
+    if statistics.ease:
+        found["ease"] = {
+            f"{one.family.name}, {name}": value
+            for one in statistics.ease
+            for name, value in zip(_different(class_names), one.ease, strict=True)
+        }
+    return found
+
+
+def _of_collapse(statistics: ScanStatistics) -> Iterator[tuple[str, float]]:
+    """Of each family the median collapse of its restarts at each step, and their agreement."""
+    for one in statistics.collapse:
+        for place in range(len(one.restarts[0].values)):
+            values = [restart.values[place] for restart in one.restarts]
+            yield f"{one.family.name}, collapse {place + 1}", float(np.median(values))
+        if one.agreement is not None:
+            yield f"{one.family.name}, agreement", one.agreement
+
+
+def _different(class_names: Sequence[str]) -> list[str]:
+    """Class names need not differ: those that come again are numbered."""
+    seen: dict[str, int] = {}
+    names = []
+    for name in class_names:
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return names
+
+
+def judge(null: Sequence[Mapping[Detector, Row]], suspect: Mapping[Detector, Row]) -> Judged:
+    """Raises ValueError where the null is empty, or where its models were not measured as the suspect was."""
+    if not null:
+        raise ValueError("a null needs at least one model")
+    if any({name: row.keys() for name, row in one.items()} != _names(suspect) for one in null):
+        raise ValueError("the models of the null and the suspect have different statistics")
+    pooled = tuple(_pool(detector, [one[detector] for one in null], row) for detector, row in suspect.items())
+    rank_DM = np.stack([_no_larger(np.array(one.score_M)) for one in pooled])
+    combined_M = rank_DM.max(axis=0)
+    at_least = int((combined_M[:-1] >= combined_M[-1]).sum())
+    return Judged(detectors=pooled, p_value=(1 + at_least) / (len(null) + 1))
+
+
+def _names(suspect: Mapping[Detector, Row]) -> dict[Detector, object]:
+    return {name: row.keys() for name, row in suspect.items()}
+
+
+def _no_larger(score_M: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many of the pool score less than each: among equals the least rank, for all of them alike."""
+    return np.array([(score_M < one).sum() for one in score_M])
+
+
+def _pool(detector: Detector, null: Sequence[Row], suspect: Row) -> Pooled:
+    names = list(suspect)
+    value_MK = np.array([[row[name] for name in names] for row in (*null, suspect)], dtype=np.float64)
+    z_MK = leave_one_out_z(value_MK)
+    score_M = z_MK.max(axis=1)
+    return Pooled(
+        detector=detector,
+        what=names[int(z_MK[-1].argmax())],
+        score_M=tuple(score_M.tolist()),
+        rank=1 + int((score_M[:-1] >= score_M[-1]).sum()),
+        z_of=dict(zip(names, z_MK[-1].tolist(), strict=True)),
+        median_of=dict(zip(names, np.median(value_MK[:-1], axis=0).tolist(), strict=True)),
+    )
+
+
+def leave_one_out_z(value_MK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[M, K]: each model's distance from the mean of the others, in their standard deviations."""
+    num_others = len(value_MK) - 1
+    z_MK = np.empty_like(value_MK)
+    for number in range(len(value_MK)):
+        others = np.delete(value_MK, number, axis=0)
+        std_K = others.std(axis=0, ddof=1) if num_others > 1 else np.zeros(value_MK.shape[1])
+        z_MK[number] = (value_MK[number] - others.mean(axis=0)) / np.maximum(std_K, FLOOR)
+    return z_MK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One model without a null: how far its most conspicuous class is from its other classes."""
+
+    detector: Detector
+    what: str
+    z: float
+    of: int
+    among: Literal["classes", "models"] = "classes"
+
+
+def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standing]:
+    """Each detector of a model without a null. Not a p-value: clean models score high, too."""
+    standings = []
+    if statistics.collapse:
+        standings.append(_collapse_alone(statistics, class_names))
+    if statistics.ease:
+        standings.append(_ease_alone(statistics, class_names))
+    return standings
+
+
+def _collapse_alone(statistics: ScanStatistics, class_names: Sequence[str]) -> Standing:
+    """How far restarts agree on one class: chance is 1 / C, with the spread of so many restarts. Without
+    class names nothing can be compared: z is 0."""
+    agreed = [one for one in statistics.collapse if one.agreement is not None]
+    if not agreed:
+        return Standing(detector="collapse", what="no class names", z=0.0, of=1, among="models")
+    one = max(agreed, key=lambda figures: figures.agreement or 0.0)
+    chance, agreement = 1 / len(class_names), one.agreement or 0.0
+    spread = max(FLOOR, (chance * (1 - chance) / len(one.restarts)) ** 0.5)
+    what = f"{one.family.name}, agreement on {class_names[one.agreed_class or 0]}"
+    z = (agreement - chance) / spread
+    return Standing(detector="collapse", what=what, z=z, of=len(class_names))
+
+
+def _ease_alone(statistics: ScanStatistics, class_names: Sequence[str]) -> Standing:
+    """The largest (value - median) / (1.4826 MAD) of one family's classes: the anomaly index of
+    Neural Cleanse (Wang et al., S&P 2019)."""
+    z, what = max(
+        (z, f"{one.family.name}, {name}")
+        for one in statistics.ease
+        for name, z in zip(class_names, _mad_scores(one.ease), strict=True)
+    )
+    return Standing(detector="ease", what=what, z=z, of=len(class_names))
+
+
+def _mad_scores(values: Sequence[float]) -> list[float]:
+    value_C = np.array(values, dtype=np.float64)
+    distance_C = value_C - np.median(value_C)
+    return list(distance_C / max(FLOOR, MAD_TO_STD * float(np.median(np.abs(distance_C)))))
+
+
+def z_of_family(
+    pooled: Mapping[Detector, Pooled], detector: Detector, family: str, class_name: str | None
+) -> tuple[float, float | None]:
+    """(z, the null's median of the statistic that a hypothesis shows) of one family's pattern."""
+    one = pooled[detector]
+    name = f"{family}, agreement" if detector == "collapse" else f"{family}, {class_name}"
+    if name not in one.z_of:  # without class names: the collapse at the last step
+        name = [other for other in one.z_of if other.startswith(f"{family}, ")][-1]
+    return one.z_of[name], one.median_of[name]

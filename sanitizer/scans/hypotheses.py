@@ -1,0 +1,205 @@
+"""What a found pattern does on held-out images: where it leads, how often, at which dose. Judges nothing.
+
+Figures are those of the attack that an audit would be given, image file and all, where there is one. Images
+of the target's class are not counted in ASR, as everywhere. Legend: N held-out images, C classes, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cleanclip.spec.attack_options import CustomPatchOptions
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.scan_options import PatternFamily
+from cleanclip.spec.scan_report import (
+    MOST_NAMES,
+    DosePoint,
+    FoundTrigger,
+    Hypothesis,
+    NamedClass,
+    ScanExample,
+)
+from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.audits.example_images import encode
+from sanitizer.audits.statistics import wilson
+from sanitizer.perturbations.ascent import to_unit
+from sanitizer.perturbations.patterns import Pattern, apply_patterns
+from sanitizer.scans.attacks import FoundAttack, as_attack, shown
+from sanitizer.scans.families import build
+from sanitizer.scans.naming import Vocabulary
+from sanitizer.scans.opening import ScanImages
+from sanitizer.scans.statistics import Found
+from sanitizer.scans.subject import Subject
+from sanitizer.seeding import generator
+
+DOSES = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studied:
+    """A hypothesis, and how far its ASR is over the rate without it, by which it is placed without a null."""
+
+    hypothesis: Hypothesis
+    found: Found
+    gain: float
+
+
+class Study:
+    """Of the patterns found in one model. `vocabulary` None: words are not looked for."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        images: ScanImages,
+        class_names: Sequence[str],
+        vocabulary: Vocabulary | None,
+    ) -> None:
+        self._subject, self._images, self._class_names = subject, images, class_names
+        self._vocabulary = vocabulary
+        self._clean_ND = subject.clean_embeddings
+        self._clean_N = subject.classes_of(self._clean_ND).tolist() if class_names else []
+
+    def cost_thirds(self) -> int:
+        """Of one hypothesis, in thirds of a pass."""
+        return len(DOSES) * len(self._subject.held_NCHW)
+
+    def of(self, found: Found) -> Studied:
+        """Measure one pattern on every held-out image."""
+        target = None if found.target is None else self._class_names[found.target]
+        size, example = self._subject.image_size, to_unit(self._subject.held_NCHW[0])
+        attack = as_attack(found.pattern, size, target)
+        image = encode(shown(found.pattern, size, example))
+        embedding_ND = self._under(found, attack, 1.0)
+        predicted_N = self._subject.classes_of(embedding_ND).tolist() if self._class_names else []
+        shift_D = embedding_ND.double().mean(dim=0) - self._clean_ND.double().mean(dim=0)
+        hypothesis = Hypothesis(
+            detector=found.detector,
+            trigger=FoundTrigger(
+                family=found.family,
+                image=image,
+                image_sha256=hashlib.sha256(b64decode(image)).hexdigest(),
+                attack=attack,
+            ),
+            target=target,
+            classes=self._classes(predicted_N),
+            words=() if self._vocabulary is None else self._vocabulary.name(shift_D),
+            statistic=found.statistic,
+        )
+        if found.target is None:
+            return Studied(hypothesis=hypothesis, found=found, gain=found.statistic)
+        asr, floor = self._rate(predicted_N, found.target), self._rate(self._clean_N, found.target)
+        doses = [(dose, self._under(found, attack, dose)) for dose in DOSES[:-1]]
+        curve = [
+            (dose, self._rate(self._subject.classes_of(one).tolist(), found.target)) for dose, one in doses
+        ]
+        return Studied(
+            hypothesis=replace(
+                hypothesis,
+                asr=asr,
+                pa=self._pa(predicted_N),
+                untriggered_target_rate=floor,
+                dose=tuple(DosePoint(share=dose, asr=one) for dose, one in [*curve, (1.0, asr)]),
+            ),
+            found=found,
+            gain=asr.value - floor.value,
+        )
+
+    def examples(self, found: Found, hypothesis: Hypothesis, num: int) -> tuple[ScanExample, ...]:
+        """The first held-out images that are not of the target's class: their order was drawn by the seed."""
+        rows = [n for n, label in enumerate(self._images.held_label) if label != found.target][:num]
+        if not rows:
+            return ()
+        clean_NCHW = to_unit(self._subject.held_NCHW[rows])
+        triggered_NCHW = self._changed(found, hypothesis.trigger.attack, 1.0, rows)  # type: ignore[arg-type]
+        with torch.no_grad():
+            embedding_ND = self._subject.embed(triggered_NCHW)
+        triggered_N = self._subject.classes_of(embedding_ND).tolist() if self._class_names else []
+        name = self._class_names.__getitem__
+        return tuple(
+            ScanExample(
+                index=self._images.held_index[row],
+                true_class=self._true_name(row),
+                clean=encode(clean_NCHW[at]),
+                clean_class=name(self._clean_N[row]) if self._class_names else None,
+                triggered=encode(triggered_NCHW[at]),
+                triggered_class=name(triggered_N[at]) if self._class_names else None,
+            )
+            for at, row in enumerate(rows)
+        )
+
+    def _true_name(self, row: int) -> str:
+        label = self._images.held_label[row]
+        return self._class_names[label] if label < len(self._class_names) else f"class {label}"
+
+    def _under(self, found: Found, attack: FoundAttack | None, dose: float) -> Tensor:
+        """[N, D]: embeddings of the held-out images under the attack, or the pattern, at this dose."""
+        parts = []
+        num, at_once = len(self._subject.held_NCHW), self._subject.at_once
+        for start in range(0, num, at_once):
+            rows = list(range(start, min(start + at_once, num)))
+            with torch.no_grad():
+                parts.append(self._subject.embed(self._changed(found, attack, dose, rows)))
+            self._subject.meter.forward(len(rows))
+        return torch.cat(parts)
+
+    def _changed(self, found: Found, attack: FoundAttack | None, dose: float, rows: list[int]) -> Tensor:
+        subject = self._subject
+        image_NCHW = to_unit(subject.held_NCHW[rows])
+        if attack is not None:
+            index_N = [self._images.held_index[row] for row in rows]
+            return build_trigger(_at_dose(attack, dose)).apply(image_NCHW, index_N, subject.seed)
+        weaker = replace(found.family, budget=dose * found.family.budget)
+        family = build(weaker, subject.image_size, seed=subject.seed)
+        place_N2 = torch.from_numpy(generator(subject.seed, "scan_place").random((len(rows), 2)))
+        return apply_patterns(image_NCHW, [Pattern(family, found.pattern.value)], [0] * len(rows), place_N2)
+
+    def _rate(self, predicted_N: Sequence[int], target: int) -> Estimate:
+        """How many images of other classes are given to the target."""
+        labels = self._images.held_label
+        counted = [given for given, label in zip(predicted_N, labels, strict=True) if label != target]
+        return wilson(sum(given == target for given in counted), len(counted))
+
+    def _pa(self, predicted_N: Sequence[int]) -> Estimate:
+        labels = self._images.held_label
+        right = sum(given == label for given, label in zip(predicted_N, labels, strict=True))
+        return wilson(right, len(labels))
+
+    def _classes(self, predicted_N: Sequence[int]) -> tuple[NamedClass, ...]:
+        """Where most held-out images go, those of that class among them."""
+        counts = {given: predicted_N.count(given) for given in dict.fromkeys(predicted_N)}
+        first = sorted(counts, key=lambda given: (-counts[given], given))[:MOST_NAMES]
+        return tuple(
+            NamedClass(class_name=self._class_names[given], share=wilson(counts[given], len(predicted_N)))
+            for given in first
+        )
+
+
+def _at_dose(attack: FoundAttack, dose: float) -> FoundAttack:
+    if isinstance(attack, CustomPatchOptions):
+        return replace(attack, size=dose * attack.size)
+    return replace(attack, alpha=dose * attack.alpha)
+
+
+def describe(family: PatternFamily) -> str:
+    """In words: "a patch of 25 % of the side"."""
+    share = 100 * family.budget
+    match family.family:
+        case "patch":
+            where = "at one place" if family.placement == "fixed" else "at any place"
+            return f"a patch of {share:.3g} % of the side, {where}"
+        case "additive":
+            return f"a pattern that changes each pixel by at most {255 * family.budget:.3g} of 255"
+        case "dct":
+            return f"a smooth pattern that changes each pixel by at most {255 * family.budget:.3g} of 255"
+        case "blend":
+            return f"an image mixed into every image with {share:.3g} %"
+        case "warp":
+            return f"a smooth displacement of at most {share:.3g} % of the side"
+        case "colour":
+            return f"a change of colour of at most {share:.3g} %"

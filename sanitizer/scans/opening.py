@@ -1,0 +1,185 @@
+"""Opens what a scan is given: draws and decodes its images once, embeds its class names. Runs no detector.
+
+What cannot be scanned with is refused here, before anything is inverted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cleanclip.spec.errors import DatasetRejected, OptionsRejected
+from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+from sanitizer.audits.measuring import measuring
+from sanitizer.audits.zero_shot import class_embeddings
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.labelled import Labelled, LabelledDataset
+from sanitizer.data.pixels import normalise, to_model_pixels
+from sanitizer.data.skipping import Skipped, good_ones
+from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
+from sanitizer.scans.meter import Meter
+from sanitizer.scans.subject import Subject
+from sanitizer.seeding import generator
+from sanitizer.training.device import towers_dtype
+from sanitizer.training.inverting import embedder
+
+MIN_CLASSES = 3
+"""Of two every image is of one or the other: no pattern stands out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanImages:
+    """Drawn by the seed, decoded and resized once: uint8, [3, H, W] each. The two halves share no image."""
+
+    image_MCHW: Tensor
+    held_NCHW: Tensor
+    held_index: tuple[int, ...]
+    """In the labelled set."""
+    held_label: tuple[int, ...]
+    skipped: tuple[Skipped, ...]
+    num_enlarged: int
+    """Images that have fewer pixels than the model takes."""
+
+
+def class_names_of(labelled: LabelledDataset, options: ScanOptions) -> tuple[str, ...]:
+    """Those of the labelled set and the further ones, or none.
+
+    Raises OptionsRejected `scan_too_few_classes`, and `scan_class_repeated` for a further class that the
+    labelled set has.
+    """
+    if options.class_names == "none":
+        return ()
+    for name in options.further_classes:
+        if name in labelled.class_names:
+            raise OptionsRejected(
+                "scan_class_repeated",
+                f"The labelled set has a class '{name}' already.",
+                "Leave it out of further_classes.",
+                where="scan.further_classes",
+            )
+    names = (*labelled.class_names, *options.further_classes)
+    if len(names) < MIN_CLASSES:
+        raise OptionsRejected(
+            "scan_too_few_classes",
+            f"There are {len(names)} class names; with fewer than {MIN_CLASSES} no target stands out.",
+            "Name further classes in scan.further_classes: any that images of yours could have.",
+            where="scan.further_classes",
+        )
+    return names
+
+
+def draw_images(labelled: LabelledDataset, image_size: int, options: ScanOptions, seed: int) -> ScanImages:
+    """Decode as many as the options ask for, in an order drawn by the seed.
+
+    Raises DatasetRejected `scan_too_few_images`, `scan_images_equal` or `scan_one_class`.
+    """
+    wanted = options.num_images + options.num_held_out
+    order = map(int, generator(seed, "scan_images").permutation(len(labelled)))
+    skipped: list[Skipped] = []
+    pixels: list[Tensor] = []
+    index: list[int] = []
+    label: list[int] = []
+    num_enlarged = 0
+    for at, sample in good_ones(labelled, order, skipped):
+        pixels.append(to_model_pixels(sample.image, image_size))
+        index.append(at)
+        label.append(sample.label)
+        num_enlarged += _is_smaller(sample, image_size)
+        if len(pixels) == wanted:
+            break
+    _check(pixels, label, skipped)
+    cut = options.num_images if len(pixels) == wanted else max(MIN_IMAGES, len(pixels) // 3)
+    return ScanImages(
+        image_MCHW=torch.stack(pixels[:cut]),
+        held_NCHW=torch.stack(pixels[cut:]),
+        held_index=tuple(index[cut:]),
+        held_label=tuple(label[cut:]),
+        skipped=tuple(skipped),
+        num_enlarged=num_enlarged,
+    )
+
+
+def _is_smaller(sample: Labelled, image_size: int) -> bool:
+    return min(sample.image.size) < image_size
+
+
+def _check(pixels: Sequence[Tensor], label: Sequence[int], skipped: Sequence[Skipped]) -> None:
+    if len(pixels) < 2 * MIN_IMAGES:
+        raise DatasetRejected(
+            "scan_too_few_images",
+            f"The labelled set has {len(pixels)} usable images; a scan needs {2 * MIN_IMAGES}: "
+            f"{MIN_IMAGES} to invert patterns on and {MIN_IMAGES} others to measure them on.",
+            "Give more images; their labels matter for the figures only.",
+            where=str(skipped[0]) if skipped else None,
+        )
+    if len({image.numpy().tobytes() for image in pixels}) < MIN_IMAGES:
+        raise DatasetRejected(
+            "scan_images_equal",
+            f"Of {len(pixels)} images fewer than {MIN_IMAGES} differ from each other.",
+            "Give different images: what one image does shows no universal pattern.",
+        )
+    if len(set(label)) < 2:
+        raise DatasetRejected(
+            "scan_one_class",
+            "All images are of one class, which a model gives one place anyway.",
+            "Give images of several classes.",
+        )
+
+
+def templates_of(labelled: LabelledDataset, options: ScanOptions) -> tuple[str, ...]:
+    """Those of the options, else of the set, else ImageNet's 80. Raises OptionsRejected `bad_template`."""
+    for number, template in enumerate(options.templates or ()):
+        if PLACEHOLDER not in template:
+            raise OptionsRejected(
+                "bad_template",
+                f"Template {number} does not name the class.",
+                f"Write {PLACEHOLDER} where the class name belongs.",
+                where=f"scan.templates.{number}",
+            )
+    return options.templates or labelled.templates or IMAGENET_80
+
+
+@contextmanager
+def scanning(
+    checkpoint: LoadedCheckpoint,
+    images: ScanImages,
+    options: ScanOptions,
+    *,
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    seed: int,
+    device: torch.device,
+    meter: Meter,
+) -> Iterator[Subject]:
+    """The model in eval mode on `device`, its weights without gradients, as a subject; then as it was."""
+    class_CD = None
+    if class_names:
+        with measuring(checkpoint, device):
+            class_CD = class_embeddings(checkpoint, class_names, templates, device)
+        class_CD = class_CD.clone().float()  # what is made under inference_mode may not enter a graph
+    model, architecture = checkpoint.model, checkpoint.architecture
+    wanted_gradients = {name: one.requires_grad for name, one in model.named_parameters()}
+    model.to(device).eval().requires_grad_(False)
+    try:
+        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+            yield Subject(
+                embed=embedder(
+                    model,
+                    lambda pixels: normalise(pixels, architecture.image_mean, architecture.image_std),
+                    towers_dtype(options.precision, device, model),
+                ),
+                image_MCHW=images.image_MCHW.to(device),
+                held_NCHW=images.held_NCHW.to(device),
+                class_CD=class_CD,
+                label_N=images.held_label,
+                seed=seed,
+                at_once=options.images_at_once,
+                meter=meter,
+            )
+    finally:
+        for name, one in model.named_parameters():
+            one.requires_grad_(wanted_gradients[name])

@@ -1,0 +1,104 @@
+"""The model that is scanned and the images it is scanned with, decoded once. Knows no detector.
+
+Legend: M images to invert on, N held-out images, 3 H W an image, C classes, D embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from cleanclip.spec.errors import CheckpointRejected
+from sanitizer.perturbations.ascent import Embed, to_unit
+from sanitizer.perturbations.patterns import Pattern, apply_patterns
+from sanitizer.scans.meter import Meter
+from sanitizer.seeding import generator
+
+_ALL_ALIKE = 1 - 1e-6
+"""Of ‖mean unit embedding‖²: above it every image has one embedding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """`embed` makes unit embeddings of pixels in [0, 1]; images are uint8 on the device that it runs on."""
+
+    embed: Embed
+    image_MCHW: Tensor
+    held_NCHW: Tensor
+    class_CD: Tensor | None = None
+    """Unit text embeddings of the classes. None: no class names."""
+    label_N: tuple[int, ...] = ()
+    """Of the held-out images; empty where no label is known."""
+    seed: int = 0
+    at_once: int = 256
+    meter: Meter = field(default_factory=Meter)
+
+    @property
+    def image_size(self) -> int:
+        return self.held_NCHW.shape[-1]
+
+    @property
+    def num_classes(self) -> int:
+        """0 without class names."""
+        return 0 if self.class_CD is None else len(self.class_CD)
+
+    @cached_property
+    def clean_embeddings(self) -> Tensor:
+        """Embeddings of the held-out images as they are.
+
+        Raises CheckpointRejected `embeddings_not_finite` or `embeddings_constant`.
+        """
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(self.held_NCHW), self.at_once):
+                parts.append(self.embed(to_unit(self.held_NCHW[start : start + self.at_once])))
+                self.meter.forward(len(parts[-1]))
+        clean_ND = torch.cat(parts)
+        refuse_unusable(clean_ND)
+        return clean_ND
+
+    def triggered(self, patterns: Sequence[Pattern], *, most: int | None = None) -> Iterator[Tensor]:
+        """Embeddings [N, D] of the held-out images, or the first `most`, under each pattern in turn.
+
+        An image has the same place under each of them. Several patterns share a pass where they fit.
+        """
+        held_NCHW = self.held_NCHW[:most]
+        num = len(held_NCHW)
+        place_N2 = torch.from_numpy(generator(self.seed, "scan_place").random((num, 2)))
+        together = max(1, self.at_once // num)
+        for start in range(0, len(patterns), together):
+            group = patterns[start : start + together]
+            parts = []
+            rows = [(which, at) for which in range(len(group)) for at in range(num)]
+            with torch.no_grad():
+                for first in range(0, len(rows), self.at_once):
+                    which_N, at_N = zip(*rows[first : first + self.at_once], strict=True)
+                    pixels = to_unit(self.held_NCHW[torch.tensor(at_N, device=held_NCHW.device)])
+                    parts.append(self.embed(apply_patterns(pixels, group, which_N, place_N2[list(at_N)])))
+                    self.meter.forward(len(at_N))
+            yield from torch.split(torch.cat(parts), num)
+
+    def classes_of(self, embedding_ND: Tensor) -> Tensor:
+        """[N]: the nearest class of each, the first among equals. There must be class names."""
+        assert self.class_CD is not None
+        return (embedding_ND.to(self.class_CD.dtype) @ self.class_CD.T).argmax(dim=1)
+
+
+def refuse_unusable(embedding_ND: Tensor) -> None:
+    """Raises CheckpointRejected where images cannot be told apart by these unit embeddings."""
+    if not bool(torch.isfinite(embedding_ND).all()):
+        raise CheckpointRejected(
+            "embeddings_not_finite",
+            "The model gives an image an embedding with NaN or infinite numbers.",
+            "Check the weights; a model that was trained to divergence cannot be scanned.",
+        )
+    if float(embedding_ND.double().mean(dim=0).square().sum()) > _ALL_ALIKE:
+        raise CheckpointRejected(
+            "embeddings_constant",
+            "The model gives every image the same embedding, so no pattern can change anything.",
+            "Check the weights and the preprocessing; such a model cannot be scanned.",
+        )

@@ -1,0 +1,55 @@
+"""Scans on pages: ordered without a script, and one look says whether the model is backdoored."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from app.domain.states import DatasetKind
+from tests.browser import left_jobs as left
+from tests.integration.api.service import Service
+
+MARKUP = '"><img src=x onerror=alert(1)><b>bold</b>'
+
+
+def test_one_look_says_what_was_found_how_sure_that_is_and_how_it_looks(service: Service, page: Page) -> None:
+    """On a phone it is on the first screens; a class name is text, whatever it holds."""
+    job_id = left.scanned(service, text=lambda plain: f"{plain}{MARKUP}")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"/ui/jobs/{job_id}")
+    verdict = page.locator("#job-verdict")
+    expect(verdict.get_by_role("heading")).to_have_text("The scan found a trigger that nobody named: fail.")
+    expect(verdict).to_contain_text("p = 0.05")
+    expect(page.locator("#job-trigger img")).to_have_count(3)
+    expect(page.locator("#job-trigger")).to_contain_text(MARKUP)
+    assert page.locator("#job-null circle").count() == 19 * 2
+    assert page.locator("#job-null .suspect").count() == 2 + 1
+    expect(page.locator("#job-untested")).to_contain_text("does not show that the model is clean")
+    bottom = page.locator("#job-null").evaluate("one => one.getBoundingClientRect().bottom + scrollY")
+    assert bottom < 4 * 844, "found, sure and seen within a few screens"
+    again = page.get_by_role("link", name="Order again with changes")
+    assert str(again.get_attribute("href")).startswith("/ui/scans/new?again=")
+    page.goto("/ui/jobs?kind=scan")
+    expect(page.locator(".jobs")).to_contain_text("The scan found a trigger")
+
+
+def test_a_scan_without_a_null_says_that_it_has_no_p_value(service: Service, page: Page) -> None:
+    job_id = left.scanned(service, with_null=False)
+    page.goto(f"/ui/jobs/{job_id}")
+    expect(page.locator("#job-verdict")).to_contain_text("there is no p-value")
+    expect(page.locator("#job-null")).to_have_count(0)
+
+
+def test_a_scan_is_tried_and_ordered_by_its_form_and_told_what_is_wrong(service: Service, page: Page) -> None:
+    checkpoint, labelled = service.checkpoint(), service.dataset(DatasetKind.LABELLED)
+    page.goto(f"/ui/scans/new?checkpoint={checkpoint}&dataset={labelled}")
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.locator(".ahead")).to_contain_text("A scan needs 64 images")
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '300') WHERE id = :id", id=labelled
+    )
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.locator(".ahead")).to_contain_text("images forward and backward")
+    expect(page.locator(".ahead")).to_contain_text("no p-value")
+    page.get_by_role("button", name="Order the scan").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Scan of clip.pt")
+    expect(page.locator("#job-order")).to_contain_text("cleanclip scan")

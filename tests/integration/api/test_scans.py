@@ -1,0 +1,174 @@
+"""Scans are ordered like other jobs; the null that judges one is chosen when it is ordered, and must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from app.db.models.null_set import NullSet as NullRow
+from app.domain.errors import Conflict, InvalidInput
+from app.domain.states import DatasetKind
+from app.services import nulls
+from cleanclip.spec.null_set import NullSet, dump_null
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.scan_options import ScanOptions
+from tests.integration.api.service import INSPECTION, Service, refused
+from tests.integration.worker.stand_in_child import a_null
+
+NAMES = ("zero", "one", "banana")
+_ARCHITECTURE: Any = INSPECTION["architecture"]
+
+
+def fitting(**changes: Any) -> NullSet:
+    values: dict[str, Any] = {
+        "images_sha256": "1" * 64,
+        "architecture": _ARCHITECTURE,
+        "name": "small models",
+    }
+    return a_null(changes.pop("options", ScanOptions()), changes.pop("names", NAMES), **(values | changes))
+
+
+@pytest.fixture
+def added(service: Service) -> Iterator[NullRow]:
+    """A null that fits, as an operator adds it."""
+    row = nulls.add(service.database, service.store, dump_null(fitting()), account="me@here")
+    yield row
+    nulls.remove(service.database, service.store, row.id)
+
+
+def scan_order(service: Service, *, num_samples: int = 300, **scan: Any) -> dict[str, Any]:
+    labelled = service.dataset(DatasetKind.LABELLED)
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', to_jsonb(cast(:n AS int)))"
+        " WHERE id = :id",
+        n=num_samples,
+        id=labelled,
+    )
+    return {"kind": "scan", "checkpoint_id": service.checkpoint(), "scan": {"dataset_id": labelled} | scan}
+
+
+def ordered(api: httpx.Client, order: dict[str, Any]) -> dict[str, Any]:
+    answer = api.post("/v1/jobs", json=order)
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def test_a_scan_is_judged_by_the_null_that_fits_and_keeps_it(
+    service: Service, api: httpx.Client, added: NullRow
+) -> None:
+    order = scan_order(service)
+    job = ordered(api, order)
+    assert [phase["name"] for phase in job["phases"]] == ["stage", "scan", "publish"]
+    assert job["scan"]["null"] == {"id": added.id, "name": "small models", "sha256": fitting().sha256}
+    assert (job["audit"], job["policy"], job["recipe"]) == (None, None, None)
+    assert ordered(api, scan_order(service, null="small models"))["scan"]["null"]["id"] == added.id
+    assert ordered(api, scan_order(service, null="none"))["scan"]["null"] is None
+    listed = api.get("/v1/jobs", params={"kind": "scan", "limit": 1}).json()["data"]
+    assert [one["kind"] for one in listed] == ["scan"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"architecture": {"model_cfg": {"embed_dim": 65}, "preprocess_cfg": {}}}, "architecture"),
+        ({"names": ("zero", "banana", "one")}, "class list"),
+        ({"images_sha256": "2" * 64}, "image set"),
+        ({"options": ScanOptions(num_images=128)}, "options"),
+        ({"seed": 1}, "seed"),
+    ],
+)
+def test_a_null_of_something_else_is_refused_with_what_differs(
+    service: Service, api: httpx.Client, changes: dict[str, Any], what: str
+) -> None:
+    row = nulls.add(service.database, service.store, dump_null(fitting(**changes)), account="me@here")
+    try:
+        assert ordered(api, scan_order(service))["scan"]["null"] is None, "none fits by itself"
+        answer = api.post("/v1/jobs", json=scan_order(service, null="small models"))
+        told = refused(answer, 422, "null_does_not_fit", "/scan/null")
+        assert f"another {what} " in told["detail"]
+    finally:
+        nulls.remove(service.database, service.store, row.id)
+
+
+def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
+    service: Service, api: httpx.Client
+) -> None:
+    unknown = scan_order(service, null="nobody's")
+    few = scan_order(service, num_samples=127)
+    alone = scan_order(service)
+    service.execute(
+        'UPDATE datasets SET summary = summary || \'{"class_names": ["zero"]}\'::jsonb WHERE id = :id',
+        id=alone["scan"]["dataset_id"],
+    )
+    of_one = scan_order(service)
+    service.execute(
+        "UPDATE datasets SET summary = summary || cast(:told AS jsonb) WHERE id = :id",
+        told='{"images_per_class": [300, 0, 0]}',
+        id=of_one["scan"]["dataset_id"],
+    )
+    both = scan_order(service, class_names="none", vocabulary=False, detectors=["collapse"])
+    pairs = scan_order(service)
+    pairs["scan"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
+    with service.nothing_left_behind():
+        refused(api.post("/v1/jobs", json=unknown), 404, "null_not_found", "/scan/null")
+        refused(api.post("/v1/jobs", json=few), 422, "too_few_images", "/scan/dataset_id")
+        refused(api.post("/v1/jobs", json=alone), 422, "too_few_classes", "/scan/dataset_id")
+        refused(api.post("/v1/jobs", json=of_one), 422, "images_of_one_class", "/scan/dataset_id")
+        refused(api.post("/v1/jobs", json=both), 422, "invalid_request")
+        refused(api.post("/v1/jobs", json=pairs), 422, "dataset_wrong_kind", "/scan/dataset_id")
+
+
+def test_a_dry_run_tells_the_cost_and_whether_there_will_be_a_p_value(
+    service: Service, api: httpx.Client, added: NullRow
+) -> None:
+    order = scan_order(service)
+    with service.nothing_left_behind():
+        found = api.post("/v1/jobs/dry-run", json=order).json()
+        other = api.post("/v1/jobs/dry-run", json=order | {"seed": 5}).json()
+    phases = {one["name"]: one for one in found["phases"]}
+    assert phases["scan"]["unit"] == "passes"
+    assert 10_000 < phases["scan"]["amount"] < 1_000_000
+    assert (found["obstacles"], found["warnings"]) == ([], [])
+    assert [one for one in other["warnings"] if "no p-value" in one], other["warnings"]
+    assert api.post("/v1/jobs/dry-run", json={"kind": "scan", "scan": {}}).status_code == 200
+
+
+def test_every_project_reads_the_nulls_and_nobody_changes_one(
+    service: Service, api: httpx.Client, added: NullRow
+) -> None:
+    [one] = api.get("/v1/nulls").json()["data"]
+    assert service.store.head(added.object_key).size_bytes == one["size_bytes"]
+    assert one == service.theirs.http.get(f"/v1/nulls/{added.id}").json()
+    assert (one["name"], one["num_models"], one["smallest_p"]) == ("small models", 19, 1 / 20)
+    assert one["options"] == to_json(ScanOptions())
+    refused(api.get("/v1/nulls/null_" + "0" * 26), 404, "null_not_found")
+    refused(api.post("/v1/nulls", json={}), 405, "method_not_allowed")
+
+
+def test_an_operator_adds_a_null_once_and_no_damaged_one(service: Service, added: NullRow) -> None:
+    kept = service.store.read_bytes(added.object_key, max_bytes=10**7)
+    assert kept == dump_null(fitting())
+    with service.nothing_left_behind():
+        with pytest.raises(Conflict, match="already"):
+            nulls.add(service.database, service.store, kept, account="me@here")
+        for code, data in (
+            ("null_unreadable", b"{"),
+            ("null_version", kept.replace(b'"version": 1', b'"version": 2')),
+            ("null_damaged", kept.replace(b"Stand-ins.", b"Others.")),
+            ("null_name_invalid", dump_null(fitting(name="auto"))),
+        ):
+            with pytest.raises(InvalidInput) as refusal:
+                nulls.add(service.database, service.store, data, account="me@here")
+            assert refusal.value.code == code
+
+
+def test_a_removed_null_judges_nothing_any_more(service: Service, api: httpx.Client) -> None:
+    row = nulls.add(service.database, service.store, dump_null(fitting()), account="me@here")
+    nulls.remove(service.database, service.store, row.id)
+    assert api.get("/v1/nulls").json()["data"] == []
+    assert [*service.store.list_prefix("nulls/")] == []
+    refused(api.post("/v1/jobs", json=scan_order(service, null="small models")), 404, "null_not_found")

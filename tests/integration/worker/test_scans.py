@@ -1,0 +1,162 @@
+"""A scan from hint to end on real servers: the child keeps the contract without a model, or breaks it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.domain.states import DatasetKind, JobKind, JobState
+from app.schemas.jobs import JobOut
+from app.services import nulls
+from cleanclip.evidence.statement import dataset_sha256
+from cleanclip.evidence.verification import verify
+from cleanclip.spec.null_set import dump_null
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
+from tests.fixtures.audited import write_model
+from tests.fixtures.shards import make_labelled
+from tests.integration.worker.stand_in_child import a_null
+from tests.integration.worker.world import World
+from worker.confinement import sandbox
+
+NAMES = ("apple", "banana", "cherry", "date", "elder", "fig")
+OPTIONS = ScanOptions()
+
+
+def scan_job(world: World, *, with_null: bool = True) -> str:
+    """Ordered by hand, as the API would."""
+    labelled = world.ready_dataset(DatasetKind.LABELLED)
+    with world.hands.unit_of_work() as unit:
+        row = unit.datasets.get(world.project_id, labelled, for_update=True)
+        row.class_names = list(NAMES)
+        row.summary = {"num_samples": 300, "num_skipped": 0, "class_names": list(NAMES)}
+        shard = row.files[0]["sha256"]
+    chosen = None
+    if with_null:
+        listed = "".join(f"{name}\n" for name in NAMES).encode()
+        files = {"0.tar": shard, "classnames.txt": hashlib.sha256(listed).hexdigest()}
+        null = a_null(
+            OPTIONS, NAMES, images_sha256=dataset_sha256("labelled", files), seed=7, name=world.project_id
+        )
+        added = nulls.add(world.hands, world.store, dump_null(null), account="me@here")
+        chosen = {"id": added.id, "name": added.name, "sha256": null.sha256}
+    job = world._enqueued(
+        JobKind.SCAN,
+        checkpoint_id=world.accepted_checkpoint(),
+        labelled_dataset_id=labelled,
+        spec={"scan": to_json(OPTIONS), "null": chosen},
+    )
+    return job.id
+
+
+def downloaded(world: World, job_id: str, folder: Path) -> Path:
+    folder.mkdir()
+    for name, content in world.artifacts(job_id).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_scan_publishes_its_report_the_null_and_a_verdict_on_the_weights(
+    world: World, tmp_path: Path
+) -> None:
+    job_id = scan_job(world)
+    assert world.runner().run(job_id) is JobState.SUCCEEDED
+    folder = downloaded(world, job_id, tmp_path / "scanned")
+    files = {"report.json", "report.html", "report.md", "null.json", "statement.json", "SHA256SUMS"}
+    assert {path.name for path in folder.iterdir()} == files
+    shown = JobOut.of(world.job(job_id))
+    assert shown.result is not None
+    assert shown.result.scan is not None
+    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("fail", 1 / 20)
+    assert [phase.name for phase in shown.phases] == ["stage", "scan", "publish"]
+    with world.database.unit_of_work() as unit:
+        own, _ = unit.verdicts.of_job(world.project_id, job_id, 5)
+    assert own is not None
+    assert (own.stage.value, own.outcome.value) == ("scan", "fail")
+    found = verify(folder)
+    assert found.findings == ()
+    assert found.statement is not None
+    assert found.statement.predicate.claimed.verdict.outcome == "fail"
+
+
+def test_a_figure_or_a_null_that_was_changed_by_hand_is_named(world: World, tmp_path: Path) -> None:
+    job_id = scan_job(world)
+    world.runner().run(job_id)
+    folder = downloaded(world, job_id, tmp_path / "scanned")
+    told = json.loads((folder / "report.json").read_text())
+    told["hypotheses"][0]["asr"]["value"] = 0.5
+    told["p_value"] = 0.01
+    (folder / "report.json").write_text(json.dumps(told))
+    null = a_null(OPTIONS, NAMES, images_sha256="0" * 64, seed=7)
+    (folder / "null.json").write_bytes(dump_null(replace(null, name="mine")))
+    findings = [str(one) for one in verify(folder).findings]
+    assert any("hypotheses[0].asr.value" in one for one in findings)
+    assert any("p_value" in one for one in findings)
+    assert any(one.startswith("null.json") for one in findings)
+
+
+def test_without_a_null_a_scan_has_no_p_value_and_cannot_fail(world: World) -> None:
+    job_id = scan_job(world, with_null=False)
+    assert world.runner().run(job_id) is JobState.SUCCEEDED
+    shown = JobOut.of(world.job(job_id))
+    assert shown.result is not None
+    assert shown.result.scan is not None
+    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
+    assert "null.json" not in world.artifacts(job_id)
+
+
+def test_a_scan_whose_report_lies_fails_and_publishes_nothing(world: World) -> None:
+    """Each lie by itself: tests/unit/worker/test_scanning.py."""
+    job_id = scan_job(world)
+    assert world.runner("a_milder_outcome").run(job_id) is JobState.FAILED
+    row = world.job(job_id)
+    assert row.error is not None
+    assert (row.error["code"], row.result) == ("outputs_not_believed", None)
+    assert world.artifacts(job_id) == {}
+
+
+FEW = ScanOptions(
+    detectors=("collapse",),
+    collapse=CollapseDetectorOptions(
+        families=(PatternFamily(family="patch", budget=0.25),), restarts=2, images_per_step=4, steps=(2, 4)
+    ),
+    num_images=64,
+    num_held_out=64,
+    vocabulary=False,
+    num_examples=1,
+)
+"""A few seconds on a model of the smallest kind."""
+
+
+@pytest.mark.full  # the stand-in child keeps the same contract daily, above
+def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: World, tmp_path: Path) -> None:
+    real = {"child_command": sandbox.DEFAULT_COMMAND}
+    model = write_model(tmp_path / "model")
+    checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
+    with world.hands.unit_of_work() as unit:
+        row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
+        row.declared = {"num_heads_vision": 4, "num_heads_text": 2}
+    assert world.runner(**real).run(inspecting.id) is JobState.SUCCEEDED, world.job(inspecting.id).error
+    shards = make_labelled(tmp_path / "labelled", 140)
+    files = {path.name: path.read_bytes() for path in shards.iterdir()}
+    dataset, validating = world.dataset(DatasetKind.LABELLED, files)
+    assert world.runner(**real).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error
+    job = world._enqueued(
+        JobKind.SCAN,
+        checkpoint_id=checkpoint.id,
+        labelled_dataset_id=dataset.id,
+        spec={"scan": to_json(FEW), "null": None},
+    )
+    assert world.runner(**real).run(job.id) is JobState.SUCCEEDED, world.job(job.id).error
+    folder = downloaded(world, job.id, tmp_path / "scanned")
+    assert verify(folder).findings == ()
+    assert {"report.html", "report.md"} <= {path.name for path in folder.iterdir()}
+    shown = JobOut.of(world.job(job.id))
+    assert shown.result is not None
+    assert shown.result.scan is not None
+    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
+    assert shown.result.scan.hypotheses[0].family == "patch:0.25"

@@ -1,0 +1,122 @@
+"""A child that was taken over tells one lie of a scan at a time, and none is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cleanclip.spec.jobspec import ScanSpec
+from cleanclip.spec.null_set import NullSet, dump_null
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.report import CheckpointInput
+from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_report import ScanReport, dump_scan
+from sanitizer.data.dataset_digest import dataset_sha256
+from tests.integration.worker.stand_in_child import (
+    CLASSES,
+    SCAN_LIES,
+    a_null,
+    canonical_files,
+    scan_report_of,
+)
+from worker.failures import AttemptFailed
+from worker.publishing.scanning import believe_scan, shown_scan
+from worker.staging.known import Known
+
+NAMES = tuple(CLASSES)
+AT = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+class Left:
+    """What a child left of a scan with a null, and what is known of it."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        files = {f"checkpoint/{name}": content for name, content in canonical_files(b"abc")[0].items()}
+        for place, content in (files | {"labelled/0.tar": b"shard"}).items():
+            (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "inputs" / place).write_bytes(content)
+        self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=True)
+        shard = folder / "inputs/labelled/0.tar"
+        images = dataset_sha256([(shard.name, shard)])
+        self.null: NullSet = a_null(self.spec.scan, self._names(), images_sha256=images, seed=7)
+        (folder / "inputs/null.json").write_bytes(dump_null(self.null))
+        order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": True}
+        self.report: ScanReport = scan_report_of(folder, order)
+        checkpoint: CheckpointInput = self.report.checkpoint
+        config = json.loads(files["checkpoint/config.json"])
+        self.known = Known(
+            checkpoint=checkpoint,
+            config=config,
+            tensors={},
+            class_names=NAMES,
+            num_labelled=300,
+            null=self.null,
+        )
+
+    def _names(self) -> list[str]:
+        return [] if self.spec.scan.class_names == "none" else [*NAMES, *self.spec.scan.further_classes]
+
+    def told(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(dump_scan(self.report))
+        return document
+
+    def believed(self, told: Mapping[str, Any]) -> ScanReport:
+        return believe_scan(json.dumps(told).encode(), self.spec, self.known, at=AT)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"further_classes": ("grape",)},
+        {"detectors": ("collapse",), "class_names": "none"},
+        {"num_examples": 0, "significance": 0.01},
+    ],
+)
+def test_an_honest_report_is_believed_and_its_time_is_ours(tmp_path: Path, options: dict[str, Any]) -> None:
+    left = Left(tmp_path, **options)
+    believed = left.believed(left.told())
+    assert believed.created_at == AT
+    assert believed.hypotheses == left.report.hypotheses
+    shown = json.dumps(shown_scan(believed))
+    assert left.report.hypotheses[0].trigger.image not in shown
+    assert len(shown) < 20_000
+
+
+@pytest.mark.parametrize("lie", SCAN_LIES)
+def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
+    left = Left(tmp_path)
+    told = left.told()
+    SCAN_LIES[lie](told)
+    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+        left.believed(told)
+
+
+def test_a_null_that_was_measured_otherwise_is_not_believed_to_judge_the_scan(tmp_path: Path) -> None:
+    left = Left(tmp_path)
+    other = a_null(left.spec.scan, NAMES, images_sha256=hashlib.sha256(b"others").hexdigest(), seed=7)
+    told = left.told()
+    told["null"]["sha256"] = other.sha256
+    left.known = replace(left.known, null=other)
+    with pytest.raises(AttemptFailed, match="null"):
+        left.believed(told)
+
+
+def test_an_assumed_activation_may_be_settled_otherwise_and_no_width(tmp_path: Path) -> None:
+    left = Left(tmp_path)
+    told = left.told()
+    told["null"], told["p_value"], told["verdict"]["outcome"] = None, None, "inconclusive"
+    left.known = replace(left.known, null=None)
+    told["checkpoint"]["architecture"]["model_cfg"]["quick_gelu"] = True
+    believed = left.believed(told)
+    assert believed.checkpoint.architecture["model_cfg"]["quick_gelu"] is True
+    told["checkpoint"]["architecture"]["model_cfg"]["embed_dim"] = 3
+    with pytest.raises(AttemptFailed, match="architecture"):
+        left.believed(told)
