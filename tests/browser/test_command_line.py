@@ -49,6 +49,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "limits": {"policy": {"asr_at_most": 0.1}},
     "limits of some": {"policy": {"asr_at_most": 0.1, "asr_at_most_for": {"badnet": 0.2}}},
     "as uploaded": {"output_layout": "as_uploaded"},
+    "a ladder": {"recipe": {"method": "auto", "max_device_minutes": 30, "validation_share": 0.4}},
 }
 
 

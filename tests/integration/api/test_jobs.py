@@ -67,6 +67,41 @@ def test_a_job_keeps_which_options_of_its_recipe_were_given(service: Service, ap
     assert api.get(f"/v1/jobs/{job['id']}").json()["recipe_given"] == job["recipe_given"]
 
 
+def test_a_ladder_is_ordered_by_its_name_or_with_its_options(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe="auto")
+    answer = api.post("/v1/jobs", json=order)
+    refused(answer, 422, "too_few_to_validate", "/recipe/validation_share")
+    assert "50 validation images and 50 test images" in answer.json()["detail"]
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
+        id=order["audit"]["dataset_id"],
+    )
+    job = api.post("/v1/jobs", json=order).json()
+    assert (job["recipe"]["method"], job["recipe_given"]) == ("auto", [])
+    named = order | {"recipe": {"method": "auto", "max_device_minutes": 90}}
+    job = api.post("/v1/jobs", json=named).json()
+    assert (job["recipe"]["max_device_minutes"], job["recipe_given"]) == (90, ["max_device_minutes"])
+    labelled = named | {"recipe": {"method": "auto", "trained_on": "labelled_images"}}
+    refused(api.post("/v1/jobs", json=labelled), 422, "dataset_wrong_kind", "/dataset_id")
+
+
+def test_a_ladders_dry_run_tells_its_least_and_its_most(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe={"method": "auto", "max_device_minutes": 5})
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
+        id=order["audit"]["dataset_id"],
+    )
+    found = api.post("/v1/jobs/dry-run", json=order).json()
+    phases = {one["name"]: one for one in found["phases"]}
+    told = phases["finetune"]["does"]
+    assert "4 recipes (uar-weak, uar, uar-long, par)" in told
+    assert "2 to 27 epochs" in told
+    assert "250 validation images; the audits are of the other 250." in told
+    assert "Ends after 5 device minutes" in told
+    assert phases["baseline_audit"]["amount"] == 250 * 5
+    assert found["obstacles"] == []
+
+
 def test_an_audit_job_has_no_recipe_and_takes_no_pairs(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order(kind="audit")
     refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/dataset_id")

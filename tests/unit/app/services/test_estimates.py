@@ -9,8 +9,10 @@ import pytest
 from app.domain.states import JobPhase
 from app.services.dry_run import describe_phase
 from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
+from cleanclip.spec.ladder import epochs_of, num_looks
 from cleanclip.spec.recipe import (
     AuditOptions,
+    AutoRecipe,
     BadNetOptions,
     CleanCLIPRecipe,
     LinearProbeOptions,
@@ -70,6 +72,29 @@ def test_a_rebound_counts_what_its_copies_are_trained_and_measured_on() -> None:
     )
     assert load(audit=twice).amount(JobPhase.REBOUND) == 2 * (trained + 3 * 1_000 * (1 + 4))
     assert load().amount(JobPhase.REBOUND) is None
+
+
+def test_a_ladder_takes_from_its_first_look_to_its_last_at_most_its_budget() -> None:
+    """Epochs of 10,050 samples at 1 ms (UAR) or 2 (PAR); looks of 500 images, 5 passes of 1 ms each."""
+    earlier = [
+        measured(10.0, 10_000, unit="samples", method="uar"),
+        measured(20.0, 10_000, unit="samples", method="par"),
+        measured(1.0, 1_000),
+    ]
+    least, most = epochs_of(AutoRecipe())
+    looks = num_looks(AutoRecipe())
+    whole = load(recipe=AutoRecipe())
+    span = whole.ladder_s(earlier)
+    assert span is not None
+    assert span.low_s == pytest.approx(least * 10.05 + 2 * 500 * 5 / 1000)
+    assert span.high_s == pytest.approx(most * 20.1 + (1 + looks) * 500 * 5 / 1000)
+    budgeted = load(recipe=AutoRecipe(max_device_minutes=1)).ladder_s(earlier)
+    assert budgeted is not None
+    assert (budgeted.low_s, budgeted.high_s) == (span.low_s, 60)
+    assert whole.ladder_s([]) is None
+    assert load().ladder_s(earlier) is None
+    assert whole.amount(FINETUNE) == most * 10_050
+    assert (whole.amount(BASELINE), whole.amount(FINAL)) == (500 * 5, 500 * 6)
 
 
 def test_training_sees_whole_batches_only() -> None:
