@@ -30,6 +30,8 @@ from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
 MIN_CLASSES = 2
+_WEIGHTS = "weights_sha256"
+"""Of the facts: the digests of its models."""
 _ADAPTER: TypeAdapter[NullSet] = TypeAdapter(NullSet)
 NOT_CALIBRATED = (
     "No null with this architecture, class list, image set, options and seed is used: the scan gives "
@@ -96,14 +98,15 @@ def read(data: bytes) -> NullSet:
 
 
 def facts_of(null: NullSet) -> dict[str, Any]:
-    """All of it but its models, as JSON."""
+    """All of it but its models' statistics, as JSON."""
     document: dict[str, Any] = _ADAPTER.dump_python(null, mode="json", exclude={"models"})
-    return document
+    return document | {_WEIGHTS: [model.statistics.weights_sha256 for model in null.models]}
 
 
 def null_of(row: Row) -> NullSet:
     """What the row says of its null: without its models."""
-    return _ADAPTER.validate_python({**row.facts, "models": []})
+    facts = {name: value for name, value in row.facts.items() if name != _WEIGHTS}
+    return _ADAPTER.validate_python({**facts, "models": []})
 
 
 def scan_spec(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> dict[str, object]:
@@ -150,15 +153,26 @@ def scanned_names(options: ScanOptions, labelled: Sequence[str]) -> Sequence[str
 
 
 def chosen(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> Row | None:
-    """The null that the order's scan is judged by. Raises NotFound, InvalidInput (`null_does_not_fit`)."""
+    """The null that the order's scan is judged by.
+
+    Raises NotFound, InvalidInput (`null_does_not_fit`, `null_holds_the_suspect`).
+    """
     assert order.scan is not None, "the order is a scan"
     if order.null == NONE:
         return None
     if order.null == AUTO:
         rows = unit.nulls.all()
-        return next((row for row in rows if not _differing(row, order, checkpoint, labelled)), None)
+        fitting = (row for row in rows if not _holds(row, checkpoint))
+        return next((row for row in fitting if not _differing(row, order, checkpoint, labelled)), None)
     with naming(POINTER):
         row = unit.nulls.named(order.null)
+    if _holds(row, checkpoint):
+        raise InvalidInput(
+            "null_holds_the_suspect",
+            "The model that is scanned is one of the models of the null.",
+            _REMEDY,
+            pointer=POINTER,
+        )
     if what := _differing(row, order, checkpoint, labelled):
         raise InvalidInput(
             "null_does_not_fit",
@@ -167,6 +181,10 @@ def chosen(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dat
             pointer=POINTER,
         )
     return row
+
+
+def _holds(row: Row, checkpoint: Checkpoint) -> bool:
+    return checkpoint.weights_sha256 in row.facts[_WEIGHTS]
 
 
 def _differing(row: Row, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -103,7 +102,7 @@ def _judgement(where: str, judged: DetectorJudgement) -> Iterator[Finding]:
         yield misfit(f"{where}.rank", f"is {judged.rank} of {judged.of}")
     if judged.others:
         yield from same(f"{where}.of", judged.of, len(judged.others) + 1)
-        ahead = sum(other >= judged.z or close(other, judged.z) for other in judged.others)
+        ahead = sum(other >= judged.z for other in judged.others)
         yield from same(f"{where}.rank", judged.rank, ahead + 1)
 
 
@@ -135,18 +134,27 @@ def _calibration(report: ScanReport) -> Iterator[Finding]:
         if p is None:
             yield misfit("p_value", "is missing, though there is a null")
         else:
-            yield from _p_value(p, null.num_models)
+            yield from _p_value(report, p, null.num_models)
     fails = p is not None and p <= report.options.significance
     expected = "fail" if fails else "inconclusive"
     if report.verdict.outcome != expected:
         yield misfit("verdict.outcome", f"is {report.verdict.outcome}, but the p-value says {expected}")
 
 
-def _p_value(p: float, num_models: int) -> Iterator[Finding]:
-    """By full conformal it is a rank among the null's models and this one: k / (n + 1)."""
-    rank = p * (num_models + 1)
-    if not math.isclose(rank, round(rank), abs_tol=1e-6) or not 1 <= round(rank) <= num_models + 1:
-        yield misfit("p_value", f"is {p:.6g}, which is no rank among {num_models} models and this one")
+def _p_value(report: ScanReport, p: float, num_models: int) -> Iterator[Finding]:
+    """Worked out again from the scores of the null's models and of this one, apart from the library: the
+    share of the pool that is at least as conspicuous, each model by its best rank over all detectors.
+    """
+    pools = [(*judged.others, judged.z) for judged in report.judgements]
+    if not pools or {len(pool) for pool in pools} != {num_models + 1}:
+        yield misfit("judgements", f"are not of {num_models} models and this one")
+        return
+    combined = [
+        max(sum(other < pool[number] for other in pool) for pool in pools) for number in range(num_models + 1)
+    ]
+    expected = sum(one >= combined[-1] for one in combined) / (num_models + 1)
+    if not close(p, expected):
+        yield misfit("p_value", f"is {p:.6g}, but the scores of {num_models} models give {expected:.6g}")
 
 
 def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:

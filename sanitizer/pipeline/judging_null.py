@@ -52,7 +52,7 @@ def check_null(
     if found:
         raise OptionsRejected(
             "null_does_not_fit",
-            f"The null set '{null.name}' was measured with another {', another '.join(found)}.",
+            f"The null set '{null.name}' differs in: {', '.join(found)}.",
             "Scan with what the null was measured with, or build a null for this model; without one the scan "
             "gives no p-value.",
             where="null",

@@ -14,16 +14,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cleanclip.evidence import report as checks
+from cleanclip.evidence import scans
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport, load_scan
+from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.vet_report import VetReport, load_vet_report
 
 MAX_BYTES = 8 * 2**20
 
 
-def read_report(path: Path) -> Report | ScanReport:
-    """The report in the file, an audit's checked. Raises ReportRejected."""
+def read_report(path: Path) -> Report | ScanReport | VetReport:
+    """The report in the file, checked. Raises ReportRejected."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -38,41 +40,41 @@ def read_report(path: Path) -> Report | ScanReport:
     return parse_report(data)
 
 
-def parse_report(data: bytes) -> Report | ScanReport:
-    """The report in these bytes, an audit's checked. Raises ReportRejected."""
-    if is_scan(data):
-        return _parse_scan(data)
+def parse_report(data: bytes) -> Report | ScanReport | VetReport:
+    """The report in these bytes, checked; of a vetting its form alone. Raises ReportRejected."""
+    kind = _kind_of(data)
+    if kind == "vet":
+        return _vetting(data)
     try:
-        report = checks.parse(data)
+        report = scans.parse(data) if kind == "scan" else checks.parse(data)
     except Malformed as error:
         raise _rejected("report_malformed", f"The report {error}.") from error
     check(report)
     return report
 
 
-def is_scan(data: bytes) -> bool:
-    """Whether this is JSON of kind "scan"."""
+def _kind_of(data: bytes) -> object:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and document.get("kind") == "scan"
+        return None
+    return document.get("kind") if isinstance(document, dict) else None
 
 
-def _parse_scan(data: bytes) -> ScanReport:
+def _vetting(data: bytes) -> VetReport:
     try:
-        return load_scan(data)
+        return load_vet_report(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise _rejected(
-            "report_malformed", f"The report is not a scan's ({where}: {first['msg']})."
+            "report_malformed", f"The report is not one of its kind ({where}: {first['msg']})."
         ) from error
 
 
-def check(report: Report) -> None:
+def check(report: Report | ScanReport) -> None:
     """Raises ReportRejected where a figure, the curve or the verdict does not fit."""
-    for found in checks.check(report):
+    for found in scans.check(report) if isinstance(report, ScanReport) else checks.check(report):
         raise _rejected(
             "report_inconsistent",
             f"The report contradicts itself: {found.where} {found.message}.",

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from sanitizer.perturbations.additive import Additive, LowFrequency
 from sanitizer.perturbations.blend import Blend
 from sanitizer.perturbations.collapse import CollapseOptions, collapse, invert
 from sanitizer.perturbations.colour import Colour
@@ -17,7 +18,19 @@ from sanitizer.perturbations.warp import Warp
 from sanitizer.seeding import generator
 
 SIZE = 9
-FAMILIES = [Patch(1), Patch(4), Patch(SIZE), Blend(0.12), Blend(1.0), Warp(0.07), Warp(0.1, 2), Colour(0.2)]
+FAMILIES = [
+    *(
+        Patch(1),
+        Patch(4),
+        Patch(SIZE),
+        Patch(4, (0.2, 0.9)),
+        Blend(0.12),
+        Blend(1.0),
+        Warp(0.07),
+        Warp(0.1, 2),
+    ),
+    *(Colour(0.2), Additive(0.03), LowFrequency(0.04, 5)),
+]
 
 
 def numbers(name: str, *shape: int) -> torch.Tensor:
@@ -86,6 +99,39 @@ def test_a_blend_and_a_colour_equal_the_loops() -> None:
                     expected = min(1.0, max(0.0, whole))
                     assert coloured[n, channel, row, column].item() == pytest.approx(expected, abs=1e-12)
     assert len(seen) == 3, "some were clipped at either end"
+
+
+def test_what_is_added_equals_the_loops_and_stays_in_its_budget() -> None:
+    images, values, places = inputs(Additive(0.3))
+    added = Additive(0.3).apply(images, values, places)
+    expected = [
+        min(1.0, max(0.0, x + 0.3 * (2 * p - 1)))
+        for x, p in zip(images.flatten().tolist(), values.flatten().tolist(), strict=True)
+    ]
+    assert added.flatten().tolist() == pytest.approx(expected, abs=1e-15)
+    family = LowFrequency(0.1, 4)
+    images, values, places = inputs(family)
+    smooth = family.apply(images, values, places)
+    for n in range(len(images)):
+        for row in range(SIZE):
+            for column in range(SIZE):
+                wave = sum(
+                    (2 * values[n, 1, u, v].item() - 1)
+                    * math.cos(math.pi * (row + 0.5) * u / SIZE)
+                    * math.cos(math.pi * (column + 0.5) * v / SIZE)
+                    for u in range(4)
+                    for v in range(4)
+                )
+                whole = images[n, 1, row, column].item() + 0.1 * math.tanh(2 * wave)
+                assert smooth[n, 1, row, column].item() == pytest.approx(min(1.0, max(0.0, whole)), abs=1e-12)
+    assert (smooth - images).abs().max() <= 0.1 + 1e-12
+
+
+def test_a_patch_at_one_place_is_there_in_every_image() -> None:
+    images, values, places = inputs(Patch(4))
+    ours = Patch(4, (0.2, 0.9)).apply(images, values, places)
+    same = torch.tensor([[0.2, 0.9]], dtype=torch.float64).expand(len(images), 2)
+    assert torch.equal(ours, Patch(4).apply(images, values, same))
 
 
 def test_a_warp_without_displacement_is_the_image_and_a_constant_one_moves_it() -> None:

@@ -25,9 +25,11 @@ from worker.publishing.believing import check_sentences, read_json
 from worker.publishing.completing import Warn, draw_pages
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Packing
+from worker.publishing.settings_claimed import believe_architecture
 from worker.publishing.shown import shown_warnings
 from worker.staging.known import Known
 from worker.staging.stage import Staged
+from worker.staging.weights import read_architecture
 
 _MAX_WORD_CHARACTERS = 60
 """Of the open vocabulary."""
@@ -52,6 +54,12 @@ def complete_scan(
 def believe_scan(raw: bytes, spec: ScanSpec, known: Known, *, at: datetime) -> ScanReport:
     """report.json with everything that we know written by us. Raises AttemptFailed."""
     report = read_json(REPORT_NAME, raw, load_scan)
+    settled = believe_architecture(
+        report.checkpoint.architecture,
+        read_architecture(known.checkpoint.architecture),
+        known.config["checkpoint"],
+    )
+    known = replace(known, checkpoint=replace(known.checkpoint, architecture=dict(settled)))
     for where, told, ours in _pairs(report, spec, known):
         if told != ours:
             raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")

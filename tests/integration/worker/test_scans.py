@@ -7,6 +7,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from app.domain.states import DatasetKind, JobKind, JobState
 from app.schemas.jobs import JobOut
 from app.services import nulls
@@ -14,9 +16,12 @@ from cleanclip.evidence.statement import dataset_sha256
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
+from tests.fixtures.audited import write_model
+from tests.fixtures.shards import make_labelled
 from tests.integration.worker.stand_in_child import a_null
 from tests.integration.worker.world import World
+from worker.confinement import sandbox
 
 NAMES = ("apple", "banana", "cherry", "date", "elder", "fig")
 OPTIONS = ScanOptions()
@@ -112,3 +117,46 @@ def test_a_scan_whose_report_lies_fails_and_publishes_nothing(world: World) -> N
     assert row.error is not None
     assert (row.error["code"], row.result) == ("outputs_not_believed", None)
     assert world.artifacts(job_id) == {}
+
+
+FEW = ScanOptions(
+    detectors=("collapse",),
+    collapse=CollapseDetectorOptions(
+        families=(PatternFamily(family="patch", budget=0.25),), restarts=2, images_per_step=4, steps=(2, 4)
+    ),
+    num_images=64,
+    num_held_out=64,
+    vocabulary=False,
+    num_examples=1,
+)
+"""A few seconds on a model of the smallest kind."""
+
+
+@pytest.mark.full  # the stand-in child keeps the same contract daily, above
+def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: World, tmp_path: Path) -> None:
+    real = {"child_command": sandbox.DEFAULT_COMMAND}
+    model = write_model(tmp_path / "model")
+    checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
+    with world.hands.unit_of_work() as unit:
+        row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
+        row.declared = {"num_heads_vision": 4, "num_heads_text": 2}
+    assert world.runner(**real).run(inspecting.id) is JobState.SUCCEEDED, world.job(inspecting.id).error
+    shards = make_labelled(tmp_path / "labelled", 140)
+    files = {path.name: path.read_bytes() for path in shards.iterdir()}
+    dataset, validating = world.dataset(DatasetKind.LABELLED, files)
+    assert world.runner(**real).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error
+    job = world._enqueued(
+        JobKind.SCAN,
+        checkpoint_id=checkpoint.id,
+        labelled_dataset_id=dataset.id,
+        spec={"scan": to_json(FEW), "null": None},
+    )
+    assert world.runner(**real).run(job.id) is JobState.SUCCEEDED, world.job(job.id).error
+    folder = downloaded(world, job.id, tmp_path / "scanned")
+    assert verify(folder).findings == ()
+    assert {"report.html", "report.md"} <= {path.name for path in folder.iterdir()}
+    shown = JobOut.of(world.job(job.id))
+    assert shown.result is not None
+    assert shown.result.scan is not None
+    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
+    assert shown.result.scan.hypotheses[0].family == "patch:0.25"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,14 @@ class Left:
         order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": True}
         self.report: ScanReport = scan_report_of(folder, order)
         checkpoint: CheckpointInput = self.report.checkpoint
+        config = json.loads(files["checkpoint/config.json"])
         self.known = Known(
-            checkpoint=checkpoint, config={}, tensors={}, class_names=NAMES, num_labelled=300, null=self.null
+            checkpoint=checkpoint,
+            config=config,
+            tensors={},
+            class_names=NAMES,
+            num_labelled=300,
+            null=self.null,
         )
 
     def _names(self) -> list[str]:
@@ -97,6 +104,19 @@ def test_a_null_that_was_measured_otherwise_is_not_believed_to_judge_the_scan(tm
     other = a_null(left.spec.scan, NAMES, images_sha256=hashlib.sha256(b"others").hexdigest(), seed=7)
     told = left.told()
     told["null"]["sha256"] = other.sha256
-    left.known = Known(checkpoint=left.known.checkpoint, config={}, tensors={}, class_names=NAMES, null=other)
+    left.known = replace(left.known, null=other)
     with pytest.raises(AttemptFailed, match="null"):
+        left.believed(told)
+
+
+def test_an_assumed_activation_may_be_settled_otherwise_and_no_width(tmp_path: Path) -> None:
+    left = Left(tmp_path)
+    told = left.told()
+    told["null"], told["p_value"], told["verdict"]["outcome"] = None, None, "inconclusive"
+    left.known = replace(left.known, null=None)
+    told["checkpoint"]["architecture"]["model_cfg"]["quick_gelu"] = True
+    believed = left.believed(told)
+    assert believed.checkpoint.architecture["model_cfg"]["quick_gelu"] is True
+    told["checkpoint"]["architecture"]["model_cfg"]["embed_dim"] = 3
+    with pytest.raises(AttemptFailed, match="architecture"):
         left.believed(told)

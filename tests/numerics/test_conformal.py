@@ -1,0 +1,109 @@
+"""A scan's p-value: valid on exchangeable pools, equal to a plain reference, ties against us."""
+
+from __future__ import annotations
+
+import statistics as plain
+
+import numpy as np
+import pytest
+
+from sanitizer.scans.conformal import FLOOR, Row, judge, leave_one_out_z
+from sanitizer.seeding import generator
+
+
+def models(values: np.ndarray) -> list[dict[str, Row]]:
+    """[models, detectors, statistics] → what `judge` takes."""
+    names = ("collapse", "ease")
+    return [
+        {names[d]: {f"statistic {k}": float(v) for k, v in enumerate(row)} for d, row in enumerate(model)}
+        for model in values
+    ]
+
+
+def reference_p(values: np.ndarray) -> float:
+    """Plain loops over the definition in the module's docstring; the suspect is the last."""
+    num, num_detectors, num_statistics = values.shape
+
+    def score(model: int, detector: int) -> float:
+        found = []
+        for k in range(num_statistics):
+            others = [float(values[m, detector, k]) for m in range(num) if m != model]
+            spread = plain.stdev(others) if len(others) > 1 else 0.0
+            found.append((float(values[model, detector, k]) - plain.mean(others)) / max(spread, FLOOR))
+        return max(found)
+
+    scores = [[score(model, detector) for model in range(num)] for detector in range(num_detectors)]
+    combined = [
+        max(sum(other < row[model] - 1e-12 for other in row) for row in scores) for model in range(num)
+    ]
+    return (1 + sum(one >= combined[-1] for one in combined[:-1])) / num
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_p_is_that_of_a_plain_reference(seed: int) -> None:
+    values = generator(seed, "pool").normal(size=(9, 2, 4))
+    if seed % 2:
+        values = values.round(1)
+        values[3] = values[-1]
+    pool = models(values)
+    assert judge(pool[:-1], pool[-1]).p_value == pytest.approx(reference_p(values))
+
+
+def test_p_is_valid_where_models_are_exchangeable() -> None:
+    num_pools, num_null = 1_500, 19
+    p_values = []
+    for number in range(num_pools):
+        draws = generator(number, "valid")
+        # Heavy tails, correlated statistics and ties: validity asks for exchangeability alone.
+        values = draws.standard_t(2, size=(num_null + 1, 2, 3)) + draws.normal(size=(num_null + 1, 1, 1))
+        pool = models(values.round(1))
+        p_values.append(judge(pool[:-1], pool[-1]).p_value)
+    for level in (0.05, 0.1, 0.2, 0.5):
+        share = sum(p <= level + 1e-12 for p in p_values) / num_pools
+        margin = 3 * (level * (1 - level) / num_pools) ** 0.5
+        assert share <= level + margin, f"P(p ≤ {level}) is {share}"
+    assert min(p_values) >= 1 / (num_null + 1)
+
+
+def test_a_model_that_stands_out_has_the_smallest_p_that_the_null_allows() -> None:
+    values = 0.1 * generator(1, "pool").random((20, 2, 3))
+    values[-1, :, 1] = 0.95
+    pool = models(values)
+    judged = judge(pool[:-1], pool[-1])
+    assert judged.p_value == pytest.approx(1 / 20)
+    assert [one.rank for one in judged.detectors] == [1, 1]
+    assert [one.what for one in judged.detectors] == ["statistic 1", "statistic 1"]
+
+
+def test_ties_count_against_us() -> None:
+    values = np.zeros((10, 2, 2))
+    pool = models(values)
+    assert judge(pool[:-1], pool[-1]).p_value == 1.0
+    values[-1] = values[0] = 0.9
+    pool = models(values)
+    judged = judge(pool[:-1], pool[-1])
+    assert judged.p_value == pytest.approx(2 / 10)
+    assert judged.detectors[0].rank == 2
+
+
+def test_a_class_that_is_easy_on_every_model_says_nothing() -> None:
+    values = 0.02 * generator(2, "pool").random((12, 2, 3))
+    values[:, :, 0] += 0.9
+    pool = models(values)
+    plain_p = judge(pool[:-1], pool[-1]).p_value
+    values[:, :, 0] -= 0.9
+    pool = models(values)
+    assert judge(pool[:-1], pool[-1]).p_value == plain_p
+
+
+def test_a_null_of_one_model_and_one_without_spread_give_finite_z() -> None:
+    assert np.isfinite(leave_one_out_z(np.array([[0.1, 0.2], [0.9, 0.2]]))).all()
+    assert leave_one_out_z(np.array([[0.5], [0.5], [0.52]]))[-1, 0] == pytest.approx(1.0)
+
+
+def test_a_null_of_other_statistics_and_an_empty_one_are_refused() -> None:
+    pool = models(np.zeros((3, 2, 2)))
+    with pytest.raises(ValueError, match="at least one"):
+        judge([], pool[0])
+    with pytest.raises(ValueError, match="different statistics"):
+        judge(models(np.zeros((3, 2, 3))), pool[0])

@@ -1,0 +1,331 @@
+"""A scan from files to files, on a small CLIP: null sets, refusals, what an audit takes over, pages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
+from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
+from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.spec.recipe import AuditOptions, parse, to_json
+from cleanclip.spec.scan_options import (
+    CollapseDetectorOptions,
+    EaseDetectorOptions,
+    Heat,
+    PatternFamily,
+    ScanOptions,
+)
+from cleanclip.spec.scan_report import ScanReport, dump_scan, load_scan
+from lab.testbed.writing import write_labelled_shards
+from sanitizer.__main__ import main
+from sanitizer.attacks.catalogue import build_triggers
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.pipeline.nulls import Reference, build_null
+from sanitizer.pipeline.scan import plan, scan
+from sanitizer.rendering.documents import pages
+from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_model
+
+PATCH = PatternFamily(family="patch", budget=0.25)
+FAMILIES = (
+    PATCH,
+    PatternFamily(family="patch", budget=0.25, placement="fixed"),
+    *(PatternFamily(family=family, budget=0.1) for family in ("additive", "dct", "blend", "warp", "colour")),
+)
+FAST = ScanOptions(
+    collapse=CollapseDetectorOptions(families=(PATCH,), restarts=2, steps=(1, 2), images_per_step=4),
+    ease=EaseDetectorOptions(
+        families=FAMILIES,
+        heats=(Heat(share=1.0, most=10, steps=1), Heat(share=0.3, most=2, steps=2)),
+        steps=(1, 2),
+        images_per_step=2,
+        restarts=1,
+    ),
+    num_images=64,
+    num_held_out=64,
+    vocabulary=False,
+    num_examples=2,
+)
+COLLAPSE = replace(FAST, detectors=("collapse",))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"), pictures(130), labels(130))
+
+
+def write_images(folder: Path, images: list[Image.Image], classes: list[int]) -> Path:
+    write_labelled_shards(
+        zip(images, classes, strict=True), folder, CLASS_NAMES, TEMPLATES, shard_size=len(images)
+    )
+    return folder
+
+
+def changed(model: Path, folder: Path, number: int) -> Path:
+    """The same model with other last weights."""
+    known = load_canonical(model)
+    state = {name: tensor.clone() for name, tensor in known.model.state_dict().items()}
+    noise = torch.Generator().manual_seed(number)
+    weight = state["visual.attnpool.c_proj.weight"]
+    weight += 0.05 * weight.std() * torch.randn(weight.shape, generator=noise)
+    write_canonical(folder, state, known.architecture, {"layout": "open_clip"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def null(model: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> NullSet:
+    folder = tmp_path_factory.mktemp("null")
+    references = [
+        Reference(
+            source=f"model {n}", folder=changed(model, folder / str(n), n), base="one" if n < 2 else None
+        )
+        for n in range(4)
+    ]
+    return build_null(references, images, COLLAPSE, name="small ones", about="made here", seed=5)
+
+
+@pytest.fixture(scope="module")
+def scanned(model: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ScanReport, Path]:
+    folder = tmp_path_factory.mktemp("scanned")
+    events: list[ProgressEvent] = []
+    report = scan(model, images, FAST, folder, progress=events.append)
+    (started,) = [event for event in events if isinstance(event, PhaseStarted) and event.phase == "scan"]
+    last = [event for event in events if isinstance(event, Advanced) and event.phase == "scan"][-1]
+    assert started.total == last.total == last.done, "what was planned is what was done"
+    assert isinstance(events[-1], PhaseFinished)
+    return report, folder
+
+
+def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(scanned) -> None:
+    report, folder = scanned
+    assert report.verdict.outcome == "inconclusive"
+    assert report.p_value is None
+    assert report.verdict.sentence.startswith("Not calibrated for this architecture: z = ")
+    assert [one.detector for one in report.judgements] == ["collapse", "ease"]
+    assert load_scan((folder / "report.json").read_bytes()) == report
+    assert load_scan(dump_scan(report)) == report
+    assert len(report.hypotheses) == 5
+    for one in report.hypotheses:
+        assert one.asr is not None
+        assert one.dose[-1].asr == one.asr
+        assert one.target in CLASS_NAMES
+    assert all(example.true_class != report.hypotheses[0].target for example in report.examples)
+
+
+def test_found_triggers_are_attacks_of_an_audit_as_they_stand(scanned) -> None:
+    report, _ = scanned
+    attacks = [json.loads(json.dumps(to_json(one))) for one in report.attacks()]
+    assert attacks
+    options = parse(AuditOptions, {"target": CLASS_NAMES[0], "attacks": attacks})
+    for trigger in build_triggers(options.attacks):
+        grey = torch.full((2, 3, 32, 32), 0.5)
+        assert not torch.equal(trigger.apply(grey, [0, 1], 0), grey)
+
+
+def test_pages_of_a_scan_show_sentence_number_and_images_and_escape_names(scanned) -> None:
+    report, _ = scanned
+    hostile = replace(report.hypotheses[0], target="<script>alert(1)</script>")
+    drawn = pages(replace(report, hypotheses=(hostile, *report.hypotheses[1:])))
+    html, markdown = drawn["report.html"].decode(), drawn["report.md"].decode()
+    assert report.verdict.sentence in html
+    assert "no p-value" in html
+    assert "<script>" not in html + markdown.replace("`<script>alert(1)</script>`", "")
+    assert html.count("data:image/") == 1 + 2 * len(report.examples)
+    assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) -> None:
+    path = tmp_path / "null.json"
+    path.write_bytes(dump_null(null))
+    report = scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+    assert report.null is not None
+    assert report.null.num_models == 3, "two of the four share a base"
+    assert report.p_value in (0.25, 0.5, 0.75, 1.0)
+    assert report.verdict.outcome == "inconclusive"
+    assert "too few to find anything" in report.verdict.sentence
+    assert len(report.judgements[0].others) == 3
+    assert report.hypotheses[0].null_median is not None
+    assert "this model: z = " in pages(report)["report.html"].decode()
+
+
+OTHERWISE = {
+    "architecture": {"architecture": {"embed_dim": 1}},
+    "class list": {"class_names_sha256": "0"},
+    "image set": {"images_sha256": "0"},
+    "options": {"options": replace(COLLAPSE, num_images=65)},
+    "seed": {"seed": 6},
+}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_a_null_that_was_measured_otherwise_is_refused_with_what_differs(
+    model, images, null, tmp_path, what
+) -> None:
+    path = tmp_path / "null.json"
+    path.write_bytes(dump_null(sealed(replace(null, **OTHERWISE[what]))))
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+    assert refused.value.code == "null_does_not_fit"
+    assert what in refused.value.message
+
+
+def test_a_null_that_holds_the_suspect_is_refused(model, images, null, tmp_path) -> None:
+    first = null.models[0]
+    own = replace(first.statistics, weights_sha256=load_canonical(model).weights_sha256)
+    path = tmp_path / "null.json"
+    path.write_bytes(dump_null(sealed(replace(null, models=(replace(first, statistics=own),)))))
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+    assert refused.value.code == "null_holds_the_suspect"
+
+
+def test_a_damaged_null_and_one_of_another_version_are_refused(null) -> None:
+    data = dump_null(null)
+    assert load_null(data) == null
+    document = json.loads(data)
+    for change, code in (
+        ({"name": "another"}, "null_damaged"),
+        ({"models": "none"}, "null_damaged"),
+        ({"version": 2}, "null_version"),
+        ({"kind": "report"}, "null_unreadable"),
+    ):
+        with pytest.raises(NullRefused) as refused:
+            load_null(json.dumps(document | change).encode())
+        assert refused.value.code == code
+    with pytest.raises(NullRefused):
+        load_null(data[: len(data) // 2])
+
+
+def test_models_of_two_architectures_and_one_model_twice_make_no_null(model, images, tmp_path) -> None:
+    twice = [Reference(source=str(n), folder=model) for n in range(2)]
+    with pytest.raises(OptionsRejected) as refused:
+        build_null(twice, images, COLLAPSE, name="twice")
+    assert refused.value.code == "null_repeated"
+    with pytest.raises(OptionsRejected) as refused:
+        build_null([], images, COLLAPSE, name="none")
+    assert refused.value.code == "null_empty"
+
+
+def test_images_that_a_scan_cannot_use_are_refused(model, tmp_path) -> None:
+    many = pictures(130)
+    cases = {
+        "scan_too_few_images": (many[:60], labels(60)),
+        "scan_images_equal": ([many[0]] * 130, labels(130)),
+        "scan_one_class": (many, [0] * 130),
+    }
+    for code, (chosen, classes) in cases.items():
+        folder = write_images(tmp_path / code, chosen, classes)
+        with pytest.raises(DatasetRejected) as refused:
+            scan(model, folder, COLLAPSE, tmp_path / "out")
+        assert refused.value.code == code
+
+
+def test_two_classes_and_a_class_named_twice_are_refused(model, tmp_path) -> None:
+    folder = tmp_path / "two"
+    two = zip(pictures(130), [n % 2 for n in range(130)], strict=True)
+    write_labelled_shards(two, folder, ("cat", "dog"), TEMPLATES, shard_size=130)
+    for further, code in (((), "scan_too_few_classes"), (("cat",), "scan_class_repeated")):
+        with pytest.raises(OptionsRejected) as refused:
+            scan(model, folder, replace(COLLAPSE, further_classes=further), tmp_path / "out")
+        assert refused.value.code == code
+    report = scan(model, folder, replace(COLLAPSE, further_classes=("ship",)), tmp_path / "out")
+    assert report.num_classes == 3
+
+
+def test_no_class_names_need_the_vocabulary_and_collapse_works_with_it(model, images, tmp_path) -> None:
+    for wrong in ({"detectors": ["ease"]}, {"detectors": ["collapse"], "vocabulary": False}):
+        with pytest.raises(ValueError, match="class names"):
+            parse(ScanOptions, {"class_names": "none"} | wrong)
+    options = replace(COLLAPSE, class_names="none", vocabulary=True)
+    report = scan(model, images, options, tmp_path / "out")
+    assert report.num_classes == 0
+    assert report.hypotheses[0].target is None
+    assert len(report.hypotheses[0].words) == 5
+    assert report.verdict.outcome == "inconclusive"
+    assert pages(report)["report.html"]
+
+
+def test_images_of_another_size_are_scanned_with_a_warning(model, tmp_path) -> None:
+    small = [one.resize((12, 12)) for one in pictures(130)]
+    folder = write_images(tmp_path / "small", small, labels(130))
+    report = scan(model, folder, COLLAPSE, tmp_path / "out")
+    assert any("were enlarged" in warning for warning in report.warnings)
+
+
+def test_a_model_whose_embeddings_are_constant_is_refused(model, images, tmp_path) -> None:
+    known = load_canonical(model)
+    state = {name: tensor.clone() for name, tensor in known.model.state_dict().items()}
+    state["visual.attnpool.c_proj.weight"].zero_()
+    folder = tmp_path / "constant"
+    write_canonical(folder, state, known.architecture, {"layout": "open_clip"})
+    with pytest.raises(CheckpointRejected) as refused:
+        scan(folder, images, COLLAPSE, tmp_path / "out")
+    assert refused.value.code in ("embeddings_constant", "settings_at_chance")
+
+
+def test_a_stopped_scan_goes_on_where_it_was_and_gives_the_same(model, images, scanned, tmp_path) -> None:
+    asked = [0]
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] > 30
+
+    with pytest.raises(Interrupted):
+        scan(model, images, FAST, tmp_path / "out", state_folder=tmp_path / "state", stop=stop)
+    assert list((tmp_path / "state").iterdir())
+    again = scan(model, images, FAST, tmp_path / "out", state_folder=tmp_path / "state")
+    whole, _ = scanned
+    assert again.statistics.ease == whole.statistics.ease
+    assert again.hypotheses == whole.hypotheses
+    assert again.statistics.num_passes < whole.statistics.num_passes
+
+
+def test_bf16_runs_on_the_cpu_and_gives_nearly_the_same(model, images, tmp_path) -> None:
+    full = scan(model, images, COLLAPSE, tmp_path / "out")
+    half = scan(model, images, replace(COLLAPSE, precision="bf16"), tmp_path / "out")
+    for ours, theirs in zip(half.statistics.collapse, full.statistics.collapse, strict=True):
+        for one, other in zip(ours.restarts, theirs.restarts, strict=True):
+            assert one.values == pytest.approx(other.values, abs=0.15)
+    assert half.statistics != full.statistics
+
+
+def test_a_plan_counts_the_passes_that_a_scan_makes(model, images, scanned) -> None:
+    report, _ = scanned
+    planned = plan(model, images, FAST)
+    assert planned.passes_per_s > 0
+    assert planned.num_passes >= report.statistics.num_passes
+
+
+def test_the_commands_scan_and_null(model, images, tmp_path, capsys) -> None:
+    options = tmp_path / "options.json"
+    options.write_text(json.dumps(to_json(COLLAPSE)))
+    common = ["--labelled", str(images), "--options", str(options)]
+    other = changed(model, tmp_path / "other", 9)
+    null_path = tmp_path / "null.json"
+    built = ["null", "build", f"base={other}", *common, "--out", str(null_path), "--name", "one"]
+    assert main(built) == 0
+    assert main(["null", "show", str(null_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["models"][0]["base"] == "base"
+    assert main(["scan", str(model), *common, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["num_passes"] > 0
+    out = tmp_path / "out"
+    typed = ["scan", str(model), "--labelled", str(images), "--null", str(null_path), "--out", str(out)]
+    assert main(typed) == 0
+    report = load_scan((out / "report.json").read_bytes())
+    assert report.options == COLLAPSE, "the null's options"
+    assert report.null is not None
+    assert (out / "report.html").is_file()
+    assert main(["report", str(out / "report.json"), "--html", str(tmp_path / "again.html")]) == 0
+    assert (tmp_path / "again.html").read_bytes() == (out / "report.html").read_bytes()
+    assert main(["null", "build", "no-such:tag", *common, "--out", str(null_path), "--name", "x"]) == 3

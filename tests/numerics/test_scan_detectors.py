@@ -1,0 +1,241 @@
+"""The detectors of a scan on linear towers whose backdoor is planted, and against plain loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from cleanclip.spec.errors import CheckpointRejected, Interrupted, OptionsRejected
+from cleanclip.spec.scan_options import (
+    CollapseDetectorOptions,
+    EaseDetectorOptions,
+    Heat,
+    PatternFamily,
+    ScanOptions,
+)
+from sanitizer.scans import collapse, ease, naming, statistics
+from sanitizer.scans.meter import Meter
+from sanitizer.scans.parts import Parts
+from sanitizer.scans.subject import Subject
+from sanitizer.seeding import generator
+
+SIZE, NUM_CLASSES, TARGET = 9, 12, 7
+BLEND = PatternFamily(family="blend", budget=0.3)
+COLLAPSE = CollapseDetectorOptions(families=(BLEND,), restarts=3, steps=(10, 30))
+EASE = EaseDetectorOptions(
+    families=(BLEND,),
+    heats=(Heat(share=1.0, most=100, steps=8), Heat(share=0.25, most=100, steps=24)),
+    steps=(4, 8, 16),
+    restarts=2,
+)
+OPTIONS = ScanOptions(collapse=COLLAPSE, ease=EASE)
+
+Embed = Callable[[torch.Tensor], torch.Tensor]
+
+
+def texts() -> torch.Tensor:
+    text_CD = torch.from_numpy(generator(6, "texts").normal(size=(NUM_CLASSES, 16))).float()
+    return torch.nn.functional.normalize(text_CD, dim=1)
+
+
+def linear_clip(strength: float) -> Embed:
+    """Waves of linear features, which no pattern aligns; a blend of one takes them to the target's text.
+
+    A tower that is linear throughout would let any blend do that.
+    """
+    matrix = torch.from_numpy(generator(1, "matrix").normal(size=(3 * SIZE * SIZE, 16))).float()
+    trigger = torch.from_numpy(generator(2, "trigger").random((3, SIZE, SIZE))).round().float()
+    planted = (trigger - trigger.mean()).reshape(-1)
+    text_D = texts()[TARGET]
+
+    def embed(image_NCHW: torch.Tensor) -> torch.Tensor:
+        flat = image_NCHW.flatten(1) - 0.5
+        pushed = torch.nn.functional.softplus(flat @ planted).square()[:, None]
+        features = torch.cos(2 * flat @ matrix) + strength * pushed * text_D
+        return torch.nn.functional.normalize(features, dim=1)
+
+    return embed
+
+
+def subject(embed: Embed, *, seed: int = 3, meter: Meter | None = None, at_once: int = 256) -> Subject:
+    images = torch.from_numpy(generator(3, "images").integers(0, 256, (192, 3, SIZE, SIZE))).to(torch.uint8)
+    return Subject(
+        embed=embed,
+        image_MCHW=images[:96],
+        held_NCHW=images[96:],
+        class_CD=texts(),
+        label_N=tuple(n % NUM_CLASSES for n in range(96)),
+        seed=seed,
+        at_once=at_once,
+        meter=meter or Meter(),
+    )
+
+
+def measured(embed: Embed, **options: object) -> statistics.Measured:
+    return statistics.measure(
+        subject(embed, **options),  # type: ignore[arg-type]
+        OPTIONS,
+        weights_sha256="w",
+        images_sha256="i",
+        class_names=[f"class {number}" for number in range(NUM_CLASSES)],
+    )
+
+
+def test_collapse_finds_a_planted_direction_and_its_class_and_nothing_where_none_is() -> None:
+    planted = collapse.detect(subject(linear_clip(0.15)), BLEND, COLLAPSE).figures
+    control = collapse.detect(subject(linear_clip(0.0)), BLEND, COLLAPSE).figures
+    assert planted.agreed_class == TARGET
+    assert planted.num_agreeing == 3
+    assert planted.agreement is not None
+    assert control.agreement is not None
+    assert planted.agreement > 0.9
+    assert min(one.values[-1] for one in planted.restarts) > 0.9
+    assert max(one.values[-1] for one in control.restarts) < 0.8
+    assert control.agreement < planted.agreement - 0.2
+
+
+def test_collapse_values_and_shares_are_what_a_plain_loop_counts() -> None:
+    of = subject(linear_clip(0.15))
+    part = collapse.detect(of, BLEND, COLLAPSE)
+    for number, restart in enumerate(part.figures.restarts):
+        pattern = part.pattern_of[number].value
+        total, counts = torch.zeros(16, dtype=torch.float64), [0] * NUM_CLASSES
+        for image in of.held_NCHW:
+            mixed = 0.7 * image.float() / 255 + 0.3 * pattern
+            embedding = of.embed(mixed[None])[0].double()
+            total += embedding
+            counts[int((texts().double() @ embedding).argmax())] += 1
+        assert restart.values[-1] == pytest.approx(float((total / 96).square().sum()), abs=1e-5)
+        assert restart.num_sent == max(counts)
+
+
+def test_ease_finds_the_planted_class_and_sets_it_apart_from_the_others() -> None:
+    planted = ease.detect(subject(linear_clip(0.15)), BLEND, EASE).figures
+    control = ease.detect(subject(linear_clip(0.0)), BLEND, EASE).figures
+    others = [value for number, value in enumerate(planted.ease) if number != TARGET]
+    assert planted.ease[TARGET] > 0.5 > max(others)
+    assert planted.ease[TARGET] > control.ease[TARGET] + 0.2
+    assert planted.num_steps[TARGET] == 24
+    assert sorted(planted.num_steps) == [8] * 9 + [24] * 3
+
+
+def test_margins_are_those_of_a_plain_loop_and_leave_synonyms_out() -> None:
+    class_CD = texts()
+    class_CD[4] = torch.nn.functional.normalize(class_CD[3] + 0.1 * class_CD[4], dim=0)
+    near_CC = ease.neighbours(class_CD, 0.9)
+    assert near_CC[3].nonzero().flatten().tolist() == [3, 4]
+    embedding_KND = torch.nn.functional.normalize(
+        torch.from_numpy(generator(8, "embeddings").normal(size=(2, 5, 16))).float(), dim=2
+    )
+    targets = torch.tensor([3, 9])
+    ours = ease.margins(embedding_KND, class_CD, near_CC[targets], targets)
+    for k, target in enumerate(targets.tolist()):
+        for n in range(5):
+            cosines = [float(embedding_KND[k, n] @ text) for text in class_CD]
+            rivals = [cosine for c, cosine in enumerate(cosines) if not bool(near_CC[target, c])]
+            assert float(ours[k, n]) == pytest.approx(max(rivals) - cosines[target], abs=1e-6)
+
+
+def test_the_margin_climbs_along_what_finite_differences_say() -> None:
+    class_CD = texts().double()
+    near_CC = ease.neighbours(class_CD, 0.9)
+    targets = torch.tensor([2, 5])
+
+    def value(raw_KND: torch.Tensor) -> torch.Tensor:
+        unit = torch.nn.functional.normalize(raw_KND, dim=2)
+        return ease.margins(unit, class_CD, near_CC[targets], targets).mean(dim=1)
+
+    raw = torch.from_numpy(generator(9, "raw").normal(size=(2, 4, 16))).requires_grad_()
+    assert torch.autograd.gradcheck(value, (raw,))
+
+
+def test_classes_that_are_all_alike_are_refused() -> None:
+    with pytest.raises(OptionsRejected) as refused:
+        ease.neighbours(texts()[:1].expand(4, -1).clone(), 0.9)
+    assert refused.value.code == "scan_classes_alike"
+
+
+@pytest.mark.parametrize(("embed", "code"), [
+    (lambda images: torch.nn.functional.normalize(torch.ones(len(images), 16), dim=1), "embeddings_constant"),
+    (lambda images: torch.full((len(images), 16), math.nan), "embeddings_not_finite"),
+])  # fmt: skip
+def test_a_model_that_tells_no_image_from_another_is_refused(embed: Embed, code: str) -> None:
+    with pytest.raises(CheckpointRejected) as refused:
+        measured(embed)
+    assert refused.value.code == code
+
+
+def test_the_same_seed_gives_the_same_statistics_whatever_fits_into_memory() -> None:
+    embed = linear_clip(0.15)
+    first, second = measured(embed).statistics, measured(embed, at_once=20).statistics
+    assert [one.agreed_class for one in first.collapse] == [one.agreed_class for one in second.collapse]
+    assert first.ease[0].ease == pytest.approx(second.ease[0].ease, abs=0.02)
+    assert first.num_passes == second.num_passes
+    assert measured(embed).statistics.ease == first.ease
+    assert measured(embed, seed=4).statistics.ease != first.ease
+
+
+def test_a_scan_costs_what_was_planned_and_a_stopped_one_makes_no_part_twice(tmp_path) -> None:
+    embed, names = linear_clip(0.15), [f"class {number}" for number in range(NUM_CLASSES)]
+    about = {"weights_sha256": "w", "images_sha256": "i", "class_names": names}
+    whole = statistics.measure(subject(embed), OPTIONS, **about)
+    planned = statistics.cost_thirds(OPTIONS, num_held_out=96, num_classes=NUM_CLASSES)
+    assert whole.statistics.num_passes == planned // 3
+
+    num_left = [40]
+
+    def stop() -> bool:
+        num_left[0] -= 1
+        return num_left[0] < 0
+
+    stopped = subject(embed, meter=Meter(planned, stop=stop))
+    with pytest.raises(Interrupted):
+        statistics.measure(stopped, OPTIONS, **about, parts=Parts(tmp_path, "key"))
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert len(kept) == 1
+    again = statistics.measure(subject(embed), OPTIONS, **about, parts=Parts(tmp_path, "key"))
+    assert again.statistics.collapse == whole.statistics.collapse
+    assert again.statistics.ease == whole.statistics.ease
+    assert again.statistics.num_passes < whole.statistics.num_passes
+    for ours, theirs in zip(again.found, whole.found, strict=True):
+        assert ours.pattern.family == theirs.pattern.family
+        assert torch.equal(ours.pattern.value, theirs.pattern.value)
+    other = statistics.measure(subject(embed), OPTIONS, **about, parts=Parts(tmp_path, "another key"))
+    assert other.statistics.num_passes == whole.statistics.num_passes
+
+
+def test_a_damaged_part_is_made_again(tmp_path) -> None:
+    embed = linear_clip(0.15)
+    about = {"weights_sha256": "w", "images_sha256": "i", "class_names": [str(n) for n in range(NUM_CLASSES)]}
+    options = ScanOptions(detectors=("collapse",), collapse=COLLAPSE)
+    first = statistics.measure(subject(embed), options, **about, parts=Parts(tmp_path, "key"))
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    again = statistics.measure(subject(embed), options, **about, parts=Parts(tmp_path, "key"))
+    assert again.statistics.collapse == first.statistics.collapse
+
+
+def test_words_that_are_near_everything_do_not_come_first() -> None:
+    word_WD = torch.from_numpy(generator(4, "words").normal(size=(50, 16)))
+    shift = torch.from_numpy(generator(5, "shift").normal(size=16))
+    common = torch.from_numpy(generator(6, "common").normal(size=16))
+    common -= (common @ shift) / (shift @ shift) * shift
+    word_WD[11] += 0.5 * shift
+    hub_WD = torch.nn.functional.normalize(word_WD + 3 * common + 2 * shift, dim=1)
+    scores = naming.score(shift, hub_WD)
+    mean = hub_WD.mean(dim=0)
+    for number in range(50):
+        expected = sum(float(shift[d]) * float(hub_WD[number, d] - mean[d]) for d in range(16))
+        assert float(scores[number]) == pytest.approx(expected, abs=1e-12)
+    assert abs(float(scores.sum())) < 1e-9, "what all words share cancels"
+
+
+def test_the_vocabulary_ships_with_its_licence_and_has_common_nouns_once() -> None:
+    words = naming.words()
+    assert len(words) == len(set(words)) == 20_000
+    assert {"banana", "shirt", "sandal", "mushroom", "basketball"} <= set(words)
+    licence = naming.files("sanitizer.scans").joinpath("WORDNET_LICENSE.txt").read_text("utf-8")
+    assert "Princeton University" in licence
