@@ -33,7 +33,6 @@ _WORK = {
     "inspect": "sanitizer.work.inspecting",
     "validate": "sanitizer.work.validating",
     "audit": "sanitizer.work.auditing",
-    "scan": "sanitizer.work.scanning",
     "sanitize": "sanitizer.work.cleaning",
     "scan": "sanitizer.work.scanning",
     "pages": "sanitizer.work.drawing_pages",
