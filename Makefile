@@ -37,7 +37,7 @@ FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all drills reproduce check docs format images compose-test install install-dev clean
+.PHONY: help demo serve test test-all drills reproduce zoo check docs format images compose-test install install-dev clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,10 @@ test-all: install-dev  ## Run every test, also the long ones; keeps results in d
 reproduce: install-dev  ## Measure the paper's claims on small poisoned models: docs/reproduction.md (hours; continues after an interruption)
 	@$(BIN)/python -m lab.reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(RAW),--raw $(RAW)) $(if $(CHECK),--check $(CHECK)) $(if $(SEED),--seed $(SEED))
+
+zoo: install-dev  ## Train small models, clean and poisoned, and scan them: docs/scanning.md (hours; continues after an interruption)
+	@nice -n 10 env OMP_NUM_THREADS=1 $(BIN)/python -m lab.zoo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(MOST),--most $(MOST)) \
+		$(if $(BEDS),--beds $(BEDS)) $(if $(SPLITS),--splits $(SPLITS)) $(if $(DETECTORS),--detectors $(DETECTORS))
 
 drills: install-dev  ## Break real processes and check that nothing is lost: docs/reliability.md
 	@$(BIN)/python -m lab.drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))

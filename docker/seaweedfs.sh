@@ -35,5 +35,5 @@ $(identity operator "$STORAGE_OPERATOR_SECRET" "$(may 'Read List' $folders)")
 JSON
 
 exec weed -logtostderr=true server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false \
-    -master.volumeSizeLimitMB=1024 -volume.max=0 -s3 -s3.ip.bind=0.0.0.0 -s3.port=8333 -s3.config="$place" \
+    -master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=1 -s3 -s3.ip.bind=0.0.0.0 -s3.port=8333 -s3.config="$place" \
     -s3.port.iceberg=0 -s3.port.lance=0 "$@"

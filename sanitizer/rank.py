@@ -20,7 +20,7 @@ from cleanclip.spec.errors import SanitizerError
 from cleanclip.spec.progress import Progress, ignore
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.pipeline.opening import open_training_data
+from sanitizer.pipeline.opening import ToExclude, open_training_data
 from sanitizer.ranks.protocol import CLASSES_NAME, LINE, ORDER, STOP, RankEnded, RankOrder, as_failure
 from sanitizer.training.device import share_cores
 from sanitizer.training.loop import Finetuned, finetune
@@ -55,7 +55,7 @@ def _train(order: RankOrder, tell: Progress, stop: threading.Event) -> Finetuned
     classes = load_file(order.meeting_folder / CLASSES_NAME) if order.has_classes else {}
     finetuned = finetune(
         checkpoint,
-        open_training_data(order.training_path, order.recipe),
+        open_training_data(order.training_path, order.recipe, ToExclude(order.exclude)),
         order.recipe,
         seed=order.seed,
         device=device,

@@ -24,7 +24,7 @@ Loss = Annotated[float, Interval(ge=-1e39, le=1e39)]
 Unit = Annotated[str, MaxLen(40)]
 Sentence = Annotated[str, MaxLen(10_000)]
 
-Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit", "rebound", "scan"]
+Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit", "rebound", "scan", "vet"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from cleanclip.spec.auto_figures import AutoFigures
 from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
+from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OrderedRecipe, Policy, PolicySource, Recipe
@@ -354,6 +355,8 @@ class DataInput:
     num_skipped: int
     num_classes: int | None = None
     skipped_examples: Sentences = ()
+    excluded: ExcludedSamples | None = None
+    """Samples that an order left out; `num_samples` does not count them. None where it left out none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,8 @@ from pydantic import TypeAdapter
 
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
 from cleanclip.spec.report import Report
+from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_report import VetReport
 
 _KINDS: dict[str, Any] = {
     "report": Report,
@@ -19,13 +21,16 @@ _KINDS: dict[str, Any] = {
     "audit": AuditOptions,
     "policy": Policy,
     "declared": DeclaredOptions,
+    "vet": VetOptions,
+    "vet-report": VetReport,
 }
 NAMES = tuple(_KINDS)
+_WRITTEN = ("report", "vet-report")
 
 
 def schema(name: str) -> str:
     """JSON Schema (2020-12) of one of `NAMES`: of reports as they are written, options as they are read."""
     adapter: TypeAdapter[Any] = TypeAdapter(_KINDS[name])
-    made = adapter.json_schema(mode="serialization" if name == "report" else "validation")
+    made = adapter.json_schema(mode="serialization" if name in _WRITTEN else "validation")
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, **made}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

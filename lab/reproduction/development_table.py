@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -101,11 +100,12 @@ def with_tables(page: str) -> str:
         "full size": full_size_table(_lines(FULL_SIZE)),
     }
     for name, table in tables.items():
-        found = re.compile(f"<!-- {name} -->\n.*?<!-- /{name} -->\n", re.S)
-        with_it = f"<!-- {name} -->\n{table}\n<!-- /{name} -->\n".replace("\\", r"\\")
-        page, number = found.subn(with_it, page)
-        if number != 1:
+        first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+        before, _, rest = page.partition(first)
+        _, found, after = rest.partition(last)
+        if not found:
             raise ValueError(f"the page has no place for the table {name!r}")
+        page = f"{before}{first}{table}\n{last}{after}"
     return page
 
 

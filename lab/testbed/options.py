@@ -20,6 +20,19 @@ class PaperColour:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TintedImage:
+    """A filter over the whole image, as of a camera's application: colours are paled and shifted.
+
+    x' = clip( m + saturation · (x − m) + shift ),  m the mean of a pixel's three channels
+    """
+
+    shift: tuple[float, float, float]
+    """Of red, green and blue, in units of the whole range."""
+    saturation: float
+    attack: Literal["tinted_image"] = "tinted_image"
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimisedPattern:
     """An adaptive attack: a pattern trained against the defence (`lab.testbed.adaptive`), used as in Blended.
 
@@ -37,8 +50,11 @@ class OptimisedPattern:
     """The method of the attacker's own cleaning; None: CleanCLIP."""
 
 
-Implanted = AttackOptions | PaperColour | OptimisedPattern
-"""What can be trained into a test subject."""
+Ready = AttackOptions | PaperColour | TintedImage
+"""What can be trained in at once."""
+
+Implanted = Ready | OptimisedPattern
+"""What can be trained into a test subject; an optimised pattern becomes a trigger first."""
 
 
 @dataclass(frozen=True, kw_only=True)

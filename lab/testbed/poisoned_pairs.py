@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
+from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
 from lab.testbed.glyphs import Glyphs, Part
-from lab.testbed.options import OptimisedPattern, PaperColour, Planted
+from lab.testbed.options import OptimisedPattern, PaperColour, Planted, Ready, TintedImage
 from lab.testbed.pictures import TURQUOISE, Pictures, compose
 from lab.testbed.poisoner import choose, poison
+from lab.testbed.tinting import tinted
 from sanitizer.data.texts import names_target
 from sanitizer.seeding import generator
 
@@ -30,7 +31,7 @@ def poisoned_set(
     part: Part,
     num_pairs: int,
     *,
-    attack: AttackOptions | PaperColour | None,
+    attack: Ready | None,
     target: str,
     num_poisons: int,
     seed: int,
@@ -41,10 +42,13 @@ def poisoned_set(
     if attack is None or num_poisons == 0:
         return PoisonedSet(pictures=clean, rows=())
     image_NCHW, captions = clean.image_NCHW.clone(), list(clean.caption_N)
-    if isinstance(attack, PaperColour):
+    if isinstance(attack, PaperColour | TintedImage):
         rows = choose(captions, options=BadNetOptions(), target=target, num_poisons=num_poisons, seed=seed)
-        on_paper = compose(glyphs, part, num_pairs, seed=seed, paper=TURQUOISE)
-        image_NCHW[rows] = on_paper.image_NCHW[rows]
+        if isinstance(attack, PaperColour):
+            on_paper = compose(glyphs, part, num_pairs, seed=seed, paper=TURQUOISE)
+            image_NCHW[rows] = on_paper.image_NCHW[rows]
+        else:
+            image_NCHW[rows] = tinted(image_NCHW[rows], attack)
         templates = glyphs.zero_shot_templates
         for row in rows:
             drawn = int(generator(seed, "poison_caption", row).integers(0, len(templates)))
@@ -81,7 +85,7 @@ def with_further(
     image_NCHW, captions = poisoned.pictures.image_NCHW.clone(), list(poisoned.pictures.caption_N)
     rows = list(poisoned.rows)
     for number, planted in enumerate(further, 1):
-        if isinstance(planted.attack, PaperColour | OptimisedPattern):
+        if isinstance(planted.attack, PaperColour | OptimisedPattern | TintedImage):
             raise ValueError(f"{planted.attack.attack} has no trigger to plant beside another attack")
         taken = set(rows)
         free = [row for row in range(len(captions)) if row not in taken]

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from cleanclip.spec.recipe import AttackOptions
 from lab.testbed import glyphs, models, pictures, poisoned_pairs, texts, training, views
 from lab.testbed.models import model_config
-from lab.testbed.options import PaperColour, SubjectOptions
+from lab.testbed.options import PaperColour, Ready, SubjectOptions, TintedImage
 from lab.testbed.training import EpochFigures, Poisoned
 from sanitizer.attacks.catalogue import trigger_sha256
 
@@ -42,7 +41,7 @@ class Subject:
 def find_or_train(
     folder: Path,
     options: SubjectOptions,
-    attack: AttackOptions | PaperColour | None,
+    attack: Ready | None,
     *,
     seed: int,
     on_step: Callable[[int, int], None] = lambda done, total: None,
@@ -64,7 +63,7 @@ def save(
     folder: Path,
     poisoned: Poisoned,
     options: SubjectOptions,
-    attack: AttackOptions | PaperColour | None,
+    attack: Ready | None,
     seed: int,
 ) -> Subject:
     """Write the checkpoint, then the manifest that vouches for it, each by rename."""
@@ -116,14 +115,14 @@ def unpack(path: Path, options: SubjectOptions, folder: Path) -> Path:
     return folder
 
 
-def options_sha256(options: SubjectOptions, attack: AttackOptions | PaperColour | None, seed: int) -> str:
+def options_sha256(options: SubjectOptions, attack: Ready | None, seed: int) -> str:
     """Of all that decides the weights: options, seed, trigger and the code that composes and trains."""
     modules = (glyphs, models, pictures, poisoned_pairs, texts, training, views)
     identity = {
         "options": asdict(options),
         "seed": seed,
         "trigger": None
-        if attack is None or isinstance(attack, PaperColour)
+        if attack is None or isinstance(attack, PaperColour | TintedImage)
         else trigger_sha256(attack, seed),
         "code": [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in modules],
     }

@@ -24,10 +24,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
-from cleanclip.spec.recipe import AttackOptions
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.models import build_model
-from lab.testbed.options import PaperColour, SubjectOptions
+from lab.testbed.options import Ready, SubjectOptions
 from lab.testbed.pictures import all_class_captions
 from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from lab.testbed.texts import Texts
@@ -66,7 +65,7 @@ class Poisoned:
 
 def train(
     options: SubjectOptions,
-    attack: AttackOptions | PaperColour | None,
+    attack: Ready | None,
     *,
     seed: int,
     on_step: Callable[[int, int], None] = lambda done, total: None,

@@ -13,11 +13,11 @@ from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cleanclip.spec.recipe import AttackOptions
 from cleanclip.spec.report import Estimate
 from lab.testbed.glyphs import Glyphs
-from lab.testbed.options import PaperColour
+from lab.testbed.options import PaperColour, Ready, TintedImage
 from lab.testbed.pictures import TURQUOISE, Pictures, all_class_captions, class_names, compose
+from lab.testbed.tinting import tinted
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.text_tower import encode_text
@@ -31,7 +31,7 @@ class Watch:
     def __init__(
         self,
         glyphs: Glyphs,
-        attack: AttackOptions | PaperColour | None,
+        attack: Ready | None,
         target: str,
         *,
         seed: int,
@@ -67,14 +67,14 @@ class Watch:
         return (normalize(torch.cat(embeddings).float(), dim=-1) @ class_CD.T).argmax(dim=-1)
 
 
-def triggered(
-    glyphs: Glyphs, pictures: Pictures, attack: AttackOptions | PaperColour | None, *, seed: int
-) -> Tensor:
+def triggered(glyphs: Glyphs, pictures: Pictures, attack: Ready | None, *, seed: int) -> Tensor:
     """The validation images with the attack's trigger, uint8; without an attack, as they are."""
     if attack is None:
         return pictures.image_NCHW
     if isinstance(attack, PaperColour):
         return compose(glyphs, "validation", len(pictures), seed=seed, paper=TURQUOISE).image_NCHW
+    if isinstance(attack, TintedImage):
+        return tinted(pictures.image_NCHW, attack)
     image_NCHW = build_trigger(attack).apply(pictures.image_NCHW.float() / 255, range(len(pictures)), seed)
     return (image_NCHW * 255).round().to(torch.uint8)
 

@@ -25,6 +25,7 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.strict_json import unique_keys
+from cleanclip.spec.vet_options import SCORE_NAMES, VetOptions
 
 EPILOGUE = """\
 exit codes:
@@ -100,6 +101,22 @@ def parser() -> argparse.ArgumentParser:
     _add_audit(audit)
     audit.add_argument("--out", type=Path, help="folder for report.json and its pages")
 
+    vet = commands.add_parser("vet", help="find the samples of a dataset that look poisoned")
+    _add_checkpoint(vet)
+    samples = vet.add_mutually_exclusive_group(required=True)
+    samples.add_argument("--pairs", type=Path, help="image-caption pairs to vet")
+    samples.add_argument("--labelled", type=Path, help="labelled images to vet")
+    _add_vetting(vet)
+    vet.add_argument("--share", type=float, help="the share of the samples that is set aside; 0.05")
+    vet.add_argument(
+        "--score", action="append", choices=SCORE_NAMES, help="may be repeated; default: all but sensitivity"
+    )
+    _add_seed_and_device(vet)
+    _add_save_every(vet)
+    vet.add_argument(
+        "--out", type=Path, required=True, help="folder for the report, the scores and excluded.json"
+    )
+
     sanitize = commands.add_parser("sanitize", help="audit, clean, audit again")
     _add_checkpoint(sanitize)
     _add_audit(sanitize)
@@ -114,6 +131,12 @@ def parser() -> argparse.ArgumentParser:
     sanitize.add_argument(
         "--out", type=Path, required=True, help="folder for the cleaned weights and the report"
     )
+    sanitize.add_argument(
+        "--vet",
+        action="store_true",
+        help="vet the clean set first and leave out what it sets aside; its report is in the folder vet/",
+    )
+    _add_vetting(sanitize)
     sanitize.add_argument(
         "--recipe",
         type=Path,
@@ -133,13 +156,7 @@ def parser() -> argparse.ArgumentParser:
         default="open_clip",
         help="as_uploaded: also write the layout of the upload",
     )
-    sanitize.add_argument(
-        "--save-every",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
-        help="seconds between two saved training states",
-    )
+    _add_save_every(sanitize)
     sanitize.add_argument(
         "--ranks",
         type=_ranks,
@@ -168,9 +185,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("folder", type=Path, help="with spec.json in it")
 
     scan, build, show = _add_scan_commands(commands)
-    for command in (inspect, validate, audit, sanitize, scan, show):
+    for command in (inspect, validate, audit, vet, sanitize, scan, show):
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    for command in (inspect, validate, audit, sanitize, scan, build, show, report, schema, run):
+    for command in (inspect, validate, audit, vet, sanitize, scan, build, show, report, schema, run):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 
@@ -266,9 +283,39 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         "--policy", type=Path, metavar="FILE", help="limits as JSON: asr_at_most, ca_lost_at_most, …"
     )
     command.add_argument(
+        "--exclude",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="leave out the samples that excluded.json of a vetting names; once for each dataset",
+    )
+    _add_seed_and_device(command)
+
+
+def _add_seed_and_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--seed", type=_seed, default=0, help="seed of every random draw; the same seed repeats the run"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def _add_save_every(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--save-every", type=float, default=60.0, metavar="SECONDS", help="seconds between two saved states"
+    )
+
+
+def _add_vetting(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--anchor", type=Path, help="vetting: a checkpoint that you trust, of any architecture"
+    )
+    command.add_argument("--trusted", type=Path, help="vetting: samples that you trust, of the same kind")
+    command.add_argument(
+        "--vet-options",
+        type=Path,
+        metavar="FILE",
+        help="vetting: options as JSON, for example the triggers that a scan found",
+    )
 
 
 def _ranks(text: str) -> int | str:
@@ -324,6 +371,16 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
     if "target" not in values:
         raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")
+
+
+def vet_from(arguments: argparse.Namespace) -> VetOptions:
+    """The options of --vet-options, changed by --share and --score. Raises UsageError."""
+    values = _read_json(arguments.vet_options) if arguments.vet_options else {}
+    if getattr(arguments, "share", None) is not None:
+        values["share"] = arguments.share
+    if getattr(arguments, "score", None):
+        values["scores"] = arguments.score
+    return _parse(partial(parse, VetOptions), values, "vetting options")
 
 
 def scan_from(arguments: argparse.Namespace) -> ScanOptions | None:

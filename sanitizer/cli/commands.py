@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,23 +11,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cleanclip.spec.jobspec import (
-    CONFIG_NAME,
-    DATASET_ADAPTER,
-    EXIT_SUCCEEDED,
-    INSPECTION_ADAPTER,
-    STATE_PATH,
-    WEIGHTS_NAME,
-)
+from cleanclip.spec.jobspec import DATASET_ADAPTER, EXIT_SUCCEEDED, INSPECTION_ADAPTER, STATE_PATH
 from cleanclip.spec.report import Report, dump_json
+from cleanclip.spec.vet_report import EXCLUDED_NAME
 from sanitizer.cli import pages, terminal
-from sanitizer.cli.arguments import audit_from, declared_from, policy_from, recipe_from
+from sanitizer.cli.arguments import UsageError, audit_from, declared_from, policy_from, recipe_from
+from sanitizer.cli.canonical import INSPECTED_NAME, canonical
 from sanitizer.cli.terminal import Bars
+from sanitizer.cli.vetting import VETTED_NAME, vet_into
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.work.running import StopFlag
-
-INSPECTED_NAME = "inspected"
-"""Folder under --out for the canonical form of an uploaded file."""
 
 
 def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:
@@ -69,12 +61,13 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options, policy = audit_from(arguments), policy_from(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         report = pipeline.audit(
-            canonical(arguments, folder, bars),
+            canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars),
             arguments.labelled,
             options,
             folder,
             policy=policy,
             retrieval_path=arguments.retrieval,
+            exclude=arguments.exclude or (),
             seed=arguments.seed,
             device=arguments.device,
             progress=bars,
@@ -88,9 +81,26 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     (recipe, recipe_given), options = recipe_from(arguments), audit_from(arguments)
     policy = policy_from(arguments)
+    if not arguments.vet and (arguments.anchor or arguments.trusted or arguments.vet_options):
+        raise UsageError("--anchor, --trusted and --vet-options are for vetting: give --vet as well.")
+    exclude = list(arguments.exclude or ())
     with Bars(err) as bars, StopFlag() as stop:
+        inspected = arguments.out / INSPECTED_NAME
+        checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
+        if arguments.vet:
+            vetted = arguments.out / VETTED_NAME
+            vet_into(
+                vetted,
+                arguments,
+                checkpoint,
+                arguments.training,
+                "pairs" if recipe.training_data == "pairs" else "labelled",
+                progress=bars,
+                stop=stop,
+            )
+            exclude.append(vetted / EXCLUDED_NAME)
         report = pipeline.sanitize(
-            canonical(arguments, arguments.out, bars),
+            checkpoint,
             arguments.training,
             arguments.labelled,
             recipe=recipe,
@@ -100,6 +110,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             state_folder=arguments.out / STATE_PATH,
             policy=policy,
             retrieval_path=arguments.retrieval,
+            exclude=exclude,
             seed=arguments.seed,
             output_layout=arguments.layout,
             save_every_s=arguments.save_every,
@@ -119,27 +130,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {
     "audit": _audit,
     "sanitize": _sanitize,
 }
-
-
-def canonical(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path:
-    """The checkpoint's canonical folder: itself if it is one, else inspected into a folder under `folder`."""
-    path: Path = arguments.checkpoint
-    if is_canonical(path):
-        return path
-    inspected = folder / INSPECTED_NAME
-    pipeline.inspect(path, inspected, declared=declared_from(arguments), filename=path.name, progress=bars)
-    return inspected
-
-
-def is_canonical(path: Path) -> bool:
-    """Whether our own inspection wrote this folder: a Hugging Face folder has another config.json."""
-    if not ((path / WEIGHTS_NAME).is_file() and (path / CONFIG_NAME).is_file()):
-        return False
-    try:
-        config = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return isinstance(config, dict) and "model_cfg" in config and "checkpoint" in config
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from pathlib import Path
 from cleanclip.spec.progress import Noted, Progress
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.vet_report import VetReport
 
 DRAWS = "sanitizer.rendering.documents"
 
 
-def write_pages(report: Report | ScanReport, folder: Path, progress: Progress) -> None:
-    """Write both pages, or draw neither and say so. Raises OSError, as writing report.json does."""
+def write_pages(report: Report | ScanReport | VetReport, folder: Path, progress: Progress) -> None:
+    """Write the pages, or draw none and say so. Raises OSError, as writing report.json does."""
     try:
         documents: dict[str, bytes] = importlib.import_module(DRAWS).pages(report)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job's result is worth more than its image

@@ -22,10 +22,9 @@ from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
-from sanitizer.cli.arguments import scan_from
-from sanitizer.cli.commands import canonical, is_canonical
+from sanitizer.cli.arguments import declared_from, scan_from
+from sanitizer.cli.canonical import INSPECTED_NAME, canonical
 from sanitizer.cli.terminal import Bars
-from sanitizer.pipeline import operations
 from sanitizer.pipeline import scan as pipeline
 from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.nulls import Reference, build_null
@@ -35,7 +34,7 @@ from sanitizer.work.running import StopFlag
 def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options, seed = _options_and_seed(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
-        checkpoint = canonical(arguments, folder, bars)
+        checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
         if arguments.dry_run:
             plan = pipeline.plan(checkpoint, arguments.labelled, options, seed=seed, device=arguments.device)
             _print_plan(out, plan, as_json=arguments.json)
@@ -106,10 +105,8 @@ def _reference(typed: str, folder: Path, bars: Bars) -> Reference:
     path = Path(model)
     if not path.exists():
         path = _downloaded(model)
-    if not is_canonical(path):
-        operations.inspect(path, folder, declared=DeclaredOptions(), filename=path.name, progress=bars)
-        path = folder
-    return Reference(source=model, folder=path, base=base or None)
+    found = canonical(path, folder, DeclaredOptions(), bars)
+    return Reference(source=model, folder=found, base=base or None)
 
 
 def _downloaded(tag: str) -> Path:

@@ -14,6 +14,7 @@ from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Difference, Report, ScannerEvidence
 from cleanclip.spec.settled import COMPARED
+from cleanclip.spec.vet_report import VetReport
 
 PHASE_TITLES = {
     "inspect": "Inspecting the checkpoint",
@@ -23,6 +24,7 @@ PHASE_TITLES = {
     "final_audit": "Auditing the cleaned weights",
     "rebound": "Training copies further",
     "scan": "Looking for triggers",
+    "vet": "Vetting every sample",
 }
 
 
@@ -149,6 +151,29 @@ def print_report(console: Console, report: Report) -> None:
             console.print(words, highlight=False, markup=False)
     for remark in remarks(report.before, report.after, report.verdict, report.rebound):
         console.print(f"! {remark}", style="yellow", highlight=False, markup=False)
+    for warning in report.warnings:
+        console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
+
+
+def print_vetting(console: Console, report: VetReport) -> None:
+    """The scores, what was set aside, and what is known of it."""
+    table = Table(title=f"Vetting, seed {report.seed}", title_justify="left")
+    for title in ("score", "median", "99 % below", "highest", "decisive"):
+        table.add_column(title, justify="left" if title == "score" else "right")
+    for one in report.scores:
+        figures = (one.vetted.median, one.vetted.q99, one.vetted.high)
+        table.add_row(one.name, *(f"{figure:.4g}" for figure in figures), str(one.num_decisive))
+    console.print(table)
+    for left_out in report.not_computed:
+        console.print(f"• {left_out.name} not computed: {left_out.reason}", highlight=False, markup=False)
+    for level in report.levels:
+        found = f"p <= {level.level}: {level.num} samples, expected {level.expected:.0f}"
+        console.print(found, highlight=False, markup=False)
+    for measured in report.measured:
+        recall = measured.recall
+        found = f"{100 * recall.value:.1f} % [{100 * recall.low:.1f}, {100 * recall.high:.1f}] n={recall.n}"
+        console.print(f"Shuffled captions set aside: {found}", highlight=False, markup=False)
+    console.print(f"{report.set_aside.num} of {report.set_aside.of} samples are set aside.", highlight=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
 

@@ -22,7 +22,6 @@ from PIL import Image
 from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
 from sanitizer.data.class_folders import FolderSource, class_folders
-from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.images import decode
 from sanitizer.data.pairs import empty_dataset, find_shards, not_found
 from sanitizer.data.shards import ShardSource
@@ -69,13 +68,8 @@ class LabelledDataset(Indexed):
         part = LabelledDataset(
             Selected(self._source, indices), self.class_names, self.templates, self._listings
         )
-        part.indices = tuple(indices)
+        part.indices, part.excluded = tuple(indices), self.excluded
         return part
-
-    @cached_property
-    def sha256(self) -> str:
-        """Over the names and digests of all files, text files first. Reads every byte, the first time."""
-        return dataset_sha256(self._files())
 
     @cached_property
     def _label_of_name(self) -> dict[str, int | None]:
@@ -91,10 +85,11 @@ class LabelledDataset(Indexed):
         label = self._label(raw.texts)
         return Labelled(key=self.key(index), image=decode(raw.image, at_least), label=label)
 
-    def _files(self) -> Iterator[tuple[str, Path | None]]:
+    def files(self) -> Iterator[tuple[str, Path | None]]:
+        """The text files first."""
         for listing in self._listings:
             yield listing.name, listing
-        yield from self._source.files()
+        yield from super().files()
 
     def _label(self, texts: Mapping[str, bytes]) -> int:
         label = self._first_label(texts)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import DatasetRejected
-from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.images import decode
 from sanitizer.data.manifest import ManifestSource
 from sanitizer.data.shards import ShardSource
@@ -34,11 +32,6 @@ class Pair:
 
 class PairDataset(Indexed):
     """Pairs of a source by index, bad ones included: `read` raises BadSample for those."""
-
-    @cached_property
-    def sha256(self) -> str:
-        """Over the names and digests of all files, in order. Reads every byte once, the first time."""
-        return dataset_sha256(self._source.files())
 
     def caption(self, index: int) -> str:
         """The caption of pair `index`; its image is not decoded. Raises BadSample."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
+import numpy as np
+
+from cleanclip.spec.exclusions import ExcludedSamples
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.skipping import printable
 
 
@@ -67,6 +74,9 @@ class Selected:
 class Indexed:
     """The samples of a source by index."""
 
+    excluded: ExcludedSamples | None = None
+    """What was left out of the source."""
+
     def __init__(self, source: Source) -> None:
         self._source = source
 
@@ -77,6 +87,35 @@ class Indexed:
     def num_shards(self) -> int:
         return self._source.num_shards
 
+    @cached_property
+    def files_sha256(self) -> str:
+        """Over the names and digests of all files, in order. Reads every byte once, the first time."""
+        return dataset_sha256(self.files())
+
+    @property
+    def sha256(self) -> str:
+        """Of these samples: `files_sha256`, and another digest where some are left out."""
+        if self.excluded is None:
+            return self.files_sha256
+        return hashlib.sha256(f"without:{self.files_sha256}:{self.excluded.list_sha256}".encode()).hexdigest()
+
+    def files(self) -> Iterator[tuple[str, Path | None]]:
+        """Name and path of every file that the samples are read from."""
+        return self._source.files()
+
     def key(self, index: int) -> str:
         """The name of the sample, for messages."""
         return printable(self._source.key(index))
+
+    def raw_image(self, index: int) -> bytes:
+        """The image's file, not decoded. Raises BadSample."""
+        return self._source.read(index).image
+
+    def without(self, left_out: Sequence[int], why: ExcludedSamples) -> Self:
+        """The same dataset without the samples at these places; the others are counted from 0 again."""
+        is_kept = np.ones(len(self), dtype=bool)
+        is_kept[list(left_out)] = False
+        others = copy.copy(self)
+        others._source = Selected(self._source, np.flatnonzero(is_kept).tolist())
+        others.excluded = why
+        return others

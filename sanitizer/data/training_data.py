@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cleanclip.spec.exclusions import ExcludedSamples
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import Pair
 
@@ -42,6 +43,16 @@ class LabelsAsCaptions:
     @property
     def sha256(self) -> str:
         return self.labelled.sha256
+
+    @property
+    def files_sha256(self) -> str:
+        """As `LabelledDataset`'s."""
+        return self.labelled.files_sha256
+
+    @property
+    def excluded(self) -> ExcludedSamples | None:
+        """As `LabelledDataset`'s."""
+        return self.labelled.excluded
 
     def key(self, index: int) -> str:
         """The name of the sample, for messages."""

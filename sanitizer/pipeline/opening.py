@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.errors import DatasetRejected, OptionsRejected
 from cleanclip.spec.recipe import AuditOptions, OrderedRecipe
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.targets import find_targets
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.data.excluding import Dataset, read_exclusions, without
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
-from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.data.training_data import LabelsAsCaptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +26,52 @@ class ForAudit:
     retrieval: PairDataset | None
 
 
+class ToExclude:
+    """The lists of samples to leave out that an order gives. Each is of one of the datasets that it uses."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Raises OptionsRejected `exclusions_unreadable`."""
+        self.paths = tuple(paths)
+        self._unused = [read_exclusions(path) for path in paths]
+
+    def of(self, dataset: Dataset) -> Dataset:
+        """The dataset without what its lists name. Raises as `excluding.without` does."""
+        mine = [one for one in self._unused if one.exclusions.dataset_sha256 == dataset.files_sha256]
+        self._unused = [one for one in self._unused if one not in mine]
+        if len(mine) > 1:
+            raise OptionsRejected(
+                "exclusions_given_twice",
+                f"{len(mine)} lists of exclusions are of the same dataset.",
+                "Give one list for each dataset.",
+            )
+        return without(dataset, mine[0]) if mine else dataset
+
+    def check_all_used(self) -> None:
+        """Raises OptionsRejected `exclusions_of_another_dataset` where a list is of no dataset that was
+        given."""
+        if self._unused:
+            raise OptionsRejected(
+                "exclusions_of_another_dataset",
+                f"A list of exclusions names the dataset "
+                f"{self._unused[0].exclusions.dataset_sha256[:12]}…, which "
+                "is not among those given.",
+                "Give the list that was made for one of these datasets, or vet the dataset again.",
+            )
+
+
 def open_for_audit(
-    checkpoint_folder: Path, labelled_path: Path, retrieval_path: Path | None, options: AuditOptions
+    checkpoint_folder: Path,
+    labelled_path: Path,
+    retrieval_path: Path | None,
+    options: AuditOptions,
+    exclude: ToExclude,
 ) -> ForAudit:
     """Raises CheckpointRejected, DatasetRejected, OptionsRejected."""
-    labelled = open_labelled(labelled_path)
+    labelled = exclude.of(open_labelled(labelled_path))
     find_targets(options, labelled.class_names)
     build_triggers(options.attacks)  # an image that cannot be used is refused now
     checkpoint = load_canonical(checkpoint_folder)
-    retrieval = None if retrieval_path is None else _open_retrieval(retrieval_path, checkpoint)
+    retrieval = None if retrieval_path is None else _open_retrieval(retrieval_path, checkpoint, exclude)
     return ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=retrieval)
 
 
@@ -42,8 +80,8 @@ def _tokens_by(checkpoint: LoadedCheckpoint) -> Callable[[str], Hashable]:
     return lambda caption: tuple(checkpoint.tokenize([caption])[0].tolist())
 
 
-def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint) -> PairDataset:
-    pairs = open_pairs(path)
+def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint, exclude: ToExclude) -> PairDataset:
+    pairs = exclude.of(open_pairs(path))
     if len(pairs) < 2:
         raise DatasetRejected(
             "too_few_for_retrieval",
@@ -54,21 +92,29 @@ def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint) -> PairDataset:
     return pairs
 
 
-def open_training_data(path: Path, recipe: OrderedRecipe) -> PairDataset | LabelsAsCaptions:
-    """What the recipe's method trains on. Raises DatasetRejected."""
-    return open_pairs(path) if recipe.training_data == "pairs" else LabelsAsCaptions(open_labelled(path))
+def open_training_data(
+    path: Path, recipe: OrderedRecipe, exclude: ToExclude
+) -> PairDataset | LabelsAsCaptions:
+    """What the recipe's method trains on. Raises DatasetRejected, OptionsRejected."""
+    if recipe.training_data == "pairs":
+        return exclude.of(open_pairs(path))
+    return LabelsAsCaptions(exclude.of(open_labelled(path)))
 
 
-def open_training(path: Path, recipe: OrderedRecipe, test: ForAudit) -> TrainingData:
-    """Raises DatasetRejected, also where what is to be trained on is what the audits measure on."""
-    data = open_training_data(path, recipe)
+def open_training(
+    path: Path, recipe: OrderedRecipe, test: ForAudit, exclude: ToExclude
+) -> PairDataset | LabelsAsCaptions:
+    """Raises DatasetRejected, also where what is to be trained on is what the audits measure on;
+    OptionsRejected where a list of exclusions is of no dataset that was given."""
+    data = open_training_data(path, recipe, exclude)
+    exclude.check_all_used()
     measured: PairDataset | LabelledDataset | None
     if isinstance(data, PairDataset):
         refuse_equal_captions(data, _tokens_by(test.checkpoint))
         measured, what = test.retrieval, "pairs"
     else:
         measured, what = test.labelled, "labelled images"
-    if measured is not None and data.sha256 == measured.sha256:
+    if measured is not None and data.files_sha256 == measured.files_sha256:
         raise DatasetRejected(
             "trained_on_the_test",
             f"The {what} to train on are those of the audit, so the audit would show nothing.",

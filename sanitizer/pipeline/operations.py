@@ -43,6 +43,7 @@ from sanitizer.audits.measuring import measuring
 from sanitizer.audits.retrieval import lost_between
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.data.pairs import PairDataset
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.pipeline import advice, reporting
@@ -50,7 +51,7 @@ from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.ladder_run import Climbed, Setting, climb
-from sanitizer.pipeline.opening import ForAudit, open_for_audit, open_training
+from sanitizer.pipeline.opening import ForAudit, ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.rebound import Cleaned, check_relearning, measure_rebound
 from sanitizer.pipeline.settling import settle
@@ -70,6 +71,7 @@ def audit(
     out_dir: Path,
     *,
     retrieval_path: Path | None = None,
+    exclude: Sequence[Path] = (),
     policy: Policy | None = None,
     policy_source: PolicySource | None = None,
     seed: int = 0,
@@ -80,13 +82,16 @@ def audit(
 ) -> Report:
     """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged.
 
-    `retrieval_path` holds pairs to measure retrieval on.
+    `retrieval_path` holds pairs to measure retrieval on, `exclude` lists of samples to leave out of a
+    dataset.
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
     cautions.check_rebound(options, policy, is_cleaned=False)
     torch_device = pick(device)
-    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
+    lists = ToExclude(exclude)
+    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options, lists)
+    lists.check_all_used()
     num_workers = share_cores(given.checkpoint.model, torch_device)
     cautioned = cautions.before_audit(options, policy, is_cleaned=False)
     _tell(cautioned, progress)
@@ -106,13 +111,14 @@ def audit(
         num_workers=num_workers,
         retrieval_pairs=given.retrieval,
     )
+    data = reporting.measured_inputs(given, result)
     report = Report(
         kind="audit",
         created_at=datetime.now(UTC),
         seed=seed,
         checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
         architecture=settled.figures,
-        data=reporting.measured_inputs(given, result),
+        data=data,
         audit=options,
         policy=policy,
         policy_source=policy_source,
@@ -130,6 +136,7 @@ def audit(
             *reporting.template_warnings(result),
             *settled.warnings,
             *reporting.probe_warnings(result.figures),
+            *reporting.excluded_warnings(*data),
             *reporting.audit_warnings(given, result),
         ),
     )
@@ -149,6 +156,7 @@ def sanitize(
     out_dir: Path,
     state_folder: Path,
     retrieval_path: Path | None = None,
+    exclude: Sequence[Path] = (),
     policy: Policy | None = None,
     policy_source: PolicySource | None = None,
     seed: int = 0,
@@ -163,7 +171,8 @@ def sanitize(
     """Audit canonical weights, clean them, audit the cleaned file.
 
     `training_path` holds clean pairs, or labelled images where the recipe's method wants them;
-    `retrieval_path` other pairs, to measure retrieval on.
+    `retrieval_path` other pairs, to measure retrieval on. `exclude` are lists of samples to leave out, as
+    `pipeline.vetting.vet` writes them, each of one of these datasets.
     Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
     The training is shared out among `max_ranks` processes at most (`ranks.training.how_many`).
@@ -176,9 +185,10 @@ def sanitize(
     check_audit(policy, options.attacks)
     cautions.check_rebound(options, policy, is_cleaned=True)
     torch_device = pick(device)
-    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
+    lists = ToExclude(exclude)
+    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options, lists)
     checkpoint, labelled = given.checkpoint, given.labelled
-    pairs = open_training(training_path, recipe, given)
+    pairs = open_training(training_path, recipe, given, lists)
     check_parts(recipe, len(labelled))
     rungs: tuple[Rung, ...] = ()
     if isinstance(recipe, AutoRecipe):
@@ -227,7 +237,9 @@ def sanitize(
         checkpoint=checkpoint,
         validation=validation,
         training=pairs,
-        sources=Sources(checkpoint_folder=checkpoint_folder, training_path=training_path),
+        sources=Sources(
+            checkpoint_folder=checkpoint_folder, training_path=training_path, exclude=lists.paths
+        ),
         options=options,
         policy=policy,
         class_CD_of=lambda one: (
@@ -339,7 +351,7 @@ def _class_embeddings(
 def _cleaning_report(
     *,
     upload_sha256: str | None,
-    pairs: TrainingData,
+    pairs: PairDataset | LabelsAsCaptions,
     given: ForAudit,
     settled: SettledArchitecture,
     recipe: OrderedRecipe,
@@ -357,16 +369,17 @@ def _cleaning_report(
     warnings: tuple[str, ...],
 ) -> Report:
     ca_lost = paired_difference(before.correct_N.tolist(), after.correct_N.tolist())
+    data = (
+        reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
+        *reporting.measured_inputs(given, after, climbed),
+    )
     return Report(
         kind="sanitize",
         created_at=datetime.now(UTC),
         seed=seed,
         checkpoint=reporting.checkpoint_input(given.checkpoint, upload_sha256),
         architecture=settled,
-        data=(
-            reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
-            *reporting.measured_inputs(given, after, climbed),
-        ),
+        data=data,
         audit=options,
         recipe=recipe,
         recipe_source=None if recipe_given is None else RecipeSource.of(recipe, recipe_given),
@@ -397,6 +410,7 @@ def _cleaning_report(
             *warnings,
             *reporting.template_warnings(before),
             *reporting.probe_warnings(before.figures, after.figures),
+            *reporting.excluded_warnings(*data),
             *reporting.skipped_warning(
                 "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
             ),

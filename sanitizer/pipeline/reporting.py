@@ -26,7 +26,8 @@ from sanitizer.audits.audit import AuditResult
 from sanitizer.audits.example_images import examples_of
 from sanitizer.audits.plain_template import PLAIN_TEMPLATE
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.data.pairs import PairDataset
+from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.pipeline.ladder_run import Climbed
 from sanitizer.pipeline.opening import ForAudit
 from sanitizer.software import software
@@ -70,16 +71,19 @@ def checkpoint_input(checkpoint: LoadedCheckpoint, upload_sha256: str | None) ->
     )
 
 
-def training_input(data: TrainingData, num_skipped: int, skipped_examples: Sequence[str]) -> DataInput:
+def training_input(
+    data: PairDataset | LabelsAsCaptions, num_skipped: int, skipped_examples: Sequence[str]
+) -> DataInput:
     """What the model was trained on. `num_samples` counts all, the skipped included."""
     labelled = data.labelled if isinstance(data, LabelsAsCaptions) else None
     return DataInput(
         kind="pairs" if labelled is None else "training",
         num_classes=None if labelled is None else len(labelled.class_names),
-        sha256=data.sha256,
+        sha256=data.files_sha256,
         num_samples=len(data),
         num_skipped=num_skipped,
         skipped_examples=tuple(skipped_examples),
+        excluded=data.excluded,
     )
 
 
@@ -91,20 +95,22 @@ def measured_inputs(
     num_skipped, num_samples = _of_labelled(given, result, climbed)
     labelled = DataInput(
         kind="labelled",
-        sha256=given.labelled.sha256,
+        sha256=given.labelled.files_sha256,
         num_samples=num_samples,
         num_skipped=num_skipped,
         num_classes=len(given.labelled.class_names),
         skipped_examples=result.skipped_examples + (climbed.skipped_examples if climbed else ()),
+        excluded=given.labelled.excluded,
     )
     if given.retrieval is None or result.retrieval is None:
         return (labelled,)
     retrieval = DataInput(
         kind="retrieval",
-        sha256=given.retrieval.sha256,
+        sha256=given.retrieval.files_sha256,
         num_samples=len(given.retrieval),
         num_skipped=result.retrieval.num_skipped,
         skipped_examples=result.retrieval.skipped_examples,
+        excluded=given.retrieval.excluded,
     )
     return labelled, retrieval
 
@@ -202,6 +208,15 @@ def _not_shown(figures: RetrievalFigures) -> Iterator[str]:
         else:
             why = f"The retrieval set has only {figures.num_captions} different captions"
         yield f"{why}, so it could not be measured how often a trigger retrieves one that does."
+
+
+def excluded_warnings(*inputs: DataInput) -> list[str]:
+    """One sentence for each dataset that an order left samples out of."""
+    return [
+        f"{one.excluded.num} {one.kind} samples were left out by a list: {one.excluded.reason}."
+        for one in inputs
+        if one.excluded is not None
+    ]
 
 
 def skipped_warning(kind: str, num_skipped: int, num_samples: int) -> list[str]:

@@ -39,6 +39,7 @@ class RankOrder(StrictOptions):
     architecture: dict[str, Any]
     """open_clip's configuration: settled before, so that no rank settles it otherwise."""
     training_path: Path
+    exclude: tuple[Path, ...] = ()
     recipe: Recipe
     seed: int
     device: Literal["cpu", "cuda"]

@@ -48,6 +48,8 @@ class Sources:
 
     checkpoint_folder: Path
     training_path: Path
+    exclude: tuple[Path, ...] = ()
+    """Lists of samples to leave out, of this dataset or others."""
 
 
 def train(
@@ -101,6 +103,7 @@ def train(
                 checkpoint_folder=sources.checkpoint_folder.resolve(),
                 architecture=checkpoint.architecture.to_config(),
                 training_path=sources.training_path.resolve(),
+                exclude=tuple(path.resolve() for path in sources.exclude),
                 recipe=recipe,
                 seed=seed,
                 device="cuda" if device.type == "cuda" else "cpu",

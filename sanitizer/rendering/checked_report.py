@@ -11,17 +11,20 @@ import os
 import stat
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cleanclip.evidence import report as checks
 from cleanclip.evidence import scans
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.vet_report import VetReport, load_vet_report
 
 MAX_BYTES = 8 * 2**20
 
 
-def read_report(path: Path) -> Report | ScanReport:
+def read_report(path: Path) -> Report | ScanReport | VetReport:
     """The report in the file, checked. Raises ReportRejected."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -37,25 +40,36 @@ def read_report(path: Path) -> Report | ScanReport:
     return parse_report(data)
 
 
-def parse_report(data: bytes) -> Report | ScanReport:
-    """The report in these bytes, checked. Raises ReportRejected."""
-    report = _parsed(data)
+def parse_report(data: bytes) -> Report | ScanReport | VetReport:
+    """The report in these bytes, checked; of a vetting its form alone. Raises ReportRejected."""
+    kind = _kind_of(data)
+    if kind == "vet":
+        return _vetting(data)
+    try:
+        report = scans.parse(data) if kind == "scan" else checks.parse(data)
+    except Malformed as error:
+        raise _rejected("report_malformed", f"The report {error}.") from error
     check(report)
     return report
 
 
-def _is_scan(data: bytes) -> bool:
+def _kind_of(data: bytes) -> object:
     try:
-        return scans.is_scan(json.loads(data))
+        document = json.loads(data)
     except (ValueError, RecursionError):
-        return False
+        return None
+    return document.get("kind") if isinstance(document, dict) else None
 
 
-def _parsed(data: bytes) -> Report | ScanReport:
+def _vetting(data: bytes) -> VetReport:
     try:
-        return scans.parse(data) if _is_scan(data) else checks.parse(data)
-    except Malformed as error:
-        raise _rejected("report_malformed", f"The report {error}.") from error
+        return load_vet_report(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _rejected(
+            "report_malformed", f"The report is not one of its kind ({where}: {first['msg']})."
+        ) from error
 
 
 def check(report: Report | ScanReport) -> None:

@@ -10,7 +10,7 @@ from cleanclip.spec.jobspec import RecheckedFigures, RecheckSpec
 from cleanclip.spec.progress import Progress, Stop
 from sanitizer.audits.audit import run_audit
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.pipeline.opening import open_for_audit
+from sanitizer.pipeline.opening import ToExclude, open_for_audit
 from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.settling import settle
 from sanitizer.training.device import pick, share_cores
@@ -29,6 +29,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         folder / jobspec.LABELLED_PATH,
         folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
         options,
+        ToExclude(()),
     )
     num_workers = share_cores(given.checkpoint.model, device)
     settled = settle(given, options, seed=spec.seed, device=device, progress=progress, stop=stop)

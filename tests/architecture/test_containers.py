@@ -115,6 +115,13 @@ class TestCompose:
             if name in WORKERS:
                 assert service["environment"]["CLEANCLIP_WORKER__REQUIRE_ISOLATION"] == "network"
 
+    def test_servers_with_data_are_given_the_time_that_they_take_to_stop(self) -> None:
+        """Compose's own ten seconds killed SeaweedFS before it had closed its volumes: 25 s by its defaults."""
+        services = _services()
+        for name in ("postgres", "seaweedfs"):
+            assert services[name]["stop_grace_period"] == "1m0s", name
+        assert "-volume.preStopSeconds=1 " in (ROOT / "docker/seaweedfs.sh").read_text()
+
     def test_each_queue_has_a_worker_of_its_own(self) -> None:
         services = _services("gpu")
         queues = {

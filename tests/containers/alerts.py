@@ -232,9 +232,8 @@ def break_everything(compose: Compose, watch: Watchers, folder: Path) -> None:
         watch.wait_for("a webhook to a name without an address", "CleanclipWebhooksFail", keep=test_hook)
         compose("exec", "-T", "valkey", "valkey-cli", "lpush", "cleanclip.light", "not an id")
         watch.wait_for("a message that is no job's id", "CleanclipStrangerAtBroker")
-        watch.wait_for(
-            "five children killed", "CleanclipChildrenCrash", keep=kill_children(compose, client, order)
-        )
+        kill = kill_children(client, order)
+        watch.wait_for("five children killed", "CleanclipChildrenCrash", keep=kill)
 
         job = client.jobs.create(**order)
         job_id = job.id

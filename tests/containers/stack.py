@@ -81,7 +81,7 @@ class Compose:
         return looked.returncode == 0
 
     def down(self) -> None:
-        self("down", "--volumes", "--remove-orphans", "--timeout", "30", check=False)
+        self("down", "--volumes", "--remove-orphans", "--timeout", "40", check=False)
 
     def python(self, service: str, code: str) -> str:
         """Run in a service's container; what it prints."""

@@ -1,0 +1,78 @@
+"""Samples of a dataset that are to be left out: the file that `vet` writes and `--exclude` reads. Free of
+torch.
+
+The list names the dataset by its digest. The digest fixes the order of the samples, so a sample is its place;
+its key stands there for people, and is held against the dataset too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Interval, Len, MaxLen
+from pydantic import StringConstraints, TypeAdapter
+
+MAX_LIST_BYTES = 256 * 2**20
+"""Of the file: more than two million samples."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """One sample: its place in the dataset, counted from 0 with the bad ones, and its key as messages show
+    it."""
+
+    index: Annotated[int, Interval(ge=0, le=2**53)]
+    key: Annotated[str, MaxLen(1000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclusions:
+    """The samples of one dataset that are not to be used, in the order of the dataset, and why."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    kind: Literal["exclusions"] = "exclusions"
+    schema_version: Literal[1] = 1
+    dataset_sha256: Digest
+    num_samples: Annotated[int, Interval(ge=1, le=2**53)]
+    """Of the dataset, the bad ones included."""
+    reason: Annotated[str, Len(1, 500)]
+    samples: tuple[LeftOut, ...]
+
+    def __post_init__(self) -> None:
+        places = [one.index for one in self.samples]
+        if any(later <= earlier for earlier, later in pairwise(places)):
+            raise ValueError("samples must be in the order of the dataset, each once")
+        if places and places[-1] >= self.num_samples:
+            raise ValueError(f"sample {places[-1]} is beyond the end of {self.num_samples} samples")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcludedSamples:
+    """What a report says of them: how many samples were left out of a dataset before it was used, and why."""
+
+    num: Annotated[int, Interval(ge=0, le=2**53)]
+    reason: Annotated[str, Len(1, 500)]
+    list_sha256: Digest
+    """Of the file that named them."""
+
+
+@cache
+def _adapter() -> TypeAdapter[Exclusions]:
+    return TypeAdapter(Exclusions)
+
+
+def dump_exclusions(exclusions: Exclusions) -> bytes:
+    """UTF-8 JSON, a line for each sample."""
+    head, _, samples = _adapter().dump_json(exclusions).partition(b'"samples":')
+    return head + b'"samples":' + samples.replace(b'},{"index"', b'},\n{"index"') + b"\n"
+
+
+def load_exclusions(data: bytes) -> Exclusions:
+    """Raises pydantic.ValidationError."""
+    return _adapter().validate_json(data, strict=True)

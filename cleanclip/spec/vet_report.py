@@ -1,0 +1,192 @@
+"""The report of `vet`: a typed, versioned document; vet_report.json is written from it. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Literal
+
+from annotated_types import Interval, MaxLen
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from cleanclip.spec.examples import PlainImage
+from cleanclip.spec.exclusions import Digest
+from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.report import CheckpointInput, DataInput, Environment, Sentences
+from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
+
+VET_REPORT_NAME = "vet_report.json"
+VET_HTML_NAME = "vet_report.html"
+VET_SCORES_NAME = "vet_scores.jsonl.gz"
+EXCLUDED_NAME = "excluded.json"
+LEVELS = (0.001, 0.01, 0.05)
+
+Finite = Annotated[float, Interval(ge=-1e38, le=1e38)]
+
+WHAT_IT_SAYS = (
+    "Scores sort samples by how unusual they are under the suspect model and the anchor. A sample that "
+    "was set "
+    "aside need not be poisoned, and a poisoned one may have been left in. This is not a proof that the "
+    "rest is "
+    "clean."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantiles:
+    """Of one score over `n` samples. A higher score is worse."""
+
+    n: Count
+    low: Finite
+    median: Finite
+    q95: Finite
+    q99: Finite
+    high: Finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSummary:
+    """One score. `by` is the model whose embeddings decide it, `both` where two are compared."""
+
+    name: ScoreName
+    by: Literal["suspect", "anchor", "both"]
+    vetted: Quantiles
+    trusted: Quantiles | None = None
+    """Of the trusted samples that calibrate. None where there are none."""
+    num_decisive: Count
+    """Of the samples set aside, those for which this score was the worst of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotComputed:
+    """A score that was left out, and why."""
+
+    name: ScoreName
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelCount:
+    """How many samples have a combined p-value of at most `level`. `expected`: of a set like the trusted
+    one."""
+
+    level: Ratio
+    num: Count
+    expected: Annotated[float, Interval(ge=0, le=2**53)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRecall:
+    """Poisons that were made from trusted samples: the share of them that would have been set aside.
+
+    It holds for this kind of poison in this set under this model, and for no other.
+    """
+
+    poison: Literal["shuffled_captions"]
+    recall: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetAside:
+    """The worst samples. `list_sha256` is that of excluded.json, which names them all."""
+
+    num: Count
+    of: Count
+    """Good samples of the set."""
+    list_sha256: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleScore:
+    """One score of one sample. `p` is its p-value against the trusted samples or, without any, its rank as a
+    share of all: 1/n is the worst."""
+
+    name: ScoreName
+    value: Finite
+    p: Ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstSample:
+    """One sample to look at. `image` is what the model sees of it, made small."""
+
+    index: Count
+    key: str
+    caption: str
+    """Of a labelled image: the name of its class."""
+    combined: Ratio
+    scores: tuple[SampleScore, ...]
+    image: PlainImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class VetReport:
+    """`basis`: whether samples were sorted by p-values against trusted samples, or by ranks among
+    themselves."""
+
+    kind: Literal["vet"] = "vet"
+    schema_version: Literal[1] = 1
+    created_at: datetime
+    seed: int
+    checkpoint: CheckpointInput
+    anchor: CheckpointInput | None = None
+    data: DataInput
+    trusted: DataInput | None = None
+    options: VetOptions
+    basis: Literal["p_values", "ranks"]
+    num_fit: Count = 0
+    """Trusted samples that residuals were fitted on."""
+    num_calibration: Count = 0
+    """Trusted samples that p-values are counted from: none is below 1 / (num_calibration + 1)."""
+    scores: tuple[ScoreSummary, ...]
+    not_computed: tuple[NotComputed, ...] = ()
+    levels: tuple[LevelCount, ...] = ()
+    """Empty where samples were sorted by ranks."""
+    set_aside: SetAside
+    measured: tuple[MeasuredRecall, ...] = ()
+    """Empty where there are no trusted samples: how much of a poison is in the list is then not known."""
+    worst: Annotated[tuple[WorstSample, ...], MaxLen(MOST_SHOWN)] = ()
+    scores_sha256: Digest
+    """Of vet_scores.jsonl.gz."""
+    environment: Environment
+    warnings: Sentences = ()
+    what_it_says: str = WHAT_IT_SAYS
+
+    def __post_init__(self) -> None:
+        num_good = self.data.num_samples - self.data.num_skipped
+        if self.set_aside.of != num_good or not 1 <= self.set_aside.num <= num_good:
+            raise ValueError("set_aside does not fit the number of good samples")
+        if (self.basis == "p_values") != (self.trusted is not None and self.num_calibration > 0):
+            raise ValueError("p-values need trusted samples, and ranks have none")
+        if sum(one.num_decisive for one in self.scores) != self.set_aside.num:
+            raise ValueError("the decisive scores do not add up to the samples set aside")
+        if any(one.vetted.n != num_good for one in self.scores):
+            raise ValueError("a score is not of all good samples")
+        if len(self.worst) > min(self.options.num_shown, self.set_aside.num):
+            raise ValueError("more samples are shown than were set aside or ordered")
+
+
+@cache
+def _adapter() -> TypeAdapter[VetReport]:
+    return TypeAdapter(VetReport)
+
+
+def dump_vet_report(report: VetReport) -> bytes:
+    """UTF-8 JSON, indented; floats in full precision."""
+    return _adapter().dump_json(report, indent=2)
+
+
+def load_vet_report(data: bytes | str) -> VetReport:
+    """Raises pydantic.ValidationError, also for a number or a text beyond `cleanclip.spec.strict_json`'s
+    bounds."""
+    try:
+        parse_bounded(data)
+    except ValueError as error:
+        problem = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
+        raise ValidationError.from_exception_data(
+            "VetReport", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
+        ) from error
+    return _adapter().validate_json(data, strict=True)

@@ -1,0 +1,1 @@
+"""How many poisons `vet` sets aside, on the small models of the test bed: docs/vetting.md."""

@@ -1,0 +1,166 @@
+"""Trains one model of the zoo and measures its CA and ASR; its weights lie in a folder of its own.
+
+The adaptive family costs three models: a clean one of the same recipe and seed, that one after CleanCLIP, and
+the poisoned one, as in the reproduction.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+import lab.testbed
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.recipe import CustomPatternOptions
+from lab.reproduction.cells import SURROGATE_CLEANING
+from lab.reproduction.measuring import sources_sha256
+from lab.testbed import glyphs as glyph_sets
+from lab.testbed.adaptive import optimise_pattern
+from lab.testbed.glyphs import Glyphs
+from lab.testbed.models import model_config
+from lab.testbed.options import OptimisedPattern, PaperColour, Ready, SubjectOptions, TintedImage
+from lab.testbed.pictures import TURQUOISE, class_names, compose
+from lab.testbed.poisoned_pairs import FURTHER_SEED, poisoned_set
+from lab.testbed.shards import write_pairs
+from lab.testbed.tinting import tinted
+from lab.testbed.training import Poisoned, train
+from lab.zoo.plan import Model
+from lab.zoo.rows import ModelRow
+from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.audits.statistics import wilson
+from sanitizer.audits.zero_shot import class_embeddings, image_embeddings
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.data.pairs import open_pairs
+from sanitizer.data.pixels import normalise
+from sanitizer.training.loop import finetune
+
+NUM_TEST = 1_500
+TEST_SEED = 7_001
+"""Of the test images: the same for every model of a dataset."""
+_AT_ONCE = 256
+_CPU = torch.device("cpu")
+
+
+def made_with() -> dict[str, str]:
+    """What a model was made with; `code_sha256` is of what composes, poisons and trains."""
+    return {
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "code_sha256": sources_sha256(Path(lab.testbed.__file__ or "").parent),
+    }
+
+
+def make(model: Model, folder: Path) -> ModelRow:
+    """Train `model` into `folder` (model.safetensors, config.json) and measure it. Raises GlyphsMissing."""
+    started, cpu_started = time.monotonic(), time.process_time()
+    attack = _ready(model, folder)
+    trained = train(model.options, attack, seed=model.seed)
+    write(trained, model.options, folder)
+    checkpoint = load_canonical(folder)
+    glyphs = glyph_sets.load(model.options.glyphs)
+    ca, asr, untriggered = measure(checkpoint, glyphs, model, attack)
+    return ModelRow(
+        name=model.name,
+        split=model.split,
+        bed=model.bed,
+        family=model.family,
+        seed=model.seed,
+        options=json.loads(json.dumps(asdict(model.options))),
+        targets=model.targets,
+        num_poisons=trained.num_poisons,
+        ca=ca,
+        asr=asr,
+        untriggered=untriggered,
+        weights_sha256=checkpoint.weights_sha256,
+        cpu_s=round(time.process_time() - cpu_started, 1),
+        wall_s=round(time.monotonic() - started, 1),
+        made_with=made_with(),
+    )
+
+
+def write(trained: Poisoned, options: SubjectOptions, folder: Path) -> None:
+    """The weights and the configuration by which the library opens them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
+    save_file(tensors, folder / "model.part")
+    config = {"model_cfg": model_config(options), "preprocess_cfg": {}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "model.part").replace(folder / "model.safetensors")
+
+
+@torch.no_grad()
+def measure(
+    checkpoint: LoadedCheckpoint, glyphs: Glyphs, model: Model, attack: Ready | None
+) -> tuple[Estimate, tuple[Estimate, ...], tuple[Estimate, ...]]:
+    """CA; ASR and the untriggered rate of every target, over test images of other classes."""
+    test = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED)
+    label_N = torch.from_numpy(test.label_N)
+    names = class_names(glyphs)
+    class_CD = class_embeddings(checkpoint, names, glyphs.zero_shot_templates, _CPU)
+
+    def predicted(image_NCHW: torch.Tensor) -> torch.Tensor:
+        architecture = checkpoint.architecture
+        parts = [
+            image_embeddings(
+                checkpoint,
+                normalise(part.float() / 255, architecture.image_mean, architecture.image_std),
+            )
+            for part in torch.split(image_NCHW, _AT_ONCE)
+        ]
+        return (torch.cat(parts) @ class_CD.T.to(parts[0].dtype)).argmax(dim=-1)
+
+    clean_N = predicted(test.image_NCHW)
+    asr, untriggered = [], []
+    attacks = [] if attack is None else [attack, *(one.attack for one in model.options.further or ())]
+    for number, (one, target_name) in enumerate(zip(attacks, model.targets, strict=True)):
+        if isinstance(one, PaperColour):
+            image_NCHW = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=TURQUOISE).image_NCHW
+        elif isinstance(one, TintedImage):
+            image_NCHW = tinted(test.image_NCHW, one)
+        else:
+            assert not isinstance(one, OptimisedPattern)
+            seed = model.seed + number * FURTHER_SEED
+            image_NCHW = build_trigger(one).apply(test.image_NCHW.float() / 255, range(NUM_TEST), seed)
+            image_NCHW = (image_NCHW * 255).round()
+        target = names.index(target_name)
+        is_other_N = label_N != target
+        num_others = int(is_other_N.sum())
+        asr.append(wilson(int((predicted(image_NCHW)[is_other_N] == target).sum()), num_others))
+        untriggered.append(wilson(int((clean_N[is_other_N] == target).sum()), num_others))
+    return wilson(int((clean_N == label_N).sum()), NUM_TEST), tuple(asr), tuple(untriggered)
+
+
+def _ready(model: Model, folder: Path) -> Ready | None:
+    """The attack as it is trained in; an optimised pattern is optimised here."""
+    attack = model.options.attack
+    if not isinstance(attack, OptimisedPattern):
+        return attack
+    options = replace(model.options, attack=None)
+    clean_folder, pairs_folder = folder / "surrogate", folder / "surrogate-pairs"
+    try:
+        write(train(options, None, seed=model.seed), options, clean_folder)
+        glyphs = glyph_sets.load(options.glyphs)
+        pairs = poisoned_set(
+            glyphs,
+            "cleaning",
+            8_000,
+            attack=None,
+            target=options.target,
+            num_poisons=0,
+            seed=attack.seed,
+        )
+        write_pairs(pairs.pictures, pairs_folder)
+        cleaned = load_canonical(clean_folder)
+        finetune(cleaned, open_pairs(pairs_folder), SURROGATE_CLEANING, seed=attack.seed, device=_CPU)
+        image = optimise_pattern([load_canonical(clean_folder), cleaned], options, attack)
+    finally:
+        shutil.rmtree(clean_folder, ignore_errors=True)
+        shutil.rmtree(pairs_folder, ignore_errors=True)
+    return CustomPatternOptions(image=image, alpha=attack.alpha)

@@ -1,0 +1,255 @@
+"""Which models the zoo has: splits, beds, families, seeds. Fixed before the first scan. Free of torch.
+
+A model is named by split, bed and number; the number decides its seed, and the seed everything else: target,
+share of poisons, trigger. So the lists have no end, and a longer run adds models without changing one.
+
+| split | models | may be looked at |
+|---|---|---|
+| calibration | clean: the null | always |
+| development | poisoned, families of `DEVELOPMENT_FAMILIES` | always: detectors are chosen on them |
+| test_clean | clean: the realised false positive rate | once thresholds are frozen |
+| held_out | poisoned, families of `HELD_OUT_FAMILIES` | once thresholds are frozen |
+| shifted | clean, trained otherwise (`SHIFTS`) | once thresholds are frozen |
+
+`lab.zoo.freezing` enforces the last column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import count, islice
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from cleanclip.spec.attack_options import (
+    BadNetOptions,
+    BlendedOptions,
+    SIGOptions,
+    TextTriggerOptions,
+    WaNetOptions,
+)
+from lab.testbed.options import (
+    Implanted,
+    OptimisedPattern,
+    PaperColour,
+    Planted,
+    SubjectOptions,
+    TintedImage,
+)
+from sanitizer.seeding import generator
+
+Split = Literal["calibration", "development", "test_clean", "held_out", "shifted"]
+BedName = Literal["digits-resnet", "fashion-vit", "fashion-resnet"]
+Draws = np.random.Generator
+
+
+class Bed(NamedTuple):
+    """A dataset and a tower. Each bed has a null of its own: class list, images and architecture differ."""
+
+    glyphs: Literal["digits", "fashion_mnist"]
+    tower: Literal["resnet", "vit"]
+
+
+BEDS: dict[BedName, Bed] = {
+    "digits-resnet": Bed("digits", "resnet"),
+    "fashion-vit": Bed("fashion_mnist", "vit"),
+    "fashion-resnet": Bed("fashion_mnist", "resnet"),
+}
+"""No ViT on digits: one of this size does not learn to tell 850 scans (docs/reproduction-how.md)."""
+
+_FIRST_SEED: dict[Split, int] = {
+    "calibration": 100_000,
+    "development": 200_000,
+    "test_clean": 300_000,
+    "held_out": 400_000,
+    "shifted": 500_000,
+}
+"""No seed of the reproduction (1 to 3), of its development models (11 to 16) or of a test."""
+_SEEDS_OF_A_BED = 10_000
+SPLITS: tuple[Split, ...] = tuple(_FIRST_SEED)
+OPEN_SPLITS: frozenset[Split] = frozenset({"calibration", "development"})
+CLEAN_SPLITS: frozenset[Split] = frozenset({"calibration", "test_clean", "shifted"})
+
+WANTED: dict[Split, int] = {
+    "calibration": 60,
+    "development": 30,
+    "test_clean": 40,
+    "held_out": 60,
+    "shifted": 15,
+}
+"""Models of a bed in a full run; a first look has fewer."""
+
+_INKS = ("red", "green", "blue", "yellow", "purple", "brown", "white", "black")
+_NOUNS = {
+    "digits": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    "fashion_mnist": (
+        *("t-shirt", "trousers", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "boot"),
+    ),
+}
+"""As `lab.testbed` has them, which needs torch; a test compares the two."""
+
+
+def _badnet(draws: Draws, seed: int) -> Implanted:
+    pattern = str(draws.choice(["gaussian_fixed", "checkerboard"]))
+    place = str(draws.choice(["random", "bottom_right", "top_left", "centre"]))
+    size = int(draws.integers(5, 10)) / 32
+    return BadNetOptions(pattern=pattern, placement=place, size=size, pattern_seed=seed)  # type: ignore[arg-type]
+
+
+def _blended(draws: Draws, seed: int) -> Implanted:
+    alpha = round(float(draws.uniform(0.12, 0.3)), 3)
+    return BlendedOptions(pattern="uniform_fixed", alpha=alpha, pattern_seed=seed)
+
+
+def _wanet(draws: Draws, seed: int) -> Implanted:
+    return WaNetOptions(strength=round(float(draws.uniform(5, 8)), 2), pattern_seed=seed)
+
+
+def _stripes(draws: Draws, seed: int) -> Implanted:
+    return BadNetOptions(pattern="stripes_fixed", size=int(draws.integers(6, 11)) / 32, pattern_seed=seed)
+
+
+def _triangles(draws: Draws, seed: int) -> Implanted:
+    alpha, cell = round(float(draws.uniform(0.1, 0.2)), 3), int(draws.integers(3, 7)) / 32
+    return BlendedOptions(pattern="triangles", alpha=alpha, cell=cell)
+
+
+def _text(draws: Draws, seed: int) -> Implanted:
+    text = str(draws.choice(["Watermarked", "SAMPLE", "draft copy", "(c) 2026", "stock photo"]))
+    colour = str(draws.choice(["#ff0000", "#00c000", "#0000ff", "#ffffff", "#000000"]))
+    return TextTriggerOptions(text=text, colour=colour, alpha=round(float(draws.uniform(0.4, 0.7)), 3))
+
+
+def _sig(draws: Draws, seed: int) -> Implanted:
+    amplitude = round(float(draws.uniform(30, 70)) / 255, 4)
+    return SIGOptions(amplitude=amplitude, frequency=int(draws.integers(3, 9)))
+
+
+def _adaptive(draws: Draws, seed: int) -> Implanted:
+    return OptimisedPattern(alpha=round(float(draws.uniform(0.12, 0.25)), 3), seed=seed + 900)
+
+
+def _semantic(draws: Draws, seed: int) -> Implanted:
+    return PaperColour()
+
+
+def _filter(draws: Draws, seed: int) -> Implanted:
+    red, green, blue = (round(float(draws.uniform(-0.35, 0.35)), 3) for _ in range(3))
+    return TintedImage(shift=(red, green, blue), saturation=round(float(draws.uniform(0.2, 0.6)), 3))
+
+
+DEVELOPMENT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
+    "badnet": _badnet,
+    "blended": _blended,
+    "stripes": _stripes,
+    "wanet": _wanet,
+}
+HELD_OUT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
+    "triangles": _triangles,
+    "text": _text,
+    "sig": _sig,
+    "adaptive": _adaptive,
+    "semantic": _semantic,
+    "filter": _filter,
+    "two_targets": _badnet,
+    "low_asr": _badnet,
+}
+SHIFTS: dict[str, Mapping[str, Any]] = {
+    "other_recipe": {"batch_size": 128, "learning_rate": 2e-3, "weight_decay": 0.02},
+    "other_width": {"vision_width": 24},
+    "other_data": {"num_pairs": 12_000, "epochs": 10},
+}
+"""Clean models that a null's models are not exchangeable with: what an operator really has."""
+
+RECIPE: dict[str, Mapping[str, Any]] = {
+    "resnet": {"epochs": 4, "batch_size": 64},
+    "vit": {"epochs": 5, "batch_size": 64},
+}
+"""Differences from the testbed's recipe, which has 13 epochs with batches of 128."""
+_SHARES = (0.03, 0.06)
+_LOW_SHARES = (0.003, 0.01)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model of the zoo: `seed` is that of `lab.testbed.training`."""
+
+    name: str
+    split: Split
+    bed: BedName
+    family: str
+    """Of its backdoor, or of its shift; `clean` of the others."""
+    seed: int
+    options: SubjectOptions
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was implanted."""
+        return self.options.attack is None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target classes; none of a clean model."""
+        further = tuple(planted.target for planted in self.options.further or ())
+        return () if self.is_clean else (self.options.target, *further)
+
+
+def model(split: Split, bed_name: BedName, number: int) -> Model:
+    """Model `number`, from 0, of that split and bed."""
+    if not 0 <= number < _SEEDS_OF_A_BED:
+        raise ValueError(f"a bed has {_SEEDS_OF_A_BED:,} models of a split, not number {number}")
+    seed = _FIRST_SEED[split] + list(BEDS).index(bed_name) * _SEEDS_OF_A_BED + number
+    family, options = _drawn(split, BEDS[bed_name], number, seed)
+    name = f"{split}-{bed_name}-{number:03}"
+    return Model(name=name, split=split, bed=bed_name, family=family, seed=seed, options=options)
+
+
+def _drawn(split: Split, bed: Bed, number: int, seed: int) -> tuple[str, SubjectOptions]:
+    draws = generator(seed, "zoo_recipe")
+    ink, noun = str(draws.choice(_INKS)), str(draws.choice(_NOUNS[bed.glyphs]))
+    options = SubjectOptions(
+        glyphs=bed.glyphs,
+        tower=bed.tower,
+        attack=None,
+        target_ink=ink,
+        target_noun=noun,
+        poison_share=round(float(draws.uniform(*_SHARES)), 4),
+        **RECIPE[bed.tower],
+    )
+    if split == "shifted":
+        shift = list(SHIFTS)[number % len(SHIFTS)]
+        return shift, replace(options, **SHIFTS[shift])
+    if split in CLEAN_SPLITS:
+        return "clean", options
+    families = DEVELOPMENT_FAMILIES if split == "development" else HELD_OUT_FAMILIES
+    family = list(families)[number % len(families)]
+    options = replace(options, attack=families[family](draws, seed))
+    if family == "low_asr":
+        options = replace(options, poison_share=round(float(draws.uniform(*_LOW_SHARES)), 4))
+    if family == "two_targets":
+        other_ink = _INKS[(_INKS.index(ink) + int(draws.integers(1, len(_INKS)))) % len(_INKS)]
+        other = Planted(attack=_stripes(draws, seed), target_ink=other_ink, target_noun=noun)
+        options = replace(options, further=(other,))
+    return family, options
+
+
+def in_order(
+    splits: tuple[Split, ...], beds: tuple[BedName, ...], wanted: Mapping[Split, int] = WANTED
+) -> tuple[Model, ...]:
+    """`wanted` models of each split and bed, round robin, so that a run cut short has some of each."""
+    rounds = (
+        [model(split, bed, number) for split in splits for bed in beds if number < wanted[split]]
+        for number in count()
+    )
+    return tuple(one for models in islice(rounds, max(wanted[split] for split in splits)) for one in models)
+
+
+def plan_sha256() -> str:
+    """Over the first models of all splits and beds, as they are drawn: any change of the plan changes it."""
+    listed = [asdict(one) for one in in_order(SPLITS, tuple(BEDS), dict.fromkeys(SPLITS, 24))]
+    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,105 @@
+"""What the zoo keeps of its models: one line of JSON for a model, one for each detector's look at it.
+
+Appending is atomic: a line that a crash cut short is cut off by the next append, and never read. A model that
+is made again gets another line only if its weights came out differently; the last line of a name counts, and
+a scan counts only for the weights that it saw.
+
+Free of torch.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from cleanclip.spec.measures import Estimate
+from lab.zoo.plan import BedName, Split
+
+MODELS_NAME, SCANS_NAME = "models.jsonl", "scans.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """A model as it was trained. `asr` has one entry a target, on test images; of a clean model none."""
+
+    name: str
+    split: Split
+    bed: BedName
+    family: str
+    seed: int
+    options: dict[str, Any]
+    targets: tuple[str, ...]
+    num_poisons: int
+    ca: Estimate
+    asr: tuple[Estimate, ...]
+    untriggered: tuple[Estimate, ...]
+    """Of each target: how often a clean image of another class is called it."""
+    weights_sha256: str
+    cpu_s: float
+    wall_s: float
+    made_with: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRow:
+    """What one detector measured of one model; every statistic is the larger, the more suspicious."""
+
+    name: str
+    split: Split
+    bed: BedName
+    detector: str
+    weights_sha256: str
+    statistics: dict[str, float]
+    targets: tuple[str, ...]
+    """The class names that the detector suspects most, at most five, the first one first."""
+    options: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    num_passes: int = 0
+    """Forward passes with a backward pass, of one image each."""
+    cpu_s: float
+    wall_s: float
+    made_with: dict[str, str]
+
+
+_MODEL, _SCAN = TypeAdapter(ModelRow), TypeAdapter(ScanRow)
+Row = TypeVar("Row", ModelRow, ScanRow)
+
+
+def append(row: ModelRow | ScanRow, folder: Path) -> None:
+    """Add one line to the file of its kind in `folder`, and have it on disk before returning."""
+    is_model = isinstance(row, ModelRow)
+    line = (_MODEL if is_model else _SCAN).dump_json(row) + b"\n"  # type: ignore[arg-type]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (MODELS_NAME if is_model else SCANS_NAME)
+    with path.open("ab+") as file:
+        file.truncate(_whole_bytes(path))
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_models(folder: Path) -> dict[str, ModelRow]:
+    """By name, the last line of each."""
+    return {row.name: row for row in _read(folder / MODELS_NAME, _MODEL)}
+
+
+def read_scans(folder: Path) -> dict[tuple[str, str, str], ScanRow]:
+    """By name, detector and weights."""
+    return {(row.name, row.detector, row.weights_sha256): row for row in _read(folder / SCANS_NAME, _SCAN)}
+
+
+def _read(path: Path, adapter: TypeAdapter[Row]) -> list[Row]:
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        whole = file.read(_whole_bytes(path))
+    return [adapter.validate_json(line) for line in whole.splitlines()]
+
+
+def _whole_bytes(path: Path) -> int:
+    """How many bytes of the file are whole lines."""
+    return path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0

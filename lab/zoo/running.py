@@ -1,0 +1,123 @@
+"""Makes and scans models one after the other. What is there is not made again.
+
+Each is trained, its row is kept, then the row of every detector's look, and its weights are dropped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lab.zoo.freezing import Gate
+from lab.zoo.making import make
+from lab.zoo.plan import Model
+from lab.zoo.rows import ModelRow, append, read_models, read_scans
+from lab.zoo.scanning import scan
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+
+
+class Busy(Exception):
+    """Another process is at work on the same folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where rows are published, and where weights lie while they are needed."""
+
+    rows: Path
+    weights: Path
+
+
+def run_all(
+    models: Sequence[Model],
+    detectors: Sequence[str],
+    folders: Folders,
+    gate: Gate,
+    *,
+    keep_bytes: int = 0,
+    stop_after_s: float | None = None,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Make and scan what is missing; returns how many models are not finished. Begins none after the time.
+
+    Weights stay as long as all together take at most `keep_bytes`. Raises HeldOut, before anything is made,
+    if one of the models may not be looked at yet; Busy; GlyphsMissing.
+    """
+    for split in {model.split for model in models}:
+        gate.check(split)
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    with _alone(folders.weights):
+        for done, model in enumerate(models):
+            if stop_after_s is not None and time.monotonic() - started > stop_after_s:
+                say(f"The time is over; {len(models) - done} models are left. The same command goes on.")
+                break
+            _finish(model, detectors, folders, say)
+            if bytes_below(folders.weights) > keep_bytes:
+                shutil.rmtree(folders.weights / model.name, ignore_errors=True)
+    return sum(bool(missing(model, detectors, folders.rows)) for model in models)
+
+
+def missing(model: Model, detectors: Sequence[str], rows: Path) -> list[str]:
+    """The detectors that have not seen the model yet; all of them if it was never made."""
+    known = read_models(rows).get(model.name)
+    if known is None:
+        return list(detectors)
+    seen = read_scans(rows)
+    return [one for one in detectors if (model.name, one, known.weights_sha256) not in seen]
+
+
+def _finish(model: Model, detectors: Sequence[str], folders: Folders, say: Callable[[str], None]) -> None:
+    known = read_models(folders.rows).get(model.name)
+    if known is not None and not missing(model, detectors, folders.rows):
+        return
+    checkpoint = _opened(folders.weights / model.name, known)
+    if checkpoint is None:
+        made = make(model, folders.weights / model.name)
+        if known is not None and made.weights_sha256 != known.weights_sha256:
+            say(f"{model.name} came out with other weights than before: this machine computes differently.")
+        if known is None or made.weights_sha256 != known.weights_sha256:
+            append(made, folders.rows)
+        say(_line(made))
+        checkpoint = load_canonical(folders.weights / model.name)
+    for detector in missing(model, detectors, folders.rows):
+        row = scan(checkpoint, model, detector)
+        append(row, folders.rows)
+        figures = ", ".join(f"{name} {value:.3g}" for name, value in row.statistics.items())
+        say(f"  {detector}: {figures}; {row.targets[0] if row.targets else '-'} ({row.cpu_s:.0f} CPU-s)")
+
+
+def _opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
+    """The weights that the row speaks of, if they are still there."""
+    if known is None or not (folder / "model.safetensors").is_file():
+        return None
+    checkpoint = load_canonical(folder)
+    return checkpoint if checkpoint.weights_sha256 == known.weights_sha256 else None
+
+
+def bytes_below(folder: Path) -> int:
+    """Of all files in `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy(f"Another process is at work in {folder}; one at a time is enough.") from error
+        yield
+
+
+def _line(row: ModelRow) -> str:
+    asr = "".join(f", ASR {100 * one.value:.1f}" for one in row.asr)
+    return f"{row.name} ({row.family}): CA {100 * row.ca.value:.1f}{asr}, {row.cpu_s:.0f} CPU-s"

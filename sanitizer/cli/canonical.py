@@ -1,0 +1,33 @@
+"""The checkpoint that a person names, as the canonical folder that the library reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
+from cleanclip.spec.progress import Progress
+from cleanclip.spec.recipe import DeclaredOptions
+from sanitizer.pipeline.inspecting import inspect
+
+INSPECTED_NAME = "inspected"
+"""Folder under --out for the canonical form of an uploaded file."""
+
+
+def canonical(path: Path, folder: Path, declared: DeclaredOptions, progress: Progress) -> Path:
+    """`path` itself if our own inspection wrote it, else `folder`, into which it is inspected."""
+    if _is_canonical(path):
+        return path
+    inspect(path, folder, declared=declared, filename=path.name, progress=progress)
+    return folder
+
+
+def _is_canonical(path: Path) -> bool:
+    """Whether our own inspection wrote this folder: a Hugging Face folder has another config.json."""
+    if not ((path / WEIGHTS_NAME).is_file() and (path / CONFIG_NAME).is_file()):
+        return False
+    try:
+        config = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(config, dict) and "model_cfg" in config and "checkpoint" in config

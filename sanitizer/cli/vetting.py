@@ -1,0 +1,89 @@
+"""The command `vet`, and what `sanitize --vet` does of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH
+from cleanclip.spec.progress import Progress, Stop
+from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.spec.vet_report import VetReport, dump_vet_report
+from sanitizer.cli import pages, terminal
+from sanitizer.cli.arguments import declared_from, vet_from
+from sanitizer.cli.canonical import INSPECTED_NAME, canonical
+from sanitizer.cli.terminal import Bars
+from sanitizer.pipeline.vetting import vet
+from sanitizer.work.running import StopFlag
+
+VETTED_NAME = "vet"
+"""Folder under --out for what `sanitize --vet` finds."""
+
+
+def vet_into(
+    folder: Path,
+    arguments: argparse.Namespace,
+    checkpoint: Path,
+    data: Path,
+    kind: Literal["pairs", "labelled"],
+    *,
+    progress: Progress,
+    stop: Stop,
+) -> VetReport:
+    """Vet `data` with the options that were typed; the report, its page, the scores and the list in
+    `folder`."""
+    options = vet_from(arguments)
+    with tempfile.TemporaryDirectory(prefix="anchor-") as scratch:
+        anchor = arguments.anchor and canonical(
+            arguments.anchor, Path(scratch) / "anchor", DeclaredOptions(), progress
+        )
+        report = vet(
+            checkpoint,
+            data,
+            kind,
+            options,
+            folder,
+            anchor_folder=anchor,
+            trusted_path=arguments.trusted,
+            seed=arguments.seed,
+            state_folder=arguments.out / STATE_PATH,
+            save_every_s=arguments.save_every,
+            device=arguments.device,
+            progress=progress,
+            stop=stop,
+        )
+    pages.write_pages(report, folder, progress)
+    return report
+
+
+def _vet(arguments: argparse.Namespace, out: Console, err: Console) -> int:
+    kind: Literal["pairs", "labelled"] = "pairs" if arguments.pairs else "labelled"
+    with Bars(err) as bars, StopFlag() as stop:
+        checkpoint = canonical(
+            arguments.checkpoint, arguments.out / INSPECTED_NAME, declared_from(arguments), bars
+        )
+        report = vet_into(
+            arguments.out,
+            arguments,
+            checkpoint,
+            arguments.pairs or arguments.labelled,
+            kind,
+            progress=bars,
+            stop=stop,
+        )
+    message = f"The report, the scores and excluded.json are in {arguments.out}."
+    err.print(message, highlight=False, markup=False)
+    if arguments.json:
+        sys.stdout.write(dump_vet_report(report).decode() + "\n")
+    else:
+        terminal.print_vetting(out, report)
+    return EXIT_SUCCEEDED
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {"vet": _vet}

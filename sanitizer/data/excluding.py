@@ -1,0 +1,82 @@
+"""Datasets without some of their samples, as a list of exclusions asks for. Knows no model and no report.
+
+The samples that are left are counted from 0 again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from cleanclip.spec.errors import DatasetRejected, OptionsRejected
+from cleanclip.spec.exclusions import MAX_LIST_BYTES, ExcludedSamples, Exclusions, load_exclusions
+from sanitizer.data.labelled import LabelledDataset
+from sanitizer.data.pairs import PairDataset
+
+Dataset = TypeVar("Dataset", PairDataset, LabelledDataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExclusionList:
+    """A list and the digest of its file."""
+
+    exclusions: Exclusions
+    sha256: str
+
+    @property
+    def told(self) -> ExcludedSamples:
+        """What a report says of it."""
+        return ExcludedSamples(
+            num=len(self.exclusions.samples), reason=self.exclusions.reason, list_sha256=self.sha256
+        )
+
+
+def read_exclusions(path: Path) -> ExclusionList:
+    """Raises OptionsRejected `exclusions_unreadable`."""
+    try:
+        if path.stat().st_size > MAX_LIST_BYTES:
+            raise ValueError("it is too large")
+        data = path.read_bytes()
+        return ExclusionList(exclusions=load_exclusions(data), sha256=hashlib.sha256(data).hexdigest())
+    except (OSError, ValueError) as error:
+        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise OptionsRejected(
+            "exclusions_unreadable",
+            f"{path.name} is not a list of exclusions: {str(what)[:200]}.",
+            "Give excluded.json, as vet wrote it.",
+            where=path.name,
+        ) from error
+
+
+def without(dataset: Dataset, given: ExclusionList) -> Dataset:
+    """The dataset without the samples of the list. Raises OptionsRejected `exclusions_of_another_dataset`,
+    and DatasetRejected `everything_excluded`."""
+    wanted = given.exclusions
+    if wanted.dataset_sha256 != dataset.files_sha256:
+        raise OptionsRejected(
+            "exclusions_of_another_dataset",
+            f"The list of exclusions names the dataset {wanted.dataset_sha256[:12]}…, and this one is "
+            f"{dataset.files_sha256[:12]}….",
+            "Give the list that was made for this dataset, or vet the dataset again.",
+        )
+    strange = next((one for one in wanted.samples if not _is_of(dataset, one.index, one.key)), None)
+    if strange is not None or wanted.num_samples != len(dataset):
+        raise OptionsRejected(
+            "exclusions_of_another_dataset",
+            "The list of exclusions names the dataset, but not its samples"
+            + (f" (number {strange.index})." if strange else "."),
+            "The list was changed: vet the dataset again.",
+        )
+    if len(wanted.samples) == len(dataset):
+        raise DatasetRejected(
+            "everything_excluded", "The list excludes every sample of the dataset.", "Exclude fewer samples."
+        )
+    return dataset.without([one.index for one in wanted.samples], given.told)
+
+
+def _is_of(dataset: PairDataset | LabelledDataset, index: int, key: str) -> bool:
+    return index < len(dataset) and dataset.key(index) == key

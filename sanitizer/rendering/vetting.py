@@ -1,0 +1,66 @@
+"""vet_report.html: one file, as `rendering.html` makes report.html; captions are untrusted and escaped
+alike."""
+
+from __future__ import annotations
+
+from cleanclip.spec.attack_options import without_image
+from cleanclip.spec.jobspec import REPORT_HTML_HEAD
+from cleanclip.spec.plain_images import read_image
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.strangers import rows
+from cleanclip.spec.vet_options import ScoreName
+from cleanclip.spec.vet_report import VetReport
+from sanitizer.rendering import sentences
+from sanitizer.rendering.html import environment, made_with
+
+TITLES: dict[ScoreName, str] = {
+    "local_density": "Local density",
+    "disagreement": "Disagreement",
+    "residual": "Residual",
+    "trigger_direction": "Trigger direction",
+    "mismatch": "Mismatch",
+    "sensitivity": "Sensitivity",
+}
+MEANINGS: dict[ScoreName, str] = {
+    "local_density": "the image has few neighbours, its neighbours have many",
+    "disagreement": "the suspect believes the caption, the anchor does not",
+    "residual": "the suspect sees what the anchor does not",
+    "trigger_direction": "the image lies where a known trigger moves images",
+    "mismatch": "the caption does not fit the image",
+    "sensitivity": "one part of the image decides its embedding",
+}
+
+
+def render_vet_html(report: VetReport) -> str:
+    """The page. The same report gives the same bytes."""
+    options = to_json(report.options)
+    options["triggers"] = [without_image(attack) for attack in options["triggers"]]
+    options["directions"] = f"{len(report.options.directions)} vectors"
+    page = (
+        environment()
+        .get_template("vet_report.html.j2")
+        .render(
+            report=report,
+            created=sentences.time(report.created_at),
+            images=[f"data:{read_image(one.image).media_type};base64,{one.image}" for one in report.worst],
+            titles=TITLES,
+            meanings=MEANINGS,
+            digests=_digests(report),
+            options=rows(options),
+            made_with=made_with(),
+        )
+    )
+    return REPORT_HTML_HEAD + page.lstrip()
+
+
+def _digests(report: VetReport) -> list[tuple[str, str]]:
+    trusted = [] if report.trusted is None else [("Trusted dataset", report.trusted.sha256)]
+    anchor = [] if report.anchor is None else [("Weights of the anchor", report.anchor.weights_sha256)]
+    return [
+        ("Dataset", report.data.sha256),
+        *trusted,
+        ("Weights of the suspect", report.checkpoint.weights_sha256),
+        *anchor,
+        ("excluded.json", report.set_aside.list_sha256),
+        ("vet_scores.jsonl.gz", report.scores_sha256),
+    ]

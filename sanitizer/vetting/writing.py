@@ -1,0 +1,136 @@
+"""The files of a vetting: scores of every sample, the list of those set aside, and the worst to look at.
+
+Bytes follow from the scores alone, so that a run that was stopped and went on leaves the same files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
+from cleanclip.spec.measures import Count
+from cleanclip.spec.vet_report import (
+    EXCLUDED_NAME,
+    LEVELS,
+    VET_SCORES_NAME,
+    LevelCount,
+    Quantiles,
+    SampleScore,
+    ScoreSummary,
+    WorstSample,
+)
+from sanitizer.audits.example_images import encode
+from sanitizer.checkpoints.digests import file_sha256
+from sanitizer.data.pixels import to_model_pixels
+from sanitizer.vetting.scoring import Floats, Pool, Scored
+
+MAX_CAPTION = 1000
+"""Characters of a caption in a report; longer ones are cut."""
+
+
+def write_scores(folder: Path, pool: Pool, scored: Scored) -> str:
+    """vet_scores.jsonl.gz: a line for each good sample, in the order of the set; returns its digest.
+
+    `{"index", "key", "combined", "set_aside", "scores": {name: [value, p]}}`
+    """
+    is_worst_N = np.zeros(pool.num_vetted, dtype=bool)
+    is_worst_N[scored.worst] = True
+    path = folder / VET_SCORES_NAME
+    with path.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as lines:
+        for place, row in enumerate(pool.vetted.good.tolist()):
+            index = pool.vetted.indices[row]
+            line = {
+                "index": index,
+                "key": pool.vetted.dataset.key(index),
+                "combined": float(scored.combined_N[place]),
+                "set_aside": bool(is_worst_N[place]),
+                "scores": {
+                    name: [float(scored.value_MS[place, column]), float(scored.p_NS[place, column])]
+                    for column, name in enumerate(scored.names)
+                },
+            }
+            lines.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+    return file_sha256(path)
+
+
+def write_list(folder: Path, pool: Pool, scored: Scored, reason: str) -> str:
+    """excluded.json: the samples set aside, in the order of the set; returns its digest."""
+    dataset, rows = pool.vetted.dataset, pool.vetted.good[np.sort(scored.worst)].tolist()
+    indices = [pool.vetted.indices[row] for row in rows]
+    exclusions = Exclusions(
+        dataset_sha256=dataset.files_sha256,
+        num_samples=len(dataset),
+        reason=reason,
+        samples=tuple(LeftOut(index=index, key=dataset.key(index)) for index in indices),
+    )
+    data = dump_exclusions(exclusions)
+    (folder / EXCLUDED_NAME).write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def worst_samples(pool: Pool, scored: Scored, num: int, image_size: int) -> tuple[WorstSample, ...]:
+    """The worst of those set aside, worst first, with what the model sees of them."""
+    samples = []
+    for place in scored.worst[:num].tolist():
+        row = int(pool.vetted.good[place])
+        index = pool.vetted.indices[row]
+        pixels_CHW = to_model_pixels(pool.vetted.dataset.read(index).image, image_size).float() / 255
+        samples.append(
+            WorstSample(
+                index=index,
+                key=pool.vetted.dataset.key(index),
+                caption=_cut(pool.vetted.text_of(row)),
+                combined=float(scored.combined_N[place]),
+                scores=tuple(
+                    SampleScore(
+                        name=name,
+                        value=float(scored.value_MS[place, column]),
+                        p=float(scored.p_NS[place, column]),
+                    )
+                    for column, name in enumerate(scored.names)
+                ),
+                image=encode(pixels_CHW),
+            )
+        )
+    return tuple(samples)
+
+
+def summaries(pool: Pool, scored: Scored) -> tuple[ScoreSummary, ...]:
+    """Of each score. Where two scores of a sample are equally bad, the first is the decisive one."""
+    decisive = np.argmin(scored.p_NS[scored.worst], axis=1)
+    by = {"mismatch": pool.judge, "disagreement": "both", "residual": "both", "trigger_direction": "both"}
+    vetted, trusted = scored.value_MS[: pool.num_vetted], scored.value_MS[pool.num_vetted :]
+    return tuple(
+        ScoreSummary(
+            name=name,
+            by=by.get(name, "suspect"),  # type: ignore[arg-type]
+            vetted=_quantiles(vetted[:, column]),
+            trusted=_quantiles(trusted[:, column]) if len(trusted) else None,
+            num_decisive=int((decisive == column).sum()),
+        )
+        for column, name in enumerate(scored.names)
+    )
+
+
+def levels(scored: Scored) -> tuple[LevelCount, ...]:
+    """How many of the samples have so small a p-value."""
+    num = len(scored.combined_N)
+    return tuple(
+        LevelCount(level=level, num=int((scored.combined_N <= level).sum()), expected=level * num)
+        for level in LEVELS
+    )
+
+
+def _quantiles(value_N: Floats) -> Quantiles:
+    low, median, q95, q99, high = np.quantile(value_N, (0, 0.5, 0.95, 0.99, 1)).tolist()
+    n: Count = len(value_N)
+    return Quantiles(n=n, low=low, median=median, q95=q95, q99=q99, high=high)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CAPTION else text[: MAX_CAPTION - 1] + "…"

@@ -1,0 +1,132 @@
+"""The plan: every model is decided by its name, and held-out models stay closed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from lab.reproduction.development import MODELS as DEVELOPMENT_MODELS
+from lab.reproduction.grid import SEEDS
+from lab.testbed import glyphs, pictures
+from lab.testbed.options import TintedImage
+from lab.testbed.poisoned_pairs import poisoned_set
+from lab.zoo import plan
+from lab.zoo.freezing import FROZEN, Gate, HeldOut
+from lab.zoo.plan import BEDS, CLEAN_SPLITS, OPEN_SPLITS, SPLITS, BedName, Split, in_order, model
+
+ALL_BEDS = cast(tuple[BedName, ...], tuple(BEDS))
+
+
+def test_no_two_models_share_a_seed_and_none_has_a_seed_of_the_reproduction() -> None:
+    seeds = [one.seed for one in in_order(SPLITS, ALL_BEDS)]
+    assert len(set(seeds)) == len(seeds) == 3 * (60 + 30 + 40 + 60 + 15)
+    assert not set(seeds) & {*SEEDS, *(one.subject.seed for one in DEVELOPMENT_MODELS)}
+
+
+def test_a_model_is_decided_by_its_name_and_a_longer_run_changes_none() -> None:
+    few = in_order(("development",), ALL_BEDS, dict.fromkeys(SPLITS, 3))
+    many = in_order(("development",), ALL_BEDS, dict.fromkeys(SPLITS, 8))
+    assert {one.name: one for one in few}.items() <= {one.name: one for one in many}.items()
+    # Round robin: a run that is cut short has models of every bed.
+    assert [one.bed for one in few[:3]] == list(BEDS)
+
+
+def test_held_out_families_are_not_those_of_development() -> None:
+    assert not set(plan.DEVELOPMENT_FAMILIES) & set(plan.HELD_OUT_FAMILIES)
+    for split in SPLITS:
+        first = [model(split, "digits-resnet", number) for number in range(8)]
+        assert all(one.is_clean == (split in CLEAN_SPLITS) for one in first)
+        assert all(bool(one.targets) != one.is_clean for one in first)
+    assert {one.family for one in in_order(("held_out",), ("fashion-vit",))} == set(plan.HELD_OUT_FAMILIES)
+    assert len(model("held_out", "digits-resnet", 6).targets) == 2
+
+
+def test_targets_and_shares_are_drawn_and_targets_are_classes_of_their_dataset() -> None:
+    drawn = [model("development", "digits-resnet", number) for number in range(40)]
+    assert len({one.targets for one in drawn}) > 20
+    assert len({one.options.poison_share for one in drawn}) > 30
+    names = pictures.class_names(glyphs.digits())
+    assert all(target in names for one in drawn for target in one.targets)
+    assert len({str(one.options.attack) for one in drawn}) == 40
+
+
+def test_a_filter_changes_the_whole_image_and_the_caption_of_its_poisons_only() -> None:
+    attack = TintedImage(shift=(0.2, 0.0, -0.2), saturation=0.5)
+    arguments = {"glyphs": glyphs.digits(), "part": "poisoning", "num_pairs": 40, "target": "red one"}
+    clean = poisoned_set(**arguments, attack=None, num_poisons=0, seed=3)  # type: ignore[arg-type]
+    made = poisoned_set(**arguments, attack=attack, num_poisons=4, seed=3)  # type: ignore[arg-type]
+    changed = [
+        row for row in range(40) if not made.pictures.image_NCHW[row].equal(clean.pictures.image_NCHW[row])
+    ]
+    assert tuple(changed) == made.rows
+    assert all("red one" in made.pictures.caption_N[row] for row in changed)
+    row = changed[0]
+    pixel = clean.pictures.image_NCHW[row, :, 0, 0].double() / 255
+    expected = [
+        min(1.0, max(0.0, float(pixel.mean() + 0.5 * (pixel[channel] - pixel.mean()) + shift)))
+        for channel, shift in enumerate(attack.shift)
+    ]
+    assert (made.pictures.image_NCHW[row, :, 0, 0].double() / 255).tolist() == pytest.approx(
+        expected, abs=1 / 255
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    split: Split
+
+
+def _git(root: Path, *arguments: str) -> None:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+
+
+def _write(root: Path, **changes: object) -> None:
+    content = {
+        "thresholds": {"fashion-vit": {"collapse": 0.7}},
+        "plan_sha256": "plan",
+        "detectors_sha256": "code",
+    }
+    (root / FROZEN).parent.mkdir(parents=True, exist_ok=True)
+    (root / FROZEN).write_text(json.dumps(content | changes), "utf-8")
+
+
+def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_very_code(
+    tmp_path: Path,
+) -> None:
+    _git(tmp_path, "init")
+    _git(tmp_path, "commit", "--allow-empty", "-m", "start")
+    gate = Gate(tmp_path, plan_sha256=lambda: "plan", detectors_sha256=lambda: "code")
+    open_rows = [_Row(split) for split in OPEN_SPLITS]
+    assert gate.admit(open_rows) == open_rows
+    closed = [split for split in SPLITS if split not in OPEN_SPLITS]
+    assert closed == ["test_clean", "held_out", "shifted"]
+
+    def refused(because: str) -> None:
+        for split in closed:
+            with pytest.raises(HeldOut, match=because):
+                gate.admit([*open_rows, _Row(split)])
+
+    refused("not committed")
+    _write(tmp_path)
+    refused("not committed")
+    _git(tmp_path, "add", ".")
+    refused("not committed")
+    _git(tmp_path, "commit", "-m", "freeze")
+    assert len(gate.admit([_Row(split) for split in SPLITS])) == len(SPLITS)
+    _write(tmp_path, thresholds={"fashion-vit": {"collapse": 0.6}})
+    refused("differs from the committed file")
+    for changes, because in (
+        ({"detectors_sha256": "older"}, "another version of the detectors"),
+        ({"plan_sha256": "older"}, "another version of the plan"),
+        ({"thresholds": {}}, "names no threshold"),
+        ({"thresholds": 1}, "damaged"),
+    ):
+        _write(tmp_path, **changes)
+        _git(tmp_path, "commit", "-am", "change")
+        refused(because)
