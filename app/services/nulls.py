@@ -119,8 +119,7 @@ def scan_spec(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: 
 
 
 def check_data(options: ScanOptions, labelled: Dataset) -> None:
-    """Raises InvalidInput where the labelled set cannot be scanned with, whatever the model is: with the codes
-    that the job itself would fail with."""
+    """Raises InvalidInput where the labelled set cannot be scanned with, by the codes that a job fails with."""
     given, summary = class_names(labelled), labelled.summary or {}
     names = scanned_names(options, given)
     if repeated := next((name for name in options.further_classes if name in set(given)), None):
