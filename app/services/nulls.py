@@ -119,7 +119,7 @@ def scan_spec(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: 
 
 
 def check_data(options: ScanOptions, labelled: Dataset) -> None:
-    """Raises InvalidInput where the labelled set cannot be scanned with, by the codes that a job fails with."""
+    """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job."""
     given, summary = class_names(labelled), labelled.summary or {}
     names = scanned_names(options, given)
     if repeated := next((name for name in options.further_classes if name in set(given)), None):
