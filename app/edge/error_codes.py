@@ -144,9 +144,10 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "null_holds_the_suspect": ErrorCode(422, "The scanned model is one of the null"),
     "null_exists": ErrorCode(409, "A null with that name exists already"),
     "null_name_invalid": ErrorCode(422, "The name of the null cannot be used"),
-    "too_few_classes": ErrorCode(422, "The scan has fewer than two classes"),
-    "too_few_images": ErrorCode(422, "The labelled dataset has too few images for a scan"),
-    "images_of_one_class": ErrorCode(422, "All images of the labelled dataset are of one class"),
+    "scan_too_few_classes": ErrorCode(422, "The scan has fewer than three class names"),
+    "scan_class_repeated": ErrorCode(422, "A further class is in the labelled dataset already"),
+    "scan_too_few_images": ErrorCode(422, "The labelled dataset has too few images for a scan"),
+    "scan_one_class": ErrorCode(422, "All images of the labelled dataset are of one class"),
     # webhooks
     "webhook_not_found": ErrorCode(404, "There is no such webhook"),
     "webhook_delivery_not_found": ErrorCode(404, "The webhook has no such delivery"),

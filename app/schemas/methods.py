@@ -28,7 +28,7 @@ TAG_FIELDS = ("kind", "attack", "method")
 TAG_LEFT_OUT = {"/recipe": ("method", CleanCLIPRecipe.method)}
 """Where such a field may be left out, and what is meant then."""
 KNOWN_TAGS = frozenset(
-    {"sanitize", "audit"} | {kind.method for kind in _METHODS} | {kind.attack for kind in _ATTACKS}
+    {"sanitize", "audit", "scan"} | {kind.method for kind in _METHODS} | {kind.attack for kind in _ATTACKS}
 )
 
 

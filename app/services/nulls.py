@@ -29,7 +29,7 @@ from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
 AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
-MIN_CLASSES = 2
+MIN_CLASSES = 3
 _WEIGHTS = "weights_sha256"
 """Of the facts: the digests of its models."""
 _ADAPTER: TypeAdapter[NullSet] = TypeAdapter(NullSet)
@@ -119,29 +119,37 @@ def scan_spec(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: 
 
 
 def check_data(options: ScanOptions, labelled: Dataset) -> None:
-    """Raises InvalidInput where the labelled set cannot be scanned with, whatever the model is."""
-    names = scanned_names(options, class_names(labelled))
-    summary = labelled.summary or {}
-    if options.class_names == "labelled" and len(set(names)) < MIN_CLASSES:
+    """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job."""
+    given, summary = class_names(labelled), labelled.summary or {}
+    names = scanned_names(options, given)
+    if repeated := next((name for name in options.further_classes if name in set(given)), None):
         raise InvalidInput(
-            "too_few_classes",
-            f"A scan compares classes with each other and needs two; it has {len(set(names))}.",
-            "Use a labelled dataset of more classes, or add names in further_classes.",
-            pointer="/scan/dataset_id",
+            "scan_class_repeated",
+            f"The labelled dataset has a class '{repeated[:60]}' already.",
+            "Leave it out of further_classes.",
+            pointer="/scan/further_classes",
+        )
+    if options.class_names == "labelled" and len(names) < MIN_CLASSES:
+        raise InvalidInput(
+            "scan_too_few_classes",
+            f"There are {len(names)} class names; with fewer than {MIN_CLASSES} no target stands out.",
+            "Name further classes in further_classes: any that images of yours could have.",
+            pointer="/scan/further_classes",
         )
     num_images = int(summary.get("num_samples", 0))
     if num_images < 2 * MIN_IMAGES:
         raise InvalidInput(
-            "too_few_images",
+            "scan_too_few_images",
             f"A scan needs {MIN_IMAGES} images to invert on and {MIN_IMAGES} others to measure on; the "
             f"dataset has {num_images}.",
             f"Use a labelled dataset of at least {2 * MIN_IMAGES} images.",
             pointer="/scan/dataset_id",
         )
-    if sum(1 for count in summary.get("images_per_class") or (1, 1) if count) < MIN_CLASSES:
+    counts = summary.get("images_per_class")
+    if counts and sum(1 for count in counts if count) < 2:
         raise InvalidInput(
-            "images_of_one_class",
-            "All images of the dataset are of one class, so nothing can lead them to another of it.",
+            "scan_one_class",
+            "All images of the dataset are of one class.",
             "Use a labelled dataset with images of several classes.",
             pointer="/scan/dataset_id",
         )

@@ -31,11 +31,12 @@ def _collapse(options: CollapseDetectorOptions, held_out: int) -> int:
 def _ease(options: EaseDetectorOptions, num_classes: int, held_out: int) -> int:
     """Classes race: fewer of them go on in each heat, those of the last from several starts."""
     measured_on = min(options.held_out_images, held_out)
+    measured_at = {*options.steps, *(heat.steps for heat in options.heats)}
     left, done, thirds = num_classes, 0, 0
     for heat in options.heats:
-        left = min(left, heat.most, max(1, math.ceil(left * heat.share)))
-        num_measured = sum(done < step <= heat.steps for step in options.steps)
+        left = max(1, min(heat.most, math.ceil(heat.share * left)))
+        num_measured = sum(done < step <= heat.steps for step in measured_at)
         thirds += left * (3 * options.images_per_step * (heat.steps - done) + num_measured * measured_on)
         done = heat.steps
-    again = 3 * options.images_per_step * done + len(options.steps) * measured_on
+    again = 3 * options.images_per_step * done + len(measured_at) * measured_on
     return thirds + (options.restarts - 1) * left * again

@@ -111,13 +111,17 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
         id=of_one["scan"]["dataset_id"],
     )
     both = scan_order(service, class_names="none", vocabulary=False, detectors=["collapse"])
+    twice = scan_order(service, further_classes=["apple", "banana"])
+    hasty = scan_order(service, collapse={"restarts": 0})
     pairs = scan_order(service)
     pairs["scan"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
     with service.nothing_left_behind():
         refused(api.post("/v1/jobs", json=unknown), 404, "null_not_found", "/scan/null")
-        refused(api.post("/v1/jobs", json=few), 422, "too_few_images", "/scan/dataset_id")
-        refused(api.post("/v1/jobs", json=alone), 422, "too_few_classes", "/scan/dataset_id")
-        refused(api.post("/v1/jobs", json=of_one), 422, "images_of_one_class", "/scan/dataset_id")
+        refused(api.post("/v1/jobs", json=few), 422, "scan_too_few_images", "/scan/dataset_id")
+        refused(api.post("/v1/jobs", json=alone), 422, "scan_too_few_classes", "/scan/further_classes")
+        refused(api.post("/v1/jobs", json=of_one), 422, "scan_one_class", "/scan/dataset_id")
+        refused(api.post("/v1/jobs", json=twice), 422, "scan_class_repeated", "/scan/further_classes")
+        refused(api.post("/v1/jobs", json=hasty), 422, "invalid_request", "/scan/collapse/restarts")
         refused(api.post("/v1/jobs", json=both), 422, "invalid_request")
         refused(api.post("/v1/jobs", json=pairs), 422, "dataset_wrong_kind", "/scan/dataset_id")
 

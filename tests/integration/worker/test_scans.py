@@ -17,8 +17,7 @@ from cleanclip.evidence.verification import verify
 from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
-from tests.fixtures.audited import write_model
-from tests.fixtures.shards import make_labelled
+from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered, write_model
 from tests.integration.worker.stand_in_child import a_null
 from tests.integration.worker.world import World
 from worker.confinement import sandbox
@@ -141,7 +140,7 @@ def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: Worl
         row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
         row.declared = {"num_heads_vision": 4, "num_heads_text": 2}
     assert world.runner(**real).run(inspecting.id) is JobState.SUCCEEDED, world.job(inspecting.id).error
-    shards = make_labelled(tmp_path / "labelled", 140)
+    shards = write_answered(tmp_path / "labelled", model, pictures(140), CLASS_NAMES)
     files = {path.name: path.read_bytes() for path in shards.iterdir()}
     dataset, validating = world.dataset(DatasetKind.LABELLED, files)
     assert world.runner(**real).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error

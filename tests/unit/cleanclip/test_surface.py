@@ -25,6 +25,7 @@ SURFACE = {
     "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause rename report "
     "resume retry verdicts wait",
     "keys": "create get list rename revoke rotate",
+    "nulls": "get list",
     "policies": "delete get list put",
     "uploads": "cancel complete create get parts put_content upload_file",
     "webhooks": "create delete deliveries delivery get list replay rotate_secret test update",

@@ -65,7 +65,7 @@ def test_every_listed_method_and_attack_can_be_ordered_with_its_defaults() -> No
         assert [to_json(attack) for attack in named.audit.options().attacks] == suite.attacks
     assert parse(AuditOptions, known.audit.defaults | {"target": "x"}) == AuditOptions(target="x")
     names = {option.name for option in (*known.methods, *known.attacks)}
-    assert names | {"sanitize", "audit"} == KNOWN_TAGS
+    assert names | {"sanitize", "audit", "scan"} == KNOWN_TAGS
 
 
 def test_no_tag_is_the_name_of_a_field_that_stands_where_the_tag_stands() -> None:

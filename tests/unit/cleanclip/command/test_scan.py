@@ -1,0 +1,111 @@
+"""`cleanclip scan`: what is ordered, what is shown, and the status of a found trigger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cleanclip.command import scan_view
+from cleanclip.command.exit_codes import ExitCode
+from cleanclip.command.main import main
+from cleanclip.command.session import Session
+from tests.unit.cleanclip.service import KEY, URL, FakeClock, job
+
+SHARE = {"value": 0.94, "n": 170, "successes": 160, "low": 0.9, "high": 0.97}
+FOUND: dict[str, Any] = {
+    "verdict": {"outcome": "fail", "sentence": "This model stands out."},
+    "p_value": 0.05,
+    "null": {"name": "ours", "num_models": 19},
+    "judgements": [{"detector": "collapse", "what": "patch:0.25", "rank": 1, "of": 20, "z": 12.5}],
+    "hypotheses": [
+        {"family": "patch:0.25", "target": "banana", "words": ["fruit"], "asr": SHARE, "pa": SHARE}
+    ],
+}
+
+
+class Service(httpx.MockTransport):
+    """Takes every order and has run it at once."""
+
+    def __init__(self) -> None:
+        super().__init__(self._handle)
+        self.bodies: list[dict[str, Any]] = []
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            self.bodies.append(json.loads(request.read()))
+        if request.url.path.endswith("/verdicts"):
+            return httpx.Response(200, json={"data": [], "num_verdicts": 0})
+        scanned = job(kind="scan", state="succeeded", audit=None, scan={"dataset_id": "ds_2"})
+        return httpx.Response(200, json=scanned | {"result": {"scan": FOUND}})
+
+
+def run(service: Service, *arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(
+            [
+                "--url",
+                URL,
+                "--api-key",
+                KEY,
+                "scan",
+                "--checkpoint",
+                "ckpt_1",
+                "--labelled",
+                "ds_2",
+                *arguments,
+            ],
+            session=Session(transport=service, clock=FakeClock().clock()),
+        )
+    return int(caught.value.code or 0)
+
+
+def test_an_order_holds_what_was_said_and_leaves_the_rest_to_the_service(tmp_path: Path) -> None:
+    names, options = tmp_path / "more.txt", tmp_path / "scan.json"
+    names.write_text("apple\n\n old house \n")
+    options.write_text('{"detectors": ["collapse"]}')
+    service = Service()
+    given = ("--classes", str(names), "--options", str(options), "--null", "ours", "--seed", "3")
+    assert run(service, *given) == ExitCode.OK
+    assert service.bodies == [
+        {
+            "kind": "scan",
+            "checkpoint_id": "ckpt_1",
+            "scan": {
+                "dataset_id": "ds_2",
+                "detectors": ["collapse"],
+                "further_classes": ["apple", "old house"],
+                "null": "ours",
+            },
+            "seed": 3,
+        }
+    ]
+
+
+def test_a_found_trigger_is_shown_and_shuts_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(Service(), "--wait") == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert "This model stands out." in shown
+    assert "p = 0.05, by the null 'ours' of 19 models" in shown
+    assert "patch:0.25" in shown
+    assert run(Service(), "--fail-on", "fail") == ExitCode.GATE_SHUT
+
+
+@pytest.mark.parametrize("options", ['{"detectors": []}', '{"num_images": 3}', '{"restarts": 3}'])
+def test_options_that_no_scan_has_are_refused_before_anything_is_sent(tmp_path: Path, options: str) -> None:
+    (tmp_path / "scan.json").write_text(options)
+    service = Service()
+    assert run(service, "--options", str(tmp_path / "scan.json")) == ExitCode.USAGE
+    assert service.bodies == []
+
+
+def test_a_report_is_shown_like_a_result_and_without_a_null_says_so() -> None:
+    trigger = {"family": {"family": "blend", "budget": 0.1}}
+    told = {**FOUND, "p_value": None, "hypotheses": [{"trigger": trigger, "words": [{"word": "tree"}]}]}
+    shown = scan_view.scan(told)
+    assert "no p-value" in shown
+    assert "blend:0.1" in shown
+    assert "tree" in shown
