@@ -123,7 +123,7 @@ class AutoFigures:
 
     @property
     def chosen(self) -> RungFigures:
-        """The rung whose weights are handed out."""
+        """The rung whose weights are published."""
         return self.rungs[self.choice.rung]
 
     @property

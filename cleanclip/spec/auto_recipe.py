@@ -1,4 +1,4 @@
-"""The order of a ladder: limits and a budget in the place of a recipe. Free of torch.
+"""The order of a ladder: limits and a budget instead of a recipe. Free of torch.
 
 Which recipes the ladder tries stands in `cleanclip.spec.ladder`.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.errors import OptionsRejected
@@ -89,12 +89,12 @@ def left_out(ordered: AutoRecipe) -> dict[RungName, WhyLeftOut]:
 
 
 def epochs_of(ordered: AutoRecipe) -> tuple[int, int]:
-    """The fewest and the most epochs over the training data: to the first look, and all rungs to the end.
-
-    By the defaults of methods, which have as many epochs as any recommended values, or more.
-    """
-    rungs = ladder(ordered, "ModifiedResNet", None, 2)
-    return rungs[0].looks[0], sum(rung.recipe.epochs for rung in rungs)
+    """The fewest and the most epochs over the training data, whatever the model: to the first look, and all
+    rungs to the end."""
+    sizes: tuple[Size | None, ...] = (*get_args(Size), None)
+    ladders = [ladder(ordered, family, size, 2) for family in get_args(Family) for size in sizes]
+    most = max(sum(rung.recipe.epochs for rung in rungs) for rungs in ladders)
+    return min(rungs[0].looks[0] for rungs in ladders), most
 
 
 def num_looks(ordered: AutoRecipe) -> int:

@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OrderedRecipe, Policy
 from cleanclip.spec.report import Report
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_report import VetReport
 
 _KINDS: dict[str, Any] = {
     "report": Report,
-    "recipe": Recipe,
+    "recipe": OrderedRecipe,
     "audit": AuditOptions,
     "policy": Policy,
     "declared": DeclaredOptions,

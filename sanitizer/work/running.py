@@ -34,7 +34,6 @@ _WORK = {
     "validate": "sanitizer.work.validating",
     "audit": "sanitizer.work.auditing",
     "sanitize": "sanitizer.work.cleaning",
-    "scan": "sanitizer.work.scanning",
     "pages": "sanitizer.work.drawing_pages",
     "give_back": "sanitizer.work.giving_back",
     "recheck": "sanitizer.work.rechecking",

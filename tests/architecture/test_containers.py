@@ -116,7 +116,7 @@ class TestCompose:
                 assert service["environment"]["CLEANCLIP_WORKER__REQUIRE_ISOLATION"] == "network"
 
     def test_servers_with_data_are_given_the_time_that_they_take_to_stop(self) -> None:
-        """Compose's own ten seconds killed SeaweedFS before it had closed its volumes: 25 s by its defaults."""
+        """Compose's own ten seconds killed SeaweedFS before it had closed its volumes; it takes 25 s."""
         services = _services()
         for name in ("postgres", "seaweedfs"):
             assert services[name]["stop_grace_period"] == "1m0s", name

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import itertools
+import shutil
+from dataclasses import replace
 
 import pytest
 
-from cleanclip.evidence import report as evidence_report
+from cleanclip.evidence import report as evidence
+from cleanclip.spec import jobspec
 from cleanclip.spec import ladder as spec_ladder
-from cleanclip.spec.recipe import (
-    AuditOptions,
-    AutoRecipe,
-    BadNetOptions,
-    Policy,
-    TextTriggerOptions,
-)
-from cleanclip.spec.report import dump_json, load_json
-from sanitizer.pipeline import ladder_looks
+from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.spec.jobspec import RecheckSpec
+from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, StateSaved, ignore, never_stop
+from cleanclip.spec.recipe import AuditOptions, AutoRecipe, BadNetOptions, Policy, TextTriggerOptions
+from sanitizer.data.labelled import open_labelled
+from sanitizer.pipeline import ladder_looks, ladder_run
 from sanitizer.pipeline import operations as pipeline
+from sanitizer.pipeline.parts import parts
+from sanitizer.rendering.documents import pages
+from sanitizer.work import rechecking
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
+from tests.suites import mostly_full
 
 ATTACKS = (BadNetOptions(pattern="yellow"), TextTriggerOptions(text="abc"))
 OPTIONS = AuditOptions(target="dog", attacks=ATTACKS, gate=1e-6, examples=2)
@@ -27,27 +32,29 @@ LOOSE = Policy(asr_at_most=1.0, ca_lost_at_most=1.0)
 TIGHT = Policy(asr_at_most=0.2, ca_lost_at_most=0.2)
 SHORT = {
     "uar-weak": {"epochs": 2, "strong_epochs": 0, "inversion_steps": 0},
-    "uar": {"epochs": 2, "strong_epochs": 1, "inversion_steps": 1, "reinversion_steps": 1},
+    "uar": {"epochs": 3, "strong_epochs": 1, "inversion_steps": 1, "reinversion_steps": 1},
 }
-"""A ladder of two rungs; 24 pairs are one batch."""
+"""A ladder of two rungs; its model is far from any policy. 48 pairs are one batch."""
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     write_model(folder / "checkpoint")
-    make_pairs(folder / "pairs", 24)
+    make_pairs(folder / "pairs", 48)
     make_labelled(folder / "labelled", 80)
     return folder
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def short():
     """Two short rungs, inversions of two steps, and fewer images than settings are measured on."""
-    monkeypatch.setattr(spec_ladder, "MIN_IMAGES", 20)
-    monkeypatch.setattr(spec_ladder, "LADDER", tuple(SHORT))
-    monkeypatch.setattr(spec_ladder, "_UAR_CHANGES", SHORT)
-    monkeypatch.setattr(ladder_looks, "PATTERN_STEPS", 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spec_ladder, "MIN_IMAGES", 20)
+        patch.setattr(spec_ladder, "LADDER", tuple(SHORT))
+        patch.setattr(spec_ladder, "_UAR_CHANGES", SHORT)
+        patch.setattr(ladder_looks, "PATTERN_STEPS", 2)
+        yield
 
 
 def sanitize(inputs, out, **changes):
@@ -65,21 +72,250 @@ def sanitize(inputs, out, **changes):
     )
 
 
-def test_it(inputs, tmp_path):
-    events = []
-    report = sanitize(inputs, tmp_path, progress=events.append)
-    print(json.dumps(json.loads(dump_json(report))["auto"], indent=1)[:6000])
-    print(report.warnings, report.verdict)
-    print(list(evidence_report.check(report)))
-    assert load_json(dump_json(report)) == report
+@pytest.fixture(scope="module")
+def done(inputs, tmp_path_factory, short):
+    out, events = tmp_path_factory.mktemp("done"), []
+    return out, sanitize(inputs, out, progress=events.append), events
 
 
-def test_pages(inputs, tmp_path):
-    from sanitizer.rendering.html import render_html
-    from sanitizer.rendering.markdown import render_markdown
+def figures(auto):
+    """All that does not depend on a clock."""
+    looks = [replace(look, seconds=0.0) for rung in auto.rungs for look in rung.looks]
+    return auto.before, looks, [rung.end for rung in auto.rungs], auto.choice
 
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_every_rung_is_tried_until_one_meets_the_policy_and_its_looks_are_in_the_report(done):
+    auto = done[1].auto
+    assert [(one.name, one.end) for one in auto.rungs] == [("uar-weak", "finished"), ("uar", "finished")]
+    assert [[look.epoch for look in rung.looks] for rung in auto.rungs] == [[1, 2], [2, 3]]
+    assert (auto.choice.meets_policy, auto.choice.meets_unknown) == (False, False)
+    assert auto.choice.reason in done[1].warnings
+    assert auto.seconds >= sum(rung.seconds for rung in auto.rungs)
+    assert done[1].recipe == AutoRecipe()
+    assert done[1].trained_recipe == auto.chosen.recipe
+
+
+def test_the_report_fits_itself_and_its_pages_name_the_choice(done):
+    report = done[1]
+    assert list(evidence.check(report)) == []
+    drawn = pages(report)
+    for name in ("report.html", "report.md"):
+        assert b"Recipes tried" in drawn[name]
+        assert report.auto.choice.reason.encode() in drawn[name]
+    assert b"uar-weak 1: " in drawn["report.html"]  # the words of the front's plot
+
+
+def test_the_published_weights_are_those_of_the_chosen_look(done):
+    out, report, _ = done
+    assert report.auto.choice != (1, 1), "else the last weights would do"
+    assert report.training.num_steps == report.auto.chosen_look.epoch
+    assert sha256(out / "model.safetensors") == report.after.weights_sha256
+    best = out / "state" / "auto" / "best.safetensors"
+    assert best.is_file()
+
+
+def test_test_images_and_validation_images_are_apart_and_decided_by_the_seed(inputs, done):
+    labelled = open_labelled(inputs / "labelled")
+    validation, test = parts(labelled, 0.5, 3)
+    assert sorted(validation.indices + test.indices) == list(range(80))
+    assert parts(labelled, 0.5, 3)[1].indices == test.indices
+    assert parts(labelled, 0.5, 4)[1].indices != test.indices
+    assert test.read(5).key == labelled.read(test.indices[5]).key
+    assert validation.sha256 == test.sha256 == labelled.sha256
+    report = done[1]
+    assert (report.before.ca.n, report.auto.num_validation) == (40, 40)
+    (data,) = (one for one in report.data if one.kind == "labelled")
+    assert data.num_samples == 80
+
+
+def test_the_phases_are_those_of_any_cleaning_and_updates_of_all_rungs_are_one(done):
+    started = [event for event in done[2] if isinstance(event, PhaseStarted)]
+    assert [event.phase for event in started] == ["baseline_audit", "finetune", "final_audit"]
+    assert started[1].total == 2 + 3
+    assert [one.phase for one in done[2] if isinstance(one, PhaseFinished)].count("finetune") == 1
+    heard = [one for one in done[2] if isinstance(one, Advanced) and one.phase == "finetune"]
+    assert all(earlier.done <= later.done for earlier, later in itertools.pairwise(heard))
+    assert any(one.message and "uar-weak after epoch 1" in one.message for one in heard)
+
+
+def test_a_ladder_ends_with_the_first_look_that_meets_all(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr("cleanclip.spec.choosing.UNKNOWN_AT_MOST", 1.0)
+    report = sanitize(inputs, tmp_path, policy=LOOSE)
+    auto = report.auto
+    assert [one.end for one in auto.rungs] == ["policy_met", "not_needed"]
+    assert len(auto.chosen.looks) == 1
+    assert auto.chosen_look.figures.patterns
+    assert (auto.choice.meets_policy, auto.choice.meets_unknown) == (True, True)
+    assert auto.choice.reason not in report.warnings
+    assert report.training.num_steps == 1
+    assert report.training.num_epochs == 2
+    assert list(evidence.check(report)) == []
+
+
+@pytest.mark.parametrize(
+    "moves", mostly_full([False, True], daily=[True]), ids=["same_machine", "another_machine"]
+)
+def test_a_job_that_is_cut_in_a_rung_goes_on_in_it_and_ends_alike(inputs, done, tmp_path, moves):
+    """On another machine only the newest training state is there, and the first audit."""
+    heard = []
+
+    def stop_in_second_rung():
+        return sum(isinstance(one, StateSaved) and one.step == 2 for one in heard) >= 2
+
+    with pytest.raises(Interrupted):
+        sanitize(inputs, tmp_path, progress=heard.append, stop=stop_in_second_rung, save_every_s=0.0)
+    state = tmp_path / "state"
+    if moves:
+        shutil.rmtree(state / "auto")
+    again = []
+    report = sanitize(inputs, tmp_path, progress=again.append)
+    assert figures(report.auto) == figures(done[1].auto)
+    assert report.after.weights_sha256 == done[1].after.weights_sha256
+    assert not any(isinstance(one, Advanced) and "uar-weak" in (one.message or "") for one in again)
+
+
+@pytest.mark.parametrize("change", ["ladder.json", pytest.param("best.safetensors", marks=pytest.mark.full)])
+def test_what_is_kept_and_does_not_verify_is_not_used(inputs, done, tmp_path, change):
+    state = tmp_path / "state"
+    shutil.copytree(done[0] / "state", state)
+    for place in (state / "auto", *state.glob("step-*")):
+        (place / change).write_bytes(b"{}")
     report = sanitize(inputs, tmp_path)
-    html = render_html(report)
-    (__import__("pathlib").Path("/tmp/auto/r.html")).write_text(html)
-    md = render_markdown(report)
-    print(md[md.index("Recipes tried") :][:3000])
+    assert figures(report.auto) == figures(done[1].auto)
+
+
+def test_a_rung_that_diverges_is_told_and_the_next_is_tried(inputs, tmp_path, monkeypatch):
+    train = ladder_run.train
+
+    def diverging(model, data, recipe, *others, **named):
+        if recipe.strong_epochs == 0:
+            raise TrainingDiverged("loss_diverged", "The loss ran away.", "Lower the rate.")
+        return train(model, data, recipe, *others, **named)
+
+    monkeypatch.setattr(ladder_run, "train", diverging)
+    report = sanitize(inputs, tmp_path)
+    assert [one.end for one in report.auto.rungs] == ["diverged", "finished"]
+    assert "Rung uar-weak diverged: The loss ran away." in report.warnings
+    assert list(evidence.check(report)) == []
+
+
+def test_where_every_rung_diverges_the_job_fails_as_a_training_does(inputs, tmp_path, monkeypatch):
+    def diverging(*_, **__):
+        raise TrainingDiverged("loss_diverged", "The loss ran away.", "Lower the rate.")
+
+    monkeypatch.setattr(ladder_run, "train", diverging)
+    with pytest.raises(TrainingDiverged):
+        sanitize(inputs, tmp_path)
+
+
+def test_a_budget_that_ends_in_the_first_rung_is_refused_with_a_sentence(inputs, tmp_path):
+    with pytest.raises(OptionsRejected) as refused:
+        sanitize(inputs, tmp_path, recipe=AutoRecipe(max_device_minutes=1e-9))
+    assert refused.value.code == "budget_too_small"
+    assert refused.value.where == "recipe.max_device_minutes"
+
+
+def test_a_budget_that_ends_later_ends_the_ladder_with_what_was_done(inputs, tmp_path, monkeypatch):
+    """A minute, of which the first look takes more."""
+    look = ladder_run._Climb._look
+
+    def slow(self, number, looks):
+        made = look(self, number, looks)
+        self._rung_s += 70.0
+        return made
+
+    monkeypatch.setattr(ladder_run._Climb, "_look", slow)
+    report = sanitize(inputs, tmp_path, recipe=AutoRecipe(max_device_minutes=1.0))
+    assert [(one.end, len(one.looks)) for one in report.auto.rungs] == [("budget", 1), ("budget", 0)]
+    assert "The budget of device minutes ended before the ladder did." in report.warnings
+
+
+def test_too_few_images_for_two_sets_are_refused_before_anything_is_computed(inputs, tmp_path):
+    with pytest.raises(OptionsRejected) as refused:
+        sanitize(inputs, tmp_path, recipe=AutoRecipe(validation_share=0.8))
+    assert refused.value.code == "too_few_to_validate"
+    assert "64 validation images and 16 test images" in refused.value.message
+
+
+def test_a_limit_that_the_validation_images_cannot_show_is_refused_before_training(inputs, tmp_path):
+    with pytest.raises(OptionsRejected) as refused:
+        sanitize(inputs, tmp_path, policy=Policy(asr_at_most=0.01, ca_lost_at_most=0.2))
+    assert refused.value.code == "policy_cannot_pass"
+    assert not (tmp_path / "state" / "auto" / "best.safetensors").exists()
+
+
+def test_a_second_audit_measures_the_same_test_images(inputs, done, tmp_path):
+    out, report, _ = done
+    (tmp_path / "inputs").mkdir()
+    for name in ("checkpoint", "labelled"):
+        (tmp_path / "inputs" / name).symlink_to(inputs / name)
+    cleaned = tmp_path / jobspec.CLEANED_PATH
+    cleaned.mkdir()
+    for name in ("model.safetensors", "config.json"):
+        shutil.copy(out / name, cleaned / name)
+    (tmp_path / "outputs").mkdir()
+    spec = RecheckSpec(
+        audit=OPTIONS,
+        seed=3,
+        towards=tuple(one.towards.class_name for one in report.after.attacks),
+        validation_share=0.5,
+    )
+    rechecking.do(spec, tmp_path, ignore, never_stop)
+    found = jobspec.RECHECKED_ADAPTER.validate_json((tmp_path / "outputs" / "figures.json").read_bytes())
+    assert found.figures == report.after
+
+
+def change_choice(auto):
+    return replace(auto, choice=replace(auto.choice, rung=1, look=0))
+
+
+def change_look(auto):
+    look = auto.rungs[0].looks[0]
+    figures = replace(look.figures, ca=replace(look.figures.ca, successes=look.figures.ca.successes + 1))
+    return with_look(auto, replace(look, figures=figures))
+
+
+def change_epoch(auto):
+    return with_look(auto, replace(auto.rungs[0].looks[0], epoch=2))
+
+
+def change_recipe(auto):
+    first = auto.rungs[0]
+    other = replace(first, recipe=replace(first.recipe, learning_rate=0.5))
+    return replace(auto, rungs=(other, *auto.rungs[1:]))
+
+
+def change_end(auto):
+    return replace(auto, rungs=(auto.rungs[0], replace(auto.rungs[1], end="not_needed")))
+
+
+def with_look(auto, look):
+    first = auto.rungs[0]
+    return replace(auto, rungs=(replace(first, looks=(look, *first.looks[1:])), *auto.rungs[1:]))
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (change_choice, "auto.choice"),
+        (change_look, "auto.rungs[0].looks[0].figures.ca"),
+        (change_epoch, "auto.rungs[0].looks"),
+        (change_recipe, "auto.rungs"),
+        (change_end, "auto.rungs[1].end"),
+        (lambda auto: replace(auto, num_validation=39), "before.ca.n"),
+        (lambda auto: replace(auto, family="VisionTransformer"), "auto.family"),
+        (lambda auto: replace(auto, seconds=0.0), "auto.seconds"),
+        (lambda _: None, "auto"),
+    ],
+)
+def test_a_changed_ladder_is_named(done, change, where):
+    report = done[1]
+    if report.auto.family == "VisionTransformer" and where == "auto.family":
+        change = lambda auto: replace(auto, family="ModifiedResNet")  # noqa: E731
+    changed = replace(report, auto=change(report.auto))
+    found = [finding.where for finding in evidence.check(changed)]
+    assert any(one and one.startswith(where) for one in found), found

@@ -1,0 +1,164 @@
+"""The choice of a ladder against a plain reference: lists of numbers, no dataclass of ours in the rule."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+
+from cleanclip.spec.auto_figures import Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.choosing import UNKNOWN_AT_MOST, Judge, choose, on_front
+from cleanclip.spec.intervals import newcombe, wilson
+from cleanclip.spec.measures import Difference, Estimate
+from cleanclip.spec.rebound_figures import ReboundShare
+from cleanclip.spec.recipe import BadNetOptions, BlendedOptions, Policy, UARRecipe
+
+ATTACKS = (BadNetOptions(), BlendedOptions())
+N = 400
+
+
+def share(successes, n=N):
+    value, low, high = wilson(successes, n)
+    return Estimate(value=value, n=n, successes=successes, low=low, high=high)
+
+
+def loss(lost):
+    value, low, high = newcombe(both=200, lost=lost, gained=2, neither=N - 202 - lost)
+    return Difference(value=value, n=N, lost=lost, gained=2, low=low, high=high)
+
+
+def validated(attacked, sent, floor=4):
+    return Validated(
+        ca=share(200),
+        attacks=tuple(ReboundShare(asr=share(one), untriggered_target_rate=share(floor)) for one in attacked),
+        patterns=tuple(
+            UniversalShare(name=f"pattern {number}", class_name="dog", moved=share(one))
+            for number, one in enumerate(sent)
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A look in bare numbers: ASR of both attacks, images sent to one class by patterns, images lost."""
+
+    attacked: tuple[int, int]
+    sent: tuple[int, ...]
+    lost: int
+
+    def look(self):
+        return Look(
+            epoch=1, figures=validated(self.attacked, self.sent), ca_lost=loss(self.lost), seconds=1.0
+        )
+
+
+def reference(rungs, before, policy, gate):
+    """(rung, look) by the rule as it is written down, with a loop for each step of it."""
+    limits = {0: policy.asr_at_most_for.get("badnet", policy.asr_at_most), 1: policy.asr_at_most}
+    over = {}
+    for number, looks in enumerate(rungs):
+        for place, one in enumerate(looks):
+            excess = [newcombe(both=200, lost=one.lost, gained=2, neither=N - 202 - one.lost)[2]]
+            excess[0] -= policy.ca_lost_at_most
+            for attack in (0, 1):
+                _, low, high = wilson(one.attacked[attack], N)
+                if before[attack] / N >= gate:
+                    excess.append(high - limits[attack])
+                elif low > limits[attack] and low > wilson(4, N)[2]:
+                    excess.append(low - limits[attack])
+            over[number, place] = max([0.0, *excess])
+    within = [at for at in over if over[at] == 0.0]
+    for number, place in within:
+        sent = rungs[number][place].sent
+        if sent and all(wilson(one, N)[2] <= UNKNOWN_AT_MOST for one in sent):
+            return number, place
+    best = None
+    for at in within:
+        worst = max((wilson(one, N)[2] for one in rungs[at[0]][at[1]].sent), default=1.0)
+        if best is None or worst < best[0]:
+            best = (worst, at)
+    if best is not None:
+        return best[1]
+    nearest = None
+    for at, excess in over.items():
+        if nearest is None or excess < nearest[0]:
+            nearest = (excess, at)
+    return None if nearest is None else nearest[1]
+
+
+def built(rungs):
+    return [
+        RungFigures(
+            name="uar",
+            recipe=UARRecipe(),
+            looks=tuple(one.look() for one in looks),
+            end="finished",
+            seconds=1.0,
+        )
+        for looks in rungs
+    ]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_choice_is_that_of_the_plain_rule(seed):
+    draws = random.Random(seed)
+    met = {1: 0, 2: 0, 3: 0}
+    for _ in range(60):
+        policy = Policy(
+            asr_at_most=draws.choice([0.02, 0.05, 0.3]),
+            asr_at_most_for=draws.choice([{}, {"badnet": 0.4}]),
+            ca_lost_at_most=draws.choice([0.02, 0.05]),
+        )
+        before = (draws.choice([390, 8, 60]), draws.choice([380, 100]))
+        rungs = [
+            [
+                Plain(
+                    attacked=(draws.choice([0, 1, 8, 40, 200]), draws.choice([0, 3, 30])),
+                    sent=tuple(draws.choice([4, 60, 150, 300]) for _ in range(draws.choice([0, 2]))),
+                    lost=draws.choice([0, 2, 5, 9, 30]),
+                )
+                for _ in range(draws.choice([0, 1, 2]))
+            ]
+            for _ in range(draws.choice([1, 2, 4]))
+        ]
+        judge = Judge(before=validated(before, (300,)), attacks=ATTACKS, policy=policy, gate=0.5)
+        choice = choose(built(rungs), judge)
+        found = None if choice is None else (choice.rung, choice.look)
+        assert found == reference(rungs, before, policy, 0.5)
+        if choice is not None:
+            met[1 if choice.meets_unknown else 2 if choice.meets_policy else 3] += 1
+    assert all(met.values()), "the cases do not reach every step of the rule"
+
+
+def test_a_look_that_is_added_never_makes_an_older_one_of_the_others_the_choice():
+    """The best weights so far are all that is kept."""
+    draws = random.Random(5)
+    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=Policy(), gate=0.5)
+    for _ in range(200):
+        looks = [
+            Plain(
+                (draws.choice([0, 8, 30]), 0), (draws.choice([4, 150, 160, 300]),), draws.choice([0, 2, 30])
+            )
+            for _ in range(4)
+        ]
+        before = choose(built([looks[:3]]), judge)
+        after = choose(built([looks]), judge)
+        assert after is not None
+        assert before is not None
+        assert after.look in (before.look, 3)
+
+
+def test_the_front_holds_what_nothing_beats():
+    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=Policy(), gate=0.5)
+    looks = [Plain((40, 0), (), 2), Plain((8, 0), (), 10), Plain((40, 0), (), 12), Plain((0, 8), (), 10)]
+    assert on_front(built([looks]), judge) == [(0, 0), (0, 1), (0, 3)]
+
+
+def test_a_surrogate_counts_as_a_pattern_does():
+    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=Policy(), gate=0.5)
+    clean = Plain((0, 0), (4,), 0).look()
+    assert judge.meets_both(clean)
+    surrogate = UniversalShare(name="sig", class_name="cat", moved=share(200))
+    assert not judge.meets_both(replace(clean, figures=replace(clean.figures, surrogates=(surrogate,))))
+    assert not judge.meets_both(replace(clean, figures=replace(clean.figures, patterns=())))
