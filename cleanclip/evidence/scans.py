@@ -162,7 +162,7 @@ def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
     used = report.null
     if used is None or null is None:
         if (used is None) != (null is None):
-            yield misfit("null", f"is not told as {NULL_NAME} is there")
+            yield misfit("null", f"does not agree with {NULL_NAME}")
         return
     yield from same("null.sha256", used.sha256, null.sha256)
     yield from same("null.name", used.name, null.name)

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cleanclip.spec.null_set import dump_null
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.sync.client import Client
 from demo.recipe import TARGET
 from tests.docs.conftest import Served, write_place
 from tests.docs.recording import Recorder, differences, shown
+from tests.integration.worker.stand_in_child import a_null
 from tools.reference import routes
 
 pytestmark = [pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -35,6 +40,7 @@ def recorded(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("CLEANCLIP_CACHE_DIR", str(folder / "cache"))
         call = Recorder(served)
         make_calls(call, client, folder)
+        nulls(call, served, folder)
         yield {name: call.calls[name] for name, _ in routes.operations() if name in call.calls}
 
 
@@ -55,6 +61,17 @@ def operations(call: Recorder) -> None:
     call("GET /readyz", status=200)
     call("GET /v1/usage", status=200)
     call("GET /v1/methods", status=200)
+
+
+def nulls(call: Recorder, served: Served, folder: Path) -> None:
+    path = folder / "null.json"
+    path.write_bytes(
+        dump_null(a_null(ScanOptions(), ("red zero", TARGET), images_sha256="1" * 64, name="small ResNets"))
+    )
+    command = [sys.executable, "-m", "app.cli", "add-null", str(path)]
+    subprocess.run(command, env=os.environ | served.environment, check=True)
+    found = call("GET /v1/nulls", status=200)["data"]
+    call("GET /v1/nulls/{null_id}", status=200, ids={"null_id": found[0]["id"]})
 
 
 def uploads(call: Recorder, client: Client, folder: Path) -> str:

@@ -28,8 +28,10 @@ DYNAMIC = {
     "sanitizer/checkpoints/rejection.py": 1,  # `refusal` itself
     "sanitizer/data/labelled.py": 2,  # bad_class_names or bad_template
     "sanitizer/data/skipping.py": 1,  # of the table _CODE_OF_REASON
+    "sanitizer/pipeline/judging_null.py": 1,  # what `load_null` refused
     "sanitizer/rendering/checked_report.py": 1,  # `_rejected` itself
     "worker/failures.py": 2,  # what the service's domain, or the child, said
+    "worker/staging/stage.py": 1,  # what `load_null` refused
     "worker/confinement/outcome.py": 1,  # how a child ended
     "worker/supervision.py": 2,  # `_failed` itself
 }

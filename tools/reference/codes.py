@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KINDS: Mapping[str, frozenset[str]] = {
     "checkpoints": frozenset({"CheckpointRejected", "refusal"}),
     "datasets": frozenset({"DatasetRejected"}),
-    "options": frozenset({"OptionsRejected"}),
+    "options": frozenset({"OptionsRejected", "NullRefused"}),
     "training": frozenset({"TrainingDiverged", "Interrupted"}),
     "jobs": frozenset({"AttemptFailed", "_failed", "Excess"}),
     "reports": frozenset({"ReportRejected", "_rejected"}),

@@ -89,7 +89,7 @@ def _scans(jobs: Sequence[Job]) -> tuple[str, str] | None:
     if not any(job.kind is JobKind.SCAN for job in jobs):
         return None
     return (
-        "A scan measures other figures than an audit or a cleaning, and cannot stand beside them.",
+        "A scan measures other figures than an audit or a cleaning, and cannot be compared with them.",
         "Choose audits and cleanings only; each scan has its own page.",
     )
 
