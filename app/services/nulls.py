@@ -38,7 +38,7 @@ NOT_CALIBRATED = (
     "ranks and no p-value, so it cannot fail."
 )
 _BUILD = "Build it with `python -m sanitizer null build`."
-_REMEDY = "Choose another null, or `auto`, or `none` for ranks without a p-value."
+_ANOTHER_NULL = "Choose another null, or `auto`, or `none` for ranks without a p-value."
 
 
 def add(database: Database, store: ObjectStore, data: bytes, *, account: str) -> Row:
@@ -178,14 +178,14 @@ def chosen(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dat
         raise InvalidInput(
             "null_holds_the_suspect",
             "The model that is scanned is one of the models of the null.",
-            _REMEDY,
+            _ANOTHER_NULL,
             pointer=POINTER,
         )
     if what := _differing(row, order, checkpoint, labelled):
         raise InvalidInput(
             "null_does_not_fit",
             f"The null was measured with another {_listed(what)} than this scan: it says nothing about it.",
-            _REMEDY,
+            _ANOTHER_NULL,
             pointer=POINTER,
         )
     return row

@@ -77,14 +77,15 @@ class Live:
         return sorted(key for key in keys if f"/{tenant.project_id}/" in key)
 
     def state(self, tenant: Tenant) -> dict[str, Any]:
-        """How many rows of every table are the tenant's, and its objects."""
+        """How many rows of every table are the tenant's (of one that belongs to no project: all), and its objects."""
         found: dict[str, Any] = {"objects": self.objects(tenant)}
         with self.engine.connect() as connection:
             for table in metadata.sorted_tables:
                 if table.name not in _TOUCHED_BY_READING:
                     query = select(func.count()).select_from(table)
-                    mine = query.where(table.c.project_id == tenant.project_id)
-                    found[table.name] = connection.scalar(mine)
+                    if "project_id" in table.c:
+                        query = query.where(table.c.project_id == tenant.project_id)
+                    found[table.name] = connection.scalar(query)
         return found
 
     @contextlib.contextmanager

@@ -33,6 +33,8 @@ _AGAIN = "The job is retried automatically. If it fails for good, the end of its
 _OPERATOR = "The job is retried automatically. If it keeps failing, ask the operator."
 _SMALLER = "The job is retried automatically. If it fails for good, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
+    "null_damaged": ("", "Give the file as `null build` wrote it, or build it again."),
+    "null_version": ("", "Build the null set again with this version."),
     "out_of_memory": ("The job used more memory than it may.", _SMALLER),
     "bad_template": (
         "A template of the labelled set or of the audit cannot be used.",
