@@ -47,6 +47,11 @@ def ordered(
             filename=filename,
             id=body["checkpoint_id"],
         )
+    if (body.get("recipe") or {}).get("method") == "auto":  # it needs images to validate on
+        service.execute(
+            "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '3000') WHERE id = :id",
+            id=body["audit"]["dataset_id"],
+        )
     answer = service.ours.http.post("/v1/jobs", json=body)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from app.services import nulls
 from app.settings import Settings
+from cleanclip.spec.null_set import dump_null
+from cleanclip.spec.scan_options import ScanOptions
 from lab.drills import openapi
 from lab.drills.openapi import Explored
 from tests.integration.access.furnished import seeds, served
+from tests.integration.worker.stand_in_child import a_null
 
 
 @pytest.fixture(scope="module")
 def explored(service_settings: Settings, service_log: io.StringIO) -> Iterator[Explored]:
     with served(service_settings) as (service, own):
-        found = openapi.explore(service.url, own.tenant.key, seeds(own), max_examples=3, seed=20, quick=True)
+        null = a_null(ScanOptions(), ("zero", "one", "banana"), images_sha256="1" * 64)
+        row = nulls.add(service.database, service.store, dump_null(null), account="me@here")
+        ours = replace(own, ids={**own.ids, "null": (row.id,)})
+        found = openapi.explore(service.url, own.tenant.key, seeds(ours), max_examples=3, seed=20, quick=True)
         documented = httpx.get(f"{service.url}/v1/openapi.json", timeout=60).json()["paths"]
         labels = {f"{method.upper()} {path}" for path, item in documented.items() for method in item}
         assert found.operations == labels, "every operation was called"
+        nulls.remove(service.database, service.store, row.id)
         yield found
 
 
