@@ -111,10 +111,10 @@ def fill(database_url: str, ground: Ground, num_jobs: int) -> None:
     with connect(database_url) as connection:
         connection.execute(
             "INSERT INTO jobs (id, project_id, kind, state, phase, phases, progress, checkpoint_id,"
-            " dataset_id, labelled_dataset_id, spec, seed, metadata, attempt, attempts_used, max_attempts,"
-            " version, event_seq, created_at, started_at, finished_at, swept_at)"
+            " dataset_id, labelled_dataset_id, spec, seed, metadata, attempt, attempts_used, attempts_lost,"
+            " max_attempts, version, event_seq, created_at, started_at, finished_at, swept_at)"
             " SELECT 'job_' || lpad(n::text, 26, '0'), %s, 'sanitize', 'succeeded', 'publish', %s,"
-            " '{\"fraction\": 1.0}', %s, %s, %s, %s, 0, '{}', 1, 1, 3, %s, %s, now(), now(), now(), now()"
+            " '{\"fraction\": 1.0}', %s, %s, %s, %s, 0, '{}', 1, 1, 0, 3, %s, %s, now(), now(), now(), now()"
             " FROM generate_series(0, %s - 1) AS n",
             (
                 *(ground.project_id, json.dumps(phases), ground.checkpoint_id, ground.pairs_id),

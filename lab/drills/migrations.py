@@ -195,8 +195,8 @@ def _probing(url: str, ground: Ground) -> Iterator[tuple[Waits, Waits]]:
 
     add = (
         "INSERT INTO jobs (id, project_id, kind, state, phases, progress, spec, seed, metadata, attempt,"
-        " attempts_used, max_attempts, version, event_seq)"
-        " VALUES (%s, %s, 'audit', 'queued', '[]', '{}', '{}', 0, '{}', 0, 0, 3, 1, 0)"
+        " attempts_used, attempts_lost, max_attempts, version, event_seq)"
+        " VALUES (%s, %s, 'audit', 'queued', '[]', '{}', '{}', 0, '{}', 0, 0, 0, 3, 1, 0)"
     )
     threads = [
         threading.Thread(target=probe, args=(reads, READ, ["job_" + "0" * 26]), daemon=True),

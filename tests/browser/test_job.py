@@ -245,7 +245,7 @@ def test_every_kept_report_is_shown_verdict_first(page: Page, service: Service, 
             "inconclusive": ["Nothing found with the 3 triggers tested: inconclusive."],
         }[told["verdict"]["outcome"]]
     )
-    verdict = page.inner_text("#job-verdict")
+    verdict = " ".join(str(page.text_content("#job-verdict")).split())  # with what is folded
     parts = [*told["verdict"]["attacks"], *filter(None, [told["verdict"].get("clean_accuracy")])]
     for part in parts:
         assert part["reason"] in verdict

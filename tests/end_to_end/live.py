@@ -77,7 +77,7 @@ class Live:
         return sorted(key for key in keys if f"/{tenant.project_id}/" in key)
 
     def state(self, tenant: Tenant) -> dict[str, Any]:
-        """How many rows of every table are the tenant's (all, where rows have no project), and its objects."""
+        """Rows of every table that are the tenant's (all, where rows have no project), and its objects."""
         found: dict[str, Any] = {"objects": self.objects(tenant)}
         with self.engine.connect() as connection:
             for table in metadata.sorted_tables:

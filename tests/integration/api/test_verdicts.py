@@ -40,8 +40,10 @@ def judged(
         job_id = new_id("job")
         service.execute(
             "INSERT INTO jobs (id, project_id, kind, state, phases, progress, spec, seed, metadata, attempt,"
-            " attempts_used, max_attempts, version, event_seq) SELECT :id, :project, kind, state, phases,"
-            " progress, spec, seed, metadata, attempt, attempts_used, max_attempts, version, event_seq"
+            " attempts_used, attempts_lost, max_attempts, version, event_seq)"
+            " SELECT :id, :project, kind, state, phases,"
+            " progress, spec, seed, metadata, attempt, attempts_used, attempts_lost, max_attempts,"
+            " version, event_seq"
             " FROM jobs LIMIT 1",
             id=job_id,
             project=owner.project_id,

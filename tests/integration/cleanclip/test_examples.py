@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
+from app.domain.ids import new_id
 from app.domain.states import DatasetKind
+from app.services import nulls
 from cleanclip.aio.client import AsyncClient
 from cleanclip.models import Checkpoint, Dataset, Job
+from cleanclip.spec.null_set import dump_null
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.sync.client import Client
 from tests.integration.api.validated import publish_samples, sample
 from tests.integration.cleanclip.served import REPORT_BYTES, Served
+from tests.integration.worker.stand_in_child import a_null
 from tests.unit.cleanclip.examples import example_of, public_calls
 
 CALLS = public_calls(Client("http://x", "k"))
@@ -76,6 +81,12 @@ class Scene:
     @property
     def labelled(self) -> Dataset:
         return self._client.datasets.get(self._served.ready_dataset(DatasetKind.LABELLED))
+
+    @property
+    def null(self) -> Any:
+        made = a_null(ScanOptions(), ("zero", "one", "banana"), images_sha256="1" * 64, name=new_id("null"))
+        row = nulls.add(self._served.database, self._served.store, dump_null(made), account="me@here")
+        return self._client.nulls.get(row.id)
 
     @property
     def key(self) -> Any:

@@ -26,9 +26,9 @@ from app.queue.names import HEAVY_QUEUE, LIGHT_QUEUE, kinds_of
 _MANY = text(
     """
     INSERT INTO jobs (id, project_id, kind, state, phases, progress, spec, seed, metadata, attempt,
-                      attempts_used, max_attempts, version, event_seq)
+                      attempts_used, attempts_lost, max_attempts, version, event_seq)
     SELECT 'job_' || :mark || lpad(number::text, 8, '0'), :project_id, :kind, 'queued', '[]', '{}', '{}', 0,
-           '{}', 0, 0, 3, 1, 0
+           '{}', 0, 0, 0, 3, 1, 0
     FROM generate_series(1, :number) AS number
     """
 )

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 from app.db.models.deletion import Deletion
 from app.db.models.job import Job
 from app.db.models.policy import Policy
+from app.db.repositories import job_changes
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.deletions import DeletionReason, DeletionSubject
@@ -256,9 +257,10 @@ def test_the_samples_of_a_data_set_go_with_it(world: World, engine: Engine) -> N
 
 
 def test_nothing_goes_while_a_worker_that_lost_its_lease_may_still_be_writing(
-    world: World, engine: Engine
+    world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = world.audit_job(max_attempts=1)
+    monkeypatch.setattr(job_changes, "MAX_LOST_ATTEMPTS", 1)
+    job = world.audit_job()
     with world.database.unit_of_work() as unit:
         assert unit.attempts.claim(job.id, owner="frozen", lease_s=60)
     world.expire_lease(job.id)

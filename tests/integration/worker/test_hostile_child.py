@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from app.db.models.job import Job
+from app.db.repositories import job_changes
 from app.domain.states import DatasetKind, DatasetState, JobState
 from lab.drills.processes import processes_in
 from tests.integration.worker.world import AUDIT, RECIPE, World, wait_until
@@ -370,6 +371,7 @@ def test_no_child_is_left_running_when_the_watch_cannot_begin(
         raise OSError(errno.EIO, "the folder cannot be read")
 
     monkeypatch.setattr(supervision, "disk_use", cannot)
+    monkeypatch.setattr(job_changes, "MAX_LOST_ATTEMPTS", 1)
     assert hostile(world, "stop_itself")["code"] == "worker_io_error"
 
 
