@@ -87,7 +87,7 @@ def test_a_page_is_accessible(name: str) -> None:
         assert plot.attributes["role"] == "img"
         assert [child.tag for child in plot.children[:2]] == ["title", "desc"]
         assert len(plot.children[1].text) > 40
-    assert len(page.all("svg")) == (1 if name.startswith("audit") else 3 if name == "rebound" else 2)
+    assert len(page.all("svg")) == (1 if name.startswith("audit") else 3 if name in {"auto", "rebound"} else 2)
 
 
 def colours(block: str) -> dict[str, str]:
@@ -150,8 +150,8 @@ def as_printed(path: str, value: float) -> float:
     return round(100 * value, 2) if is_share else value
 
 
-IN_WORDS = re.compile(r"^architecture\.|^rebound\.relearned\.|\.towards_now\.|\.ca_per_class\.")
-"""Told in sentences or summed up, held against `towards`, and of many classes only the lowest."""
+IN_WORDS = re.compile(r"^architecture\.|^auto\.|^rebound\.relearned\.|\.towards_now\.|\.ca_per_class\.")
+"""Told in sentences or summed up, held against `towards`, and of many classes or looks only the worst."""
 
 
 @every_report
@@ -167,7 +167,7 @@ def test_every_figure_of_the_report_stands_in_the_page_exactly(name: str) -> Non
         if part not in {"confidence", "method"}
     } | {f"{path}.probability": said["probability"] for path, said in answers(document(name))}
     assert [path for path in expected.keys() - shown.keys() if not IN_WORDS.search(path)] == []
-    assert [path for path in shown.keys() - expected.keys() if not path.startswith("rebound.")] == []
+    assert [path for path in shown.keys() - expected.keys() if not path.startswith(("auto.", "rebound."))] == []
     for path in expected.keys() & shown.keys():
         value = expected[path]
         for element in shown[path]:
@@ -182,7 +182,7 @@ def test_beside_every_figure_stand_its_interval_and_its_n(name: str) -> None:
         path, _, part = one.attributes["data-figure"].rpartition(".")
         if part in {"value", "median"}:
             cell = one.parent
-            while cell is not None and cell.tag not in {"td", "p"}:
+            while cell is not None and cell.tag not in {"td", "th", "p"}:
                 cell = cell.parent
             assert cell is not None
             beside = {other.attributes["data-figure"] for other in cell.all("data")}
@@ -193,6 +193,7 @@ def test_beside_every_figure_stand_its_interval_and_its_n(name: str) -> None:
 NOTHING_FOUND = "Nothing found with the 3 triggers tested: inconclusive"
 CLEANED = "Cleaned, as far as tested: pass"
 VERDICTS = {
+    "auto": (CLEANED, "no longer work beyond the limit, and clean accuracy was kept."),
     "cleaned": (CLEANED, "The trigger badnet no longer works beyond the limit"),
     "not_cleaned": ("Not cleaned: fail", "the attack success rate is still over the limit: badnet."),
     "too_dear": ("Not cleaned: fail", "Clean accuracy fell by more than the limit."),
@@ -229,8 +230,10 @@ def test_the_first_page_says_question_verdict_and_what_was_not_tested(name: str)
     assert written["verdict"]["reason"] not in markdown
     assert label in markdown
     assert [words for words in written["warnings"] if markdown_text(words) not in markdown] == []
-    assert written["checkpoint"]["upload_sha256"] in first.all("p")[1].text
-    assert "yellow seven" in first.all("p")[2].text
+    checkpoint, audit = written["checkpoint"], written["audit"]
+    assert (checkpoint["upload_sha256"] or checkpoint["weights_sha256"]) in first.all("p")[1].text
+    for target in filter(None, (audit["target"], *(attack.get("target") for attack in audit["attacks"]))):
+        assert f"“{target}”" in first.all("p")[2].text
     (untested,) = (one.text for one in first.all("ul") if one.attributes.get("class") == "untested")
     for words in ("Any other trigger", "Structured triggers", "Any target class but", "another size"):
         assert words in untested
