@@ -87,7 +87,9 @@ def test_a_page_is_accessible(name: str) -> None:
         assert plot.attributes["role"] == "img"
         assert [child.tag for child in plot.children[:2]] == ["title", "desc"]
         assert len(plot.children[1].text) > 40
-    assert len(page.all("svg")) == (1 if name.startswith("audit") else 3 if name in {"auto", "rebound"} else 2)
+    assert len(page.all("svg")) == (
+        1 if name.startswith("audit") else 3 if name in {"auto", "rebound"} else 2
+    )
 
 
 def colours(block: str) -> dict[str, str]:
@@ -167,7 +169,9 @@ def test_every_figure_of_the_report_stands_in_the_page_exactly(name: str) -> Non
         if part not in {"confidence", "method"}
     } | {f"{path}.probability": said["probability"] for path, said in answers(document(name))}
     assert [path for path in expected.keys() - shown.keys() if not IN_WORDS.search(path)] == []
-    assert [path for path in shown.keys() - expected.keys() if not path.startswith(("auto.", "rebound."))] == []
+    assert [
+        path for path in shown.keys() - expected.keys() if not path.startswith(("auto.", "rebound."))
+    ] == []
     for path in expected.keys() & shown.keys():
         value = expected[path]
         for element in shown[path]:
