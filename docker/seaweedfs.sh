@@ -28,9 +28,9 @@ cat > "$place" <<JSON
 {"identities": [
 $(identity owner "$STORAGE_OWNER_SECRET" "\"Admin:$bucket\", \"Read:$bucket\", \"Write:$bucket\", \"List:$bucket\""),
 $(identity api "$STORAGE_API_SECRET" "$(may 'Read Write List' uploads)$(may Read datasets outputs)$(may 'Read List' data)"),
-$(identity worker "$STORAGE_WORKER_SECRET" "$(may 'Read Write List' $folders)$(may 'Read List' data)"),
+$(identity worker "$STORAGE_WORKER_SECRET" "$(may 'Read Write List' $folders)$(may Read nulls)$(may 'Read List' data)"),
 $(identity sweeper "$STORAGE_SWEEPER_SECRET" "$(may 'Read Write List' $folders)"),
-$(identity operator "$STORAGE_OPERATOR_SECRET" "$(may 'Read List' $folders)")
+$(identity operator "$STORAGE_OPERATOR_SECRET" "$(may 'Read List' $folders)$(may 'Read Write List' nulls)")
 ]}
 JSON
 

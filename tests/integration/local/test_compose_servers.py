@@ -234,6 +234,10 @@ def test_each_process_does_its_work_at_the_store_as_its_own_identity(stores: dic
     url = api.presign_get("outputs/prj_a/x/file", expires_s=60, filename="file")
     assert httpx.get(url, trust_env=False).content == b"made"
     assert operator.read_bytes("states/prj_a/x/file", max_bytes=9) == b"made"
+    operator.put_bytes("nulls/null_a.json", b"null")
+    assert [item.key for item in operator.list_prefix("nulls/")] == ["nulls/null_a.json"]
+    assert worker.read_bytes("nulls/null_a.json", max_bytes=9) == b"null"
+    operator.delete("nulls/null_a.json")
     assert sweeper.purge("states/prj_a/x/")
     assert sweeper.delete_prefix("outputs/prj_a/") == 1
     assert api.purge(key)
@@ -242,9 +246,9 @@ def test_each_process_does_its_work_at_the_store_as_its_own_identity(stores: dic
 @pytest.mark.parametrize(
     ("name", "folders"),
     [
-        ("api", ("checkpoints", "states")),
+        ("api", ("checkpoints", "states", "nulls")),
         ("worker", ("elsewhere",)),
-        ("sweeper", ("data", "elsewhere")),
+        ("sweeper", ("data", "elsewhere", "nulls")),
         ("operator", ("data", "elsewhere")),
     ],
 )
@@ -268,7 +272,7 @@ def test_an_identity_reaches_no_other_folder(
 @pytest.mark.parametrize(
     ("name", "key"),
     [("api", "outputs/prj_a/kept"), ("api", "data/prj_a/kept"), ("api", "datasets/prj_a/kept"),
-     ("worker", "data/prj_a/kept"), ("operator", "outputs/prj_a/kept")],
+     ("worker", "data/prj_a/kept"), ("worker", "nulls/prj_a/kept"), ("operator", "outputs/prj_a/kept")],
 )  # fmt: skip
 def test_an_identity_that_reads_a_folder_may_change_nothing_there(
     stores: dict[str, S3Store], name: str, key: str
