@@ -33,6 +33,7 @@ _WORK = {
     "inspect": "sanitizer.work.inspecting",
     "validate": "sanitizer.work.validating",
     "audit": "sanitizer.work.auditing",
+    "scan": "sanitizer.work.scanning",
     "sanitize": "sanitizer.work.cleaning",
     "pages": "sanitizer.work.drawing_pages",
     "give_back": "sanitizer.work.giving_back",

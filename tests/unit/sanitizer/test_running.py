@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import TypeAdapter
@@ -33,6 +35,7 @@ from cleanclip.spec.progress import Advanced, PhaseStarted, ProgressEvent, State
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from cleanclip.spec.report import load_json
 from sanitizer.pipeline.baseline import FILE_NAME
+from sanitizer.work import running
 from sanitizer.work.running import JsonLines, StopFlag, run
 from tests.fixtures.audited import write_answered, write_model
 from tests.fixtures.forked_child import ForkedChild
@@ -335,3 +338,12 @@ def test_a_signal_sets_the_flag_and_the_handlers_come_back(number):
         os.kill(os.getpid(), number)
         assert stop()
     assert signal.getsignal(number) is before
+
+
+def test_each_kind_of_job_has_its_work() -> None:
+    """A merge had dropped one: every scan ended with a KeyError, and only a test of the full suite saw it."""
+    union, _ = get_args(JobSpec)
+    kinds = {spec.kind for spec in get_args(union)}
+    assert running._WORK.keys() == kinds
+    for name in running._WORK.values():
+        assert callable(import_module(name).do)
