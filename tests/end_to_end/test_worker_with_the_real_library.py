@@ -169,7 +169,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         assert resumed.after.retrieval is not None
         assert resumed.after.retrieval.num_images == 20
         assert resumed.retrieval_lost == load_json(first["report.json"]).retrieval_lost
-        assert world.job(killed.id).attempts_used == 1
+        assert world.job(killed.id).attempts_used == 2
         result = world.job(killed.id).result
         assert result is not None
         assert result["after"]["ca"]["n"] == 24
