@@ -21,7 +21,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -247,6 +247,11 @@ def in_order(
         for number in count()
     )
     return tuple(one for models in islice(rounds, max(wanted[split] for split in splits)) for one in models)
+
+
+def class_names(bed: str) -> tuple[str, ...]:
+    """Of a bed's images, in the order of their labels."""
+    return tuple(f"{ink} {noun}" for noun in _NOUNS[BEDS[cast(BedName, bed)].glyphs] for ink in _INKS)
 
 
 def plan_sha256() -> str:

@@ -209,7 +209,7 @@ def _mad_scores(values: Sequence[float]) -> list[float]:
 
 
 def z_of_family(
-    pooled: Mapping[Detector, Pooled[Detector]], detector: Detector, family: str, class_name: str | None
+    pooled: Mapping[Name, Pooled[Name]], detector: Name, family: str, class_name: str | None
 ) -> tuple[float, float | None]:
     """(z, the null's median of the statistic that a hypothesis shows) of one family's pattern."""
     one = pooled[detector]

@@ -6,6 +6,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -88,7 +89,8 @@ def _git(root: Path, *arguments: str) -> None:
 
 def _write(root: Path, **changes: object) -> None:
     content = {
-        "thresholds": {"fashion-vit": {"collapse": 0.7}},
+        "significance": 0.05,
+        "num_null": {"fashion-vit": 60},
         "plan_sha256": "plan",
         "detectors_sha256": "code",
     }
@@ -119,13 +121,18 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     refused("not committed")
     _git(tmp_path, "commit", "-m", "freeze")
     assert len(gate.admit([_Row(split) for split in SPLITS])) == len(SPLITS)
-    _write(tmp_path, thresholds={"fashion-vit": {"collapse": 0.6}})
+    late = [
+        SimpleNamespace(name=f"calibration-fashion-vit-{n:03}", split="calibration", bed="fashion-vit")
+        for n in (59, 60)
+    ]
+    assert gate.null_of(late) == late[:1]
+    _write(tmp_path, num_null={"fashion-vit": 59})
     refused("differs from the committed file")
     for changes, because in (
         ({"detectors_sha256": "older"}, "another version of the detectors"),
         ({"plan_sha256": "older"}, "another version of the plan"),
-        ({"thresholds": {}}, "names no threshold"),
-        ({"thresholds": 1}, "damaged"),
+        ({"num_null": {}}, "names no null"),
+        ({"num_null": 1}, "damaged"),
     ):
         _write(tmp_path, **changes)
         _git(tmp_path, "commit", "-am", "change")
