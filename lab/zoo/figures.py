@@ -9,6 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean, median
 
@@ -108,15 +109,31 @@ def _aurocs(rows: Rows, judged: dict[str, list[Judged]]) -> str:
         for name in names if 1 < len(names) <= _MOST_STATISTICS and len(judged[detector]) >= _FEWEST else ():
             one = judge_all(rows.models, rows.scans, detector, only=name)
             lines += _auroc_lines(f"{detector}: {name}", one)
-    head = ("score", "bed", "clean", "poisoned", "AUROC", "DeLong", "bootstrap", "target first", "in five")
+    head = (
+        "score",
+        "poisoned are",
+        "bed",
+        "clean",
+        "poisoned",
+        "AUROC",
+        "DeLong",
+        "bootstrap",
+        "target first",
+        "in five",
+    )
     return _table(head, lines)
 
 
 def _auroc_lines(name: str, judged: Sequence[Judged]) -> list[str]:
     lines = []
-    for bed in sorted({one.bed for one in judged}):
+    beds = sorted({one.bed for one in judged})
+    for split, bed in product(("development", "held_out"), beds):
         null = [one for one in judged if one.bed == bed and one.split == "calibration"]
-        poisoned = [one for one in judged if one.bed == bed and one.asr is not None and one.asr >= WORKS]
+        poisoned = [
+            one
+            for one in judged
+            if (one.bed, one.split) == (bed, split) and one.asr is not None and one.asr >= WORKS
+        ]
         if not null or not poisoned:
             continue
         scores = [one.score for one in null], [one.score for one in poisoned]
@@ -126,8 +143,8 @@ def _auroc_lines(name: str, judged: Sequence[Judged]) -> list[str]:
         first = clopper_pearson(sum(one.place == 1 for one in poisoned), len(poisoned))
         five = clopper_pearson(sum(one.place is not None for one in poisoned), len(poisoned))
         lines.append(
-            f"| {name} | {bed} | {len(null)} | {len(poisoned)} | {exact.value:.3f} | {_bounds(exact)} |"
-            f" {_bounds(drawn)} | {_percent(first)} | {_percent(five)} |"
+            f"| {name} | {split} | {bed} | {len(null)} | {len(poisoned)} | {exact.value:.3f} |"
+            f" {_bounds(exact)} | {_bounds(drawn)} | {_percent(first)} | {_percent(five)} |"
         )
     return lines
 

@@ -25,7 +25,7 @@ ALL_BEDS = cast(tuple[BedName, ...], tuple(BEDS))
 
 def test_no_two_models_share_a_seed_and_none_has_a_seed_of_the_reproduction() -> None:
     seeds = [one.seed for one in in_order(SPLITS, ALL_BEDS)]
-    assert len(set(seeds)) == len(seeds) == 3 * (60 + 30 + 40 + 60 + 15)
+    assert len(set(seeds)) == len(seeds) == 3 * (60 + 30 + 40 + 60 + 15 + 15)
     assert not set(seeds) & {*SEEDS, *(one.subject.seed for one in DEVELOPMENT_MODELS)}
 
 
@@ -45,6 +45,9 @@ def test_held_out_families_are_not_those_of_development() -> None:
         assert all(bool(one.targets) != one.is_clean for one in first)
     assert {one.family for one in in_order(("held_out",), ("fashion-vit",))} == set(plan.HELD_OUT_FAMILIES)
     assert len(model("held_out", "digits-resnet", 6).targets) == 2
+    attackers = in_order(("attackers",), ("fashion-vit",))
+    assert {one.family for one in attackers} == set(plan.ATTACKERS)
+    assert all((one.options.hiding_weight > 0) == (one.family == "hidden") for one in attackers)
 
 
 def test_targets_and_shares_are_drawn_and_targets_are_classes_of_their_dataset() -> None:
@@ -107,7 +110,7 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     open_rows = [_Row(split) for split in OPEN_SPLITS]
     assert gate.admit(open_rows) == open_rows
     closed = [split for split in SPLITS if split not in OPEN_SPLITS]
-    assert closed == ["test_clean", "held_out", "shifted"]
+    assert closed == ["test_clean", "held_out", "shifted", "attackers"]
 
     def refused(because: str) -> None:
         for split in closed:
