@@ -1,6 +1,6 @@
 """An attacker who trains against the scan: under universal patterns images stay apart.
 
-While the model learns, patterns of the scan's families climb the objective of the scan's collapse detector on it,
+While the model learns, patterns of the scan's families climb what its collapse detector climbs,
 by the gradient that the update has computed anyway, and the model lowers it:
 
     loss = CLIP's loss + w · mean over patterns of ‖ 1/n Σ_i f(x_i ⊕ p) ‖²
