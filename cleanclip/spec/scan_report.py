@@ -96,7 +96,8 @@ class Hypothesis:
     untriggered_target_rate: Estimate | None = None
     dose: Annotated[tuple[DosePoint, ...], MaxLen(20)] = ()
     statistic: Finite
-    """What its detector measured of it: of `collapse` the agreement, of `ease` the ease, 0 to 1."""
+    """What its detector measured of it: of `collapse` the agreement, of `ease` the ease, 0 to 1; of
+    `residual` a logarithm."""
     null_median: Finite | None = None
     """Of the same statistic, family and class over the null's models."""
     cell: ImageCell | None = None

@@ -63,8 +63,8 @@ class EditFigures:
     """What one edit leaves of the residual in the cell that answers it most."""
 
     edit: Edit
-    value: Ratio
-    """q / (q + v): q the squared whitened length of the mean residual, v the mean of clean images' own."""
+    value: Finite
+    """log₁₀(1 + q/v): q the squared whitened length of the mean residual, v the mean of clean images' own."""
     cell: Count
     """0: all images; else the number of the cell."""
     n: Count

@@ -5,12 +5,13 @@ f is the suspect, g the anchor, a model that is trusted, of any architecture; fo
     r(x)     =  f(x) − f̄ − W (g(x) − ḡ)         W a ridge regression on clean images (`scans.regression`)
     m(e, k)  =  mean over the images of cell k of r(x ⊕ e) − r(x);  for "no edit" of r(x) itself
     q        =  mᵀ (Σ + ε I)⁻¹ m                 v  =  the mean of r(x)ᵀ (Σ + ε I)⁻¹ r(x) over clean images
-    value    =  q / (q + v), the largest over cells of enough images and all images together
+    value    =  log₁₀(1 + q / v), the largest over cells of enough images and all images together
 
-so a value is near 0 where residuals point anywhere, and near 1 where an edit moves all embeddings of a cell
-one way, far beyond what clean images differ by, and the anchor does not see why: what a semantic trigger does
-(a tint, paper of a colour, a word), which no small pattern stands for. The cells are k-means of g's unit
-embeddings, so they are the same for every suspect with this anchor, these images and this seed.
+so a value is near 0 where residuals point anywhere, and 1 where an edit moves all embeddings of a cell one
+way three times as far as clean images are from what the anchor says, and the anchor does not see why: what a
+semantic trigger does (a tint, paper of a colour, a word), which no small pattern stands for. Every strong
+edit has some value on every model: only models that were never poisoned say how much is usual. The cells
+are k-means of g's unit embeddings: the same for every suspect with this anchor, these images and this seed.
 It leads to the class c with the largest ⟨m, t_c − t̄⟩, t̄ the mean of all texts (hubs cancel).
 
 The whitened residual is LoREx's idea; regression on an anchor, cells and edits are ours.
@@ -21,6 +22,7 @@ Legend: M images to fit on, N held-out images, D the suspect's width, G the anch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,6 +41,7 @@ from sanitizer.scans.subject import Anchor, Subject
 from sanitizer.seeding import generator
 
 _MOST_ROUNDS = 100
+_TINY = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +139,12 @@ def _strongest(
 
     def value(cell: int) -> float:
         squared = float(fitted.model.score(mean_of[cell][1][None])[0])
-        return squared / (squared + fitted.spread)
+        return math.log10(1 + squared / max(fitted.spread, _TINY))
 
     values = {cell: value(cell) for cell in mean_of}
     cell = max(values, key=lambda one: values[one])
     num, mean_D = mean_of[cell]
-    return EditFigures(
-        edit=edit, value=min(1.0, values[cell]), cell=cell, n=num, towards=_towards(subject, mean_D)
-    )
+    return EditFigures(edit=edit, value=values[cell], cell=cell, n=num, towards=_towards(subject, mean_D))
 
 
 def _towards(subject: Subject, mean_D: Floats) -> int | None:

@@ -31,7 +31,8 @@ T = TypeVar("T", CollapseFigures, EaseFigures, ResidualFigures, LineageFigures)
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """A pattern that a detector inverted, or an edit. `target` is a class number, None
-    without class names; `statistic` is what the detector measured of it, 0 to 1."""
+    without class names; `statistic` is what the detector measured of it, of `residual` a logarithm, else 0 to
+    1."""
 
     detector: Detector
     family: PatternFamily | Edit

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,11 +15,9 @@ from torch import Tensor
 from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.perturbations.ascent import Embed, to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
+from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
 from sanitizer.seeding import generator
-
-if TYPE_CHECKING:
-    from sanitizer.scans.lineage import Lineage
 
 _ALL_ALIKE = 1 - 1e-6
 """Of ‖mean unit embedding‖²: above it every image has one embedding."""

@@ -22,7 +22,7 @@ from cleanclip.spec.scan_options import (
 )
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.scans import conformal, ease, edits, lineage, regression, residual, statistics
-from sanitizer.scans.lineage import Lineage
+from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Anchor, Subject
 from sanitizer.seeding import generator
@@ -98,7 +98,7 @@ def test_an_edit_that_only_the_suspect_answers_comes_first_and_its_class_is_name
     value = {one.edit.name: one for one in planted.edits}
     clean = {one.edit.name: one for one in control.edits}
     assert value[RED.name].towards == TARGET
-    assert value[RED.name].value > 0.9
+    assert value[RED.name].value > 3
     rise = {name: one.value - clean[name].value for name, one in value.items()}
     pixels = images()[96:].float() / 255
 
@@ -109,7 +109,8 @@ def test_an_edit_that_only_the_suspect_answers_comes_first_and_its_class_is_name
     for one in sorted(planted.edits, key=lambda one: -rise[one.edit.name])[:8]:
         assert redness(one.edit) > 0.2, one.edit.name
         assert one.towards == TARGET
-    assert max(rise[one.name] for one in edits.bank() if redness(one) < 0.2) < 0.1 < rise[RED.name]
+    assert max(rise[one.name] for one in edits.bank() if redness(one) < 0.2) < 0.2
+    assert rise[RED.name] > 1
 
 
 def test_an_edit_that_is_answered_in_one_kind_of_image_is_found_in_a_cell() -> None:
@@ -156,7 +157,7 @@ def test_the_value_of_an_edit_is_what_plain_loops_count() -> None:
         mean /= len(rows)
         q = mean @ fit.precision_DD @ mean
         assert one.n == len(rows)
-        assert one.value == pytest.approx(q / (q + spread), rel=1e-3)
+        assert one.value == pytest.approx(np.log10(1 + q / spread), rel=1e-3)
         scores = [
             (texts()[c].double().numpy() - texts().double().numpy().mean(axis=0)) @ mean for c in range(12)
         ]
