@@ -44,7 +44,7 @@ class Edit(StrictOptions):
     strength: Annotated[float, Interval(ge=-10, le=256), NUMBER] = 1.0
     filter: FilterName | None = None
     colour: Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")] | None = None
-    word: Annotated[str, StringConstraints(pattern=r"^[ -~]{1,64}$")] | None = None
+    word: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ]{1,32}$")] | None = None
 
     @property
     def name(self) -> str:

@@ -131,7 +131,7 @@ def refuse_unusable(embedding_ND: Tensor, whose: str = "model") -> None:
             f"The {whose} gives an image an embedding with NaN or infinite numbers.",
             "Check the weights; a model that was trained to divergence cannot be scanned.",
         )
-    if squared_mean(embedding_ND) > _ALL_ALIKE:
+    if squared_mean(embedding_ND) > _ALL_ALIKE or not bool(embedding_ND.any()):
         raise CheckpointRejected(
             "embeddings_constant",
             f"The {whose} gives every image the same embedding, so no pattern can change anything.",
