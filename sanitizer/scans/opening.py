@@ -202,10 +202,12 @@ def scanning(
 @contextmanager
 def _frozen(checkpoint: LoadedCheckpoint, options: ScanOptions, device: torch.device) -> Iterator[Embed]:
     """Pixels of any square size → unit embeddings; the model in eval mode, its weights without gradients,
-    then as it was."""
+    then as it was but for the layout of its weights, which is the fastest for convolutions from then on."""
     model, architecture = checkpoint.model, checkpoint.architecture
     wanted_gradients = {name: one.requires_grad for name, one in model.named_parameters()}
     model.to(device).eval().requires_grad_(False)
+    if device.type == "cpu" or options.precision == "bf16":
+        model.to(memory_format=torch.channels_last)
     try:
         yield embedder(
             model,
