@@ -144,6 +144,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "null_holds_the_suspect": ErrorCode(422, "The scanned model is one of the null"),
     "null_exists": ErrorCode(409, "A null with that name exists already"),
     "null_name_invalid": ErrorCode(422, "The name of the null cannot be used"),
+    "scan_anchor_missing": ErrorCode(422, "A detector of the scan needs an anchor"),
+    "scan_base_missing": ErrorCode(422, "A detector of the scan needs a base"),
     "scan_too_few_classes": ErrorCode(422, "The scan has fewer than three class names"),
     "scan_class_repeated": ErrorCode(422, "A further class is in the labelled dataset already"),
     "scan_too_few_images": ErrorCode(422, "The labelled dataset has too few images for a scan"),

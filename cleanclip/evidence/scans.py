@@ -27,7 +27,7 @@ from cleanclip.spec.scan_report import (
 
 _CLAIMED = (
     *("num_classes", "num_inverted_on", "num_held_out", "ca", "statistics", "judgements", "null", "p_value"),
-    *("hypotheses", "examples"),
+    *("hypotheses", "examples", "anchor", "base"),
 )
 """The sections that only the process that scanned can know."""
 
@@ -87,9 +87,28 @@ def _inputs(report: ScanReport) -> Iterator[Finding]:
         yield misfit("num_held_out", "counts more images than there are")
     if report.options.class_names == "none" and report.num_classes != 0:
         yield misfit("num_classes", "is not that of a scan without class names")
+    yield from _trusted_models(report)
     for place, ease in enumerate(told.ease):
         counts = {len(ease.ease), len(ease.asr), len(ease.num_steps)}
         yield from same(f"statistics.ease[{place}]", counts, {report.num_classes})
+
+
+def _trusted_models(report: ScanReport) -> Iterator[Finding]:
+    """A detector that needs another model was given one, and its figures are of as many images."""
+    told = report.statistics
+    known = (
+        ("anchor", report.anchor, told.anchor_sha256, "residual", told.residual),
+        ("base", report.base, told.base_sha256, "lineage", told.lineage),
+    )
+    for name, model, sha256, detector, figures in known:
+        weights = None if model is None else model.weights_sha256
+        yield from same(f"statistics.{name}_sha256", sha256, weights)
+        was_run = detector in report.options.detectors
+        yield from same(f"statistics.{detector}", figures is not None, was_run)
+        if was_run and model is None:
+            yield misfit(name, f"is missing, though the detector {detector} was run")
+    if told.lineage is not None:
+        yield from same("statistics.lineage.n", told.lineage.n, report.num_held_out)
 
 
 def _share(where: str, share: Estimate, *, most: int) -> Iterator[Finding]:
@@ -113,6 +132,8 @@ def _hypothesis(where: str, found: Hypothesis, report: ScanReport) -> Iterator[F
         share = getattr(found, name)
         if share is not None:
             yield from _share(f"{where}.{name}", share, most=most)
+    if found.cell is not None:
+        yield from _share(f"{where}.cell.asr", found.cell.asr, most=most)
     for number, named in enumerate(found.classes):
         yield from _share(f"{where}.classes[{number}].share", named.share, most=most)
     for number, point in enumerate(found.dose):
@@ -183,6 +204,8 @@ def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
         images_sha256=report.statistics.images_sha256,
         options=report.options,
         seed=report.seed,
+        anchor_sha256=report.statistics.anchor_sha256,
+        base_sha256=report.statistics.base_sha256,
     )
     for what in differing:
         if what != "class list":  # by its digest, above: the report does not hold every name

@@ -243,6 +243,18 @@ def _add_scan(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--options", type=Path, metavar="FILE", help="scan options as JSON")
     command.add_argument(
+        "--anchor",
+        type=Path,
+        metavar="FILE",
+        help="another CLIP checkpoint that you trust, of any architecture: adds the detector 'residual'",
+    )
+    command.add_argument(
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="the checkpoint that the model was fine-tuned from: adds the detector 'lineage'",
+    )
+    command.add_argument(
         "--seed", type=_seed, default=None, help="seed of every random draw; default: the null's, else 0"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -384,10 +396,17 @@ def vet_from(arguments: argparse.Namespace) -> VetOptions:
 
 
 def scan_from(arguments: argparse.Namespace) -> ScanOptions | None:
-    """The options of --options; None: the null's, else the defaults. Raises UsageError."""
-    if arguments.options is None:
+    """The options of --options; None: the null's, else the defaults. Raises UsageError.
+
+    Detectors that neither names are the usual two, and those that --anchor and --base are for.
+    """
+    added = [name for name, given in (("residual", arguments.anchor), ("lineage", arguments.base)) if given]
+    has_null = getattr(arguments, "null", None) is not None
+    if arguments.options is None and (has_null or not added):
         return None
-    return _parse(partial(parse, ScanOptions), _read_json(arguments.options), "scan options")
+    values = {"detectors": [*ScanOptions.detectors, *added]}
+    values |= {} if arguments.options is None else _read_json(arguments.options)
+    return _parse(partial(parse, ScanOptions), values, "scan options")
 
 
 def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:

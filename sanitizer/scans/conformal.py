@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cleanclip.spec.scan_options import Detector
-from cleanclip.spec.scan_statistics import ScanStatistics
+from cleanclip.spec.scan_statistics import LineageFigures, ResidualFigures, ScanStatistics
 
 FLOOR = 0.02
 """Of a standard deviation: shares and collapses that differ by less are equal. So a null without any spread
@@ -85,7 +85,20 @@ def rows(statistics: ScanStatistics, class_names: Sequence[str]) -> dict[Detecto
             for one in statistics.ease
             for name, value in zip(_different(class_names), one.ease, strict=True)
         }
+    if statistics.residual is not None:
+        found["residual"] = {one.edit.name: one.value for one in statistics.residual.edits}
+    if statistics.lineage is not None:
+        found["lineage"] = dict(_of_lineage(statistics.lineage))
     return found
+
+
+def _of_lineage(figures: LineageFigures) -> Iterator[tuple[str, float]]:
+    """At each factor how far value and share are above those of the model itself, which comes first."""
+    own, *longer = figures.factors
+    for one in longer:
+        yield f"step x {one.factor:g}, value", one.value - own.value
+        if one.num_sent is not None and own.num_sent is not None:
+            yield f"step x {one.factor:g}, share", (one.num_sent - own.num_sent) / figures.n
 
 
 def _of_collapse(statistics: ScanStatistics) -> Iterator[tuple[str, float]]:
@@ -164,7 +177,7 @@ class Standing:
     what: str
     z: float
     of: int
-    among: Literal["classes", "models"] = "classes"
+    among: Literal["classes", "models", "edits"] = "classes"
 
 
 def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standing]:
@@ -174,6 +187,11 @@ def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standi
         standings.append(_collapse_alone(statistics, class_names))
     if statistics.ease:
         standings.append(_ease_alone(statistics, class_names))
+    if statistics.residual is not None:
+        standings.append(_residual_alone(statistics.residual))
+    if statistics.lineage is not None:
+        what = "nothing to compare one step with"
+        standings.append(Standing(detector="lineage", what=what, z=0.0, of=1, among="models"))
     return standings
 
 
@@ -208,12 +226,20 @@ def _mad_scores(values: Sequence[float]) -> list[float]:
     return list(distance_C / max(FLOOR, MAD_TO_STD * float(np.median(np.abs(distance_C)))))
 
 
+def _residual_alone(figures: ResidualFigures) -> Standing:
+    """The largest (value - median) / (1.4826 MAD) of all edits."""
+    scores = _mad_scores([one.value for one in figures.edits])
+    z, what = max((z, one.edit.name) for one, z in zip(figures.edits, scores, strict=True))
+    return Standing(detector="residual", what=what, z=z, of=len(scores), among="edits")
+
+
 def z_of_family(
     pooled: Mapping[Name, Pooled[Name]], detector: Name, family: str, class_name: str | None
 ) -> tuple[float, float | None]:
     """(z, the null's median of the statistic that a hypothesis shows) of one family's pattern."""
     one = pooled[detector]
-    name = f"{family}, agreement" if detector == "collapse" else f"{family}, {class_name}"
+    named = {"collapse": f"{family}, agreement", "residual": family}
+    name = named.get(detector, f"{family}, {class_name}")
     if name not in one.z_of:  # without class names: the collapse at the last step
         name = [other for other in one.z_of if other.startswith(f"{family}, ")][-1]
     return one.z_of[name], one.median_of[name]
