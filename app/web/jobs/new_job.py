@@ -47,6 +47,7 @@ def show_form(
     dataset: Annotated[DatasetId | None, EMPTY_IS_NONE] = None,
     kind: Name = None,
     again: Annotated[JobId | None, EMPTY_IS_NONE] = None,
+    scan: Annotated[JobId | None, EMPTY_IS_NONE] = None,
     form: Name = None,
 ) -> Response:
     """Empty, or filled with what the address names."""
@@ -55,13 +56,15 @@ def show_form(
     def filled(unit: UnitOfWork) -> Form:
         if again:
             return prefill.form_of_job(jobs.get(unit, project_id, again))
+        if scan:
+            return prefill.form_of_scan(jobs.get(unit, project_id, scan))
         is_labelled = False
         if dataset:
             is_labelled = unit.datasets.get(project_id, dataset).kind is DatasetKind.LABELLED
         return prefill.empty_form(kind=kind, checkpoint=checkpoint, dataset=dataset, is_labelled=is_labelled)
 
-    address = {"checkpoint": checkpoint, "dataset": dataset, "kind": kind, "again": again, "form": form}
-    return PAGE.show(request, visitor, ports, filled, **address)
+    named = {"checkpoint": checkpoint, "dataset": dataset, "kind": kind, "again": again, "scan": scan}
+    return PAGE.show(request, visitor, ports, filled, form=form, **named)
 
 
 @router.get("/jobs/new/check")

@@ -67,8 +67,8 @@ def show_form(
             [("checkpoint_id", checkpoint or ""), ("scan/dataset_id", dataset or ""), ("scan/null", AUTO)]
         )
 
-    address = {"checkpoint": checkpoint, "dataset": dataset, "again": again, "form": form}
-    return PAGE.show(request, visitor, ports, filled, **address)
+    named = {"checkpoint": checkpoint, "dataset": dataset, "again": again}
+    return PAGE.show(request, visitor, ports, filled, form=form, **named)
 
 
 def _fields_of(job: Job) -> list[tuple[str, str]]:

@@ -23,7 +23,8 @@ from cleanclip.spec.strict_json import RepeatedKey, unique_keys
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 RECIPE_RECOMMENDED, RECIPE_DEFAULTS = "recommended", "defaults"
-SUITE_USUAL, SUITE_LIST, SUITE_JSON = "usual", "list", "json"
+SUITE_USUAL, SUITE_FOUND, SUITE_LIST, SUITE_JSON = "usual", "found", "list", "json"
+FROM_SCAN = "audit/attacks_from_scan"
 POLICY_DEFAULT, POLICY_KEPT, POLICY_GIVEN = "default", "kept", "given"
 
 
@@ -141,6 +142,10 @@ def _audit(form: Form, draft: Draft) -> dict[str, Any]:
     match form.get("suite"):
         case "" | "usual":
             pass
+        case "found":
+            audit |= named(form, FROM_SCAN, "attacks_from_scan")
+            if "attacks_from_scan" not in audit:
+                draft.errors[FROM_SCAN] = "Name the scan: job_…"
         case "list":
             audit["attacks"] = _chosen_attacks(form, draft)
         case "json":

@@ -26,7 +26,7 @@ from app.edge.error_codes import status_of
 from app.edge.invalid_values import error_item
 from app.edge.order_bodies import order_of
 from app.live.ports import Ports, PortsDep
-from app.services import dry_run, jobs, quotas
+from app.services import dry_run, found_attacks, jobs, quotas
 from app.services.dry_run import DryRun
 from app.services.orders import Order
 from app.web.kit.once import FIELD, is_form, new_form, once
@@ -174,12 +174,13 @@ class OrderPage:
         visitor: Visitor,
         ports: Ports,
         fill: Callable[[UnitOfWork], Form],
-        **address: str | None,
+        *,
+        form: str | None,
+        **named: str | None,
     ) -> Response:
         """The form as `fill` makes it from the address. The form's id becomes part of that: see `once`."""
-        form_id = address.pop("form") or ""
-        if not is_form(form_id):
-            query = {name: value for name, value in address.items() if value} | {FIELD: new_form()}
+        if not is_form(form_id := form or ""):
+            query = {name: value for name, value in named.items() if value} | {FIELD: new_form()}
             return see_other(f"{self.path}?{urlencode(query)}")
         with ports.database.unit_of_work(visitor.caller.project_id) as unit:
             draft = OrderDraft(form=fill(unit))
@@ -188,10 +189,15 @@ class OrderPage:
     def check(self, request: Request, visitor: Visitor, form: Form, ports: Ports) -> Response:
         """Says what the order would do, and orders nothing."""
         draft = self.read(form, ports, visitor.caller.project_id)
-        ahead = None
+        ahead, caller = None, visitor.caller
+        refused: Sequence[DomainError] = ()
+        if draft.order is not None:
+            draft.order, refused = found_attacks.with_found_or_refusal(
+                ports.database, ports.store, caller, draft.order
+            )
         with ports.database.unit_of_work(visitor.caller.project_id) as unit:
             if draft.order is not None:
-                ahead = dry_run.look_ahead(unit, visitor.caller, draft.order, ports.settings.quotas)
+                ahead = dry_run.look_ahead(unit, caller, draft.order, ports.settings.quotas, refused)
                 for refusal in ahead.refusals:
                     draft.refuse(refusal)
             status = 422 if ahead is None else 200
@@ -203,6 +209,9 @@ class OrderPage:
         status = 422
         if draft.order is not None:
             try:
+                draft.order = found_attacks.with_found(
+                    ports.database, ports.store, visitor.caller, draft.order
+                )
                 return see_other(f"/ui/jobs/{self._ordered(ports, visitor, draft, draft.order)}")
             except (InvalidInput, NotFound, Conflict, QuotaExceeded) as error:
                 draft.refuse(error)
