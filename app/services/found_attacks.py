@@ -4,6 +4,7 @@ keeps them as they stand, so nothing depends on the scan's files later.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from app.services.api_keys import Caller
 from app.services.orders import Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.attack_options import AttackOptions
-from cleanclip.spec.found_attacks import fitting
+from cleanclip.spec.found_attacks import fitting, section_of
 from cleanclip.spec.scan_report import ScanReport, load_scan
 
 POINTER = "/audit/attacks_from_scan"
@@ -40,7 +41,7 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
             key = _report_key(unit, caller, order.attacks_from_scan)
             weights = _weights(unit, caller, order)
             known = _known_classes(unit, caller, order)
-        report = _read(store, key)
+        report, digest = _read(store, key)
         if weights is not None and report.checkpoint.weights_sha256 != weights:
             raise InvalidInput(
                 "scan_of_another_model",
@@ -49,10 +50,19 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
             )
         taken = fitting(report.attacks(), order.attacks_beside, known)
         if not taken:
-            raise InvalidInput("scan_found_no_attack", *_why_none(report))
+            raise _nothing_to_take(report)
     attacks = (*order.attacks_beside, *taken)
     return replace(
-        order, audit=replace(order.audit, attacks=attacks), cautions=tuple(_left_out(report, taken))
+        order,
+        audit=replace(order.audit, attacks=attacks),
+        scan_section=section_of(
+            report,
+            report_sha256=digest,
+            attacks=attacks,
+            num_known=len(order.attacks_beside),
+            scan_id=order.attacks_from_scan,
+        ),
+        cautions=tuple(_left_out(report, taken)),
     )
 
 
@@ -95,25 +105,29 @@ def _known_classes(unit: UnitOfWork, caller: Caller, order: Order) -> Sequence[s
         return class_names(unit.datasets.get(caller.project_id, order.labelled_dataset_id))
 
 
-def _read(store: ObjectStore, key: str) -> ScanReport:
+def _read(store: ObjectStore, key: str) -> tuple[ScanReport, str]:
+    """And the SHA-256 of its bytes."""
+    content = store.read_bytes(key, max_bytes=MAX_REPORT_BYTES)
     try:
-        return load_scan(store.read_bytes(key, max_bytes=MAX_REPORT_BYTES))
+        return load_scan(content), hashlib.sha256(content).hexdigest()
     except ValidationError as error:
         raise Conflict(
             "scan_unreadable", "This version cannot read the scan's report.", "Scan the checkpoint again."
         ) from error
 
 
-def _why_none(report: ScanReport) -> tuple[str, str]:
-    if report.attacks():
-        return (
-            "No trigger that the scan found can be taken: they lead to classes that the labelled dataset "
-            "does not have, or the order has them already.",
-            "Use a labelled dataset with these classes, or leave attacks_from_scan out.",
+def _nothing_to_take(report: ScanReport) -> InvalidInput:
+    if not report.attacks():
+        return InvalidInput(
+            "scan_found_no_attack",
+            "The scan found no trigger that an image can hold: there is nothing to audit with.",
+            "Name triggers with `attacks` or `suite`, and leave attacks_from_scan out.",
         )
-    return (
-        "The scan found no trigger that an image can hold: there is nothing to audit with.",
-        "Name triggers with `attacks` or `suite`.",
+    return InvalidInput(
+        "scan_found_no_attack",
+        "No trigger that the scan found can be taken: they lead to classes that the labelled dataset does "
+        "not have, or the order has them already.",
+        "Use a labelled dataset with these classes, or leave attacks_from_scan out.",
     )
 
 

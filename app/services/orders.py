@@ -18,6 +18,7 @@ from app.services.datasets import check_usable
 from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OrderedRecipe, OutputLayout, Policy
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_section import ScanSection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class Order:
     """A scan whose found triggers are attacks, too: see `found_attacks`."""
     attacks_beside: tuple[AttackOptions, ...] = ()
     """Those that the order names besides."""
+    scan_section: ScanSection | None = None
+    """What the report says of that scan."""
     cautions: tuple[str, ...] = ()
     """What the order's reader was to be told of it, for a dry run."""
     scan: ScanOptions | None = None

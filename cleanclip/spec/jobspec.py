@@ -49,6 +49,7 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.report import AuditFigures, ScannerEvidence
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
 
 MAX_RANKS = 64
@@ -147,6 +148,8 @@ class SanitizeSpec(StrictOptions):
     upload_sha256: str | None = None
     has_retrieval: bool = False
     """Whether the audits measure retrieval, on `inputs/retrieval`."""
+    scan_section: ScanSection | None = None
+    """Of the scan whose found triggers are among the attacks, for the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,7 @@ class AuditSpec(StrictOptions):
     seed: Seed = 0
     upload_sha256: str | None = None
     has_retrieval: bool = False
+    scan_section: ScanSection | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _options_and_seed(arguments: argparse.Namespace) -> tuple[ScanOptions, int]:
     """What was typed, else what the null was measured with, else the defaults."""
-    options, seed = scan_from(arguments), arguments.seed
+    options, seed = scan_from(arguments.options), arguments.seed
     if arguments.null is not None and (options is None or seed is None):
         null = read_null(arguments.null)
         options = null.options if options is None else options
@@ -85,7 +85,7 @@ def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         null = build_null(
             references,
             arguments.labelled,
-            scan_from(arguments) or ScanOptions(),
+            scan_from(arguments.options) or ScanOptions(),
             name=arguments.name,
             about=arguments.about,
             seed=arguments.seed or 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 
+from cleanclip.evidence.report import check
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
 from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
-from cleanclip.spec.recipe import AuditOptions, parse, to_json
+from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
+from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_options import (
     CollapseDetectorOptions,
     EaseDetectorOptions,
@@ -31,7 +35,8 @@ from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.scan import plan, scan
 from sanitizer.rendering.documents import pages
-from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_model
+from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_answered, write_model
+from tests.fixtures.shards import make_pairs
 
 PATCH = PatternFamily(family="patch", budget=0.25)
 FAMILIES = (
@@ -356,3 +361,46 @@ def test_the_commands_scan_and_null(model, images, tmp_path, capsys) -> None:
     assert main(["report", str(out / "report.json"), "--html", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_bytes() == (out / "report.html").read_bytes()
     assert main(["null", "build", "no-such:tag", *common, "--out", str(null_path), "--name", "x"]) == 3
+
+
+def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found(
+    model, tmp_path, capsys
+) -> None:
+    """The report says in one sentence what was known, what was found and what was not looked for."""
+    images = write_answered(tmp_path / "labelled", model, pictures(130), CLASS_NAMES)
+    make_pairs(tmp_path / "pairs", 16)
+    (tmp_path / "scan.json").write_bytes(TypeAdapter(ScanOptions).dump_json(COLLAPSE))
+    out = tmp_path / "out"
+    typed = [
+        *("sanitize", str(model), "--pairs", str(tmp_path / "pairs"), "--labelled", str(images)),
+        *("--out", str(out), "--epochs", "1", "--batch-size", "8"),
+    ]
+    assert main([*typed, "--no-scan"]) == 2
+    assert "Give --target" in capsys.readouterr().err
+    assert main([*typed, "--scan-options", str(tmp_path / "scan.json")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    found = load_scan((out / "scan/report.json").read_bytes())
+    report = load_json((out / "report.json").read_bytes())
+    section = report.scan
+    assert section is not None
+    assert section.report_sha256 == hashlib.sha256((out / "scan/report.json").read_bytes()).hexdigest()
+    assert report.audit.attacks == (*SUITES["paper"], *SUITES["structured"], *found.attacks())
+    assert report.audit.target == found.attacks()[0].target
+    assert (section.num_known, section.outcome, section.p_value) == (9, "inconclusive", None)
+    assert "(inconclusive, no p-value)" in section.sentence
+    assert "were not looked for" in section.sentence
+    assert section.sentence in shown
+    for page in ("report.html", "report.md"):
+        assert "were not looked for" in (out / page).read_text()
+    assert list(check(report)) == []
+    moved = replace(section.found[0], attack=0)
+    for lie in (
+        replace(section, weights_sha256="0" * 64),
+        replace(section, num_known=8),
+        replace(section, outcome="pass"),
+        replace(section, outcome="fail"),
+        replace(section, found=(moved, *section.found[1:])),
+        replace(section, found=()),
+    ):
+        places = [finding.where or "" for finding in check(replace(report, scan=lie))]
+        assert any(place.startswith("scan.") for place in places), lie

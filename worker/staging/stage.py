@@ -264,9 +264,12 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
     return SPEC_ADAPTER.validate_python(values)
 
 
+_JUDGED = ("audit", "policy", "policy_source", "scan_section")
+
+
 def _asked(kind: JobKind) -> Sequence[str]:
     if kind is JobKind.SCAN:
         return ("scan",)
     if kind is JobKind.SANITIZE:
-        return ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout")
-    return ("audit", "policy", "policy_source") if kind is JobKind.AUDIT else ()
+        return (*_JUDGED, "recipe", "recipe_given", "output_layout")
+    return _JUDGED if kind is JobKind.AUDIT else ()
