@@ -83,6 +83,7 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
         "audit": to_json(order.audit),
+        "attacks_from_scan": order.attacks_from_scan,
         "policy": to_json(policy),
         "policy_source": to_json(source),
         "output_layout": order.output_layout,

@@ -224,6 +224,8 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
         actions.add("withdraw")
     if job.state is JobState.FAILED:
         actions.add("retry")
+    if job.kind is JobKind.SCAN and job.state is JobState.SUCCEEDED:
+        actions.add("clean")
     return frozenset(actions)
 
 

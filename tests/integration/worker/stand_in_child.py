@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.spec import jobspec, report
+from cleanclip.spec.attack_options import CustomPatchOptions
 from cleanclip.spec.judging import judge
 from cleanclip.spec.null_set import NullModel, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.policy import PolicySource
@@ -753,7 +754,12 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
             Hypothesis(
                 detector="collapse",
                 trigger=FoundTrigger(
-                    family=family, image=triggered, image_sha256=hashlib.sha256(image).hexdigest()
+                    family=family,
+                    image=triggered,
+                    image_sha256=hashlib.sha256(image).hexdigest(),
+                    attack=CustomPatchOptions(
+                        image=triggered, size=family.budget, target=names[0] if names else None
+                    ),
                 ),
                 target=names[0] if names else None,
                 classes=(NamedClass(class_name=names[0], share=wilson(190, NUM_HELD_OUT)),) if names else (),

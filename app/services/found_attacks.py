@@ -1,0 +1,142 @@
+"""The triggers that a finished scan found, as attacks of an order. They are taken when it is ordered: the job
+keeps them as they stand, so nothing depends on the scan's files later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from app.db.models.job import Job
+from app.db.session import Database
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import Conflict, DomainError, InvalidInput
+from app.domain.states import JobKind
+from app.services import artifacts, jobs
+from app.services.api_keys import Caller
+from app.services.orders import Order, class_names, naming
+from app.storage.port import ObjectStore
+from cleanclip.spec.attack_options import MAX_ATTACKS, MAX_TRIGGER_IMAGES_CHARACTERS, AttackOptions
+from cleanclip.spec.scan_report import ScanReport, load_scan
+
+POINTER = "/audit/attacks_from_scan"
+MAX_REPORT_BYTES = 8 * 2**20
+"""Workers publish no larger one."""
+_NAME_SOME = "Name triggers with `attacks` or `suite`."
+
+
+def with_found(database: Database, store: ObjectStore, caller: Caller, order: Order) -> Order:
+    """The order with the attacks of the scan that it names. Reads the store, in no transaction.
+
+    Raises NotFound (`job_not_found`, `report_not_found`), Conflict (`job_not_finished`, `scan_unreadable`),
+    InvalidInput (`job_is_no_scan`, `scan_of_another_model`, `scan_found_no_attack`) and StorageError.
+    """
+    if order.attacks_from_scan is None or order.audit is None:
+        return order
+    with naming(POINTER):
+        with database.unit_of_work(caller.project_id) as unit:
+            key = _report_key(unit, caller, order.attacks_from_scan)
+            weights = _weights(unit, caller, order)
+            known = _known_classes(unit, caller, order)
+        report = _read(store, key)
+        if weights is not None and report.checkpoint.weights_sha256 != weights:
+            raise InvalidInput(
+                "scan_of_another_model",
+                "The scan is of another model: its weights have another digest than those of the checkpoint.",
+                "Name a scan of this checkpoint, or scan it.",
+            )
+        found = [one for one in report.attacks() if known is None or one.target in {None, *known}]
+        taken = _as_many_as_fit(found, order.attacks_beside)
+        if not taken:
+            raise InvalidInput("scan_found_no_attack", *_why_none(report, found))
+    attacks = (*order.attacks_beside, *taken)
+    return replace(
+        order, audit=replace(order.audit, attacks=attacks), cautions=tuple(_left_out(report, taken))
+    )
+
+
+def with_found_or_refusal(
+    database: Database, store: ObjectStore, caller: Caller, order: Order
+) -> tuple[Order, Sequence[DomainError]]:
+    """For a dry run, which tells of what would be refused: then the order is as it was."""
+    try:
+        return with_found(database, store, caller, order), ()
+    except DomainError as error:
+        return order, (error,)
+
+
+def _report_key(unit: UnitOfWork, caller: Caller, scan_id: str) -> str:
+    job = jobs.get(unit, caller.project_id, scan_id)
+    _check_is_scan(job)
+    return artifacts.report_of(unit, job).object_key
+
+
+def _check_is_scan(job: Job) -> None:
+    if job.kind is not JobKind.SCAN:
+        raise InvalidInput(
+            "job_is_no_scan", f"The job {job.id} is of kind {job.kind.value}.", "Name a job of kind scan."
+        )
+
+
+def _weights(unit: UnitOfWork, caller: Caller, order: Order) -> str | None:
+    """None in a dry run of a checkpoint that is not there yet."""
+    if order.checkpoint_id is None:
+        return None
+    with naming("/checkpoint_id"):
+        return unit.checkpoints.get(caller.project_id, order.checkpoint_id).weights_sha256
+
+
+def _known_classes(unit: UnitOfWork, caller: Caller, order: Order) -> Sequence[str] | None:
+    """The targets that the audit can measure. A scan may have looked for further ones."""
+    if order.labelled_dataset_id is None:
+        return None
+    with naming(order.labelled_pointer):
+        return class_names(unit.datasets.get(caller.project_id, order.labelled_dataset_id))
+
+
+def _read(store: ObjectStore, key: str) -> ScanReport:
+    try:
+        return load_scan(store.read_bytes(key, max_bytes=MAX_REPORT_BYTES))
+    except ValidationError as error:
+        raise Conflict(
+            "scan_unreadable", "This version cannot read the scan's report.", "Scan the checkpoint again."
+        ) from error
+
+
+def _as_many_as_fit(found: Iterable[AttackOptions], beside: Sequence[AttackOptions]) -> list[AttackOptions]:
+    """Those that are not there yet, the most conspicuous first, as far as a job carries their images."""
+    room = MAX_TRIGGER_IMAGES_CHARACTERS - sum(_image_characters(one) for one in beside)
+    taken: list[AttackOptions] = []
+    for one in found:
+        fits = _image_characters(one) <= room and len(beside) + len(taken) < MAX_ATTACKS
+        if fits and one not in beside:
+            taken.append(one)
+            room -= _image_characters(one)
+    return taken
+
+
+def _image_characters(attack: AttackOptions) -> int:
+    return len(getattr(attack, "image", ""))
+
+
+def _why_none(report: ScanReport, found: Sequence[AttackOptions]) -> tuple[str, str]:
+    if found:
+        return "The order has all triggers that the scan found, or no room for them.", _NAME_SOME
+    if report.attacks():
+        return (
+            "The triggers that the scan found lead to classes that the labelled dataset does not have.",
+            "Use a labelled dataset with these classes.",
+        )
+    return "The scan found no trigger that an image can hold: there is nothing to audit with.", _NAME_SOME
+
+
+def _left_out(report: ScanReport, taken: Sequence[AttackOptions]) -> Iterable[str]:
+    num_found = len(report.hypotheses)
+    if len(taken) < num_found:
+        yield (
+            f"Of the {num_found} triggers that the scan found the audit takes {len(taken)}: the others "
+            "lead to classes that the labelled dataset does not have, cannot be held by an image, or are "
+            "more than one audit takes."
+        )
