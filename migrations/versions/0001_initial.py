@@ -336,7 +336,7 @@ def _create_jobs() -> None:
         "ix_jobs_with_images",
         "jobs",
         "project_id",
-        where="jsonb_path_exists(spec, '$.audit.attacks[*].image'::jsonpath)",
+        where="jsonb_path_exists(spec, '$.*.*[*].image'::jsonpath)",
     )
 
 

@@ -30,6 +30,7 @@ from cleanclip.spec.progress import (
 )
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED, Plan, plan
 from cleanclip.spec.vet_report import (
     MeasuredRecall,
     NotComputed,
@@ -55,7 +56,7 @@ from sanitizer.vetting.overlap import refuse_overlap
 from sanitizer.vetting.planted import shuffled_captions
 from sanitizer.vetting.reading import Dataset
 from sanitizer.vetting.row_files import RowFiles
-from sanitizer.vetting.scoring import Plan, Pool, Scored, make_pool, plan, score
+from sanitizer.vetting.scoring import Pool, Scored, make_pool, score
 
 STATE_FOLDER = "vet"
 """In the state folder."""
@@ -337,17 +338,9 @@ def _warnings(pool: Pool, scored: Scored, options: VetOptions) -> list[str]:
     """What a reader must know of how the scores were made."""
     warnings = []
     if pool.trusted is None:
-        warnings.append(
-            "No trusted samples were given: samples are sorted among themselves, and some are set aside "
-            "in any "
-            "case. How much of a poison is among them is not known."
-        )
+        warnings.append(NO_TRUSTED)
     if pool.judge == "suspect":
-        warnings.append(
-            "No anchor was given: captions are judged by the suspect itself, which believes the captions "
-            "that it "
-            "was poisoned with."
-        )
+        warnings.append(NO_ANCHOR)
     if "local_density" in scored.names:
         most = options.neighbours / min(options.batch_size, len(pool))
         warnings.append(

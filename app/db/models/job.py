@@ -25,7 +25,7 @@ LOSS_CURVE = "loss_curve"
 DATASET_COLUMNS = ("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id")
 """Of `jobs`: each names a dataset that the job reads."""
 HAS_IMAGES: ColumnElement[bool] = literal_column(
-    "jsonb_path_exists(jobs.spec, '$.audit.attacks[*].image'::jsonpath)", Boolean
+    "jsonb_path_exists(jobs.spec, '$.*.*[*].image'::jsonpath)", Boolean
 )
 """A condition, which an index has: the order holds images of its attacks."""
 
@@ -49,7 +49,7 @@ class Job(Base):
         Index(
             "ix_jobs_with_images",
             "project_id",
-            postgresql_where=text("jsonb_path_exists(spec, '$.audit.attacks[*].image'::jsonpath)"),
+            postgresql_where=text("jsonb_path_exists(spec, '$.*.*[*].image'::jsonpath)"),
         ),
         Index(
             "ix_jobs_unswept",

@@ -130,6 +130,7 @@ class JobRepository(DeletableRepository[Job]):
                 load_only(
                     Job.spec,
                     Job.phases,
+                    Job.anchor_checkpoint_id,
                     *(getattr(Job, column) for column in DATASET_COLUMNS),
                 )
             )
