@@ -21,7 +21,8 @@ from tests.fixtures.kept_reports import document
 from tests.fixtures.scans import scan_and_null
 from tests.integration.api.service import Service
 from worker.publishing.publish import shown_figures
-from worker.publishing.scanning import scan_verdict, shown_scan
+from worker.publishing.scanning import scan_verdict
+from worker.publishing.searching import result_of
 from worker.publishing.verdicts import judged_alone, verdict_before_cleaning, verdicts_of
 from worker.tracker import Tracker
 
@@ -203,7 +204,7 @@ def scanned(
         assert unit.attempts.finish_succeeded(
             job_id,
             attempt,
-            result=shown_scan(report),
+            result=result_of(report),
             artifacts=artifacts,
             verdicts=(scan_verdict(report),),
         )

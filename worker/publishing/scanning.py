@@ -91,15 +91,14 @@ def _class_names(report: ScanReport) -> Iterator[str]:
         yield from filter(None, (example.clean_class, example.triggered_class))
 
 
-def scan_verdicts(report: ScanReport) -> tuple[NewVerdict, ...]:
+def scan_verdict(report: ScanReport) -> NewVerdict:
     """Of the weights that came in. What counts as tested are the families of patterns."""
-    verdict = NewVerdict(
+    return NewVerdict(
         stage=VerdictStage.SCAN,
         weights_sha256=report.checkpoint.weights_sha256,
         outcome=VerdictOutcome(report.verdict.outcome),
         num_triggers=len(_families(report)),
     )
-    return (verdict,)
 
 
 def _families(report: ScanReport) -> set[str]:

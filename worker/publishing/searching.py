@@ -47,7 +47,7 @@ SEARCHES: Mapping[str, Search] = {
         believe=scanning.believe_scan,
         dump=dump_scan,
         shown=scanning.shown_scan,
-        verdicts=scanning.scan_verdicts,
+        verdicts=lambda report: (scanning.scan_verdict(report),),
         beside=scanning.null_beside,
     ),
     "vet": Search(believe=vetting.believe_vet, dump=dump_vet_report, shown=vetting.shown_vet),
