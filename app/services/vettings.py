@@ -42,7 +42,7 @@ def vet_spec(
     """What the job of a vetting keeps of its order. Raises the first of `refusals`."""
     for refusal in refusals(order, checkpoints, data):
         raise refusal
-    return {"vet": to_json(order.vet)}
+    return {"vet": to_json(order.vet), "data_kind": data[VETTED].kind.value}
 
 
 def refusals(

@@ -104,6 +104,17 @@ class MeasuredRecall:
     poison: Literal["shuffled_captions"]
     recall: Estimate
 
+    @property
+    def sentence(self) -> str:
+        """For people: how much would be in the list, and of which poison."""
+        recall = self.recall
+        return (
+            f"Of {recall.n} trusted images that were given the caption of another image, {recall.successes} "
+            f"would have been set aside: {100 * recall.value:.1f} % (95 % interval {100 * recall.low:.1f} to "
+            f"{100 * recall.high:.1f} %). This holds for wrong captions without a trigger in this dataset, "
+            "and for no other poison."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class SetAside:

@@ -9,7 +9,7 @@ from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.strangers import rows
 from cleanclip.spec.vet_options import ScoreName
-from cleanclip.spec.vet_report import MeasuredRecall, VetReport
+from cleanclip.spec.vet_report import VetReport
 from sanitizer.rendering import sentences
 from sanitizer.rendering.html import environment, made_with
 from sanitizer.rendering.markdown import MAX_WARNINGS, code, text
@@ -44,7 +44,6 @@ def render_vet_html(report: VetReport) -> str:
             report=report,
             created=sentences.time(report.created_at),
             headline=headline(report),
-            recalls=list(map(recall_sentence, report.measured)),
             images=[f"data:{read_image(one.image).media_type};base64,{one.image}" for one in report.worst],
             titles=TITLES,
             meanings=MEANINGS,
@@ -68,7 +67,7 @@ def render_vet_markdown(report: VetReport) -> str:
         f"## Vetting: {headline(report)}",
         text(report.what_it_says),
         "\n".join(lines),
-        *(text(recall_sentence(one)) for one in report.measured),
+        *(text(one.sentence) for one in report.measured),
     ]
     if report.warnings:
         listed = "\n".join(f"- {text(one)}" for one in report.warnings[:MAX_WARNINGS])
@@ -84,17 +83,6 @@ def render_vet_markdown(report: VetReport) -> str:
 def headline(report: VetReport) -> str:
     """How many samples are set aside."""
     return f"{report.set_aside.num:,} of {report.set_aside.of:,} samples are set aside"
-
-
-def recall_sentence(measured: MeasuredRecall) -> str:
-    """How much of our own poison is in the list, and of which kind it is."""
-    recall = measured.recall
-    return (
-        f"Of {recall.n} trusted images that were given the caption of another image, {recall.successes} "
-        f"would have been set aside: {100 * recall.value:.1f} % (95 % interval {100 * recall.low:.1f} to "
-        f"{100 * recall.high:.1f} %). This holds for wrong captions without a trigger in this dataset, and "
-        "for no other poison."
-    )
 
 
 def _digests(report: VetReport) -> list[tuple[str, str]]:

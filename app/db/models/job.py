@@ -89,8 +89,8 @@ class Job(Base):
     """Samples that a vet job compares with."""
     spec: Mapped[JsonObject]
     """{"recipe", "recipe_given", "audit", "attacks_from_scan", "policy", "policy_source", "output_layout",
-    "exclude", "scan", "null", "vet", "requested_by"}: those of its kind; empty for the jobs of the service
-    itself."""
+    "exclude", "scan", "null", "vet", "data_kind", "requested_by"}: those of its kind; empty for the jobs of
+    the service itself."""
     seed: Mapped[int] = mapped_column(default=0)
     job_metadata: Mapped[JsonObject] = mapped_column("metadata", default=dict)
     """The column is `metadata`; SQLAlchemy keeps that name of an attribute for itself."""
