@@ -175,7 +175,7 @@ _add_action(
 )
 _add_action(
     "pause",
-    "Pause a job: save its training state and free the worker",
+    "Pause a job: save what it has and free the worker",
     "A running job shows `pause_requested` until its state is saved.",
 )
 _add_action(

@@ -27,6 +27,8 @@ class JobKind(StrEnum):
     VET = "vet"
 
 
+RESUMABLE = frozenset({JobKind.SANITIZE, JobKind.SCAN})
+"""What an attempt of theirs has finished goes on with the job: training states, finished parts of a scan."""
 PUBLIC_KINDS = frozenset({JobKind.SANITIZE, JobKind.AUDIT, JobKind.SCAN, JobKind.VET})
 """The kinds that customers create and list."""
 

@@ -19,6 +19,7 @@ from cleanclip.spec.recipe import (
     to_json,
 )
 from cleanclip.spec.recommended import RECOMMENDATIONS, Family, Size
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 
 _METHODS = get_args(get_args(OrderedRecipe)[0])
@@ -75,6 +76,7 @@ class MethodsOut(WireOut):
     attacks: list[OptionsOut]
     suites: list[SuiteOut]
     audit: OptionsOut
+    scan: OptionsOut
     vet: OptionsOut
     policy: OptionsOut
     declared: OptionsOut
@@ -95,6 +97,7 @@ class MethodsOut(WireOut):
                 for name, attacks in SUITES.items()
             ],
             audit=_describe("audit", AuditOptions),
+            scan=_describe("scan", ScanOptions),
             vet=_describe("vet", VetOptions),
             policy=_describe("policy", Policy),
             declared=_describe("declared", DeclaredOptions),

@@ -18,13 +18,13 @@ from app.services import artifacts, jobs
 from app.services.api_keys import Caller
 from app.services.orders import Order, class_names, naming
 from app.storage.port import ObjectStore
-from cleanclip.spec.attack_options import MAX_ATTACKS, MAX_TRIGGER_IMAGES_CHARACTERS, AttackOptions
+from cleanclip.spec.attack_options import AttackOptions
+from cleanclip.spec.found_attacks import fitting
 from cleanclip.spec.scan_report import ScanReport, load_scan
 
 POINTER = "/audit/attacks_from_scan"
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
-_NAME_SOME = "Name triggers with `attacks` or `suite`."
 
 
 def with_found(database: Database, store: ObjectStore, caller: Caller, order: Order) -> Order:
@@ -47,10 +47,9 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
                 "The scan is of another model: its weights have another digest than those of the checkpoint.",
                 "Name a scan of this checkpoint, or scan it.",
             )
-        found = [one for one in report.attacks() if known is None or one.target in {None, *known}]
-        taken = _as_many_as_fit(found, order.attacks_beside)
+        taken = fitting(report.attacks(), order.attacks_beside, known)
         if not taken:
-            raise InvalidInput("scan_found_no_attack", *_why_none(report, found))
+            raise InvalidInput("scan_found_no_attack", *_why_none(report))
     attacks = (*order.attacks_beside, *taken)
     return replace(
         order, audit=replace(order.audit, attacks=attacks), cautions=tuple(_left_out(report, taken))
@@ -105,31 +104,17 @@ def _read(store: ObjectStore, key: str) -> ScanReport:
         ) from error
 
 
-def _as_many_as_fit(found: Iterable[AttackOptions], beside: Sequence[AttackOptions]) -> list[AttackOptions]:
-    """Those that are not there yet, the most conspicuous first, as far as a job carries their images."""
-    room = MAX_TRIGGER_IMAGES_CHARACTERS - sum(_image_characters(one) for one in beside)
-    taken: list[AttackOptions] = []
-    for one in found:
-        fits = _image_characters(one) <= room and len(beside) + len(taken) < MAX_ATTACKS
-        if fits and one not in beside:
-            taken.append(one)
-            room -= _image_characters(one)
-    return taken
-
-
-def _image_characters(attack: AttackOptions) -> int:
-    return len(getattr(attack, "image", ""))
-
-
-def _why_none(report: ScanReport, found: Sequence[AttackOptions]) -> tuple[str, str]:
-    if found:
-        return "The order has all triggers that the scan found, or no room for them.", _NAME_SOME
+def _why_none(report: ScanReport) -> tuple[str, str]:
     if report.attacks():
         return (
-            "The triggers that the scan found lead to classes that the labelled dataset does not have.",
-            "Use a labelled dataset with these classes.",
+            "No trigger that the scan found can be taken: they lead to classes that the labelled dataset "
+            "does not have, or the order has them already.",
+            "Use a labelled dataset with these classes, or leave attacks_from_scan out.",
         )
-    return "The scan found no trigger that an image can hold: there is nothing to audit with.", _NAME_SOME
+    return (
+        "The scan found no trigger that an image can hold: there is nothing to audit with.",
+        "Name triggers with `attacks` or `suite`.",
+    )
 
 
 def _left_out(report: ScanReport, taken: Sequence[AttackOptions]) -> Iterable[str]:

@@ -180,7 +180,9 @@ class Jobs:
         return await self._act(job_id, "cancel")
 
     async def pause(self, job_id: str) -> Job:
-        """Save its training state and let the worker go. Raises Conflict when it has ended.
+        """Save its training state, or the finished parts of a scan, and let the worker go.
+
+        Raises Conflict when it has ended.
 
         Example:
             job = await client.jobs.pause(job.id)

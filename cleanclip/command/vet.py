@@ -64,7 +64,12 @@ class VetOrder(JobOrder):
     ] = None
     share: Annotated[
         float | None,
-        typer.Option("--share", min=0, max=0.5, help="Share of the samples to set aside. Default: 0.05."),
+        typer.Option(
+            "--share",
+            max=0.5,
+            callback=values.above_zero,
+            help="Share of the samples to set aside, above 0. Default: 0.05.",
+        ),
     ] = None
     score: Annotated[
         list[str] | None,

@@ -21,8 +21,8 @@ def vet(found: Mapping[str, Any]) -> str:
         (
             one["name"],
             one["by"],
-            f"{_figure(one, 'median'):.4g}",
-            f"{_figure(one, 'high'):.4g}",
+            _figure(one, "median"),
+            _figure(one, "high"),
             one["num_decisive"],
         )
         for one in found.get("scores") or ()

@@ -13,7 +13,7 @@
       inputs/exclude/        lists of samples to leave out: `labelled.json` of inputs/labelled, and so on
       inputs/null.json       the null of a scan, where the spec says so
       inputs/report.json     a checked report (pages only)
-      state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
+      state/step-00000400/   resumable states; the supervisor may copy them away and bring one back
       outputs/               what the job leaves: see below
       outcome.json           written last, by rename
 
@@ -60,6 +60,8 @@ MAX_RANKS = 64
 MaxRanks = Annotated[int, Field(ge=1, le=MAX_RANKS)] | Literal["auto"]
 """How many processes may train one model: as many as there are CUDA devices, or this number at most."""
 
+MAX_SCAN_STATE_BYTES = 256 * 2**20
+"""Of the finished parts of a scan: patterns, a few megabytes each at 224 pixels."""
 SPEC_NAME = "spec.json"
 OUTCOME_NAME = "outcome.json"
 UPLOAD_PATH = "inputs/upload"
@@ -186,6 +188,7 @@ class ScanSpec(StrictOptions):
     kind: Literal["scan"] = "scan"
     scan: ScanOptions
     seed: Seed = 0
+    save_every_s: float = 60.0
     upload_sha256: str | None = None
     has_null: bool = False
     """Whether the scan is judged by the null in `inputs/null.json`."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from cleanclip.spec import schemas
 from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
+from cleanclip.spec.found_attacks import fitting
 from cleanclip.spec.jobspec import MAX_RANKS
 from cleanclip.spec.recipe import (
     AuditOptions,
@@ -22,8 +23,10 @@ from cleanclip.spec.recipe import (
     Policy,
     parse,
     parse_recipe,
+    to_json,
 )
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_report import load_scan
 from cleanclip.spec.strict_json import unique_keys
 from cleanclip.spec.vet_options import SCORE_NAMES, VetOptions
 
@@ -266,6 +269,13 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         help="the paper's four attacks and SIG, or PAR's structured triggers; your own image: --audit",
     )
     command.add_argument(
+        "--attacks-from-scan",
+        type=Path,
+        metavar="FILE",
+        help="report.json of a scan: the triggers that it found are audited, beside those of --suite and "
+        "--attack; without --target, the first one's target is that of the audit",
+    )
+    command.add_argument(
         "--audit",
         type=Path,
         dest="audit_file",
@@ -368,9 +378,30 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values["examples"] = arguments.examples
     if arguments.target:
         values["target"] = arguments.target
+    if arguments.attacks_from_scan is not None:
+        values = _with_found(values, arguments.attacks_from_scan)
     if "target" not in values:
         raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")
+
+
+def _with_found(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Audit options with the triggers of a scan's report. Raises UsageError."""
+    try:
+        found = load_scan(path.read_bytes()).attacks()
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"{path} cannot be read as the report of a scan.") from error
+    target = next((one.target for one in found if one.target is not None), None)
+    if target is not None:
+        values = {"target": target} | values
+    named = values.get("suite") or values.get("attacks")
+    beside = _parse(partial(parse, AuditOptions), {"target": "any"} | values, "audit options").attacks
+    beside = beside if named else ()
+    taken = fitting(found, beside, None)
+    if not taken:
+        raise UsageError(f"The scan of {path} found no trigger that an audit can use.")
+    listed = [to_json(one) for one in (*beside, *taken)]
+    return {name: value for name, value in values.items() if name != "suite"} | {"attacks": listed}
 
 
 def vet_from(arguments: argparse.Namespace) -> VetOptions:

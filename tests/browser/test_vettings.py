@@ -1,4 +1,4 @@
-"""Vettings on pages: ordered without a script; its worst samples are shown, and a cleaning leaves them out."""
+"""Vettings on pages: ordered without a script; the worst samples are shown, and left out of a cleaning."""
 
 from __future__ import annotations
 

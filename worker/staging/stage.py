@@ -16,7 +16,7 @@ from typing import Any
 from app.db.models.dataset import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
-from app.domain.states import JobKind, JobPhase
+from app.domain.states import RESUMABLE, JobKind, JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from cleanclip.spec.exclusions import ExcludedSamples
@@ -270,8 +270,10 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
     values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
     if job.kind is not JobKind.INSPECT:
         values["seed"] = job.seed
+    if job.kind in RESUMABLE:
+        values["save_every_s"] = save_every_s
     if job.kind is JobKind.SANITIZE:
-        values |= {"save_every_s": save_every_s, "max_ranks": max_ranks}
+        values["max_ranks"] = max_ranks
     return SPEC_ADAPTER.validate_python(values)
 
 

@@ -34,6 +34,7 @@ from app.web.jobs.order_page import (
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
 from app.web.kit.rendering import see_other
 from app.web.kit.visitor import Form, FormDep, Runner
+from cleanclip.spec.scan_options import MIN_IMAGES
 
 _ORDER: TypeAdapter[ScanJobIn] = TypeAdapter(ScanJobIn)
 _FURTHER = "scan/further_classes"
@@ -128,4 +129,10 @@ def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
     )
 
 
-PAGE = OrderPage(path="/ui/scans/new", template="new_scan.html", read=_read, choices=_choices)
+PAGE = OrderPage(
+    path="/ui/scans/new",
+    template="new_scan.html",
+    read=_read,
+    choices=_choices,
+    shown={"least_images": 2 * MIN_IMAGES},
+)

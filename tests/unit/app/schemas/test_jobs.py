@@ -23,6 +23,7 @@ ORDER = {
     "dataset_id": f"ds_{ZEROS}",
     "audit": {"dataset_id": f"ds_{ZEROS}", "target": "banana", "gate": 0.25},
 }
+from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
 
 def test_the_audit_of_an_order_is_the_librarys_options_and_nothing_more() -> None:
@@ -64,6 +65,8 @@ def test_every_listed_method_and_attack_can_be_ordered_with_its_defaults() -> No
         named = JOB_IN.validate_python(ORDER | {"audit": ORDER["audit"] | {"suite": suite.name}})  # type: ignore[operator]
         assert [to_json(attack) for attack in named.audit.options().attacks] == suite.attacks
     assert parse(AuditOptions, known.audit.defaults | {"target": "x"}) == AuditOptions(target="x")
+    assert parse(ScanOptions, known.scan.defaults) == ScanOptions()
+    assert known.scan.options["properties"]["num_images"]["minimum"] == MIN_IMAGES
     names = {option.name for option in (*known.methods, *known.attacks)}
     assert names | {"sanitize", "audit", "scan"} == KNOWN_TAGS
 
