@@ -18,13 +18,13 @@ REPORT_BYTES = 64 * 2**20
 _WEIGHTS = {JobKind.INSPECT: 4, JobKind.SANITIZE: 4}
 """Times the weights that came in: those of an upload may be stored once and used twice; cleaned ones are
 float32, twice as large as what came in as float16, and may be left in the uploaded layout as well."""
-# A vetting's lists name each sample in fewer bytes than the headers of its two files in a tar have.
 _STATE = 10
 """Weights and two moments, all in float32, for weights that came in as float16: six, and the position."""
 
 
 def output_bytes(kind: JobKind, received: Sequence[Received]) -> int:
     """The most that all outputs of the job can have together."""
+    # A vetting's lists name each sample in fewer bytes than the headers of its two files in a tar have.
     lists = sum(one.size_bytes for one in received) if kind is JobKind.VET else 0
     return _WEIGHTS.get(kind, 0) * _weights_bytes(received) + lists + REPORT_BYTES
 

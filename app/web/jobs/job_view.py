@@ -14,7 +14,7 @@ from app.db.models.artifact import Artifact
 from app.db.models.job import LOSS_CURVE, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, NotFound
-from app.domain.states import TERMINAL, JobKind, JobState
+from app.domain.states import RESUMABLE, TERMINAL, JobKind, JobState
 from app.edge.error_codes import status_of
 from app.live.ports import Ports
 from app.schemas.common import StoredProblem
@@ -283,7 +283,8 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
         case JobState.CANCELLING:
             return "Cancel requested: the worker stops within seconds."
         case JobState.PAUSED:
-            return "Paused. When you resume it, it continues from its last saved state."
+            goes_on = "continues from its last saved state" if job.kind in RESUMABLE else "starts again"
+            return f"Paused. When you resume it, it {goes_on}."
         case JobState.SUCCEEDED:
             return "Finished."
         case JobState.FAILED:

@@ -11,6 +11,7 @@ from app.schemas.common import StoredProblem
 from app.schemas.methods import KNOWN_TAGS, MethodsOut
 from app.schemas.orders import AuditJobIn, JobIn, SanitizeJobIn
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
+from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 from tests.fixtures.tiny_png import RED_SQUARE
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)
@@ -23,7 +24,6 @@ ORDER = {
     "dataset_id": f"ds_{ZEROS}",
     "audit": {"dataset_id": f"ds_{ZEROS}", "target": "banana", "gate": 0.25},
 }
-from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
 
 def test_the_audit_of_an_order_is_the_librarys_options_and_nothing_more() -> None:
