@@ -65,8 +65,15 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     api = tenant.http
     uploads = _uploads(api, mark)
     checkpoint = service.checkpoint(project_id=tenant.project_id)
+    anchor = service.checkpoint(project_id=tenant.project_id)
+    service.execute("UPDATE checkpoints SET weights_sha256 = :it WHERE id = :id", it="5" * 64, id=anchor)
     pairs = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
     retrieval = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{sha256}', to_jsonb(cast(:it AS text))) WHERE id = :id",
+        it="2" * 64,
+        id=retrieval,
+    )
     labelled = service.dataset(
         DatasetKind.LABELLED, project_id=tenant.project_id, class_names=(f"{mark} zero", "one", "banana")
     )
@@ -89,7 +96,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     service.set_job(jobs[3], JobState.PAUSED)
     ids = {
         "upl": uploads,
-        "ckpt": (checkpoint,),
+        "ckpt": (checkpoint, anchor),
         "ds": (pairs, labelled, retrieval),
         "job": tuple(jobs),
         "art": (report,),

@@ -209,5 +209,17 @@ def test_a_list_that_does_not_belong_to_the_order_is_refused(service: Service, a
         ):
             answer = api.post("/v1/jobs", json=order | {"exclude": vettings})
             refused(answer, status, code, f"/exclude/{place}")
-        theirs = service.theirs.http.post("/v1/jobs", json=order | {"exclude": [of_pairs]})
-        assert theirs.status_code == 404
+
+
+def test_another_projects_vetting_is_not_found(service: Service, api: httpx.Client) -> None:
+    ours = vetted(service, api, with_digest(service, service.dataset(DatasetKind.PAIRS), "b"))
+    project_id = service.theirs.project_id
+    labelled = service.dataset(DatasetKind.LABELLED, project_id=project_id)
+    order = {
+        "kind": "audit",
+        "checkpoint_id": service.checkpoint(project_id=project_id),
+        "audit": {"dataset_id": labelled, "target": "banana"},
+    }
+    with service.nothing_left_behind():
+        answer = service.theirs.http.post("/v1/jobs", json=order | {"exclude": [ours]})
+        refused(answer, 404, "job_not_found", "/exclude/0")
