@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +71,8 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     pairs = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
     retrieval = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
     service.execute(
-        "UPDATE datasets SET summary = jsonb_set(summary, '{sha256}', to_jsonb(cast(:it AS text))) WHERE id = :id",
-        it="2" * 64,
+        "UPDATE datasets SET summary = summary || cast(:told AS jsonb) WHERE id = :id",
+        told=json.dumps({"sha256": "2" * 64}),
         id=retrieval,
     )
     labelled = service.dataset(
