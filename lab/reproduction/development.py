@@ -136,6 +136,7 @@ _TOWARDS_LESS_CA_LOST = {
     "uar low rate, weak blends": _uar(learning_rate=2e-4, blend_alpha=0.08, inverted_blend_alpha=0.12),
 }
 _ABLATIONS = {
+    "uar short": _uar(epochs=3, strong_epochs=1),
     "uar images alone": _uar(trained_on="images_of_pairs"),
     "uar no bank": _uar(inversion_steps=0, reinversion_steps=0),
     "uar strong alone": _uar(strong_epochs=5),
@@ -161,8 +162,8 @@ PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("vit-five", ("before", "uar", "cleanclip", "par")),
     ("resnet-badnet", ("before", "uar", "cleanclip", "par")),
     ("resnet-badnet", ("uar kept 0.8", "uar similarities", "uar low rate")),
-    ("vit-five", ("uar kept 0.8", "uar no bank")),
-    ("resnet-badnet", ("uar high rate", "uar 20", "uar kept 0.6", "uar soup")),
+    ("vit-five", ("uar kept 0.8", "uar no bank", "uar short")),
+    ("resnet-badnet", ("uar high rate", "uar 20", "uar kept 0.6", "uar soup", "uar short")),
     ("resnet-clean", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
     ("resnet-stripes", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
     ("vit-five", ("uar images alone", "uar weak alone")),
