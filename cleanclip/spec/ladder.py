@@ -1,8 +1,9 @@
 """The rungs of `method: auto`, cheapest and weakest first, with explicit values for a family and size.
 
 Every rung trains from the input model, not from the rung before: its result does not depend on what was
-tried, and what a weak rung cost is not carried on. A rung is looked at after some of its epochs and ends at
-the first look that meets the policy. The strength of `uar-long` is this project's choice; other values are those of `recommended`, where it has any for the model. Free of torch.
+tried, and what an earlier rung cost is not carried on. A rung is looked at after some of its epochs and ends
+at the first look that meets the policy. The strength of `uar-long` is this project's choice; other values are
+those of `recommended`, where it has any for the model. Free of torch.
 """
 
 from __future__ import annotations

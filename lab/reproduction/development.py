@@ -87,8 +87,6 @@ class Changes:
     """The weights end at this share of the way from the input model to the trained one."""
     averaged_with: tuple[str, ...] = ()
     """Variants whose weights are averaged with this one's; they must have been run."""
-    further_families: bool = False
-    """A warp and a colour change beside the live patterns; two of each beside the inverted ones."""
 
 
 NONE = Changes()
@@ -149,7 +147,7 @@ _ABLATIONS = {
     ),
     "uar two live": _uar(live_patches=1),
     "uar eight live": _uar(live_patches=6, live_blends=2),
-    "uar further families": _uar(Changes(further_families=True)),
+    "uar further families": _uar(live_warps=1, live_colours=1, inverted_warps=2, inverted_colours=2),
 }
 VARIANTS: dict[str, Variant] = (
     _METHODS
