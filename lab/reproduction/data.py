@@ -16,6 +16,7 @@ from cleanclip.spec.recipe import AttackOptions
 from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, TEST_SEED, VALIDATION_SEED
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.glyphs import Part
+from lab.testbed.leaves import write_leaves
 from lab.testbed.options import PaperColour, SubjectOptions
 from lab.testbed.pictures import TURQUOISE, compose
 from lab.testbed.poisoned_pairs import poisoned_set
@@ -81,6 +82,14 @@ class Sets:
             digest = hashlib.sha256(repr((attack, options.target)).encode()).hexdigest()[:8]
             name += f"-{num_poisons}-poisons-{digest}"
         return self._once(name, make)
+
+    def leaves(self, seed: int, num_images: int, size: int) -> Path:
+        """Pairs whose images were made by code."""
+
+        def make(folder: Path) -> None:
+            write_leaves(folder, num_images, size=size, seed=ORDER_SEED + seed)
+
+        return self._once(f"leaves-{size}-{seed}-{num_images}", make)
 
     def _once(self, name: str, make: Callable[[Path], None]) -> Path:
         folder = self.folder / name

@@ -26,6 +26,7 @@ from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, to_json
 from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
 from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs
+from lab.reproduction.data import Sets
 from lab.reproduction.development import (
     MODELS,
     NONE,
@@ -39,7 +40,8 @@ from lab.reproduction.measuring import made_with
 from lab.reproduction.running import Folders, as_trigger, run_cell
 from lab.reproduction.variants import applied, average, pulled_back
 from lab.testbed.glyphs import Part
-from lab.testbed.options import OptimisedPattern
+from lab.testbed.options import OptimisedPattern, SubjectOptions
+from lab.testbed.pictures import IMAGE_SIZE
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -154,7 +156,7 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
     if not (folder / "model.safetensors").is_file():
         checkpoint, started = load_canonical(source), time.process_time()
         seed, options = ORDER_SEED + model.subject.seed, model.subject.options
-        pairs = open_pairs(folders.sets.pairs(options, None, model.subject.seed, variant.num_pairs, 0))
+        pairs = open_pairs(_pairs(folders.sets, options, model.subject.seed, variant))
         with applied(variant.changes):
             finetune(checkpoint, pairs, recipe, seed=seed, device=_CPU)
         cpu_s = time.process_time() - started
@@ -166,6 +168,15 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
     if variant.changes.kept < 1:
         pulled_back(checkpoint, load_canonical(source), variant.changes.kept)
     return checkpoint, cpu_s
+
+
+def _pairs(sets: Sets, options: SubjectOptions, seed: int, variant: Variant) -> Path:
+    """What `variant` is trained on; of another kind only where it says so."""
+    if variant.changes.trained_on == "leaves":
+        return sets.leaves(seed, variant.num_pairs, IMAGE_SIZE)
+    if variant.changes.trained_on == "digits":
+        options = replace(options, glyphs="digits")
+    return sets.pairs(options, None, seed, variant.num_pairs, 0)
 
 
 def _trained(model: DevelopmentModel, variant: Variant, root: Path) -> Path:
