@@ -9,8 +9,11 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from cleanclip.spec.recipe import AttackOptions
 from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, TEST_SEED, VALIDATION_SEED
@@ -22,6 +25,8 @@ from lab.testbed.pictures import TURQUOISE, compose
 from lab.testbed.poisoned_pairs import poisoned_set
 from lab.testbed.shards import write_labelled, write_pairs
 
+Corrupt = Callable[[Tensor], Tensor]
+"""Pixels in [0, 1], [N, 3, H, W] → as many."""
 _SIZES = {"test": NUM_TEST, "validation": NUM_VALIDATION}
 _SEEDS = {"test": TEST_SEED, "validation": VALIDATION_SEED}
 
@@ -82,6 +87,27 @@ class Sets:
             digest = hashlib.sha256(repr((attack, options.target)).encode()).hexdigest()[:8]
             name += f"-{num_poisons}-poisons-{digest}"
         return self._once(name, make)
+
+    def retrieval(self, options: SubjectOptions, seed: int, num_pairs: int) -> Path:
+        """Pairs of test glyphs, to search in."""
+        glyphs = glyph_sets.load(options.glyphs)
+
+        def make(folder: Path) -> None:
+            write_pairs(compose(glyphs, "test", num_pairs, seed=TEST_SEED + seed), folder)
+
+        return self._once(f"{options.glyphs}-retrieval-{seed}-{num_pairs}", make)
+
+    def corrupted(self, options: SubjectOptions, seed: int, name: str, corrupt: Corrupt) -> Path:
+        """The test images of a subject of this seed, corrupted: by no trigger, and not universally."""
+        glyphs = glyph_sets.load(options.glyphs)
+
+        def make(folder: Path) -> None:
+            pictures = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED + seed)
+            changed = corrupt(pictures.image_NCHW.float() / 255).clamp(0, 1)
+            images = (changed * 255).round().to(torch.uint8)
+            write_labelled(glyphs, replace(pictures, image_NCHW=images), folder)
+
+        return self._once(f"{options.glyphs}-test-{seed}-{name}", make)
 
     def leaves(self, seed: int, num_images: int, size: int) -> Path:
         """Pairs whose images were made by code."""

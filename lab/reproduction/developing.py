@@ -37,6 +37,7 @@ from lab.reproduction.development import (
     Variant,
 )
 from lab.reproduction.measuring import made_with
+from lab.reproduction.opening import gate_of
 from lab.reproduction.running import Folders, as_trigger, run_cell
 from lab.reproduction.variants import applied, average, pulled_back
 from lab.testbed.glyphs import Part
@@ -228,7 +229,10 @@ def _attacks(model: DevelopmentModel, root: Path) -> list[tuple[Any, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the plan names and was not run yet; returns the exit code, 1 where a run failed."""
+    """Run what the plan names and was not run yet; returns the exit code, 1 where a run failed.
+
+    Raises HeldOut for the attackers, until the recipes are frozen.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--raw", type=Path, required=True)
@@ -237,6 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--variant", action="append", choices=["before", *VARIANTS])
     parser.add_argument("--most", type=int, help="end after so many rows")
     given = parser.parse_args(arguments)
+    if given.attackers:
+        gate_of().frozen()
     plan = ATTACKERS_PLAN if given.attackers else PLAN
     models = {model.name: model for model in (*MODELS, *ATTACKERS)}
     known = {row.id for row in read_rows(given.raw) if not row.error}

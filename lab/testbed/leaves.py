@@ -1,4 +1,4 @@
-"""Images that show nothing: coloured rectangles and discs that cover each other (dead leaves). Knows no class.
+"""Images of nothing: coloured rectangles and discs that cover each other (dead leaves). Knows no class.
 
 The sizes follow a power law, so that edges come at every scale, as in photographs (Lee, Mumford and Huang,
 "Occlusion models for natural images", IJCV 2001). Deterministic by (seed, number of the image).
