@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, TEST_SE
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.glyphs import Part
 from lab.testbed.leaves import write_leaves
-from lab.testbed.options import PaperColour, SubjectOptions
+from lab.testbed.options import PaperColour, Planted, SubjectOptions
 from lab.testbed.pictures import TURQUOISE, compose
-from lab.testbed.poisoned_pairs import poisoned_set
+from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from lab.testbed.shards import write_labelled, write_pairs
 
 Corrupt = Callable[[Tensor], Tensor]
@@ -87,6 +87,33 @@ class Sets:
             digest = hashlib.sha256(repr((attack, options.target)).encode()).hexdigest()[:8]
             name += f"-{num_poisons}-poisons-{digest}"
         return self._once(name, make)
+
+    def planted(
+        self,
+        options: SubjectOptions,
+        planted: Sequence[Planted],
+        seed: int,
+        num_pairs: int,
+        num_poisons: int,
+    ) -> Path:
+        """Pairs with `num_poisons` poisons of each of `planted`."""
+        glyphs = glyph_sets.load(options.glyphs)
+
+        def make(folder: Path) -> None:
+            clean = poisoned_set(
+                glyphs,
+                "cleaning",
+                num_pairs,
+                attack=None,
+                target=options.target,
+                num_poisons=0,
+                seed=ORDER_SEED + seed,
+            )
+            pairs = with_further(clean, glyphs, planted, num_poisons=num_poisons, seed=ORDER_SEED + seed)
+            write_pairs(pairs.pictures, folder)
+
+        digest = hashlib.sha256(repr(planted).encode()).hexdigest()[:8]
+        return self._once(f"{options.glyphs}-planted-{seed}-{num_pairs}-{num_poisons}-{digest}", make)
 
     def retrieval(self, options: SubjectOptions, seed: int, num_pairs: int) -> Path:
         """Pairs of test glyphs, to search in."""
