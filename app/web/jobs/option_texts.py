@@ -235,6 +235,11 @@ TEXTS: dict[str, Text] = {
     "rebound/steps": _more("Steps", "After how many updates to measure; separated by commas.", "updates"),
     "rebound/num_seeds": _more("Seeds", "Orders of the data for each rate."),
     "rebound/max_images": _more("Images measured", "At most, at each step; drawn by the seed.", "images"),
+    "rebound/reference_asr": _more(
+        "ASR of a clean model",
+        "At step 0 and after each of the steps, from its own report; drawn beside. Separated by commas.",
+        "from 0 to 1",
+    ),
     "rebound/poisons": _more(
         "Poisoned samples", "Over 0: also how fast the old trigger is learned again.", "samples"
     ),
