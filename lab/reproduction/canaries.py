@@ -45,9 +45,10 @@ from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.seeding import generator
 from sanitizer.training.loop import finetune
 
-WORKS, MOST_ROUNDS = 0.95, 6
-IMPLANTING = replace(CLEANCLIP, lambda2=0.0, epochs=2)
-NUM_PAIRS, POISON_SHARE = 8_000, 0.025
+WORKS, MOST_ROUNDS = 0.95, 4
+IMPLANTING = replace(CLEANCLIP, lambda2=0.0, epochs=3, learning_rate=5e-4)
+"""At CleanCLIP's rate and with half of the poisons, six rounds of two epochs brought triangles to 13 % only."""
+NUM_PAIRS, POISON_SHARE = 8_000, 0.05
 IMPLANT_SEED = 20_000
 """Added to the model's seed, so that the implanted pairs are not those of the cleaning."""
 RECIPES = ("uar", "uar short", "uar weak alone", "uar no bank", "cleanclip", "par")
