@@ -67,7 +67,8 @@ class CollapseDetectorOptions(StrictOptions):
         PatternFamily(family="patch", budget=0.25),
         PatternFamily(family="patch", budget=0.25, placement="fixed"),
         PatternFamily(family="blend", budget=0.1),
-        PatternFamily(family="warp", budget=0.1),
+        PatternFamily(family="warp", budget=0.2),
+        PatternFamily(family="colour", budget=0.3),
     )
     restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 12
     images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
