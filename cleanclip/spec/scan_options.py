@@ -81,7 +81,8 @@ class CollapseDetectorOptions(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Heat(StrictOptions):
-    """A part of the race: so many of the classes that are left stay, up to `steps` steps in all."""
+    """A part of the race: so many of the classes that are left stay, up to `steps` steps in all. The first
+    has all classes, whatever it says."""
 
     share: Annotated[float, Gt(0), Le(1), NUMBER]
     most: Annotated[int, Interval(ge=1, le=100_000), NUMBER]

@@ -326,7 +326,7 @@ def test_a_scan_with_both_costs_what_was_planned_and_keeps_its_parts(tmp_path) -
     options = ScanOptions(
         detectors=("ease", "residual", "lineage"),
         ease=EaseDetectorOptions(
-            families=(blend,), heats=(Heat(share=1.0, most=100, steps=2),), steps=(1, 2), restarts=1
+            families=(blend,), heats=(Heat(share=0.5, most=3, steps=2),), steps=(1, 2), restarts=1
         ),
         residual=RESIDUAL,
     )
