@@ -129,6 +129,11 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "samples_not_found": ErrorCode(404, "The dataset has no samples to show"),
     "dataset_in_use": ErrorCode(409, "Jobs still use the dataset"),
     "dataset_state_conflict": ErrorCode(409, "The state of the dataset does not allow it"),
+    # attacks that a scan found
+    "job_is_no_scan": ErrorCode(422, "The job is no scan"),
+    "scan_of_another_model": ErrorCode(422, "The scan is of another model"),
+    "scan_found_no_attack": ErrorCode(422, "The scan found no trigger that an audit can use"),
+    "scan_unreadable": ErrorCode(409, "The scan's report cannot be read"),
     # policies
     "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),
     "policy_limits_untried": ErrorCode(422, "The policy limits an attack that the audit does not test"),
@@ -150,6 +155,16 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "scan_class_repeated": ErrorCode(422, "A further class is in the labelled dataset already"),
     "scan_too_few_images": ErrorCode(422, "The labelled dataset has too few images for a scan"),
     "scan_one_class": ErrorCode(422, "All images of the labelled dataset are of one class"),
+    # vettings and their lists
+    "anchor_is_the_suspect": ErrorCode(422, "The anchor is the model that is vetted with"),
+    "anchor_tokenizer": ErrorCode(422, "The anchor has another number of tokens than the suspect"),
+    "trusted_overlaps": ErrorCode(422, "The trusted samples are those that are vetted"),
+    "too_few_to_vet": ErrorCode(422, "The dataset has too few samples for the neighbours"),
+    "too_few_trusted": ErrorCode(422, "There are too few trusted samples for the share"),
+    "score_without_input": ErrorCode(422, "A score lacks what it is computed from"),
+    "job_is_no_vetting": ErrorCode(422, "The job is no vetting"),
+    "exclusions_of_another_dataset": ErrorCode(422, "The list is of a dataset that the order does not use"),
+    "exclusions_given_twice": ErrorCode(422, "Two lists are of the same dataset"),
     # webhooks
     "webhook_not_found": ErrorCode(404, "There is no such webhook"),
     "webhook_delivery_not_found": ErrorCode(404, "The webhook has no such delivery"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,7 +14,7 @@ from app.domain.limits import (
     MAX_METADATA_KEY_CHARACTERS,
     MAX_METADATA_VALUE_CHARACTERS,
 )
-from app.schemas.common import CheckpointId, DatasetId, Name, WireIn
+from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
 from cleanclip.spec.bounds import ShortText
 from cleanclip.spec.policy import PolicyName
 from cleanclip.spec.recipe import (
@@ -25,45 +25,53 @@ from cleanclip.spec.recipe import (
     OutputLayout,
     Policy,
     Seed,
+    SuiteName,
 )
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.vet_options import VetOptions
 
 MetadataKey = Annotated[
     str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
 ]
 MetadataValue = Annotated[str, Field(max_length=MAX_METADATA_VALUE_CHARACTERS)]
+MAX_EXCLUDED = 3
+"""Datasets that one job uses."""
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_ENTRIES)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobAudit(AuditOptions):
-    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
+class _AuditOfService(AuditOptions):
+    """What an audit is told by ids."""
 
-    `retrieval_dataset_id` names pairs other than those to train on.
-    """
-
-    dataset_id: DatasetId
     retrieval_dataset_id: DatasetId | None = None
+    attacks_from_scan: JobId | None = None
+
+    def __post_init__(self, suite: SuiteName | None) -> None:
+        if self.attacks_from_scan is None or self.attacks or suite is not None:
+            super().__post_init__(suite)  # else those that were found are all: not the usual four
 
     def options(self) -> AuditOptions:
-        """The library's part of it."""
-        return _library_part(self)
+        """The library's part of it; without the attacks that a scan found."""
+        return _part(AuditOptions, self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DryRunAudit(AuditOptions):
+class JobAudit(_AuditOfService):
+    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
+
+    `retrieval_dataset_id` names pairs other than those to train on. `attacks_from_scan` names a finished scan
+    of the same model: the triggers that it found, each with its target, are attacks beside those of `attacks`
+    or `suite`; where neither is given, they are all. The job keeps them in `attacks`.
+    """
+
+    dataset_id: DatasetId
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunAudit(_AuditOfService):
     """As of an order; a dataset that is not registered yet is left out."""
 
     dataset_id: DatasetId | None = None
-    retrieval_dataset_id: DatasetId | None = None
-
-    def options(self) -> AuditOptions:
-        """The library's part of it."""
-        return _library_part(self)
-
-
-def _library_part(audit: AuditOptions) -> AuditOptions:
-    return AuditOptions(**{field.name: getattr(audit, field.name) for field in fields(AuditOptions)})
 
 
 NullChoice = Annotated[
@@ -77,31 +85,63 @@ NullChoice = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobScan(ScanOptions):
-    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged."""
+class _ScanOfService(ScanOptions):
+    """What a scan is told by names."""
 
-    dataset_id: DatasetId
     null: NullChoice = "auto"
 
     def options(self) -> ScanOptions:
         """The library's part of it."""
-        return _scan_part(self)
+        return _part(ScanOptions, self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DryRunScan(ScanOptions):
+class JobScan(_ScanOfService):
+    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged."""
+
+    dataset_id: DatasetId
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunScan(_ScanOfService):
     """As of an order; a dataset that is not registered yet is left out."""
 
     dataset_id: DatasetId | None = None
-    null: NullChoice = "auto"
 
-    def options(self) -> ScanOptions:
+
+@dataclass(frozen=True, kw_only=True)
+class _VetOfService(VetOptions):
+    """What a vetting is told by ids."""
+
+    trusted_dataset_id: DatasetId | None = None
+    anchor_checkpoint_id: CheckpointId | None = None
+
+    def options(self) -> VetOptions:
         """The library's part of it."""
-        return _scan_part(self)
+        return _part(VetOptions, self)
 
 
-def _scan_part(scan: ScanOptions) -> ScanOptions:
-    return ScanOptions(**{field.name: getattr(scan, field.name) for field in fields(ScanOptions)})
+@dataclass(frozen=True, kw_only=True)
+class JobVet(_VetOfService):
+    """Which dataset is vetted, pairs or labelled images, and how. `trusted_dataset_id` names samples of the
+    same kind that are trusted; `anchor_checkpoint_id` a model that is, from another source."""
+
+    dataset_id: DatasetId
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunVet(_VetOfService):
+    """As of an order; a dataset that is not registered yet is left out."""
+
+    dataset_id: DatasetId | None = None
+
+
+Options = TypeVar("Options", AuditOptions, ScanOptions, VetOptions)
+
+
+def _part(kind: type[Options], ordered: Options) -> Options:
+    """Of what was ordered, what the library knows."""
+    return kind(**{field.name: getattr(ordered, field.name) for field in fields(kind)})
 
 
 class OrderIn(WireIn):
@@ -118,6 +158,12 @@ class JobOptionsIn(OrderIn):
 
     policy: Policy | None = None
     policy_name: PolicyName | None = None
+    exclude: Annotated[tuple[JobId, ...], Field(max_length=MAX_EXCLUDED)] = Field(
+        default=(),
+        description="Finished vettings of datasets that the order uses: the samples that they set aside are"
+        " left out.",
+        examples=[[]],
+    )
 
     @model_validator(mode="after")
     def _has_one_policy(self) -> Self:
@@ -179,7 +225,15 @@ class ScanJobIn(OrderIn):
     scan: JobScan
 
 
-JobIn = Annotated[SanitizeJobIn | AuditJobIn | ScanJobIn, Field(discriminator="kind")]
+class VetJobIn(OrderIn):
+    """Find the samples of a dataset that look poisoned, with the model that it trained or is to clean."""
+
+    kind: Literal["vet"]
+    checkpoint_id: CheckpointId
+    vet: JobVet
+
+
+JobIn = Annotated[SanitizeJobIn | AuditJobIn | ScanJobIn | VetJobIn, Field(discriminator="kind")]
 
 
 class SanitizeDryRunIn(CleaningIn):
@@ -206,4 +260,14 @@ class ScanDryRunIn(OrderIn):
     scan: DryRunScan
 
 
-DryRunIn = Annotated[SanitizeDryRunIn | AuditDryRunIn | ScanDryRunIn, Field(discriminator="kind")]
+class VetDryRunIn(OrderIn):
+    """As the order of a vetting; what is not there yet is left out, and what it tells is not known then."""
+
+    kind: Literal["vet"]
+    checkpoint_id: CheckpointId | None = None
+    vet: DryRunVet
+
+
+DryRunIn = Annotated[
+    SanitizeDryRunIn | AuditDryRunIn | ScanDryRunIn | VetDryRunIn, Field(discriminator="kind")
+]

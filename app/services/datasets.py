@@ -179,9 +179,9 @@ def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:
     return unit.datasets.delete(caller.project_id, dataset_id)
 
 
-def check_usable(dataset: Dataset, kind: DatasetKind, pointer: str) -> None:
-    """Raise InvalidInput for the wrong kind, Conflict unless ready."""
-    if dataset.kind is not kind:
+def check_usable(dataset: Dataset, kind: DatasetKind | None, pointer: str) -> None:
+    """Raise InvalidInput for the wrong kind (None: any will do), Conflict unless ready."""
+    if kind is not None and dataset.kind is not kind:
         raise InvalidInput(
             "dataset_wrong_kind",
             f"The dataset is of kind '{dataset.kind}'; '{kind}' is needed here.",

@@ -33,6 +33,7 @@ from cleanclip.spec.retrieval_figures import (
     RetrievalLost,
     TargetCaptions,
 )
+from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
 from cleanclip.spec.strict_json import parse_bounded
 from cleanclip.spec.verdicts import WORST_FIRST, Outcome
@@ -346,9 +347,9 @@ class Origin:
 @dataclass(frozen=True, kw_only=True)
 class DataInput:
     """`pairs`, `training`: what a model was trained on, the latter labelled images; `labelled`, `retrieval`:
-    the images and the pairs that it was measured on."""
+    the images and the pairs that it was measured on; `trusted`: samples that a vetting compares with."""
 
-    kind: Literal["pairs", "training", "labelled", "retrieval"]
+    kind: Literal["pairs", "training", "labelled", "retrieval", "trusted"]
     sha256: str
     """Digest over the names and digests of its files, in order."""
     num_samples: int
@@ -461,6 +462,8 @@ class Report:
     auto: AutoFigures | None = None
     """Of a cleaning by `auto`: what was tried and chosen. `training` is then of the chosen rung, up to the
     chosen look."""
+    scan: ScanSection | None = None
+    """Of the scan whose found triggers are among the attacks. None where there is none."""
 
     @property
     def trained_recipe(self) -> Recipe | None:

@@ -67,11 +67,12 @@ class CollapseDetectorOptions(StrictOptions):
         PatternFamily(family="patch", budget=0.25),
         PatternFamily(family="patch", budget=0.25, placement="fixed"),
         PatternFamily(family="blend", budget=0.1),
+        PatternFamily(family="warp", budget=0.1),
     )
-    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 6
+    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 12
     images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
     """For each restart, others in every step."""
-    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32, 80)
+    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32,)
     """After how many steps to measure, in ascending order."""
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Keeps the held-out models closed until thresholds are frozen in a commit. Knows no detector.
 
-`docs/scanning/frozen.json` names the thresholds, and the digests of the plan and of the detectors' code that
-they were made with. It counts only as HEAD holds it: a file that was only written, or edited since, opens
+`docs/scanning/frozen.json` names the significance, the size of each null, and the digests of the plan and of
+the detectors' code. It counts only as HEAD holds it: a file that was only written, or edited since, opens
 nothing. A row of a closed split can neither be made nor read without it.
 """
 
@@ -29,8 +29,10 @@ class HeldOut(Exception):
 class Frozen:
     """What was decided before the held-out models were opened."""
 
-    thresholds: dict[str, dict[str, float]]
-    """Bed → statistic → the value from which a model is called suspicious, at a nominal 5 %."""
+    significance: float
+    """A model fails at a p-value of this or less: the scan's option."""
+    num_null: dict[str, int]
+    """Of each bed the calibration models that judge, from number 0."""
     plan_sha256: str
     detectors_sha256: str
     note: str = ""
@@ -44,6 +46,14 @@ class _OfASplit(Protocol):
     def split(self) -> Split: ...
 
 
+class _Named(_OfASplit, Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def bed(self) -> str: ...
+
+
+NamedRow = TypeVar("NamedRow", bound=_Named)
 SomeRow = TypeVar("SomeRow", bound=_OfASplit)
 
 
@@ -68,8 +78,8 @@ class Gate:
             frozen = _ADAPTER.validate_json(committed)
         except ValidationError as error:
             raise HeldOut(f"{FROZEN} is damaged: {error}") from error
-        if not any(frozen.thresholds.values()):
-            raise HeldOut(f"{FROZEN} names no threshold.")
+        if not any(frozen.num_null.values()):
+            raise HeldOut(f"{FROZEN} names no null.")
         for what, then, now in (
             ("plan", frozen.plan_sha256, self._plan_sha256()),
             ("detectors", frozen.detectors_sha256, self._detectors_sha256()),
@@ -89,6 +99,18 @@ class Gate:
         for split in {row.split for row in admitted}:
             self.check(split)
         return admitted
+
+    def null_of(self, rows: Iterable[NamedRow]) -> list[NamedRow]:
+        """The rows without calibration models that came after the freezing: they judge nothing."""
+        try:
+            num_null = self.frozen().num_null
+        except HeldOut:
+            return list(rows)
+        return [
+            row
+            for row in rows
+            if row.split != "calibration" or int(row.name.rsplit("-", 1)[1]) < num_null.get(row.bed, 0)
+        ]
 
     def _committed(self) -> bytes | None:
         found = subprocess.run(

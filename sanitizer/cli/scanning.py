@@ -19,7 +19,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
 from sanitizer.cli.arguments import declared_from, scan_from
@@ -72,12 +72,22 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _options_and_seed(arguments: argparse.Namespace) -> tuple[ScanOptions, int]:
     """What was typed, else what the null was measured with, else the defaults."""
-    options, seed = scan_from(arguments), arguments.seed
+    options, seed = _typed(arguments, has_null=arguments.null is not None), arguments.seed
     if arguments.null is not None and (options is None or seed is None):
         null = read_null(arguments.null)
         options = null.options if options is None else options
         seed = null.seed if seed is None else seed
     return options or ScanOptions(), seed or 0
+
+
+def _typed(arguments: argparse.Namespace, *, has_null: bool = False) -> ScanOptions | None:
+    """With the detectors that --anchor and --base are for."""
+    added: list[Detector] = []
+    if arguments.anchor is not None:
+        added.append("residual")
+    if arguments.base is not None:
+        added.append("lineage")
+    return scan_from(arguments.options, added=added, has_null=has_null)
 
 
 def _trusted(arguments: argparse.Namespace, folder: Path, bars: Bars) -> TrustedModels:
@@ -103,7 +113,7 @@ def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         null = build_null(
             references,
             arguments.labelled,
-            scan_from(arguments) or ScanOptions(),
+            _typed(arguments) or ScanOptions(),
             name=arguments.name,
             about=arguments.about,
             seed=arguments.seed or 0,

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied, Study
 from sanitizer.scans.naming import Vocabulary
+from sanitizer.scans.part_states import PartStates
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.residual import rows_of_cells
 from sanitizer.scans.statistics import Measured, measure
@@ -49,6 +51,10 @@ from sanitizer.software import software
 
 MEASURED_PASSES = 512
 """Of a plan, after as many to warm up: a second or two on a small model."""
+
+
+def _nothing() -> None:
+    """After a part that nobody takes away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,7 @@ def scan(
     null_path: Path | None = None,
     trusted: TrustedModels = NO_TRUSTED_MODELS,
     state_folder: Path | None = None,
+    save_every_s: float | None = None,
     seed: int = 0,
     upload_sha256: str | None = None,
     device: str = "auto",
@@ -81,6 +88,8 @@ def scan(
 ) -> ScanReport:
     """Look for triggers; report.json in `out_dir`.
 
+    Finished parts are kept in `state_folder`. With `save_every_s` they are saved there as states that a
+    supervisor may take to another machine, so often and when the scan is stopped.
     Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor and a base those of
     `trusted_models`; of a null: `null_unreadable`, `null_damaged`,
     `null_version`, `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and Interrupted.
@@ -107,8 +116,14 @@ def scan(
                 anchor_sha256=opened.anchor_sha256,
                 base_sha256=opened.base_sha256,
             )
-        measured = _measure(opened, options, state_folder)
-        report = _report(opened, options, measured, null, upload_sha256)
+        with ExitStack() as stack:
+            after_part = _nothing
+            if state_folder is not None and save_every_s is not None:
+                states = PartStates(state_folder, progress, save_every_s=save_every_s)
+                stack.enter_context(states.saving_at_a_stop())
+                after_part = states.part_done
+            measured = _measure(opened, options, state_folder, after_part)
+            report = _report(opened, options, measured, null, upload_sha256)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_scan(report))
     return report
@@ -165,7 +180,12 @@ def plan(
         return ScanPlan(num_passes=num_passes, passes_per_s=rate, device=opened.device.type)
 
 
-def _measure(opened: OpenedScan, options: ScanOptions, state_folder: Path | None) -> Measured:
+def _measure(
+    opened: OpenedScan,
+    options: ScanOptions,
+    state_folder: Path | None,
+    after_part: Callable[[], None] = _nothing,
+) -> Measured:
     opened.subject.meter.start()
     return measure(
         opened.subject,
@@ -173,7 +193,7 @@ def _measure(opened: OpenedScan, options: ScanOptions, state_folder: Path | None
         weights_sha256=opened.checkpoint.weights_sha256,
         images_sha256=opened.labelled.sha256,
         class_names=opened.class_names,
-        parts=Parts(state_folder, _key(opened, options)),
+        parts=Parts(state_folder, _key(opened, options), after=after_part),
         anchor_sha256=opened.anchor_sha256,
         base_sha256=opened.base_sha256,
     )

@@ -16,7 +16,7 @@ from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import CollapseDetectorOptions, EaseDetectorOptions, ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
 from sanitizer.pipeline.opening import ForAudit
 from sanitizer.pipeline.settling import settle
 from sanitizer.pipeline.trusted_models import (
@@ -78,7 +78,7 @@ def open_for_scan(
     torch_device = pick(device)
     labelled = open_labelled(labelled_path)
     class_names = opening.class_names_of(labelled, options)
-    templates = opening.templates_of(labelled, options)
+    templates = templates_of(options, labelled, where="scan")
     checkpoint = load_canonical(checkpoint_folder)
     anchor = None if trusted.anchor is None else open_anchor(trusted.anchor, checkpoint)
     base = None if trusted.base is None else open_base(trusted.base, checkpoint)

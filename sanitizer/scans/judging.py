@@ -27,7 +27,7 @@ class Judgement:
     judgements: tuple[DetectorJudgement, ...]
     p_value: float | None
     null: NullUsed | None
-    pooled: Mapping[Detector, conformal.Pooled]
+    pooled: Mapping[Detector, conformal.Pooled[Detector]]
 
 
 def counted(null: NullSet) -> tuple[NullModel, ...]:

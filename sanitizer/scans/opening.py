@@ -21,7 +21,6 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import Labelled, LabelledDataset
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import Skipped, good_ones
-from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
 from sanitizer.perturbations.ascent import Embed
 from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
@@ -131,19 +130,6 @@ def _check(pixels: Sequence[Tensor], label: Sequence[int], skipped: Sequence[Ski
             "All images are of one class, which a model gives one place anyway.",
             "Give images of several classes.",
         )
-
-
-def templates_of(labelled: LabelledDataset, options: ScanOptions) -> tuple[str, ...]:
-    """Those of the options, else of the set, else ImageNet's 80. Raises OptionsRejected `bad_template`."""
-    for number, template in enumerate(options.templates or ()):
-        if PLACEHOLDER not in template:
-            raise OptionsRejected(
-                "bad_template",
-                f"Template {number} does not name the class.",
-                f"Write {PLACEHOLDER} where the class name belongs.",
-                where=f"scan.templates.{number}",
-            )
-    return options.templates or labelled.templates or IMAGENET_80
 
 
 @contextmanager

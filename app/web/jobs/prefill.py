@@ -10,11 +10,13 @@ from app.db.models.job import Job
 from app.domain.states import JobKind
 from app.web.jobs import options
 from app.web.jobs.order_form import (
+    FROM_SCAN,
     POLICY_DEFAULT,
     POLICY_GIVEN,
     POLICY_KEPT,
     RECIPE_DEFAULTS,
     RECIPE_RECOMMENDED,
+    SUITE_FOUND,
     SUITE_JSON,
     SUITE_LIST,
     SUITE_USUAL,
@@ -26,20 +28,57 @@ from cleanclip.spec.recipe import SUITES, to_json
 Fields = Iterator[tuple[str, str]]
 
 
-def empty_form(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_labelled: bool) -> Form:
-    """A cleaning with CleanCLIP and the usual triggers, with what the address names."""
+def empty_form(
+    *,
+    kind: str | None,
+    checkpoint: str | None,
+    dataset: str | None,
+    is_labelled: bool,
+    scan: tuple[str, str] | None = None,
+    exclude: str | None = None,
+) -> Form:
+    """A cleaning with CleanCLIP and the usual triggers, with what the address names. `scan`: the id and the
+    first target of one whose triggers take the place of the usual ones. `exclude`: a vetting."""
     fields = [
         ("kind", "audit" if kind == "audit" else "sanitize"),
         ("method", "cleanclip"),
         ("recipe", RECIPE_RECOMMENDED),
-        ("suite", SUITE_USUAL),
+        ("suite", SUITE_FOUND if scan else SUITE_USUAL),
         ("policy", POLICY_DEFAULT),
     ]
+    if scan:
+        fields += [(FROM_SCAN, scan[0]), ("target", scan[1])]
+    if exclude:
+        fields.append(("exclude", exclude))
     if checkpoint:
         fields.append(("checkpoint_id", checkpoint))
     if dataset:
         fields.append(("audit/dataset_id" if is_labelled else "dataset_id", dataset))
     return Form(fields)
+
+
+def form_of_scan(job: Job) -> Form:
+    """A cleaning that is judged on what a finished scan found."""
+    listed = ((job.result or {}).get("scan") or {}).get("hypotheses") or ()
+    target = next((one["target"] for one in listed if one.get("target")), "")
+    return empty_form(
+        kind=None,
+        checkpoint=job.checkpoint_id,
+        dataset=job.labelled_dataset_id,
+        is_labelled=True,
+        scan=(job.id, target),
+    )
+
+
+def form_of_vetting(job: Job, *, is_labelled: bool) -> Form:
+    """A cleaning without the samples that a finished vetting set aside."""
+    return empty_form(
+        kind=None,
+        checkpoint=job.checkpoint_id,
+        dataset=job.dataset_id,
+        is_labelled=is_labelled,
+        exclude=job.id,
+    )
 
 
 def form_of_job(job: Job) -> Form:
@@ -56,6 +95,7 @@ def _again(job: Job) -> Fields:
         ("audit/dataset_id", job.labelled_dataset_id),
         ("audit/retrieval_dataset_id", job.retrieval_dataset_id),
         ("output_layout", spec.get("output_layout")),
+        ("exclude", "\n".join(one["job_id"] for one in (spec.get("exclude") or {}).values()) or None),
         ("seed", str(job.seed)),
         ("max_attempts", str(job.max_attempts)),
         ("metadata", "\n".join(f"{name}={value}" for name, value in job.job_metadata.items())),
