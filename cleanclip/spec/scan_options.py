@@ -195,6 +195,12 @@ class ScanOptions:
     """Images that the report shows with and without the first trigger."""
 
     @property
+    def families(self) -> tuple[PatternFamily, ...]:
+        """Of the detectors that invert patterns, one after the other."""
+        inverting = {"collapse": self.collapse.families, "ease": self.ease.families}
+        return tuple(family for name in self.detectors for family in inverting.get(name, ()))
+
+    @property
     def uses_anchor(self) -> bool:
         """Whether an anchor would change a figure."""
         return "residual" in self.detectors or ("ease" in self.detectors and self.ease.anchor_weight > 0)
