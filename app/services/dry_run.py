@@ -314,10 +314,10 @@ def _inversions(recipe: Recipe) -> str:
     if not isinstance(recipe, UARRecipe):
         return ""
     num_steps = sum(stage.inversion_steps for stage in recipe.stages())
-    num_patterns = recipe.inverted_patches + recipe.inverted_blends
-    if num_steps == 0 or num_patterns == 0:
+    if num_steps == 0 or recipe.num_inverted == 0:
         return ""
-    return f" Beside that it inverts {_count(num_patterns, 'pattern')}, {_count(num_steps, 'step')} in all."
+    patterns = _count(recipe.num_inverted, "pattern")
+    return f" Beside that it inverts {patterns}, {_count(num_steps, 'step')} in all."
 
 
 def _datasets(unit: UnitOfWork, caller: Caller, order: Order, answer: _Found) -> dict[str, ListedDataset]:

@@ -30,17 +30,23 @@ from typing import Any
 import numpy as np
 
 from cleanclip.spec import jobspec, report
-from cleanclip.spec.attack_options import CustomPatchOptions
+from cleanclip.spec.attack_options import CustomPatchOptions, names_of, surrogates_of
+from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.choosing import Judge, choose
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.judging import judge
+from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
 from cleanclip.spec.null_set import NullModel, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.policy import PolicySource
+from cleanclip.spec.rebound_figures import ReboundShare
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
+    AutoRecipe,
     DeclaredOptions,
     Policy,
     Recipe,
+    UARRecipe,
     parse,
     parse_recipe,
     to_json,
@@ -421,20 +427,20 @@ SIZES = {"pairs": NUM_PAIRS, "labelled": NUM_IMAGES, "retrieval": NUM_RETRIEVAL}
 NUM_TRUSTED = 100
 
 
-def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
+def data_inputs(folder: Path, kind: str, *, num_validation: int = 0) -> list[dict[str, Any]]:
     found = []
-    for name, size in SIZES.items():
+    for name, size in (SIZES | {"labelled": NUM_IMAGES + num_validation}).items():
         if (folder / "inputs" / name).is_dir() and (name != "pairs" or kind == "sanitize"):
             digest = dataset_sha256((path.name, path) for path in files_of(folder, name))
             classes = {"num_classes": NUM_CLASSES} if name == "labelled" else {}
             listed = folder / jobspec.exclude_path(name)
             if listed.is_file():
-                classes |= {"excluded": left_out(listed.read_bytes())}
+                classes |= {"excluded": told_of_list(listed.read_bytes())}
             found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0} | classes)
     return found
 
 
-def left_out(content: bytes) -> dict[str, Any]:
+def told_of_list(content: bytes) -> dict[str, Any]:
     """What a report says of a list of samples to leave out."""
     told = json.loads(content)
     return {
@@ -444,21 +450,11 @@ def left_out(content: bytes) -> dict[str, Any]:
     }
 
 
-def training(recipe: Recipe) -> dict[str, Any]:
-    num_steps = recipe.epochs * (NUM_PAIRS // recipe.batch_size)
-    curve = [
-        {
-            "step": step,
-            "epoch": step / (NUM_PAIRS // recipe.batch_size),
-            "loss": recipe.lambda1 * 2.0 / step + recipe.lambda2 * 3.0,
-            "loss_clip": 2.0 / step,
-            "loss_self_supervised": 3.0,
-            "learning_rate": recipe.learning_rate
-            * rate_factor(step - 1, warmup_steps=recipe.warmup_steps, total_steps=num_steps),
-            "logit_scale": 4.6,
-        }
-        for step in range(10, num_steps + 1, 10)
-    ]
+def training(recipe: Recipe, num_epochs: int | None = None) -> dict[str, Any]:
+    """Of all epochs of the recipe, or of its first ones; CleanCLIP's or UAR's."""
+    per_epoch = NUM_PAIRS // recipe.batch_size
+    num_steps = (num_epochs or recipe.epochs) * per_epoch
+    steps = sorted({*range(10, num_steps + 1, 10), num_steps})
     return {
         "num_steps": num_steps,
         "num_epochs": recipe.epochs,
@@ -466,8 +462,72 @@ def training(recipe: Recipe) -> dict[str, Any]:
         "wall_s": 1.6,
         "pairs_per_s": num_steps * recipe.batch_size / 1.6,
         "resumed_from_steps": [],
-        "curve": curve,
+        "curve": [{"step": step, "logit_scale": 4.6, **point(recipe, step, per_epoch)} for step in steps],
     }
+
+
+def point(recipe: Recipe, step: int, per_epoch: int) -> dict[str, Any]:
+    """Of the curve: losses by the recipe's weights, and the rate by the schedule of its stage."""
+    clip = {"epoch": step / per_epoch, "loss_clip": 2.0 / step}
+    if isinstance(recipe, UARRecipe):
+        stage = [one for one in recipe.stages() if one.first_epoch * per_epoch <= step - 1][-1]
+        first, base, num_epochs = stage.first_epoch * per_epoch, stage.learning_rate, stage.num_epochs
+        loss = {"loss": 2.0 / step + recipe.consistency_weight * 0.5, "loss_consistency": 0.5}
+    else:
+        first, base, num_epochs = 0, recipe.learning_rate, recipe.epochs
+        loss = {"loss": recipe.lambda1 * 2.0 / step + recipe.lambda2 * 3.0, "loss_self_supervised": 3.0}
+    place = {"warmup_steps": recipe.warmup_steps, "total_steps": num_epochs * per_epoch}
+    return clip | loss | {"learning_rate": base * rate_factor(step - 1 - first, **place)}
+
+
+def ladder_figures(ordered: AutoRecipe, options: AuditOptions, policy: Policy) -> AutoFigures:
+    """Of a ladder whose first rung meets everything at its first look; as many validation as test images."""
+
+    def validated(num_right: int, num_attacked: int, surrogates: tuple[str, ...], moved: int) -> Validated:
+        share = ReboundShare(
+            asr=wilson(num_attacked, NUM_OTHERS), untriggered_target_rate=wilson(1, NUM_OTHERS)
+        )
+
+        def moved_by(names: Sequence[str], number: int) -> tuple[UniversalShare, ...]:
+            return tuple(
+                UniversalShare(name=name, class_name="apple", moved=wilson(number, 240)) for name in names
+            )
+
+        return Validated(
+            ca=wilson(num_right, NUM_IMAGES),
+            attacks=(share,) * len(options.attacks),
+            surrogates=moved_by(surrogates, 5),
+            patterns=moved_by([f"patch-{number + 1}" for number in range(NUM_PATTERNS)], moved),
+        )
+
+    names = names_of(to_json(one) for one in surrogates_of(options.attacks))
+    before = validated(250, 190, names, 200)
+    first, *others = ladder(ordered, "VisionTransformer", None, NUM_PAIRS)
+    look = Look(
+        epoch=first.looks[0],
+        figures=validated(248, 2, (), 9),
+        ca_lost=newcombe(both=247, lost=3, gained=1, neither=49),
+        seconds=2.0,
+    )
+    rungs = (
+        RungFigures(name=first.name, recipe=first.recipe, looks=(look,), end="policy_met", seconds=2.0),
+        *(
+            RungFigures(name=one.name, recipe=one.recipe, looks=(), end="not_needed", seconds=0.0)
+            for one in others
+        ),
+    )
+    choice = choose(rungs, Judge(before=before, attacks=options.attacks, policy=policy, gate=options.gate))
+    assert choice is not None
+    return AutoFigures(
+        family="VisionTransformer",
+        size=None,
+        num_validation=NUM_IMAGES,
+        before=before,
+        rungs=rungs,
+        left_out=tuple(LeftOutRung(name=name, why=why) for name, why in left_out(ordered).items()),
+        choice=choice,
+        seconds=3.0,
+    )
 
 
 def examples(options: AuditOptions, seed: int) -> report.Examples | None:
@@ -554,6 +614,9 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     after = lost = None
     before = parse(report.AuditFigures, figures_of(options, came_in, spec, is_cleaned=False))
     is_default = (spec.get("policy_source") or {}).get("given") == "default"
+    ordered = parse_recipe(spec["recipe"]) if spec.get("recipe") else None
+    auto = ladder_figures(ordered, options, policy) if isinstance(ordered, AutoRecipe) else None
+    trained = (ordered, None) if auto is None else (auto.chosen.recipe, auto.chosen_look.epoch)
     if cleaned_sha256 is not None:
         after = parse(report.AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=True))
         lost = newcombe(both=247, lost=3, gained=1, neither=49)
@@ -568,9 +631,10 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             "architecture": ARCHITECTURE.to_config(),
             "declared": {},
         },
-        "data": data_inputs(folder, spec["kind"]),
+        "data": data_inputs(folder, spec["kind"], num_validation=0 if auto is None else auto.num_validation),
         "audit": options,
         "recipe": spec.get("recipe"),
+        "auto": auto,
         "recipe_source": recipe_source(spec),
         "policy": policy,
         "policy_source": spec.get("policy_source") or PolicySource.of(None),
@@ -590,7 +654,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             policy=policy,
             limits_below_gate=after is not None or not is_default,
         ),
-        "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
+        "training": training(*trained) if ordered else None,
         "architecture": settled(folder, seed),
         "environment": ENVIRONMENT,
     }
@@ -835,13 +899,21 @@ def scan(folder: Path, spec: dict[str, Any]) -> None:
     finish(folder, "succeeded", 0, ("report.json",))
 
 
-def scan_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) -> None:
-    """The report of a scan, with a value changed."""
+def work_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) -> None:
+    """An honest job's files, with values of its report changed; what is made of them is honest."""
     spec = json.loads((folder / "spec.json").read_text())
-    document = json.loads(dump_scan(scan_report_of(folder, spec)))
+    if spec["kind"] not in ("scan", "sanitize"):
+        work(folder)
+    path = folder / "outputs/report.json"
+    if spec["kind"] == "scan":
+        path.write_bytes(dump_scan(scan_report_of(folder, spec)))
+        names: tuple[str, ...] = (path.name,)
+    else:
+        names = write_outputs(folder, spec, "0" * 64)
+    document = json.loads(path.read_bytes())
     change(document)
-    (folder / "outputs/report.json").write_text(json.dumps(document))
-    finish(folder, "succeeded", 0, ("report.json",))
+    path.write_text(json.dumps(document))
+    finish(folder, "succeeded", 0, names)
 
 
 SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -1088,6 +1160,28 @@ VET_LIES: dict[str, Change] = {
     ),
 }
 """Likewise; each with a trusted set and an anchor."""
+
+
+def _first_look(told: dict[str, Any]) -> Any:
+    return told["auto"]["rungs"][0]["looks"][0]
+
+
+LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no_ladder": lambda told: told.update(auto=None),
+    "another_choice": lambda told: told["auto"]["choice"].update(meets_unknown=False),
+    "a_reason_of_its_own": lambda told: told["auto"]["choice"].update(reason="x" * 5_000),
+    "a_recipe_that_no_ladder_has": lambda told: told["auto"]["rungs"][0]["recipe"].update(learning_rate=0.5),
+    "a_class_that_is_a_script": lambda told: _first_look(told)["figures"]["patterns"][0].update(
+        class_name="<script>alert(1)</script>"
+    ),
+    "patterns_that_were_not_made": lambda told: _first_look(told)["figures"].update(patterns=[]),
+    "an_asr_without_counts": lambda told: _first_look(told)["figures"]["attacks"][0]["asr"].update(value=0.0),
+    "an_accuracy_of_more_images": lambda told: _first_look(told)["figures"]["ca"].update(n=10**6),
+    "a_look_at_another_epoch": lambda told: _first_look(told).update(epoch=1),
+    "fewer_validation_images": lambda told: told["auto"].update(num_validation=10),
+    "another_family": lambda told: told["auto"].update(family="ModifiedResNet"),
+}
+"""Of a job with `method: auto`; each must fail it."""
 
 
 def write_outputs(
@@ -1442,7 +1536,7 @@ def talk_to_itself(folder: Path) -> None:
 
 BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
-    **{name: partial(scan_and_lie, change=change) for name, change in SCAN_LIES.items()},
+    **{name: partial(work_and_lie, change=change) for name, change in (SCAN_LIES | LADDER_LIES).items()},
     **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),
     **{

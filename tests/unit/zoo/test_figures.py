@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.freezing import HeldOut
 from lab.zoo import figures
 from lab.zoo.figures import Rows, tables, with_tables
-from lab.zoo.freezing import Gate, HeldOut
+from lab.zoo.freezing import Gate
 from lab.zoo.judging import judge_all
 from lab.zoo.plan import Split
 from lab.zoo.rows import append

@@ -11,13 +11,14 @@ from typing import cast
 
 import pytest
 
+from lab.freezing import HeldOut
 from lab.reproduction.development import MODELS as DEVELOPMENT_MODELS
 from lab.reproduction.grid import SEEDS
 from lab.testbed import glyphs, pictures
 from lab.testbed.options import TintedImage
 from lab.testbed.poisoned_pairs import poisoned_set
 from lab.zoo import plan
-from lab.zoo.freezing import FROZEN, Gate, HeldOut
+from lab.zoo.freezing import FROZEN, Gate
 from lab.zoo.plan import BEDS, CLEAN_SPLITS, OPEN_SPLITS, SPLITS, BedName, Split, in_order, model
 
 ALL_BEDS = cast(tuple[BedName, ...], tuple(BEDS))

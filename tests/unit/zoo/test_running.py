@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
+from lab.freezing import HeldOut
 from lab.testbed import training
 from lab.zoo import making, running, scanning
-from lab.zoo.freezing import Gate, HeldOut
+from lab.zoo.freezing import Gate
 from lab.zoo.judging import statistics_of
 from lab.zoo.plan import Model, model
 from lab.zoo.rows import MODELS_NAME, SCANS_NAME, read_models, read_scans
