@@ -1,5 +1,5 @@
-"""What a report says of the scan behind its attacks, held to the report: the scan is of the model that came
-in, and what it found is among the attacks. The scan's own report is checked by itself (`scans`).
+"""What a report says of the scan behind its attacks, held to the report: the scan is of the input
+model, and what it found is among the attacks. The scan's own report is checked by itself (`scans`).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class FoundPattern(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanSection(StrictOptions):
-    """A scan of the model that came in, made before its audit was ordered."""
+    """A scan of the input model, made before its audit was ordered."""
 
     schema_version: Literal[1] = 1
     scan_id: ShortText | None = None
