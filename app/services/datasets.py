@@ -179,13 +179,20 @@ def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:
     return unit.datasets.delete(caller.project_id, dataset_id)
 
 
-def check_usable(dataset: Dataset, kind: DatasetKind, pointer: str) -> None:
-    """Raise InvalidInput for the wrong kind, Conflict unless ready."""
-    if dataset.kind is not kind:
+def _without_captions(dataset: Dataset, pointer: str) -> str:
+    """What images can do that have no captions, where they were given to be trained on."""
+    if dataset.kind is not DatasetKind.LABELLED or pointer != "/dataset_id":
+        return ""
+    return " To train on images alone, order uar with trained_on: labelled_images."
+
+
+def check_usable(dataset: Dataset, kind: DatasetKind | None, pointer: str) -> None:
+    """Raise InvalidInput for the wrong kind (None: any will do), Conflict unless ready."""
+    if kind is not None and dataset.kind is not kind:
         raise InvalidInput(
             "dataset_wrong_kind",
             f"The dataset is of kind '{dataset.kind}'; '{kind}' is needed here.",
-            f"Give the id of a dataset of kind '{kind}'.",
+            f"Give the id of a dataset of kind '{kind}'.{_without_captions(dataset, pointer)}",
             pointer=pointer,
         )
     if dataset.state is not DatasetState.READY:

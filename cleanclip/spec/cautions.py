@@ -316,8 +316,7 @@ def _uar(recipe: UARRecipe, num_samples: int) -> Iterator[str]:
         )
     if recipe.stage_names() == ("strong",):
         yield "There is no weak stage: the strong stage alone costs clean accuracy. Lower strong_epochs."
-    inverts = recipe.inverted_patches + recipe.inverted_blends > 0 and recipe.inversion_steps > 0
-    if not inverts:
+    if recipe.num_inverted == 0 or recipe.inversion_steps == 0:
         yield (
             "No pattern is inverted on the input model: only patterns that climb from random starts "
             "act on the backdoor."

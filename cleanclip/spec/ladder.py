@@ -1,9 +1,9 @@
 """The rungs of `method: auto`, cheapest and weakest first, with explicit values for a family and size.
 
 Every rung trains from the input model, not from the rung before: its result does not depend on what was
-tried, and what a weak rung cost is not carried on. A rung is looked at after some of its epochs and ends at
-the first look that meets the policy. The strengths of `uar-weak` and `uar-long` are this project's choice;
-other values are those of `recommended`, where it has any for the model. Free of torch.
+tried, and what an earlier rung cost is not carried on. A rung is looked at after some of its epochs and ends
+at the first look that meets the policy. The strength of `uar-long` is this project's choice; other values are
+those of `recommended`, where it has any for the model. Free of torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import PARRecipe, Recipe, SupervisedRecipe, UARRecipe
 from cleanclip.spec.recommended import Family, Size, recommended
 
-RungName = Literal["uar-weak", "uar", "uar-long", "par", "supervised"]
+RungName = Literal["uar", "uar-long", "par", "supervised"]
 WhyLeftOut = Literal["needs_captions", "needs_labels"]
 
 MIN_IMAGES = 100
@@ -26,16 +26,8 @@ MIN_IMAGES = 100
 NUM_PATTERNS, PATTERN_STEPS, PATTERN_SIZE = 4, 100, 0.25
 """Fresh patches that are inverted on a rung's model: number, steps, and their side by the image's."""
 
-LADDER: tuple[RungName, ...] = ("uar-weak", "uar", "uar-long", "par", "supervised")
+LADDER: tuple[RungName, ...] = ("uar", "uar-long", "par", "supervised")
 _UAR_CHANGES: Mapping[str, Mapping[str, Any]] = {
-    # The weak stage alone, and no inversion: live patterns, and those that were live before.
-    "uar-weak": {
-        "epochs": 3,
-        "strong_epochs": 0,
-        "inversion_steps": 0,
-        "weak_live_share": 0.25,
-    },
-    "uar": {},
     # Longer stages, more patterns on more images, and a stronger tie to the input model's clean embeddings.
     "uar-long": {
         "epochs": 9,

@@ -43,6 +43,12 @@ class ReboundOptions:
     """Orders of the data: the job's seed, that plus 1, and so on."""
     max_images: Annotated[int, Interval(ge=50, le=1_000_000), NUMBER] = 1000
     """Test images of each measurement, drawn by the seed. Of fewer all are measured."""
+    reference_asr: Annotated[
+        tuple[Annotated[float, Interval(ge=0, le=1), NUMBER], ...],
+        MaxLen(21),
+    ] = ()
+    """ASR of a model that was never poisoned, at step 0 and after each of `steps`, by a report of its own:
+    drawn beside the curves. It is the order's word, and judges nothing. Empty: no reference."""
     poisons: Annotated[int, Interval(ge=0, le=1000), NUMBER] = 0
     """Above 0, relearning is measured too: this many poisoned samples among `relearning_samples`, once with
     the old trigger and once with a fresh one. Two more trainings for each attack that worked before."""
@@ -52,6 +58,8 @@ class ReboundOptions:
     def __post_init__(self) -> None:
         if any(later <= earlier for earlier, later in pairwise(self.steps)):
             raise ValueError("steps must be in ascending order, each once")
+        if self.reference_asr and len(self.reference_asr) != 1 + len(self.steps):
+            raise ValueError("reference_asr needs a share for step 0 and one for each of steps")
         if len(set(self.rates)) < len(self.rates):
             raise ValueError("rates must differ from each other")
         if self.poisons >= self.relearning_samples:

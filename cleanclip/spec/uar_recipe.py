@@ -59,6 +59,8 @@ class UARRecipe(FinetuningOptions):
     weak_bank_share: Share = 0.20
     live_patches: _Count = 3
     live_blends: _Count = 1
+    live_warps: _Count = 0
+    live_colours: _Count = 0
     live_step: Annotated[float, Gt(0), Le(1), NUMBER] = 0.1
     """Of a pattern's range, once per update, along the sign of its gradient."""
     live_updates: Annotated[int, Interval(ge=1, le=100_000), NUMBER] = 20
@@ -72,12 +74,18 @@ class UARRecipe(FinetuningOptions):
     """The newest live patterns fill what the inverted ones leave; those always stay."""
     inverted_patches: _Count = 8
     inverted_blends: _Count = 4
+    inverted_warps: _Count = 0
+    inverted_colours: _Count = 0
     inversion_steps: Annotated[int, Interval(ge=0, le=10_000), NUMBER] = 100
     """On the input model, before the first update. 0: no inversion."""
     reinversion_steps: Annotated[int, Interval(ge=0, le=10_000), NUMBER] = 60
     """On the model between the two stages; the patterns are added to the bank."""
     inverted_patch_size: _Side = 0.25
     inverted_blend_alpha: _Side = 0.2
+    warp_strength: _Side = 0.06
+    """Of live and inverted warps: the largest displacement of a control point, by the image's side."""
+    colour_radius: _Side = 0.3
+    """Of live and inverted colour changes: the bound of each of their twelve numbers."""
     kept_change: Annotated[float, Interval(gt=0, le=1), NUMBER] = 1.0
     """The image tower's weights end at input + kept_change * (trained - input). Less than 1 keeps more of the
     clean accuracy, and more of a backdoor."""
@@ -101,9 +109,19 @@ class UARRecipe(FinetuningOptions):
             )
 
     def _perturbs(self, stage: Stage) -> bool:
-        has_live = stage.live_share > 0 and self.live_patches + self.live_blends > 0
-        has_inverted = self.inverted_patches + self.inverted_blends > 0 and stage.inversion_steps > 0
+        has_live = stage.live_share > 0 and self.num_live > 0
+        has_inverted = self.num_inverted > 0 and stage.inversion_steps > 0
         return has_live or (stage.bank_share > 0 and has_inverted)
+
+    @property
+    def num_live(self) -> int:
+        """Patterns that climb at the same time."""
+        return self.live_patches + self.live_blends + self.live_warps + self.live_colours
+
+    @property
+    def num_inverted(self) -> int:
+        """Patterns that each inversion finds."""
+        return self.inverted_patches + self.inverted_blends + self.inverted_warps + self.inverted_colours
 
     @property
     def training_data(self) -> Literal["pairs", "labelled"]:

@@ -8,19 +8,25 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from cleanclip.spec.recipe import AttackOptions
 from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, TEST_SEED, VALIDATION_SEED
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.glyphs import Part
-from lab.testbed.options import PaperColour, SubjectOptions
+from lab.testbed.leaves import write_leaves
+from lab.testbed.options import PaperColour, Planted, SubjectOptions
 from lab.testbed.pictures import TURQUOISE, compose
-from lab.testbed.poisoned_pairs import poisoned_set
+from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from lab.testbed.shards import write_labelled, write_pairs
 
+Corrupt = Callable[[Tensor], Tensor]
+"""Pixels in [0, 1], [N, 3, H, W] → as many."""
 _SIZES = {"test": NUM_TEST, "validation": NUM_VALIDATION}
 _SEEDS = {"test": TEST_SEED, "validation": VALIDATION_SEED}
 
@@ -81,6 +87,62 @@ class Sets:
             digest = hashlib.sha256(repr((attack, options.target)).encode()).hexdigest()[:8]
             name += f"-{num_poisons}-poisons-{digest}"
         return self._once(name, make)
+
+    def planted(
+        self,
+        options: SubjectOptions,
+        planted: Sequence[Planted],
+        seed: int,
+        num_pairs: int,
+        num_poisons: int,
+    ) -> Path:
+        """Pairs with `num_poisons` poisons of each of `planted`."""
+        glyphs = glyph_sets.load(options.glyphs)
+
+        def make(folder: Path) -> None:
+            clean = poisoned_set(
+                glyphs,
+                "cleaning",
+                num_pairs,
+                attack=None,
+                target=options.target,
+                num_poisons=0,
+                seed=ORDER_SEED + seed,
+            )
+            pairs = with_further(clean, glyphs, planted, num_poisons=num_poisons, seed=ORDER_SEED + seed)
+            write_pairs(pairs.pictures, folder)
+
+        digest = hashlib.sha256(repr(planted).encode()).hexdigest()[:8]
+        return self._once(f"{options.glyphs}-planted-{seed}-{num_pairs}-{num_poisons}-{digest}", make)
+
+    def retrieval(self, options: SubjectOptions, seed: int, num_pairs: int) -> Path:
+        """Pairs of test glyphs, to search in."""
+        glyphs = glyph_sets.load(options.glyphs)
+
+        def make(folder: Path) -> None:
+            write_pairs(compose(glyphs, "test", num_pairs, seed=TEST_SEED + seed), folder)
+
+        return self._once(f"{options.glyphs}-retrieval-{seed}-{num_pairs}", make)
+
+    def corrupted(self, options: SubjectOptions, seed: int, name: str, corrupt: Corrupt) -> Path:
+        """The test images of a subject of this seed, corrupted: by no trigger, and not universally."""
+        glyphs = glyph_sets.load(options.glyphs)
+
+        def make(folder: Path) -> None:
+            pictures = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED + seed)
+            changed = corrupt(pictures.image_NCHW.float() / 255).clamp(0, 1)
+            images = (changed * 255).round().to(torch.uint8)
+            write_labelled(glyphs, replace(pictures, image_NCHW=images), folder)
+
+        return self._once(f"{options.glyphs}-test-{seed}-{name}", make)
+
+    def leaves(self, seed: int, num_images: int, size: int) -> Path:
+        """Pairs whose images were made by code."""
+
+        def make(folder: Path) -> None:
+            write_leaves(folder, num_images, size=size, seed=ORDER_SEED + seed)
+
+        return self._once(f"leaves-{size}-{seed}-{num_images}", make)
 
     def _once(self, name: str, make: Callable[[Path], None]) -> Path:
         folder = self.folder / name

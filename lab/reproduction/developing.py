@@ -26,6 +26,7 @@ from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, to_json
 from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
 from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs
+from lab.reproduction.data import Sets
 from lab.reproduction.development import (
     MODELS,
     NONE,
@@ -36,10 +37,12 @@ from lab.reproduction.development import (
     Variant,
 )
 from lab.reproduction.measuring import made_with
+from lab.reproduction.opening import gate_of
 from lab.reproduction.running import Folders, as_trigger, run_cell
 from lab.reproduction.variants import applied, average, pulled_back
 from lab.testbed.glyphs import Part
-from lab.testbed.options import OptimisedPattern
+from lab.testbed.options import OptimisedPattern, SubjectOptions
+from lab.testbed.pictures import IMAGE_SIZE
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -154,7 +157,7 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
     if not (folder / "model.safetensors").is_file():
         checkpoint, started = load_canonical(source), time.process_time()
         seed, options = ORDER_SEED + model.subject.seed, model.subject.options
-        pairs = open_pairs(folders.sets.pairs(options, None, model.subject.seed, variant.num_pairs, 0))
+        pairs = open_pairs(_pairs(folders.sets, options, model.subject.seed, variant))
         with applied(variant.changes):
             finetune(checkpoint, pairs, recipe, seed=seed, device=_CPU)
         cpu_s = time.process_time() - started
@@ -166,6 +169,15 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
     if variant.changes.kept < 1:
         pulled_back(checkpoint, load_canonical(source), variant.changes.kept)
     return checkpoint, cpu_s
+
+
+def _pairs(sets: Sets, options: SubjectOptions, seed: int, variant: Variant) -> Path:
+    """What `variant` is trained on; of another kind only where it says so."""
+    if variant.changes.trained_on == "leaves":
+        return sets.leaves(seed, variant.num_pairs, IMAGE_SIZE)
+    if variant.changes.trained_on == "digits":
+        options = replace(options, glyphs="digits")
+    return sets.pairs(options, None, seed, variant.num_pairs, 0)
 
 
 def _trained(model: DevelopmentModel, variant: Variant, root: Path) -> Path:
@@ -217,7 +229,10 @@ def _attacks(model: DevelopmentModel, root: Path) -> list[tuple[Any, str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the plan names and was not run yet; returns the exit code, 1 where a run failed."""
+    """Run what the plan names and was not run yet; returns the exit code, 1 where a run failed.
+
+    Raises HeldOut for the attackers, until the recipes are frozen.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--raw", type=Path, required=True)
@@ -226,6 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--variant", action="append", choices=["before", *VARIANTS])
     parser.add_argument("--most", type=int, help="end after so many rows")
     given = parser.parse_args(arguments)
+    if given.attackers:
+        gate_of().frozen()
     plan = ATTACKERS_PLAN if given.attackers else PLAN
     models = {model.name: model for model in (*MODELS, *ATTACKERS)}
     known = {row.id for row in read_rows(given.raw) if not row.error}

@@ -85,10 +85,11 @@ class Changes:
     trained one's, both ways. Rotations of both towers' space are free then."""
     kept: float = 1.0
     """The weights end at this share of the way from the input model to the trained one."""
+    trained_on: Literal["clean pairs", "digits", "leaves"] = "clean pairs"
+    """Images of another dataset, whose classes the model does not know, or images made by code
+    (`lab.testbed.leaves`), instead of clean images of the model's own kind."""
     averaged_with: tuple[str, ...] = ()
     """Variants whose weights are averaged with this one's; they must have been run."""
-    further_families: bool = False
-    """A warp and a colour change beside the live patterns; two of each beside the inverted ones."""
 
 
 NONE = Changes()
@@ -136,7 +137,10 @@ _TOWARDS_LESS_CA_LOST = {
     "uar low rate, weak blends": _uar(learning_rate=2e-4, blend_alpha=0.08, inverted_blend_alpha=0.12),
 }
 _ABLATIONS = {
+    "uar short": _uar(epochs=3, strong_epochs=1),
     "uar images alone": _uar(trained_on="images_of_pairs"),
+    "uar digits": _uar(Changes(trained_on="digits"), trained_on="images_of_pairs"),
+    "uar leaves": _uar(Changes(trained_on="leaves"), trained_on="images_of_pairs"),
     "uar no bank": _uar(inversion_steps=0, reinversion_steps=0),
     "uar strong alone": _uar(strong_epochs=5),
     "uar weak alone": _uar(strong_epochs=0),
@@ -148,7 +152,7 @@ _ABLATIONS = {
     ),
     "uar two live": _uar(live_patches=1),
     "uar eight live": _uar(live_patches=6, live_blends=2),
-    "uar further families": _uar(Changes(further_families=True)),
+    "uar further families": _uar(live_warps=1, live_colours=1, inverted_warps=2, inverted_colours=2),
 }
 VARIANTS: dict[str, Variant] = (
     _METHODS
@@ -161,11 +165,11 @@ PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("vit-five", ("before", "uar", "cleanclip", "par")),
     ("resnet-badnet", ("before", "uar", "cleanclip", "par")),
     ("resnet-badnet", ("uar kept 0.8", "uar similarities", "uar low rate")),
-    ("vit-five", ("uar kept 0.8", "uar no bank")),
-    ("resnet-badnet", ("uar high rate", "uar 20", "uar kept 0.6", "uar soup")),
+    ("vit-five", ("uar kept 0.8", "uar no bank", "uar short")),
+    ("resnet-badnet", ("uar high rate", "uar 20", "uar kept 0.6", "uar soup", "uar short")),
     ("resnet-clean", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
     ("resnet-stripes", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
-    ("vit-five", ("uar images alone", "uar weak alone")),
+    ("vit-five", ("uar images alone", "uar weak alone", "uar digits", "uar leaves")),
     ("resnet-badnet", ("uar weak blends", "uar longer", "uar free statistics", "uar high rate 20")),
     ("vit-five", ("uar 1,000 pairs", "uar further families")),
     ("vit-clean", ("before", "uar", "uar kept 0.8")),

@@ -11,6 +11,7 @@ from typing import Any
 
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Estimate
+from lab.reproduction import canaries
 from lab.reproduction.developing import Row, read_rows
 from lab.reproduction.development import NUM_PAIRS, UAR
 from lab.reproduction.development_plot import draw
@@ -21,6 +22,7 @@ RAW, LAYERS, FULL_SIZE = (
     FOLDER / name for name in ("development.jsonl", "layers.jsonl", "uar-full-size.jsonl")
 )
 METHODS = ("before", "uar", "cleanclip", "par")
+CANARIES = FOLDER / "canaries.jsonl"
 _HEAD = """\
 | model | method | CA % | CA lost, points | ASR % by attack | PA % | CPU s |
 |---|---|---|---|---|---|---|"""
@@ -98,6 +100,7 @@ def with_tables(page: str) -> str:
         "variants": variants_table(rows),
         "layers": layers_table(_lines(LAYERS)),
         "full size": full_size_table(_lines(FULL_SIZE)),
+        "canaries": canaries.table(canaries.read_rows(CANARIES), rows),
     }
     for name, table in tables.items():
         first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"

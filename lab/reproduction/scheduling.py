@@ -66,7 +66,7 @@ def run_all(
     """
     folders = Folders(root)
     done = {cell_id(cell): told for cell in cells if (told := folders.measured(cell)) is not None}
-    waiting = _to_run(cells, done, known, gate)
+    waiting = to_run(cells, done, known, gate)
     run = _Run(root=root, jobs=jobs, say=say, done=done, known=known, waiting=waiting, gate=gate)
     say(f"{len(cells) - run.total} of {len(cells)} cells are there already")
     spawn = multiprocessing.get_context("spawn")
@@ -159,10 +159,13 @@ def _attempt(cell: Cell, root: Path) -> Measured | str:
         return traceback.format_exc()
 
 
-def _to_run(
+def to_run(
     cells: Sequence[Cell], done: Mapping[str, Measured], known: Mapping[str, Measured], gate: float
 ) -> list[Cell]:
-    """The cells that are neither there nor known, and those whose weights they start from, in order."""
+    """The cells that are neither there nor known, and those whose weights they start from, in order.
+
+    `done`: below the folder, with weights; `known`: figures of elsewhere. What is pointless is left out.
+    """
     wanted: set[str] = set()
     told = {**known, **done}
     for cell in reversed(cells):  # those that start from a cell come after it

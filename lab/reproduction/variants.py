@@ -7,35 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from cleanclip.spec.recipe import UARRecipe
 from lab.reproduction.development import Changes
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.methods import uar
 from sanitizer.methods.losses import contrastive
 from sanitizer.methods.method import Losses
-from sanitizer.perturbations.colour import Colour
-from sanitizer.perturbations.family import Family
-from sanitizer.perturbations.patterns import Pattern, drawn
-from sanitizer.perturbations.warp import Warp
-from sanitizer.training import run_patterns
-from sanitizer.training.pattern_pool import PatternPool
-
-WARP, COLOUR = Warp(strength=0.06), Colour(radius=0.3)
 
 
 @contextmanager
 def applied(changes: Changes) -> Iterator[None]:
     """Runs of uar within the block are changed so; `kept` is `pulled_back`'s."""
     objective = _similarities if changes.loss == "similarities" else uar.objective
-    pool = _WiderPool if changes.further_families else PatternPool
-    with patch.object(uar, "objective", objective), patch.object(run_patterns, "PatternPool", pool):
+    with patch.object(uar, "objective", objective):
         yield
 
 
@@ -72,22 +61,3 @@ def _similarities(embeddings: uar.Embeddings, logit_scale: Tensor, *, consistenc
         "loss_clip": contrastive(image_ND, text_ND, scale),
     }
     return Losses(consistency_weight * parts["loss_consistency"] + parts["loss_clip"], parts)
-
-
-class _WiderPool(PatternPool):
-    """The last two live patterns are a warp and a colour change."""
-
-    def __init__(self, recipe: UARRecipe, *, image_size: int, seed: int, device: torch.device) -> None:
-        super().__init__(recipe, image_size=image_size, seed=seed, device=device)
-        self._num_live += 2
-        self._live = [self._drawn(number, 0) for number in range(self._num_live)]
-
-    def families_to_invert(self) -> tuple[Family, ...]:
-        return (*super().families_to_invert(), WARP, WARP, COLOUR, COLOUR)
-
-    def _drawn(self, number: int, step: int) -> Pattern:
-        further: dict[int, Any] = {self._num_live - 2: WARP, self._num_live - 1: COLOUR}
-        if number < self._recipe.live_patches + self._recipe.live_blends:
-            return super()._drawn(number, step)
-        pattern = drawn(further[number], self._size, self._seed, "uar_live", number, step)
-        return Pattern(pattern.family, pattern.value.to(self._device).requires_grad_())

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import cast
 
+from lab.freezing import HeldOut
 from lab.zoo import figures
-from lab.zoo.freezing import HeldOut
 from lab.zoo.opening import gate_of
 from lab.zoo.plan import BEDS, OPEN_SPLITS, SPLITS, WANTED, BedName, Split, in_order
 from lab.zoo.running import Busy, Folders, run_all

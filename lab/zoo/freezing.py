@@ -1,36 +1,33 @@
 """Keeps the held-out models closed until thresholds are frozen in a commit. Knows no detector.
 
-`docs/scanning/frozen.json` names the thresholds, and the digests of the plan and of the detectors' code that
-they were made with. It counts only as HEAD holds it: a file that was only written, or edited since, opens
-nothing. A row of a closed split can neither be made nor read without it.
+`docs/scanning/frozen.json` names the significance, the size of each null, and the digests of the plan and of
+the detectors' code (`lab.freezing`). A row of a closed split can neither be made nor read without it.
 """
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from lab.freezing import HeldOut, read_frozen
 from lab.zoo.plan import OPEN_SPLITS, Split
 
 FROZEN = Path("docs/scanning/frozen.json")
 """Below the repository's root."""
 
 
-class HeldOut(Exception):
-    """A held-out model was asked for before thresholds were frozen; the message says what is missing."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
     """What was decided before the held-out models were opened."""
 
-    thresholds: dict[str, dict[str, float]]
-    """Bed → statistic → the value from which a model is called suspicious, at a nominal 5 %."""
+    significance: float
+    """A model fails at a p-value of this or less: the scan's option."""
+    num_null: dict[str, int]
+    """Of each bed the calibration models that judge, from number 0."""
     plan_sha256: str
     detectors_sha256: str
     note: str = ""
@@ -44,6 +41,14 @@ class _OfASplit(Protocol):
     def split(self) -> Split: ...
 
 
+class _Named(_OfASplit, Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def bed(self) -> str: ...
+
+
+NamedRow = TypeVar("NamedRow", bound=_Named)
 SomeRow = TypeVar("SomeRow", bound=_OfASplit)
 
 
@@ -58,24 +63,10 @@ class Gate:
 
     def frozen(self) -> Frozen:
         """The committed file. Raises HeldOut if it is missing, edited, damaged, or of other code."""
-        committed = self._committed()
-        path = self._root / FROZEN
-        if committed is None:
-            raise HeldOut(f"{FROZEN} is not committed: freeze the thresholds in a commit of their own first.")
-        if not path.is_file() or path.read_bytes() != committed:
-            raise HeldOut(f"{FROZEN} differs from the committed file: commit or restore it.")
-        try:
-            frozen = _ADAPTER.validate_json(committed)
-        except ValidationError as error:
-            raise HeldOut(f"{FROZEN} is damaged: {error}") from error
-        if not any(frozen.thresholds.values()):
-            raise HeldOut(f"{FROZEN} names no threshold.")
-        for what, then, now in (
-            ("plan", frozen.plan_sha256, self._plan_sha256()),
-            ("detectors", frozen.detectors_sha256, self._detectors_sha256()),
-        ):
-            if then != now:
-                raise HeldOut(f"{FROZEN} was made with another version of the {what}: {then}, now {now}.")
+        versions = {"plan_sha256": self._plan_sha256, "detectors_sha256": self._detectors_sha256}
+        frozen = read_frozen(self._root, FROZEN, _ADAPTER, versions)
+        if not any(frozen.num_null.values()):
+            raise HeldOut(f"{FROZEN} names no null.")
         return frozen
 
     def check(self, split: Split) -> None:
@@ -90,8 +81,14 @@ class Gate:
             self.check(split)
         return admitted
 
-    def _committed(self) -> bytes | None:
-        found = subprocess.run(
-            ["git", "show", f"HEAD:{FROZEN.as_posix()}"], cwd=self._root, capture_output=True, check=False
-        )
-        return found.stdout if found.returncode == 0 else None
+    def null_of(self, rows: Iterable[NamedRow]) -> list[NamedRow]:
+        """The rows without calibration models that came after the freezing: they judge nothing."""
+        try:
+            num_null = self.frozen().num_null
+        except HeldOut:
+            return list(rows)
+        return [
+            row
+            for row in rows
+            if row.split != "calibration" or int(row.name.rsplit("-", 1)[1]) < num_null.get(row.bed, 0)
+        ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -28,7 +28,7 @@ from cleanclip.spec.recipe import (
     parse_recipe,
     to_json,
 )
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.strict_json import unique_keys
@@ -245,6 +245,18 @@ def _add_scan(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--options", type=Path, metavar="FILE", help="scan options as JSON")
     command.add_argument(
+        "--anchor",
+        type=Path,
+        metavar="FILE",
+        help="another CLIP checkpoint that you trust, of any architecture: adds the detector 'residual'",
+    )
+    command.add_argument(
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="the checkpoint that the model was fine-tuned from: adds the detector 'lineage'",
+    )
+    command.add_argument(
         "--seed", type=_seed, default=None, help="seed of every random draw; default: the null's, else 0"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -460,11 +472,18 @@ def vet_from(arguments: argparse.Namespace) -> VetOptions:
     return _parse(partial(parse, VetOptions), values, "vetting options")
 
 
-def scan_from(path: Path | None) -> ScanOptions | None:
-    """The options in a file; None: the null's, else the defaults. Raises UsageError."""
-    if path is None:
+def scan_from(
+    path: Path | None, *, added: Sequence[Detector] = (), has_null: bool = False
+) -> ScanOptions | None:
+    """The options in a file; None: the null's, else the defaults. Raises UsageError.
+
+    Detectors that neither names are the usual ones, and `added`.
+    """
+    if path is None and (has_null or not added):
         return None
-    return _parse(partial(parse, ScanOptions), _read_json(path), "scan options")
+    values = {"detectors": [*ScanOptions.detectors, *added]}
+    values |= {} if path is None else _read_json(path)
+    return _parse(partial(parse, ScanOptions), values, "scan options")
 
 
 def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:

@@ -166,6 +166,12 @@ def rebound(report: Report, rebound: ReboundFigures) -> str:
         floor = [100 * point.attacks[attacks[0]].untriggered_target_rate.value for point in first]
         steps = [point.step for point in first]
         axes.plot(steps, floor, color=_INK, linestyle="-.", linewidth=0.8, label="without trigger")
+        ordered = report.audit.rebound
+        if ordered is not None and ordered.reference_asr:
+            reference = [100 * share for share in ordered.reference_asr]
+            label = "clean model, by the order"
+            axes.plot([0, *ordered.steps], reference, color=_INK, linestyle=":", linewidth=1.2, label=label)
+            told.append(f"A clean model, by the order: highest {max(reference):.1f} %.")
         axes.set_xlabel("updates of benign fine-tuning")
         axes.set_ylabel("ASR, %")
         axes.set_ylim(bottom=0)

@@ -64,8 +64,10 @@ class Parts:
                     return None
                 figures = adapter.validate_json(about["figures"])
                 patterns = {
-                    int(number): Pattern(family_of(int(number)), file.get_tensor(number))
+                    int(number): Pattern(family_of(int(number)), value)
                     for number in file.keys()  # noqa: SIM118 - not a dictionary
+                    for value in [file.get_tensor(number)]
+                    if value.numel()
                 }
         except (OSError, SafetensorError, KeyError, ValidationError, ValueError):
             return None

@@ -10,7 +10,7 @@ is not drawn (values of patterns, which inversions are done) is in `export`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,11 @@ from torch import Tensor
 
 from cleanclip.spec.recipe import Stage, UARRecipe
 from sanitizer.perturbations.blend import Blend
+from sanitizer.perturbations.colour import Colour
 from sanitizer.perturbations.family import Family
 from sanitizer.perturbations.patch import Patch
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, apply_patterns, drawn
+from sanitizer.perturbations.warp import Warp
 from sanitizer.seeding import generator
 from sanitizer.training.distributed import World
 
@@ -46,8 +48,8 @@ class PatternPool:
 
     def __init__(self, recipe: UARRecipe, *, image_size: int, seed: int, device: torch.device) -> None:
         self._recipe, self._size, self._seed, self._device = recipe, image_size, seed, device
-        self._num_live = recipe.live_patches + recipe.live_blends
-        self._live = [self._drawn(number, 0) for number in range(self._num_live)]
+        self._num_live = recipe.num_live
+        self._live = [self._drawn(number, 0) for number in range(recipe.num_live)]
         self._inverted: list[Pattern] = []
         self._climbed: list[Pattern] = []
         self.num_inversions = 0
@@ -92,6 +94,8 @@ class PatternPool:
         return (
             *(patch,) * recipe.inverted_patches,
             *(Blend(recipe.inverted_blend_alpha),) * recipe.inverted_blends,
+            *(Warp(recipe.warp_strength),) * recipe.inverted_warps,
+            *(Colour(recipe.colour_radius),) * recipe.inverted_colours,
         )
 
     def add_inverted(self, patterns: Sequence[Pattern]) -> None:
@@ -130,15 +134,23 @@ class PatternPool:
         yield from (NO_PATTERN,) * (batch_size - num_live - num_bank)
 
     def _drawn(self, number: int, step: int) -> Pattern:
-        recipe = self._recipe
-        family: Family = Blend(recipe.blend_alpha)
-        if number < recipe.live_patches:
-            least, most = (
-                _side(share, self._size) for share in (recipe.min_patch_size, recipe.max_patch_size)
-            )
-            family = Patch(int(generator(self._seed, "uar_side", number, step).integers(least, most + 1)))
+        family = self._live_family(number, step)
         pattern = drawn(family, self._size, self._seed, "uar_live", number, step)
         return Pattern(family, pattern.value.to(self._device).requires_grad_())
+
+    def _live_family(self, number: int, step: int) -> Family:
+        """Patches first, each with a side of its own, then the others."""
+        recipe = self._recipe
+        if number < recipe.live_patches:
+            sides = (recipe.min_patch_size, recipe.max_patch_size)
+            least, most = (_side(share, self._size) for share in sides)
+            return Patch(int(generator(self._seed, "uar_side", number, step).integers(least, most + 1)))
+        others: tuple[Family, ...] = (
+            *(Blend(recipe.blend_alpha),) * recipe.live_blends,
+            *(Warp(recipe.warp_strength),) * recipe.live_warps,
+            *(Colour(recipe.colour_radius),) * recipe.live_colours,
+        )
+        return others[number - recipe.live_patches]
 
     def _offset(self, number: int) -> int:
         """So that live patterns are not all young at the same time."""
@@ -154,15 +166,21 @@ def _side(share: float, image_size: int) -> int:
     return min(image_size, max(1, round(share * image_size)))
 
 
+_FAMILIES: dict[str, Callable[[float], Family]] = {
+    "patch": lambda side: Patch(int(side)),
+    "blend": Blend,
+    "warp": Warp,
+    "colour": Colour,
+}
+
+
 def _text_of(family: Family) -> str:
     match family:
-        case Patch(side):
-            return f"patch={side}"
-        case Blend(alpha):
-            return f"blend={alpha!r}"
+        case Patch(number) | Blend(number) | Warp(number) | Colour(number):
+            return f"{type(family).__name__.lower()}={number!r}"
     raise ValueError(f"{family} is not a family of a pool")
 
 
 def _family_of(text: str) -> Family:
     name, number = text.split("=")
-    return Patch(int(number)) if name == "patch" else Blend(float(number))
+    return _FAMILIES[name](float(number))

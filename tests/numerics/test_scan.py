@@ -222,6 +222,34 @@ def test_models_of_two_architectures_and_one_model_twice_make_no_null(model, ima
     with pytest.raises(OptionsRejected) as refused:
         build_null([], images, COLLAPSE, name="none")
     assert refused.value.code == "null_empty"
+    known = load_canonical(model)
+    other = replace(known.architecture, image_mean=(0.4, 0.4, 0.4))
+    write_canonical(tmp_path / "other", known.model.state_dict(), other, {"layout": "open_clip"})
+    mixed = [
+        Reference(source="first", folder=changed(model, tmp_path / "first", 1)),
+        Reference(source="second", folder=changed(tmp_path / "other", tmp_path / "second", 2)),
+    ]
+    with pytest.raises(OptionsRejected) as refused:
+        build_null(mixed, images, COLLAPSE, name="mixed")
+    assert refused.value.code == "null_mixed"
+    assert "'second'" in refused.value.message
+
+
+def test_a_null_without_models_and_one_that_is_no_file_are_refused(model, images, null, tmp_path) -> None:
+    path = tmp_path / "null.json"
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+    assert refused.value.code == "null_unreadable"
+    path.write_bytes(dump_null(sealed(replace(null, models=()))))
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+    assert refused.value.code == "null_too_small"
+
+
+def test_a_template_that_does_not_name_the_class_is_refused(model, images, tmp_path) -> None:
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, replace(COLLAPSE, templates=("a photo",)), tmp_path / "out")
+    assert (refused.value.code, refused.value.where) == ("bad_template", "scan.templates.0")
 
 
 def test_images_that_a_scan_cannot_use_are_refused(model, tmp_path) -> None:

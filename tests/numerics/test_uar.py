@@ -176,15 +176,19 @@ RECIPE = UARRecipe(
     learning_rate=1e-3,
     weak_learning_rate=6e-4,
     warmup_steps=2,
-    strong_live_share=0.3,
-    strong_bank_share=0.3,
-    weak_live_share=0.25,
+    strong_live_share=0.65,
+    strong_bank_share=0.25,
+    weak_live_share=0.65,
     weak_bank_share=0.25,
     live_patches=2,
+    live_warps=1,
+    live_colours=1,
     live_updates=3,
-    bank_size=6,
+    bank_size=14,
     inverted_patches=2,
     inverted_blends=1,
+    inverted_warps=1,
+    inverted_colours=1,
     inversion_steps=3,
     reinversion_steps=2,
     consistency_weight=4.0,
@@ -192,6 +196,36 @@ RECIPE = UARRecipe(
     precision="fp32",
 )
 SEED, NUM_PAIRS = 5, 29
+
+
+def warped(pixels: Tensor, value: Tensor, strength: float) -> Tensor:
+    """Each pixel from where the displacement points: Keys' cubic between control points, then bilinear."""
+
+    def near(distance: float) -> float:
+        d = abs(distance)
+        return (1.25 * d - 2.25) * d * d + 1 if d <= 1 else ((-0.75 * d + 3.75) * d - 6) * d + 3
+
+    weights = torch.zeros(32, 4, dtype=torch.float64)
+    for y in range(32):
+        at = y * 3 / 31
+        for k in range(math.floor(at) - 1, math.floor(at) + 3):
+            weights[y, min(3, max(0, k))] += near(at - k)
+    flow = weights @ (2 * value - 1) @ weights.T
+    line = torch.arange(32, dtype=torch.float64)
+    at_row = (line[:, None] + 31 * strength * flow[0]).clamp(0, 31)
+    at_column = (line[None, :] + 31 * strength * flow[1]).clamp(0, 31)
+    top, left = (at.detach().floor().clamp(max=30).long() for at in (at_row, at_column))
+    down, right = at_row - top, at_column - left
+    upper = (1 - right) * pixels[:, top, left] + right * pixels[:, top, left + 1]
+    lower = (1 - right) * pixels[:, top + 1, left] + right * pixels[:, top + 1, left + 1]
+    return (1 - down) * upper + down * lower
+
+
+def coloured(pixels: Tensor, value: Tensor, radius: float) -> Tensor:
+    """One channel after the other."""
+    change = radius * (2 * value - 1)
+    mixed = [pixels[c] + sum(change[c, d] * pixels[d] for d in range(3)) + change[c, 3] for c in range(3)]
+    return torch.stack(mixed).clamp(0, 1)
 
 
 class PlainRun:
@@ -202,15 +236,20 @@ class PlainRun:
         self.model = self.checkpoint.model.double().eval()
         self.teacher = copy.deepcopy(self.model)
         self.data = open_pairs(folder)
-        self.live = [self.fresh(number, 0) for number in range(3)]
+        self.live = [self.fresh(number, 0) for number in range(5)]
         self.inverted: list[tuple[str, Tensor]] = []
         self.graduated: list[tuple[str, Tensor]] = []
         self.losses: list[float] = []
         self.rates: list[float] = []
 
     def fresh(self, number: int, step: int) -> tuple[str, Tensor]:
-        if number == 2:
-            shape, kind = (3, 32, 32), "blend 0.12"
+        shape: tuple[int, ...]
+        if number >= 2:
+            shape, kind = (
+                ((3, 32, 32), "blend 0.12"),
+                ((2, 4, 4), "warp 0.06"),
+                ((3, 4), "colour 0.3"),
+            )[number - 2]
         else:
             side = int(generator(SEED, "uar_side", number, step).integers(4, 11))
             shape, kind = (3, side, side), "patch"
@@ -220,7 +259,12 @@ class PlainRun:
     @staticmethod
     def changed(pixels: Tensor, kind: str, value: Tensor, place: Tensor) -> Tensor:
         if kind != "patch":
-            alpha = float(kind.split()[1])
+            name, number = kind.split()
+            if name == "warp":
+                return warped(pixels, value, float(number))
+            if name == "colour":
+                return coloured(pixels, value, float(number))
+            alpha = float(number)
             return (1 - alpha) * pixels + alpha * value
         side = value.shape[-1]
         top, left = (math.floor(place[axis].item() * (32 - side + 1)) for axis in (0, 1))
@@ -237,7 +281,8 @@ class PlainRun:
 
     def invert(self, number: int, num_steps: int) -> None:
         images = images_to_invert_on(self.data, 32, SEED).double() / 255
-        kinds = [("patch", (3, 8, 8)), ("patch", (3, 8, 8)), ("blend 0.2", (3, 32, 32))]
+        kinds: list[tuple[str, tuple[int, ...]]] = [("patch", (3, 8, 8)), ("patch", (3, 8, 8))]
+        kinds += [("blend 0.2", (3, 32, 32)), ("warp 0.06", (2, 4, 4)), ("colour 0.3", (3, 4))]
         stream = f"uar_inversion_{number}"
         values = [
             torch.from_numpy(generator(SEED, f"{stream}_start", n).random(shape)).float().double()
@@ -247,9 +292,9 @@ class PlainRun:
         for step in range(num_steps):
             draws = generator(SEED, f"{stream}_images", step)
             order = [
-                int(i) for _ in range(math.ceil(24 / len(images))) for i in draws.permutation(len(images))
+                int(i) for _ in range(math.ceil(40 / len(images))) for i in draws.permutation(len(images))
             ]
-            places = torch.from_numpy(draws.random((24, 2)))
+            places = torch.from_numpy(draws.random((40, 2)))
             size = 0.08 + (0.024 - 0.08) * step / (num_steps - 1)
             for n, (kind, _) in enumerate(kinds):
                 leaf = values[n].clone().requires_grad_()
@@ -276,7 +321,7 @@ class PlainRun:
             if epoch in (0, 2):
                 self.invert(epoch // 2, (3, 0, 2)[epoch])
             for batch in batches.epoch(epoch):
-                self.update(step, batch, moments, num_live=2, num_bank=2)
+                self.update(step, batch, moments, num_live=5, num_bank=2)
                 step += 1
         before = dict(self.teacher.named_parameters())
         with torch.no_grad():
@@ -294,7 +339,7 @@ class PlainRun:
         clean = [image.double() / 255 for image in batch.image_NCHW]
         pixels = list(clean)
         for n in range(num_live):
-            pixels[n] = self.changed(clean[n], self.live[n % 3][0], leaves[n % 3], places[n])
+            pixels[n] = self.changed(clean[n], self.live[n][0], leaves[n], places[n])
         for n, drawn in zip(range(num_live, num_live + num_bank), from_bank, strict=True):
             pixels[n] = self.changed(clean[n], *bank[int(drawn)], places[n])
         self.model.zero_grad()
@@ -314,12 +359,12 @@ class PlainRun:
         for number, leaf in enumerate(leaves):
             gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
             kind, value = self.live[number][0], (leaf.detach() + 0.1 * gradient.sign()).clamp(0, 1)
-            if (step + 1 + number) % 3 == 0:  # a third of a life apart
+            if (step + 1 + number * 3 // 5) % 3 == 0:  # spread over a life
                 self.graduated.append((kind, value))
                 self.live[number] = self.fresh(number, step + 1)
             else:
                 self.live[number] = (kind, value)
-        self.graduated = self.graduated[-max(0, 6 - len(self.inverted)) :] if len(self.inverted) < 6 else []
+        self.graduated = self.graduated[len(self.inverted) - 14 :]
 
     def adamw(self, step: int, moments) -> None:
         rate, count = self.rates[step], step + 1
@@ -347,7 +392,7 @@ def test_a_run_gives_the_curve_and_the_weights_of_a_plain_one(tower, tmp_path, m
     trained = finetune(ours, open_pairs(folder), RECIPE, seed=SEED, device=CPU)
     curve = trained.training.curve
     assert len(plain.losses) == len(curve) == 9
-    assert len(plain.inverted) == 6
+    assert len(plain.inverted) == 10
     assert [point.learning_rate for point in curve] == pytest.approx(plain.rates, rel=1e-12)
     assert [point.loss for point in curve] == pytest.approx(plain.losses, rel=1e-5)
     weights = ours.model.state_dict()

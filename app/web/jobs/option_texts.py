@@ -129,6 +129,8 @@ TEXTS: dict[str, Text] = {
     ),
     "live_patches": _more("Live patches", "Patterns that cover a square at a random place."),
     "live_blends": _more("Live blends", "Patterns blended into the whole image."),
+    "live_warps": _more("Live warps", "Patterns that displace pixels smoothly."),
+    "live_colours": _more("Live colour changes", "Patterns that mix the colour channels."),
     "live_step": _more("Step of a live pattern", "Once per update, of the range of a pixel.", "from 0 to 1"),
     "live_updates": _more("Life of a live pattern", "Then it goes to the bank.", "updates"),
     "min_patch_size": _more("Smallest live patch", "Side by the image's side.", "from 0 to 1"),
@@ -137,10 +139,14 @@ TEXTS: dict[str, Text] = {
     "bank_size": _more("Size of the bank", "The inverted patterns stay; of the others the newest."),
     "inverted_patches": _more("Inverted patches", "Found on the model itself, for the bank."),
     "inverted_blends": _more("Inverted blends", "Found on the model itself, for the bank."),
+    "inverted_warps": _more("Inverted warps", "Found on the model itself, for the bank."),
+    "inverted_colours": _more("Inverted colour changes", "Found on the model itself, for the bank."),
     "inversion_steps": _more("Steps of the inversion", "On the input model. 0: none.", "steps"),
     "reinversion_steps": _more("Steps of the second inversion", "Between the stages. 0: none.", "steps"),
     "inverted_patch_size": _more("Side of an inverted patch", "By the image's side.", "from 0 to 1"),
     "inverted_blend_alpha": _more("Opacity of an inverted blend", "1 covers the image.", "from 0 to 1"),
+    "warp_strength": _more("Strength of a warp", "Largest displacement by the image's side.", "from 0 to 1"),
+    "colour_radius": _more("Radius of a colour change", "Bound of its twelve numbers.", "from 0 to 1"),
     "kept_change": _more(
         "Share of the change that is kept",
         "Less than 1 mixes the input model's weights in: more clean accuracy, more of a backdoor.",
@@ -229,6 +235,11 @@ TEXTS: dict[str, Text] = {
     "rebound/steps": _more("Steps", "After how many updates to measure; separated by commas.", "updates"),
     "rebound/num_seeds": _more("Seeds", "Orders of the data for each rate."),
     "rebound/max_images": _more("Images measured", "At most, at each step; drawn by the seed.", "images"),
+    "rebound/reference_asr": _more(
+        "ASR of a clean model",
+        "At step 0 and after each of the steps, from its own report; drawn beside. Separated by commas.",
+        "from 0 to 1",
+    ),
     "rebound/poisons": _more(
         "Poisoned samples", "Over 0: also how fast the old trigger is learned again.", "samples"
     ),

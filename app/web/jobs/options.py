@@ -53,7 +53,7 @@ class Option:
             case "number":
                 return parse_number(text)
             case "numbers":
-                return [parse_number(part.strip()) for part in text.split(",")]
+                return [parse_number(part.strip()) for part in text.split(",")] if text else []
             case "truth":
                 return {_YES: True, _NO: False}.get(text, text)
             case "image":

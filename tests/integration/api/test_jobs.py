@@ -94,8 +94,8 @@ def test_a_ladders_dry_run_tells_its_least_and_its_most(service: Service, api: h
     found = api.post("/v1/jobs/dry-run", json=order).json()
     phases = {one["name"]: one for one in found["phases"]}
     told = phases["finetune"]["does"]
-    assert "4 recipes (uar-weak, uar, uar-long, par)" in told
-    assert "2 to 27 epochs" in told
+    assert "3 recipes (uar, uar-long, par)" in told
+    assert "4 to 24 epochs" in told
     assert "250 validation images; the audits are of the other 250." in told
     assert "Ends after 5 device minutes" in told
     assert phases["baseline_audit"]["amount"] == 250 * 5
@@ -344,7 +344,8 @@ def test_a_data_set_that_is_not_ready_gets_no_job(
 
 def test_data_sets_of_the_wrong_kind_are_refused(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order(dataset_id=service.dataset(DatasetKind.LABELLED))
-    refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/dataset_id")
+    problem = refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/dataset_id")
+    assert problem["remedy"].endswith("order uar with trained_on: labelled_images.")
     order = service.sanitize_order()
     order["audit"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
     refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/audit/dataset_id")

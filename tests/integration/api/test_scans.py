@@ -116,6 +116,7 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
     both = scan_order(service, class_names="none", vocabulary=False, detectors=["collapse"])
     twice = scan_order(service, further_classes=["apple", "banana"])
     hasty = scan_order(service, collapse={"restarts": 0})
+    of_anchor, of_base = (scan_order(service, detectors=[one]) for one in ("residual", "lineage"))
     pairs = scan_order(service)
     pairs["scan"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
     with service.nothing_left_behind():
@@ -126,6 +127,8 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
         refused(api.post("/v1/jobs", json=twice), 422, "scan_class_repeated", "/scan/further_classes")
         refused(api.post("/v1/jobs", json=hasty), 422, "invalid_request", "/scan/collapse/restarts")
         refused(api.post("/v1/jobs", json=both), 422, "invalid_request")
+        refused(api.post("/v1/jobs", json=of_anchor), 422, "scan_anchor_missing", "/scan/detectors")
+        refused(api.post("/v1/jobs", json=of_base), 422, "scan_base_missing", "/scan/detectors")
         refused(api.post("/v1/jobs", json=pairs), 422, "dataset_wrong_kind", "/scan/dataset_id")
 
 

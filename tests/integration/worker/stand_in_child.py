@@ -9,6 +9,7 @@ and obeys SIGTERM. The other behaviours are what a broken or hostile child might
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import math
@@ -26,17 +27,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cleanclip.spec import jobspec, report
-from cleanclip.spec.attack_options import CustomPatchOptions
+from cleanclip.spec.attack_options import CustomPatchOptions, names_of, surrogates_of
+from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.choosing import Judge, choose
+from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.judging import judge
+from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
 from cleanclip.spec.null_set import NullModel, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.policy import PolicySource
+from cleanclip.spec.rebound_figures import ReboundShare
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
+    AutoRecipe,
     DeclaredOptions,
     Policy,
     Recipe,
+    UARRecipe,
     parse,
     parse_recipe,
     to_json,
@@ -58,6 +68,22 @@ from cleanclip.spec.scan_report import (
 )
 from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart, EaseFigures, ScanStatistics
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
+from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_plan import plan
+from cleanclip.spec.vet_report import (
+    LEVELS,
+    Basis,
+    LevelCount,
+    NotComputed,
+    Quantiles,
+    SampleScore,
+    ScoreSummary,
+    SetAside,
+    VetReport,
+    WorstSample,
+    dump_vet_report,
+    reason_of,
+)
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
@@ -68,6 +94,7 @@ from sanitizer.checkpoints.settings import compared, known_by, not_compared, not
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.training.schedule import rate_factor
+from sanitizer.vetting import conformal
 
 NUM_STEPS = 30
 SAVE_EVERY = 10
@@ -397,33 +424,37 @@ def files_of(folder: Path, role: str) -> list[Path]:
 
 
 SIZES = {"pairs": NUM_PAIRS, "labelled": NUM_IMAGES, "retrieval": NUM_RETRIEVAL}
+NUM_TRUSTED = 100
 
 
-def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
+def data_inputs(folder: Path, kind: str, *, num_validation: int = 0) -> list[dict[str, Any]]:
     found = []
-    for name, size in SIZES.items():
+    for name, size in (SIZES | {"labelled": NUM_IMAGES + num_validation}).items():
         if (folder / "inputs" / name).is_dir() and (name != "pairs" or kind == "sanitize"):
             digest = dataset_sha256((path.name, path) for path in files_of(folder, name))
             classes = {"num_classes": NUM_CLASSES} if name == "labelled" else {}
+            listed = folder / jobspec.exclude_path(name)
+            if listed.is_file():
+                classes |= {"excluded": told_of_list(listed.read_bytes())}
             found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0} | classes)
     return found
 
 
-def training(recipe: Recipe) -> dict[str, Any]:
-    num_steps = recipe.epochs * (NUM_PAIRS // recipe.batch_size)
-    curve = [
-        {
-            "step": step,
-            "epoch": step / (NUM_PAIRS // recipe.batch_size),
-            "loss": recipe.lambda1 * 2.0 / step + recipe.lambda2 * 3.0,
-            "loss_clip": 2.0 / step,
-            "loss_self_supervised": 3.0,
-            "learning_rate": recipe.learning_rate
-            * rate_factor(step - 1, warmup_steps=recipe.warmup_steps, total_steps=num_steps),
-            "logit_scale": 4.6,
-        }
-        for step in range(10, num_steps + 1, 10)
-    ]
+def told_of_list(content: bytes) -> dict[str, Any]:
+    """What a report says of a list of samples to leave out."""
+    told = json.loads(content)
+    return {
+        "num": len(told["samples"]),
+        "reason": told["reason"],
+        "list_sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def training(recipe: Recipe, num_epochs: int | None = None) -> dict[str, Any]:
+    """Of all epochs of the recipe, or of its first ones; CleanCLIP's or UAR's."""
+    per_epoch = NUM_PAIRS // recipe.batch_size
+    num_steps = (num_epochs or recipe.epochs) * per_epoch
+    steps = sorted({*range(10, num_steps + 1, 10), num_steps})
     return {
         "num_steps": num_steps,
         "num_epochs": recipe.epochs,
@@ -431,8 +462,72 @@ def training(recipe: Recipe) -> dict[str, Any]:
         "wall_s": 1.6,
         "pairs_per_s": num_steps * recipe.batch_size / 1.6,
         "resumed_from_steps": [],
-        "curve": curve,
+        "curve": [{"step": step, "logit_scale": 4.6, **point(recipe, step, per_epoch)} for step in steps],
     }
+
+
+def point(recipe: Recipe, step: int, per_epoch: int) -> dict[str, Any]:
+    """Of the curve: losses by the recipe's weights, and the rate by the schedule of its stage."""
+    clip = {"epoch": step / per_epoch, "loss_clip": 2.0 / step}
+    if isinstance(recipe, UARRecipe):
+        stage = [one for one in recipe.stages() if one.first_epoch * per_epoch <= step - 1][-1]
+        first, base, num_epochs = stage.first_epoch * per_epoch, stage.learning_rate, stage.num_epochs
+        loss = {"loss": 2.0 / step + recipe.consistency_weight * 0.5, "loss_consistency": 0.5}
+    else:
+        first, base, num_epochs = 0, recipe.learning_rate, recipe.epochs
+        loss = {"loss": recipe.lambda1 * 2.0 / step + recipe.lambda2 * 3.0, "loss_self_supervised": 3.0}
+    place = {"warmup_steps": recipe.warmup_steps, "total_steps": num_epochs * per_epoch}
+    return clip | loss | {"learning_rate": base * rate_factor(step - 1 - first, **place)}
+
+
+def ladder_figures(ordered: AutoRecipe, options: AuditOptions, policy: Policy) -> AutoFigures:
+    """Of a ladder whose first rung meets everything at its first look; as many validation as test images."""
+
+    def validated(num_right: int, num_attacked: int, surrogates: tuple[str, ...], moved: int) -> Validated:
+        share = ReboundShare(
+            asr=wilson(num_attacked, NUM_OTHERS), untriggered_target_rate=wilson(1, NUM_OTHERS)
+        )
+
+        def moved_by(names: Sequence[str], number: int) -> tuple[UniversalShare, ...]:
+            return tuple(
+                UniversalShare(name=name, class_name="apple", moved=wilson(number, 240)) for name in names
+            )
+
+        return Validated(
+            ca=wilson(num_right, NUM_IMAGES),
+            attacks=(share,) * len(options.attacks),
+            surrogates=moved_by(surrogates, 5),
+            patterns=moved_by([f"patch-{number + 1}" for number in range(NUM_PATTERNS)], moved),
+        )
+
+    names = names_of(to_json(one) for one in surrogates_of(options.attacks))
+    before = validated(250, 190, names, 200)
+    first, *others = ladder(ordered, "VisionTransformer", None, NUM_PAIRS)
+    look = Look(
+        epoch=first.looks[0],
+        figures=validated(248, 2, (), 9),
+        ca_lost=newcombe(both=247, lost=3, gained=1, neither=49),
+        seconds=2.0,
+    )
+    rungs = (
+        RungFigures(name=first.name, recipe=first.recipe, looks=(look,), end="policy_met", seconds=2.0),
+        *(
+            RungFigures(name=one.name, recipe=one.recipe, looks=(), end="not_needed", seconds=0.0)
+            for one in others
+        ),
+    )
+    choice = choose(rungs, Judge(before=before, attacks=options.attacks, policy=policy, gate=options.gate))
+    assert choice is not None
+    return AutoFigures(
+        family="VisionTransformer",
+        size=None,
+        num_validation=NUM_IMAGES,
+        before=before,
+        rungs=rungs,
+        left_out=tuple(LeftOutRung(name=name, why=why) for name, why in left_out(ordered).items()),
+        choice=choice,
+        seconds=3.0,
+    )
 
 
 def examples(options: AuditOptions, seed: int) -> report.Examples | None:
@@ -519,6 +614,9 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     after = lost = None
     before = parse(report.AuditFigures, figures_of(options, came_in, spec, is_cleaned=False))
     is_default = (spec.get("policy_source") or {}).get("given") == "default"
+    ordered = parse_recipe(spec["recipe"]) if spec.get("recipe") else None
+    auto = ladder_figures(ordered, options, policy) if isinstance(ordered, AutoRecipe) else None
+    trained = (ordered, None) if auto is None else (auto.chosen.recipe, auto.chosen_look.epoch)
     if cleaned_sha256 is not None:
         after = parse(report.AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=True))
         lost = newcombe(both=247, lost=3, gained=1, neither=49)
@@ -533,9 +631,10 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             "architecture": ARCHITECTURE.to_config(),
             "declared": {},
         },
-        "data": data_inputs(folder, spec["kind"]),
+        "data": data_inputs(folder, spec["kind"], num_validation=0 if auto is None else auto.num_validation),
         "audit": options,
         "recipe": spec.get("recipe"),
+        "auto": auto,
         "recipe_source": recipe_source(spec),
         "policy": policy,
         "policy_source": spec.get("policy_source") or PolicySource.of(None),
@@ -555,7 +654,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             policy=policy,
             limits_below_gate=after is not None or not is_default,
         ),
-        "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
+        "training": training(*trained) if ordered else None,
         "architecture": settled(folder, seed),
         "environment": ENVIRONMENT,
     }
@@ -800,13 +899,21 @@ def scan(folder: Path, spec: dict[str, Any]) -> None:
     finish(folder, "succeeded", 0, ("report.json",))
 
 
-def scan_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) -> None:
-    """The report of a scan, with a value changed."""
+def work_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) -> None:
+    """An honest job's files, with values of its report changed; what is made of them is honest."""
     spec = json.loads((folder / "spec.json").read_text())
-    document = json.loads(dump_scan(scan_report_of(folder, spec)))
+    if spec["kind"] not in ("scan", "sanitize"):
+        work(folder)
+    path = folder / "outputs/report.json"
+    if spec["kind"] == "scan":
+        path.write_bytes(dump_scan(scan_report_of(folder, spec)))
+        names: tuple[str, ...] = (path.name,)
+    else:
+        names = write_outputs(folder, spec, "0" * 64)
+    document = json.loads(path.read_bytes())
     change(document)
-    (folder / "outputs/report.json").write_text(json.dumps(document))
-    finish(folder, "succeeded", 0, ("report.json",))
+    path.write_text(json.dumps(document))
+    finish(folder, "succeeded", 0, names)
 
 
 SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -825,6 +932,256 @@ SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     ),
 }
 """What a child that was taken over might say; each must fail the job."""
+
+
+# ---------------------------------------------------------------- a vetting
+
+
+Change = Callable[[dict[str, bytes]], object]
+"""Of the files that a child leaves, by their names."""
+
+
+def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
+    """What a real child would leave: scores drawn by the seed, and all that follows from them."""
+    options, role = parse(VetOptions, spec["vet"]), spec["data_kind"]
+    made = plan(options, has_anchor=spec["has_anchor"])
+    num, num_calibration = SIZES[role], NUM_TRUSTED // 2 if spec["has_trusted"] else 0
+    random = np.random.default_rng(spec["seed"])
+    value_MS = random.normal(size=(num + num_calibration, len(made.made)))
+    value_NS, trusted_nS = value_MS[:num], value_MS[num:]
+    rank_NS = np.stack([conformal.rank_shares(column) for column in value_NS.T], axis=1)
+    p_NS = rank_NS
+    if num_calibration:
+        pairs = zip(value_NS.T, trusted_nS.T, strict=True)
+        p_NS = np.stack([conformal.p_values(values, trusted) for values, trusted in pairs], axis=1)
+    combined_N = conformal.combined(p_NS)
+    worst = conformal.worst(combined_N, conformal.combined(rank_NS), options.share)
+    listed = folder / "inputs" / role / "classnames.txt"
+    caption = listed.read_text().splitlines()[0] if listed.is_file() else "a <b>cat</b>"
+    scores = "".join(
+        json.dumps(
+            {
+                "index": place,
+                "key": f"{place:08d}",
+                "combined": float(combined_N[place]),
+                "set_aside": place in worst,
+                "scores": {
+                    name: [float(value_NS[place, s]), float(p_NS[place, s])]
+                    for s, name in enumerate(made.made)
+                },
+            }
+        )
+        + "\n"
+        for place in range(num)
+    )
+    packed = gzip.compress(scores.encode(), mtime=0)
+    digests = {
+        name: dataset_sha256((path.name, path) for path in files_of(folder, name))
+        for name in (role, *(["trusted"] if spec["has_trusted"] else []))
+    }
+    basis: Basis = "p_values" if num_calibration else "ranks"
+    exclusions = Exclusions(
+        dataset_sha256=digests[role],
+        num_samples=num,
+        reason=reason_of(options.share, basis, made.made),
+        samples=tuple(LeftOut(index=int(place), key=f"{place:08d}") for place in sorted(worst)),
+    )
+    excluded = dump_exclusions(exclusions)
+    decisive = np.argmin(p_NS[worst], axis=1)
+    vetted = report.DataInput(
+        kind=role,
+        sha256=digests[role],
+        num_samples=num,
+        num_skipped=0,
+        num_classes=NUM_CLASSES if role == "labelled" else None,
+    )
+    trusted = [
+        report.DataInput(kind="trusted", sha256=one, num_samples=NUM_TRUSTED, num_skipped=0)
+        for name, one in digests.items()
+        if name == "trusted"
+    ]
+    found = VetReport(
+        created_at=datetime.now(UTC),
+        seed=spec["seed"],
+        checkpoint=_canonical_input(folder, "checkpoint", spec.get("upload_sha256")),
+        anchor=_canonical_input(folder, "anchor", None) if spec["has_anchor"] else None,
+        data=(vetted, *trusted),
+        options=options,
+        basis=basis,
+        num_fit=num_calibration,
+        num_calibration=num_calibration,
+        scores=tuple(
+            ScoreSummary(
+                name=name,
+                by="suspect",
+                vetted=_quantiles(value_NS[:, s]),
+                trusted=_quantiles(trusted_nS[:, s]) if num_calibration else None,
+                num_decisive=int((decisive == s).sum()),
+            )
+            for s, name in enumerate(made.made)
+        ),
+        not_computed=tuple(NotComputed(name=name, reason=why) for name, why in made.left_out),
+        levels=tuple(
+            LevelCount(level=level, num=int((combined_N <= level).sum()), expected=level * num)
+            for level in (LEVELS if num_calibration else ())
+        ),
+        set_aside=SetAside(num=len(worst), of=num, list_sha256=hashlib.sha256(excluded).hexdigest()),
+        worst=tuple(
+            WorstSample(
+                index=int(place),
+                key=f"{place:08d}",
+                caption=caption,
+                combined=float(combined_N[place]),
+                scores=tuple(
+                    SampleScore(name=name, value=float(value_NS[place, s]), p=float(p_NS[place, s]))
+                    for s, name in enumerate(made.made)
+                ),
+                image=base64.b64encode(a_png((0, 200, 0))).decode(),
+            )
+            for place in worst[: options.num_shown]
+        ),
+        scores_sha256=hashlib.sha256(packed).hexdigest(),
+        environment=parse(report.Environment, ENVIRONMENT),
+    )
+    return {"report.json": dump_vet_report(found), "excluded.json": excluded, "vet_scores.jsonl.gz": packed}
+
+
+def _canonical_input(folder: Path, name: str, upload_sha256: str | None) -> report.CheckpointInput:
+    told = json.loads((folder / "inputs" / name / "config.json").read_text())["checkpoint"]
+    return report.CheckpointInput(
+        upload_sha256=upload_sha256 or told["upload_sha256"],
+        weights_sha256=told["weights_sha256"],
+        layout="open_clip",
+        architecture=ARCHITECTURE.to_config(),
+        declared=DeclaredOptions(),
+    )
+
+
+def _quantiles(values: np.ndarray[Any, Any]) -> Quantiles:
+    low, median, q95, q99, high = np.quantile(values, (0, 0.5, 0.95, 0.99, 1)).tolist()
+    return Quantiles(n=len(values), low=low, median=median, q95=q95, q99=q99, high=high)
+
+
+def vet(
+    folder: Path, spec: dict[str, Any], change: Callable[[dict[str, bytes]], object] | None = None
+) -> None:
+    say(type="phase_started", phase="vet", total=NUM_PAIRS, unit="samples")
+    advance("vet", NUM_PAIRS // 2, NUM_PAIRS)
+    files = vet_files(folder, spec)
+    if change is not None:
+        change(files)
+    for name, content in files.items():
+        (folder / "outputs" / name).write_bytes(content)
+    say(type="phase_finished", phase="vet")
+    finish(folder, "succeeded", 0, tuple(files))
+
+
+def vet_and_lie(folder: Path, *, change: Change) -> None:
+    vet(folder, json.loads((folder / "spec.json").read_text()), change)
+
+
+def told_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
+    """A change of report.json alone."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        told = json.loads(files["report.json"])
+        change(told)
+        files["report.json"] = json.dumps(told).encode()
+
+    return changed
+
+
+def listed_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
+    """A change of excluded.json, with its digest in the report."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        told, found = json.loads(files["excluded.json"]), json.loads(files["report.json"])
+        change(told)
+        files["excluded.json"] = json.dumps(told).encode()
+        found["set_aside"]["list_sha256"] = hashlib.sha256(files["excluded.json"]).hexdigest()
+        files["report.json"] = json.dumps(found).encode()
+
+    return changed
+
+
+def scored_otherwise(
+    change: Callable[[list[dict[str, Any]]], object],
+) -> Callable[[dict[str, bytes]], object]:
+    """A change of the scores, with their digest in the report."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        lines = [json.loads(line) for line in gzip.decompress(files["vet_scores.jsonl.gz"]).splitlines()]
+        change(lines)
+        files["vet_scores.jsonl.gz"] = gzip.compress(
+            "".join(json.dumps(one) + "\n" for one in lines).encode()
+        )
+        found = json.loads(files["report.json"])
+        found["scores_sha256"] = hashlib.sha256(files["vet_scores.jsonl.gz"]).hexdigest()
+        files["report.json"] = json.dumps(found).encode()
+
+    return changed
+
+
+VET_LIES: dict[str, Change] = {
+    "another_seed": told_otherwise(lambda told: told.update(seed=told["seed"] + 1)),
+    "another_share": told_otherwise(lambda told: told["options"].update(share=0.01)),
+    "fewer_set_aside": told_otherwise(lambda told: told["set_aside"].update(num=1)),
+    "more_samples_than_there_are": told_otherwise(lambda told: told["data"][0].update(num_samples=10**6)),
+    "another_anchor": told_otherwise(lambda told: told["anchor"].update(weights_sha256="0" * 64)),
+    "no_trusted_set": told_otherwise(lambda told: told.update(data=told["data"][:1])),
+    "a_combined_value_that_does_not_follow": told_otherwise(
+        lambda told: told["worst"][0].update(combined=0.9)
+    ),
+    "a_p_value_that_is_no_count": told_otherwise(lambda told: told["worst"][0]["scores"][0].update(p=1e-6)),
+    "a_caption_too_long": told_otherwise(lambda told: told["worst"][0].update(caption="x" * 1001)),
+    "an_svg_for_an_image": told_otherwise(
+        lambda told: told["worst"][0].update(image=base64.b64encode(b"<svg onload='alert(1)'/>").decode())
+    ),
+    "scores_that_are_others": told_otherwise(lambda told: told.update(scores_sha256="0" * 64)),
+    "a_sample_of_its_own": told_otherwise(lambda told: told["worst"][0].update(key="another")),
+    "no_number_among_figures": told_otherwise(
+        lambda told: told["scores"][0]["vetted"].update(median=float("nan"))
+    ),
+    "another_median": told_otherwise(lambda told: told["scores"][0]["vetted"].update(median=0.123)),
+    "a_list_of_another_dataset": listed_otherwise(lambda told: told.update(dataset_sha256="0" * 64)),
+    "a_list_of_other_samples": listed_otherwise(
+        lambda told: told["samples"][0].update(key="not-of-the-dataset")
+    ),
+    "a_reason_of_its_own": listed_otherwise(lambda told: told.update(reason="<script>alert(1)</script>")),
+    "a_line_twice": scored_otherwise(lambda lines: lines.append(lines[-1])),
+    "a_line_less": scored_otherwise(lambda lines: lines.pop()),
+    "a_good_sample_set_aside": scored_otherwise(
+        lambda lines: next(one for one in lines if not one["set_aside"]).update(set_aside=True)
+    ),
+    "a_value_that_its_rank_denies": scored_otherwise(
+        lambda lines: min(lines, key=lambda one: one["combined"])["scores"]["local_density"].__setitem__(
+            0, -9.0
+        )
+    ),
+}
+"""Likewise; each with a trusted set and an anchor."""
+
+
+def _first_look(told: dict[str, Any]) -> Any:
+    return told["auto"]["rungs"][0]["looks"][0]
+
+
+LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no_ladder": lambda told: told.update(auto=None),
+    "another_choice": lambda told: told["auto"]["choice"].update(meets_unknown=False),
+    "a_reason_of_its_own": lambda told: told["auto"]["choice"].update(reason="x" * 5_000),
+    "a_recipe_that_no_ladder_has": lambda told: told["auto"]["rungs"][0]["recipe"].update(learning_rate=0.5),
+    "a_class_that_is_a_script": lambda told: _first_look(told)["figures"]["patterns"][0].update(
+        class_name="<script>alert(1)</script>"
+    ),
+    "patterns_that_were_not_made": lambda told: _first_look(told)["figures"].update(patterns=[]),
+    "an_asr_without_counts": lambda told: _first_look(told)["figures"]["attacks"][0]["asr"].update(value=0.0),
+    "an_accuracy_of_more_images": lambda told: _first_look(told)["figures"]["ca"].update(n=10**6),
+    "a_look_at_another_epoch": lambda told: _first_look(told).update(epoch=1),
+    "fewer_validation_images": lambda told: told["auto"].update(num_validation=10),
+    "another_family": lambda told: told["auto"].update(family="ModifiedResNet"),
+}
+"""Of a job with `method: auto`; each must fail it."""
 
 
 def write_outputs(
@@ -896,6 +1253,8 @@ def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> Non
         validate(folder, spec, out)
     if spec["kind"] == "scan":
         scan(folder, spec)
+    if spec["kind"] == "vet":
+        vet(folder, spec)
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
     advance("baseline_audit", 2, 2)
     say(type="phase_finished", phase="baseline_audit")
@@ -1177,7 +1536,8 @@ def talk_to_itself(folder: Path) -> None:
 
 BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
-    **{name: partial(scan_and_lie, change=change) for name, change in SCAN_LIES.items()},
+    **{name: partial(work_and_lie, change=change) for name, change in (SCAN_LIES | LADDER_LIES).items()},
+    **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),
     **{
         function.__name__: function

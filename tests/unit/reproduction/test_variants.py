@@ -10,27 +10,20 @@ import torch
 from cleanclip.spec.recipe import UARRecipe
 from lab.reproduction.development import NONE, Changes
 from lab.reproduction.layers import layers_of, moved
-from lab.reproduction.variants import COLOUR, WARP, applied, pulled_back
+from lab.reproduction.variants import applied, pulled_back
 from sanitizer.methods import uar
 from sanitizer.methods.catalogue import build_method
-from sanitizer.training import run_patterns
-from sanitizer.training.distributed import World
-from sanitizer.training.pattern_pool import PatternPool
 from tests.fixtures.tiny_clips import IMAGE_SIZE, tiny_checkpoint
 from tests.numerics.test_losses import unit_rows
-
-CPU = torch.device("cpu")
 
 
 def test_a_change_holds_within_its_block_only() -> None:
     before = uar.objective
-    with applied(Changes(loss="similarities", further_families=True)):
+    with applied(Changes(loss="similarities")):
         assert uar.objective is not before
-        assert run_patterns.PatternPool is not PatternPool
     assert uar.objective is before
     with applied(NONE):
         assert uar.objective is before
-        assert run_patterns.PatternPool is PatternPool
 
 
 def test_the_divergence_of_similarities_equals_the_loops() -> None:
@@ -55,20 +48,6 @@ def test_the_divergence_of_similarities_equals_the_loops() -> None:
     expected = sum(divergence(row, by_image) for row in rows for by_image in (True, False)) / 2 / len(images)
     assert losses.parts["loss_consistency"].item() == pytest.approx(expected, rel=1e-9)
     assert losses.total.item() == pytest.approx(2 * expected + losses.parts["loss_clip"].item(), rel=1e-9)
-
-
-def test_further_families_are_live_and_inverted_beside_the_others() -> None:
-    recipe = UARRecipe(strong_live_share=0.5)
-    with applied(Changes(further_families=True)):
-        pool = run_patterns.PatternPool(recipe, image_size=32, seed=3, device=CPU)
-    assigned = pool.assign(0, recipe.stages()[0], 12, World())
-    assert [pattern.family for pattern in assigned.patterns][-2:] == [WARP, COLOUR]
-    assert assigned.which_N[:6] == (0, 1, 2, 3, 4, 5)
-    images = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8)
-    assigned.perturb(images, slice(0, 12)).square().sum().backward()
-    assert all(pattern.value.grad.abs().sum() > 0 for pattern in assigned.patterns)
-    pool.climb(0, World())
-    assert pool.families_to_invert()[-4:] == (WARP, WARP, COLOUR, COLOUR)
 
 
 def test_weights_are_pulled_back_by_a_share_of_the_way() -> None:

@@ -31,8 +31,8 @@ OPTIONS = AuditOptions(target="dog", attacks=ATTACKS, gate=1e-6, examples=2)
 LOOSE = Policy(asr_at_most=1.0, ca_lost_at_most=1.0)
 TIGHT = Policy(asr_at_most=0.2, ca_lost_at_most=0.2)
 SHORT = {
-    "uar-weak": {"epochs": 2, "strong_epochs": 0, "inversion_steps": 0},
-    "uar": {"epochs": 3, "strong_epochs": 1, "inversion_steps": 1, "reinversion_steps": 1},
+    "uar": {"epochs": 2, "strong_epochs": 0, "inversion_steps": 0},
+    "uar-long": {"epochs": 3, "strong_epochs": 1, "inversion_steps": 1, "reinversion_steps": 1},
 }
 """A ladder of two rungs; its model is far from any policy. 48 pairs are one batch."""
 
@@ -90,7 +90,7 @@ def sha256(path):
 
 def test_every_rung_is_tried_until_one_meets_the_policy_and_its_looks_are_in_the_report(done):
     auto = done[1].auto
-    assert [(one.name, one.end) for one in auto.rungs] == [("uar-weak", "finished"), ("uar", "finished")]
+    assert [(one.name, one.end) for one in auto.rungs] == [("uar", "finished"), ("uar-long", "finished")]
     assert [[look.epoch for look in rung.looks] for rung in auto.rungs] == [[1, 2], [2, 3]]
     assert (auto.choice.meets_policy, auto.choice.meets_unknown) == (False, False)
     assert auto.choice.reason in done[1].warnings
@@ -106,7 +106,7 @@ def test_the_report_fits_itself_and_its_pages_name_the_choice(done):
     for name in ("report.html", "report.md"):
         assert b"Recipes tried" in drawn[name]
         assert report.auto.choice.reason.encode() in drawn[name]
-    assert b"uar-weak 1: " in drawn["report.html"]  # the words of the front's plot
+    assert b"uar 1: " in drawn["report.html"]  # the words of the front's plot
 
 
 def test_the_published_weights_are_those_of_the_chosen_look(done):
@@ -139,7 +139,7 @@ def test_the_phases_are_those_of_any_cleaning_and_updates_of_all_rungs_are_one(d
     assert [one.phase for one in done[2] if isinstance(one, PhaseFinished)].count("finetune") == 1
     heard = [one for one in done[2] if isinstance(one, Advanced) and one.phase == "finetune"]
     assert all(earlier.done <= later.done for earlier, later in itertools.pairwise(heard))
-    assert any(one.message and "uar-weak after epoch 1" in one.message for one in heard)
+    assert any(one.message and "uar after epoch 1" in one.message for one in heard)
 
 
 def test_a_ladder_ends_with_the_first_look_that_meets_all(inputs, tmp_path, monkeypatch):
@@ -175,7 +175,7 @@ def test_a_job_that_is_cut_in_a_rung_goes_on_in_it_and_ends_alike(inputs, done, 
     report = sanitize(inputs, tmp_path, progress=again.append)
     assert figures(report.auto) == figures(done[1].auto)
     assert report.after.weights_sha256 == done[1].after.weights_sha256
-    assert not any(isinstance(one, Advanced) and "uar-weak" in (one.message or "") for one in again)
+    assert not any(isinstance(one, Advanced) and "uar after" in (one.message or "") for one in again)
 
 
 @pytest.mark.parametrize("change", ["ladder.json", pytest.param("best.safetensors", marks=pytest.mark.full)])
@@ -199,7 +199,7 @@ def test_a_rung_that_diverges_is_told_and_the_next_is_tried(inputs, tmp_path, mo
     monkeypatch.setattr(ladder_run, "train", diverging)
     report = sanitize(inputs, tmp_path)
     assert [one.end for one in report.auto.rungs] == ["diverged", "finished"]
-    assert "Rung uar-weak diverged: The loss ran away." in report.warnings
+    assert "Rung uar diverged: The loss ran away." in report.warnings
     assert list(evidence.check(report)) == []
 
 

@@ -33,6 +33,7 @@ from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline import rebound as pipeline_rebound
 from sanitizer.pipeline.rebound_run import FILE_NAME
 from sanitizer.pipeline.reporting import rebound_warnings
+from sanitizer.rendering.documents import pages
 from sanitizer.training.loop import Looks, finetune
 from tests.fixtures.audited import write_model
 from tests.fixtures.kept_reports import document, read
@@ -345,3 +346,14 @@ def test_a_rebound_is_part_of_the_verdict(done):
     )
     if easier != report.verdict:
         assert list(evidence_report.check(replace(report, verdict=easier)))
+
+
+def test_a_clean_models_curve_is_drawn_beside_where_the_order_gives_it(done):
+    report = done[1]
+    assert b"clean model, by the order" not in pages(report)["report.html"]
+    ordered = replace(report.audit.rebound, reference_asr=(0.001,) * (1 + len(report.audit.rebound.steps)))
+    shown = pages(replace(report, audit=replace(report.audit, rebound=ordered)))["report.html"]
+    assert b"clean model, by the order" in shown
+    assert b"A clean model, by the order: highest 0.1 %." in shown
+    with pytest.raises(ValueError, match="step 0 and one for each of steps"):
+        replace(report.audit.rebound, reference_asr=(0.1,))

@@ -9,8 +9,10 @@ import torch
 
 from cleanclip.spec.recipe import UARRecipe
 from sanitizer.perturbations.blend import Blend
+from sanitizer.perturbations.colour import Colour
 from sanitizer.perturbations.patch import Patch
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, drawn
+from sanitizer.perturbations.warp import Warp
 from sanitizer.training.distributed import World
 from sanitizer.training.pattern_pool import PatternPool
 
@@ -108,8 +110,27 @@ def test_live_patches_have_sides_within_the_bounds_and_one_in_four_is_a_blend() 
     assert families[3] == Blend(0.12)
 
 
-def test_a_pool_is_restored_from_what_it_exported() -> None:
-    pool, other = pool_of(), pool_of()
+WIDER = replace(RECIPE, live_warps=1, live_colours=2, inverted_warps=1, inverted_colours=1)
+
+
+def test_warps_and_colours_are_live_and_inverted_behind_the_others_where_they_are_ordered() -> None:
+    pool = pool_of(WIDER)
+    assigned = pool.assign(0, replace(STRONG, live_share=0.5), 20, World())
+    live = [pattern.family for pattern in assigned.patterns]
+    assert live[3:] == [Blend(0.12), Warp(0.06), Colour(0.3), Colour(0.3)]
+    assert [type(one) for one in pool.families_to_invert()] == [Patch, Patch, Blend, Warp, Colour]
+    images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8)
+    assigned.perturb(images, slice(0, 20)).square().sum().backward()
+    assert all(pattern.value.grad.abs().sum() > 0 for pattern in assigned.patterns)  # type: ignore[union-attr]
+    usual = [pattern.value for pattern in pool_of().assign(0, STRONG, 20, World()).patterns]
+    assert all(map(torch.equal, usual, [pattern.value for pattern in assigned.patterns])), "the others stay"
+    warps_alone = replace(WIDER, live_patches=0, live_blends=0, inverted_patches=0, inverted_blends=0)
+    assert warps_alone.num_live == 3
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, WIDER], ids=["usual", "wider"])
+def test_a_pool_is_restored_from_what_it_exported(recipe: UARRecipe) -> None:
+    pool, other = pool_of(recipe), pool_of(recipe)
     inverted(pool)
     climbed(pool, 6)
     other.restore(pool.export())

@@ -1,0 +1,203 @@
+"""UAR's final evaluation: which cells it has, part by part, and how long they take. Free of torch.
+
+The parts are made from the grid of the reproduction: UAR stands wherever CleanCLIP's recipe does, on the same
+subjects, seeds and pairs. Recipes come from the frozen decision; without one the candidate of `development`
+stands in their place, so that the plan can be listed. Nothing is run here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from cleanclip.spec.recipe import CleanCLIPRecipe, UARRecipe
+from lab.reproduction import grid
+from lab.reproduction.attackers import ATTACKERS_PLAN
+from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, subject_of
+from lab.reproduction.development import NUM_PAIRS, UAR, VARIANTS
+from lab.reproduction.freezing import Tower
+from lab.reproduction.grid import Question, in_order
+from lab.reproduction.measured import Measured
+from lab.testbed.options import BADNET
+
+Recipes = Mapping[Tower, UARRecipe]
+CANDIDATE: Recipes = {"resnet": UAR, "vit": UAR}
+NUM_IMAGES = (500, 1_000, 2_000, 4_000)
+ABLATIONS = {
+    "no bank": "uar no bank",
+    "no weak stage": "uar strong alone",
+    "no strong stage": "uar weak alone",
+    "no CLIP term": "uar images alone",
+    "patches alone": "uar patches alone",
+    "blends alone": "uar blends alone",
+    "inverted alone": "uar inverted alone",
+    "K = 2": "uar two live",
+    "K = 8": "uar eight live",
+    "alpha": "uar weak blends",
+    "half the share": "uar half the share",
+    "warps and colours": "uar further families",
+}
+"""Name → the development variant whose options differ from UAR's in one thing."""
+
+_OTHER_QUESTIONS = ("lambda", "rate by epochs")
+"""Of CleanCLIP's own options: there is nothing of UAR to put in their place."""
+
+
+def questions(recipes: Recipes = CANDIDATE) -> tuple[Question, ...]:
+    """All parts whose runs are cells, the most telling first."""
+    tables = [
+        Question(name=f"table: {one.name}", cells=_with_uar(one, recipes))
+        for one in grid.questions()
+        if one.name not in _OTHER_QUESTIONS
+    ]
+    return (
+        *tables,
+        Question(name="never poisoned", cells=lambda seed: _never_poisoned(seed, recipes)),
+        Question(name="ablations", cells=lambda seed: _ablations(seed, recipes)),
+        Question(name="unpaired", cells=lambda seed: _unpaired(seed, recipes)),
+        Question(name="number of images", cells=lambda seed: _fewer_images(seed, recipes)),
+    )
+
+
+def with_uar(cell: Cell, recipes: Recipes) -> Cell | None:
+    """The cell with UAR in the place of CleanCLIP's recipe; None where that is not the recipe of its tables.
+
+    Where CleanCLIP has more epochs on fewer pairs, for as many updates, so has UAR.
+    """
+    if isinstance(cell, Subject) or not isinstance(cell.recipe, CleanCLIPRecipe):
+        return None
+    ours = recipes[subject_of(cell).options.tower]
+    if isinstance(cell, Control):
+        return replace(cell, recipe=ours) if cell.recipe == grid.CLEANCLIP else None
+    times = cell.recipe.epochs // grid.CLEANCLIP.epochs
+    is_the_tables = replace(grid.CLEANCLIP, epochs=times * grid.CLEANCLIP.epochs) == cell.recipe
+    if not is_the_tables or times * cell.num_samples != NUM_PAIRS:
+        return None
+    return replace(cell, recipe=longer(ours, times))
+
+
+def longer(recipe: UARRecipe, times: int) -> UARRecipe:
+    """As many updates on a share of the pairs."""
+    return replace(recipe, epochs=times * recipe.epochs, strong_epochs=times * recipe.strong_epochs)
+
+
+def _with_uar(question: Question, recipes: Recipes) -> Callable[[int], Iterator[Cell]]:
+    def cells(seed: int) -> Iterator[Cell]:
+        found = (with_uar(cell, recipes) for cell in question.cells(seed))
+        yield from (cell for cell in found if cell is not None)
+
+    return cells
+
+
+def varied_subjects(seed: int) -> tuple[Subject, ...]:
+    """Models of the parts that vary UAR: one family that each part is about, on both towers."""
+    return (
+        grid.subject(BADNET, seed, grid.FASHION),
+        grid.subject(grid.PAPER_ATTACKS["Blended"], seed, grid.FASHION_VIT),
+        grid.subject(grid.STRUCTURED_ATTACKS["Triangles"], seed, grid.FASHION_VIT),
+    )
+
+
+def _never_poisoned(seed: int, recipes: Recipes) -> Iterator[Cell]:
+    """What cleaning costs where nothing was wrong, by every method."""
+    for bed in grid.BEDS:
+        clean = grid.subject(None, seed, bed)
+        yield clean
+        for recipe in (grid.CLEANCLIP, grid.PAR, recipes[bed.tower]):
+            yield Cleaning(subject=clean, recipe=recipe)
+
+
+def _ablations(seed: int, recipes: Recipes) -> Iterator[Cell]:
+    usual = vars(UAR)
+    for subject in varied_subjects(seed):
+        for name in ABLATIONS.values():
+            variant = vars(VARIANTS[name].recipe)
+            changed = {option: value for option, value in variant.items() if value != usual[option]}
+            yield Cleaning(subject=subject, recipe=replace(recipes[subject.options.tower], **changed))
+
+
+def _unpaired(seed: int, recipes: Recipes) -> Iterator[Cell]:
+    """Images of pairs stand among the ablations; here labelled images, whose labels are not read."""
+    for subject in varied_subjects(seed):
+        recipe = replace(recipes[subject.options.tower], trained_on="labelled_images")
+        yield Cleaning(subject=subject, recipe=recipe)
+
+
+def _fewer_images(seed: int, recipes: Recipes) -> Iterator[Cell]:
+    for subject in varied_subjects(seed):
+        for num_images in NUM_IMAGES:
+            recipe = longer(recipes[subject.options.tower], NUM_PAIRS // num_images)
+            yield Cleaning(subject=subject, recipe=recipe, num_samples=num_images)
+
+
+def plan_sha256() -> str:
+    """Over the plan with the candidate in place of the frozen recipes, and over the attackers."""
+    listed = [(one.name, [cell_id(cell) for cell in in_order([one])]) for one in questions()]
+    return hashlib.sha256(json.dumps([listed, ATTACKERS_PLAN]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartPlan:
+    """One part: its cells and what they need first, and those that are to be run; minutes of one core."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    missing: tuple[Cell, ...]
+    minutes: float
+
+
+def parts(
+    asked: Iterable[Question],
+    missing_of: Callable[[Sequence[Cell]], Sequence[Cell]],
+    timed: Mapping[str, float],
+) -> list[PartPlan]:
+    """Each question with what is missing of it; a cell is counted in the first part that needs it.
+
+    `missing_of`: those of some cells that are to be run; `timed`: `kind_of_run` → seconds.
+    """
+    counted: set[str] = set()
+    found = []
+    for question in asked:
+        cells = in_order([question])
+        missing = tuple(cell for cell in missing_of(cells) if cell_id(cell) not in counted)
+        counted |= {cell_id(cell) for cell in missing}
+        seconds = sum(seconds_of(cell, timed) for cell in missing)
+        found.append(PartPlan(name=question.name, cells=cells, missing=missing, minutes=seconds / 60))
+    return found
+
+
+def kind_of_run(cell: Cell) -> str:
+    """Runs of one kind take about as long as each other, by the number of their updates."""
+    tower = subject_of(cell).options.tower
+    method = cell.recipe.method if isinstance(cell, Cleaning) else "control"
+    return f"{tower} {'subject' if isinstance(cell, Subject) else method}"
+
+
+def seconds_of(cell: Cell, timed: Mapping[str, float]) -> float:
+    """By the median of its kind; of a cleaning in proportion to its epochs times its samples."""
+    seconds = timed[kind_of_run(cell)]
+    if isinstance(cell, Cleaning) and isinstance(cell.recipe, UARRecipe):
+        return seconds * cell.recipe.epochs * cell.num_samples / (UAR.epochs * NUM_PAIRS)
+    return seconds
+
+
+_MEASURING_S = 15.0
+"""Of a cell: two audits of a small model."""
+
+
+def timings(published: Iterable[Measured], uar_cpu_s: Iterable[tuple[Tower, float]]) -> dict[str, float]:
+    """Medians by kind, from the published cells and from UAR's development rows."""
+    seconds: dict[str, list[float]] = {}
+    for run in published:
+        subject = run.spec["options"] if run.spec["kind"] == "subject" else run.spec["subject"]["options"]
+        method = (run.spec.get("recipe") or {}).get("method")
+        kind = {"cleaning": method, "subject": "subject", "control": "control"}[run.spec["kind"]]
+        seconds.setdefault(f"{subject['tower']} {kind}", []).append(run.wall_s)
+    for tower, cpu_s in uar_cpu_s:
+        seconds.setdefault(f"{tower} uar", []).append(cpu_s + _MEASURING_S)
+    found = {kind: median(values) for kind, values in seconds.items()}
+    found.setdefault("vit control", found["resnet control"])
+    return found

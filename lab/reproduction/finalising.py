@@ -1,0 +1,203 @@
+"""Runs UAR's final evaluation, or says what it takes: `python -m lab.reproduction.finalising`.
+
+Without --run it lists the parts: cells, how many are missing, minutes of one core. With --run it runs what is
+missing, after the recipes were frozen in a commit; `--freeze RESNET.json VIT.json` writes that file.
+Exit codes: 0 done, 1 something failed or is missing, 2 held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from cleanclip.spec.recipe import UARRecipe, parse
+from lab.freezing import HeldOut
+from lab.reproduction import beyond, developing, document, measured
+from lab.reproduction.attackers import ATTACKERS_PLAN
+from lab.reproduction.cells import GATE, Cell, Cleaning, cell_id
+from lab.reproduction.final import (
+    CANDIDATE,
+    PartPlan,
+    Recipes,
+    parts,
+    questions,
+    timings,
+    varied_subjects,
+)
+from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT, Frozen, Gate, Tower
+from lab.reproduction.grid import CLEANCLIP, PAR, SEEDS, in_order
+from lab.reproduction.opening import gate_of
+from lab.reproduction.running import Folders
+from lab.reproduction.scheduling import run_all, to_run
+from sanitizer.training.device import num_granted_cores
+
+RAW, ATTACKERS_RAW, BEYOND_RAW = "final.jsonl", "attackers.jsonl", "beyond.jsonl"
+ATTACKERS, BEYOND = "attackers", "beyond zero-shot"
+_ATTACKERS_MINUTES, _BEYOND_MINUTES = 2.5, 1.0
+"""A row: guessed, none was run."""
+EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
+
+
+def beyond_cells(recipes: Recipes) -> tuple[Cell, ...]:
+    """The varied subjects of every seed as they are and after each method."""
+    found: list[Cell] = []
+    for seed in SEEDS:
+        for subject in varied_subjects(seed):
+            cleaned = (CLEANCLIP, PAR, recipes[subject.options.tower])
+            found += [subject, *(Cleaning(subject=subject, recipe=recipe) for recipe in cleaned)]
+    return tuple(found)
+
+
+def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPlan]:
+    """All parts, with what is missing of each: a published model is trained again for what starts from it,
+    where its weights are not below `root`."""
+    folder = docs / document.FOLDER
+    published = document.read_raw(folder / document.RAW)
+    rows = developing.read_rows(folder / "development.jsonl")
+    uar = [(_tower(row.model), row.cpu_s) for row in rows if row.method == "uar" and row.cpu_s]
+    known = {run.id: run for run in (*published, *_final_runs(folder, gate))}
+    folders = Folders(root)
+
+    def missing_of(cells: Sequence[Cell]) -> list[Cell]:
+        done = {cell_id(cell): run for cell in cells if (run := folders.measured(cell)) is not None}
+        return to_run(cells, done, known, GATE)
+
+    found = parts(questions(recipes), missing_of, timings(published, uar))
+    attackers = sum(len(names) for _, names in ATTACKERS_PLAN) - _num_lines(folder / ATTACKERS_RAW)
+    cells, seen = beyond_cells(recipes), {row.id for row in beyond.read_rows(folder / BEYOND_RAW)}
+    missing = tuple(cell for cell in cells if cell_id(cell) not in seen)
+    return [
+        *found,
+        PartPlan(name=ATTACKERS, cells=(), missing=(), minutes=attackers * _ATTACKERS_MINUTES),
+        PartPlan(name=BEYOND, cells=cells, missing=missing, minutes=len(missing) * _BEYOND_MINUTES),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """List the parts, freeze the recipes or run what is missing; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    gate = gate_of(given.root)
+    if given.freeze:
+        return _freeze(given)
+    try:
+        recipes = gate.frozen().recipes if given.run else CANDIDATE
+        plan = plan_of(recipes, given.docs, given.folder, gate)
+    except HeldOut as error:
+        print(f"Held out: {error}", file=sys.stderr)
+        return EXIT_HELD_OUT
+    plan = [part for part in plan if _is_asked(part.name, given.part)]
+    if not given.run:
+        for line in listed(plan):
+            print(line)
+        return EXIT_DONE
+    return _run(given, plan, recipes)
+
+
+def listed(plan: Sequence[PartPlan]) -> list[str]:
+    """A line for each part, and the sum."""
+    rows = [(one.name, f"{len(one.cells)}", f"{len(one.missing)}", one.minutes) for one in plan]
+    rows.append(("all", "", "", sum(one.minutes for one in plan)))
+    head = f"{'part':45} {'cells':>6} {'missing':>8} {'minutes':>8}"
+    return [
+        head,
+        *(f"{name:45} {cells:>6} {missing:>8} {of_it:8.0f}" for name, cells, missing, of_it in rows),
+    ]
+
+
+def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) -> int:
+    folder = given.docs / document.FOLDER
+    names = {part.name for part in plan}
+    asked = [one for one in questions(recipes) if one.name in names]
+    cells = in_order(asked)
+    published = {run.id: run for run in document.read_raw(folder / document.RAW)}
+    ours = {run.id: run for run in _final_runs(folder, gate_of(given.root))}
+    failed = run_all(
+        cells,
+        given.folder,
+        jobs=given.jobs,
+        stop_after_s=None if given.minutes is None else 60 * given.minutes,
+        known=published | ours,
+        say=lambda line: print(line, flush=True),
+    )
+    _write(cells, given.folder, folder / RAW, published.keys())
+    is_bad = bool(failed)
+    if ATTACKERS in names:
+        order = ["--attackers", "--folder", str(given.folder), "--raw", str(folder / ATTACKERS_RAW)]
+        is_bad |= developing.main(order) != 0
+    if BEYOND in names:
+        is_bad |= _run_beyond(beyond_cells(recipes), given.folder, folder / BEYOND_RAW) > 0
+    return EXIT_MISSING if is_bad else EXIT_DONE
+
+
+def _write(cells: Sequence[Cell], root: Path, raw: Path, published: Collection[str]) -> None:
+    """What was run of `cells` and is not published: with the subjects that it started from, if they are."""
+    runs = document.gather(cells, root, raw if raw.is_file() else None)
+    lines = [measured.to_line(run) + "\n" for run in runs if run.id not in published]
+    raw.write_text("".join(lines), encoding="utf-8")
+
+
+def _run_beyond(cells: Sequence[Cell], root: Path, raw: Path) -> int:
+    """How many cells have no weights here."""
+    seen, without = {row.id for row in beyond.read_rows(raw)}, 0
+    for cell in cells:
+        if cell_id(cell) in seen:
+            continue
+        if not (Folders(root).of(cell) / "model.safetensors").is_file():
+            without += 1
+            continue
+        with raw.open("a", encoding="utf-8") as file:
+            file.write(beyond.ROW.dump_json(beyond.measure(cell, root)).decode() + "\n")
+    return without
+
+
+def _final_runs(folder: Path, gate: Gate) -> list[measured.Measured]:
+    raw = folder / RAW
+    return gate.admit(document.read_raw(raw if raw.is_file() else None))
+
+
+def _freeze(given: argparse.Namespace) -> int:
+    """Write the decision; it counts once it is committed."""
+    gate = gate_of(given.root)
+    resnet, vit = (parse(UARRecipe, json.loads(path.read_text("utf-8"))) for path in given.freeze)
+    frozen = Frozen(recipes={"resnet": resnet, "vit": vit}, **gate.today(), note=given.note)
+    path = given.root / FROZEN
+    path.write_bytes(ADAPTER.dump_json(frozen, indent=1) + b"\n")
+    print(f"{path} is written. Commit it alone: the final evaluation is open from that commit on.")
+    return EXIT_DONE
+
+
+def _tower(model: str) -> Tower:
+    return "vit" if model.startswith("vit") else "resnet"
+
+
+def _is_asked(name: str, named: Sequence[str] | None) -> bool:
+    return named is None or any(part in name for part in named)
+
+
+def _num_lines(path: Path) -> int:
+    return len(path.read_text("utf-8").splitlines()) if path.is_file() else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lab.reproduction.finalising", description=__doc__)
+    parser.add_argument("--run", action="store_true", help="run what is missing; without it, only list it")
+    parser.add_argument("--part", action="append", help="parts whose name contains one of these")
+    parser.add_argument("--minutes", type=float, help="begin no cell after so many minutes")
+    parser.add_argument("--jobs", type=int, default=num_granted_cores(), help="cells at a time, a core each")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "var" / "reproduction", help="weights and cells"
+    )
+    parser.add_argument(
+        "--docs", type=Path, default=ROOT / "docs", help="where raw rows are read and written"
+    )
+    parser.add_argument("--root", type=Path, default=ROOT, help="the repository whose HEAD counts")
+    parser.add_argument("--freeze", nargs=2, type=Path, metavar=("RESNET", "VIT"), help="recipes as JSON")
+    parser.add_argument("--note", default="", help="with --freeze: why these")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
