@@ -76,7 +76,9 @@ def _found(found: Sequence[FoundPattern]) -> str:
         return "a scan found no pattern"
     audited = sum(one.attack is not None for one in found)
     patterns = "one pattern" if len(found) == 1 else f"{len(found)} patterns"
-    taken = "none of which an audit can use" if audited == 0 else f"{audited} of them audited here"
+    taken = "audited here" if audited == len(found) else f"{audited} of them audited here"
+    if audited == 0:
+        taken = "which no audit can use"
     return f"a scan found {patterns} ({', '.join(map(_one, found))}), {taken}"
 
 
