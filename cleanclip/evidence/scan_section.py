@@ -1,5 +1,5 @@
-"""What a report says of the scan behind its attacks, held to the report: the scan is of the input
-model, and what it found is among the attacks. The scan's own report is checked by itself (`scans`).
+"""What a report says of the scan behind its attacks, held to the report: the scan is of the model that came
+in, and what it found is among the attacks. The scan's own report is checked by itself (`scans`).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from cleanclip.evidence.counted import estimate, same
 from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.spec.attack_options import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_section import FoundPattern
 
@@ -34,4 +35,7 @@ def _found(where: str, found: FoundPattern, report: Report) -> Iterator[Finding]
         yield from estimate(f"{where}.asr", found.asr, found.asr.n)
     if found.attack is None or found.attack >= len(report.audit.attacks):
         return
-    yield from same(f"{where}.target", found.target, report.audit.attacks[found.attack].target)
+    attack = report.audit.attacks[found.attack]
+    if not isinstance(attack, CustomPatchOptions | CustomPatternOptions | TextTriggerOptions):
+        yield misfit(f"{where}.attack", "is not an attack that a scan finds")
+    yield from same(f"{where}.target", found.target, attack.target)

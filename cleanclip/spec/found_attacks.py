@@ -48,10 +48,8 @@ def section_of(
 ) -> ScanSection:
     """`attacks` are those of the audit: the ones that the order names, then those that the scan found."""
     options = report.options
-    families: list[str] = []
-    for detector in options.detectors:  # one without families is named itself
-        listed = getattr(getattr(options, detector), "families", ())
-        families += [family.name for family in listed] or [detector]
+    families = [family.name for family in options.families]
+    families += ["edits"] if "residual" in options.detectors else []
     number_of = {attack: number for number, attack in enumerate(attacks) if number >= num_known}
     return ScanSection(
         scan_id=scan_id,

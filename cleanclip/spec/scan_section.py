@@ -49,7 +49,7 @@ class ScanSection(StrictOptions):
     p_value: Annotated[float, Interval(gt=0, le=1)] | None
     """None: no null fitted, so nothing says how rare such a model is."""
     families: Annotated[tuple[ShortText, ...], MaxLen(64)]
-    """The families of patterns that were looked for, and detectors that look for no pattern."""
+    """The families of patterns that were looked for, and "edits" where edited images were."""
     num_known: Count
     """Attacks that the order names itself."""
     found: Annotated[tuple[FoundPattern, ...], MaxLen(MOST_FOUND)]
@@ -59,7 +59,7 @@ class ScanSection(StrictOptions):
         """What was known, what was found, and what was not looked for, in one sentence."""
         p = "no p-value" if self.p_value is None else f"p = {self.p_value:.3g}"
         sure = f"{self.outcome}, {p}"
-        others = "other triggers" if "residual" in self.families else "triggers"
+        others = "other triggers" if "edits" in self.families else "triggers"
         known = _count(self.num_known, "trigger")
         return (
             f"The order names {known}; {_found(self.found)} ({sure}); patterns of "

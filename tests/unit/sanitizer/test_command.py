@@ -225,11 +225,11 @@ def test_an_audit_takes_what_a_scan_found_beside_what_is_named(tmp_path):
         options_of("--attacks-from-scan", str(path))
 
 
-def test_detectors_without_families_are_named_in_the_section_of_a_scan() -> None:
+def test_the_section_of_a_scan_that_looked_at_edited_images_says_so() -> None:
     report, _ = scan_and_null(with_null=False)
     looked_for = replace(
         report, options=replace(report.options, detectors=("collapse", "residual", "lineage"))
     )
     section = section_of(looked_for, report_sha256="0" * 64, attacks=(), num_known=0)
-    assert section.families[-2:] == ("residual", "lineage")
+    assert section.families[-1] == "edits"
     assert "and other triggers that depend on what an image shows, were not looked for" in section.sentence
