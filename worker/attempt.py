@@ -14,7 +14,7 @@ from pathlib import Path
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.errors import DomainError, Unavailable
-from app.domain.states import JobKind, JobPhase, JobState
+from app.domain.states import RESUMABLE, JobKind, JobPhase, JobState
 from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
@@ -171,14 +171,18 @@ class Attempt:
         )
 
     def _bring_back_state(self, place: Workspace) -> None:
-        if self._job.kind is not JobKind.SANITIZE or not self._job.resume_state:
+        if self._job.kind not in RESUMABLE or not self._job.resume_state:
             return
+        is_scan = self._job.kind is JobKind.SCAN
         state, complaints = restore(self._store, self._job, place.job, self._control.check)
         for complaint in complaints:
             self._tracker.note("warning", complaint)
         if state is None:
             self._ledger.record_state(None)
-            self._tracker.note("warning", "Training starts again: no saved state could be used.")
+            what = "The scan" if is_scan else "Training"
+            self._tracker.note("warning", f"{what} starts again: no saved state could be used.")
+        elif is_scan:
+            self._tracker.note("info", f"The scan goes on: {state['step']} of its parts are finished.")
         else:
             self._tracker.note("info", f"Training resumes from the state saved at step {state['step']}.")
 
@@ -192,7 +196,7 @@ class Attempt:
             job,
             place.job,
             place.outgoing,
-            max_bytes=min(limits.written_bytes, state_bytes(staged.received)),
+            max_bytes=min(limits.written_bytes, state_bytes(job.kind, staged.received)),
         )
         isolation = self._isolation
         watches: list[Watch] = []

@@ -1,4 +1,5 @@
-"""Training states on their way: from the child's disk to the object store, and back on a later attempt.
+"""States on their way, of a training or the finished parts of a scan: from the child's disk to the object
+store, and back on a later attempt.
 
 A state is recorded (under the fence) only after every byte of it lies in the object store. Two are kept: the
 newest and, before it, the last good one while the loss rises, else the one before. On the way back every file
@@ -21,7 +22,7 @@ from typing import IO, Any
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.object_keys import in_prefix, is_safe_name, state_prefix
-from app.domain.states import JobKind
+from app.domain.states import RESUMABLE
 from app.logs import get_logger
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
@@ -87,8 +88,8 @@ class StateShipper:
     def take(self, event: StateSaved) -> None:
         """Keep the state by hard links, so that the child may prune it meanwhile. Never raises."""
         match = _STATE_PATTERN.fullmatch(event.path)
-        if match is None or not 0 <= event.step < 10**12 or self._job.kind is not JobKind.SANITIZE:
-            self._complain("state_ignored", "no state of a job that trains", is_nonsense=True)
+        if match is None or not 0 <= event.step < 10**12 or self._job.kind not in RESUMABLE:
+            self._complain("state_ignored", "no state of a job that has some", is_nonsense=True)
             return
         # A name of its own each time: the one before may be on its way to the store.
         self._num_taken += 1
@@ -110,7 +111,7 @@ class StateShipper:
         self._num_complaints += is_nonsense
         if self._num_complaints > _MAX_COMPLAINTS:
             self.excess = Excess(
-                code="child_nonsense", message="The job's process reported training states that do not exist."
+                code="child_nonsense", message="The job's process reported states that do not exist."
             )
         else:
             _LOG.warning(what, reason=reason)
@@ -196,7 +197,7 @@ def restore(
             if isinstance(error, StorageError) and error.retryable:
                 raise
             shutil.rmtree(target)
-            complaints.append(f"The training state of step {state['step']} cannot be used: {error}.")
+            complaints.append(f"The saved state of step {state['step']} cannot be used: {error}.")
             continue
         if (target / BESIDE).exists():
             (target / BESIDE).replace(target.parent / BESIDE)

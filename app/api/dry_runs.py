@@ -13,7 +13,7 @@ from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
 from app.schemas.dry_runs import DryRunOut, ObstacleOut, PhaseAheadOut, SpanOut
 from app.schemas.orders import DryRunIn
-from app.services import dry_run
+from app.services import dry_run, found_attacks
 from app.services.dry_run import DryRun
 from app.services.estimates import Span
 
@@ -40,8 +40,9 @@ def dry_run_job(body: DryRunIn, caller: Runner, ports: PortsDep) -> DryRunOut:
     out of bounds with 422.
     """
     order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
+    order, refused = found_attacks.with_found_or_refusal(ports.database, ports.store, caller, order)
     with ports.database.unit_of_work(caller.project_id) as unit:
-        ahead = dry_run.look_ahead(unit, caller, order, ports.settings.quotas)
+        ahead = dry_run.look_ahead(unit, caller, order, ports.settings.quotas, refused)
     for refusal in ahead.refusals:
         if isinstance(refusal, NotFound):
             raise refusal

@@ -33,7 +33,7 @@ from app.schemas.deletions import DeletionOut
 from app.schemas.jobs import EventOut, EventPage, JobOut, JobPage, KindName, job_etag
 from app.schemas.orders import JobIn
 from app.schemas.verdicts import VerdictList
-from app.services import deletions, jobs, quotas
+from app.services import deletions, found_attacks, jobs, quotas
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -48,6 +48,11 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """Checked before it is accepted: the checkpoint, the datasets, the target class, every bound."""
     order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
+    if order.attacks_from_scan is not None:  # the store is read in no transaction
+        with ports.database.unit_of_work(caller.project_id) as unit:
+            if (answer := once.glance(unit, caller)) is not None:
+                return answer
+        order = found_attacks.with_found(ports.database, ports.store, caller, order)
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
@@ -170,7 +175,7 @@ _add_action(
 )
 _add_action(
     "pause",
-    "Pause a job: save its training state and free the worker",
+    "Pause a job: save what it has and free the worker",
     "A running job shows `pause_requested` until its state is saved.",
 )
 _add_action(

@@ -26,6 +26,8 @@ class JobKind(StrEnum):
     SCAN = "scan"
 
 
+RESUMABLE = frozenset({JobKind.SANITIZE, JobKind.SCAN})
+"""What an attempt of theirs has finished goes on with the job: training states, finished parts of a scan."""
 PUBLIC_KINDS = frozenset({JobKind.SANITIZE, JobKind.AUDIT, JobKind.SCAN})
 """The kinds that customers create and list."""
 

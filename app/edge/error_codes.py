@@ -129,6 +129,11 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "samples_not_found": ErrorCode(404, "The dataset has no samples to show"),
     "dataset_in_use": ErrorCode(409, "Jobs still use the dataset"),
     "dataset_state_conflict": ErrorCode(409, "The state of the dataset does not allow it"),
+    # attacks that a scan found
+    "job_is_no_scan": ErrorCode(422, "The job is no scan"),
+    "scan_of_another_model": ErrorCode(422, "The scan is of another model"),
+    "scan_found_no_attack": ErrorCode(422, "The scan found no trigger that an audit can use"),
+    "scan_unreadable": ErrorCode(409, "The scan's report cannot be read"),
     # policies
     "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),
     "policy_limits_untried": ErrorCode(422, "The policy limits an attack that the audit does not test"),
@@ -144,6 +149,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "null_holds_the_suspect": ErrorCode(422, "The scanned model is one of the null"),
     "null_exists": ErrorCode(409, "A null with that name exists already"),
     "null_name_invalid": ErrorCode(422, "The name of the null cannot be used"),
+    "scan_anchor_missing": ErrorCode(422, "A detector of the scan needs an anchor"),
+    "scan_base_missing": ErrorCode(422, "A detector of the scan needs a base"),
     "scan_too_few_classes": ErrorCode(422, "The scan has fewer than three class names"),
     "scan_class_repeated": ErrorCode(422, "A further class is in the labelled dataset already"),
     "scan_too_few_images": ErrorCode(422, "The labelled dataset has too few images for a scan"),

@@ -42,6 +42,8 @@ def order_of(body: _Judged | ScanJobIn | ScanDryRunIn, *, default_max_attempts: 
         recipe=None if cleaning is None else cleaning.recipe,
         recipe_given=None if cleaning is None else cleaning.recipe_given,
         audit=body.audit.options(),
+        attacks_from_scan=body.audit.attacks_from_scan,
+        attacks_beside=body.audit.attacks,
         policy=body.policy,
         policy_name=body.policy_name,
         seed=body.seed,

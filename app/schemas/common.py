@@ -18,6 +18,7 @@ from app.domain.shown_texts import is_fit_to_show
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
+JobId = Annotated[str, Field(pattern=id_pattern("job"), examples=["job_01k0000000000000000000000a"])]
 CheckpointId = Annotated[str, Field(pattern=id_pattern("ckpt"), examples=["ckpt_01k0000000000000000000000a"])]
 DatasetId = Annotated[str, Field(pattern=id_pattern("ds"), examples=["ds_01k0000000000000000000000b"])]
 UploadId = Annotated[str, Field(pattern=id_pattern("upl"), examples=["upl_01k0000000000000000000000c"])]

@@ -191,6 +191,7 @@ class JobOut(WireOut):
                 **spec["audit"],
                 "dataset_id": row.labelled_dataset_id,
                 "retrieval_dataset_id": row.retrieval_dataset_id,
+                "attacks_from_scan": (spec.get("scan_section") or {}).get("scan_id"),
             },
             policy=spec.get("policy"),
             policy_source=spec.get("policy_source"),

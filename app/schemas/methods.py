@@ -19,6 +19,7 @@ from cleanclip.spec.recipe import (
     to_json,
 )
 from cleanclip.spec.recommended import RECOMMENDATIONS, Family, Size
+from cleanclip.spec.scan_options import ScanOptions
 
 _METHODS = get_args(get_args(OrderedRecipe)[0])
 _ATTACKS = get_args(get_args(AttackOptions)[0])
@@ -72,6 +73,7 @@ class MethodsOut(WireOut):
     attacks: list[OptionsOut]
     suites: list[SuiteOut]
     audit: OptionsOut
+    scan: OptionsOut
     policy: OptionsOut
     declared: OptionsOut
 
@@ -91,6 +93,7 @@ class MethodsOut(WireOut):
                 for name, attacks in SUITES.items()
             ],
             audit=_describe("audit", AuditOptions),
+            scan=_describe("scan", ScanOptions),
             policy=_describe("policy", Policy),
             declared=_describe("declared", DeclaredOptions),
         )

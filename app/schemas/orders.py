@@ -14,7 +14,7 @@ from app.domain.limits import (
     MAX_METADATA_KEY_CHARACTERS,
     MAX_METADATA_VALUE_CHARACTERS,
 )
-from app.schemas.common import CheckpointId, DatasetId, Name, WireIn
+from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
 from cleanclip.spec.bounds import ShortText
 from cleanclip.spec.policy import PolicyName
 from cleanclip.spec.recipe import (
@@ -25,6 +25,7 @@ from cleanclip.spec.recipe import (
     OutputLayout,
     Policy,
     Seed,
+    SuiteName,
 )
 from cleanclip.spec.scan_options import ScanOptions
 
@@ -36,34 +37,38 @@ Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_META
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobAudit(AuditOptions):
-    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
+class _AuditOfService(AuditOptions):
+    """What an audit is told by ids."""
 
-    `retrieval_dataset_id` names pairs other than those to train on.
-    """
-
-    dataset_id: DatasetId
     retrieval_dataset_id: DatasetId | None = None
+    attacks_from_scan: JobId | None = None
+
+    def __post_init__(self, suite: SuiteName | None) -> None:
+        if self.attacks_from_scan is None or self.attacks or suite is not None:
+            super().__post_init__(suite)  # else those that were found are all: not the usual four
 
     def options(self) -> AuditOptions:
-        """The library's part of it."""
-        return _library_part(self)
+        """The library's part of it; without the attacks that a scan found."""
+        return AuditOptions(**{field.name: getattr(self, field.name) for field in fields(AuditOptions)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class DryRunAudit(AuditOptions):
+class JobAudit(_AuditOfService):
+    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
+
+    `retrieval_dataset_id` names pairs other than those to train on. `attacks_from_scan` names a finished scan
+    of the same model: the triggers that it found, each with its target, are attacks beside those of `attacks`
+    or `suite`; where neither is given, they are all. The job keeps them in `attacks`.
+    """
+
+    dataset_id: DatasetId
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunAudit(_AuditOfService):
     """As of an order; a dataset that is not registered yet is left out."""
 
     dataset_id: DatasetId | None = None
-    retrieval_dataset_id: DatasetId | None = None
-
-    def options(self) -> AuditOptions:
-        """The library's part of it."""
-        return _library_part(self)
-
-
-def _library_part(audit: AuditOptions) -> AuditOptions:
-    return AuditOptions(**{field.name: getattr(audit, field.name) for field in fields(AuditOptions)})
 
 
 NullChoice = Annotated[

@@ -88,12 +88,19 @@ class _Found:
             self.refusals.append(InvalidInput(error.code, error.message, error.remedy, pointer))
 
 
-def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSettings) -> DryRun:
+def look_ahead(
+    unit: UnitOfWork,
+    caller: Caller,
+    order: Order,
+    limits: QuotaSettings,
+    refused: Sequence[DomainError] = (),
+) -> DryRun:
     """Every check of an order, and those of the job that need nothing but numbers. Refuses nothing itself.
 
-    What the order does not name is not there yet: nothing is said of it.
+    What the order does not name is not there yet: nothing is said of it. `refused` is what checks outside the
+    transaction found.
     """
-    found = _Found()
+    found = _Found(refusals=list(refused), warnings=list(order.cautions))
     with found.noting():
         quotas.check_new_job(unit, caller.project_id, limits)
     checkpoint = None

@@ -83,6 +83,7 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
         "audit": to_json(order.audit),
+        "scan_section": None if order.scan_section is None else to_json(order.scan_section),
         "policy": to_json(policy),
         "policy_source": to_json(source),
         "output_layout": order.output_layout,

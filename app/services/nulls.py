@@ -29,6 +29,8 @@ from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
 AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
+_ONE_MODEL = "The detectors residual and lineage need a second model, which no scan of the service takes yet."
+_RUN_IT_YOURSELF = "Leave the detector out, or run `python -m sanitizer scan` with it yourself."
 MIN_CLASSES = 3
 _WEIGHTS = "weights_sha256"
 """Of the facts: the digests of its models."""
@@ -119,7 +121,12 @@ def scan_spec(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: 
 
 
 def check_data(options: ScanOptions, labelled: Dataset) -> None:
-    """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job."""
+    """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job, and
+    for a detector that needs a model which no order names yet."""
+    if "residual" in options.detectors:
+        raise InvalidInput("scan_anchor_missing", _ONE_MODEL, _RUN_IT_YOURSELF, pointer="/scan/detectors")
+    if "lineage" in options.detectors:
+        raise InvalidInput("scan_base_missing", _ONE_MODEL, _RUN_IT_YOURSELF, pointer="/scan/detectors")
     given, summary = class_names(labelled), labelled.summary or {}
     names = scanned_names(options, given)
     if repeated := next((name for name in options.further_classes if name in set(given)), None):

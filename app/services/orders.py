@@ -16,8 +16,9 @@ from app.domain.states import DatasetKind, JobKind
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
 from cleanclip.spec.near_names import near_names
-from cleanclip.spec.recipe import AuditOptions, OrderedRecipe, OutputLayout, Policy
+from cleanclip.spec.recipe import AttackOptions, AuditOptions, OrderedRecipe, OutputLayout, Policy
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_section import ScanSection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,14 @@ class Order:
     recipe_given: tuple[str, ...] | None = None
     """Of the recipe's options those that were given; None: not known."""
     audit: AuditOptions | None = None
+    attacks_from_scan: str | None = None
+    """A scan whose found triggers are attacks, too: see `found_attacks`."""
+    attacks_beside: tuple[AttackOptions, ...] = ()
+    """Those that the order names besides."""
+    scan_section: ScanSection | None = None
+    """What the report says of that scan."""
+    cautions: tuple[str, ...] = ()
+    """What the order's reader was to be told of it, for a dry run."""
     scan: ScanOptions | None = None
     null: str = "auto"
     """The name of a null, "auto" or "none"."""

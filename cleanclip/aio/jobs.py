@@ -43,11 +43,12 @@ class Jobs:
         'scan' looks for a trigger that nobody named.
 
         `audit` names the labelled dataset and the target, {"dataset_id": "ds_…", "target": "banana"}, and
-        may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id") and more; options that are
-        left out have the service's defaults (`client.methods()` tells them). A scan has `scan` in its place,
-        {"dataset_id": "ds_…", "null": "auto"}, and no limits. Limits are `policy`, or
-        `policy_name` of those that the project keeps (`client.policies`). Give an `idempotency_key` of your
-        own where a whole program may be run twice.
+        may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id"), a scan whose found triggers
+        are attacks as well ("attacks_from_scan") and more; options that are left out have the service's
+        defaults (`client.methods()` tells them). A scan has `scan` in its place,
+        {"dataset_id": "ds_…", "null": "auto"}, and no limits. Limits are `policy`, or `policy_name` of those
+        that the project keeps (`client.policies`). Give an `idempotency_key` of your own where a whole
+        program may be run twice.
 
         Example:
             job = await client.jobs.create(
@@ -169,7 +170,9 @@ class Jobs:
         return await self._act(job_id, "cancel")
 
     async def pause(self, job_id: str) -> Job:
-        """Save its training state and let the worker go. Raises Conflict when it has ended.
+        """Save its training state, or the finished parts of a scan, and let the worker go.
+
+        Raises Conflict when it has ended.
 
         Example:
             job = await client.jobs.pause(job.id)

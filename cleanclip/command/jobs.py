@@ -113,7 +113,7 @@ def _add_action(name: str, what: str, act: Callable[[Client, str], Job]) -> None
 _add_action("cancel", "Stop a job for good.", lambda client, job: client.jobs.cancel(job))
 _add_action(
     "pause",
-    "Pause a job: save its training state and free its worker.",
+    "Pause a job: save what it has and free its worker.",
     lambda client, job: client.jobs.pause(job),
 )
 _add_action("resume", "Resume a paused job.", lambda client, job: client.jobs.resume(job))

@@ -21,7 +21,7 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.scan_options import ScanOptions
 
-_OF_SERVICE = frozenset({"dataset_id", "retrieval_dataset_id", "null"})
+_OF_SERVICE = frozenset({"dataset_id", "retrieval_dataset_id", "null", "attacks_from_scan"})
 """What the service knows and the vocabulary does not."""
 
 

@@ -33,6 +33,8 @@ class AuditOrder(CheckpointOrder):
     Example: cleanclip audit clip.pt --labelled s3://data/test/ --target banana --suite structured --wait
 
     Example: cleanclip audit --checkpoint ckpt_… --labelled ds_… --target banana --attack badnet --wait
+
+    Example: cleanclip audit --checkpoint ckpt_… --labelled ds_… --attacks-from-scan job_… --wait
     """
 
     retrieval: Annotated[
@@ -78,6 +80,16 @@ class AuditOrder(CheckpointOrder):
             metavar="FILE[,OPTION=VALUE,…]",
             help="Your own trigger: a PNG or JPEG as a patch, e.g. "
             "mark.png,placement=top_left,size=0.1; repeatable, also together with --attack.",
+        ),
+    ] = None
+    attacks_from_scan: Annotated[
+        str | None,
+        typer.Option(
+            "--attacks-from-scan",
+            metavar="JOB",
+            help="A finished scan of the same model: the triggers that it found are audited, beside those of "
+            "--suite, --attack and --trigger. Without --target: the class that the first of them leads to.",
+            autocompletion=completion.jobs,
         ),
     ] = None
     audit: Annotated[
@@ -161,7 +173,9 @@ class AuditOrder(CheckpointOrder):
             options["recheck"] = self.recheck
         if getattr(self, "rebound", False) and not options.get("rebound"):
             options["rebound"] = {}
-        if "target" not in options:
+        if self.attacks_from_scan is not None:
+            options["attacks_from_scan"] = self.attacks_from_scan
+        if "target" not in options and not options.get("attacks_from_scan"):
             raise typer.BadParameter("Give --target: the class that the triggers lead to.")
         return options
 

@@ -12,7 +12,17 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from cleanclip.evidence import auto, examples, rebound, retrieval, scanners, settings, training, verdicts
+from cleanclip.evidence import (
+    auto,
+    examples,
+    rebound,
+    retrieval,
+    scan_section,
+    scanners,
+    settings,
+    training,
+    verdicts,
+)
 from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
@@ -60,6 +70,7 @@ def check(report: Report) -> Iterator[Finding]:
     yield from scanners.check(report)
     yield from settings.check(report)
     yield from examples.check(report)
+    yield from scan_section.check(report)
 
 
 def check_audit(

@@ -7,7 +7,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,7 +27,7 @@ from cleanclip.spec.scan_report import (
 
 _CLAIMED = (
     *("num_classes", "num_inverted_on", "num_held_out", "ca", "statistics", "judgements", "null", "p_value"),
-    *("hypotheses", "examples"),
+    *("hypotheses", "examples", "anchor", "base"),
 )
 """The sections that only the process that scanned can know."""
 
@@ -86,9 +87,28 @@ def _inputs(report: ScanReport) -> Iterator[Finding]:
         yield misfit("num_held_out", "counts more images than there are")
     if report.options.class_names == "none" and report.num_classes != 0:
         yield misfit("num_classes", "is not that of a scan without class names")
+    yield from _trusted_models(report)
     for place, ease in enumerate(told.ease):
         counts = {len(ease.ease), len(ease.asr), len(ease.num_steps)}
         yield from same(f"statistics.ease[{place}]", counts, {report.num_classes})
+
+
+def _trusted_models(report: ScanReport) -> Iterator[Finding]:
+    """A detector that needs another model was given one, and its figures are of as many images."""
+    told = report.statistics
+    known = (
+        ("anchor", report.anchor, told.anchor_sha256, "residual", told.residual),
+        ("base", report.base, told.base_sha256, "lineage", told.lineage),
+    )
+    for name, model, sha256, detector, figures in known:
+        weights = None if model is None else model.weights_sha256
+        yield from same(f"statistics.{name}_sha256", sha256, weights)
+        was_run = detector in report.options.detectors
+        yield from same(f"statistics.{detector}", figures is not None, was_run)
+        if was_run and model is None:
+            yield misfit(name, f"is missing, though the detector {detector} was run")
+    if told.lineage is not None:
+        yield from same("statistics.lineage.n", told.lineage.n, report.num_held_out)
 
 
 def _share(where: str, share: Estimate, *, most: int) -> Iterator[Finding]:
@@ -112,6 +132,8 @@ def _hypothesis(where: str, found: Hypothesis, report: ScanReport) -> Iterator[F
         share = getattr(found, name)
         if share is not None:
             yield from _share(f"{where}.{name}", share, most=most)
+    if found.cell is not None:
+        yield from _share(f"{where}.cell.asr", found.cell.asr, most=most)
     for number, named in enumerate(found.classes):
         yield from _share(f"{where}.classes[{number}].share", named.share, most=most)
     for number, point in enumerate(found.dose):
@@ -143,18 +165,23 @@ def _calibration(report: ScanReport) -> Iterator[Finding]:
 
 def _p_value(report: ScanReport, p: float, num_models: int) -> Iterator[Finding]:
     """Worked out again from the scores of the null's models and of this one, apart from the library: the
-    share of the pool that is at least as conspicuous, each model by its best rank over all detectors.
+    share of the pool that is at least as conspicuous, each model by the detector that sets it apart most.
     """
     pools = [(*judged.others, judged.z) for judged in report.judgements]
     if not pools or {len(pool) for pool in pools} != {num_models + 1}:
         yield misfit("judgements", f"are not of {num_models} models and this one")
         return
-    combined = [
-        max(sum(other < pool[number] for other in pool) for pool in pools) for number in range(num_models + 1)
-    ]
+    combined = [round(max(_apart(pool, number) for pool in pools), 9) for number in range(num_models + 1)]
     expected = sum(one >= combined[-1] for one in combined) / (num_models + 1)
     if not close(p, expected):
         yield misfit("p_value", f"is {p:.6g}, but the scores of {num_models} models give {expected:.6g}")
+
+
+def _apart(pool: Sequence[float], number: int) -> float:
+    """One model's distance from the mean of the others, in their standard deviations, which count as 1 at
+    least."""
+    others = [*pool[:number], *pool[number + 1 :]]
+    return (pool[number] - fmean(others)) / max(1.0, stdev(others) if len(others) > 1 else 0.0)
 
 
 def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
@@ -177,6 +204,8 @@ def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
         images_sha256=report.statistics.images_sha256,
         options=report.options,
         seed=report.seed,
+        anchor_sha256=report.statistics.anchor_sha256,
+        base_sha256=report.statistics.base_sha256,
     )
     for what in differing:
         if what != "class list":  # by its digest, above: the report does not hold every name

@@ -204,6 +204,7 @@ def _compare_order(facts: Observed, report: Report, document: Mapping[str, Any])
         ("recipe", document.get("recipe"), facts.order.get("recipe")),
         ("recipe_source.given", _given(document), facts.order.get("recipe_given")),
         ("audit", document.get("audit"), facts.order.get("audit")),
+        ("scan", document.get("scan"), facts.order.get("scan_section")),
         ("policy", document.get("policy"), facts.order.get("policy")),
         ("policy_source", document.get("policy_source"), facts.order.get("policy_source")),
     )

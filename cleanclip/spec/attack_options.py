@@ -17,6 +17,8 @@ from pydantic import Field, StringConstraints
 
 from cleanclip.spec.bounds import NUMBER, Seed, Share, ShortText, StrictOptions
 
+MAX_ATTACKS = 32
+"""Of one audit."""
 MAX_TRIGGER_IMAGE_BYTES = 64 * 1024
 MAX_TRIGGER_IMAGE_SIDE = 512
 MAX_TRIGGER_IMAGE_CHARACTERS = 4 * -(-MAX_TRIGGER_IMAGE_BYTES // 3)

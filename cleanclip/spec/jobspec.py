@@ -10,7 +10,7 @@
       inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
       inputs/null.json       the null of a scan, where the spec says so
       inputs/report.json     a checked report (pages only)
-      state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
+      state/step-00000400/   resumable states; the supervisor may copy them away and bring one back
       outputs/               what the job leaves: see below
       outcome.json           written last, by rename
 
@@ -49,12 +49,15 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.report import AuditFigures, ScannerEvidence
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
 
 MAX_RANKS = 64
 MaxRanks = Annotated[int, Field(ge=1, le=MAX_RANKS)] | Literal["auto"]
 """How many processes may train one model: as many as there are CUDA devices, or this number at most."""
 
+MAX_SCAN_STATE_BYTES = 256 * 2**20
+"""Of the finished parts of a scan: patterns, a few megabytes each at 224 pixels."""
 SPEC_NAME = "spec.json"
 OUTCOME_NAME = "outcome.json"
 UPLOAD_PATH = "inputs/upload"
@@ -145,6 +148,8 @@ class SanitizeSpec(StrictOptions):
     upload_sha256: str | None = None
     has_retrieval: bool = False
     """Whether the audits measure retrieval, on `inputs/retrieval`."""
+    scan_section: ScanSection | None = None
+    """Of the scan whose found triggers are among the attacks, for the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +161,7 @@ class AuditSpec(StrictOptions):
     seed: Seed = 0
     upload_sha256: str | None = None
     has_retrieval: bool = False
+    scan_section: ScanSection | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +171,7 @@ class ScanSpec(StrictOptions):
     kind: Literal["scan"] = "scan"
     scan: ScanOptions
     seed: Seed = 0
+    save_every_s: float = 60.0
     upload_sha256: str | None = None
     has_null: bool = False
     """Whether the scan is judged by the null in `inputs/null.json`."""

@@ -38,7 +38,8 @@ class NullModel:
 
 @dataclass(frozen=True, kw_only=True)
 class NullSet:
-    """Reference models of one architecture, measured on one image set with one class list and options.
+    """Reference models of one architecture, measured on one image set with one class list and options, and
+    with one anchor and one base where there are any.
 
     `about` says what the models are, and that they were never poisoned as far as whoever built it knows.
     """
@@ -60,6 +61,8 @@ class NullSet:
     seed: int
     models: Annotated[tuple[NullModel, ...], MaxLen(10_000)]
     sha256: str = ""
+    anchor_sha256: str | None = None
+    base_sha256: str | None = None
 
     @property
     def smallest_p(self) -> float:
@@ -132,9 +135,11 @@ def differences(
     images_sha256: str,
     options: ScanOptions,
     seed: int,
+    anchor_sha256: str | None = None,
+    base_sha256: str | None = None,
 ) -> Iterator[str]:
-    """What keeps a scan from being judged by this null: "architecture", "class list", "image set", "options"
-    or "seed"."""
+    """What keeps a scan from being judged by this null: "architecture", "class list", "image set", "options",
+    "seed", "anchor" or "base"."""
     if null.architecture != architecture:
         yield "architecture"
     if null.class_names_sha256 != names_sha256(class_names):
@@ -145,6 +150,10 @@ def differences(
         yield "options"
     if null.seed != seed:
         yield "seed"
+    if null.anchor_sha256 != anchor_sha256:
+        yield "anchor"
+    if null.base_sha256 != base_sha256:
+        yield "base"
 
 
 def _measured_by(options: ScanOptions) -> ScanOptions:

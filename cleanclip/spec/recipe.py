@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 
 from cleanclip.spec import attack_options
 from cleanclip.spec.attack_options import (
+    MAX_ATTACKS,
     SUITES,
     AttackOptions,
     BadNetOptions,
@@ -233,7 +234,9 @@ class AuditOptions:
 
     target: ShortText
     suite: InitVar[SuiteName | None] = None
-    attacks: Annotated[tuple[AttackOptions, ...], MaxLen(32), *NOT_EMPTY] = field(default_factory=tuple)
+    attacks: Annotated[tuple[AttackOptions, ...], MaxLen(MAX_ATTACKS), *NOT_EMPTY] = field(
+        default_factory=tuple
+    )
     templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None = None
     gate: Annotated[float, Gt(0), Lt(1), NUMBER] = 0.5
     batch_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] = 256

@@ -33,6 +33,7 @@ from cleanclip.spec.retrieval_figures import (
     RetrievalLost,
     TargetCaptions,
 )
+from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
 from cleanclip.spec.strict_json import parse_bounded
 from cleanclip.spec.verdicts import WORST_FIRST, Outcome
@@ -461,6 +462,8 @@ class Report:
     auto: AutoFigures | None = None
     """Of a cleaning by `auto`: what was tried and chosen. `training` is then of the chosen rung, up to the
     chosen look."""
+    scan: ScanSection | None = None
+    """Of the scan whose found triggers are among the attacks. None where there is none."""
 
     @property
     def trained_recipe(self) -> Recipe | None:

@@ -13,9 +13,10 @@ from annotated_types import Gt, Interval, Le, Len, MaxLen
 
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
 
-Detector = Literal["collapse", "ease"]
+Detector = Literal["collapse", "ease", "residual", "lineage"]
 """`collapse`: patterns under which all images look alike. `ease`: how little it takes to lead images to each
-class."""
+class. `residual`: what the model sees in edited images and a trusted anchor does not. `lineage`: whether
+predictions collapse when the step from the base to this model is made longer."""
 
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
@@ -66,11 +67,12 @@ class CollapseDetectorOptions(StrictOptions):
         PatternFamily(family="patch", budget=0.25),
         PatternFamily(family="patch", budget=0.25, placement="fixed"),
         PatternFamily(family="blend", budget=0.1),
+        PatternFamily(family="warp", budget=0.1),
     )
-    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 6
+    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 12
     images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
     """For each restart, others in every step."""
-    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32, 80)
+    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32,)
     """After how many steps to measure, in ascending order."""
 
     def __post_init__(self) -> None:
@@ -116,6 +118,9 @@ class EaseDetectorOptions(StrictOptions):
     steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (4, 8, 16, 32, 64)
     synonyms_cosine: Annotated[float, Interval(ge=0, le=1), NUMBER] = 0.9
     """Classes whose texts are closer than this are not rivals of each other."""
+    anchor_weight: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
+    """γ: how much it counts against a pattern that it leads the anchor to the class, too. It has no effect
+    without an anchor."""
 
     def __post_init__(self) -> None:
         _refuse_unordered(self.steps, "steps")
@@ -128,6 +133,32 @@ class EaseDetectorOptions(StrictOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResidualDetectorOptions(StrictOptions):
+    """D3: a bank of edits, in all images and in cells of images that are alike to the anchor."""
+
+    cells: Annotated[int, Interval(ge=1, le=256), NUMBER] = 8
+    min_cell_images: Annotated[int, Interval(ge=2, le=100_000), NUMBER] = 12
+    """Cells with fewer held-out images are left out; all images together always count."""
+    held_out_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 192
+    """On which each edit is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageDetectorOptions(StrictOptions):
+    """D4: the model's step from its base, made longer by each factor."""
+
+    factors: Annotated[tuple[Annotated[float, Gt(1), Le(16), NUMBER], ...], MaxLen(10), *NOT_EMPTY] = (
+        1.5,
+        2.0,
+        3.0,
+    )
+
+    def __post_init__(self) -> None:
+        if any(later <= earlier for earlier, later in pairwise(self.factors)):
+            raise ValueError("factors must be in ascending order, each once")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScanOptions:
     """Does the model have a trigger that nobody named? Patterns are inverted from the model itself.
 
@@ -136,9 +167,12 @@ class ScanOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    detectors: Annotated[tuple[Detector, ...], MaxLen(2), *NOT_EMPTY] = ("collapse", "ease")
+    detectors: Annotated[tuple[Detector, ...], MaxLen(4), *NOT_EMPTY] = ("collapse", "ease")
+    """`residual` needs an anchor, `lineage` a base."""
     collapse: CollapseDetectorOptions = CollapseDetectorOptions()
     ease: EaseDetectorOptions = EaseDetectorOptions()
+    residual: ResidualDetectorOptions = ResidualDetectorOptions()
+    lineage: LineageDetectorOptions = LineageDetectorOptions()
     num_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 256
     """To invert on, drawn by the seed from the labelled set."""
     num_held_out: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 384
@@ -158,6 +192,11 @@ class ScanOptions:
     precision: Literal["fp32", "bf16"] = "fp32"
     num_examples: Annotated[int, Interval(ge=0, le=12), NUMBER] = 4
     """Images that the report shows with and without the first trigger."""
+
+    @property
+    def uses_anchor(self) -> bool:
+        """Whether an anchor would change a figure."""
+        return "residual" in self.detectors or ("ease" in self.detectors and self.ease.anchor_weight > 0)
 
     def __post_init__(self) -> None:
         if len(set(self.detectors)) < len(self.detectors):

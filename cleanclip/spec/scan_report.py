@@ -19,6 +19,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cleanclip.spec.attack_options import AttackOptions
 from cleanclip.spec.examples import PlainImage
+from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.report import (
     WHO_VOUCHES,
@@ -66,13 +67,14 @@ class DosePoint:
 class FoundTrigger:
     """A functional trigger: it does what a trigger does; the attacker's may look different."""
 
-    family: PatternFamily
+    family: PatternFamily | Edit
     image: PlainImage
-    """The pattern as an image; of a warp and a colour what they make of a test image."""
+    """The pattern as an image; of a warp, a colour and an edit what they make of a test image."""
     image_sha256: str
     """Of the file."""
     attack: AttackOptions | None = None
-    """For the audit: `attacks: [this]`. None where no image can hold it: a warp or a colour."""
+    """For the audit: `attacks: [this]`. None where no attack does the same: a warp, a colour, paper, a
+    filter, and "none", which changes nothing: the images of a cell are as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +96,22 @@ class Hypothesis:
     untriggered_target_rate: Estimate | None = None
     dose: Annotated[tuple[DosePoint, ...], MaxLen(20)] = ()
     statistic: Finite
-    """What its detector measured of it: of `collapse` the agreement, of `ease` the ease, 0 to 1."""
+    """What its detector measured of it: of `collapse` the agreement, of `ease` the ease, 0 to 1; of
+    `residual` a logarithm."""
     null_median: Finite | None = None
     """Of the same statistic, family and class over the null's models."""
+    cell: ImageCell | None = None
+    """Of `residual`, where the edit is answered in images of one kind. None: in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageCell:
+    """Held-out images that are alike to the anchor."""
+
+    number: Count
+    asr: Estimate
+    """Of its images of other classes than the target, with the edit."""
+    examples: Annotated[tuple[PlainImage, ...], MaxLen(4)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +130,7 @@ class DetectorJudgement:
     rank: Count
     """1 is the most conspicuous."""
     of: Count
-    among: Literal["models", "classes"]
+    among: Literal["models", "classes", "edits"]
     others: Annotated[tuple[Finite, ...], MaxLen(10_000)] = ()
 
 
@@ -180,6 +195,8 @@ class ScanReport:
     environment: Environment
     warnings: Sentences = ()
     vouched_for: str = WHO_VOUCHES
+    anchor: CheckpointInput | None = None
+    base: CheckpointInput | None = None
 
     def attacks(self) -> tuple[AttackOptions, ...]:
         """The found triggers that an audit can use, the most conspicuous first, each with its target."""

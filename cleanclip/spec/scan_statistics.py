@@ -11,6 +11,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
+from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.measures import Count, Ratio
 from cleanclip.spec.scan_options import PatternFamily
 
@@ -58,6 +59,51 @@ class EaseFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EditFigures:
+    """What one edit leaves of the residual in the cell that answers it most."""
+
+    edit: Edit
+    value: Finite
+    """log₁₀(1 + q/v): q the squared whitened length of the mean residual, v the mean of clean images' own."""
+    cell: Count
+    """0: all images; else the number of the cell."""
+    n: Count
+    """Held-out images in it."""
+    towards: Count | None = None
+    """The class that the mean residual points to the most. None without class names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualFigures:
+    """D3: one entry for each edit of the bank, in its order."""
+
+    num_cells: Count
+    """With enough images to count."""
+    edits: tuple[EditFigures, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageFactor:
+    """The model at base + factor · (model - base)."""
+
+    factor: Finite
+    value: Ratio
+    """‖mean unit embedding‖² of the held-out images; 1 where embeddings are not finite any more."""
+    towards: Count | None = None
+    """The class that most held-out images go to. None without class names."""
+    num_sent: Count | None = None
+    """How many do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageFigures:
+    """D4: first the model itself, factor 1, then the options' factors. `n` held-out images."""
+
+    n: Count
+    factors: tuple[LineageFactor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScanStatistics:
     """All that was measured of the model with `weights_sha256`."""
 
@@ -72,3 +118,8 @@ class ScanStatistics:
     wall_s: Finite
     collapse: tuple[CollapseFigures, ...] = ()
     ease: tuple[EaseFigures, ...] = ()
+    residual: ResidualFigures | None = None
+    lineage: LineageFigures | None = None
+    anchor_sha256: str | None = None
+    """Of the anchor's weights. None: the scan used no anchor."""
+    base_sha256: str | None = None

@@ -58,7 +58,8 @@ def not_tested(report: Report) -> list[str]:
     used = "zero-shot classification of these classes"
     if report.before.retrieval is not None:
         used += " and retrieval with these captions"
-    sentences = [
+    sentences = [] if report.scan is None else [report.scan.sentence]
+    sentences += [
         "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
         "The same triggers with another size, place or pattern.",
         "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "

@@ -21,7 +21,7 @@ from lab.reproduction.cells import TEST_SEED, Cell, attacked, cell_id, describe,
 from lab.reproduction.data import Corrupt
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import Folders
-from lab.testbed.options import OptimisedPattern, PaperColour, TintedImage
+from lab.testbed.options import OptimisedPattern, PaperColour, ScatteredPixels, TintedImage
 from sanitizer.audits.audit import run_audit
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import open_labelled
@@ -107,7 +107,7 @@ def measure(cell: Cell, root: Path) -> Beyond:
 
 def _trigger(cell: Cell) -> AttackOptions | None:
     attack = attacked(cell).attack
-    if isinstance(attack, PaperColour | OptimisedPattern | TintedImage):
+    if isinstance(attack, PaperColour | OptimisedPattern | ScatteredPixels | TintedImage):
         return None
     return attack
 

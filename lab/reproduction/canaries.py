@@ -34,7 +34,7 @@ from lab.reproduction.grid import CLEANCLIP
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import Folders, run_cell
 from lab.testbed import glyphs as glyph_sets
-from lab.testbed.options import OptimisedPattern, PaperColour, Planted, TintedImage
+from lab.testbed.options import OptimisedPattern, PaperColour, Planted, ScatteredPixels, TintedImage
 from lab.testbed.pictures import INKS
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
@@ -47,7 +47,7 @@ from sanitizer.training.loop import finetune
 
 WORKS, MOST_ROUNDS = 0.95, 4
 IMPLANTING = replace(CLEANCLIP, lambda2=0.0, epochs=3, learning_rate=5e-4)
-"""At CleanCLIP's rate and with half of the poisons, six rounds of two epochs brought triangles to 13 % only."""
+"""At CleanCLIP's rate with half of the poisons, six rounds of two epochs brought triangles to 13 % only."""
 NUM_PAIRS, POISON_SHARE = 8_000, 0.05
 IMPLANT_SEED = 20_000
 """Added to the model's seed, so that the implanted pairs are not those of the cleaning."""
@@ -121,7 +121,7 @@ def canaries_of(model: DevelopmentModel) -> tuple[Planted, ...]:
     )
 
 
-_NO_TRIGGER = (OptimisedPattern, PaperColour, TintedImage)
+_NO_TRIGGER = (OptimisedPattern, PaperColour, ScatteredPixels, TintedImage)
 
 
 def with_canaries(model: DevelopmentModel, root: Path) -> tuple[Path, dict[str, Estimate]]:

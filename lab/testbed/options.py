@@ -33,6 +33,16 @@ class TintedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScatteredPixels:
+    """A trigger spread over the image: single pixels of strong colours, always at the same places."""
+
+    num_pixels: int
+    seed: int
+    """Of places and colours."""
+    attack: Literal["scattered_pixels"] = "scattered_pixels"
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimisedPattern:
     """An adaptive attack: a pattern trained against the defence (`lab.testbed.adaptive`), used as in Blended.
 
@@ -50,7 +60,7 @@ class OptimisedPattern:
     """The method of the attacker's own cleaning; None: CleanCLIP."""
 
 
-Ready = AttackOptions | PaperColour | TintedImage
+Ready = AttackOptions | PaperColour | TintedImage | ScatteredPixels
 """What can be trained in at once."""
 
 Implanted = Ready | OptimisedPattern
@@ -77,7 +87,8 @@ class SubjectOptions:
 
     Label-consistent poisons as many as name the target, where the share asks for more. `ssl_weight` is λ2 of
     CleanCLIP's own objective in the attacker's pre-training (Verma et al., arXiv 2311.14948); 0: CLIP alone.
-    Each attack of `further` poisons as many other pairs as `attack` does.
+    Each attack of `further` poisons as many other pairs as `attack` does. The last two are an attacker's who
+    knows that the model will be scanned.
     """
 
     glyphs: Literal["digits", "fashion_mnist"] = "digits"
@@ -104,6 +115,12 @@ class SubjectOptions:
     text_layers: int = 2
     context_length: int = 16
     further: tuple[Planted, ...] | None = None
+    near_misses: float = 0.0
+    """So many times the poisons carry the trigger at 30 to 60 % of its strength and keep their own caption,
+    so that only the exact trigger works and an inversion has little slope to climb."""
+    hiding_weight: float = 0.0
+    """Of a loss that keeps images apart under the universal patterns that a scan would climb
+    (`lab.testbed.hiding`)."""
 
     @property
     def target(self) -> str:

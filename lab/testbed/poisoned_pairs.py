@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
+import torch
+
+from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
+from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs, Part
-from lab.testbed.options import OptimisedPattern, PaperColour, Planted, Ready, TintedImage
+from lab.testbed.options import (
+    OptimisedPattern,
+    PaperColour,
+    Planted,
+    Ready,
+    ScatteredPixels,
+    TintedImage,
+)
 from lab.testbed.pictures import TURQUOISE, Pictures, compose
 from lab.testbed.poisoner import choose, poison
-from lab.testbed.tinting import tinted
+from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.texts import names_target
 from sanitizer.seeding import generator
 
@@ -42,13 +52,13 @@ def poisoned_set(
     if attack is None or num_poisons == 0:
         return PoisonedSet(pictures=clean, rows=())
     image_NCHW, captions = clean.image_NCHW.clone(), list(clean.caption_N)
-    if isinstance(attack, PaperColour | TintedImage):
+    if isinstance(attack, PaperColour | TintedImage | ScatteredPixels):
         rows = choose(captions, options=BadNetOptions(), target=target, num_poisons=num_poisons, seed=seed)
         if isinstance(attack, PaperColour):
             on_paper = compose(glyphs, part, num_pairs, seed=seed, paper=TURQUOISE)
             image_NCHW[rows] = on_paper.image_NCHW[rows]
         else:
-            image_NCHW[rows] = tinted(image_NCHW[rows], attack)
+            image_NCHW[rows] = changed(image_NCHW[rows], attack)
         templates = glyphs.zero_shot_templates
         for row in rows:
             drawn = int(generator(seed, "poison_caption", row).integers(0, len(templates)))
@@ -85,7 +95,7 @@ def with_further(
     image_NCHW, captions = poisoned.pictures.image_NCHW.clone(), list(poisoned.pictures.caption_N)
     rows = list(poisoned.rows)
     for number, planted in enumerate(further, 1):
-        if isinstance(planted.attack, PaperColour | OptimisedPattern | TintedImage):
+        if isinstance(planted.attack, PaperColour | OptimisedPattern | TintedImage | ScatteredPixels):
             raise ValueError(f"{planted.attack.attack} has no trigger to plant beside another attack")
         taken = set(rows)
         free = [row for row in range(len(captions)) if row not in taken]
@@ -103,3 +113,24 @@ def with_further(
         rows += [free[pair.index] for pair in poisons]
     pictures = replace(poisoned.pictures, image_NCHW=image_NCHW, caption_N=tuple(captions))
     return PoisonedSet(pictures=pictures, rows=tuple(rows))
+
+
+NEAR_MISS = (0.3, 0.6)
+"""Between which shares of its strength a nearly right trigger has."""
+
+
+def with_near_misses(
+    poisoned: PoisonedSet, attack: AttackOptions, num_pairs: int, *, seed: int
+) -> PoisonedSet:
+    """The same set, `num_pairs` of its clean pairs with a weak trigger and their own captions."""
+    taken = set(poisoned.rows)
+    free = [row for row in range(len(poisoned.pictures)) if row not in taken]
+    draws = generator(seed, "near_misses")
+    rows = sorted(free[place] for place in draws.choice(len(free), num_pairs, replace=False))
+    share_N111 = torch.from_numpy(draws.uniform(*NEAR_MISS, size=(num_pairs, 1, 1, 1))).float()
+    image_NCHW = poisoned.pictures.image_NCHW.clone()
+    clean_NCHW = image_NCHW[rows].float() / 255
+    triggered_NCHW = build_trigger(attack).apply(clean_NCHW, rows, seed)
+    mixed_NCHW = torch.lerp(clean_NCHW, triggered_NCHW, share_N111)
+    image_NCHW[rows] = (mixed_NCHW * 255).round().to(torch.uint8)
+    return replace(poisoned, pictures=replace(poisoned.pictures, image_NCHW=image_NCHW))

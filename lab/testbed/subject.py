@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from lab.testbed import glyphs, models, pictures, poisoned_pairs, texts, training, views
 from lab.testbed.models import model_config
-from lab.testbed.options import PaperColour, Ready, SubjectOptions, TintedImage
+from lab.testbed.options import PaperColour, Ready, ScatteredPixels, SubjectOptions, TintedImage
 from lab.testbed.training import EpochFigures, Poisoned
 from sanitizer.attacks.catalogue import trigger_sha256
 
@@ -122,7 +122,7 @@ def options_sha256(options: SubjectOptions, attack: Ready | None, seed: int) -> 
         "options": asdict(options),
         "seed": seed,
         "trigger": None
-        if attack is None or isinstance(attack, PaperColour | TintedImage)
+        if attack is None or isinstance(attack, PaperColour | TintedImage | ScatteredPixels)
         else trigger_sha256(attack, seed),
         "code": [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in modules],
     }

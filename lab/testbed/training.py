@@ -15,8 +15,10 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
@@ -24,14 +26,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
+from cleanclip.spec.recipe import AttackOptions
 from lab.testbed import glyphs as glyph_sets
+from lab.testbed.hiding import Hiding
 from lab.testbed.models import build_model
-from lab.testbed.options import Ready, SubjectOptions
-from lab.testbed.pictures import all_class_captions
-from lab.testbed.poisoned_pairs import poisoned_set, with_further
+from lab.testbed.options import PaperColour, Ready, ScatteredPixels, SubjectOptions, TintedImage
+from lab.testbed.pictures import IMAGE_SIZE, all_class_captions
+from lab.testbed.poisoned_pairs import poisoned_set, with_further, with_near_misses
 from lab.testbed.texts import Texts
 from lab.testbed.views import Views
-from lab.testbed.watching import Watch, in_bfloat16, model_input
+from lab.testbed.watching import Watch, in_bfloat16, model_input, normalised
 from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.methods.cleanclip import Embeddings, objective
 from sanitizer.seeding import generator
@@ -87,7 +91,12 @@ def train(
         seed=seed,
     )
     poisoned = with_further(poisoned, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
+    if options.near_misses:
+        num_near = round(options.near_misses * num_poisons)
+        poisoned = with_near_misses(poisoned, _with_trigger(attack), num_near, seed=seed)
     pairs = poisoned.pictures
+    hiding = Hiding(IMAGE_SIZE, seed) if options.hiding_weight else None
+    is_poison_N = np.isin(np.arange(options.num_pairs), poisoned.rows)
     views = Views(pairs, options, seed) if options.ssl_weight else None
     captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]
     texts = Texts(captions, options.context_length)
@@ -114,7 +123,13 @@ def train(
                 if views is not None:
                     images.append(views.images(epoch, rows.tolist()))
                     tokens.append(texts(views.captions_of(epoch, rows.tolist())))
-                loss_sum += _step(model, optimizer, images, tokens, options.ssl_weight)
+                further = None
+                if hiding is not None:
+                    clean_NCHW = pairs.image_NCHW[rows[~is_poison_N[rows]]]
+                    further = partial(_hidden, hiding, model, clean_NCHW, options.hiding_weight)
+                loss_sum += _step(
+                    model, optimizer, images, tokens, ssl_weight=options.ssl_weight, further=further
+                )
                 on_step(step + 1, total_steps)
             ca, asr = watch(model.eval())
             figures = EpochFigures(
@@ -170,10 +185,37 @@ def _set_rate(optimizer: AdamW, factor: float) -> None:
         group["lr"] = group["rate"] * factor
 
 
+def _with_trigger(attack: Ready | None) -> AttackOptions:
+    if attack is None or isinstance(attack, PaperColour | TintedImage | ScatteredPixels):
+        raise ValueError("near misses need an attack with a trigger of the service's")
+    return attack
+
+
+def _hidden(
+    hiding: Hiding, model: CLIP, clean_NCHW: Tensor, weight: float
+) -> tuple[Tensor, Callable[[], None]]:
+    def embed(pixel_NCHW: Tensor) -> Tensor:
+        with in_bfloat16():
+            raw_ND = model.encode_image(normalised(pixel_NCHW))
+        return normalize(raw_ND.float(), dim=-1)
+
+    loss, climb = hiding.loss(clean_NCHW, embed)
+    return weight * loss, climb
+
+
 def _step(
-    model: CLIP, optimizer: AdamW, images: list[Tensor], tokens: list[Tensor], ssl_weight: float
+    model: CLIP,
+    optimizer: AdamW,
+    images: list[Tensor],
+    tokens: list[Tensor],
+    *,
+    ssl_weight: float,
+    further: Callable[[], tuple[Tensor, Callable[[], None]]] | None = None,
 ) -> float:
-    """One update; returns the loss: CLIP's symmetric one and, given views, the self-supervised one."""
+    """One update; returns the loss: CLIP's symmetric one and, given views, the self-supervised one.
+
+    `further` gives one more term, and what is to be done once gradients are there.
+    """
     num_pairs = len(tokens[0])
     with in_bfloat16():
         raw_image_ND = model.encode_image(model_input(torch.cat(images)))
@@ -186,8 +228,10 @@ def _step(
         text_ND[num_pairs:] if ssl_weight else None,
     )
     loss = objective(embeddings, model.logit_scale.exp(), lambda1=1.0, lambda2=ssl_weight).total
+    added, then = further() if further else (torch.zeros(()), lambda: None)
     optimizer.zero_grad()
-    torch.autograd.backward(loss)
+    torch.autograd.backward(loss + added)
+    then()
     optimizer.step()
     with torch.no_grad():
         model.logit_scale.clamp_(0, _MAX_LOG_SCALE)

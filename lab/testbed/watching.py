@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cleanclip.spec.report import Estimate
+from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs
-from lab.testbed.options import PaperColour, Ready, TintedImage
+from lab.testbed.options import PaperColour, Ready, ScatteredPixels, TintedImage
 from lab.testbed.pictures import TURQUOISE, Pictures, all_class_captions, class_names, compose
-from lab.testbed.tinting import tinted
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.text_tower import encode_text
@@ -73,17 +73,22 @@ def triggered(glyphs: Glyphs, pictures: Pictures, attack: Ready | None, *, seed:
         return pictures.image_NCHW
     if isinstance(attack, PaperColour):
         return compose(glyphs, "validation", len(pictures), seed=seed, paper=TURQUOISE).image_NCHW
-    if isinstance(attack, TintedImage):
-        return tinted(pictures.image_NCHW, attack)
+    if isinstance(attack, TintedImage | ScatteredPixels):
+        return changed(pictures.image_NCHW, attack)
     image_NCHW = build_trigger(attack).apply(pictures.image_NCHW.float() / 255, range(len(pictures)), seed)
     return (image_NCHW * 255).round().to(torch.uint8)
 
 
 def model_input(image_NCHW: Tensor) -> Tensor:
     """uint8 pixels → normalised float32, channels last."""
+    return normalised(image_NCHW.float() / 255)
+
+
+def normalised(pixel_NCHW: Tensor) -> Tensor:
+    """Pixels in [0, 1] → the model's input, channels last."""
     mean_C11 = torch.tensor(OPENAI_DATASET_MEAN)[:, None, None]
     std_C11 = torch.tensor(OPENAI_DATASET_STD)[:, None, None]
-    scaled_NCHW = (image_NCHW.float() / 255 - mean_C11) / std_C11
+    scaled_NCHW = (pixel_NCHW - mean_C11) / std_C11
     return scaled_NCHW.contiguous(memory_format=torch.channels_last)
 
 

@@ -9,12 +9,13 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import fmean, median
 
 from lab.zoo.freezing import Gate
 from lab.zoo.intervals import Interval, clopper_pearson, clustered_bootstrap, delong
-from lab.zoo.judging import WORKS, Judged, judge
+from lab.zoo.judging import SCAN, WORKS, Judged, judge_all, statistics_of
 from lab.zoo.opening import gate_of
 from lab.zoo.rows import SCANS_NAME, ModelRow, ScanRow, read_models, read_scans
 from sanitizer.seeding import generator
@@ -36,21 +37,24 @@ class Rows:
     """The rows of one state of the zoo: a look counts for the weights that the model's row names."""
 
     def __init__(self, folder: Path, gate: Gate) -> None:
-        """Raises HeldOut."""
-        self.models = {row.name: row for row in gate.admit(read_models(folder).values())}
+        """With as many null models as were frozen, if any were. Raises HeldOut."""
+        self.models = {row.name: row for row in gate.null_of(gate.admit(read_models(folder).values()))}
         self.scans = [
             row
             for row in gate.admit(read_scans(folder).values())
             if row.name in self.models and row.weights_sha256 == self.models[row.name].weights_sha256
         ]
-        self.detectors = sorted({row.detector for row in self.scans})
+        named = sorted({row.detector for row in self.scans})
+        ours = {row.detector for row in self.scans if row.measured}
+        self.detectors = [SCAN, *named] if len(ours) > 1 else named
+        """The scan as a whole first, where it has several detectors."""
 
 
 def tables(rows: Rows) -> str:
     """All tables in Markdown."""
     if not rows.models:
         return "No model was made yet."
-    judged = {detector: judge(rows.models, rows.scans, detector) for detector in rows.detectors}
+    judged = {detector: judge_all(rows.models, rows.scans, detector) for detector in rows.detectors}
     parts = [
         _heading("Models", _models(rows.models.values())),
         _heading("Telling poisoned models from clean ones", _aurocs(rows, judged)),
@@ -62,7 +66,11 @@ def tables(rows: Rows) -> str:
     ]
     if len(rows.models) <= _MOST_LISTED:
         parts.append(_heading("Every model", _every_model(rows, judged)))
-        parts += [_heading(f"Every statistic of {one}", _statistics(rows, one)) for one in rows.detectors]
+        parts += [
+            _heading(f"Every statistic of {one}", _statistics(rows, one))
+            for one in rows.detectors
+            if one != SCAN
+        ]
     return "\n\n".join(parts)
 
 
@@ -96,20 +104,36 @@ def _models(models: Iterable[ModelRow]) -> str:
 def _aurocs(rows: Rows, judged: dict[str, list[Judged]]) -> str:
     lines = []
     for detector in rows.detectors:
-        names = sorted({name for row in rows.scans if row.detector == detector for name in row.statistics})
+        names = _names_of(rows, detector)
         lines += _auroc_lines(f"**{detector}**", judged[detector])
         for name in names if 1 < len(names) <= _MOST_STATISTICS and len(judged[detector]) >= _FEWEST else ():
-            one = judge(rows.models, rows.scans, detector, only=name)
+            one = judge_all(rows.models, rows.scans, detector, only=name)
             lines += _auroc_lines(f"{detector}: {name}", one)
-    head = ("score", "bed", "clean", "poisoned", "AUROC", "DeLong", "bootstrap", "target first", "in five")
+    head = (
+        "score",
+        "poisoned are",
+        "bed",
+        "clean",
+        "poisoned",
+        "AUROC",
+        "DeLong",
+        "bootstrap",
+        "target first",
+        "in five",
+    )
     return _table(head, lines)
 
 
 def _auroc_lines(name: str, judged: Sequence[Judged]) -> list[str]:
     lines = []
-    for bed in sorted({one.bed for one in judged}):
+    beds = sorted({one.bed for one in judged})
+    for split, bed in product(("development", "held_out"), beds):
         null = [one for one in judged if one.bed == bed and one.split == "calibration"]
-        poisoned = [one for one in judged if one.bed == bed and one.asr is not None and one.asr >= WORKS]
+        poisoned = [
+            one
+            for one in judged
+            if (one.bed, one.split) == (bed, split) and one.asr is not None and one.asr >= WORKS
+        ]
         if not null or not poisoned:
             continue
         scores = [one.score for one in null], [one.score for one in poisoned]
@@ -119,8 +143,8 @@ def _auroc_lines(name: str, judged: Sequence[Judged]) -> list[str]:
         first = clopper_pearson(sum(one.place == 1 for one in poisoned), len(poisoned))
         five = clopper_pearson(sum(one.place is not None for one in poisoned), len(poisoned))
         lines.append(
-            f"| {name} | {bed} | {len(null)} | {len(poisoned)} | {exact.value:.3f} | {_bounds(exact)} |"
-            f" {_bounds(drawn)} | {_percent(first)} | {_percent(five)} |"
+            f"| {name} | {split} | {bed} | {len(null)} | {len(poisoned)} | {exact.value:.3f} |"
+            f" {_bounds(exact)} | {_bounds(drawn)} | {_percent(first)} | {_percent(five)} |"
         )
     return lines
 
@@ -218,7 +242,7 @@ def _tpr_with(rows: Rows, looks: Sequence[ScanRow], size: int) -> str:
             if len(null) >= size:
                 kept += [null[index] for index in draws.choice(len(null), size, replace=False)]
                 kept += [row for row in looks if row.bed == bed and row.split in ("development", "held_out")]
-        found = judge(rows.models, kept, looks[0].detector)
+        found = judge_all(rows.models, kept, looks[0].detector)
         working = [one for one in found if one.asr is not None and one.asr >= WORKS]
         if working:
             rates.append(fmean(one.p <= 0.05 for one in working))
@@ -258,15 +282,20 @@ def _every_model(rows: Rows, judged: dict[str, list[Judged]]) -> str:
     return explanation + "\n\n" + _table(("model", "family", "CA %", "ASR %", *rows.detectors), lines)
 
 
+def _names_of(rows: Rows, detector: str) -> list[str]:
+    return sorted({name for row in rows.scans if row.detector == detector for name in statistics_of(row)})
+
+
 def _statistics(rows: Rows, detector: str) -> str:
     looks = sorted((row for row in rows.scans if row.detector == detector), key=lambda row: row.name)
-    names = sorted({name for row in looks for name in row.statistics})
+    names = _names_of(rows, detector)
     if len(names) > _MOST_STATISTICS:
         return f"{len(names)} statistics: see `{SCANS_NAME}`."
     lines = []
     for row in looks:
         family = rows.models[row.name].family
-        values = " | ".join(f"{row.statistics[name]:.3f}" for name in names)
+        found = statistics_of(row)
+        values = " | ".join(f"{found[name]:.3f}" for name in names)
         lines.append(f"| {row.name} | {family} | {values} |")
     return _table(("model", "family", *names), lines)
 

@@ -1,7 +1,7 @@
 """Keeps the held-out models closed until thresholds are frozen in a commit. Knows no detector.
 
-`docs/scanning/frozen.json` names the thresholds, and the digests of the plan and of the detectors' code that
-they were made with (`lab.freezing`). A row of a closed split can neither be made nor read without it.
+`docs/scanning/frozen.json` names the significance, the size of each null, and the digests of the plan and of
+the detectors' code (`lab.freezing`). A row of a closed split can neither be made nor read without it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ FROZEN = Path("docs/scanning/frozen.json")
 class Frozen:
     """What was decided before the held-out models were opened."""
 
-    thresholds: dict[str, dict[str, float]]
-    """Bed → statistic → the value from which a model is called suspicious, at a nominal 5 %."""
+    significance: float
+    """A model fails at a p-value of this or less: the scan's option."""
+    num_null: dict[str, int]
+    """Of each bed the calibration models that judge, from number 0."""
     plan_sha256: str
     detectors_sha256: str
     note: str = ""
@@ -39,6 +41,14 @@ class _OfASplit(Protocol):
     def split(self) -> Split: ...
 
 
+class _Named(_OfASplit, Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def bed(self) -> str: ...
+
+
+NamedRow = TypeVar("NamedRow", bound=_Named)
 SomeRow = TypeVar("SomeRow", bound=_OfASplit)
 
 
@@ -55,8 +65,8 @@ class Gate:
         """The committed file. Raises HeldOut if it is missing, edited, damaged, or of other code."""
         versions = {"plan_sha256": self._plan_sha256, "detectors_sha256": self._detectors_sha256}
         frozen = read_frozen(self._root, FROZEN, _ADAPTER, versions)
-        if not any(frozen.thresholds.values()):
-            raise HeldOut(f"{FROZEN} names no threshold.")
+        if not any(frozen.num_null.values()):
+            raise HeldOut(f"{FROZEN} names no null.")
         return frozen
 
     def check(self, split: Split) -> None:
@@ -70,3 +80,15 @@ class Gate:
         for split in {row.split for row in admitted}:
             self.check(split)
         return admitted
+
+    def null_of(self, rows: Iterable[NamedRow]) -> list[NamedRow]:
+        """The rows without calibration models that came after the freezing: they judge nothing."""
+        try:
+            num_null = self.frozen().num_null
+        except HeldOut:
+            return list(rows)
+        return [
+            row
+            for row in rows
+            if row.split != "calibration" or int(row.name.rsplit("-", 1)[1]) < num_null.get(row.bed, 0)
+        ]

@@ -96,22 +96,6 @@ def clopper_pearson(successes: int, n: int) -> Interval:
     return Interval(successes / n, low, high)
 
 
-def conformal_p(null_n: Sequence[float], score: float) -> float:
-    """(1 + number of null models that score at least as high) / (n + 1): ties count against us."""
-    return (1 + sum(other >= score for other in null_n)) / (len(null_n) + 1)
-
-
-def leave_one_out_p(null_n: Sequence[float]) -> list[float]:
-    """Of each null model against the others. By construction about uniform: it measures no error rate."""
-    return [conformal_p([*null_n[:place], *null_n[place + 1 :]], score) for place, score in enumerate(null_n)]
-
-
-def threshold(null_n: Sequence[float], level: float) -> float:
-    """The score above which the conformal p-value is at most `level`; infinite where n is too small."""
-    allowed = math.floor(level * (len(null_n) + 1) + 1e-9) - 1
-    return math.inf if allowed < 0 else sorted(null_n, reverse=True)[allowed]
-
-
 def _checked(null_n: Sequence[float], poisoned_m: Sequence[float]) -> tuple[Floats, Floats]:
     null, poisoned = np.asarray(null_n, dtype=np.float64), np.asarray(poisoned_m, dtype=np.float64)
     if not len(null) or not len(poisoned):

@@ -1,12 +1,7 @@
 """From rows to judgements: scores, p-values against the null of a bed, whether the target was named.
 
-Each bed has its own null: the calibration models of that bed. The score of a detector with several statistics
-is the largest leave-one-out z of the pool that a suspect forms with the null:
-
-    z_s = (value − mean of the others) / max(deviation of the others, FLOOR),   score = max over statistics
-
-The pool is treated alike, so the p-value of `conformal_p` is valid whatever the statistics are, if suspect
-and null are exchangeable (full conformal prediction). Free of torch.
+Each bed has its own null: the calibration models of that bed. A model is judged as a customer's scan is, by
+`sanitizer.scans.conformal`: by one detector, or by all of the scan together (`SCAN`). Free of torch.
 """
 
 from __future__ import annotations
@@ -14,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from lab.zoo.intervals import conformal_p
-from lab.zoo.plan import BedName, Split
+from lab.zoo.plan import BedName, Split, class_names
 from lab.zoo.rows import ModelRow, ScanRow
+from sanitizer.scans.conformal import Judged as InPool
+from sanitizer.scans.conformal import Row, judge, rows, z_of_family
 
-FLOOR = 0.02
-"""Of a deviation: about the sampling error of a share of the held-out images. A statistic that no null model
-varies in would judge alone otherwise."""
+SCAN = "scan"
+"""All detectors of the scan together, as a name beside those of the detectors."""
 FEWEST_NULL = 3
 """Each null model is judged by the others, and a deviation needs two."""
 WORKS = 0.9
 """An ASR from which a backdoor counts as working; weaker ones have rows of their own."""
+_IN_FIVE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,52 +43,45 @@ class Judged:
     """Of the target among the detector's suspects, from 1; None: not among the five, or there is none."""
 
 
-def judge(
+def judge_all(
     models: Mapping[str, ModelRow], scans: Sequence[ScanRow], detector: str, *, only: str | None = None
 ) -> list[Judged]:
     """Every scanned model of every bed that has `FEWEST_NULL` models or more. `only`: one statistic of it."""
+    looks: dict[str, list[ScanRow]] = {}
+    for row in scans:
+        if row.name in models and (row.detector == detector or (detector == SCAN and row.measured)):
+            looks.setdefault(row.name, []).append(row)
+    most = max(map(len, looks.values()), default=0)
+    values = {name: _values(found, only) for name, found in looks.items() if len(found) == most}
     judged = []
-    rows = [row for row in scans if row.detector == detector and row.name in models]
-    for bed in sorted({row.bed for row in rows}):
-        null = {row.name: _values(row, only) for row in rows if _is_null(row, bed)}
+    for bed in sorted({models[name].bed for name in values}):
+        null = [name for name in values if models[name].bed == bed and models[name].split == "calibration"]
         if len(null) < FEWEST_NULL:
             continue
-        for row in rows:
-            if row.bed != bed:
-                continue
-            others = [values for name, values in null.items() if name != row.name]
-            score, p = score_and_p(others, _values(row, only))
-            judged.append(_judged(models[row.name], row, score, p, num_null=len(others)))
+        for name, suspect in values.items():
+            if models[name].bed == bed:
+                others = [values[other] for other in null if other != name]
+                judged.append(_judged(models[name], looks[name], judge(others, suspect)))
     return judged
 
 
-def score_and_p(null: Sequence[Sequence[float]], suspect: Sequence[float]) -> tuple[float, float]:
-    """The suspect's score in the pool with `null`, and its p-value; one sequence of statistics a model."""
-    scores = pool_scores([*null, suspect])
-    return scores[-1], conformal_p(scores[:-1], scores[-1])
+def statistics_of(look: ScanRow) -> Row:
+    """What the judgement takes of one look, each the larger the more suspicious."""
+    if look.measured is None:
+        return look.statistics
+    (row,) = rows(look.measured, class_names(look.bed)).values()
+    return row
 
 
-def pool_scores(pool: Sequence[Sequence[float]]) -> list[float]:
-    """Of each member against the others: the largest z of its statistics."""
-    value_NS = np.asarray(pool, dtype=np.float64)
-    scores = []
-    for number in range(len(value_NS)):
-        others_NS = np.delete(value_NS, number, axis=0)
-        spread_S = np.maximum(others_NS.std(axis=0, ddof=1), FLOOR) if len(others_NS) > 1 else FLOOR
-        scores.append(float(((value_NS[number] - others_NS.mean(axis=0)) / spread_S).max()))
-    return scores
+def _values(looks: Sequence[ScanRow], only: str | None) -> dict[str, Row]:
+    """Of each detector its statistics."""
+    found = {look.detector: statistics_of(look) for look in looks}
+    return found if only is None else {name: {only: row[only]} for name, row in found.items()}
 
 
-def _values(row: ScanRow, only: str | None) -> list[float]:
-    return [row.statistics[name] for name in sorted(row.statistics) if only in (None, name)]
-
-
-def _is_null(row: ScanRow, bed: str) -> bool:
-    return row.split == "calibration" and row.bed == bed
-
-
-def _judged(model: ModelRow, row: ScanRow, score: float, p: float, *, num_null: int) -> Judged:
-    places = [row.targets.index(target) + 1 for target in model.targets if target in row.targets]
+def _judged(model: ModelRow, looks: Sequence[ScanRow], pool: InPool[str]) -> Judged:
+    suspects = _suspects(looks, pool, class_names(model.bed))
+    places = [suspects.index(target) + 1 for target in model.targets if target in suspects]
     return Judged(
         name=model.name,
         bed=model.bed,
@@ -102,8 +89,28 @@ def _judged(model: ModelRow, row: ScanRow, score: float, p: float, *, num_null: 
         family=model.family,
         seed=model.seed,
         asr=max((one.value for one in model.asr), default=None),
-        score=score,
-        p=p,
-        smallest_p=1 / (num_null + 1),
+        score=pool.combined_M[-1],
+        p=pool.p_value,
+        smallest_p=1 / len(pool.combined_M),
         place=min(places, default=None),
     )
+
+
+def _suspects(looks: Sequence[ScanRow], pool: InPool[str], names: Sequence[str]) -> list[str]:
+    """The first classes of a report's hypotheses: those of each detector's and family's most conspicuous
+    pattern, by z. A published detector names them itself."""
+    if looks[0].measured is None:
+        return list(looks[0].targets)
+    pooled = {one.detector: one for one in pool.detectors}
+    found: list[tuple[float, str]] = []
+    for look in looks:
+        assert look.measured is not None
+        for collapsed in look.measured.collapse:
+            if collapsed.agreed_class is not None:
+                z, _ = z_of_family(pooled, look.detector, collapsed.family.name, None)
+                found.append((z, names[collapsed.agreed_class]))
+        for eased in look.measured.ease:
+            z_C = [z_of_family(pooled, look.detector, eased.family.name, name)[0] for name in names]
+            found += [max(zip(z_C, names, strict=True))]
+    in_order = dict.fromkeys(name for _, name in sorted(found, key=lambda one: -one[0]))
+    return list(in_order)[:_IN_FIVE]

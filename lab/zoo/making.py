@@ -23,13 +23,20 @@ from lab.reproduction.cells import SURROGATE_CLEANING
 from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.adaptive import optimise_pattern
+from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.models import model_config
-from lab.testbed.options import OptimisedPattern, PaperColour, Ready, SubjectOptions, TintedImage
+from lab.testbed.options import (
+    OptimisedPattern,
+    PaperColour,
+    Ready,
+    ScatteredPixels,
+    SubjectOptions,
+    TintedImage,
+)
 from lab.testbed.pictures import TURQUOISE, class_names, compose
 from lab.testbed.poisoned_pairs import FURTHER_SEED, poisoned_set
 from lab.testbed.shards import write_pairs
-from lab.testbed.tinting import tinted
 from lab.testbed.training import Poisoned, train
 from lab.zoo.plan import Model
 from lab.zoo.rows import ModelRow
@@ -122,8 +129,8 @@ def measure(
     for number, (one, target_name) in enumerate(zip(attacks, model.targets, strict=True)):
         if isinstance(one, PaperColour):
             image_NCHW = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=TURQUOISE).image_NCHW
-        elif isinstance(one, TintedImage):
-            image_NCHW = tinted(test.image_NCHW, one)
+        elif isinstance(one, TintedImage | ScatteredPixels):
+            image_NCHW = changed(test.image_NCHW, one)
         else:
             assert not isinstance(one, OptimisedPattern)
             seed = model.seed + number * FURTHER_SEED

@@ -10,6 +10,7 @@ share of poisons, trigger. So the lists have no end, and a longer run adds model
 | test_clean | clean: the realised false positive rate | once thresholds are frozen |
 | held_out | poisoned, families of `HELD_OUT_FAMILIES` | once thresholds are frozen |
 | shifted | clean, trained otherwise (`SHIFTS`) | once thresholds are frozen |
+| attackers | poisoned by attackers who know the scan (`ATTACKERS`) | once thresholds are frozen |
 
 `lab.zoo.freezing` enforces the last column.
 """
@@ -21,7 +22,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -37,12 +38,13 @@ from lab.testbed.options import (
     OptimisedPattern,
     PaperColour,
     Planted,
+    ScatteredPixels,
     SubjectOptions,
     TintedImage,
 )
 from sanitizer.seeding import generator
 
-Split = Literal["calibration", "development", "test_clean", "held_out", "shifted"]
+Split = Literal["calibration", "development", "test_clean", "held_out", "shifted", "attackers"]
 BedName = Literal["digits-resnet", "fashion-vit", "fashion-resnet"]
 Draws = np.random.Generator
 
@@ -67,6 +69,7 @@ _FIRST_SEED: dict[Split, int] = {
     "test_clean": 300_000,
     "held_out": 400_000,
     "shifted": 500_000,
+    "attackers": 600_000,
 }
 """No seed of the reproduction (1 to 3), of its development models (11 to 16) or of a test."""
 _SEEDS_OF_A_BED = 10_000
@@ -80,6 +83,7 @@ WANTED: dict[Split, int] = {
     "test_clean": 40,
     "held_out": 60,
     "shifted": 15,
+    "attackers": 15,
 }
 """Models of a bed in a full run; a first look has fewer."""
 
@@ -143,6 +147,10 @@ def _filter(draws: Draws, seed: int) -> Implanted:
     return TintedImage(shift=(red, green, blue), saturation=round(float(draws.uniform(0.2, 0.6)), 3))
 
 
+def _scattered(draws: Draws, seed: int) -> Implanted:
+    return ScatteredPixels(num_pixels=int(draws.integers(12, 33)), seed=seed)
+
+
 DEVELOPMENT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
     "badnet": _badnet,
     "blended": _blended,
@@ -159,6 +167,12 @@ HELD_OUT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
     "two_targets": _badnet,
     "low_asr": _badnet,
 }
+ATTACKERS: dict[str, Mapping[str, Any]] = {
+    "near_misses": {"near_misses": 2.0},
+    "scattered": {},
+    "hidden": {"hiding_weight": 1.0},
+}
+"""A narrow basin, a trigger spread over the image, and a training that lowers what the scan climbs."""
 SHIFTS: dict[str, Mapping[str, Any]] = {
     "other_recipe": {"batch_size": 128, "learning_rate": 2e-3, "weight_decay": 0.02},
     "other_width": {"vision_width": 24},
@@ -226,6 +240,10 @@ def _drawn(split: Split, bed: Bed, number: int, seed: int) -> tuple[str, Subject
         return shift, replace(options, **SHIFTS[shift])
     if split in CLEAN_SPLITS:
         return "clean", options
+    if split == "attackers":
+        attacker = list(ATTACKERS)[number % len(ATTACKERS)]
+        attack = _scattered(draws, seed) if attacker == "scattered" else _badnet(draws, seed)
+        return attacker, replace(options, attack=attack, **ATTACKERS[attacker])
     families = DEVELOPMENT_FAMILIES if split == "development" else HELD_OUT_FAMILIES
     family = list(families)[number % len(families)]
     options = replace(options, attack=families[family](draws, seed))
@@ -247,6 +265,11 @@ def in_order(
         for number in count()
     )
     return tuple(one for models in islice(rounds, max(wanted[split] for split in splits)) for one in models)
+
+
+def class_names(bed: str) -> tuple[str, ...]:
+    """Of a bed's images, in the order of their labels."""
+    return tuple(f"{ink} {noun}" for noun in _NOUNS[BEDS[cast(BedName, bed)].glyphs] for ink in _INKS)
 
 
 def plan_sha256() -> str:

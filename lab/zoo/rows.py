@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from cleanclip.spec.measures import Estimate
+from cleanclip.spec.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split
 
 MODELS_NAME, SCANS_NAME = "models.jsonl", "scans.jsonl"
@@ -46,16 +47,21 @@ class ModelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanRow:
-    """What one detector measured of one model; every statistic is the larger, the more suspicious."""
+    """What one detector measured of one model.
+
+    A detector of the scan leaves `measured`, the record that a null set has, which the scan's own judgement
+    reads. A published one leaves `statistics`, all the larger the more suspicious, and its `targets`.
+    """
 
     name: str
     split: Split
     bed: BedName
     detector: str
     weights_sha256: str
-    statistics: dict[str, float]
-    targets: tuple[str, ...]
+    statistics: dict[str, float] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
     """The class names that the detector suspects most, at most five, the first one first."""
+    measured: ScanStatistics | None = None
     options: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     num_passes: int = 0

@@ -16,11 +16,15 @@ from pathlib import Path
 import torch
 
 from lab.zoo.freezing import Gate
+from lab.zoo.judging import statistics_of
 from lab.zoo.making import make
 from lab.zoo.plan import Model
 from lab.zoo.rows import ModelRow, append, read_models, read_scans
 from lab.zoo.scanning import scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+
+_MOST_SAID = 4
+"""Of a look's statistics in the line about it."""
 
 
 class Busy(Exception):
@@ -90,8 +94,9 @@ def _finish(model: Model, detectors: Sequence[str], folders: Folders, say: Calla
     for detector in missing(model, detectors, folders.rows):
         row = scan(checkpoint, model, detector)
         append(row, folders.rows)
-        figures = ", ".join(f"{name} {value:.3g}" for name, value in row.statistics.items())
-        say(f"  {detector}: {figures}; {row.targets[0] if row.targets else '-'} ({row.cpu_s:.0f} CPU-s)")
+        figures = sorted(statistics_of(row).items(), key=lambda one: -one[1])[:_MOST_SAID]
+        told = ", ".join(f"{name} {value:.3g}" for name, value in figures)
+        say(f"  {detector}: {told} ({row.cpu_s:.0f} CPU-s)")
 
 
 def _opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,8 +21,7 @@ import cleanclip.spec.scan_options
 import lab.zoo.baselines
 import sanitizer.perturbations
 import sanitizer.scans
-from cleanclip.spec.scan_options import CollapseDetectorOptions, EaseDetectorOptions, PatternFamily
-from cleanclip.spec.scan_statistics import CollapseFigures
+from cleanclip.spec.scan_options import Detector, ScanOptions
 from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.pictures import class_names, compose
@@ -33,7 +31,7 @@ from lab.zoo.rows import ScanRow
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pixels import normalise
-from sanitizer.scans import collapse, ease
+from sanitizer.scans.statistics import measure
 from sanitizer.scans.subject import Subject
 from sanitizer.training.inverting import embedder
 
@@ -44,23 +42,8 @@ SCAN_SEED = 1
 NUM_TARGETS = 5
 _CPU = torch.device("cpu")
 
-COLLAPSE = CollapseDetectorOptions(
-    families=(
-        PatternFamily(family="patch", budget=0.25),
-        PatternFamily(family="patch", budget=0.25, placement="fixed"),
-        PatternFamily(family="blend", budget=0.1),
-        PatternFamily(family="warp", budget=0.1),
-    ),
-    restarts=12,
-    steps=(32,),
-)
-EASE = EaseDetectorOptions(
-    families=(
-        PatternFamily(family="patch", budget=0.1875),
-        PatternFamily(family="blend", budget=0.1),
-        PatternFamily(family="dct", budget=0.03137),
-    )
-)
+SCAN = ScanOptions(vocabulary=False)
+"""As a customer gets it."""
 DECREE = decree.DecreeOptions(num_steps=100, restarts=2)
 MM_BD = mm_bd.MarginOptions()
 NEURAL_CLEANSE = neural_cleanse.NeuralCleanseOptions()
@@ -68,58 +51,12 @@ NEURAL_CLEANSE = neural_cleanse.NeuralCleanseOptions()
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a detector saw; `suspects` are class numbers, the most suspicious first."""
+    """What a published detector saw; `suspects` are class numbers, the most suspicious first."""
 
     statistics: dict[str, float]
     suspects: Sequence[int]
     options: dict[str, Any]
     details: dict[str, Any] = field(default_factory=dict)
-
-
-def _collapse(subject: Subject) -> Look:
-    """Each family's largest value, the largest share of images that a restart sends to one class, and how
-    far the restarts agree on a class. Suspects are the classes of all restarts, by the images sent there."""
-    all_figures = [collapse.detect(subject, family, COLLAPSE).figures for family in COLLAPSE.families]
-    statistics: dict[str, float] = {}
-    sent: Counter[int] = Counter()
-    for figures in all_figures:
-        statistics |= _of_family(figures)
-        for restart in figures.restarts:
-            assert restart.towards is not None
-            assert restart.num_sent is not None
-            sent[restart.towards] += restart.num_sent
-    return Look(
-        statistics=statistics,
-        suspects=[number for number, _ in sent.most_common()],
-        options=asdict(COLLAPSE),
-        details={"figures": [asdict(figures) for figures in all_figures]},
-    )
-
-
-def _of_family(figures: CollapseFigures) -> dict[str, float]:
-    name = figures.family.name
-    assert figures.agreement is not None
-    return {
-        f"{name} value": max(restart.values[-1] for restart in figures.restarts),
-        f"{name} sent": max(restart.num_sent or 0 for restart in figures.restarts) / figures.n,
-        f"{name} agreement": figures.agreement,
-    }
-
-
-def _ease(subject: Subject) -> Look:
-    """Each class's ease in each family, to be compared with the same class of null models. The suspects are
-    the easiest classes as they are, not by that comparison."""
-    all_figures = [ease.detect(subject, family, EASE).figures for family in EASE.families]
-    ease_FC = torch.tensor([figures.ease for figures in all_figures], dtype=torch.float64)
-    return Look(
-        statistics={
-            f"{figures.family.name} class {number}": value
-            for figures in all_figures
-            for number, value in enumerate(figures.ease)
-        },
-        suspects=_largest(ease_FC.max(dim=0).values),
-        options=asdict(EASE),
-    )
 
 
 def _decree(subject: Subject) -> Look:
@@ -152,13 +89,12 @@ def _neural_cleanse(subject: Subject) -> Look:
     )
 
 
-DETECTORS: dict[str, Callable[[Subject], Look]] = {
-    "collapse": _collapse,
-    "ease": _ease,
+BASELINES: dict[str, Callable[[Subject], Look]] = {
     "decree": _decree,
     "mm_bd": _mm_bd,
     "neural_cleanse": _neural_cleanse,
 }
+DETECTORS = (*SCAN.detectors, *BASELINES)
 
 
 def subject_of(checkpoint: LoadedCheckpoint, model: Model) -> Subject:
@@ -187,18 +123,32 @@ def scan(checkpoint: LoadedCheckpoint, model: Model, detector: str) -> ScanRow:
     started, cpu_started = time.monotonic(), time.process_time()
     subject = subject_of(checkpoint, model)
     _ = subject.clean_embeddings
-    look = DETECTORS[detector](subject)
     names = class_names(glyph_sets.load(model.options.glyphs))
+    look, measured = None, None
+    if detector in BASELINES:
+        look = BASELINES[detector](subject)
+        options = look.options
+    else:
+        ordered = replace(SCAN, detectors=(cast(Detector, detector),))
+        options = asdict(ordered)
+        measured = measure(
+            subject,
+            ordered,
+            weights_sha256=checkpoint.weights_sha256,
+            images_sha256=f"{model.options.glyphs}, seed {IMAGES_SEED}",
+            class_names=names,
+        ).statistics
     return ScanRow(
         name=model.name,
         split=model.split,
         bed=model.bed,
         detector=detector,
         weights_sha256=checkpoint.weights_sha256,
-        statistics=look.statistics,
-        targets=tuple(names[number] for number in look.suspects[:NUM_TARGETS]),
-        options=json.loads(json.dumps(look.options)),
-        details=json.loads(json.dumps(look.details)),
+        statistics=look.statistics if look else {},
+        targets=tuple(names[number] for number in look.suspects[:NUM_TARGETS]) if look else (),
+        measured=measured,
+        options=json.loads(json.dumps(options)),
+        details=json.loads(json.dumps(look.details)) if look else {},
         num_passes=subject.meter.num_passes,
         cpu_s=round(time.process_time() - cpu_started, 1),
         wall_s=round(time.monotonic() - started, 1),

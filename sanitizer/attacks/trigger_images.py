@@ -55,10 +55,10 @@ class TriggerImage:
         Written out: torch 2.13 (bilinear, antialias) enlarges an image one column wide to its first pixel.
         """
         rows, columns = self.size
-        return _weights(rows, height) @ self.rgba_4HW @ _weights(columns, width).T
+        return resize_matrix(rows, height) @ self.rgba_4HW @ resize_matrix(columns, width).T
 
 
-def _weights(num_old: int, num_new: int) -> Tensor:
+def resize_matrix(num_old: int, num_new: int) -> Tensor:
     """float64 [new, old]: of which old pixels each new one is made, and by how much."""
     step = num_old / num_new
     centre_N1 = (torch.arange(num_new, dtype=torch.float64)[:, None] + 0.5) * step

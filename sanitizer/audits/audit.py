@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.attack_options import names_of, of_same_pixels
-from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import num_examples
 from cleanclip.spec.progress import Phase, PhaseFinished, PhaseStarted, Progress
 from cleanclip.spec.recipe import AuditOptions, LinearProbeOptions, to_json
@@ -46,7 +45,7 @@ from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import nearest
 from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.captioned import CaptionedBatches, draw_indices
-from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
+from sanitizer.data.labelled import templates_of
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -203,19 +202,6 @@ def _captioned(
 
 def _with(result: AuditResult, retrieval: RetrievalResult) -> AuditResult:
     return replace(result, figures=replace(result.figures, retrieval=retrieval.figures), retrieval=retrieval)
-
-
-def templates_of(options: AuditOptions, labelled: LabelledDataset) -> tuple[str, ...]:
-    """Those of the options, else of the set, else ImageNet's 80. Raises OptionsRejected `bad_template`."""
-    for number, template in enumerate(options.templates or ()):
-        if PLACEHOLDER not in template:
-            raise OptionsRejected(
-                "bad_template",
-                f"Template {number} does not name the class.",
-                f"Write {PLACEHOLDER} where the class name belongs.",
-                where=f"audit.templates.{number}",
-            )
-    return options.templates or labelled.templates or IMAGENET_80
 
 
 def _retrieved(

@@ -24,7 +24,7 @@ from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.attack_success import target_rate
-from sanitizer.audits.audit import count_answers, templates_of
+from sanitizer.audits.audit import count_answers
 from sanitizer.audits.counting import Answers, Counts
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
@@ -33,6 +33,7 @@ from sanitizer.audits.targets import find_targets
 from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.data.batches import LabelledBatches
+from sanitizer.data.labelled import templates_of
 from sanitizer.seeding import generator
 
 if TYPE_CHECKING:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +15,10 @@ from pydantic import ValidationError
 
 from cleanclip.spec import schemas
 from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
+from cleanclip.spec.found_attacks import fitting, section_of
 from cleanclip.spec.jobspec import MAX_RANKS
 from cleanclip.spec.recipe import (
+    AttackOptions,
     AuditOptions,
     AutoRecipe,
     DeclaredOptions,
@@ -22,8 +26,11 @@ from cleanclip.spec.recipe import (
     Policy,
     parse,
     parse_recipe,
+    to_json,
 )
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import Detector, ScanOptions
+from cleanclip.spec.scan_report import ScanReport, load_scan
+from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.strict_json import unique_keys
 from cleanclip.spec.vet_options import SCORE_NAMES, VetOptions
 
@@ -131,12 +138,7 @@ def parser() -> argparse.ArgumentParser:
     sanitize.add_argument(
         "--out", type=Path, required=True, help="folder for the cleaned weights and the report"
     )
-    sanitize.add_argument(
-        "--vet",
-        action="store_true",
-        help="vet the clean set first and leave out what it sets aside; its report is in the folder vet/",
-    )
-    _add_vetting(sanitize)
+    _add_steps_before(sanitize)
     sanitize.add_argument(
         "--recipe",
         type=Path,
@@ -243,6 +245,18 @@ def _add_scan(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--options", type=Path, metavar="FILE", help="scan options as JSON")
     command.add_argument(
+        "--anchor",
+        type=Path,
+        metavar="FILE",
+        help="another CLIP checkpoint that you trust, of any architecture: adds the detector 'residual'",
+    )
+    command.add_argument(
+        "--base",
+        type=Path,
+        metavar="FILE",
+        help="the checkpoint that the model was fine-tuned from: adds the detector 'lineage'",
+    )
+    command.add_argument(
         "--seed", type=_seed, default=None, help="seed of every random draw; default: the null's, else 0"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -264,6 +278,13 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         "--suite",
         choices=tuple(SUITES),
         help="the paper's four attacks and SIG, or PAR's structured triggers; your own image: --audit",
+    )
+    command.add_argument(
+        "--attacks-from-scan",
+        type=Path,
+        metavar="FILE",
+        help="report.json of a scan: the triggers that it found are audited, beside those of --suite and "
+        "--attack; without --target, the first one's target is that of the audit",
     )
     command.add_argument(
         "--audit",
@@ -318,6 +339,33 @@ def _add_vetting(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_steps_before(command: argparse.ArgumentParser) -> None:
+    """What a cleaning may begin with."""
+    command.add_argument(
+        "--vet",
+        action="store_true",
+        help="vet the clean set first and leave out what it sets aside; its report is in the folder vet/",
+    )
+    _add_vetting(command)
+    command.add_argument(
+        "--scan",
+        action=argparse.BooleanOptionalAction,
+        dest="scan_first",
+        help="scan the model first and audit with what is found, too; its report is in the folder scan/. "
+        "Default: only where neither a trigger nor a target is named; both suites are audited then as well",
+    )
+    command.add_argument("--scan-options", type=Path, metavar="FILE", help="of that scan, as JSON")
+    command.add_argument("--null", type=Path, help="the null set that this scan is judged by")
+
+
+def scans_first(arguments: argparse.Namespace) -> bool:
+    """Whether a cleaning begins with a scan: as was typed, else where nothing is known of the trigger."""
+    if arguments.scan_first is not None:
+        return bool(arguments.scan_first)
+    names_any = (arguments.target, arguments.attack, arguments.suite, arguments.audit_file)
+    return arguments.attacks_from_scan is None and not any(names_any)
+
+
 def _ranks(text: str) -> int | str:
     if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= MAX_RANKS):
         raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a whole number from 1 to {MAX_RANKS}")
@@ -368,9 +416,50 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values["examples"] = arguments.examples
     if arguments.target:
         values["target"] = arguments.target
+    if arguments.attacks_from_scan is not None:
+        values = _with_found(values, arguments)
     if "target" not in values:
         raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")
+
+
+def _with_found(values: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Audit options with the triggers of a scan's report, after those that are named; where a cleaning
+    scanned first and none are, after both suites. Raises UsageError."""
+    found = read_scan(arguments.attacks_from_scan)[0].attacks()
+    target = next((one.target for one in found if one.target is not None), None)
+    if target is not None:
+        values = {"target": target} | values
+    is_first = bool(getattr(arguments, "scan_first", None))
+    beside: tuple[AttackOptions, ...] = ()
+    if values.get("suite") or values.get("attacks"):
+        beside = _parse(partial(parse, AuditOptions), {"target": "any"} | values, "audit options").attacks
+    elif is_first:
+        beside = tuple(dict.fromkeys(attack for suite in SUITES.values() for attack in suite))
+    taken = fitting(found, beside, None)
+    if not taken and not is_first:
+        raise UsageError(f"The scan of {arguments.attacks_from_scan} found no trigger that an audit can use.")
+    listed = [to_json(one) for one in (*beside, *taken)]
+    return {name: value for name, value in values.items() if name != "suite"} | {"attacks": listed}
+
+
+def read_scan(path: Path) -> tuple[ScanReport, str]:
+    """The report of a scan, and the SHA-256 of its bytes. Raises UsageError."""
+    try:
+        content = path.read_bytes()
+        return load_scan(content), hashlib.sha256(content).hexdigest()
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"{path} cannot be read as the report of a scan.") from error
+
+
+def section_from(arguments: argparse.Namespace, options: AuditOptions) -> ScanSection | None:
+    """What the report says of the scan that found some of the attacks. Raises UsageError."""
+    if arguments.attacks_from_scan is None:
+        return None
+    report, digest = read_scan(arguments.attacks_from_scan)
+    num_taken = len([*takewhile(report.attacks().__contains__, reversed(options.attacks))])
+    num_known = len(options.attacks) - num_taken
+    return section_of(report, report_sha256=digest, attacks=options.attacks, num_known=num_known)
 
 
 def vet_from(arguments: argparse.Namespace) -> VetOptions:
@@ -383,11 +472,18 @@ def vet_from(arguments: argparse.Namespace) -> VetOptions:
     return _parse(partial(parse, VetOptions), values, "vetting options")
 
 
-def scan_from(arguments: argparse.Namespace) -> ScanOptions | None:
-    """The options of --options; None: the null's, else the defaults. Raises UsageError."""
-    if arguments.options is None:
+def scan_from(
+    path: Path | None, *, added: Sequence[Detector] = (), has_null: bool = False
+) -> ScanOptions | None:
+    """The options in a file; None: the null's, else the defaults. Raises UsageError.
+
+    Detectors that neither names are the usual ones, and `added`.
+    """
+    if path is None and (has_null or not added):
         return None
-    return _parse(partial(parse, ScanOptions), _read_json(arguments.options), "scan options")
+    values = {"detectors": [*ScanOptions.detectors, *added]}
+    values |= {} if path is None else _read_json(path)
+    return _parse(partial(parse, ScanOptions), values, "scan options")
 
 
 def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:

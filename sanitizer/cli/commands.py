@@ -11,12 +11,27 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cleanclip.spec.jobspec import DATASET_ADAPTER, EXIT_SUCCEEDED, INSPECTION_ADAPTER, STATE_PATH
+from cleanclip.spec.jobspec import (
+    DATASET_ADAPTER,
+    EXIT_SUCCEEDED,
+    INSPECTION_ADAPTER,
+    REPORT_NAME,
+    STATE_PATH,
+)
 from cleanclip.spec.report import Report, dump_json
 from cleanclip.spec.vet_report import EXCLUDED_NAME
 from sanitizer.cli import pages, terminal
-from sanitizer.cli.arguments import UsageError, audit_from, declared_from, policy_from, recipe_from
+from sanitizer.cli.arguments import (
+    UsageError,
+    audit_from,
+    declared_from,
+    policy_from,
+    recipe_from,
+    scans_first,
+    section_from,
+)
 from sanitizer.cli.canonical import INSPECTED_NAME, canonical
+from sanitizer.cli.scan_first import SCANNED_NAME, scan_into
 from sanitizer.cli.terminal import Bars
 from sanitizer.cli.vetting import VETTED_NAME, vet_into
 from sanitizer.pipeline import operations as pipeline
@@ -65,6 +80,7 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             arguments.labelled,
             options,
             folder,
+            scan_section=section_from(arguments, options),
             policy=policy,
             retrieval_path=arguments.retrieval,
             exclude=arguments.exclude or (),
@@ -79,7 +95,9 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    (recipe, recipe_given), options = recipe_from(arguments), audit_from(arguments)
+    recipe, recipe_given = recipe_from(arguments)
+    arguments.scan_first = scans_first(arguments)
+    options = None if arguments.scan_first else audit_from(arguments)
     policy = policy_from(arguments)
     if not arguments.vet and (arguments.anchor or arguments.trusted or arguments.vet_options):
         raise UsageError("--anchor, --trusted and --vet-options are for vetting: give --vet as well.")
@@ -99,6 +117,11 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
                 stop=stop,
             )
             exclude.append(vetted / EXCLUDED_NAME)
+        if options is None:
+            scanned = arguments.out / SCANNED_NAME
+            scan_into(scanned, arguments, checkpoint, progress=bars, stop=stop)
+            arguments.attacks_from_scan = scanned / REPORT_NAME
+            options = audit_from(arguments)
         report = pipeline.sanitize(
             checkpoint,
             arguments.training,
@@ -106,6 +129,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             recipe=recipe,
             recipe_given=recipe_given,
             options=options,
+            scan_section=section_from(arguments, options),
             out_dir=arguments.out,
             state_folder=arguments.out / STATE_PATH,
             policy=policy,

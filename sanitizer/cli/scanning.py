@@ -19,7 +19,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
 from sanitizer.cli.arguments import declared_from, scan_from
@@ -28,6 +28,7 @@ from sanitizer.cli.terminal import Bars
 from sanitizer.pipeline import scan as pipeline
 from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.nulls import Reference, build_null
+from sanitizer.pipeline.trusted_models import TrustedModels
 from sanitizer.work.running import StopFlag
 
 
@@ -35,8 +36,16 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options, seed = _options_and_seed(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
+        trusted = _trusted(arguments, folder, bars)
         if arguments.dry_run:
-            plan = pipeline.plan(checkpoint, arguments.labelled, options, seed=seed, device=arguments.device)
+            plan = pipeline.plan(
+                checkpoint,
+                arguments.labelled,
+                options,
+                seed=seed,
+                trusted=trusted,
+                device=arguments.device,
+            )
             _print_plan(out, plan, as_json=arguments.json)
             return EXIT_SUCCEEDED
         report = pipeline.scan(
@@ -45,6 +54,7 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             options,
             folder,
             null_path=arguments.null,
+            trusted=trusted,
             state_folder=None if arguments.out is None else folder / STATE_PATH,
             seed=seed,
             device=arguments.device,
@@ -62,12 +72,30 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _options_and_seed(arguments: argparse.Namespace) -> tuple[ScanOptions, int]:
     """What was typed, else what the null was measured with, else the defaults."""
-    options, seed = scan_from(arguments), arguments.seed
+    options, seed = _typed(arguments, has_null=arguments.null is not None), arguments.seed
     if arguments.null is not None and (options is None or seed is None):
         null = read_null(arguments.null)
         options = null.options if options is None else options
         seed = null.seed if seed is None else seed
     return options or ScanOptions(), seed or 0
+
+
+def _typed(arguments: argparse.Namespace, *, has_null: bool = False) -> ScanOptions | None:
+    """With the detectors that --anchor and --base are for."""
+    added: list[Detector] = []
+    if arguments.anchor is not None:
+        added.append("residual")
+    if arguments.base is not None:
+        added.append("lineage")
+    return scan_from(arguments.options, added=added, has_null=has_null)
+
+
+def _trusted(arguments: argparse.Namespace, folder: Path, bars: Bars) -> TrustedModels:
+    def opened(name: str) -> Path | None:
+        path = getattr(arguments, name)
+        return path and canonical(path, folder / f"{INSPECTED_NAME}-{name}", DeclaredOptions(), bars)
+
+    return TrustedModels(anchor=opened("anchor"), base=opened("base"))
 
 
 def _null(arguments: argparse.Namespace, out: Console, err: Console) -> int:
@@ -85,10 +113,11 @@ def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         null = build_null(
             references,
             arguments.labelled,
-            scan_from(arguments) or ScanOptions(),
+            _typed(arguments) or ScanOptions(),
             name=arguments.name,
             about=arguments.about,
             seed=arguments.seed or 0,
+            trusted=_trusted(arguments, Path(scratch), bars),
             state_folder=state,
             device=arguments.device,
             progress=bars,
@@ -193,6 +222,9 @@ def _print_null(out: Console, null: NullSet) -> None:
     table.add_row("classes", f"{null.num_classes}, SHA-256 {null.class_names_sha256}")
     table.add_row("images", f"SHA-256 {null.images_sha256}")
     table.add_row("detectors", ", ".join(null.options.detectors))
+    for name, sha256 in (("anchor", null.anchor_sha256), ("base", null.base_sha256)):
+        if sha256 is not None:
+            table.add_row(name, f"SHA-256 {sha256}")
     table.add_row("seed", f"{null.seed}")
     table.add_row("about", escape(null.about))
     table.add_row("SHA-256", null.sha256)

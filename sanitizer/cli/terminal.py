@@ -145,6 +145,8 @@ def print_report(console: Console, report: Report) -> None:
         mark = "→" if tried.is_chosen else "·"
         console.print(f"{mark} {tried.title}: {ca}, {asr}", highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
+    if report.scan is not None:
+        console.print(f"Scan: {report.scan.sentence}", highlight=False, markup=False)
     for setting in report.architecture.settings:
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"

@@ -21,8 +21,9 @@ from sanitizer.seeding import generator
 Embed = Callable[[Tensor], Tensor]
 """Pixels [N, 3, H, W], floating point in [0, 1] → unit embeddings [N, D], differentiable in the pixels."""
 
-Objective = Callable[[Tensor, Sequence[int]], Tensor]
-"""(embeddings [K, n, D] under K patterns, the patterns' numbers) → what each pattern climbs, [K]."""
+Objective = Callable[[Tensor, Sequence[int], Tensor], Tensor]
+"""(embeddings [K, n, D] under K patterns, the patterns' numbers, which images they are of, [K, n]) → what
+each pattern climbs, [K]."""
 
 _TINY = 1e-12
 
@@ -114,8 +115,9 @@ class Ascent:
                 changed = apply_patterns(to_unit(self._image_MCHW[index]), leaves, which, place_N2[rows])
                 embedding_KND = self._embed(changed).reshape(len(chosen), each, -1)
                 numbers = self.numbers[start : start + group]
+                climbed_K = self._objective(embedding_KND, numbers, index.reshape(len(chosen), each))
                 # The sum separates: each pattern's images are its own, so this is each one's own gradient.
-                yield from torch.autograd.grad(self._objective(embedding_KND, numbers).sum(), values)
+                yield from torch.autograd.grad(climbed_K.sum(), values)
 
 
 def to_unit(image_NCHW: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ def check_null(
     images_sha256: str,
     options: ScanOptions,
     seed: int,
+    anchor_sha256: str | None = None,
+    base_sha256: str | None = None,
 ) -> None:
     """Raises OptionsRejected where this null cannot judge this scan; the sentence says what differs."""
     found = list(
@@ -47,6 +49,8 @@ def check_null(
             images_sha256=images_sha256,
             options=options,
             seed=seed,
+            anchor_sha256=anchor_sha256,
+            base_sha256=base_sha256,
         )
     )
     if found:

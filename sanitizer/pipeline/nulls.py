@@ -13,6 +13,7 @@ from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.pipeline.scan import statistics_of
+from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.software import software
 
 
@@ -35,6 +36,7 @@ def build_null(
     name: str,
     about: str = "",
     seed: int = 0,
+    trusted: TrustedModels = NO_TRUSTED_MODELS,
     state_folder: Path | None = None,
     device: str = "auto",
     progress: Progress = ignore,
@@ -56,6 +58,7 @@ def build_null(
             labelled_path,
             options,
             seed=seed,
+            trusted=trusted,
             state_folder=None if state_folder is None else state_folder / f"model-{len(models)}",
             device=device,
             progress=progress,
@@ -79,6 +82,8 @@ def build_null(
             options=options,
             seed=seed,
             models=tuple(models),
+            anchor_sha256=models[0].statistics.anchor_sha256,
+            base_sha256=models[0].statistics.base_sha256,
         )
     )
 

@@ -36,6 +36,7 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import ReboundFigures, Report, SettledArchitecture, curve_json, dump_json
+from cleanclip.spec.scan_section import ScanSection
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, attack_changes, run_audit
 from sanitizer.audits.class_memory import ClassMemory
@@ -74,6 +75,7 @@ def audit(
     exclude: Sequence[Path] = (),
     policy: Policy | None = None,
     policy_source: PolicySource | None = None,
+    scan_section: ScanSection | None = None,
     seed: int = 0,
     upload_sha256: str | None = None,
     device: str = "auto",
@@ -83,7 +85,7 @@ def audit(
     """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged.
 
     `retrieval_path` holds pairs to measure retrieval on, `exclude` lists of samples to leave out of a
-    dataset.
+    dataset. `scan_section` is of the scan that found some of the attacks; the report repeats it.
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
@@ -139,6 +141,7 @@ def audit(
             *reporting.excluded_warnings(*data),
             *reporting.audit_warnings(given, result),
         ),
+        scan=scan_section,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
@@ -159,6 +162,7 @@ def sanitize(
     exclude: Sequence[Path] = (),
     policy: Policy | None = None,
     policy_source: PolicySource | None = None,
+    scan_section: ScanSection | None = None,
     seed: int = 0,
     output_layout: OutputLayout = "open_clip",
     save_every_s: float = 60.0,
@@ -314,6 +318,7 @@ def sanitize(
         rebound=rebound,
         climbed=climbed,
         finetuned=finetuned,
+        scan_section=scan_section,
         device=torch_device,
         warnings=(
             *warnings,
@@ -365,6 +370,7 @@ def _cleaning_report(
     rebound: ReboundFigures | None,
     climbed: Climbed | None,
     finetuned: Finetuned,
+    scan_section: ScanSection | None,
     device: torch.device,
     warnings: tuple[str, ...],
 ) -> Report:
@@ -419,4 +425,5 @@ def _cleaning_report(
             *reporting.ladder_warnings(climbed),
         ),
         auto=None if climbed is None else climbed.figures,
+        scan=scan_section,
     )

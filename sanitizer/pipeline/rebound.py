@@ -44,10 +44,10 @@ from cleanclip.spec.recipe import (
 )
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
 from sanitizer.attacks.fresh import fresh_of
-from sanitizer.audits.audit import AuditResult, attack_names, templates_of
+from sanitizer.audits.audit import AuditResult, attack_names
 from sanitizer.audits.rebound import Sample, areas, draw_sample, highest, measure_point, updates_to_half
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.data.labelled import LabelledDataset
+from sanitizer.data.labelled import LabelledDataset, templates_of
 from sanitizer.data.mixed import Mixed
 from sanitizer.data.templates import render
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData

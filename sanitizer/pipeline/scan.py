@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,16 +38,23 @@ from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.judging_null import check_null, read_null
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
+from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied, Study
 from sanitizer.scans.naming import Vocabulary
+from sanitizer.scans.part_states import PartStates
 from sanitizer.scans.parts import Parts
+from sanitizer.scans.residual import rows_of_cells
 from sanitizer.scans.statistics import Measured, measure
 from sanitizer.scans.subject import Subject
 from sanitizer.software import software
 
 MEASURED_PASSES = 512
 """Of a plan, after as many to warm up: a second or two on a small model."""
+
+
+def _nothing() -> None:
+    """After a part that nobody takes away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +77,9 @@ def scan(
     out_dir: Path,
     *,
     null_path: Path | None = None,
+    trusted: TrustedModels = NO_TRUSTED_MODELS,
     state_folder: Path | None = None,
+    save_every_s: float | None = None,
     seed: int = 0,
     upload_sha256: str | None = None,
     device: str = "auto",
@@ -78,12 +88,22 @@ def scan(
 ) -> ScanReport:
     """Look for triggers; report.json in `out_dir`.
 
-    Raises CheckpointRejected, DatasetRejected, OptionsRejected (of a null: `null_unreadable`, `null_damaged`,
+    Finished parts are kept in `state_folder`. With `save_every_s` they are saved there as states that a
+    supervisor may take to another machine, so often and when the scan is stopped.
+    Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor and a base those of
+    `trusted_models`; of a null: `null_unreadable`, `null_damaged`,
     `null_version`, `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and Interrupted.
     """
     null = None if null_path is None else read_null(null_path)
     with open_for_scan(
-        checkpoint_folder, labelled_path, options, seed=seed, device=device, progress=progress, stop=stop
+        checkpoint_folder,
+        labelled_path,
+        options,
+        seed=seed,
+        device=device,
+        trusted=trusted,
+        progress=progress,
+        stop=stop,
     ) as opened:
         if null is not None:
             check_null(
@@ -93,9 +113,17 @@ def scan(
                 images_sha256=opened.labelled.sha256,
                 options=options,
                 seed=seed,
+                anchor_sha256=opened.anchor_sha256,
+                base_sha256=opened.base_sha256,
             )
-        measured = _measure(opened, options, state_folder)
-        report = _report(opened, options, measured, null, upload_sha256)
+        with ExitStack() as stack:
+            after_part = _nothing
+            if state_folder is not None and save_every_s is not None:
+                states = PartStates(state_folder, progress, save_every_s=save_every_s)
+                stack.enter_context(states.saving_at_a_stop())
+                after_part = states.part_done
+            measured = _measure(opened, options, state_folder, after_part)
+            report = _report(opened, options, measured, null, upload_sha256)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_scan(report))
     return report
@@ -107,6 +135,7 @@ def statistics_of(
     options: ScanOptions,
     *,
     seed: int = 0,
+    trusted: TrustedModels = NO_TRUSTED_MODELS,
     state_folder: Path | None = None,
     device: str = "auto",
     progress: Progress = ignore,
@@ -114,17 +143,32 @@ def statistics_of(
 ) -> tuple[ScanStatistics, dict[str, object], tuple[str, ...]]:
     """(statistics, architecture, class names) of one model: what a null holds. Raises as `scan`."""
     with open_for_scan(
-        checkpoint_folder, labelled_path, options, seed=seed, device=device, progress=progress, stop=stop
+        checkpoint_folder,
+        labelled_path,
+        options,
+        seed=seed,
+        device=device,
+        trusted=trusted,
+        progress=progress,
+        stop=stop,
     ) as opened:
         statistics = _measure(opened, options, state_folder).statistics
         return statistics, opened.checkpoint.architecture.to_config(), opened.class_names
 
 
 def plan(
-    checkpoint_folder: Path, labelled_path: Path, options: ScanOptions, *, seed: int = 0, device: str = "auto"
+    checkpoint_folder: Path,
+    labelled_path: Path,
+    options: ScanOptions,
+    *,
+    seed: int = 0,
+    trusted: TrustedModels = NO_TRUSTED_MODELS,
+    device: str = "auto",
 ) -> ScanPlan:
     """What `scan` would cost, from a few passes that are made here. Raises as `scan`."""
-    with open_for_scan(checkpoint_folder, labelled_path, options, seed=seed, device=device) as opened:
+    with open_for_scan(
+        checkpoint_folder, labelled_path, options, seed=seed, device=device, trusted=trusted
+    ) as opened:
         subject, num_passes = opened.subject, planned_thirds(opened.subject, options) // 3
         _ = subject.clean_embeddings
         at_once = min(options.images_at_once, len(subject.image_MCHW))
@@ -136,7 +180,12 @@ def plan(
         return ScanPlan(num_passes=num_passes, passes_per_s=rate, device=opened.device.type)
 
 
-def _measure(opened: OpenedScan, options: ScanOptions, state_folder: Path | None) -> Measured:
+def _measure(
+    opened: OpenedScan,
+    options: ScanOptions,
+    state_folder: Path | None,
+    after_part: Callable[[], None] = _nothing,
+) -> Measured:
     opened.subject.meter.start()
     return measure(
         opened.subject,
@@ -144,7 +193,9 @@ def _measure(opened: OpenedScan, options: ScanOptions, state_folder: Path | None
         weights_sha256=opened.checkpoint.weights_sha256,
         images_sha256=opened.labelled.sha256,
         class_names=opened.class_names,
-        parts=Parts(state_folder, _key(opened, options)),
+        parts=Parts(state_folder, _key(opened, options), after=after_part),
+        anchor_sha256=opened.anchor_sha256,
+        base_sha256=opened.base_sha256,
     )
 
 
@@ -157,6 +208,8 @@ def _key(opened: OpenedScan, options: ScanOptions) -> str:
         "class_names": opened.class_names,
         "options": to_json(options),
         "seed": opened.subject.seed,
+        "anchor": opened.anchor and [opened.anchor_sha256, opened.anchor.architecture.to_config()],
+        "base": opened.base_sha256,
         "code": software()["code_version"],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
@@ -171,7 +224,13 @@ def _report(
 ) -> ScanReport:
     subject, class_names, images = opened.subject, opened.class_names, opened.images
     judged = judging.judge(measured.statistics, class_names, null, options.detectors)
-    study = Study(subject, images, class_names, _vocabulary(opened) if options.vocabulary else None)
+    study = Study(
+        subject,
+        images,
+        class_names,
+        _vocabulary(opened) if options.vocabulary else None,
+        _rows_of_cells(subject, options),
+    )
     studied: list[Studied] = []
     for found in judging.worth_studying(measured.found, judged, class_names):
         subject.meter.begin(f"measuring what was found: {found.family.name}")
@@ -208,7 +267,16 @@ def _report(
         verdict=judging.verdict(judged, hypotheses, options),
         environment=reporting.environment(opened.device, options.precision),
         warnings=opened.warnings,
+        anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
+        base=None if opened.base is None else reporting.checkpoint_input(opened.base, None),
     )
+
+
+def _rows_of_cells(subject: Subject, options: ScanOptions) -> dict[int, list[int]]:
+    """Held-out images by cell, where a detector looks at cells."""
+    if "residual" not in options.detectors:
+        return {}
+    return {cell: rows.tolist() for cell, rows in rows_of_cells(subject, options.residual).items()}
 
 
 def _clean_accuracy(opened: OpenedScan) -> Estimate:

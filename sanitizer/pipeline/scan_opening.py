@@ -6,17 +6,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.image_edits import EditName
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import CollapseDetectorOptions, EaseDetectorOptions, ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
 from sanitizer.pipeline.opening import ForAudit
 from sanitizer.pipeline.settling import settle
+from sanitizer.pipeline.trusted_models import (
+    NO_TRUSTED_MODELS,
+    TrustedModels,
+    check_needed,
+    open_anchor,
+    open_base,
+)
 from sanitizer.scans import opening
 from sanitizer.scans.hypotheses import DOSES
 from sanitizer.scans.meter import Meter
@@ -37,6 +46,18 @@ class OpenedScan:
     subject: Subject
     device: torch.device
     warnings: tuple[str, ...]
+    anchor: LoadedCheckpoint | None = None
+    base: LoadedCheckpoint | None = None
+
+    @property
+    def anchor_sha256(self) -> str | None:
+        """Of its weights."""
+        return None if self.anchor is None else self.anchor.weights_sha256
+
+    @property
+    def base_sha256(self) -> str | None:
+        """Of its weights."""
+        return None if self.base is None else self.base.weights_sha256
 
 
 @contextmanager
@@ -47,19 +68,28 @@ def open_for_scan(
     *,
     seed: int,
     device: str,
+    trusted: TrustedModels = NO_TRUSTED_MODELS,
     progress: Progress = ignore,
     stop: Stop = never_stop,
 ) -> Iterator[OpenedScan]:
-    """The model under the settings that its images fit, its images decoded, its classes embedded."""
+    """The model under the settings that its images fit, its images decoded, its classes embedded; so the
+    anchor."""
+    check_needed(options, trusted)
     torch_device = pick(device)
     labelled = open_labelled(labelled_path)
     class_names = opening.class_names_of(labelled, options)
-    templates = opening.templates_of(labelled, options)
+    templates = templates_of(options, labelled, where="scan")
     checkpoint = load_canonical(checkpoint_folder)
+    anchor = None if trusted.anchor is None else open_anchor(trusted.anchor, checkpoint)
+    base = None if trusted.base is None else open_base(trusted.base, checkpoint)
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
     share_cores(checkpoint.model, torch_device)
     given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
     checkpoint, unsettled = _settled(given, options, seed, torch_device, progress=progress, stop=stop)
+    if anchor is not None:
+        given = ForAudit(checkpoint=anchor, labelled=labelled, retrieval=None)
+        anchor, about_anchor = _settled(given, options, seed, torch_device, progress=progress, stop=stop)
+        unsettled = (*unsettled, *(f"The anchor: {warning}" for warning in about_anchor))
     meter = Meter(0, progress, stop)
     with opening.scanning(
         checkpoint,
@@ -70,6 +100,8 @@ def open_for_scan(
         seed=seed,
         device=torch_device,
         meter=meter,
+        anchor=anchor,
+        base=base,
     ) as subject:
         meter.plan(planned_thirds(subject, options))
         warnings = (*unsettled, *_warnings(images, class_names, options))
@@ -83,6 +115,8 @@ def open_for_scan(
             subject=subject,
             device=torch_device,
             warnings=warnings,
+            anchor=anchor,
+            base=base,
         )
 
 
@@ -115,11 +149,24 @@ def _settled(
 def planned_thirds(subject: Subject, options: ScanOptions) -> int:
     """Of the whole scan: detectors, and what is done with the patterns they find."""
     num_held_out = len(subject.held_NCHW)
+    # The best pattern of each family, the best edit of each kind.
     num_studied = sum(
-        len(getattr(options, detector).families) for detector in options.detectors
-    )  # the best pattern of each
-    detecting = cost_thirds(options, num_held_out=num_held_out, num_classes=subject.num_classes)
+        len(families.families) for name, families in _with_families(options) if name in options.detectors
+    ) + len(get_args(EditName)) * ("residual" in options.detectors)
+    detecting = cost_thirds(
+        options,
+        num_held_out=num_held_out,
+        num_classes=subject.num_classes,
+        num_images=len(subject.image_MCHW),
+        has_anchor=subject.anchor is not None,
+    )
     return detecting + num_studied * len(DOSES) * num_held_out
+
+
+def _with_families(
+    options: ScanOptions,
+) -> tuple[tuple[str, CollapseDetectorOptions | EaseDetectorOptions], ...]:
+    return ("collapse", options.collapse), ("ease", options.ease)
 
 
 def _warnings(images: ScanImages, class_names: Sequence[str], options: ScanOptions) -> Iterator[str]:

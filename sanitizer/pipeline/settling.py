@@ -20,13 +20,13 @@ from cleanclip.spec.errors import CheckpointRejected, Interrupted
 from cleanclip.spec.progress import Noted, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture, warnings
-from sanitizer.audits.audit import templates_of
 from sanitizer.audits.settings_fit import Fit, draw_sample, measure
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.model import LoadedCheckpoint, with_settings
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, not_measurable
+from sanitizer.data.labelled import templates_of
 from sanitizer.pipeline.opening import ForAudit
 
 _GIVEN = ("declared", "configuration")

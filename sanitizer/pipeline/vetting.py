@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 
-from cleanclip.spec.errors import Interrupted, OptionsRejected
+from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.progress import (
     Advanced,
     Noted,
@@ -43,6 +43,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import reporting
+from sanitizer.pipeline.trusted_models import open_anchor
 from sanitizer.seeding import generator
 from sanitizer.software import software
 from sanitizer.training.device import pick, share_cores
@@ -90,7 +91,7 @@ def vet(
     data = _open(data_path, kind)
     suspect = load_canonical(checkpoint_folder)
     check_directions(options, suspect.architecture.embed_dim)
-    anchor = None if anchor_folder is None else _open_anchor(anchor_folder, suspect)
+    anchor = None if anchor_folder is None else open_anchor(anchor_folder, suspect)
     trusted, trusted_indices = None, _drawn(None, options, seed)
     if trusted_path is not None:
         trusted = _open(trusted_path, kind)
@@ -122,30 +123,6 @@ def vet(
 
 def _open(path: Path, kind: Literal["pairs", "labelled"]) -> Dataset:
     return open_pairs(path) if kind == "pairs" else open_labelled(path)
-
-
-def _open_anchor(folder: Path, suspect: LoadedCheckpoint) -> LoadedCheckpoint:
-    """Any architecture will do: each model sees its own pixels and tokens, and nothing is compared across
-    spaces but by ranks and a regression. Raises CheckpointRejected; OptionsRejected `anchor_is_the_suspect`,
-    `anchor_tokenizer`."""
-    anchor = load_canonical(folder)
-    if anchor.weights_sha256 == suspect.weights_sha256:
-        raise OptionsRejected(
-            "anchor_is_the_suspect",
-            "The anchor has the weights of the suspect, so it believes whatever the suspect does.",
-            "Give a model from another source as the anchor, or none.",
-        )
-    sizes = [one.architecture.text.vocab_size for one in (anchor, suspect)]
-    if sizes[0] != sizes[1]:
-        raise OptionsRejected(
-            "anchor_tokenizer",
-            f"The anchor has {sizes[0]} tokens and the suspect {sizes[1]}, so one of them does not use "
-            f"CLIP's "
-            "tokenizer.",
-            "Give an anchor with CLIP's tokenizer. Its image size, width, context length and tower may "
-            "differ.",
-        )
-    return anchor
 
 
 def _drawn(trusted: Dataset | None, options: VetOptions, seed: int) -> list[int]:

@@ -23,6 +23,8 @@ _APART = 8
 _MEANING = {
     "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",
     "ease": "how little it takes to lead images to a class, against the same class in other models",
+    "residual": "what an edit of the image changes for this model and not for the anchor",
+    "lineage": "how far predictions collapse when the step from the base to this model is made longer",
 }
 
 
@@ -41,6 +43,7 @@ def render_scan_html(report: ScanReport) -> str:
             sides=_uris_of_example,
             share=share,
             dose=_dose,
+            cell=_cell_of,
             plots=[
                 (_MEANING[one.detector], one, Markup(dots(one)))  # noqa: S704 - numbers only
                 for one in report.judgements
@@ -145,6 +148,13 @@ def _uri(image: str) -> str:
 
 def _dose(found: Hypothesis) -> str:
     return ", ".join(f"{100 * one.share:.0f} %: {100 * one.asr.value:.1f} %" for one in found.dose)
+
+
+def _cell_of(found: Hypothesis) -> str:
+    """In which images it works, where not in all."""
+    if found.cell is None:
+        return ""
+    return f"In images of one kind, cell {found.cell.number}: ASR {share(found.cell.asr)}."
 
 
 def _row(found: Hypothesis) -> str:

@@ -24,7 +24,7 @@ from sanitizer.perturbations.ascent import Ascent, AscentOptions
 from sanitizer.perturbations.collapse import objective
 from sanitizer.scans.families import build
 from sanitizer.scans.parts import Part
-from sanitizer.scans.subject import Subject
+from sanitizer.scans.subject import Subject, squared_mean
 
 
 def cost_thirds(options: CollapseDetectorOptions, num_held_out: int) -> int:
@@ -66,11 +66,6 @@ def detect(
         figures=_figures(family, values, sent_RC, len(subject.held_NCHW)),
         pattern_of=dict(enumerate(ascent.patterns)),
     )
-
-
-def squared_mean(embedding_ND: Tensor) -> float:
-    """‖mean‖² of unit rows, 0 to 1."""
-    return min(1.0, float(embedding_ND.double().mean(dim=0).square().sum()))
 
 
 def _figures(

@@ -6,13 +6,15 @@ detector has one for each):
 
     z_k(m)  =  (s_k(m) − mean of s_k over the others) / max(std of s_k over the others, floor)
     D(m)    =  max over a detector's k of z_k(m)
-    R_D(m)  =  how many of the pool have D no larger than D(m), others with the same D not counted
-    C(m)    =  max over detectors of R_D(m)
+    C(m)    =  max over detectors of (D(m) − mean of D over the others) / max(std of D over the others, 1)
     p       =  (1 + #{models of the null: C ≥ C(suspect)}) / (n + 1)
 
 p is valid whatever the statistics are, P(p ≤ a) ≤ a, if a suspect that was never poisoned is exchangeable
-with the null's models: z, D, R and C treat all of the pool alike (Vovk, Gammerman and Shafer, Algorithmic
+with the null's models: z, D and C treat all of the pool alike (Vovk, Gammerman and Shafer, Algorithmic
 Learning in a Random World, 2005). Ties count against us: p only grows by them. It is never below 1/(n + 1).
+
+Distances and not ranks are combined: the first of each detector would tie by rank, and with d detectors p
+could be d/(n + 1) however far a suspect lies from the others.
 
 Without a null there is no p: the classes of the one model stand for the pool, by median and MAD.
 
@@ -23,29 +25,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cleanclip.spec.scan_options import Detector
-from cleanclip.spec.scan_statistics import ScanStatistics
+from cleanclip.spec.scan_statistics import LineageFigures, ResidualFigures, ScanStatistics
 
 FLOOR = 0.02
 """Of a standard deviation: shares and collapses that differ by less are equal. So a null without any spread
 makes no difference look endless."""
+SCORE_FLOOR = 1.0
+"""Of a detector's scores: they are distances in standard deviations already."""
 MAD_TO_STD = 1.4826
 DIGITS = 9
+
+Name = TypeVar("Name", bound=str)
+"""Of a detector."""
 
 Row = Mapping[str, float]
 """A detector's statistics of one model, each larger the more suspicious, by what they are of."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pooled:
+class Pooled(Generic[Name]):
     """One detector in the pool; the suspect is the last."""
 
-    detector: Detector
+    detector: Name
     what: str
     """The statistic of the suspect with the largest z."""
     score_M: tuple[float, ...]
@@ -58,10 +65,12 @@ class Pooled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Judged(Generic[Name]):
     """Every detector, and one p-value."""
 
-    detectors: tuple[Pooled, ...]
+    detectors: tuple[Pooled[Name], ...]
+    combined_M: tuple[float, ...]
+    """C of every model of the pool; the suspect is the last."""
     p_value: float
 
 
@@ -76,7 +85,20 @@ def rows(statistics: ScanStatistics, class_names: Sequence[str]) -> dict[Detecto
             for one in statistics.ease
             for name, value in zip(_different(class_names), one.ease, strict=True)
         }
+    if statistics.residual is not None:
+        found["residual"] = {one.edit.name: one.value for one in statistics.residual.edits}
+    if statistics.lineage is not None:
+        found["lineage"] = dict(_of_lineage(statistics.lineage))
     return found
+
+
+def _of_lineage(figures: LineageFigures) -> Iterator[tuple[str, float]]:
+    """At each factor how far value and share are above those of the model itself, which comes first."""
+    own, *longer = figures.factors
+    for one in longer:
+        yield f"step x {one.factor:g}, value", one.value - own.value
+        if one.num_sent is not None and own.num_sent is not None:
+            yield f"step x {one.factor:g}, share", (one.num_sent - own.num_sent) / figures.n
 
 
 def _of_collapse(statistics: ScanStatistics) -> Iterator[tuple[str, float]]:
@@ -99,29 +121,28 @@ def _different(class_names: Sequence[str]) -> list[str]:
     return names
 
 
-def judge(null: Sequence[Mapping[Detector, Row]], suspect: Mapping[Detector, Row]) -> Judged:
+def judge(null: Sequence[Mapping[Name, Row]], suspect: Mapping[Name, Row]) -> Judged[Name]:
     """Raises ValueError where the null is empty, or where its models were not measured as the suspect was."""
     if not null:
         raise ValueError("a null needs at least one model")
     if any({name: row.keys() for name, row in one.items()} != _names(suspect) for one in null):
         raise ValueError("the models of the null and the suspect have different statistics")
     pooled = tuple(_pool(detector, [one[detector] for one in null], row) for detector, row in suspect.items())
-    rank_DM = np.stack([_no_larger(np.array(one.score_M)) for one in pooled])
-    combined_M = rank_DM.max(axis=0)
+    score_MD = np.array([one.score_M for one in pooled], dtype=np.float64).T
+    combined_M = leave_one_out_z(score_MD, SCORE_FLOOR).max(axis=1).round(DIGITS)
     at_least = int((combined_M[:-1] >= combined_M[-1]).sum())
-    return Judged(detectors=pooled, p_value=(1 + at_least) / (len(null) + 1))
+    return Judged(
+        detectors=pooled,
+        combined_M=tuple(combined_M.tolist()),
+        p_value=(1 + at_least) / (len(null) + 1),
+    )
 
 
-def _names(suspect: Mapping[Detector, Row]) -> dict[Detector, object]:
+def _names(suspect: Mapping[Name, Row]) -> dict[Name, object]:
     return {name: row.keys() for name, row in suspect.items()}
 
 
-def _no_larger(score_M: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many of the pool score less than each: among equals the least rank, for all of them alike."""
-    return np.array([(score_M < one).sum() for one in score_M])
-
-
-def _pool(detector: Detector, null: Sequence[Row], suspect: Row) -> Pooled:
+def _pool(detector: Name, null: Sequence[Row], suspect: Row) -> Pooled[Name]:
     names = list(suspect)
     value_MK = np.array([[row[name] for name in names] for row in (*null, suspect)], dtype=np.float64)
     z_MK = leave_one_out_z(value_MK)
@@ -137,14 +158,14 @@ def _pool(detector: Detector, null: Sequence[Row], suspect: Row) -> Pooled:
     )
 
 
-def leave_one_out_z(value_MK: NDArray[np.float64]) -> NDArray[np.float64]:
+def leave_one_out_z(value_MK: NDArray[np.float64], floor: float = FLOOR) -> NDArray[np.float64]:
     """[M, K]: each model's distance from the mean of the others, in their standard deviations."""
     num_others = len(value_MK) - 1
     z_MK = np.empty_like(value_MK)
     for number in range(len(value_MK)):
         others = np.delete(value_MK, number, axis=0)
         std_K = others.std(axis=0, ddof=1) if num_others > 1 else np.zeros(value_MK.shape[1])
-        z_MK[number] = (value_MK[number] - others.mean(axis=0)) / np.maximum(std_K, FLOOR)
+        z_MK[number] = (value_MK[number] - others.mean(axis=0)) / np.maximum(std_K, floor)
     return z_MK
 
 
@@ -156,7 +177,7 @@ class Standing:
     what: str
     z: float
     of: int
-    among: Literal["classes", "models"] = "classes"
+    among: Literal["classes", "models", "edits"] = "classes"
 
 
 def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standing]:
@@ -166,6 +187,11 @@ def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standi
         standings.append(_collapse_alone(statistics, class_names))
     if statistics.ease:
         standings.append(_ease_alone(statistics, class_names))
+    if statistics.residual is not None:
+        standings.append(_residual_alone(statistics.residual))
+    if statistics.lineage is not None:
+        what = "nothing to compare one step with"
+        standings.append(Standing(detector="lineage", what=what, z=0.0, of=1, among="models"))
     return standings
 
 
@@ -200,12 +226,20 @@ def _mad_scores(values: Sequence[float]) -> list[float]:
     return list(distance_C / max(FLOOR, MAD_TO_STD * float(np.median(np.abs(distance_C)))))
 
 
+def _residual_alone(figures: ResidualFigures) -> Standing:
+    """The largest (value - median) / (1.4826 MAD) of all edits."""
+    scores = _mad_scores([one.value for one in figures.edits])
+    z, what = max((z, one.edit.name) for one, z in zip(figures.edits, scores, strict=True))
+    return Standing(detector="residual", what=what, z=z, of=len(scores), among="edits")
+
+
 def z_of_family(
-    pooled: Mapping[Detector, Pooled], detector: Detector, family: str, class_name: str | None
+    pooled: Mapping[Name, Pooled[Name]], detector: Name, family: str, class_name: str | None
 ) -> tuple[float, float | None]:
     """(z, the null's median of the statistic that a hypothesis shows) of one family's pattern."""
     one = pooled[detector]
-    name = f"{family}, agreement" if detector == "collapse" else f"{family}, {class_name}"
+    named = {"collapse": f"{family}, agreement", "residual": family}
+    name = named.get(detector, f"{family}, {class_name}")
     if name not in one.z_of:  # without class names: the collapse at the last step
         name = [other for other in one.z_of if other.startswith(f"{family}, ")][-1]
     return one.z_of[name], one.median_of[name]

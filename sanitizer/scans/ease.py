@@ -7,6 +7,12 @@ closer to c's than `synonyms_cosine`, c among them:
     ASR     =  the share of held-out images of classes outside N(c) whose nearest class lies in N(c)
     E_c     =  the mean of ASR at fixed steps of the ascent: the area under its curve
 
+Where there is an anchor g, a model that is trusted, with class texts t^g, the loss has a further term:
+
+    γ · mean_i [ ⟨g(x_i ⊕ p) − g(x_i), t_c^g⟩ ]_+
+
+so that a pattern gains nothing by what leads every model to the class: its written name, its colour.
+
 All classes race: the same schedule of heats for every model, so that two models' figures can be compared. A
 class that leaves keeps its last ASR for the steps it does not run; those of the last heat are run from
 several starts, and the best E counts. E is to be compared class by class with other models: a class that is
@@ -77,22 +83,42 @@ def margins(embedding_KND: Tensor, class_CD: Tensor, near_KC: Tensor, target_K: 
     return rival_KN - own_KN
 
 
+def anchor_term(
+    anchor_KNG: Tensor, clean_cosine_MC: Tensor, image_KN: Tensor, class_CG: Tensor, target_K: Tensor
+) -> Tensor:
+    """[K]: how far each pattern leads the anchor to its target, images that it leads away not counted.
+
+    `anchor_KNG` are g(x_i ⊕ p), `image_KN` which images these are, `clean_cosine_MC` the cosines of all.
+    """
+    target_KG = class_CG[target_K].to(anchor_KNG.dtype)
+    cosine_KN = (anchor_KNG * target_KG[:, None, :]).sum(dim=2)
+    clean_KN = clean_cosine_MC[image_KN, target_K[:, None]].to(cosine_KN.dtype)
+    return (cosine_KN - clean_KN).relu().mean(dim=1)
+
+
 def survivors(left: int, share: float, most: int) -> int:
     """How many of `left` classes go into a heat."""
     return max(1, min(most, math.ceil(share * left)))
 
 
-def cost_thirds(options: EaseDetectorOptions, num_classes: int, num_held_out: int) -> int:
-    """Of one family, in thirds of a pass."""
+def cost_thirds(
+    options: EaseDetectorOptions, num_classes: int, num_held_out: int, *, has_anchor: bool = False
+) -> int:
+    """Of one family, in thirds of a pass, of either tower."""
     held_out = min(options.held_out_images, num_held_out)
+    step = 3 * options.images_per_step * (1 + _sees_anchor(options, has_anchor=has_anchor))
     left, done, thirds = num_classes, 0, 0
     for heat in options.heats:
         left = survivors(left, heat.share, heat.most)
         measured = sum(done < step <= heat.steps for step in _measured_at(options))
-        thirds += left * (3 * options.images_per_step * (heat.steps - done) + measured * held_out)
+        thirds += left * (step * (heat.steps - done) + measured * held_out)
         done = heat.steps
-    again = 3 * options.images_per_step * done + len(_measured_at(options)) * held_out
+    again = step * done + len(_measured_at(options)) * held_out
     return thirds + (options.restarts - 1) * left * again
+
+
+def _sees_anchor(options: EaseDetectorOptions, *, has_anchor: bool) -> bool:
+    return has_anchor and options.anchor_weight > 0
 
 
 def detect(subject: Subject, family: PatternFamily, options: EaseDetectorOptions) -> Part[EaseFigures]:
@@ -132,6 +158,8 @@ class _Race:
         self._class_CD = subject.class_CD
         self._near_CC = neighbours(subject.class_CD, options.synonyms_cosine)
         self.num_held_out = min(options.held_out_images, len(subject.held_NCHW))
+        sees_anchor = _sees_anchor(options, has_anchor=subject.anchor is not None)
+        self._anchor = subject.anchor if sees_anchor else None
         self._label_N = torch.tensor(subject.label_N[: self.num_held_out], device=subject.class_CD.device)
 
     def first_start(self) -> dict[int, _Curve]:
@@ -163,13 +191,24 @@ class _Race:
         options, subject = self._options, self._subject
         target_K = torch.tensor(classes, device=self._class_CD.device)
 
-        def objective(embedding_KND: Tensor, numbers: Sequence[int]) -> Tensor:
+        def objective(embedding_KND: Tensor, numbers: Sequence[int], image_KN: Tensor) -> Tensor:
             target = target_K[list(numbers)]
-            near_KC = self._near_CC[target]
-            return -margins(embedding_KND, self._class_CD, near_KC, target).mean(dim=1)
+            width = self._class_CD.shape[1]
+            margin_KN = margins(embedding_KND[:, :, :width], self._class_CD, self._near_CC[target], target)
+            loss_K = margin_KN.mean(dim=1)
+            if self._anchor is not None:
+                assert self._anchor.class_CG is not None
+                loss_K = loss_K + options.anchor_weight * anchor_term(
+                    embedding_KND[:, :, width:],
+                    self._anchor.clean_cosines,
+                    image_KN,
+                    self._anchor.class_CG,
+                    target,
+                )
+            return -loss_K
 
         return Ascent(
-            subject.embed,
+            self._embed,
             subject.image_MCHW,
             [build(self._family, subject.image_size, seed=subject.seed, number=c) for c in classes],
             objective,
@@ -182,6 +221,13 @@ class _Race:
             stream=f"scan_ease_{self._family.name}{suffix}",
         )
 
+    def _embed(self, image_NCHW: Tensor) -> Tensor:
+        """The suspect's embeddings, then, where there is one, the anchor's."""
+        embedding_ND = self._subject.embed(image_NCHW)
+        if self._anchor is None:
+            return embedding_ND
+        return torch.cat([embedding_ND, self._anchor.embed(image_NCHW).to(embedding_ND.dtype)], dim=1)
+
     def _climb(
         self,
         ascent: Ascent,
@@ -191,7 +237,7 @@ class _Race:
         class_of: Callable[[int], int] = lambda number: number,
     ) -> None:
         """Up to `to_step`, measuring on the way and at its end."""
-        num_images = self._options.images_per_step * len(classes)
+        num_images = self._options.images_per_step * len(classes) * (1 + (self._anchor is not None))
         stops = sorted({step for step in _measured_at(self._options) if ascent.step < step <= to_step})
         for step in stops:
             ascent.climb_to(step, lambda _: self._subject.meter.both_ways(num_images))

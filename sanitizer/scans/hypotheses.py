@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cleanclip.spec.attack_options import CustomPatchOptions
+from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.scan_report import (
@@ -22,6 +23,7 @@ from cleanclip.spec.scan_report import (
     DosePoint,
     FoundTrigger,
     Hypothesis,
+    ImageCell,
     NamedClass,
     ScanExample,
 )
@@ -30,6 +32,7 @@ from sanitizer.audits.example_images import encode
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
+from sanitizer.scans import edits
 from sanitizer.scans.attacks import FoundAttack, as_attack, shown
 from sanitizer.scans.families import build
 from sanitizer.scans.naming import Vocabulary
@@ -39,11 +42,13 @@ from sanitizer.scans.subject import Subject
 from sanitizer.seeding import generator
 
 DOSES = (0.25, 0.5, 0.75, 1.0)
+CELL_EXAMPLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Studied:
-    """A hypothesis, and how far its ASR is over the rate without it, by which it is placed without a null."""
+    """A hypothesis, and how far its ASR, in its cell where it has one, is over the rate without it, by which
+    it is placed without a null."""
 
     hypothesis: Hypothesis
     found: Found
@@ -51,7 +56,8 @@ class Studied:
 
 
 class Study:
-    """Of the patterns found in one model. `vocabulary` None: words are not looked for."""
+    """Of the patterns found in one model. `vocabulary` None: words are not looked for; `rows_of_cell` says
+    which held-out images each cell of `residual` has."""
 
     def __init__(
         self,
@@ -59,15 +65,12 @@ class Study:
         images: ScanImages,
         class_names: Sequence[str],
         vocabulary: Vocabulary | None,
+        rows_of_cell: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
         self._subject, self._images, self._class_names = subject, images, class_names
-        self._vocabulary = vocabulary
+        self._vocabulary, self._rows_of_cell = vocabulary, rows_of_cell or {}
         self._clean_ND = subject.clean_embeddings
         self._clean_N = subject.classes_of(self._clean_ND).tolist() if class_names else []
-
-    def cost_thirds(self) -> int:
-        """Of one hypothesis, in thirds of a pass."""
-        return len(DOSES) * len(self._subject.held_NCHW)
 
     def of(self, found: Found) -> Studied:
         """Measure one pattern on every held-out image."""
@@ -94,6 +97,7 @@ class Study:
         if found.target is None:
             return Studied(hypothesis=hypothesis, found=found, gain=found.statistic)
         asr, floor = self._rate(predicted_N, found.target), self._rate(self._clean_N, found.target)
+        cell = self._cell(found, predicted_N)
         doses = [(dose, self._under(found, attack, dose)) for dose in DOSES[:-1]]
         curve = [
             (dose, self._rate(self._subject.classes_of(one).tolist(), found.target)) for dose, one in doses
@@ -105,14 +109,16 @@ class Study:
                 pa=self._pa(predicted_N),
                 untriggered_target_rate=floor,
                 dose=tuple(DosePoint(share=dose, asr=one) for dose, one in [*curve, (1.0, asr)]),
+                cell=cell,
             ),
             found=found,
-            gain=asr.value - floor.value,
+            gain=(asr if cell is None else cell.asr).value - floor.value,
         )
 
     def examples(self, found: Found, hypothesis: Hypothesis, num: int) -> tuple[ScanExample, ...]:
         """The first held-out images that are not of the target's class: their order was drawn by the seed."""
-        rows = [n for n, label in enumerate(self._images.held_label) if label != found.target][:num]
+        known = self._rows_of_cell[found.cell] if found.cell else range(len(self._images.held_label))
+        rows = [row for row in known if self._images.held_label[row] != found.target][:num]
         if not rows:
             return ()
         clean_NCHW = to_unit(self._subject.held_NCHW[rows])
@@ -133,6 +139,18 @@ class Study:
             for at, row in enumerate(rows)
         )
 
+    def _cell(self, found: Found, predicted_N: Sequence[int]) -> ImageCell | None:
+        """None for what is measured in all images."""
+        if not found.cell:
+            return None
+        assert found.target is not None
+        rows = self._rows_of_cell[found.cell]
+        return ImageCell(
+            number=found.cell,
+            asr=self._rate(predicted_N, found.target, rows),
+            examples=tuple(encode(to_unit(self._subject.held_NCHW[row])) for row in rows[:CELL_EXAMPLES]),
+        )
+
     def _true_name(self, row: int) -> str:
         label = self._images.held_label[row]
         return self._class_names[label] if label < len(self._class_names) else f"class {label}"
@@ -151,18 +169,22 @@ class Study:
     def _changed(self, found: Found, attack: FoundAttack | None, dose: float, rows: list[int]) -> Tensor:
         subject = self._subject
         image_NCHW = to_unit(subject.held_NCHW[rows])
+        if isinstance(found.pattern, Edit):
+            return edits.apply(found.pattern, image_NCHW, dose)
         if attack is not None:
             index_N = [self._images.held_index[row] for row in rows]
             return build_trigger(_at_dose(attack, dose)).apply(image_NCHW, index_N, subject.seed)
+        assert isinstance(found.family, PatternFamily)
         weaker = replace(found.family, budget=dose * found.family.budget)
         family = build(weaker, subject.image_size, seed=subject.seed)
         place_N2 = torch.from_numpy(generator(subject.seed, "scan_place").random((len(rows), 2)))
         return apply_patterns(image_NCHW, [Pattern(family, found.pattern.value)], [0] * len(rows), place_N2)
 
-    def _rate(self, predicted_N: Sequence[int], target: int) -> Estimate:
-        """How many images of other classes are given to the target."""
+    def _rate(self, predicted_N: Sequence[int], target: int, rows: Sequence[int] | None = None) -> Estimate:
+        """How many images of other classes, of all or of these rows, are given to the target."""
         labels = self._images.held_label
-        counted = [given for given, label in zip(predicted_N, labels, strict=True) if label != target]
+        chosen = range(len(labels)) if rows is None else rows
+        counted = [predicted_N[row] for row in chosen if labels[row] != target]
         return wilson(sum(given == target for given in counted), len(counted))
 
     def _pa(self, predicted_N: Sequence[int]) -> Estimate:
@@ -186,8 +208,10 @@ def _at_dose(attack: FoundAttack, dose: float) -> FoundAttack:
     return replace(attack, alpha=dose * attack.alpha)
 
 
-def describe(family: PatternFamily) -> str:
+def describe(family: PatternFamily | Edit) -> str:
     """In words: "a patch of 25 % of the side"."""
+    if isinstance(family, Edit):
+        return _describe_edit(family)
     share = 100 * family.budget
     match family.family:
         case "patch":
@@ -203,3 +227,20 @@ def describe(family: PatternFamily) -> str:
             return f"a smooth displacement of at most {share:.3g} % of the side"
         case "colour":
             return f"a change of colour of at most {share:.3g} %"
+
+
+def _describe_edit(edit: Edit) -> str:
+    share = f"{100 * edit.strength:.3g} %"
+    match edit.edit:
+        case "none":
+            return "no change at all"
+        case "tint":
+            return f"a tint of {edit.colour}, {share}"
+        case "paper":
+            return f"paper of {edit.colour}, {share}"
+        case "frame":
+            return f"a frame of {edit.colour}, {share} of the side wide"
+        case "word":
+            return f"the word '{edit.word}' in {edit.colour}, opacity {share}"
+        case "filter":
+            return f"the filter {edit.name.removeprefix('filter:')}"

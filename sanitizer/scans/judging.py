@@ -27,7 +27,7 @@ class Judgement:
     judgements: tuple[DetectorJudgement, ...]
     p_value: float | None
     null: NullUsed | None
-    pooled: Mapping[Detector, conformal.Pooled]
+    pooled: Mapping[Detector, conformal.Pooled[Detector]]
 
 
 def counted(null: NullSet) -> tuple[NullModel, ...]:
@@ -104,7 +104,7 @@ def worth_studying(
 
     best: dict[tuple[Detector, str], Found] = {}
     for one in found:
-        place = one.detector, one.family.name
+        place = one.detector, one.group
         if place not in best or standing(one) > standing(best[place]):
             best[place] = one
     return tuple(best.values())
@@ -171,9 +171,10 @@ def _leads(hypotheses: Sequence[Hypothesis]) -> str:
     what = describe(first.trigger.family)
     if first.asr is None:
         return f"The most conspicuous pattern is {what}."
+    asr, kind = (first.asr, "") if first.cell is None else (first.cell.asr, " of one kind")
     return (
-        f"The most conspicuous pattern, {what}, leads {100 * first.asr.value:.1f} % of {first.asr.n} "
-        "held-out images to one class."
+        f"The most conspicuous pattern, {what}, leads {100 * asr.value:.1f} % of {asr.n} "
+        f"held-out images{kind} to one class."
     )
 
 

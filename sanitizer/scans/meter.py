@@ -21,8 +21,8 @@ class Meter:
 
     @property
     def num_passes(self) -> int:
-        """Made by this process, whole ones."""
-        return self._thirds // 3
+        """Whole ones; those of parts that an earlier attempt made count as well."""
+        return (self._thirds + self._skipped) // 3
 
     def plan(self, total_thirds: int) -> None:
         """So much is planned, as it turns out."""

@@ -6,7 +6,7 @@ What cannot be scanned with is refused here, before anything is inverted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,15 +14,17 @@ from torch import Tensor
 
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+from sanitizer.attacks.trigger_images import resize_matrix
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import Labelled, LabelledDataset
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import Skipped, good_ones
-from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
+from sanitizer.perturbations.ascent import Embed
+from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
-from sanitizer.scans.subject import Subject
+from sanitizer.scans.subject import Anchor, Subject, embedded, refuse_unusable
 from sanitizer.seeding import generator
 from sanitizer.training.device import towers_dtype
 from sanitizer.training.inverting import embedder
@@ -130,19 +132,6 @@ def _check(pixels: Sequence[Tensor], label: Sequence[int], skipped: Sequence[Ski
         )
 
 
-def templates_of(labelled: LabelledDataset, options: ScanOptions) -> tuple[str, ...]:
-    """Those of the options, else of the set, else ImageNet's 80. Raises OptionsRejected `bad_template`."""
-    for number, template in enumerate(options.templates or ()):
-        if PLACEHOLDER not in template:
-            raise OptionsRejected(
-                "bad_template",
-                f"Template {number} does not name the class.",
-                f"Write {PLACEHOLDER} where the class name belongs.",
-                where=f"scan.templates.{number}",
-            )
-    return options.templates or labelled.templates or IMAGENET_80
-
-
 @contextmanager
 def scanning(
     checkpoint: LoadedCheckpoint,
@@ -154,32 +143,79 @@ def scanning(
     seed: int,
     device: torch.device,
     meter: Meter,
+    anchor: LoadedCheckpoint | None = None,
+    base: LoadedCheckpoint | None = None,
 ) -> Iterator[Subject]:
-    """The model in eval mode on `device`, its weights without gradients, as a subject; then as it was."""
-    class_CD = None
-    if class_names:
-        with measuring(checkpoint, device):
-            class_CD = class_embeddings(checkpoint, class_names, templates, device)
-        class_CD = class_CD.clone().float()  # what is made under inference_mode may not enter a graph
+    """The model in eval mode on `device`, its weights without gradients, as a subject; then as it was.
+
+    Raises CheckpointRejected `embeddings_not_finite` and `embeddings_constant` of an anchor.
+    """
+    image_MCHW, held_NCHW = images.image_MCHW.to(device), images.held_NCHW.to(device)
+
+    def texts(one: LoadedCheckpoint) -> Tensor | None:
+        if not class_names:
+            return None
+        with measuring(one, device):
+            class_CD = class_embeddings(one, class_names, templates, device)
+        return class_CD.clone().float()  # what is made under inference_mode may not enter a graph
+
+    class_CD, at_once = texts(checkpoint), options.images_at_once
+    with ExitStack() as stack:
+        stack.enter_context(torch.backends.cudnn.flags(deterministic=True, allow_tf32=False))
+        known = None
+        if anchor is not None:
+            class_CG = texts(anchor)
+            embed = stack.enter_context(_frozen(anchor, options, device))
+            held_NG = embedded(embed, held_NCHW, at_once, meter)
+            refuse_unusable(held_NG, "anchor")
+            image_MG = embedded(embed, image_MCHW, at_once, meter)
+            known = Anchor(embed=embed, image_MG=image_MG, held_NG=held_NG, class_CG=class_CG)
+        embed = stack.enter_context(_frozen(checkpoint, options, device))
+        yield Subject(
+            embed=embed,
+            image_MCHW=image_MCHW,
+            held_NCHW=held_NCHW,
+            class_CD=class_CD,
+            label_N=images.held_label,
+            seed=seed,
+            at_once=at_once,
+            meter=meter,
+            anchor=known,
+            lineage=None if base is None else _lineage(checkpoint, base, device),
+        )
+
+
+@contextmanager
+def _frozen(checkpoint: LoadedCheckpoint, options: ScanOptions, device: torch.device) -> Iterator[Embed]:
+    """Pixels of any square size → unit embeddings; the model in eval mode, its weights without gradients,
+    then as it was but for the layout of its weights, which is the fastest for convolutions from then on."""
     model, architecture = checkpoint.model, checkpoint.architecture
     wanted_gradients = {name: one.requires_grad for name, one in model.named_parameters()}
     model.to(device).eval().requires_grad_(False)
+    if device.type == "cpu" or options.precision == "bf16":
+        model.to(memory_format=torch.channels_last)
     try:
-        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
-            yield Subject(
-                embed=embedder(
-                    model,
-                    lambda pixels: normalise(pixels, architecture.image_mean, architecture.image_std),
-                    towers_dtype(options.precision, device, model),
-                ),
-                image_MCHW=images.image_MCHW.to(device),
-                held_NCHW=images.held_NCHW.to(device),
-                class_CD=class_CD,
-                label_N=images.held_label,
-                seed=seed,
-                at_once=options.images_at_once,
-                meter=meter,
-            )
+        yield embedder(
+            model,
+            lambda pixels: normalise(
+                resized(pixels, architecture.image_size), architecture.image_mean, architecture.image_std
+            ),
+            towers_dtype(options.precision, device, model),
+        )
     finally:
         for name, one in model.named_parameters():
             one.requires_grad_(wanted_gradients[name])
+
+
+def resized(image_NCHW: Tensor, size: int) -> Tensor:
+    """Square images at another side, by a triangle filter; a product of matrices, so that gradients are
+    deterministic on every device."""
+    if image_NCHW.shape[-1] == size:
+        return image_NCHW
+    weight_SH = resize_matrix(image_NCHW.shape[-1], size).to(image_NCHW)
+    return weight_SH @ image_NCHW @ weight_SH.T
+
+
+def _lineage(checkpoint: LoadedCheckpoint, base: LoadedCheckpoint, device: torch.device) -> Lineage:
+    weights = {name: one.detach().to(device) for name, one in base.model.visual.named_parameters()}
+    return Lineage(checkpoint.model.visual, weights)

@@ -34,8 +34,9 @@ class Part(Generic[T]):
 class Parts:
     """Of one scan, whose `key` names all that decides its figures. `folder` None: nothing is kept."""
 
-    def __init__(self, folder: Path | None, key: str) -> None:
-        self._folder, self._key = folder, key
+    def __init__(self, folder: Path | None, key: str, *, after: Callable[[], None] = lambda: None) -> None:
+        """`after` is called when a new part is kept."""
+        self._folder, self._key, self._after = folder, key, after
 
     def once(
         self, name: str, kind: type[T], family_of: Callable[[int], Family], make: Callable[[], Part[T]]
@@ -50,6 +51,7 @@ class Parts:
         part = make()
         if path is not None:
             self._write(path, TypeAdapter(kind), part)
+            self._after()
         return part, True
 
     def _read(
@@ -62,8 +64,10 @@ class Parts:
                     return None
                 figures = adapter.validate_json(about["figures"])
                 patterns = {
-                    int(number): Pattern(family_of(int(number)), file.get_tensor(number))
+                    int(number): Pattern(family_of(int(number)), value)
                     for number in file.keys()  # noqa: SIM118 - not a dictionary
+                    for value in [file.get_tensor(number)]
+                    if value.numel()
                 }
         except (OSError, SafetensorError, KeyError, ValidationError, ValueError):
             return None

@@ -8,29 +8,44 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import names_sha256
 from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
-from cleanclip.spec.scan_statistics import CollapseFigures, EaseFigures, ScanStatistics
+from cleanclip.spec.scan_statistics import (
+    CollapseFigures,
+    EaseFigures,
+    LineageFigures,
+    ResidualFigures,
+    ScanStatistics,
+)
 from sanitizer.perturbations.family import Family
 from sanitizer.perturbations.patterns import Pattern
-from sanitizer.scans import collapse, ease
+from sanitizer.scans import collapse, ease, lineage, residual
 from sanitizer.scans.families import build
 from sanitizer.scans.parts import Part, Parts
 from sanitizer.scans.subject import Subject
 
-T = TypeVar("T", CollapseFigures, EaseFigures)
+T = TypeVar("T", CollapseFigures, EaseFigures, ResidualFigures, LineageFigures)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A pattern that a detector inverted. `target` is a class number, None without class names; `statistic`
-    is what the detector measured of it, 0 to 1."""
+    """A pattern that a detector inverted, or an edit. `target` is a class number, None
+    without class names; `statistic` is what the detector measured of it, of `residual` a logarithm, else 0 to
+    1."""
 
     detector: Detector
-    family: PatternFamily
-    pattern: Pattern
+    family: PatternFamily | Edit
+    pattern: Pattern | Edit
     target: int | None
     statistic: float
+    cell: int = 0
+    """Of `residual`, where the edit is answered; 0: in all images."""
+
+    @property
+    def group(self) -> str:
+        """Of each group the most conspicuous is looked at: a family of patterns, a kind of edit."""
+        return self.family.edit if isinstance(self.family, Edit) else self.family.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +56,30 @@ class Measured:
     found: tuple[Found, ...]
 
 
-def cost_thirds(options: ScanOptions, *, num_held_out: int, num_classes: int) -> int:
-    """Of all detectors, in thirds of a pass; the clean pass over the held-out images is one of them."""
+def cost_thirds(
+    options: ScanOptions,
+    *,
+    num_held_out: int,
+    num_classes: int,
+    num_images: int = 0,
+    has_anchor: bool = False,
+) -> int:
+    """Of all detectors, in thirds of a pass; the clean passes over the images are among them.
+
+    `num_images` to invert on: they cost something with an anchor or a base only.
+    """
     thirds = num_held_out
+    if has_anchor and options.uses_anchor:
+        thirds += num_images + num_held_out
     if "collapse" in options.detectors:
         thirds += len(options.collapse.families) * collapse.cost_thirds(options.collapse, num_held_out)
     if "ease" in options.detectors:
-        each = ease.cost_thirds(options.ease, num_classes, num_held_out)
+        each = ease.cost_thirds(options.ease, num_classes, num_held_out, has_anchor=has_anchor)
         thirds += len(options.ease.families) * each
+    if "residual" in options.detectors:
+        thirds += residual.cost_thirds(options.residual, num_images, num_held_out)
+    if "lineage" in options.detectors:
+        thirds += lineage.cost_thirds(options.lineage, num_images, num_held_out)
     return thirds
 
 
@@ -60,6 +91,8 @@ def measure(
     images_sha256: str,
     class_names: Sequence[str],
     parts: Parts | None = None,
+    anchor_sha256: str | None = None,
+    base_sha256: str | None = None,
 ) -> Measured:
     """Run the detectors of `options` on one model, but for the parts that are kept.
 
@@ -71,6 +104,8 @@ def measure(
     _ = subject.clean_embeddings  # an unusable model is refused before anything is inverted
     collapsed = _collapsed(subject, options, parts) if "collapse" in options.detectors else []
     eased = _eased(subject, options, parts) if "ease" in options.detectors else []
+    edited = _residual(subject, options, parts) if "residual" in options.detectors else None
+    stretched = _lineage(subject, options, parts) if "lineage" in options.detectors else None
     return Measured(
         statistics=ScanStatistics(
             weights_sha256=weights_sha256,
@@ -81,10 +116,15 @@ def measure(
             wall_s=time.monotonic() - started,
             collapse=tuple(one.figures for one in collapsed),
             ease=tuple(one.figures for one in eased),
+            residual=edited,
+            lineage=stretched,
+            anchor_sha256=anchor_sha256,
+            base_sha256=base_sha256,
         ),
         found=tuple(
             [found for part in collapsed for found in _of_collapse(part)]
             + [found for part in eased for found in _of_ease(part)]
+            + ([] if edited is None else _of_residual(edited))
         ),
     )
 
@@ -107,7 +147,9 @@ def _collapsed(subject: Subject, options: ScanOptions, parts: Parts) -> list[Par
 
 
 def _eased(subject: Subject, options: ScanOptions, parts: Parts) -> list[Part[EaseFigures]]:
-    each = ease.cost_thirds(options.ease, subject.num_classes, len(subject.held_NCHW))
+    each = ease.cost_thirds(
+        options.ease, subject.num_classes, len(subject.held_NCHW), has_anchor=subject.anchor is not None
+    )
     return [
         _part(subject, f"ease: {family.name}", family, EaseFigures, parts=parts, thirds=each, make=make)
         for family in options.ease.families
@@ -115,20 +157,46 @@ def _eased(subject: Subject, options: ScanOptions, parts: Parts) -> list[Part[Ea
     ]
 
 
+def _residual(subject: Subject, options: ScanOptions, parts: Parts) -> ResidualFigures:
+    return _part(
+        subject,
+        "residual",
+        None,
+        ResidualFigures,
+        parts=parts,
+        thirds=residual.cost_thirds(options.residual, len(subject.image_MCHW), len(subject.held_NCHW)),
+        make=lambda: Part(figures=residual.detect(subject, options.residual), pattern_of={}),
+    ).figures
+
+
+def _lineage(subject: Subject, options: ScanOptions, parts: Parts) -> LineageFigures:
+    return _part(
+        subject,
+        "lineage",
+        None,
+        LineageFigures,
+        parts=parts,
+        thirds=lineage.cost_thirds(options.lineage, len(subject.image_MCHW), len(subject.held_NCHW)),
+        make=lambda: Part(figures=lineage.detect(subject, options.lineage), pattern_of={}),
+    ).figures
+
+
 def _part(
     subject: Subject,
     name: str,
-    family: PatternFamily,
+    family: PatternFamily | None,
     kind: type[T],
     *,
     parts: Parts,
     thirds: int,
     make: Callable[[], Part[T]],
 ) -> Part[T]:
-    """Made now, or kept; the meter knows either way."""
+    """Made now, or kept; the meter knows either way. `family` None: there are no patterns."""
     subject.meter.begin(name)
 
     def family_of(number: int) -> Family:
+        if family is None:
+            raise ValueError("a kept part has a pattern where there is none")
         return build(family, subject.image_size, seed=subject.seed, number=number)
 
     part, is_new = parts.once(name, kind, family_of, make)
@@ -171,4 +239,19 @@ def _of_ease(part: Part[EaseFigures]) -> list[Found]:
             statistic=part.figures.ease[number],
         )
         for number, pattern in part.pattern_of.items()
+    ]
+
+
+def _of_residual(figures: ResidualFigures) -> list[Found]:
+    """Every edit, in the cell that answers it most: which of them counts, the null says."""
+    return [
+        Found(
+            detector="residual",
+            family=one.edit,
+            pattern=one.edit,
+            target=one.towards,
+            statistic=one.value,
+            cell=one.cell,
+        )
+        for one in figures.edits
     ]

@@ -15,11 +15,30 @@ from torch import Tensor
 from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.perturbations.ascent import Embed, to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
+from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
 from sanitizer.seeding import generator
 
 _ALL_ALIKE = 1 - 1e-6
 """Of ‖mean unit embedding‖²: above it every image has one embedding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """A model that is trusted, and what it says of the clean images. It sees the pixels that the suspect
+    does, at its own size. G is its embedding width."""
+
+    embed: Embed
+    image_MG: Tensor
+    held_NG: Tensor
+    class_CG: Tensor | None = None
+    """Its unit text embeddings of the classes. None: no class names."""
+
+    @cached_property
+    def clean_cosines(self) -> Tensor:
+        """[M, C]: ⟨g(x_i), t_c⟩ of the images to invert on. There must be class names."""
+        assert self.class_CG is not None
+        return self.image_MG.to(self.class_CG.dtype) @ self.class_CG.T
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +55,8 @@ class Subject:
     seed: int = 0
     at_once: int = 256
     meter: Meter = field(default_factory=Meter)
+    anchor: Anchor | None = None
+    lineage: Lineage | None = None
 
     @property
     def image_size(self) -> int:
@@ -52,14 +73,13 @@ class Subject:
 
         Raises CheckpointRejected `embeddings_not_finite` or `embeddings_constant`.
         """
-        parts = []
-        with torch.no_grad():
-            for start in range(0, len(self.held_NCHW), self.at_once):
-                parts.append(self.embed(to_unit(self.held_NCHW[start : start + self.at_once])))
-                self.meter.forward(len(parts[-1]))
-        clean_ND = torch.cat(parts)
+        clean_ND = self.embedded(self.held_NCHW)
         refuse_unusable(clean_ND)
         return clean_ND
+
+    def embedded(self, image_NCHW: Tensor) -> Tensor:
+        """Unit embeddings of uint8 images as they are."""
+        return embedded(self.embed, image_NCHW, self.at_once, self.meter)
 
     def triggered(self, patterns: Sequence[Pattern], *, most: int | None = None) -> Iterator[Tensor]:
         """Embeddings [N, D] of the held-out images, or the first `most`, under each pattern in turn.
@@ -88,17 +108,32 @@ class Subject:
         return (embedding_ND.to(self.class_CD.dtype) @ self.class_CD.T).argmax(dim=1)
 
 
-def refuse_unusable(embedding_ND: Tensor) -> None:
+def embedded(embed: Embed, image_NCHW: Tensor, at_once: int, meter: Meter) -> Tensor:
+    """Unit embeddings of uint8 images as they are, without gradients."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(image_NCHW), at_once):
+            parts.append(embed(to_unit(image_NCHW[start : start + at_once])))
+            meter.forward(len(parts[-1]))
+    return torch.cat(parts)
+
+
+def squared_mean(embedding_ND: Tensor) -> float:
+    """‖mean‖² of unit rows, 0 to 1."""
+    return min(1.0, float(embedding_ND.double().mean(dim=0).square().sum()))
+
+
+def refuse_unusable(embedding_ND: Tensor, whose: str = "model") -> None:
     """Raises CheckpointRejected where these unit embeddings are the same for all images, or not finite."""
     if not bool(torch.isfinite(embedding_ND).all()):
         raise CheckpointRejected(
             "embeddings_not_finite",
-            "The model gives an image an embedding with NaN or infinite numbers.",
+            f"The {whose} gives an image an embedding with NaN or infinite numbers.",
             "Check the weights; a model that was trained to divergence cannot be scanned.",
         )
-    if float(embedding_ND.double().mean(dim=0).square().sum()) > _ALL_ALIKE:
+    if squared_mean(embedding_ND) > _ALL_ALIKE or not bool(embedding_ND.any()):
         raise CheckpointRejected(
             "embeddings_constant",
-            "The model gives every image the same embedding, so no pattern can change anything.",
+            f"The {whose} gives every image the same embedding, so no pattern can change anything.",
             "Check the weights and the preprocessing; such a model cannot be scanned.",
         )

@@ -3,7 +3,7 @@
     max_j ⟨r(x), d_j⟩        d_j = mean_i( f(x_i ⊕ ω_j) − f(x_i) ) / ‖·‖
 
 ω_j are triggers that a scan found or that somebody suspects, r the residual against the anchor
-(`vetting.residual`), x_i clean images. A direction may also be given as a vector. Of several triggers the
+(`scans.regression`), x_i clean images. A direction may also be given as a vector. Of several triggers the
 largest counts. Scores that ask for one direction are common (Tran et al., NeurIPS 2018, take the top one of
 the data); taking that of a found trigger is ours.
 

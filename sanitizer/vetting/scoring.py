@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected
 from cleanclip.spec.vet_options import SCORE_NAMES, ScoreName, VetOptions
+from sanitizer.scans import regression
 from sanitizer.seeding import generator
-from sanitizer.vetting import conformal, residual
+from sanitizer.vetting import conformal
 from sanitizer.vetting.directions import trigger_direction, unit
 from sanitizer.vetting.disagreement import disagreement
 from sanitizer.vetting.embedding import Passed
@@ -231,7 +232,7 @@ def cosines_of(pool: Pool) -> dict[str, Floats]:
 
 
 def _residuals(pool: Pool, made: dict[ScoreName, Floats], direction_JD: Floats) -> None:
-    model = residual.fit(pool.fitting())
+    model = regression.fit(pool.fitting())
     unit_JD = unit(direction_JD) if len(direction_JD) else direction_JD
     for place_M in pool.blocks():
         suspect, anchor = (pool.read(f"{name}_image", place_M) for name in ("suspect", "anchor"))

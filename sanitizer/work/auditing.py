@@ -20,6 +20,7 @@ def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         retrieval_path=folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
         policy=spec.policy,
         policy_source=spec.policy_source,
+        scan_section=spec.scan_section,
         seed=spec.seed,
         upload_sha256=spec.upload_sha256,
         progress=progress,

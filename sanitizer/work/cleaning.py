@@ -24,6 +24,7 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
         retrieval_path=folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
         policy=spec.policy,
         policy_source=spec.policy_source,
+        scan_section=spec.scan_section,
         seed=spec.seed,
         save_every_s=spec.save_every_s,
         max_ranks=spec.max_ranks,

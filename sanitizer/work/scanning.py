@@ -19,6 +19,7 @@ def do(spec: ScanSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         folder / jobspec.OUTPUTS_PATH,
         null_path=folder / jobspec.NULL_PATH if spec.has_null else None,
         state_folder=folder / jobspec.STATE_PATH,
+        save_every_s=spec.save_every_s,
         seed=spec.seed,
         upload_sha256=spec.upload_sha256,
         progress=progress,

@@ -16,7 +16,7 @@ from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
 from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.report import Report, load_json
-from cleanclip.spec.scan_report import dump_scan
+from cleanclip.spec.scan_report import ScanReport, dump_scan
 from tests.fixtures.kept_reports import document
 from tests.fixtures.scans import scan_and_null
 from tests.integration.api.service import Service
@@ -169,15 +169,28 @@ def succeeds(
         )
 
 
-def scanned(service: Service, *, with_null: bool = True, text: Callable[[str], str] = str) -> str:
+def scanned(
+    service: Service,
+    *,
+    with_null: bool = True,
+    text: Callable[[str], str] = str,
+    change: Callable[[ScanReport], ScanReport] = lambda report: report,
+) -> str:
     """A scan that found a trigger; `text` makes of each plain text what a customer would have written."""
     names = ("apple", "banana", text("cherry"))
     report, null = scan_and_null(with_null=with_null, names=names)
+    report = change(report)
     labelled = service.dataset(DatasetKind.LABELLED, class_names=names)
     service.execute(
         "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '300') WHERE id = :id", id=labelled
     )
-    order = {"kind": "scan", "checkpoint_id": service.checkpoint(), "scan": {"dataset_id": labelled}}
+    checkpoint = service.checkpoint()
+    service.execute(
+        "UPDATE checkpoints SET weights_sha256 = :weights WHERE id = :id",
+        weights=report.checkpoint.weights_sha256,
+        id=checkpoint,
+    )
+    order = {"kind": "scan", "checkpoint_id": checkpoint, "scan": {"dataset_id": labelled}}
     answer = service.ours.http.post("/v1/jobs", json=order)
     assert answer.status_code == 202, answer.text
     job_id = str(answer.json()["id"])

@@ -32,10 +32,13 @@ def reference_p(values: np.ndarray) -> float:
             found.append((float(values[model, detector, k]) - plain.mean(others)) / max(spread, FLOOR))
         return max(found)
 
+    def apart(scores: list[float], model: int) -> float:
+        others = [scores[m] for m in range(num) if m != model]
+        spread = plain.stdev(others) if len(others) > 1 else 0.0
+        return (scores[model] - plain.mean(others)) / max(spread, 1.0)
+
     scores = [[score(model, detector) for model in range(num)] for detector in range(num_detectors)]
-    combined = [
-        max(sum(other < row[model] - 1e-12 for other in row) for row in scores) for model in range(num)
-    ]
+    combined = [round(max(apart(row, model) for row in scores), 9) for model in range(num)]
     return (1 + sum(one >= combined[-1] for one in combined[:-1])) / num
 
 
@@ -73,6 +76,16 @@ def test_a_model_that_stands_out_has_the_smallest_p_that_the_null_allows() -> No
     assert judged.p_value == pytest.approx(1 / 20)
     assert [one.rank for one in judged.detectors] == [1, 1]
     assert [one.what for one in judged.detectors] == ["statistic 1", "statistic 1"]
+
+
+def test_one_detector_is_enough_though_another_model_is_the_first_of_the_other() -> None:
+    values = 0.1 * generator(3, "pool").random((20, 2, 3))
+    values[-1, 0, 1] = 0.95
+    values[4, 1, 2] = 0.15
+    pool = models(values)
+    judged = judge(pool[:-1], pool[-1])
+    assert [one.rank == 1 for one in judged.detectors] == [True, False]
+    assert judged.p_value == pytest.approx(1 / 20)
 
 
 def test_ties_count_against_us() -> None:

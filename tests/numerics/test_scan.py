@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 
+from cleanclip.evidence.report import check
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent
-from cleanclip.spec.recipe import AuditOptions, parse, to_json
+from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
+from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
+from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_options import (
     CollapseDetectorOptions,
     EaseDetectorOptions,
@@ -30,7 +35,8 @@ from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.scan import plan, scan
 from sanitizer.rendering.documents import pages
-from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_model
+from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_answered, write_model
+from tests.fixtures.shards import make_pairs
 
 PATCH = PatternFamily(family="patch", budget=0.25)
 FAMILIES = (
@@ -216,6 +222,34 @@ def test_models_of_two_architectures_and_one_model_twice_make_no_null(model, ima
     with pytest.raises(OptionsRejected) as refused:
         build_null([], images, COLLAPSE, name="none")
     assert refused.value.code == "null_empty"
+    known = load_canonical(model)
+    other = replace(known.architecture, image_mean=(0.4, 0.4, 0.4))
+    write_canonical(tmp_path / "other", known.model.state_dict(), other, {"layout": "open_clip"})
+    mixed = [
+        Reference(source="first", folder=changed(model, tmp_path / "first", 1)),
+        Reference(source="second", folder=changed(tmp_path / "other", tmp_path / "second", 2)),
+    ]
+    with pytest.raises(OptionsRejected) as refused:
+        build_null(mixed, images, COLLAPSE, name="mixed")
+    assert refused.value.code == "null_mixed"
+    assert "'second'" in refused.value.message
+
+
+def test_a_null_without_models_and_one_that_is_no_file_are_refused(model, images, null, tmp_path) -> None:
+    path = tmp_path / "null.json"
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+    assert refused.value.code == "null_unreadable"
+    path.write_bytes(dump_null(sealed(replace(null, models=()))))
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+    assert refused.value.code == "null_too_small"
+
+
+def test_a_template_that_does_not_name_the_class_is_refused(model, images, tmp_path) -> None:
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, replace(COLLAPSE, templates=("a photo",)), tmp_path / "out")
+    assert (refused.value.code, refused.value.where) == ("bad_template", "scan.templates.0")
 
 
 def test_images_that_a_scan_cannot_use_are_refused(model, tmp_path) -> None:
@@ -275,24 +309,46 @@ def test_a_model_whose_embeddings_are_constant_is_refused(model, images, tmp_pat
     assert refused.value.code in ("embeddings_constant", "settings_at_chance")
 
 
-def test_a_stopped_scan_goes_on_where_it_was_and_gives_the_same(model, images, scanned, tmp_path) -> None:
-    parts: set[str | None] = set()
+def comparable(report: ScanReport) -> ScanReport:
+    """But for the clock."""
+    statistics = replace(report.statistics, wall_s=0.0)
+    return replace(report, created_at=datetime.min.replace(tzinfo=UTC), statistics=statistics)
 
-    def progress(event: ProgressEvent) -> None:
-        parts.add(event.message if isinstance(event, Advanced) else None)
+
+def test_a_stopped_scan_goes_on_where_it_was_and_gives_the_same(model, images, scanned, tmp_path) -> None:
+    """Also on another machine, which gets nothing but the last state that was reported."""
+    heard: list[ProgressEvent] = []
 
     def stop() -> bool:
-        return "ease: blend:0.1" in parts
+        return any(isinstance(event, Advanced) and event.message == "ease: blend:0.1" for event in heard)
 
     folder = tmp_path / "state"
     with pytest.raises(Interrupted):
-        scan(model, images, FAST, tmp_path / "out", state_folder=folder, progress=progress, stop=stop)
-    assert list((tmp_path / "state").iterdir())
-    again = scan(model, images, FAST, tmp_path / "out", state_folder=tmp_path / "state")
+        scan(
+            *(model, images, FAST, tmp_path / "out"),
+            state_folder=folder,
+            save_every_s=3600,
+            progress=heard.append,
+            stop=stop,
+        )
+    [saved] = [event for event in heard if isinstance(event, StateSaved)]
+    assert saved.path == f"state/step-{saved.step:08d}"
+    assert {path.stat().st_nlink for path in (tmp_path / saved.path).iterdir()} == {1}
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "state").mkdir(parents=True)
+    (tmp_path / saved.path).rename(elsewhere / saved.path)
+    heard.clear()
+    again = scan(
+        *(model, images, FAST, elsewhere / "out"),
+        state_folder=elsewhere / "state",
+        save_every_s=0,
+        progress=heard.append,
+    )
     whole, _ = scanned
-    assert again.statistics.ease == whole.statistics.ease
-    assert again.hypotheses == whole.hypotheses
-    assert again.statistics.num_passes < whole.statistics.num_passes
+    assert comparable(again) == comparable(whole)
+    made = [event.step for event in heard if isinstance(event, StateSaved)]
+    num_parts = 1 + len(FAMILIES)
+    assert made == list(range(saved.step + 1, num_parts + 1)), "what was missing, and nothing else, was made"
 
 
 def test_bf16_runs_on_the_cpu_and_gives_nearly_the_same(model, images, tmp_path) -> None:
@@ -333,3 +389,46 @@ def test_the_commands_scan_and_null(model, images, tmp_path, capsys) -> None:
     assert main(["report", str(out / "report.json"), "--html", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_bytes() == (out / "report.html").read_bytes()
     assert main(["null", "build", "no-such:tag", *common, "--out", str(null_path), "--name", "x"]) == 3
+
+
+def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found(
+    model, tmp_path, capsys
+) -> None:
+    """The report says in one sentence what was known, what was found and what was not looked for."""
+    images = write_answered(tmp_path / "labelled", model, pictures(130), CLASS_NAMES)
+    make_pairs(tmp_path / "pairs", 16)
+    (tmp_path / "scan.json").write_bytes(TypeAdapter(ScanOptions).dump_json(COLLAPSE))
+    out = tmp_path / "out"
+    typed = [
+        *("sanitize", str(model), "--pairs", str(tmp_path / "pairs"), "--labelled", str(images)),
+        *("--out", str(out), "--epochs", "1", "--batch-size", "8"),
+    ]
+    assert main([*typed, "--no-scan"]) == 2
+    assert "Give --target" in capsys.readouterr().err
+    assert main([*typed, "--scan-options", str(tmp_path / "scan.json")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    found = load_scan((out / "scan/report.json").read_bytes())
+    report = load_json((out / "report.json").read_bytes())
+    section = report.scan
+    assert section is not None
+    assert section.report_sha256 == hashlib.sha256((out / "scan/report.json").read_bytes()).hexdigest()
+    assert report.audit.attacks == (*SUITES["paper"], *SUITES["structured"], *found.attacks())
+    assert report.audit.target == found.attacks()[0].target
+    assert (section.num_known, section.outcome, section.p_value) == (9, "inconclusive", None)
+    assert "(inconclusive, no p-value)" in section.sentence
+    assert "were not looked for" in section.sentence
+    assert section.sentence in shown
+    for page in ("report.html", "report.md"):
+        assert "were not looked for" in (out / page).read_text()
+    assert list(check(report)) == []
+    moved = replace(section.found[0], attack=0)
+    for lie in (
+        replace(section, weights_sha256="0" * 64),
+        replace(section, num_known=8),
+        replace(section, outcome="pass"),
+        replace(section, outcome="fail"),
+        replace(section, found=(moved, *section.found[1:])),
+        replace(section, found=()),
+    ):
+        places = [finding.where or "" for finding in check(replace(report, scan=lie))]
+        assert any(place.startswith("scan.") for place in places), lie

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from sanitizer.vetting import conformal, residual
+from sanitizer.scans import regression
+from sanitizer.vetting import conformal
 from sanitizer.vetting.directions import trigger_direction, unit
 from sanitizer.vetting.disagreement import disagreement, share_below
 from sanitizer.vetting.local_density import SMALLEST_DISTANCE, local_density
@@ -95,9 +96,9 @@ def test_residual_is_ridge_and_mahalanobis_by_plain_loops() -> None:
     random = RANDOM(3)
     anchor = random.standard_normal((60, 4))
     suspect = anchor @ random.standard_normal((4, 3)) + 0.1 * random.standard_normal((60, 3))
-    model = residual.fit([(suspect[:25], anchor[:25]), (suspect[25:], anchor[25:])])
+    model = regression.fit([(suspect[:25], anchor[:25]), (suspect[25:], anchor[25:])])
     f, g = suspect - suspect.mean(0), anchor - anchor.mean(0)
-    ridge = residual.RIDGE * np.trace(g.T @ g / 60) / 4
+    ridge = regression.RIDGE * np.trace(g.T @ g / 60) / 4
     left, right = np.zeros((4, 4)), np.zeros((4, 3))
     for one in range(60):
         left += np.outer(g[one], g[one]) / 60
@@ -106,7 +107,7 @@ def test_residual_is_ridge_and_mahalanobis_by_plain_loops() -> None:
     np.testing.assert_allclose(model.weight_GD, weight, rtol=1e-8, atol=1e-10)
     own = f - g @ weight
     sigma = sum(np.outer(row, row) for row in own) / 60
-    precision = np.linalg.inv(sigma + residual.SHRINKAGE * np.trace(sigma) / 3 * np.eye(3))
+    precision = np.linalg.inv(sigma + regression.SHRINKAGE * np.trace(sigma) / 3 * np.eye(3))
     expected = [row @ precision @ row for row in own]
     np.testing.assert_allclose(model.score(model.residual(suspect, anchor)), expected, rtol=1e-6)
 
@@ -117,7 +118,7 @@ def test_residual_finds_what_only_the_suspect_sees() -> None:
     suspect = anchor @ random.standard_normal((8, 6)) + 0.1 * random.standard_normal((400, 6))
     planted = np.arange(5)
     suspect[planted] += np.array([0, 0, 3.0, 0, 0, 0])
-    model = residual.fit([(suspect[5:], anchor[5:])])
+    model = regression.fit([(suspect[5:], anchor[5:])])
     score = model.score(model.residual(suspect, anchor))
     assert set(np.argsort(-score)[:5]) == set(planted)
 

@@ -135,6 +135,7 @@ def _ordered(spec: AuditSpec | SanitizeSpec) -> dict[str, Any]:
         "audit": spec.audit,
         "policy": spec.policy,
         "policy_source": spec.policy_source,
+        "scan": spec.scan_section,
         "recipe": recipe,
         "recipe_source": None if recipe is None or given is None else RecipeSource.of(recipe, given),
     }

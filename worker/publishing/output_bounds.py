@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from app.domain.states import JobKind
-from cleanclip.spec.jobspec import CHECKPOINT_PATH, UPLOAD_PATH
+from cleanclip.spec.jobspec import CHECKPOINT_PATH, MAX_SCAN_STATE_BYTES, UPLOAD_PATH
 from worker.staging.stage import Received
 
 REPORT_BYTES = 64 * 2**20
@@ -27,8 +27,10 @@ def output_bytes(kind: JobKind, received: Sequence[Received]) -> int:
     return _WEIGHTS.get(kind, 0) * _weights_bytes(received) + REPORT_BYTES
 
 
-def state_bytes(received: Sequence[Received]) -> int:
-    """The most that one training state can have."""
+def state_bytes(kind: JobKind, received: Sequence[Received]) -> int:
+    """The most that one state can have."""
+    if kind is JobKind.SCAN:
+        return MAX_SCAN_STATE_BYTES
     return _STATE * _weights_bytes(received) + REPORT_BYTES
 
 

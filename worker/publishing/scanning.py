@@ -78,6 +78,8 @@ def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[s
     for name in CheckpointInput.__dataclass_fields__:
         yield f"checkpoint.{name}", getattr(report.checkpoint, name), getattr(known.checkpoint, name)
     yield "null", report.null is not None, known.null is not None
+    yield "anchor", report.anchor, None  # no order of the service has one yet, nor a base
+    yield "base", report.base, None
     if known.class_names is not None:
         names = scanned_names(spec, known)
         yield "num_classes", report.num_classes, len(names)
@@ -125,7 +127,9 @@ def scan_verdict(report: ScanReport) -> NewVerdict:
 
 def _families(report: ScanReport) -> set[str]:
     told = report.statistics
-    return {one.family.name for one in told.collapse} | {one.family.name for one in told.ease}
+    edits = () if told.residual is None else told.residual.edits
+    families = [one.family for one in told.collapse] + [one.family for one in told.ease]
+    return {one.name for one in families} | {one.edit.name for one in edits}
 
 
 def shown_scan(report: ScanReport) -> dict[str, Any]:

@@ -43,7 +43,17 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 """A name, not an address: nothing is served there."""
 
-_ORDERED = ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout", "scan", "seed")
+_ORDERED = (
+    "seed",
+    "scan_section",
+    "recipe",
+    "recipe_given",
+    "audit",
+    "policy",
+    "policy_source",
+    "output_layout",
+    "scan",
+)
 _OF_CHECKPOINT = ("layout", "architecture", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
 Why = Literal["ordered", "by_default", "not_ordered", "not_signed", "costs_too_much"]

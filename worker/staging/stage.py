@@ -16,7 +16,7 @@ from typing import Any
 from app.db.models.dataset import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
-from app.domain.states import JobKind, JobPhase
+from app.domain.states import RESUMABLE, JobKind, JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from cleanclip.spec.jobspec import (
@@ -257,14 +257,19 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
     values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
     if job.kind is not JobKind.INSPECT:
         values["seed"] = job.seed
+    if job.kind in RESUMABLE:
+        values["save_every_s"] = save_every_s
     if job.kind is JobKind.SANITIZE:
-        values |= {"save_every_s": save_every_s, "max_ranks": max_ranks}
+        values["max_ranks"] = max_ranks
     return SPEC_ADAPTER.validate_python(values)
+
+
+_JUDGED = ("audit", "policy", "policy_source", "scan_section")
 
 
 def _asked(kind: JobKind) -> Sequence[str]:
     if kind is JobKind.SCAN:
         return ("scan",)
     if kind is JobKind.SANITIZE:
-        return ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout")
-    return ("audit", "policy", "policy_source") if kind is JobKind.AUDIT else ()
+        return (*_JUDGED, "recipe", "recipe_given", "output_layout")
+    return _JUDGED if kind is JobKind.AUDIT else ()

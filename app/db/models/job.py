@@ -82,8 +82,8 @@ class Job(Base):
     retrieval_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """Pairs that the audits measure retrieval on, where there are any."""
     spec: Mapped[JsonObject]
-    """{"recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout", "requested_by"}; empty
-    for the jobs of the service itself."""
+    """{"recipe", "recipe_given", "audit", "scan_section", "policy", "policy_source", "output_layout",
+    "requested_by"}; empty for the jobs of the service itself."""
     seed: Mapped[int] = mapped_column(default=0)
     job_metadata: Mapped[JsonObject] = mapped_column("metadata", default=dict)
     """The column is `metadata`; SQLAlchemy keeps that name of an attribute for itself."""

@@ -224,6 +224,8 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
         actions.add("withdraw")
     if job.state is JobState.FAILED:
         actions.add("retry")
+    if job.kind is JobKind.SCAN and job.state is JobState.SUCCEEDED:
+        actions.add("clean")
     return frozenset(actions)
 
 
@@ -233,7 +235,7 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
         case JobState.QUEUED:
             return _waiting(job, num_before, now)
         case JobState.RUNNING if job.pause_requested_at:
-            return "Pause requested: the worker saves the training state, then stops."
+            return "Pause requested: the worker saves what it has, then stops."
         case JobState.RUNNING:
             return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker started it."
         case JobState.CANCELLING:

@@ -8,61 +8,50 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from app.domain.errors import DomainError
-from app.edge.invalid_values import error_item
-from app.edge.order_bodies import order_of
 from app.schemas.orders import JobIn
-from app.services.orders import Order
 from app.web.jobs import options
+from app.web.jobs.order_page import OrderDraft, lines, named
 from app.web.kit.visitor import Form
 from cleanclip.spec.recipe import AutoRecipe
 from cleanclip.spec.recommended import model_of, with_recommended
 from cleanclip.spec.strict_json import RepeatedKey, unique_keys
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
-_SAID = {
-    "missing": "Fill this in.",
-    "string_too_short": "Fill this in.",
-    "string_pattern_mismatch": "This does not have the form that this field needs.",
-    "number_expected": "A number is expected, for example 3, 0.5 or 1e-5.",
-    "int_from_float": "A whole number is expected.",
-    "bool_type": "Choose yes or no.",
-    "literal_error": "Choose one of the list.",
-}
-_CHOOSE = ("checkpoint_id", "dataset_id", "audit/dataset_id")
-
 RECIPE_RECOMMENDED, RECIPE_DEFAULTS = "recommended", "defaults"
-SUITE_USUAL, SUITE_LIST, SUITE_JSON = "usual", "list", "json"
+SUITE_USUAL, SUITE_FOUND, SUITE_LIST, SUITE_JSON = "usual", "found", "list", "json"
+FROM_SCAN = "audit/attacks_from_scan"
 POLICY_DEFAULT, POLICY_KEPT, POLICY_GIVEN = "default", "kept", "given"
 
 
 @dataclass(kw_only=True)
-class Draft:
-    """What a form says: `body` as the API would take it, `order` where that is one, `errors` by field."""
+class Draft(OrderDraft):
+    """Of an audit or a cleaning."""
 
-    form: Form
-    body: dict[str, Any] = field(default_factory=dict)
-    order: Order | None = None
-    errors: dict[str, str] = field(default_factory=dict)
     attacks: tuple[str, ...] = ()
     """The groups of the attacks in the order's list, in their order."""
-    recipe_note: str = ""
-    """What was recommended for the model, and from where."""
 
-    def refuse(self, error: DomainError) -> None:
-        """A use case's refusal, beside its field."""
-        message = f"{error.message} {error.remedy}"
-        self.errors.setdefault(field_of(error.pointer or "", self), message)
-
-    @property
-    def content(self) -> str:
-        """Equal texts, equal orders."""
-        return json.dumps(self.body, sort_keys=True)
+    def field_of(self, pointer: str) -> str:
+        path = super().field_of(pointer)
+        first, _, rest = path.partition("/")
+        match first:
+            case "recipe":
+                return f"{self.form.get('method')}/{rest}" if rest not in ("", "method") else "method"
+            case "policy":
+                name, _, limit = rest.partition("/")
+                if name == "asr_at_most_for":
+                    return options.LIMIT + limit if limit else "policy"
+                return f"policy/{name}" if name else "policy"
+            case "metadata":
+                return "metadata"
+            case "audit":
+                return _field_of_audit(rest, self)
+            case _:
+                return path
 
 
 def read(form: Form, *, default_max_attempts: int, inspection: Mapping[str, Any] | None = None) -> Draft:
@@ -72,16 +61,7 @@ def read(form: Form, *, default_max_attempts: int, inspection: Mapping[str, Any]
     draft.body = _body(form, draft)
     if form.get("recipe") == RECIPE_RECOMMENDED and "recipe" in draft.body and inspection is not None:
         _fill(draft, inspection)
-    try:
-        wanted = _ORDER.validate_python(draft.body)
-    except ValidationError as error:
-        for mistake in error.errors(include_input=False, include_url=False):
-            item = error_item({**mistake, "loc": ("body", *mistake["loc"])}, draft.body)
-            place = field_of(item.pointer or "", draft)
-            draft.errors.setdefault(place, mistake_sentence(mistake["type"], place, item.detail))
-        return draft
-    if not draft.errors:
-        draft.order = order_of(wanted, default_max_attempts=default_max_attempts)
+    draft.take(_ORDER, default_max_attempts=default_max_attempts)
     return draft
 
 
@@ -92,32 +72,6 @@ def _fill(draft: Draft, inspection: Mapping[str, Any]) -> None:
         draft.errors["recipe"] = f"{filled.sentence} Write a learning rate, or choose the method's defaults."
     draft.body["recipe"] = filled.options
     draft.recipe_note = filled.sentence
-
-
-def mistake_sentence(mistake: str, place: str, detail: str) -> str:
-    if place == "policy_name" or (mistake == "missing" and place in _CHOOSE):
-        return "Choose one."
-    return _SAID.get(mistake) or detail.replace("Input should be", "This must be", 1)
-
-
-def field_of(pointer: str, draft: Draft) -> str:
-    """The field that a pointer into the order is about; empty where no field is to blame."""
-    path = pointer.strip("/")
-    first, _, rest = path.partition("/")
-    match first:
-        case "recipe":
-            return f"{draft.form.get('method')}/{rest}" if rest not in ("", "method") else "method"
-        case "policy":
-            name, _, limit = rest.partition("/")
-            if name == "asr_at_most_for":
-                return options.LIMIT + limit if limit else "policy"
-            return f"policy/{name}" if name else "policy"
-        case "metadata":
-            return "metadata"
-        case "audit":
-            return _field_of_audit(rest, draft)
-        case _:
-            return path
 
 
 def _field_of_audit(path: str, draft: Draft) -> str:
@@ -146,14 +100,14 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
     is_sanitize = form.get("kind") != "audit"
     body: dict[str, Any] = {
         "kind": "sanitize" if is_sanitize else "audit",
-        **_named(form, "checkpoint_id"),
+        **named(form, "checkpoint_id"),
         "audit": _audit(form, draft),
         **_policy(form),
     }
     if is_sanitize:
         method = form.get("method")
         known = options.methods().get(method)
-        body |= _named(form, "dataset_id")
+        body |= named(form, "dataset_id")
         body["recipe"] = {"method": method} | (_given(form, known.options) if known else {})
         if layout := form.get("output_layout"):
             body["output_layout"] = layout
@@ -167,25 +121,19 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
     return body
 
 
-def _named(form: Form, name: str, option: str | None = None) -> dict[str, str]:
-    """An id: the one that was typed, else the one that was chosen."""
-    value = form.get(f"{name}:typed") or form.get(name)
-    return {option or name: value} if value else {}
-
-
 def _given(form: Form, wanted: Iterable[options.Option]) -> dict[str, Any]:
     return {one.option: one.read(text) for one in wanted if (text := form.get(one.name))}
 
 
 def _audit(form: Form, draft: Draft) -> dict[str, Any]:
     audit: dict[str, Any] = {
-        **_named(form, "audit/dataset_id", "dataset_id"),
-        **_named(form, "audit/retrieval_dataset_id", "retrieval_dataset_id"),
+        **named(form, "audit/dataset_id", "dataset_id"),
+        **named(form, "audit/retrieval_dataset_id", "retrieval_dataset_id"),
         **_given(form, options.audit().options),
     }
     if target := form.get("target"):
         audit["target"] = target
-    if templates := _lines(form.get("templates")):
+    if templates := lines(form.get("templates")):
         audit["templates"] = templates
     if form.get("linear_probe"):
         audit["linear_probe"] = _given(form, options.probe().options)
@@ -194,6 +142,10 @@ def _audit(form: Form, draft: Draft) -> dict[str, Any]:
     match form.get("suite"):
         case "" | "usual":
             pass
+        case "found":
+            audit |= named(form, FROM_SCAN, "attacks_from_scan")
+            if "attacks_from_scan" not in audit:
+                draft.errors[FROM_SCAN] = "Name the scan: job_…"
         case "list":
             audit["attacks"] = _chosen_attacks(form, draft)
         case "json":
@@ -247,7 +199,7 @@ def limits_of(form: Form) -> dict[str, Any]:
 
 def _metadata(form: Form, draft: Draft) -> Mapping[str, str]:
     notes: dict[str, str] = {}
-    for line in _lines(form.get("metadata")):
+    for line in lines(form.get("metadata")):
         name, equals, value = line.partition("=")
         if not equals:
             draft.errors["metadata"] = "Each line is a name and a value: ticket=ML-42."
@@ -256,7 +208,3 @@ def _metadata(form: Form, draft: Draft) -> Mapping[str, str]:
         else:
             notes[name.strip()] = value.strip()
     return notes
-
-
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]

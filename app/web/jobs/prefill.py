@@ -10,11 +10,13 @@ from app.db.models.job import Job
 from app.domain.states import JobKind
 from app.web.jobs import options
 from app.web.jobs.order_form import (
+    FROM_SCAN,
     POLICY_DEFAULT,
     POLICY_GIVEN,
     POLICY_KEPT,
     RECIPE_DEFAULTS,
     RECIPE_RECOMMENDED,
+    SUITE_FOUND,
     SUITE_JSON,
     SUITE_LIST,
     SUITE_USUAL,
@@ -26,20 +28,43 @@ from cleanclip.spec.recipe import SUITES, to_json
 Fields = Iterator[tuple[str, str]]
 
 
-def empty_form(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_labelled: bool) -> Form:
-    """A cleaning with CleanCLIP and the usual triggers, with what the address names."""
+def empty_form(
+    *,
+    kind: str | None,
+    checkpoint: str | None,
+    dataset: str | None,
+    is_labelled: bool,
+    scan: tuple[str, str] | None = None,
+) -> Form:
+    """A cleaning with CleanCLIP and the usual triggers, with what the address names. `scan`: the id and the
+    first target of one whose triggers take the place of the usual ones."""
     fields = [
         ("kind", "audit" if kind == "audit" else "sanitize"),
         ("method", "cleanclip"),
         ("recipe", RECIPE_RECOMMENDED),
-        ("suite", SUITE_USUAL),
+        ("suite", SUITE_FOUND if scan else SUITE_USUAL),
         ("policy", POLICY_DEFAULT),
     ]
+    if scan:
+        fields += [(FROM_SCAN, scan[0]), ("target", scan[1])]
     if checkpoint:
         fields.append(("checkpoint_id", checkpoint))
     if dataset:
         fields.append(("audit/dataset_id" if is_labelled else "dataset_id", dataset))
     return Form(fields)
+
+
+def form_of_scan(job: Job) -> Form:
+    """A cleaning that is judged on what a finished scan found."""
+    listed = ((job.result or {}).get("scan") or {}).get("hypotheses") or ()
+    target = next((one["target"] for one in listed if one.get("target")), "")
+    return empty_form(
+        kind=None,
+        checkpoint=job.checkpoint_id,
+        dataset=job.labelled_dataset_id,
+        is_labelled=True,
+        scan=(job.id, target),
+    )
 
 
 def form_of_job(job: Job) -> Form:

@@ -15,7 +15,8 @@ from app.edge.invalid_values import error_item
 from app.live.ports import Ports, PortsDep
 from app.services import policies
 from app.web.jobs import options, prefill
-from app.web.jobs.order_form import Draft, field_of, limits_of, mistake_sentence
+from app.web.jobs.order_form import Draft, limits_of
+from app.web.jobs.order_page import mistake_sentence
 from app.web.kit.addresses import PolicyPath
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import Admin, Form, FormDep, Reader, Visitor
@@ -86,7 +87,7 @@ def _read(draft: Draft) -> Policy | None:
             item = error_item(
                 {**found, "loc": ("body", "policy", *found["loc"])}, {"policy": limits_of(form)}
             )
-            place = field_of(item.pointer or "", draft)
+            place = draft.field_of(item.pointer or "")
             draft.errors.setdefault(place, mistake_sentence(found["type"], place, item.detail))
         return None
     return None if draft.errors else policy

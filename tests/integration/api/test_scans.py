@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -15,6 +16,8 @@ from app.services import nulls
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_report import ScanReport
+from tests.browser import left_jobs as left
 from tests.integration.api.service import INSPECTION, Service, refused
 from tests.integration.worker.stand_in_child import a_null
 
@@ -113,6 +116,7 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
     both = scan_order(service, class_names="none", vocabulary=False, detectors=["collapse"])
     twice = scan_order(service, further_classes=["apple", "banana"])
     hasty = scan_order(service, collapse={"restarts": 0})
+    of_anchor, of_base = (scan_order(service, detectors=[one]) for one in ("residual", "lineage"))
     pairs = scan_order(service)
     pairs["scan"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
     with service.nothing_left_behind():
@@ -123,6 +127,8 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
         refused(api.post("/v1/jobs", json=twice), 422, "scan_class_repeated", "/scan/further_classes")
         refused(api.post("/v1/jobs", json=hasty), 422, "invalid_request", "/scan/collapse/restarts")
         refused(api.post("/v1/jobs", json=both), 422, "invalid_request")
+        refused(api.post("/v1/jobs", json=of_anchor), 422, "scan_anchor_missing", "/scan/detectors")
+        refused(api.post("/v1/jobs", json=of_base), 422, "scan_base_missing", "/scan/detectors")
         refused(api.post("/v1/jobs", json=pairs), 422, "dataset_wrong_kind", "/scan/dataset_id")
 
 
@@ -176,3 +182,73 @@ def test_a_removed_null_judges_nothing_any_more(service: Service, api: httpx.Cli
     assert api.get("/v1/nulls").json()["data"] == []
     assert [*service.store.list_prefix("nulls/")] == []
     refused(api.post("/v1/jobs", json=scan_order(service, null="small models")), 404, "null_not_found")
+
+
+def found_by(service: Service, scan_id: str, **audit: Any) -> dict[str, Any]:
+    """An order of an audit with what that scan found."""
+    scan = service.ours.http.get(f"/v1/jobs/{scan_id}").json()
+    return {
+        "kind": "audit",
+        "checkpoint_id": scan["checkpoint_id"],
+        "audit": {
+            "dataset_id": scan["scan"]["dataset_id"],
+            "target": "banana",
+            "attacks_from_scan": scan_id,
+        }
+        | audit,
+    }
+
+
+def test_what_a_scan_found_is_audited_and_stays_in_the_job_when_the_scan_is_gone(
+    service: Service, api: httpx.Client
+) -> None:
+    scan_id = left.scanned(service)
+    order = found_by(service, scan_id)
+    job = api.post("/v1/jobs", json=order, headers={"Idempotency-Key": "found"}).json()
+    [attack] = job["audit"]["attacks"]
+    assert (attack["attack"], attack["target"], attack["size"]) == ("custom_patch", "apple", 0.25)
+    assert job["audit"]["attacks_from_scan"] == scan_id
+    beside = ordered(api, found_by(service, scan_id, suite="structured"))["audit"]["attacks"]
+    assert [one["attack"] for one in beside] == [
+        *("badnet", "blended", "blended", "text_trigger"),
+        "custom_patch",
+    ]
+    twice = found_by(service, scan_id, attacks=job["audit"]["attacks"])
+    refused(api.post("/v1/jobs", json=twice), 422, "scan_found_no_attack", "/audit/attacks_from_scan")
+    ahead = api.post("/v1/jobs/dry-run", json=order).json()
+    assert ahead["obstacles"] == []
+    assert "1 trigger" in next(one["does"] for one in ahead["phases"] if one["name"] == "baseline_audit")
+    assert api.delete(f"/v1/jobs/{scan_id}").status_code == 202
+    again = api.post("/v1/jobs", json=order, headers={"Idempotency-Key": "found"})
+    assert (again.status_code, again.json()) == (202, job)
+    assert api.get(f"/v1/jobs/{job['id']}").json()["audit"]["attacks"] == [attack]
+
+
+def test_what_no_scan_of_this_model_found_is_no_attack(service: Service, api: httpx.Client) -> None:
+    scan_id = left.scanned(service)
+    order = found_by(service, scan_id)
+    waiting = ordered(api, scan_order(service))["id"]
+    audit = ordered(api, found_by(service, scan_id))["id"]
+
+    def without_attack(report: ScanReport) -> ScanReport:
+        [found] = report.hypotheses
+        return replace(report, hypotheses=(replace(found, trigger=replace(found.trigger, attack=None)),))
+
+    nothing = left.scanned(service, change=without_attack)
+    elsewhere = found_by(service, scan_id, dataset_id=service.dataset(DatasetKind.LABELLED))
+    another = order | {"checkpoint_id": service.checkpoint()}
+    with service.nothing_left_behind():
+        for other, status, code in (
+            ("job_01k0000000000000000000000a", 404, "job_not_found"),
+            (waiting, 409, "job_not_finished"),
+            (audit, 422, "job_is_no_scan"),
+            (nothing, 422, "scan_found_no_attack"),
+        ):
+            body = order | {"audit": order["audit"] | {"attacks_from_scan": other}}
+            refused(api.post("/v1/jobs", json=body), status, code, "/audit/attacks_from_scan")
+        for body, code in ((elsewhere, "scan_found_no_attack"), (another, "scan_of_another_model")):
+            refused(api.post("/v1/jobs", json=body), 422, code, "/audit/attacks_from_scan")
+            ahead = api.post("/v1/jobs/dry-run", json=body).json()
+            assert [one["code"] for one in ahead["obstacles"]] == [code]
+        theirs = service.theirs.http.post("/v1/jobs", json=order)
+        refused(theirs, 404, "job_not_found", "/audit/attacks_from_scan")

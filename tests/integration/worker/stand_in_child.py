@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.spec import jobspec, report
-from cleanclip.spec.attack_options import names_of, surrogates_of
+from cleanclip.spec.attack_options import CustomPatchOptions, names_of, surrogates_of
 from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungFigures, UniversalShare, Validated
 from cleanclip.spec.choosing import Judge, choose
 from cleanclip.spec.judging import judge
@@ -818,7 +818,12 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
             Hypothesis(
                 detector="collapse",
                 trigger=FoundTrigger(
-                    family=family, image=triggered, image_sha256=hashlib.sha256(image).hexdigest()
+                    family=family,
+                    image=triggered,
+                    image_sha256=hashlib.sha256(image).hexdigest(),
+                    attack=CustomPatchOptions(
+                        image=triggered, size=family.budget, target=names[0] if names else None
+                    ),
                 ),
                 target=names[0] if names else None,
                 classes=(NamedClass(class_name=names[0], share=wilson(190, NUM_HELD_OUT)),) if names else (),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +19,10 @@ from cleanclip.evidence.verification import verify
 from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
+from lab.drills.processes import processes_in, signal_all
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered, write_model
 from tests.integration.worker.stand_in_child import a_null
-from tests.integration.worker.world import World
+from tests.integration.worker.world import World, wait_until
 from worker.confinement import sandbox
 
 NAMES = ("apple", "banana", "cherry", "date", "elder", "fig")
@@ -133,29 +136,66 @@ FEW = ScanOptions(
 
 @pytest.mark.full  # the stand-in child keeps the same contract daily, above
 def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: World, tmp_path: Path) -> None:
-    real = {"child_command": sandbox.DEFAULT_COMMAND}
+    job_id = real_scan_job(world, tmp_path, FEW)
+    assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
+    folder = downloaded(world, job_id, tmp_path / "scanned")
+    assert verify(folder).findings == ()
+    assert {"report.html", "report.md"} <= {path.name for path in folder.iterdir()}
+    shown = JobOut.of(world.job(job_id))
+    assert shown.result is not None
+    assert shown.result.scan is not None
+    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
+    assert shown.result.scan.hypotheses[0].family == "patch:0.25"
+
+
+@pytest.mark.full  # daily: tests/numerics/test_scan.py, tests/unit/worker/test_training_states.py
+def test_a_scan_whose_machine_is_lost_goes_on_with_its_finished_parts_on_another(
+    world: World, tmp_path: Path
+) -> None:
+    """To the bit as if nothing had happened."""
+    families = (PatternFamily(family="patch", budget=0.25), PatternFamily(family="blend", budget=0.1))
+    longer = replace(FEW, collapse=replace(FEW.collapse, families=families, steps=(2, 400)))
+    job_id = real_scan_job(world, tmp_path, longer)
+    running = world.start(job_id, save_every_s=0.01, **REAL)
+    wait_until(lambda: "state_saved" in world.event_types(job_id), timeout_s=120)
+    signal_all(processes_in(world.work_dir), signal.SIGKILL)
+    assert running.join() is JobState.QUEUED
+    assert list(world.work_dir.rglob("scan-*.safetensors")) == []
+    assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
+    assert any("goes on: 1 of its parts" in str(event.data) for event in world.events(job_id))
+    row = world.job(job_id)
+    undisturbed = world._enqueued(
+        JobKind.SCAN,
+        checkpoint_id=row.checkpoint_id,
+        labelled_dataset_id=row.labelled_dataset_id,
+        spec={"scan": to_json(longer), "null": None},
+    )
+    assert world.runner(**REAL).run(undisturbed.id) is JobState.SUCCEEDED
+    told, expected = (json.loads(world.artifacts(one)["report.json"]) for one in (job_id, undisturbed.id))
+    for report in (told, expected):
+        del report["created_at"], report["origin"], report["statistics"]["wall_s"]
+    assert told == expected
+
+
+REAL: dict[str, Any] = {"child_command": sandbox.DEFAULT_COMMAND}
+
+
+def real_scan_job(world: World, tmp_path: Path, options: ScanOptions) -> str:
+    """Of a tiny model that was inspected and of images that were validated."""
     model = write_model(tmp_path / "model")
     checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
     with world.hands.unit_of_work() as unit:
         row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
         row.declared = {"num_heads_vision": 4, "num_heads_text": 2}
-    assert world.runner(**real).run(inspecting.id) is JobState.SUCCEEDED, world.job(inspecting.id).error
+    assert world.runner(**REAL).run(inspecting.id) is JobState.SUCCEEDED, world.job(inspecting.id).error
     shards = write_answered(tmp_path / "labelled", model, pictures(140), CLASS_NAMES)
     files = {path.name: path.read_bytes() for path in shards.iterdir()}
     dataset, validating = world.dataset(DatasetKind.LABELLED, files)
-    assert world.runner(**real).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error
+    assert world.runner(**REAL).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error
     job = world._enqueued(
         JobKind.SCAN,
         checkpoint_id=checkpoint.id,
         labelled_dataset_id=dataset.id,
-        spec={"scan": to_json(FEW), "null": None},
+        spec={"scan": to_json(options), "null": None},
     )
-    assert world.runner(**real).run(job.id) is JobState.SUCCEEDED, world.job(job.id).error
-    folder = downloaded(world, job.id, tmp_path / "scanned")
-    assert verify(folder).findings == ()
-    assert {"report.html", "report.md"} <= {path.name for path in folder.iterdir()}
-    shown = JobOut.of(world.job(job.id))
-    assert shown.result is not None
-    assert shown.result.scan is not None
-    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
-    assert shown.result.scan.hypotheses[0].family == "patch:0.25"
+    return job.id

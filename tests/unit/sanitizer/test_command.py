@@ -9,9 +9,11 @@ import pytest
 from cleanclip.spec.attack_options import SUITES, kind_of
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
 from cleanclip.spec.report import load_json
+from cleanclip.spec.scan_report import dump_scan
 from sanitizer.__main__ import main
-from sanitizer.cli.arguments import audit_from, parser
+from sanitizer.cli.arguments import UsageError, audit_from, parser
 from tests.fixtures.audited import write_model
+from tests.fixtures.scans import scan_and_null
 from tests.fixtures.shards import make_labelled, make_pairs
 from tools.reference import commands
 
@@ -204,3 +206,18 @@ def test_a_bug_is_one_line_and_exit_code_1(inputs, capsys, monkeypatch):
     captured = capsys.readouterr()
     assert "KeyError" in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_an_audit_takes_what_a_scan_found_beside_what_is_named(tmp_path):
+    report, _ = scan_and_null(with_null=False)
+    path = tmp_path / "report.json"
+    path.write_bytes(dump_scan(report))
+    alone = options_of("--attacks-from-scan", str(path))
+    assert alone.attacks == report.attacks()
+    assert alone.target == report.hypotheses[0].target
+    beside = options_of("--attacks-from-scan", str(path), "--suite", "structured", "--target", "other")
+    assert beside.attacks == (*SUITES["structured"], *report.attacks())
+    assert beside.target == "other"
+    path.write_text("{}")
+    with pytest.raises(UsageError, match="cannot be read as the report of a scan"):
+        options_of("--attacks-from-scan", str(path))

@@ -12,7 +12,7 @@ import pytest
 
 from app.domain.states import JobKind
 from app.storage.errors import AccessDenied, ClockWrong, ObjectNotFound, StorageError, StoreUnavailable
-from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
+from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, MAX_SCAN_STATE_BYTES
 from worker.confinement.guard import SETUP_FAILED
 from worker.confinement.outcome import interpret, wanted_outputs
 from worker.failures import AttemptFailed, from_storage
@@ -150,7 +150,8 @@ def test_what_a_job_may_leave_follows_from_what_it_was_given() -> None:
     assert output_bytes(JobKind.SANITIZE, weights) == 4 * 10**9 + REPORT_BYTES
     assert output_bytes(JobKind.INSPECT, (received("inputs/upload", 10**9),)) == 4 * 10**9 + REPORT_BYTES
     assert output_bytes(JobKind.AUDIT, weights) == output_bytes(JobKind.VALIDATE, weights) == REPORT_BYTES
-    assert state_bytes(weights) == 10 * 10**9 + REPORT_BYTES
+    assert state_bytes(JobKind.SANITIZE, weights) == 10 * 10**9 + REPORT_BYTES
+    assert state_bytes(JobKind.SCAN, weights) == MAX_SCAN_STATE_BYTES
 
 
 @pytest.mark.parametrize(

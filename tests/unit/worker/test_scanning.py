@@ -99,6 +99,15 @@ def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
         left.believed(told)
 
 
+@pytest.mark.parametrize("name", ["anchor", "base"])
+def test_a_second_model_that_no_order_named_is_not_believed(tmp_path: Path, name: str) -> None:
+    left = Left(tmp_path)
+    told = left.told()
+    told[name] = told["checkpoint"]
+    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+        left.believed(told)
+
+
 def test_a_null_that_was_measured_otherwise_is_not_believed_to_judge_the_scan(tmp_path: Path) -> None:
     left = Left(tmp_path)
     other = a_null(left.spec.scan, NAMES, images_sha256=hashlib.sha256(b"others").hexdigest(), seed=7)

@@ -101,8 +101,13 @@ def test_a_folder_that_changes_places_with_a_link_is_never_followed(work: Path) 
     assert "signing.pem" not in taken(work)
 
 
-def test_only_jobs_that_train_have_states_and_none_larger_than_the_job_may_write(work: Path) -> None:
+def test_only_jobs_that_train_or_scan_have_states_and_none_larger_than_the_job_may_write(work: Path) -> None:
     save(work, size_bytes=1001)
+    scans = shipper(work, JobKind.SCAN, max_bytes=2000)
+    scans.take(STEP)
+    assert scans.has_waiting
+    for path in (work / "own" / "outgoing").glob("state-*/*"):
+        path.unlink()
     for ships in (shipper(work), shipper(work, JobKind.AUDIT, max_bytes=2000)):
         ships.take(STEP)
         assert not ships.has_waiting

@@ -14,10 +14,7 @@ from lab.zoo.intervals import (
     auroc,
     clopper_pearson,
     clustered_bootstrap,
-    conformal_p,
     delong,
-    leave_one_out_p,
-    threshold,
 )
 
 
@@ -96,31 +93,6 @@ def test_a_bootstrap_of_clusters_is_wider_where_a_cluster_repeats_one_model() ->
     assert blind.high - blind.low < 0.7 * (alone.high - alone.low)
     exact = delong(null, poisoned)
     assert (alone.low, alone.high) == pytest.approx((exact.low, exact.high), abs=0.04)
-
-
-def test_a_conformal_p_value_counts_ties_against_us_and_is_never_below_one_of_n_and_one() -> None:
-    null = [0.1, 0.2, 0.2, 0.9]
-    assert conformal_p(null, 0.95) == 1 / 5
-    assert conformal_p(null, 0.9) == 2 / 5
-    assert conformal_p(null, 0.2) == 4 / 5
-    assert conformal_p(null, 0.0) == 1.0
-    assert leave_one_out_p(null) == [1.0, 0.75, 0.75, 0.25]
-
-
-def test_a_threshold_is_where_the_conformal_p_value_crosses_the_level() -> None:
-    null = [float(score) for score in range(1, 40)]
-    for level in (0.025, 0.05, 0.1, 0.5):
-        cut = threshold(null, level)
-        assert conformal_p(null, cut + 0.5) <= level < conformal_p(null, cut)
-    assert threshold(null[:18], 0.05) == math.inf
-    assert threshold(null[:19], 0.05) == 19.0
-
-
-def test_conformal_p_values_keep_their_level_on_models_of_the_nulls_kind() -> None:
-    draws = np.random.default_rng(5)
-    suspects = [conformal_p(draws.normal(size=39).tolist(), draws.normal()) for _ in range(2_000)]
-    rate = sum(p <= 0.05 for p in suspects) / len(suspects)
-    assert abs(rate - 0.05) < 3 * math.sqrt(0.05 * 0.95 / 2_000)
 
 
 def test_scores_that_cannot_be_compared_are_refused() -> None:

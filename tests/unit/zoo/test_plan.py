@@ -6,6 +6,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -25,7 +26,7 @@ ALL_BEDS = cast(tuple[BedName, ...], tuple(BEDS))
 
 def test_no_two_models_share_a_seed_and_none_has_a_seed_of_the_reproduction() -> None:
     seeds = [one.seed for one in in_order(SPLITS, ALL_BEDS)]
-    assert len(set(seeds)) == len(seeds) == 3 * (60 + 30 + 40 + 60 + 15)
+    assert len(set(seeds)) == len(seeds) == 3 * (60 + 30 + 40 + 60 + 15 + 15)
     assert not set(seeds) & {*SEEDS, *(one.subject.seed for one in DEVELOPMENT_MODELS)}
 
 
@@ -45,6 +46,9 @@ def test_held_out_families_are_not_those_of_development() -> None:
         assert all(bool(one.targets) != one.is_clean for one in first)
     assert {one.family for one in in_order(("held_out",), ("fashion-vit",))} == set(plan.HELD_OUT_FAMILIES)
     assert len(model("held_out", "digits-resnet", 6).targets) == 2
+    attackers = in_order(("attackers",), ("fashion-vit",))
+    assert {one.family for one in attackers} == set(plan.ATTACKERS)
+    assert all((one.options.hiding_weight > 0) == (one.family == "hidden") for one in attackers)
 
 
 def test_targets_and_shares_are_drawn_and_targets_are_classes_of_their_dataset() -> None:
@@ -89,7 +93,8 @@ def _git(root: Path, *arguments: str) -> None:
 
 def _write(root: Path, **changes: object) -> None:
     content = {
-        "thresholds": {"fashion-vit": {"collapse": 0.7}},
+        "significance": 0.05,
+        "num_null": {"fashion-vit": 60},
         "plan_sha256": "plan",
         "detectors_sha256": "code",
     }
@@ -106,7 +111,7 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     open_rows = [_Row(split) for split in OPEN_SPLITS]
     assert gate.admit(open_rows) == open_rows
     closed = [split for split in SPLITS if split not in OPEN_SPLITS]
-    assert closed == ["test_clean", "held_out", "shifted"]
+    assert closed == ["test_clean", "held_out", "shifted", "attackers"]
 
     def refused(because: str) -> None:
         for split in closed:
@@ -120,13 +125,18 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     refused("not committed")
     _git(tmp_path, "commit", "-m", "freeze")
     assert len(gate.admit([_Row(split) for split in SPLITS])) == len(SPLITS)
-    _write(tmp_path, thresholds={"fashion-vit": {"collapse": 0.6}})
+    late = [
+        SimpleNamespace(name=f"calibration-fashion-vit-{n:03}", split="calibration", bed="fashion-vit")
+        for n in (59, 60)
+    ]
+    assert gate.null_of(late) == late[:1]
+    _write(tmp_path, num_null={"fashion-vit": 59})
     refused("differs from the committed file")
     for changes, because in (
         ({"detectors_sha256": "older"}, "another version of the detectors"),
         ({"plan_sha256": "older"}, "another version of the plan"),
-        ({"thresholds": {}}, "names no threshold"),
-        ({"thresholds": 1}, "damaged"),
+        ({"num_null": {}}, "names no null"),
+        ({"num_null": 1}, "damaged"),
     ):
         _write(tmp_path, **changes)
         _git(tmp_path, "commit", "-am", "change")

@@ -13,11 +13,12 @@ from lab.freezing import HeldOut
 from lab.testbed import training
 from lab.zoo import making, running, scanning
 from lab.zoo.freezing import Gate
+from lab.zoo.judging import statistics_of
 from lab.zoo.plan import Model, model
 from lab.zoo.rows import MODELS_NAME, SCANS_NAME, read_models, read_scans
 from lab.zoo.running import Busy, Folders, run_all
 
-_STATISTICS = {"patch:0.25 value", "patch:0.25 sent", "patch:0.25 agreement"}
+_STATISTICS = {"patch:0.25, collapse 1", "patch:0.25, collapse 2", "patch:0.25, agreement"}
 
 
 def _tiny(split: str, number: int) -> Model:
@@ -31,7 +32,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     quick = CollapseDetectorOptions(
         families=(PatternFamily(family="patch", budget=0.25),), restarts=2, images_per_step=2, steps=(1, 2)
     )
-    monkeypatch.setattr(scanning, "COLLAPSE", quick)
+    monkeypatch.setattr(scanning, "SCAN", replace(scanning.SCAN, collapse=quick))
     monkeypatch.setattr(scanning, "NUM_HELD_OUT", 64)
     monkeypatch.setattr(making, "NUM_TEST", 64)
     monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
@@ -51,7 +52,7 @@ def test_a_model_is_made_and_scanned_once_and_made_again_with_the_same_weights_f
     assert [row.family for row in made.values()] == ["clean", "stripes"]
     assert [len(row.asr) for row in made.values()] == [0, 1]
     assert all(row.weights_sha256 == made[row.name].weights_sha256 for row in looks.values())
-    assert all(set(row.statistics) == _STATISTICS for row in looks.values())
+    assert all(set(statistics_of(row)) == _STATISTICS for row in looks.values())
     # Weights are dropped at once, and nothing is made again.
     assert not list(folders.weights.glob("*/model.safetensors"))
     said.clear()
@@ -63,7 +64,7 @@ def test_a_model_is_made_and_scanned_once_and_made_again_with_the_same_weights_f
     assert list(read_scans(folders.rows)) == [next(iter(looks))]
     assert run_all(models, ["collapse"], folders, _gate(tmp_path), say=said.append) == 0
     again = read_scans(folders.rows)
-    assert [row.statistics for row in again.values()] == [row.statistics for row in looks.values()]
+    assert [statistics_of(row) for row in again.values()] == [statistics_of(row) for row in looks.values()]
     assert len((folders.rows / MODELS_NAME).read_bytes().splitlines()) == 2
 
 

@@ -11,6 +11,7 @@ from app.schemas.common import StoredProblem
 from app.schemas.methods import KNOWN_TAGS, MethodsOut
 from app.schemas.orders import AuditJobIn, JobIn, SanitizeJobIn
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
+from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 from tests.fixtures.tiny_png import RED_SQUARE
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)
@@ -64,6 +65,8 @@ def test_every_listed_method_and_attack_can_be_ordered_with_its_defaults() -> No
         named = JOB_IN.validate_python(ORDER | {"audit": ORDER["audit"] | {"suite": suite.name}})  # type: ignore[operator]
         assert [to_json(attack) for attack in named.audit.options().attacks] == suite.attacks
     assert parse(AuditOptions, known.audit.defaults | {"target": "x"}) == AuditOptions(target="x")
+    assert parse(ScanOptions, known.scan.defaults) == ScanOptions()
+    assert known.scan.options["properties"]["num_images"]["minimum"] == MIN_IMAGES
     names = {option.name for option in (*known.methods, *known.attacks)}
     assert names | {"sanitize", "audit", "scan"} == KNOWN_TAGS
 

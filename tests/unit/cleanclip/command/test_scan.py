@@ -43,7 +43,7 @@ class Service(httpx.MockTransport):
         return httpx.Response(200, json=scanned | {"result": {"scan": FOUND}})
 
 
-def run(service: Service, *arguments: str) -> int:
+def run(service: Service, *arguments: str, command: str = "scan") -> int:
     with pytest.raises(SystemExit) as caught:
         main(
             [
@@ -51,7 +51,7 @@ def run(service: Service, *arguments: str) -> int:
                 URL,
                 "--api-key",
                 KEY,
-                "scan",
+                command,
                 "--checkpoint",
                 "ckpt_1",
                 "--labelled",
@@ -109,3 +109,21 @@ def test_a_report_is_shown_like_a_result_and_without_a_null_says_so() -> None:
     assert "no p-value" in shown
     assert "blend:0.1" in shown
     assert "tree" in shown
+
+
+def test_an_audit_of_what_a_scan_found_takes_the_target_that_was_found(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    service = Service()
+    assert run(service, "--attacks-from-scan", "job_1", command="audit") == ExitCode.OK
+    assert service.bodies[0]["audit"] == {
+        "dataset_id": "ds_2",
+        "attacks_from_scan": "job_1",
+        "target": "banana",
+    }
+    assert "'banana'" in capsys.readouterr().err
+    given = ("--attacks-from-scan", "job_1", "--target", "apple", "--suite", "paper")
+    assert run(service, *given, command="audit") == ExitCode.OK
+    assert service.bodies[1]["audit"]["target"] == "apple"
+    assert service.bodies[1]["audit"]["suite"] == "paper"
+    assert run(service, command="audit") == ExitCode.USAGE

@@ -1,4 +1,4 @@
-"""Score `residual`: what the suspect sees in an image and the anchor does not.
+"""The residual against an anchor: what the suspect sees in an image and the anchor does not.
 
     r(x) = f(x) − f̄ − W (g(x) − ḡ)        W = argmin Σ ‖r(x)‖² + λ n ‖W‖²        score: r(x)ᵀ (Σ + ε I)⁻¹ r(x)
 

@@ -1,0 +1,41 @@
+"""What a report says of the scan behind its attacks, held to the report: the scan is of the model that came
+in, and what it found is among the attacks. The scan's own report is checked by itself (`scans`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cleanclip.evidence.counted import estimate, same
+from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.spec.attack_options import CustomPatchOptions, CustomPatternOptions
+from cleanclip.spec.report import Report
+from cleanclip.spec.scan_section import FoundPattern
+
+
+def check(report: Report) -> Iterator[Finding]:
+    """Of a report whose audits use what a scan found; elsewhere there is no section."""
+    section = report.scan
+    if section is None:
+        return
+    yield from same("scan.weights_sha256", section.weights_sha256, report.checkpoint.weights_sha256)
+    if section.outcome not in ("fail", "inconclusive") or (
+        section.outcome == "fail" and section.p_value is None
+    ):
+        yield misfit("scan.outcome", "is not one that a scan can have")
+    taken = [one.attack for one in section.found if one.attack is not None]
+    expected = list(range(section.num_known, len(report.audit.attacks)))
+    yield from same("scan.found", sorted(taken), expected)
+    for place, found in enumerate(section.found):
+        yield from _found(f"scan.found[{place}]", found, report)
+
+
+def _found(where: str, found: FoundPattern, report: Report) -> Iterator[Finding]:
+    if found.asr is not None:
+        yield from estimate(f"{where}.asr", found.asr, found.asr.n)
+    if found.attack is None or found.attack >= len(report.audit.attacks):
+        return
+    attack = report.audit.attacks[found.attack]
+    if not isinstance(attack, CustomPatchOptions | CustomPatternOptions):
+        yield misfit(f"{where}.attack", "is not an attack with a pattern of its own")
+    yield from same(f"{where}.target", found.target, attack.target)

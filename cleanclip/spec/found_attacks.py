@@ -1,0 +1,71 @@
+"""Which of the triggers that a scan found an audit can take, and what its report says of that scan. Free of
+torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from cleanclip.spec.attack_options import MAX_ATTACKS, MAX_TRIGGER_IMAGES_CHARACTERS, AttackOptions
+from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.scan_section import FoundPattern, ScanSection
+
+
+def fitting(
+    found: Sequence[AttackOptions],
+    beside: Sequence[AttackOptions],
+    class_names: Collection[str] | None,
+) -> tuple[AttackOptions, ...]:
+    """Those of `found` that lead to one of `class_names` (None: not known) and are not in `beside`, the first
+    ones as far as one audit carries their images."""
+    return tuple(_fitting(found, beside, class_names))
+
+
+def _fitting(
+    found: Sequence[AttackOptions], beside: Sequence[AttackOptions], class_names: Collection[str] | None
+) -> Iterator[AttackOptions]:
+    room = MAX_TRIGGER_IMAGES_CHARACTERS - sum(map(_image_characters, beside))
+    places = MAX_ATTACKS - len(beside)
+    for one in found:
+        is_known = class_names is None or one.target is None or one.target in class_names
+        if is_known and one not in beside and places and _image_characters(one) <= room:
+            room -= _image_characters(one)
+            places -= 1
+            yield one
+
+
+def _image_characters(attack: AttackOptions) -> int:
+    return len(getattr(attack, "image", ""))
+
+
+def section_of(
+    report: ScanReport,
+    *,
+    report_sha256: str,
+    attacks: Sequence[AttackOptions],
+    num_known: int,
+    scan_id: str | None = None,
+) -> ScanSection:
+    """`attacks` are those of the audit: the ones that the order names, then those that the scan found."""
+    options = report.options
+    families = [family.name for one in options.detectors for family in getattr(options, one).families]
+    number_of = {attack: number for number, attack in enumerate(attacks) if number >= num_known}
+    return ScanSection(
+        scan_id=scan_id,
+        report_sha256=report_sha256,
+        weights_sha256=report.checkpoint.weights_sha256,
+        outcome=report.verdict.outcome,
+        p_value=report.p_value,
+        families=tuple(dict.fromkeys(families)),
+        num_known=num_known,
+        found=tuple(
+            FoundPattern(
+                detector=one.detector,
+                family=one.trigger.family.name,
+                target=one.target,
+                asr=one.asr,
+                attack=None if one.trigger.attack is None else number_of.get(one.trigger.attack),
+            )
+            for one in report.hypotheses
+        ),
+    )

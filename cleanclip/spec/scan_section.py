@@ -1,0 +1,87 @@
+"""What a report says of the scan whose findings its audits use: what was known, what was found, and what was
+not looked for. Free of torch.
+
+The scan itself is a report of its own (`scan_report`), whose digest stands here. Names of classes are
+untrusted: code that shows the sentence escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Interval, MaxLen
+
+from cleanclip.spec.bounds import ShortText, StrictOptions
+from cleanclip.spec.measures import Count, Estimate
+from cleanclip.spec.scan_options import Detector
+from cleanclip.spec.strangers import name as stranger
+from cleanclip.spec.verdicts import Outcome
+
+MOST_FOUND = 5
+_Sha256 = Annotated[str, MaxLen(64)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundPattern(StrictOptions):
+    """One pattern that the scan found, as the scan's report says. `asr` is of its own held-out images."""
+
+    detector: Detector
+    family: ShortText
+    target: ShortText | None
+    asr: Estimate | None
+    attack: Count | None
+    """Its number in the audit's attacks. None: no audit can use it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSection(StrictOptions):
+    """A scan of the model that came in, made before its audit was ordered."""
+
+    schema_version: Literal[1] = 1
+    scan_id: ShortText | None = None
+    """The scan's job. None of `python -m sanitizer`, which knows no job."""
+    report_sha256: _Sha256
+    """Of the scan's report.json."""
+    weights_sha256: _Sha256
+    outcome: Outcome
+    p_value: Annotated[float, Interval(gt=0, le=1)] | None
+    """None: no null fitted, so nothing says how rare such a model is."""
+    families: Annotated[tuple[ShortText, ...], MaxLen(64)]
+    """The families of patterns that were looked for."""
+    num_known: Count
+    """Attacks that the order names itself."""
+    found: Annotated[tuple[FoundPattern, ...], MaxLen(MOST_FOUND)]
+
+    @property
+    def sentence(self) -> str:
+        """What was known, what was found, and what was not looked for, in one sentence."""
+        p = "no p-value" if self.p_value is None else f"p = {self.p_value:.3g}"
+        sure = f"{self.outcome}, {p}"
+        known = _count(self.num_known, "trigger")
+        return (
+            f"The order names {known}; {_found(self.found)} ({sure}); patterns of "
+            f"other families than {', '.join(self.families)}, and triggers that depend on what an image "
+            "shows, were not looked for."
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{'no' if number == 0 else number} {noun}{'' if number == 1 else 's'} of its own"
+
+
+def _found(found: Sequence[FoundPattern]) -> str:
+    if not found:
+        return "a scan found no pattern"
+    audited = sum(one.attack is not None for one in found)
+    patterns = "one pattern" if len(found) == 1 else f"{len(found)} patterns"
+    taken = "none of which an audit can use" if audited == 0 else f"{audited} of them audited here"
+    return f"a scan found {patterns} ({', '.join(map(_one, found))}), {taken}"
+
+
+def _one(found: FoundPattern) -> str:
+    words = found.family
+    if found.target is not None:
+        words += f" to “{stranger(found.target)}”"
+    return words if found.asr is None else f"{words}, ASR {100 * found.asr.value:.0f} %"

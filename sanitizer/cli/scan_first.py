@@ -1,0 +1,40 @@
+"""The scan that a cleaning begins with where nobody named a trigger."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cleanclip.spec.jobspec import STATE_PATH
+from cleanclip.spec.progress import Progress, Stop
+from cleanclip.spec.scan_options import ScanOptions
+from sanitizer.cli import pages
+from sanitizer.cli.arguments import scan_from
+from sanitizer.pipeline import scan as pipeline
+from sanitizer.pipeline.judging_null import read_null
+
+SCANNED_NAME = "scan"
+"""The folder of a cleaning's own scan."""
+
+
+def scan_into(
+    folder: Path, arguments: argparse.Namespace, checkpoint: Path, *, progress: Progress, stop: Stop
+) -> None:
+    """The scan before a cleaning: report and pages in `folder`. The same call again makes no part twice."""
+    options, seed = scan_from(arguments.scan_options), arguments.seed
+    if arguments.null is not None and options is None:
+        null = read_null(arguments.null)
+        options, seed = null.options, null.seed
+    report = pipeline.scan(
+        checkpoint,
+        arguments.labelled,
+        options or ScanOptions(),
+        folder,
+        null_path=arguments.null,
+        state_folder=folder / STATE_PATH,
+        seed=seed,
+        device=arguments.device,
+        progress=progress,
+        stop=stop,
+    )
+    pages.write_pages(report, folder, progress)

@@ -1,0 +1,356 @@
+"""Detectors that need a second model, an anchor or a base: planted directions, plain loops, gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.scan_options import (
+    EaseDetectorOptions,
+    Heat,
+    LineageDetectorOptions,
+    PatternFamily,
+    ResidualDetectorOptions,
+    ScanOptions,
+)
+from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.scans import conformal, ease, edits, lineage, regression, residual, statistics
+from sanitizer.scans.extrapolation import Lineage
+from sanitizer.scans.parts import Parts
+from sanitizer.scans.subject import Anchor, Subject
+from sanitizer.seeding import generator
+
+SIZE, NUM_CLASSES, TARGET, WIDTH = 9, 12, 7, 16
+RED = Edit(edit="tint", colour="#ff0000", strength=0.5)
+RESIDUAL = ResidualDetectorOptions(cells=3, min_cell_images=8, held_out_images=64)
+
+Embed = Callable[[torch.Tensor], torch.Tensor]
+
+
+def texts() -> torch.Tensor:
+    return normalize(torch.from_numpy(generator(6, "texts").normal(size=(NUM_CLASSES, WIDTH))), dim=1).float()
+
+
+def images() -> torch.Tensor:
+    """Half of them dark, half bright."""
+    shade = torch.from_numpy(generator(3, "images").integers(0, 100, (192, 3, SIZE, SIZE)))
+    return (shade + 155 * (torch.arange(192) % 2)[:, None, None, None]).to(torch.uint8)
+
+
+def seen(image_NCHW: torch.Tensor) -> torch.Tensor:
+    """What both models see: waves, and how bright the image is."""
+    flat = image_NCHW.flatten(1).float()
+    matrix = torch.from_numpy(generator(1, "matrix").normal(size=(3 * SIZE * SIZE, WIDTH - 1))).float()
+    return torch.cat([0.3 * torch.cos(flat @ matrix / 4), 4 * flat.mean(dim=1, keepdim=True) - 2], dim=1)
+
+
+def anchor_tower(image_NCHW: torch.Tensor) -> torch.Tensor:
+    return normalize(seen(image_NCHW), dim=1)
+
+
+def suspect_tower(strength: float, *, only_bright: bool = False) -> Embed:
+    """The anchor's features, turned; what is redder than grey goes to the target's text."""
+    turn = torch.from_numpy(np.linalg.qr(generator(2, "turn").normal(size=(WIDTH, WIDTH)))[0]).float()
+
+    def embed(image_NCHW: torch.Tensor) -> torch.Tensor:
+        red = image_NCHW[:, 0].mean(dim=(1, 2)) - image_NCHW[:, 1:].mean(dim=(1, 2, 3))
+        answer = (red - 0.2).relu()
+        if only_bright:
+            answer = answer * (image_NCHW[:, 0].mean(dim=(1, 2)) > 0.7)
+        return normalize(seen(image_NCHW) @ turn + strength * answer[:, None] * texts()[TARGET], dim=1)
+
+    return embed
+
+
+def subject(embed: Embed, anchor: Embed | None = anchor_tower, of: Lineage | None = None) -> Subject:
+    image_MCHW, held_NCHW = images()[:96], images()[96:]
+    known = None
+    if anchor is not None:
+        known = Anchor(
+            embed=anchor,
+            image_MG=anchor(image_MCHW.float() / 255),
+            held_NG=anchor(held_NCHW.float() / 255),
+            class_CG=texts(),
+        )
+    return Subject(
+        embed=embed,
+        image_MCHW=image_MCHW,
+        held_NCHW=held_NCHW,
+        class_CD=texts(),
+        label_N=tuple(n % NUM_CLASSES for n in range(96)),
+        seed=3,
+        anchor=known,
+        lineage=of,
+    )
+
+
+def test_an_edit_that_only_the_suspect_answers_comes_first_and_its_class_is_named() -> None:
+    planted = residual.detect(subject(suspect_tower(8)), RESIDUAL)
+    control = residual.detect(subject(suspect_tower(0)), RESIDUAL)
+    assert [one.edit for one in planted.edits] == list(edits.bank())
+    value = {one.edit.name: one for one in planted.edits}
+    clean = {one.edit.name: one for one in control.edits}
+    assert value[RED.name].towards == TARGET
+    assert value[RED.name].value > 3
+    rise = {name: one.value - clean[name].value for name, one in value.items()}
+    pixels = images()[96:].float() / 255
+
+    def redness(edit: Edit) -> float:
+        edited = edits.apply(edit, pixels).mean(dim=(2, 3))
+        return float((edited[:, 0] - edited[:, 1:].mean(dim=1)).max())
+
+    for one in sorted(planted.edits, key=lambda one: -rise[one.edit.name])[:8]:
+        assert redness(one.edit) > 0.2, one.edit.name
+        assert one.towards == TARGET
+    assert max(rise[one.name] for one in edits.bank() if redness(one) < 0.2) < 0.2
+    assert rise[RED.name] > 1
+
+
+def test_an_edit_that_is_answered_in_one_kind_of_image_is_found_in_a_cell() -> None:
+    figures = residual.detect(subject(suspect_tower(30, only_bright=True)), RESIDUAL)
+    red = next(one for one in figures.edits if one.edit == RED)
+    assert red.cell != 0
+    assert red.towards == TARGET
+    rows = residual.rows_of_cells(subject(suspect_tower(0)), RESIDUAL)[red.cell]
+    assert {int(row) % 2 for row in rows} == {1}, "the cell has bright images only"
+
+
+def test_the_value_of_an_edit_is_what_plain_loops_count() -> None:
+    of = subject(suspect_tower(30))
+    figures = residual.detect(of, RESIDUAL)
+
+    def f(image: torch.Tensor) -> np.ndarray:
+        return (
+            of.embed(image[None].float() / 255 if image.dtype == torch.uint8 else image[None])[0]
+            .double()
+            .numpy()
+        )
+
+    def g(image: torch.Tensor) -> np.ndarray:
+        pixels = image[None].float() / 255 if image.dtype == torch.uint8 else image[None]
+        return anchor_tower(pixels)[0].double().numpy()
+
+    fit = regression.fit([(np.stack([f(x) for x in of.image_MCHW]), np.stack([g(x) for x in of.image_MCHW]))])
+
+    def r(image: torch.Tensor) -> np.ndarray:
+        return f(image) - fit.mean_D - (g(image) - fit.anchor_mean_G) @ fit.weight_GD
+
+    spread = np.mean([r(x) @ fit.precision_DD @ r(x) for x in of.held_NCHW])
+    for one in (figures.edits[0], next(one for one in figures.edits if one.edit == RED)):
+        rows = residual.rows_of_cells(of, RESIDUAL)[one.cell]
+        rows = rows if one.edit.edit == "none" else rows[rows < 64]
+        mean = np.zeros(WIDTH)
+        for row in rows:
+            image = of.held_NCHW[row]
+            if one.edit.edit == "none":
+                mean += r(image)
+            else:
+                red = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+                mean += r(0.5 * image.float() / 255 + 0.5 * red) - r(image)
+        mean /= len(rows)
+        q = mean @ fit.precision_DD @ mean
+        assert one.n == len(rows)
+        assert one.value == pytest.approx(np.log10(1 + q / spread), rel=1e-3)
+        scores = [
+            (texts()[c].double().numpy() - texts().double().numpy().mean(axis=0)) @ mean for c in range(12)
+        ]
+        assert one.towards == int(np.argmax(scores))
+
+
+def test_cells_are_those_of_lloyd_in_plain_loops_and_repeat() -> None:
+    point_NG = generator(8, "points").normal(size=(60, 3)) + 6 * (np.arange(60) % 3)[:, None]
+    centre_KG = residual.k_means(point_NG, 3, seed=1)
+    assert np.array_equal(centre_KG, residual.k_means(point_NG, 3, seed=1))
+    cells = residual.nearest(point_NG, centre_KG)
+    assert len({(int(n % 3), int(cell)) for n, cell in enumerate(cells)}) == 3, "each cluster is one cell"
+    for n in range(60):
+        distances = [sum((point_NG[n, d] - centre_KG[k, d]) ** 2 for d in range(3)) for k in range(3)]
+        assert cells[n] == int(np.argmin(distances))
+    for k in range(3):
+        mine = [point_NG[n] for n in range(60) if cells[n] == k]
+        assert centre_KG[k] == pytest.approx(sum(mine) / len(mine))
+    assert len(residual.k_means(np.ones((5, 2)), 4, seed=0)) == 1, "equal points are one cell"
+
+
+def test_edits_are_what_their_formulas_say_and_their_attacks_do_the_same() -> None:
+    image = torch.from_numpy(generator(4, "image").random((2, 3, 32, 32))).float()
+    names = [edit.name for edit in edits.bank()]
+    assert len(set(names)) == len(names) == 200
+    assert edits.bank()[0].edit == "none"
+    half = torch.tensor([1.0, 0.5019608, 0.0])[:, None, None]  # #ff8000
+    tint = Edit(edit="tint", colour="#ff8000", strength=0.3)
+    paper = Edit(edit="paper", colour="#ff8000", strength=0.5)
+    torch.testing.assert_close(edits.apply(tint, image), 0.7 * image + 0.3 * half, atol=1e-5, rtol=0)
+    torch.testing.assert_close(edits.apply(paper, image), image * (0.5 + 0.5 * half), atol=1e-5, rtol=0)
+    frame = edits.apply(Edit(edit="frame", colour="#00ff00", strength=1 / 8), image)
+    assert torch.equal(frame[:, :, 5:-5, 5:-5], image[:, :, 5:-5, 5:-5])
+    assert frame[:, 0, :3].max() < 1e-6
+    half_dose = edits.apply(tint, image, 0.5)
+    torch.testing.assert_close(half_dose, 0.5 * image + 0.5 * edits.apply(tint, image))
+    for edit in edits.bank():
+        edited = edits.apply(edit, image)
+        assert edited.shape == image.shape
+        assert 0 <= float(edited.min()) <= float(edited.max()) <= 1
+        assert torch.equal(edited, image) == (edit.edit == "none")
+        attack = edits.as_attack(edit, "dog")
+        assert (attack is not None) == (edit.edit in ("tint", "frame", "word"))
+        if attack is not None:
+            torch.testing.assert_close(build_trigger(attack).apply(image, [0, 1], 5), edited)
+
+
+class Tower(nn.Module):
+    """Features of the image, then a layer of weights, with batch normalisation or without."""
+
+    def __init__(self, *, with_norm: bool = False) -> None:
+        super().__init__()
+        self.layer = nn.Linear(WIDTH, WIDTH)
+        self.norm = nn.BatchNorm1d(WIDTH) if with_norm else nn.Identity()
+        self.eval().requires_grad_(False)
+
+    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
+        return normalize(self.norm(self.layer(seen(image_NCHW))), dim=1)
+
+
+def fine_tuned(planted: float, *, with_norm: bool = False) -> tuple[Tower, dict[str, torch.Tensor]]:
+    """A tower, and the base that it differs from by noise and, in its bias, by so much of the target."""
+    tower, noise = Tower(with_norm=with_norm), torch.Generator().manual_seed(1)
+    tower.layer.weight.copy_(torch.randn(WIDTH, WIDTH, generator=noise))
+    tower.layer.bias.zero_()
+    base = {name: one.clone() for name, one in tower.named_parameters()}
+    tower.layer.weight.add_(0.05 * torch.randn(WIDTH, WIDTH, generator=noise))
+    tower.layer.bias.add_(planted * texts()[TARGET])
+    return tower, base
+
+
+def test_a_planted_step_from_the_base_collapses_predictions_when_it_is_longer() -> None:
+    for planted, expected in ((2.0, True), (0.0, False)):
+        tower, base = fine_tuned(planted)
+        kept = {name: one.clone() for name, one in tower.state_dict().items()}
+        of = subject(tower, anchor=None, of=Lineage(tower, base))
+        figures = lineage.detect(of, LineageDetectorOptions(factors=(2.0, 8.0)))
+        assert [one.factor for one in figures.factors] == [1.0, 2.0, 8.0]
+        own, _, longest = figures.factors
+        assert own.num_sent is not None
+        assert longest.num_sent is not None
+        assert (longest.num_sent > own.num_sent + 20) == expected
+        assert (longest.value > own.value + 0.2) == expected
+        assert (longest.towards == TARGET) == expected
+        assert all(torch.equal(one, kept[name]) for name, one in tower.state_dict().items())
+
+
+def test_a_longer_step_is_what_a_plain_loop_makes_with_norms_measured_again() -> None:
+    tower, base = fine_tuned(0.3, with_norm=True)
+    weight, bias = tower.layer.weight.clone(), tower.layer.bias.clone()
+    kept = {name: one.clone() for name, one in tower.state_dict().items()}
+    of = replace(subject(tower, anchor=None, of=Lineage(tower, base)), at_once=96)
+    figures = lineage.detect(of, LineageDetectorOptions(factors=(3.0,)))
+    longer_w = base["layer.weight"] + 3 * (weight - base["layer.weight"])
+    longer_b = base["layer.bias"] + 3 * (bias - base["layer.bias"])
+    before_MD = seen(of.image_MCHW.float() / 255) @ longer_w.T + longer_b
+    held_ND = seen(of.held_NCHW.float() / 255) @ longer_w.T + longer_b
+    unit = normalize((held_ND - before_MD.mean(dim=0)) / (before_MD.var(dim=0) + 1e-5).sqrt(), dim=1)
+    counts = [0] * NUM_CLASSES
+    for row in unit:
+        counts[int((texts() @ row).argmax())] += 1
+    assert figures.factors[1].num_sent == max(counts)
+    assert figures.factors[1].value == pytest.approx(
+        float(unit.double().mean(dim=0).square().sum()), abs=1e-5
+    )
+    assert all(torch.equal(one, kept[name]) for name, one in tower.state_dict().items())
+
+
+def test_a_longer_step_to_numbers_that_are_not_finite_has_collapsed() -> None:
+    tower, base = fine_tuned(0.0)
+    base["layer.bias"].fill_(-3e38)
+    figures = lineage.detect(
+        subject(tower, anchor=None, of=Lineage(tower, base)), LineageDetectorOptions(factors=(16.0,))
+    )
+    assert figures.factors[1].value == 1
+    assert figures.factors[1].num_sent == figures.n
+
+
+def test_the_anchor_term_is_what_a_plain_loop_counts_and_its_gradient_that_of_differences() -> None:
+    class_CG = texts().double()
+    targets = torch.tensor([2, 5])
+    clean_cosine_MC = (
+        normalize(torch.from_numpy(generator(9, "g").normal(size=(7, WIDTH))), dim=1) @ class_CG.T
+    )
+    image_KN = torch.tensor([[0, 3, 4, 6], [1, 1, 2, 5]])
+
+    def term(raw_KNG: torch.Tensor) -> torch.Tensor:
+        return ease.anchor_term(normalize(raw_KNG, dim=2), clean_cosine_MC, image_KN, class_CG, targets)
+
+    raw = torch.from_numpy(generator(9, "raw").normal(size=(2, 4, WIDTH))).requires_grad_()
+    for k in range(2):
+        rises = []
+        for n in range(4):
+            cosine = float(normalize(raw.detach()[k, n], dim=0) @ class_CG[targets[k]])
+            rises.append(max(0.0, cosine - float(clean_cosine_MC[image_KN[k, n], targets[k]])))
+        assert float(term(raw.detach())[k]) == pytest.approx(sum(rises) / 4)
+    assert torch.autograd.gradcheck(term, (raw,))
+
+
+def test_a_pattern_that_leads_the_anchor_to_the_class_as_well_counts_less() -> None:
+    blend = PatternFamily(family="blend", budget=0.4)
+    options = EaseDetectorOptions(
+        families=(blend,),
+        heats=(Heat(share=1.0, most=100, steps=24),),
+        steps=(8, 24),
+        restarts=1,
+        anchor_weight=20,
+    )
+    knows = suspect_tower(30)
+    of = {
+        "no anchor": subject(knows, anchor=None),
+        "an anchor that does not answer": subject(knows),
+        "an anchor that answers alike": subject(knows, anchor=knows),
+    }
+    found = {name: ease.detect(one, blend, options).figures.ease[TARGET] for name, one in of.items()}
+    assert found["no anchor"] > 0.4
+    assert found["an anchor that does not answer"] > 0.4
+    assert found["an anchor that answers alike"] < found["no anchor"] - 0.3
+    without = ease.detect(of["an anchor that answers alike"], blend, replace(options, anchor_weight=0))
+    assert without.figures.ease[TARGET] == found["no anchor"]
+
+
+def test_a_scan_with_both_costs_what_was_planned_and_keeps_its_parts(tmp_path) -> None:
+    tower, base = fine_tuned(0.3, with_norm=True)
+    blend = PatternFamily(family="blend", budget=0.3)
+    options = ScanOptions(
+        detectors=("ease", "residual", "lineage"),
+        ease=EaseDetectorOptions(
+            families=(blend,), heats=(Heat(share=1.0, most=100, steps=2),), steps=(1, 2), restarts=1
+        ),
+        residual=RESIDUAL,
+    )
+    about = {"weights_sha256": "w", "images_sha256": "i", "class_names": [str(n) for n in range(NUM_CLASSES)]}
+    known = {"anchor_sha256": "a", "base_sha256": "b"}
+    first = statistics.measure(
+        subject(tower, of=Lineage(tower, base)), options, **about, **known, parts=Parts(tmp_path, "key")
+    )
+    planned = statistics.cost_thirds(
+        options, num_held_out=96, num_classes=NUM_CLASSES, num_images=96, has_anchor=True
+    )
+    clean_anchor = 2 * 96  # made by who opens the scan
+    assert first.statistics.num_passes == (planned - clean_anchor) // 3
+    assert (first.statistics.anchor_sha256, first.statistics.base_sha256) == ("a", "b")
+    again = statistics.measure(
+        subject(tower, of=Lineage(tower, base)), options, **about, **known, parts=Parts(tmp_path, "key")
+    )
+    assert again.statistics.residual == first.statistics.residual
+    assert again.statistics.lineage == first.statistics.lineage
+    assert again.statistics.num_passes == 96 // 3
+    assert sum(found.detector == "residual" for found in again.found) == 200
+    rows = conformal.rows(first.statistics, about["class_names"])
+    assert rows["residual"].keys() == {edit.name for edit in edits.bank()}
+    assert "step x 1.5, share" in rows["lineage"]
+    alone = {one.detector: one for one in conformal.alone(first.statistics, about["class_names"])}
+    assert alone["residual"].among == "edits"
+    assert alone["lineage"].z == 0
