@@ -252,6 +252,8 @@ class Result(Answer):
     remarks: tuple[str, ...] = ()
     scan: dict[str, Any] | None = None
     """Of a scan: verdict, p-value, hypotheses. The figures of audits are None then."""
+    vet: dict[str, Any] | None = None
+    """Of a vetting: how many samples are set aside, scores, measured recall. The rest is None then."""
     architecture: dict[str, Any] | None = None
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
@@ -280,7 +282,10 @@ class Job(Answer):
     audit: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
     policy_source: dict[str, Any] | None = None
+    exclude: tuple[str, ...] = ()
+    """Vettings whose lists of samples are left out."""
     scan: dict[str, Any] | None = None
+    vet: dict[str, Any] | None = None
     seed: int = 0
     output_layout: str | None = None
     attempt: int = 0

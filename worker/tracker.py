@@ -25,6 +25,7 @@ _WEIGHTS = {
     JobPhase.FINAL_AUDIT: 12,
     JobPhase.REBOUND: 20,
     JobPhase.SCAN: 90,
+    JobPhase.VET: 90,
     JobPhase.PUBLISH: 3,
 }
 MAX_NOTES = 200

@@ -24,11 +24,12 @@ class JobKind(StrEnum):
     SANITIZE = "sanitize"
     AUDIT = "audit"
     SCAN = "scan"
+    VET = "vet"
 
 
 RESUMABLE = frozenset({JobKind.SANITIZE, JobKind.SCAN})
 """What an attempt of theirs has finished goes on with the job: training states, finished parts of a scan."""
-PUBLIC_KINDS = frozenset({JobKind.SANITIZE, JobKind.AUDIT, JobKind.SCAN})
+PUBLIC_KINDS = frozenset({JobKind.SANITIZE, JobKind.AUDIT, JobKind.SCAN, JobKind.VET})
 """The kinds that customers create and list."""
 
 
@@ -57,6 +58,7 @@ class JobPhase(StrEnum):
     FINAL_AUDIT = "final_audit"
     REBOUND = "rebound"
     SCAN = "scan"
+    VET = "vet"
     PUBLISH = "publish"
 
 
@@ -104,6 +106,7 @@ _PHASES: Mapping[JobKind, tuple[JobPhase, ...]] = {
     JobKind.VALIDATE: (JobPhase.STAGE, JobPhase.VALIDATE, JobPhase.PUBLISH),
     JobKind.AUDIT: (JobPhase.STAGE, JobPhase.BASELINE_AUDIT, JobPhase.PUBLISH),
     JobKind.SCAN: (JobPhase.STAGE, JobPhase.SCAN, JobPhase.PUBLISH),
+    JobKind.VET: (JobPhase.STAGE, JobPhase.VET, JobPhase.PUBLISH),
     JobKind.SANITIZE: (
         JobPhase.STAGE,
         JobPhase.BASELINE_AUDIT,

@@ -155,6 +155,16 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "scan_class_repeated": ErrorCode(422, "A further class is in the labelled dataset already"),
     "scan_too_few_images": ErrorCode(422, "The labelled dataset has too few images for a scan"),
     "scan_one_class": ErrorCode(422, "All images of the labelled dataset are of one class"),
+    # vettings and their lists
+    "anchor_is_the_suspect": ErrorCode(422, "The anchor is the model that is vetted with"),
+    "anchor_tokenizer": ErrorCode(422, "The anchor has another number of tokens than the suspect"),
+    "trusted_overlaps": ErrorCode(422, "The trusted samples are those that are vetted"),
+    "too_few_to_vet": ErrorCode(422, "The dataset has too few samples for the neighbours"),
+    "too_few_trusted": ErrorCode(422, "There are too few trusted samples for the share"),
+    "score_without_input": ErrorCode(422, "A score lacks what it is computed from"),
+    "job_is_no_vetting": ErrorCode(422, "The job is no vetting"),
+    "exclusions_of_another_dataset": ErrorCode(422, "The list is of a dataset that the order does not use"),
+    "exclusions_given_twice": ErrorCode(422, "Two lists are of the same dataset"),
     # webhooks
     "webhook_not_found": ErrorCode(404, "There is no such webhook"),
     "webhook_delivery_not_found": ErrorCode(404, "The webhook has no such delivery"),

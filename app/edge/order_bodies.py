@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.domain.states import JobKind
 from app.schemas.orders import (
     AuditDryRunIn,
@@ -11,34 +13,47 @@ from app.schemas.orders import (
     SanitizeJobIn,
     ScanDryRunIn,
     ScanJobIn,
+    VetDryRunIn,
+    VetJobIn,
 )
 from app.services.orders import Order
 
 _Judged = SanitizeJobIn | AuditJobIn | SanitizeDryRunIn | AuditDryRunIn
+_Searching = ScanJobIn | ScanDryRunIn | VetJobIn | VetDryRunIn
 
 
-def order_of(body: _Judged | ScanJobIn | ScanDryRunIn, *, default_max_attempts: int) -> Order:
+def order_of(body: _Judged | _Searching, *, default_max_attempts: int) -> Order:
     """What is asked of the use case; `default_max_attempts` where the body leaves them to the service."""
+    of_all: dict[str, Any] = {
+        "kind": JobKind(body.kind),
+        "name": body.name,
+        "checkpoint_id": body.checkpoint_id,
+        "seed": body.seed,
+        "max_attempts": body.max_attempts or default_max_attempts,
+        "metadata": dict(body.metadata),
+    }
     if isinstance(body, ScanJobIn | ScanDryRunIn):
         return Order(
-            kind=JobKind.SCAN,
-            name=body.name,
-            checkpoint_id=body.checkpoint_id,
+            **of_all,
             labelled_dataset_id=body.scan.dataset_id,
             scan=body.scan.options(),
             null=body.scan.null,
-            seed=body.seed,
-            max_attempts=body.max_attempts or default_max_attempts,
-            metadata=dict(body.metadata),
+        )
+    if isinstance(body, VetJobIn | VetDryRunIn):
+        return Order(
+            **of_all,
+            dataset_id=body.vet.dataset_id,
+            trusted_dataset_id=body.vet.trusted_dataset_id,
+            anchor_checkpoint_id=body.vet.anchor_checkpoint_id,
+            vet=body.vet.options(),
         )
     cleaning = body if isinstance(body, CleaningIn) else None
     return Order(
-        kind=JobKind(body.kind),
-        name=body.name,
-        checkpoint_id=body.checkpoint_id,
+        **of_all,
         dataset_id=getattr(body, "dataset_id", None),
         labelled_dataset_id=body.audit.dataset_id,
         retrieval_dataset_id=body.audit.retrieval_dataset_id,
+        exclude=body.exclude,
         recipe=None if cleaning is None else cleaning.recipe,
         recipe_given=None if cleaning is None else cleaning.recipe_given,
         audit=body.audit.options(),
@@ -46,8 +61,5 @@ def order_of(body: _Judged | ScanJobIn | ScanDryRunIn, *, default_max_attempts: 
         attacks_beside=body.audit.attacks,
         policy=body.policy,
         policy_name=body.policy_name,
-        seed=body.seed,
         output_layout=None if cleaning is None else cleaning.output_layout,
-        max_attempts=body.max_attempts or default_max_attempts,
-        metadata=dict(body.metadata),
     )

@@ -26,6 +26,7 @@ _MUST_HAVE = {
     "sanitize": ("model.safetensors", "report.json", "SHA256SUMS"),
     "audit": ("report.json", "SHA256SUMS"),
     "scan": ("report.json", "SHA256SUMS"),
+    "vet": ("report.json", "excluded.json", "SHA256SUMS"),
     "inspect": ("model.safetensors", "config.json", "SHA256SUMS"),
     "validate": ("dataset.json", "SHA256SUMS"),
 }
@@ -172,7 +173,7 @@ PROMISES: Sequence[Promise] = (
     Promise(
         name="every order of a job is in the trail",
         query="""
-            SELECT jobs.id FROM jobs WHERE kind IN ('sanitize', 'audit', 'scan') AND NOT EXISTS (
+            SELECT jobs.id FROM jobs WHERE kind IN ('sanitize', 'audit', 'scan', 'vet') AND NOT EXISTS (
               SELECT FROM trail_entries WHERE action = 'job.create' AND target_id = jobs.id
               AND trail_entries.project_id = jobs.project_id)""",
         sentence="Nobody is on record for having created job {id}.",

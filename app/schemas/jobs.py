@@ -11,6 +11,7 @@ from app.db.models.job_event import JobEvent
 from app.schemas.common import Page, StoredProblem, Time, WireOut
 from app.schemas.orders import JobAudit
 from app.schemas.scans import OrderedScan, ScanResultOut
+from app.schemas.vettings import OrderedVet, VetResultOut
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
 from cleanclip.spec.recipe import OrderedRecipe, OutputLayout, Policy, PolicySource
 from cleanclip.spec.remarks import remarks
@@ -25,9 +26,9 @@ from cleanclip.spec.report import (
 )
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
-KindName = Literal["sanitize", "audit", "scan"]
+KindName = Literal["sanitize", "audit", "scan", "vet"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
-PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "rebound", "scan", "publish"]
+PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "rebound", "scan", "vet", "publish"]
 
 
 class PhaseOut(WireOut):
@@ -70,8 +71,8 @@ class SignatureOut(WireOut):
 
 
 class ResultOut(WireOut):
-    """Figures of the audits, or of a scan; every share with its n and 95 % interval. The whole is in
-    report.json.
+    """Figures of the audits, of a scan or a vetting; every share with its n and 95 % interval. The whole is
+    in report.json.
 
     A cleaning has `before`, `before_verdict` and `architecture` as soon as its first audit is made, while it
     goes on and where it fails or is cancelled: `preliminary` is then true, there is no `verdict` and no file.
@@ -112,6 +113,9 @@ class ResultOut(WireOut):
     )
     scan: ScanResultOut | None = Field(
         None, description="Of a scan: all that it found. The rest is null then."
+    )
+    vet: VetResultOut | None = Field(
+        None, description="Of a vetting: all that it found but the samples. The rest is null then."
     )
     architecture: SettledArchitecture | None = Field(
         None, description="How each setting that tensors do not say (heads, activation) was determined."
@@ -157,10 +161,14 @@ class JobOut(WireOut):
         description="Options of the recipe that the order gave; the others are the method's defaults."
         " Null where there is no recipe."
     )
-    audit: JobAudit | None = Field(description="Null for a scan.")
-    policy: Policy | None = Field(description="Null for a scan: its own `significance` decides.")
-    policy_source: PolicySource | None = Field(description="Where the policy came from. Null for a scan.")
+    audit: JobAudit | None = Field(description="Null for a scan and a vetting.")
+    policy: Policy | None = Field(description="Null where there is no audit.")
+    policy_source: PolicySource | None = Field(
+        description="Where the policy came from. Null where there is no audit."
+    )
+    exclude: list[str] = Field(description="Vettings whose lists of samples are left out.")
     scan: OrderedScan | None = Field(description="Null unless it is a scan.")
+    vet: OrderedVet | None = Field(description="Null unless it is a vetting.")
     seed: int
     output_layout: OutputLayout | None
     attempt: int = Field(description="How often a worker started it, pauses and hand-backs included.")
@@ -195,7 +203,9 @@ class JobOut(WireOut):
             },
             policy=spec.get("policy"),
             policy_source=spec.get("policy_source"),
+            exclude=[one["job_id"] for one in (spec.get("exclude") or {}).values()],
             scan=OrderedScan.of(row),
+            vet=OrderedVet.of(row),
             output_layout=spec.get("output_layout"),
             metadata=row.job_metadata,
             pause_requested=row.pause_requested_at is not None,

@@ -20,6 +20,7 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.recommended import RECOMMENDATIONS, Family, Size
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.vet_options import VetOptions
 
 _METHODS = get_args(get_args(OrderedRecipe)[0])
 _ATTACKS = get_args(get_args(AttackOptions)[0])
@@ -29,7 +30,9 @@ TAG_FIELDS = ("kind", "attack", "method")
 TAG_LEFT_OUT = {"/recipe": ("method", CleanCLIPRecipe.method)}
 """Where such a field may be left out, and what is meant then."""
 KNOWN_TAGS = frozenset(
-    {"sanitize", "audit", "scan"} | {kind.method for kind in _METHODS} | {kind.attack for kind in _ATTACKS}
+    {"sanitize", "audit", "scan", "vet"}
+    | {kind.method for kind in _METHODS}
+    | {kind.attack for kind in _ATTACKS}
 )
 
 
@@ -74,6 +77,7 @@ class MethodsOut(WireOut):
     suites: list[SuiteOut]
     audit: OptionsOut
     scan: OptionsOut
+    vet: OptionsOut
     policy: OptionsOut
     declared: OptionsOut
 
@@ -94,6 +98,7 @@ class MethodsOut(WireOut):
             ],
             audit=_describe("audit", AuditOptions),
             scan=_describe("scan", ScanOptions),
+            vet=_describe("vet", VetOptions),
             policy=_describe("policy", Policy),
             declared=_describe("declared", DeclaredOptions),
         )

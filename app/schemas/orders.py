@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
@@ -28,11 +28,14 @@ from cleanclip.spec.recipe import (
     SuiteName,
 )
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.vet_options import VetOptions
 
 MetadataKey = Annotated[
     str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
 ]
 MetadataValue = Annotated[str, Field(max_length=MAX_METADATA_VALUE_CHARACTERS)]
+MAX_EXCLUDED = 3
+"""Datasets that one job uses."""
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_ENTRIES)]
 
 
@@ -49,7 +52,7 @@ class _AuditOfService(AuditOptions):
 
     def options(self) -> AuditOptions:
         """The library's part of it; without the attacks that a scan found."""
-        return AuditOptions(**{field.name: getattr(self, field.name) for field in fields(AuditOptions)})
+        return _part(AuditOptions, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,31 +85,63 @@ NullChoice = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobScan(ScanOptions):
-    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged."""
+class _ScanOfService(ScanOptions):
+    """What a scan is told by names."""
 
-    dataset_id: DatasetId
     null: NullChoice = "auto"
 
     def options(self) -> ScanOptions:
         """The library's part of it."""
-        return _scan_part(self)
+        return _part(ScanOptions, self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DryRunScan(ScanOptions):
+class JobScan(_ScanOfService):
+    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged."""
+
+    dataset_id: DatasetId
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunScan(_ScanOfService):
     """As of an order; a dataset that is not registered yet is left out."""
 
     dataset_id: DatasetId | None = None
-    null: NullChoice = "auto"
 
-    def options(self) -> ScanOptions:
+
+@dataclass(frozen=True, kw_only=True)
+class _VetOfService(VetOptions):
+    """What a vetting is told by ids."""
+
+    trusted_dataset_id: DatasetId | None = None
+    anchor_checkpoint_id: CheckpointId | None = None
+
+    def options(self) -> VetOptions:
         """The library's part of it."""
-        return _scan_part(self)
+        return _part(VetOptions, self)
 
 
-def _scan_part(scan: ScanOptions) -> ScanOptions:
-    return ScanOptions(**{field.name: getattr(scan, field.name) for field in fields(ScanOptions)})
+@dataclass(frozen=True, kw_only=True)
+class JobVet(_VetOfService):
+    """Which dataset is vetted, pairs or labelled images, and how. `trusted_dataset_id` names samples of the
+    same kind that are trusted; `anchor_checkpoint_id` a model that is, from another source."""
+
+    dataset_id: DatasetId
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunVet(_VetOfService):
+    """As of an order; a dataset that is not registered yet is left out."""
+
+    dataset_id: DatasetId | None = None
+
+
+Options = TypeVar("Options", AuditOptions, ScanOptions, VetOptions)
+
+
+def _part(kind: type[Options], ordered: Options) -> Options:
+    """Of what was ordered, what the library knows."""
+    return kind(**{field.name: getattr(ordered, field.name) for field in fields(kind)})
 
 
 class OrderIn(WireIn):
@@ -123,6 +158,12 @@ class JobOptionsIn(OrderIn):
 
     policy: Policy | None = None
     policy_name: PolicyName | None = None
+    exclude: Annotated[tuple[JobId, ...], Field(max_length=MAX_EXCLUDED)] = Field(
+        default=(),
+        description="Finished vettings of datasets that the order uses: the samples that they set aside are"
+        " left out.",
+        examples=[[]],
+    )
 
     @model_validator(mode="after")
     def _has_one_policy(self) -> Self:
@@ -184,7 +225,15 @@ class ScanJobIn(OrderIn):
     scan: JobScan
 
 
-JobIn = Annotated[SanitizeJobIn | AuditJobIn | ScanJobIn, Field(discriminator="kind")]
+class VetJobIn(OrderIn):
+    """Find the samples of a dataset that look poisoned, with the model that it trained or is to clean."""
+
+    kind: Literal["vet"]
+    checkpoint_id: CheckpointId
+    vet: JobVet
+
+
+JobIn = Annotated[SanitizeJobIn | AuditJobIn | ScanJobIn | VetJobIn, Field(discriminator="kind")]
 
 
 class SanitizeDryRunIn(CleaningIn):
@@ -211,4 +260,14 @@ class ScanDryRunIn(OrderIn):
     scan: DryRunScan
 
 
-DryRunIn = Annotated[SanitizeDryRunIn | AuditDryRunIn | ScanDryRunIn, Field(discriminator="kind")]
+class VetDryRunIn(OrderIn):
+    """As the order of a vetting; what is not there yet is left out, and what it tells is not known then."""
+
+    kind: Literal["vet"]
+    checkpoint_id: CheckpointId | None = None
+    vet: DryRunVet
+
+
+DryRunIn = Annotated[
+    SanitizeDryRunIn | AuditDryRunIn | ScanDryRunIn | VetDryRunIn, Field(discriminator="kind")
+]

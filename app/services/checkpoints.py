@@ -44,7 +44,7 @@ def check_accepted(checkpoint: Checkpoint) -> None:
     else:
         message = f"The checkpoint is still {checkpoint.state}."
         remedy = "Wait until it is accepted."
-    raise Conflict("checkpoint_not_accepted", message, remedy, pointer="/checkpoint_id")
+    raise Conflict("checkpoint_not_accepted", message, remedy)
 
 
 def worst_verdicts(unit: UnitOfWork, project_id: str, rows: Sequence[Checkpoint]) -> list[FoundVerdicts]:

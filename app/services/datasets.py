@@ -186,9 +186,9 @@ def _without_captions(dataset: Dataset, pointer: str) -> str:
     return " To train on images alone, order uar with trained_on: labelled_images."
 
 
-def check_usable(dataset: Dataset, kind: DatasetKind, pointer: str) -> None:
-    """Raise InvalidInput for the wrong kind, Conflict unless ready."""
-    if dataset.kind is not kind:
+def check_usable(dataset: Dataset, kind: DatasetKind | None, pointer: str) -> None:
+    """Raise InvalidInput for the wrong kind (None: any will do), Conflict unless ready."""
+    if kind is not None and dataset.kind is not kind:
         raise InvalidInput(
             "dataset_wrong_kind",
             f"The dataset is of kind '{dataset.kind}'; '{kind}' is needed here.",

@@ -5,7 +5,7 @@ for the moment of looking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -16,15 +16,17 @@ from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
-from app.services import nulls, policies, quotas
+from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.datasets import check_usable
 from app.services.earlier_jobs import load_of, measured_by
 from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, span_of, sum_of
 from app.services.orders import (
+    SUSPECT,
     Order,
     check_apart,
     check_targets,
+    checkpoints_named,
     datasets_named,
     naming,
     usable_checkpoint,
@@ -43,6 +45,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, left_out, num_looks, smaller_part
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import model_of
+from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
 MOST_COMPARED_CHARACTERS = 200_000
 """Of class names: longer ones would take this process more than some 50 ms."""
@@ -103,22 +106,37 @@ def look_ahead(
     found = _Found(refusals=list(refused), warnings=list(order.cautions))
     with found.noting():
         quotas.check_new_job(unit, caller.project_id, limits)
-    checkpoint = None
-    if order.checkpoint_id is not None:
+    checkpoints: dict[str, Checkpoint] = {}
+    for pointer, named in checkpoints_named(order).items():
         with found.noting():
-            checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=False)
+            checkpoints[pointer] = usable_checkpoint(
+                unit, caller.project_id, named, pointer, for_update=False
+            )
+    checkpoint = checkpoints.get(SUSPECT)
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
+    rows = {pointer: listed.row for pointer, listed in datasets.items()}
+    lists: Mapping[str, Any] = {}
+    with found.noting():
+        lists = vettings.lists(unit, caller.project_id, order, rows) or {}
+    is_known = len(checkpoints) == len(checkpoints_named(order)) > 0
     load = load_of(
-        None if checkpoint is None else checkpoint.size_bytes,
+        sum(one.size_bytes for one in checkpoints.values()) if is_known else None,
         datasets,
         recipe=order.recipe,
         audit=order.audit,
         scan=order.scan,
+        vet=order.vet,
+        has_anchor=order.anchor_checkpoint_id is not None,
+        lists=lists,
     )
     if order.scan is not None:
         _judge_scan(unit, order, checkpoint, datasets.get(order.labelled_pointer), found)
+    elif order.vet is not None:
+        found.refusals += vettings.refusals(order, checkpoints, rows)
+        found.warnings += [NO_TRUSTED] if order.trusted_dataset_id is None else []
+        found.warnings += [NO_ANCHOR] if order.anchor_checkpoint_id is None else []
     else:
         labelled = _classes(unit, datasets.get(order.labelled_pointer))
         trained = _classes(unit, datasets.get("/dataset_id"))
@@ -160,7 +178,7 @@ def _phases(order: Order) -> tuple[JobPhase, ...]:
 
 
 def _audit_of(order: Order) -> AuditOptions:
-    assert order.audit is not None, "only a scan has none"
+    assert order.audit is not None, "scans and vettings have none"
     return order.audit
 
 
@@ -181,6 +199,8 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
             return "Copies the checkpoint and the data to the worker and checks their digests."
         case JobPhase.SCAN:
             return _scanning(load)
+        case JobPhase.VET:
+            return _vetting(load)
         case JobPhase.BASELINE_AUDIT:
             assert load.audit is not None, "an audit is ordered"
             num_triggers = len(of_same_pixels(load.audit.attacks))
@@ -213,6 +233,20 @@ def _scanning(load: Load) -> str:
         f"Inverts patterns from the model by {_count(len(scan.detectors), 'detector')}{among} "
         f"({', '.join(scan.detectors)}): {passes:,} images forward and backward, at most; then measures "
         "the best on held-out images."
+    )
+
+
+def _vetting(load: Load) -> str:
+    assert load.vet is not None, "the phase is there where it was ordered"
+    models = "the model and the anchor" if load.has_anchor else "the model"
+    if load.num_training is None:
+        return f"Embeds every sample by {models}; how many is not known."
+    trusted = ""
+    if load.num_trusted is not None:
+        trusted = f" and {_count(min(load.num_trusted, load.vet.max_trusted), 'trusted one')}"
+    return (
+        f"Embeds {_count(load.num_training, 'sample')}{trusted} by {models}, scores them, and sets the worst "
+        f"{100 * load.vet.share:g} % aside."
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
@@ -15,8 +16,10 @@ from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
+from app.services.orders import TRUSTED, VETTED
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, OrderedRecipe, parse, parse_recipe
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.vet_options import VetOptions
 
 MOST_JOBS = 20
 """The newest of them: a service is upgraded, and machines are exchanged."""
@@ -29,18 +32,30 @@ def load_of(
     recipe: OrderedRecipe | None = None,
     audit: AuditOptions | None = None,
     scan: ScanOptions | None = None,
+    vet: VetOptions | None = None,
+    has_anchor: bool = False,
+    lists: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Load:
-    """`datasets` by the pointers of an order; `checkpoint_bytes` None: not known."""
+    """`datasets` by the pointers of an order; `checkpoint_bytes` None: not known. `lists`: what is left out,
+    by what its dataset is used as."""
+
+    def left(count: int | None, *roles: str) -> int | None:
+        num_out = sum(int((lists or {}).get(role, {"num": 0})["num"]) for role in roles)
+        return None if count is None else max(0, count - num_out)
+
     scanned = datasets.get("/scan/dataset_id")
     return Load(
         num_bytes=_num_bytes(checkpoint_bytes, datasets),
-        num_labelled=_num_good(scanned or datasets.get("/audit/dataset_id")),
+        num_labelled=left(_num_good(scanned or datasets.get("/audit/dataset_id")), "labelled"),
         num_classes=None if scanned is None or scan is None else _num_classes(scan, scanned),
-        num_training=_num_all(datasets.get("/dataset_id")),
-        num_retrieval=_num_good(datasets.get("/audit/retrieval_dataset_id")),
+        num_training=left(_num_all(datasets.get("/dataset_id") or datasets.get(VETTED)), "pairs", "training"),
+        num_retrieval=left(_num_good(datasets.get("/audit/retrieval_dataset_id")), "retrieval"),
+        num_trusted=_num_all(datasets.get(TRUSTED)),
         recipe=recipe,
         audit=audit,
         scan=scan,
+        vet=vet,
+        has_anchor=has_anchor,
     )
 
 
@@ -84,7 +99,8 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
 
 def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDataset]) -> Iterator[Measured]:
     named = {
-        "/dataset_id": job.dataset_id,
+        VETTED if "vet" in job.spec else "/dataset_id": job.dataset_id,
+        TRUSTED: job.trusted_dataset_id,
         "/scan/dataset_id" if "scan" in job.spec else "/audit/dataset_id": job.labelled_dataset_id,
         "/audit/retrieval_dataset_id": job.retrieval_dataset_id,
     }
@@ -94,7 +110,16 @@ def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDatase
     its_data = {
         pointer: datasets[one] for pointer, one in named.items() if one is not None and one in datasets
     }
-    load = load_of(checkpoint_bytes, its_data, recipe=recipe, audit=audit, scan=scan)
+    load = load_of(
+        checkpoint_bytes,
+        its_data,
+        recipe=recipe,
+        audit=audit,
+        scan=scan,
+        vet=None if job.spec.get("vet") is None else parse(VetOptions, job.spec["vet"]),
+        has_anchor=job.anchor_checkpoint_id is not None,
+        lists=job.spec.get("exclude"),
+    )
     for phase in job.phases:
         seconds = _seconds(phase.get("started_at"), phase.get("finished_at"))
         amount = load.amount(JobPhase(phase["name"]))

@@ -17,6 +17,8 @@ from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.ladder import epochs_of, num_looks, num_validated
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, AutoRecipe, OrderedRecipe
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_plan import num_embedded
 
 Unit = Literal["bytes", "images", "samples", "passes", "jobs"]
 
@@ -27,11 +29,12 @@ UNIT_OF: dict[JobPhase, Unit] = {
     JobPhase.FINAL_AUDIT: "images",
     JobPhase.REBOUND: "images",
     JobPhase.SCAN: "passes",
+    JobPhase.VET: "images",
     JobPhase.PUBLISH: "jobs",
 }
-"""What the time of a phase grows with. Both audits count images that pass through the model; a pass costs
-the same before and after. A scan counts images that pass forward and backward. What is published is files of
-the size of the model: once a job."""
+"""What the time of a phase grows with. Audits and vettings count images that pass through a model; a pass
+costs the same before and after. A scan counts images that pass forward and backward. What is published is
+files of the size of the model: once a job."""
 
 
 AUTO_BATCH = 256
@@ -54,6 +57,10 @@ class Load:
     scan: ScanOptions | None = None
     num_classes: int | None = None
     """Of a scan."""
+    vet: VetOptions | None = None
+    num_trusted: int | None = None
+    has_anchor: bool = False
+    """Both of a vetting, whose samples are `num_training`."""
 
     @property
     def precision(self) -> AuditPrecision:
@@ -137,6 +144,8 @@ class Load:
         return trained + measured
 
     def _num_images(self, phase: JobPhase) -> int | None:
+        if phase is JobPhase.VET and self.vet is not None and self.num_training is not None:
+            return num_embedded(self.vet, self.num_training, self.num_trusted, has_anchor=self.has_anchor)
         if self.num_labelled is None or self.audit is None:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)

@@ -11,15 +11,16 @@ from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, JobKind
-from app.services import nulls, policies, quotas
+from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.orders import (
+    SUSPECT,
     Order,
     check_apart,
     check_targets,
     class_names,
     naming,
-    usable_checkpoint,
+    usable_checkpoints,
     usable_data,
 )
 from app.services.trail import note
@@ -37,13 +38,16 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     (`checkpoint_not_accepted`, `dataset_not_ready`), InvalidInput (`dataset_wrong_kind`, `unknown_target`,
     and what is wrong with the policy or the null).
     """
-    checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=True)
-    labelled = usable_data(unit, caller.project_id, order)
+    checkpoints = usable_checkpoints(unit, caller.project_id, order, for_update=True)
+    data = usable_data(unit, caller.project_id, order)
     check_apart(order)
-    if order.scan is None:
-        spec = _judged_spec(unit, caller, order, labelled)
+    if order.scan is not None:
+        spec = nulls.scan_spec(unit, order, checkpoints[SUSPECT], data[order.labelled_pointer])
+    elif order.vet is not None:
+        spec = vettings.vet_spec(order, checkpoints, data)
     else:
-        spec = nulls.scan_spec(unit, order, checkpoint, labelled)
+        spec = _judged_spec(unit, caller, order, data[order.labelled_pointer])
+        spec["exclude"] = vettings.lists(unit, caller.project_id, order, data)
     job = unit.jobs.enqueue(
         Job(
             id=new_id("job"),
@@ -54,6 +58,8 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             dataset_id=order.dataset_id,
             labelled_dataset_id=order.labelled_dataset_id,
             retrieval_dataset_id=order.retrieval_dataset_id,
+            trusted_dataset_id=order.trusted_dataset_id,
+            anchor_checkpoint_id=order.anchor_checkpoint_id,
             spec=spec | {"requested_by": _requester(unit, caller)},
             seed=order.seed,
             job_metadata=order.metadata,
@@ -66,7 +72,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
 
 def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset) -> dict[str, object]:
     """Of an audit or a cleaning, which limits decide."""
-    assert order.audit is not None, "only a scan has none"
+    assert order.audit is not None, "scans and vettings have none"
     check_targets(order.audit, class_names(labelled))
     with naming("/policy_name"):
         policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)

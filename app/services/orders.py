@@ -19,19 +19,28 @@ from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OrderedRecipe, OutputLayout, Policy
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
+from cleanclip.spec.vet_options import VetOptions
+
+SUSPECT = "/checkpoint_id"
+VETTED, TRUSTED = "/vet/dataset_id", "/vet/trusted_dataset_id"
+"""Where an order names its checkpoint, and a vetting its datasets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is asked of a job. `dataset_id` and `recipe` with kind sanitize only; `scan` and `null` with kind
-    scan, which has no `audit`. In a dry run ids are None of what is not there yet."""
+    """What is asked of a job: what its kind has; a scan and a vetting have no `audit`. In a dry run ids are
+    None of what is not there yet."""
 
     kind: JobKind
     name: str | None = None
     checkpoint_id: str | None
     dataset_id: str | None = None
-    labelled_dataset_id: str | None
+    labelled_dataset_id: str | None = None
     retrieval_dataset_id: str | None = None
+    trusted_dataset_id: str | None = None
+    anchor_checkpoint_id: str | None = None
+    exclude: tuple[str, ...] = ()
+    """Vettings whose lists of samples are left out: see `vettings.lists`."""
     recipe: OrderedRecipe | None = None
     recipe_given: tuple[str, ...] | None = None
     """Of the recipe's options those that were given; None: not known."""
@@ -45,6 +54,7 @@ class Order:
     cautions: tuple[str, ...] = ()
     """What the order's reader was to be told of it, for a dry run."""
     scan: ScanOptions | None = None
+    vet: VetOptions | None = None
     null: str = "auto"
     """The name of a null, "auto" or "none"."""
     policy: Policy | None = None
@@ -59,18 +69,45 @@ class Order:
         """Where the order names its labelled dataset."""
         return "/audit/dataset_id" if self.scan is None else "/scan/dataset_id"
 
+    @property
+    def anchor_pointer(self) -> str:
+        """Where the order names its second checkpoint, which is trusted."""
+        return f"/{self.kind}/anchor_checkpoint_id"
 
-def usable_checkpoint(unit: UnitOfWork, project_id: str, order: Order, *, for_update: bool) -> Checkpoint:
+
+def usable_checkpoints(
+    unit: UnitOfWork, project_id: str, order: Order, *, for_update: bool
+) -> dict[str, Checkpoint]:
+    """Every checkpoint that the order names, by its pointer. Raises NotFound, Conflict
+    (`checkpoint_not_accepted`)."""
+    found: dict[str, Checkpoint] = {}
+    # Locked in the order of their ids: two orders may name the same two the other way round.
+    for pointer, checkpoint_id in sorted(checkpoints_named(order).items(), key=lambda item: item[1]):
+        found[pointer] = usable_checkpoint(unit, project_id, checkpoint_id, pointer, for_update=for_update)
+    return found
+
+
+def checkpoints_named(order: Order) -> dict[str, str]:
+    """Pointer → the id that stands there."""
+    named = {SUSPECT: order.checkpoint_id, order.anchor_pointer: order.anchor_checkpoint_id}
+    return {pointer: id for pointer, id in named.items() if id is not None}  # noqa: A001
+
+
+def usable_checkpoint(
+    unit: UnitOfWork, project_id: str, checkpoint_id: str, pointer: str, *, for_update: bool
+) -> Checkpoint:
     """Raises NotFound, Conflict (`checkpoint_not_accepted`)."""
-    assert order.checkpoint_id is not None, "an order names it"
-    with naming("/checkpoint_id"):
-        checkpoint = unit.checkpoints.get(project_id, order.checkpoint_id, for_update=for_update)
-    check_accepted(checkpoint)
+    with naming(pointer):
+        checkpoint = unit.checkpoints.get(project_id, checkpoint_id, for_update=for_update)
+        check_accepted(checkpoint)
     return checkpoint
 
 
-def datasets_named(order: Order) -> dict[str, tuple[str, DatasetKind]]:
-    """Pointer → the id that stands there, and the kind that is needed there."""
+def datasets_named(order: Order) -> dict[str, tuple[str, DatasetKind | None]]:
+    """Pointer → the id that stands there, and the kind that is needed there; None: any."""
+    if order.vet is not None:
+        vetted = {VETTED: order.dataset_id, TRUSTED: order.trusted_dataset_id}
+        return {pointer: (id, None) for pointer, id in vetted.items() if id is not None}  # noqa: A001
     training = DatasetKind(order.recipe.training_data) if order.recipe else DatasetKind.PAIRS
     named = {
         "/dataset_id": (order.dataset_id, training),
@@ -80,8 +117,8 @@ def datasets_named(order: Order) -> dict[str, tuple[str, DatasetKind]]:
     return {pointer: (id, kind) for pointer, (id, kind) in named.items() if id is not None}  # noqa: A001
 
 
-def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> Dataset:
-    """Every dataset that the order names can be used as what it is named as; returns the labelled one.
+def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> dict[str, Dataset]:
+    """Every dataset that the order names can be used as what it is named as; by their pointers.
 
     Locked until the transaction ends. Raises NotFound, InvalidInput, Conflict.
     """
@@ -93,12 +130,12 @@ def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> Dataset:
             found[pointer] = unit.datasets.get(project_id, dataset_id, for_update=True)
     for pointer, (_, kind) in named.items():
         check_usable(found[pointer], kind, pointer)
-    return found[order.labelled_pointer]
+    return found
 
 
 def check_apart(order: Order) -> None:
     """Raises InvalidInput where a model would be measured on what it was trained on."""
-    if order.dataset_id is None:
+    if order.dataset_id is None or order.vet is not None:
         return
     for pointer, measured in (
         ("/dataset_id", order.labelled_dataset_id),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from cleanclip.aio import following
@@ -28,10 +28,12 @@ class Jobs:
         checkpoint_id: str,
         audit: Mapping[str, Any] | None = None,
         scan: Mapping[str, Any] | None = None,
+        vet: Mapping[str, Any] | None = None,
         dataset_id: str | None = None,
         recipe: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
         policy_name: str | None = None,
+        exclude: Sequence[str] | None = None,
         seed: int | None = None,
         output_layout: str | None = None,
         max_attempts: int | None = None,
@@ -40,13 +42,15 @@ class Jobs:
         idempotency_key: str | None = None,
     ) -> Job:
         """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing;
-        'scan' looks for a trigger that nobody named.
+        'scan' looks for a trigger that nobody named; 'vet' finds the samples of a dataset that look poisoned.
 
         `audit` names the labelled dataset and the target, {"dataset_id": "ds_…", "target": "banana"}, and
         may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id"), a scan whose found triggers
         are attacks as well ("attacks_from_scan") and more; options that are left out have the service's
         defaults (`client.methods()` tells them). A scan has `scan` in its place,
-        {"dataset_id": "ds_…", "null": "auto"}, and no limits. Limits are `policy`, or `policy_name` of those
+        {"dataset_id": "ds_…", "null": "auto"}, and no limits; so has a vetting `vet`, {"dataset_id": "ds_…",
+        "trusted_dataset_id": "ds_…", "anchor_checkpoint_id": "ckpt_…"}. `exclude` names finished vettings of
+        the order's datasets: what they set aside is left out. Limits are `policy`, or `policy_name` of those
         that the project keeps (`client.policies`). Give an `idempotency_key` of your own where a whole
         program may be run twice.
 
@@ -66,6 +70,8 @@ class Jobs:
             dataset_id=dataset_id,
             audit=audit,
             scan=scan,
+            vet=vet,
+            exclude=exclude,
             recipe=recipe,
             policy=policy,
             policy_name=policy_name,
@@ -83,11 +89,13 @@ class Jobs:
         kind: str,
         audit: Mapping[str, Any] | None = None,
         scan: Mapping[str, Any] | None = None,
+        vet: Mapping[str, Any] | None = None,
         checkpoint_id: str | None = None,
         dataset_id: str | None = None,
         recipe: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
         policy_name: str | None = None,
+        exclude: Sequence[str] | None = None,
         seed: int | None = None,
         output_layout: str | None = None,
         max_attempts: int | None = None,
@@ -115,6 +123,8 @@ class Jobs:
             dataset_id=dataset_id,
             audit=audit,
             scan=scan,
+            vet=vet,
+            exclude=exclude,
             recipe=recipe,
             policy=policy,
             policy_name=policy_name,

@@ -1,4 +1,4 @@
-"""What `audit`, `sanitize` and `scan` share: the checkpoint, the labelled set, and what follows the order."""
+"""What the commands that order jobs share: the checkpoint, the labelled set, and what follows the order."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from cleanclip.command import completion, journey, values
-from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
+from cleanclip.command.gate import AllowFlag, FailOnOption, Gate, gate_of
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
 from cleanclip.command.steps import Order
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointOrder:
+class JobOrder:
     """An order about one checkpoint."""
 
     file: Annotated[
@@ -37,15 +37,6 @@ class CheckpointOrder:
             autocompletion=completion.checkpoints,
         ),
     ] = None
-    labelled: Annotated[
-        str,
-        typer.Option(
-            "--labelled",
-            metavar="DATASET|URI",
-            help="The labelled set to measure on: its id, or s3://…, which is registered if necessary.",
-            autocompletion=completion.labelled,
-        ),
-    ]
     declared: Annotated[
         list[str] | None,
         typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors do not say."),
@@ -73,8 +64,6 @@ class CheckpointOrder:
         list[Path] | None,
         typer.Option("--key", metavar="PUB.pem", help="With --download: a public key that you trust."),
     ] = None
-    fail_on: FailOnOption = None
-    allow_inconclusive: AllowFlag = False
     again: Annotated[
         bool, typer.Option("--again", help="Upload, register and order again what an earlier run did.")
     ] = False
@@ -92,6 +81,10 @@ class CheckpointOrder:
         """Raises typer.BadParameter, Unreadable."""
         raise NotImplementedError
 
+    def gate(self) -> Gate:
+        """What decides the exit status besides the job's state."""
+        return gate_of(None, allow_inconclusive=False)
+
     def about(self) -> dict[str, Any]:
         """The fields of a body that every kind of job has."""
         return {
@@ -106,8 +99,28 @@ class CheckpointOrder:
             timeout_s=self.timeout,
             folder=self.download,
             keys=self.key or [],
-            gate=gate_of(self.fail_on, allow_inconclusive=self.allow_inconclusive),
+            gate=self.gate(),
         )
         output = Output(is_json=self.as_json)
         session = session_of(context)
         journey.carry_out(session, output, self.order(), ending, is_again=self.again, is_dry_run=self.dry_run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOrder(JobOrder):
+    """An order that measures on labelled images, and ends with a verdict."""
+
+    labelled: Annotated[
+        str,
+        typer.Option(
+            "--labelled",
+            metavar="DATASET|URI",
+            help="The labelled set to measure on: its id, or s3://…, which is registered if necessary.",
+            autocompletion=completion.labelled,
+        ),
+    ]
+    fail_on: FailOnOption = None
+    allow_inconclusive: AllowFlag = False
+
+    def gate(self) -> Gate:
+        return gate_of(self.fail_on, allow_inconclusive=self.allow_inconclusive)

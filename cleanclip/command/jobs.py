@@ -27,7 +27,7 @@ def list_jobs(
     context: typer.Context,
     *,
     state: StateOption = None,
-    kind: Annotated[str | None, typer.Option(help="sanitize, audit or scan.")] = None,
+    kind: Annotated[str | None, typer.Option(help="sanitize, audit, scan or vet.")] = None,
     limit: LimitOption = 20,
     after: AfterOption = None,
     as_json: JsonFlag = False,

@@ -108,9 +108,8 @@ def _with_target(session: Session, output: Output, order: Order) -> Order:
 
 def _stated_outcome(verification: Verification) -> str | None:
     """Of the files that were verified, not of what the service says of them."""
-    return (
-        None if verification.statement is None else verification.statement.predicate.claimed.verdict.outcome
-    )
+    verdict = None if verification.statement is None else verification.statement.predicate.claimed.verdict
+    return None if verdict is None else verdict.outcome
 
 
 def _try(session: Session, output: Output, order: Order) -> None:

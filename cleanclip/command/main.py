@@ -27,6 +27,7 @@ from cleanclip.command import (
     scan,
     upload,
     verify,
+    vet,
 )
 from cleanclip.command.commands import Commands
 from cleanclip.command.exit_codes import HELP, ExitCode, exit_code_of
@@ -100,6 +101,7 @@ app.add_typer(listing.checkpoints, name="checkpoints")
 app.command()(orders.sanitize)
 app.command()(orders.audit)
 app.command()(scan.scan)
+app.command()(vet.vet)
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")

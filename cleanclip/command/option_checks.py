@@ -20,15 +20,25 @@ from cleanclip.spec.recipe import (
     parse_recipe,
 )
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.vet_options import VetOptions
 
-_OF_SERVICE = frozenset({"dataset_id", "retrieval_dataset_id", "null", "attacks_from_scan"})
+_OF_SERVICE = frozenset(
+    {
+        *("dataset_id", "retrieval_dataset_id", "null", "attacks_from_scan"),
+        *("trusted_dataset_id", "anchor_checkpoint_id"),
+    }
+)
 """What the service knows and the vocabulary does not."""
+
+
+_PARTS: Mapping[str, type[Any]] = {"scan": ScanOptions, "vet": VetOptions, "audit": AuditOptions}
+"""The options of each kind of job, by the field that has them."""
 
 
 def check_order(body: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
     """Raises typer.BadParameter for whatever the service would not take of these options."""
     check_declared(declared)
-    part, options = ("scan", ScanOptions) if "scan" in body else ("audit", AuditOptions)
+    part, options = next((part, options) for part, options in _PARTS.items() if part in body)
     given = {name: value for name, value in body[part].items() if name not in _OF_SERVICE}
     _hold(f"/{part}", given, lambda value: parse(options, value))
     if body.get("recipe") is not None:

@@ -92,6 +92,16 @@ class AuditOrder(CheckpointOrder):
             autocompletion=completion.jobs,
         ),
     ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="JOB",
+            help="A finished vetting of one of the datasets: the samples that it set aside are left out; "
+            "repeatable.",
+            autocompletion=completion.jobs,
+        ),
+    ] = None
     audit: Annotated[
         Path | None,
         typer.Option("--audit", metavar="FILE", help="Audit options as JSON; other options override it."),
@@ -143,6 +153,7 @@ class AuditOrder(CheckpointOrder):
                 "audit": self._audit(),
                 **policy_of(self.policy, self.asr_at_most, self.ca_lost_at_most),
                 **self.about(),
+                "exclude": self.exclude or None,
             },
             file=self.file,
             checkpoint=self.checkpoint,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cleanclip.command import gate, scan_view, views
+from cleanclip.command import gate, scan_view, vet_view, views
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.jobs import JobId
 from cleanclip.command.output import Output, ProgressLine
@@ -46,8 +46,8 @@ def report(
         out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         output.note(f"Written to {out}.")
     remarks = shown.result.remarks if shown.result else ()
-    is_scan = found.get("kind") == "scan"
-    figures = scan_view.scan(found) if is_scan else views.figures({**found, "remarks": remarks})
+    view = {"scan": scan_view.scan, "vet": vet_view.vet}.get(str(found.get("kind")), views.figures)
+    figures = view({**found, "remarks": remarks})
     output.result(found, f"{figures}\n\nsignature: {views.signature(shown.signature)}")
     gate.warn(output, worse)
 

@@ -29,7 +29,20 @@ from cleanclip.sync.client import Client
 from cleanclip.sync.downloading import sha256_of
 
 _ADDRESS = "s3://"
-_OPTION = {"labelled": "--labelled", "training": "--data", "retrieval": "--retrieval"}
+_OPTION = {
+    "labelled": "--labelled",
+    "training": "--data",
+    "retrieval": "--retrieval",
+    "vetted": "--pairs",
+    "trusted": "--trusted",
+}
+_FIELD = {
+    "labelled": "dataset_id",
+    "vetted": "dataset_id",
+    "retrieval": "retrieval_dataset_id",
+    "trusted": "trusted_dataset_id",
+}
+"""Of the part of an order that its kind has, by what a dataset is for."""
 _USABLE = frozenset({"validating", "ready"})
 _PASSES = frozenset({"dataset_not_ready", "quota_exceeded"})
 """Obstacles that may be gone once the file was sent."""
@@ -66,7 +79,7 @@ class Order:
     checkpoint: str | None
     declared: Mapping[str, Any]
     data: Mapping[str, Named]
-    """By what they are for: labelled, training, retrieval."""
+    """By what they are for: labelled, training, retrieval, vetted, trusted."""
     is_recommended: bool = False
     """Whether the recipe gets the values that are recommended for the model."""
 
@@ -268,9 +281,8 @@ class Steps:
 
 def _body(order: Order, checkpoint_id: str | None, ids: Mapping[str, str]) -> dict[str, Any]:
     """With what an order names and is there; `ids` by what the datasets are for."""
-    named = {"dataset_id": ids.get("labelled"), "retrieval_dataset_id": ids.get("retrieval")}
-    part = "scan" if "scan" in order.body else "audit"
-    given = {name: found for name, found in named.items() if found is not None}
+    part = next(name for name in ("scan", "vet", "audit") if name in order.body)
+    given = {_FIELD[role]: found for role, found in ids.items() if role in _FIELD}
     whole = dict(order.body) | {part: dict(order.body[part]) | given}
     if "training" in ids:
         whole["dataset_id"] = ids["training"]

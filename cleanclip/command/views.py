@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cleanclip.command import scan_view
+from cleanclip.command import scan_view, vet_view
 from cleanclip.command.formats import fields, rate, size, span, table, when
 from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
@@ -207,8 +207,11 @@ def job(row: Job) -> str:
         ("state", row.state),
         ("phase", None if row.is_finished else " ".join(progress(row)).strip()),
         ("checkpoint", row.checkpoint_id),
-        ("pairs", row.dataset_id),
+        ("data", row.dataset_id),
         ("labelled", (row.scan or row.audit or {}).get("dataset_id")),
+        ("trusted", (row.vet or {}).get("trusted_dataset_id")),
+        ("anchor", (row.vet or {}).get("anchor_checkpoint_id")),
+        ("without", ", ".join(row.exclude) or None),
         ("retrieval", (row.audit or {}).get("retrieval_dataset_id")),
         ("target", (row.audit or {}).get("target")),
         ("null", ((row.scan or {}).get("null") or {}).get("name")),
@@ -221,8 +224,9 @@ def job(row: Job) -> str:
     ]
     pairs += [(f"metadata {name}", value) for name, value in row.metadata.items()]
     text = fields(pairs)
-    if result is not None and result.scan is not None:
-        text += f"\n\n{scan_view.scan(result.scan)}\n\nsignature: {signature(row.signature)}"
+    for found, view in () if result is None else ((result.scan, scan_view.scan), (result.vet, vet_view.vet)):
+        if found is not None:
+            text += f"\n\n{view(found)}\n\nsignature: {signature(row.signature)}"
     if result is not None and result.before is not None:
         text += "\n\n" + figures(result.to_json())
         if row.state == "succeeded":

@@ -4,16 +4,19 @@ be held against. A report that was changed by hand then says something else than
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleanclip.evidence import auto, drift, ranks, rebound, retrieval, scans
+from cleanclip.evidence import auto, drift, ranks, rebound, retrieval, scans, vettings
 from cleanclip.evidence.findings import STATEMENT_NAME, Finding, misfit
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.vet_report import VetReport
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -49,7 +52,15 @@ class ScanClaimed(_AnyClaimed):
 
     verdict: ScanVerdictFacts
     scan: Sha256
-    """Over all that was measured: see `cleanclip.evidence.scans.sha256`."""
+    """Over all that was measured: see `measured_sha256`."""
+
+
+class VetClaimed(_AnyClaimed):
+    """Of a vetting, which has no verdict."""
+
+    verdict: ClassVar[None] = None
+    vet: Sha256
+    """Over all that was measured."""
 
 
 class Claimed(_AnyClaimed):
@@ -69,19 +80,38 @@ class Claimed(_AnyClaimed):
     auto: Sha256 | None
 
 
+def measured_sha256(kind: Literal["scan", "vet"], document: Mapping[str, Any]) -> str:
+    """Over what only the process that measured can know, of a report as JSON; the statement has it too."""
+    claimed = {name: document.get(name) for name in _CLAIMED[kind]}
+    return hashlib.sha256(json.dumps(claimed, sort_keys=True).encode()).hexdigest()
+
+
+_CLAIMED = {"scan": scans.CLAIMED, "vet": vettings.CLAIMED}
+
+
+def compare_vetting(facts: VetClaimed, report: VetReport, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Of a vetting."""
+    yield from _compare_inputs(facts, report, document)
+    yield from differing(("scores", measured_sha256("vet", document), facts.vet))
+
+
 def compare_scan(facts: ScanClaimed, report: ScanReport, document: Mapping[str, Any]) -> Iterator[Finding]:
     """Of a scan."""
     yield from _compare_inputs(facts, report, document)
     yield from differing(
+        ("verdict.outcome", report.verdict.outcome, facts.verdict.outcome),
         ("verdict.sentence", report.verdict.sentence, facts.verdict.reason),
-        ("statistics", scans.sha256(document), facts.scan),
+        ("statistics", measured_sha256("scan", document), facts.scan),
     )
 
 
 def compare_audits(facts: Claimed, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     """Of an audit or a cleaning."""
     yield from _compare_inputs(facts, report, document)
-    yield from differing(("verdict.reason", report.verdict.reason, facts.verdict.reason))
+    yield from differing(
+        ("verdict.outcome", report.verdict.outcome, facts.verdict.outcome),
+        ("verdict.reason", report.verdict.reason, facts.verdict.reason),
+    )
     for name in ("attacks", "clean_accuracy"):
         yield from differing((f"verdict.{name}", document["verdict"].get(name), getattr(facts.verdict, name)))
     yield from differing(
@@ -114,13 +144,12 @@ def compare_audits(facts: Claimed, report: Report, document: Mapping[str, Any]) 
 
 
 def _compare_inputs(
-    facts: Claimed | ScanClaimed, report: Report | ScanReport, document: Mapping[str, Any]
+    facts: _AnyClaimed, report: Report | ScanReport | VetReport, document: Mapping[str, Any]
 ) -> Iterator[Finding]:
     """Of every kind of report: what came in, and what was found wrong on the way."""
     yield from differing(
         ("environment", document.get("environment"), facts.environment),
         ("checkpoint.upload_sha256", report.checkpoint.upload_sha256, facts.canonical_of),
-        ("verdict.outcome", report.verdict.outcome, facts.verdict.outcome),
         ("warnings", list(report.warnings), facts.warnings),
     )
     checkpoint = document["checkpoint"]

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,16 +23,11 @@ from cleanclip.spec.scan_report import (
     load_scan,
 )
 
-_CLAIMED = (
+CLAIMED = (
     *("num_classes", "num_inverted_on", "num_held_out", "ca", "statistics", "judgements", "null", "p_value"),
     *("hypotheses", "examples", "anchor", "base"),
 )
 """The sections that only the process that scanned can know."""
-
-
-def is_scan(document: object) -> bool:
-    """Whether a report.json, as JSON, is that of a scan."""
-    return isinstance(document, dict) and document.get("kind") == "scan"
 
 
 def parse(content: bytes) -> ScanReport:
@@ -52,12 +45,6 @@ def parse_null(content: bytes) -> NullSet:
         return load_null(content)
     except NullRefused as error:
         raise Malformed(f"cannot be used: {error}") from error
-
-
-def sha256(document: Mapping[str, Any]) -> str:
-    """Over what the scan measured, as JSON; the statement has it too."""
-    claimed = {name: document.get(name) for name in _CLAIMED}
-    return hashlib.sha256(json.dumps(claimed, sort_keys=True).encode()).hexdigest()
 
 
 def check(report: ScanReport) -> Iterator[Finding]:

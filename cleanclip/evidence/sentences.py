@@ -105,9 +105,10 @@ def _whose_weights(found: Verification) -> str:
 
 def _verdict(found: Verification) -> str:
     """What the report says, unless it passes: files that hold are easily taken for a model that does."""
-    if found.statement is None or found.statement.predicate.claimed.verdict.outcome == "pass":
+    verdict = None if found.statement is None else found.statement.predicate.claimed.verdict
+    if verdict is None or verdict.outcome == "pass":
         return ""
-    return f" The verdict in them: {found.statement.predicate.claimed.verdict.reason}"
+    return f" The verdict in them: {verdict.reason}"
 
 
 def _job(found: Verification) -> str:

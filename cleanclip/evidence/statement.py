@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from cleanclip.evidence import claims
-from cleanclip.evidence.claims import Claimed, Part, ScanClaimed, Sha256
+from cleanclip.evidence.claims import Claimed, Part, ScanClaimed, Sha256, VetClaimed
 from cleanclip.evidence.findings import (
     PUBLIC_KEY_NAME,
     REPORT_NAME,
@@ -22,7 +22,9 @@ from cleanclip.evidence.findings import (
 )
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
 from cleanclip.spec.report import Report
+from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.vet_report import VetReport
 
 _TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
 _ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME})
@@ -69,7 +71,7 @@ class Upload(Part):
 
 class JobFacts(Part):
     id: str
-    kind: Literal["sanitize", "audit", "scan"]
+    kind: Literal["sanitize", "audit", "scan", "vet"]
     attempt: int
     started_at: str | None
     ended_at: str
@@ -84,7 +86,7 @@ class CheckpointFacts(Part):
 
 
 class DataFacts(Part):
-    role: Literal["pairs", "training", "labelled", "retrieval"]
+    role: Literal["pairs", "training", "labelled", "retrieval", "trusted"]
     id: str
     reference: str | None
     files: list[SizedResource]
@@ -121,7 +123,7 @@ class Observed(Part):
 
 class Predicate(Part):
     observed: Observed
-    claimed: Claimed | ScanClaimed
+    claimed: Claimed | ScanClaimed | VetClaimed
 
 
 class Statement(Part):
@@ -161,9 +163,7 @@ def compare_files(statement: Statement, actual: Mapping[str, str]) -> Iterator[F
         )
 
 
-def compare_report(
-    statement: Statement, report: Report | ScanReport, document: Mapping[str, Any]
-) -> Iterator[Finding]:
+def compare_report(statement: Statement, report: AnyReport, document: Mapping[str, Any]) -> Iterator[Finding]:
     """What the statement and the report both say. `document` is the report as it was read."""
     facts, claimed = statement.predicate.observed, statement.predicate.claimed
     if report.origin is not None:
@@ -178,8 +178,13 @@ def compare_report(
         ("checkpoint.weights_sha256", report.checkpoint.weights_sha256, _weights(facts.canonical)),
         ("data", [one.kind for one in report.data], [one.role for one in facts.data]),
     )
+    lists = facts.order.get("exclude") or {}
     for index, (told, fact) in enumerate(zip(report.data, facts.data, strict=False)):
-        yield from claims.differing((f"data[{index}].sha256", told.sha256, fact.sha256))
+        left_out = None if told.excluded is None else told.excluded.list_sha256
+        yield from claims.differing(
+            (f"data[{index}].sha256", told.sha256, fact.sha256),
+            (f"data[{index}].excluded", left_out, lists.get(fact.role)),
+        )
     if isinstance(report, Report) and isinstance(claimed, Claimed):
         yield from _compare_order(facts, report, document)
         yield from claims.compare_audits(claimed, report, document)
@@ -190,6 +195,13 @@ def compare_report(
             ("null", null, facts.order.get("null")),
         )
         yield from claims.compare_scan(claimed, report, document)
+    elif isinstance(report, VetReport) and isinstance(claimed, VetClaimed):
+        anchor = None if report.anchor is None else report.anchor.weights_sha256
+        yield from claims.differing(
+            ("options", document.get("options"), facts.order.get("vet")),
+            ("anchor.weights_sha256", anchor, facts.order.get("anchor_weights_sha256")),
+        )
+        yield from claims.compare_vetting(claimed, report, document)
     else:
         yield _finding("predicate.claimed", "is not about such a report")
 

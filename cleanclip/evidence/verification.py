@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cleanclip.errors import Unreadable
-from cleanclip.evidence import report as report_json
-from cleanclip.evidence import scans, signature, statement, sums, training
+from cleanclip.evidence import kinds, scans, signature, statement, sums, training, vetted_files
 from cleanclip.evidence.findings import (
     CONFIG_NAME,
     CURVE_NAME,
@@ -35,9 +34,11 @@ from cleanclip.evidence.keys import parse as parse_key
 from cleanclip.evidence.reading import MAX_JSON_BYTES, Malformed, parse_json, read_small, sha256_of, sizes_of
 from cleanclip.evidence.signature import SignatureState
 from cleanclip.evidence.statement import Statement
+from cleanclip.spec.exclusions import MAX_LIST_BYTES
 from cleanclip.spec.null_set import MAX_NULL_BYTES
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.vet_report import EXCLUDED_NAME, VET_SCORES_NAME, VetReport
 
 T = TypeVar("T")
 _NEEDED = (REPORT_NAME, STATEMENT_NAME, SUMS_NAME)
@@ -210,19 +211,31 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
     document = check.read(REPORT_NAME, parse_json)
     if document is None:
         return
-    report: Report | ScanReport | None
-    if scans.is_scan(document):
-        report = check.read(REPORT_NAME, scans.parse)
-    else:
-        report = check.read(REPORT_NAME, report_json.parse)
+    report = check.read(REPORT_NAME, kinds.parse)
+    if report is None:
+        return
+    yield from kinds.check(report)
     if isinstance(report, ScanReport):
-        yield from scans.check(report)
         yield from scans.check_null(report, check.read(NULL_NAME, scans.parse_null, MAX_NULL_BYTES))
-    elif report is not None:
-        yield from report_json.check(report)
+    elif isinstance(report, VetReport):
+        yield from _vetted(check, report)
+    else:
         yield from _beside(check, report, document)
-    if report is not None and stated is not None:
+    if stated is not None:
         yield from statement.compare_report(stated, report, document)
+
+
+def _vetted(check: _Check, report: VetReport) -> Iterator[Finding]:
+    """The list and the scores that a vetting's report speaks of."""
+    for name in (EXCLUDED_NAME, VET_SCORES_NAME):
+        if name not in check.sizes:
+            yield Finding(file=name, message="is missing")
+    exclusions = check.read(EXCLUDED_NAME, vetted_files.parse_list, MAX_LIST_BYTES)
+    if exclusions is not None:
+        yield from vetted_files.check_list(report, exclusions, check.sha256[EXCLUDED_NAME])
+    sha256 = check.sha256.get(VET_SCORES_NAME, NOT_READ)
+    if sha256 != NOT_READ:
+        yield from vetted_files.check_scores(report, exclusions, check.folder / VET_SCORES_NAME, sha256)
 
 
 def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:

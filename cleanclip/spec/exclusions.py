@@ -19,15 +19,16 @@ MAX_LIST_BYTES = 256 * 2**20
 """Of the file: more than two million samples."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Key = Annotated[str, MaxLen(1000)]
+"""Of a sample, as messages show it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """One sample: its place in the dataset, counted from 0 with the bad ones, and its key as messages show
-    it."""
+    """One sample: its place in the dataset, counted from 0 with the bad ones, and its key."""
 
     index: Annotated[int, Interval(ge=0, le=2**53)]
-    key: Annotated[str, MaxLen(1000)]
+    key: Key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,9 @@
       inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
       inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
       inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
+      inputs/trusted/        shards of trusted samples, of the kind of those that are vetted
+      inputs/anchor/         model.safetensors + config.json of a trusted model
+      inputs/exclude/        lists of samples to leave out: `labelled.json` of inputs/labelled, and so on
       inputs/null.json       the null of a scan, where the spec says so
       inputs/report.json     a checked report (pages only)
       state/step-00000400/   resumable states; the supervisor may copy them away and bring one back
@@ -20,12 +23,13 @@ or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcom
 
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
 drawn_samples.json, of which the supervisor makes images; sanitize → model.safetensors, config.json,
-report.json, training_curve.json; audit and scan → report.json. A process that read an untrusted file leaves
-nothing else. What people open is written by a fresh process, from files that the supervisor has checked:
-pages → report.html and report.md, from inputs/report.json; give_back → `as_uploaded.*`, the weights of
-inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit that is held against the first
-one's. The supervisor adds SHA256SUMS; to sanitize, audit and scan statement.json and, with a signing key,
-model.sig; and to a scan the null that it was judged by.
+report.json, training_curve.json; audit and scan → report.json; vet → report.json, vet_scores.jsonl.gz and
+excluded.json. A process that read an untrusted file leaves nothing else. What people open is written by a
+fresh process, from files that the supervisor has checked: pages → report.html and report.md, from
+inputs/report.json; give_back → `as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout;
+recheck → figures.json, an audit that is held against the first one's. The supervisor adds SHA256SUMS; to
+customers' jobs statement.json and, with a signing key, model.sig; and to a scan the null that it was judged
+by.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ from cleanclip.spec.report import AuditFigures, ScannerEvidence
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.spec.vet_options import VetOptions
 
 MAX_RANKS = 64
 MaxRanks = Annotated[int, Field(ge=1, le=MAX_RANKS)] | Literal["auto"]
@@ -67,13 +72,18 @@ PAIRS_PATH = "inputs/pairs"
 TRAINING_PATH = "inputs/training"
 LABELLED_PATH = "inputs/labelled"
 RETRIEVAL_PATH = "inputs/retrieval"
+TRUSTED_PATH = "inputs/trusted"
 PATH_OF_ROLE = {
     "pairs": PAIRS_PATH,
     "training": TRAINING_PATH,
     "labelled": LABELLED_PATH,
     "retrieval": RETRIEVAL_PATH,
+    "trusted": TRUSTED_PATH,
 }
 """Where a dataset lies in a job's folder, by what it is used as."""
+ANCHOR_PATH = "inputs/anchor"
+"""Of a second checkpoint: a model that is trusted."""
+EXCLUDE_PATH = "inputs/exclude"
 NULL_PATH = "inputs/null.json"
 REPORT_PATH = "inputs/report.json"
 STATE_PATH = "state"
@@ -132,6 +142,14 @@ class ValidateSpec(StrictOptions):
     """Draws the samples that people are shown."""
 
 
+ExcludeRole = Literal["pairs", "training", "labelled", "retrieval"]
+
+
+def exclude_path(role: str) -> str:
+    """Of the list of samples to leave out of the dataset that is used as `role`."""
+    return f"{EXCLUDE_PATH}/{role}.json"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SanitizeSpec(StrictOptions):
     kind: Literal["sanitize"] = "sanitize"
@@ -150,6 +168,8 @@ class SanitizeSpec(StrictOptions):
     """Whether the audits measure retrieval, on `inputs/retrieval`."""
     scan_section: ScanSection | None = None
     """Of the scan whose found triggers are among the attacks, for the report."""
+    exclude: tuple[ExcludeRole, ...] = ()
+    """The datasets of which samples are left out, each by the list at `exclude_path`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +182,7 @@ class AuditSpec(StrictOptions):
     upload_sha256: str | None = None
     has_retrieval: bool = False
     scan_section: ScanSection | None = None
+    exclude: tuple[ExcludeRole, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +196,21 @@ class ScanSpec(StrictOptions):
     upload_sha256: str | None = None
     has_null: bool = False
     """Whether the scan is judged by the null in `inputs/null.json`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VetSpec(StrictOptions):
+    """Find the samples of `inputs/pairs` or `inputs/labelled` that look poisoned."""
+
+    kind: Literal["vet"] = "vet"
+    data_kind: Literal["pairs", "labelled"]
+    vet: VetOptions
+    seed: Seed = 0
+    upload_sha256: str | None = None
+    has_trusted: bool = False
+    """Whether they are compared with `inputs/trusted`."""
+    has_anchor: bool = False
+    """Whether a trusted model is in `inputs/anchor`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +236,7 @@ class RecheckSpec(StrictOptions):
     audit: AuditOptions
     seed: Seed = 0
     has_retrieval: bool = False
+    exclude: tuple[ExcludeRole, ...] = ()
     towards: tuple[str, ...] | None = None
     """Where `inputs/cleaned` is audited: for each attack the class that the audit before cleaning found it to
     lead to. None: `inputs/checkpoint` is."""
@@ -208,7 +245,15 @@ class RecheckSpec(StrictOptions):
 
 
 JobSpec = Annotated[
-    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | ScanSpec | PagesSpec | GiveBackSpec | RecheckSpec,
+    InspectSpec
+    | ValidateSpec
+    | SanitizeSpec
+    | AuditSpec
+    | ScanSpec
+    | VetSpec
+    | PagesSpec
+    | GiveBackSpec
+    | RecheckSpec,
     Field(discriminator="kind"),
 ]
 

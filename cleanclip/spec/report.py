@@ -347,9 +347,9 @@ class Origin:
 @dataclass(frozen=True, kw_only=True)
 class DataInput:
     """`pairs`, `training`: what a model was trained on, the latter labelled images; `labelled`, `retrieval`:
-    the images and the pairs that it was measured on."""
+    the images and the pairs that it was measured on; `trusted`: samples that a vetting compares with."""
 
-    kind: Literal["pairs", "training", "labelled", "retrieval"]
+    kind: Literal["pairs", "training", "labelled", "retrieval", "trusted"]
     sha256: str
     """Digest over the names and digests of its files, in order."""
     num_samples: int

@@ -39,7 +39,7 @@ class VetOptions:
     """Trusted samples that are used, drawn by the seed: half to fit, half to calibrate."""
     triggers: Annotated[tuple[AttackOptions, ...], MaxLen(32)] = ()
     """Triggers that a scan found or that you suspect, as an audit names them: for `trigger_direction`."""
-    directions: Annotated[tuple[tuple[Coordinate, ...], ...], MaxLen(32)] = ()
+    directions: Annotated[tuple[Annotated[tuple[Coordinate, ...], MaxLen(8192)], ...], MaxLen(32)] = ()
     """The same as vectors in the space of the model's embeddings, of any length."""
     max_skipped_share: Share = 0.01
     """Bad samples above this share of the set are refused."""

@@ -1,28 +1,38 @@
-"""The report of `vet`: a typed, versioned document; vet_report.json is written from it. Free of torch."""
+"""The report of `vet`: a typed, versioned document; report.json is written from it. Free of torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Literal
 
-from annotated_types import Interval, MaxLen
+from annotated_types import Interval, Len, MaxLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cleanclip.spec.examples import PlainImage
-from cleanclip.spec.exclusions import Digest
+from cleanclip.spec.exclusions import Digest, Key
 from cleanclip.spec.measures import Count, Estimate, Ratio
-from cleanclip.spec.report import CheckpointInput, DataInput, Environment, Sentences
+from cleanclip.spec.report import (
+    WHO_VOUCHES,
+    CheckpointInput,
+    DataInput,
+    Environment,
+    Origin,
+    Sentences,
+)
 from cleanclip.spec.strict_json import parse_bounded
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
 
-VET_REPORT_NAME = "vet_report.json"
-VET_HTML_NAME = "vet_report.html"
 VET_SCORES_NAME = "vet_scores.jsonl.gz"
+MAX_SCORES_BYTES = 2**30
 EXCLUDED_NAME = "excluded.json"
 LEVELS = (0.001, 0.01, 0.05)
+MAX_CAPTION = 1000
+"""Characters of a caption in a report; longer ones are cut."""
+Basis = Literal["p_values", "ranks"]
 
 Finite = Annotated[float, Interval(ge=-1e38, le=1e38)]
 
@@ -33,6 +43,12 @@ WHAT_IT_SAYS = (
     "rest is "
     "clean."
 )
+
+
+def reason_of(share: float, basis: Basis, names: Iterable[ScoreName]) -> str:
+    """Why the samples of a list are to be left out."""
+    by = "p-values against trusted samples" if basis == "p_values" else "ranks"
+    return f"vet set aside the worst {100 * share:g} % by {by} of {', '.join(names)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +104,17 @@ class MeasuredRecall:
     poison: Literal["shuffled_captions"]
     recall: Estimate
 
+    @property
+    def sentence(self) -> str:
+        """For people: how much would be in the list, and of which poison."""
+        recall = self.recall
+        return (
+            f"Of {recall.n} trusted images that were given the caption of another image, {recall.successes} "
+            f"would have been set aside: {100 * recall.value:.1f} % (95 % interval {100 * recall.low:.1f} to "
+            f"{100 * recall.high:.1f} %). This holds for wrong captions without a trigger in this dataset, "
+            "and for no other poison."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class SetAside:
@@ -114,8 +141,8 @@ class WorstSample:
     """One sample to look at. `image` is what the model sees of it, made small."""
 
     index: Count
-    key: str
-    caption: str
+    key: Key
+    caption: Annotated[str, MaxLen(MAX_CAPTION)]
     """Of a labelled image: the name of its class."""
     combined: Ratio
     scores: tuple[SampleScore, ...]
@@ -131,12 +158,13 @@ class VetReport:
     schema_version: Literal[1] = 1
     created_at: datetime
     seed: int
+    origin: Origin | None = None
     checkpoint: CheckpointInput
     anchor: CheckpointInput | None = None
-    data: DataInput
-    trusted: DataInput | None = None
+    data: Annotated[tuple[DataInput, ...], Len(1, 2)]
+    """The set that was vetted; then the trusted one, where there is one, of which the drawn samples count."""
     options: VetOptions
-    basis: Literal["p_values", "ranks"]
+    basis: Basis
     num_fit: Count = 0
     """Trusted samples that residuals were fitted on."""
     num_calibration: Count = 0
@@ -154,9 +182,25 @@ class VetReport:
     environment: Environment
     warnings: Sentences = ()
     what_it_says: str = WHAT_IT_SAYS
+    vouched_for: str = WHO_VOUCHES
+
+    @property
+    def reason(self) -> str:
+        """Why samples are to be left out, as the list says it."""
+        return reason_of(self.options.share, self.basis, (one.name for one in self.scores))
+
+    @property
+    def vetted(self) -> DataInput:
+        """The set that was vetted."""
+        return self.data[0]
+
+    @property
+    def trusted(self) -> DataInput | None:
+        """The trusted set."""
+        return self.data[1] if len(self.data) > 1 else None
 
     def __post_init__(self) -> None:
-        num_good = self.data.num_samples - self.data.num_skipped
+        num_good = self.vetted.num_samples - self.vetted.num_skipped
         if self.set_aside.of != num_good or not 1 <= self.set_aside.num <= num_good:
             raise ValueError("set_aside does not fit the number of good samples")
         if (self.basis == "p_values") != (self.trusted is not None and self.num_calibration > 0):

@@ -278,11 +278,11 @@ def _create_jobs() -> None:
         "jobs",
         *_texts("id project_id"),
         *_texts("name", nullable=True),
-        _word("kind", "inspect validate sanitize audit scan"),
+        _word("kind", "inspect validate sanitize audit scan vet"),
         _word("state", "queued running cancelling paused succeeded failed cancelled"),
         _word(
             "phase",
-            "stage inspect validate baseline_audit finetune final_audit rebound scan publish",
+            "stage inspect validate baseline_audit finetune final_audit rebound scan vet publish",
             nullable=True,
         ),
         *_json("phases progress"),
@@ -301,7 +301,7 @@ def _create_jobs() -> None:
         *_times("started_at finished_at", nullable=True),
         *_times("updated_at", default="now()"),
         *_times("swept_at deleted_at", nullable=True),
-        *_texts("retrieval_dataset_id", nullable=True),
+        *_texts("retrieval_dataset_id trusted_dataset_id anchor_checkpoint_id", nullable=True),
         _check("ck_jobs_max_attempts", "max_attempts >= 1"),
         _check("ck_jobs_attempts_used", "attempts_used >= 0 AND attempts_used <= attempt"),
         _check(
@@ -313,7 +313,10 @@ def _create_jobs() -> None:
         _reference("jobs", "checkpoint_id", "checkpoints"),
         _reference("jobs", "dataset_id", "datasets"),
         _reference("jobs", "retrieval_dataset_id", "datasets"),
+        _reference("jobs", "trusted_dataset_id", "datasets"),
+        _reference("jobs", "anchor_checkpoint_id", "checkpoints"),
     )
+    _index("ix_jobs_anchor_checkpoint_id", "jobs", "anchor_checkpoint_id")
     _index("ix_jobs_checkpoint_id", "jobs", "checkpoint_id")
     _index("ix_jobs_dataset_id", "jobs", "dataset_id")
     _index("ix_jobs_labelled_dataset_id", "jobs", "labelled_dataset_id")
@@ -321,6 +324,7 @@ def _create_jobs() -> None:
     _index("ix_jobs_project_id_id", "jobs", "project_id id")
     _index("ix_jobs_queued", "jobs", "hinted_at", where="state = 'queued'")
     _index("ix_jobs_retrieval_dataset_id", "jobs", "retrieval_dataset_id")
+    _index("ix_jobs_trusted_dataset_id", "jobs", "trusted_dataset_id")
     _index(
         "ix_jobs_unswept",
         "jobs",
@@ -332,7 +336,7 @@ def _create_jobs() -> None:
         "ix_jobs_with_images",
         "jobs",
         "project_id",
-        where="jsonb_path_exists(spec, '$.audit.attacks[*].image'::jsonpath)",
+        where="jsonb_path_exists(spec, '$.*.*[*].image'::jsonpath)",
     )
 
 
@@ -582,9 +586,10 @@ def _protections() -> list[str]:
 
 def _own_inputs() -> str:
     """What a job names is its project's own. Foreign keys look past row-level security."""
-    columns = ("checkpoint_id", "dataset_id", "labelled_dataset_id", "retrieval_dataset_id")
-    tables = ("checkpoints", "datasets", "datasets", "datasets")
-    own = (of_this_project(f"jobs.{column}", table) for column, table in zip(columns, tables, strict=True))
+    checkpoints = ("checkpoint_id", "anchor_checkpoint_id")
+    datasets = ("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id")
+    own = [of_this_project(f"jobs.{column}", "checkpoints") for column in checkpoints]
+    own += [of_this_project(f"jobs.{column}", "datasets") for column in datasets]
     return " AND ".join(own)
 
 

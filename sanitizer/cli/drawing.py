@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 
 from cleanclip.spec.jobspec import EXIT_SUCCEEDED, REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
-from cleanclip.spec.vet_report import VET_HTML_NAME
 from sanitizer.cli.arguments import UsageError
 from sanitizer.rendering.checked_report import read_report
 from sanitizer.rendering.documents import pages
@@ -26,10 +25,6 @@ def _report(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     if list(wanted.values()).count(STDOUT) > 1:
         raise UsageError("Only one of the two can go to stdout: give the other a file.")
     documents = pages(read_report(arguments.report))
-    if VET_HTML_NAME in documents:  # one page, and no Markdown
-        if arguments.markdown is not None:
-            raise UsageError("A vetting report has no Markdown page: give --html.")
-        wanted = {VET_HTML_NAME: arguments.html}
     if not any(wanted.values()):
         _write_beside(arguments.report.parent, documents, err)
         return EXIT_SUCCEEDED

@@ -13,14 +13,12 @@ import importlib
 from pathlib import Path
 
 from cleanclip.spec.progress import Noted, Progress
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.vet_report import VetReport
+from cleanclip.spec.report_kinds import AnyReport
 
 DRAWS = "sanitizer.rendering.documents"
 
 
-def write_pages(report: Report | ScanReport | VetReport, folder: Path, progress: Progress) -> None:
+def write_pages(report: AnyReport, folder: Path, progress: Progress) -> None:
     """Write the pages, or draw none and say so. Raises OSError, as writing report.json does."""
     try:
         documents: dict[str, bytes] = importlib.import_module(DRAWS).pages(report)

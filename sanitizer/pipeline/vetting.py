@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 
 from cleanclip.spec.errors import Interrupted
+from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.progress import (
     Advanced,
     Noted,
@@ -29,13 +30,14 @@ from cleanclip.spec.progress import (
 )
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED, Plan, plan
 from cleanclip.spec.vet_report import (
-    VET_REPORT_NAME,
     MeasuredRecall,
     NotComputed,
     SetAside,
     VetReport,
     dump_vet_report,
+    reason_of,
 )
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.measuring import measuring
@@ -55,7 +57,7 @@ from sanitizer.vetting.overlap import refuse_overlap
 from sanitizer.vetting.planted import shuffled_captions
 from sanitizer.vetting.reading import Dataset
 from sanitizer.vetting.row_files import RowFiles
-from sanitizer.vetting.scoring import Plan, Pool, Scored, make_pool, plan, score
+from sanitizer.vetting.scoring import Pool, Scored, make_pool, score
 
 STATE_FOLDER = "vet"
 """In the state folder."""
@@ -82,7 +84,7 @@ def vet(
 
     `checkpoint_folder` holds the suspect: the model that was trained on the data, or is to be cleaned with
     them. `anchor_folder` holds a model that is trusted, of any architecture; `trusted_path` samples that
-    are. Leaves vet_report.json, vet_scores.jsonl.gz and excluded.json in `out_dir`. The same call with the
+    are. Leaves report.json, vet_scores.jsonl.gz and excluded.json in `out_dir`. The same call with the
     same `state_folder` resumes. Raises CheckpointRejected, DatasetRejected, OptionsRejected, Interrupted.
     """
     torch_device = pick(device)
@@ -117,7 +119,7 @@ def vet(
     pool, scored = run.scored()
     out_dir.mkdir(parents=True, exist_ok=True)
     report = run.report(pool, scored, out_dir, upload_sha256)
-    (out_dir / VET_REPORT_NAME).write_bytes(dump_vet_report(report))
+    (out_dir / REPORT_NAME).write_bytes(dump_vet_report(report))
     return report
 
 
@@ -257,8 +259,7 @@ class _Run:
         """Writes the list and the scores, and says what is in them."""
         options = self._options
         basis: Literal["p_values", "ranks"] = "ranks" if pool.trusted is None else "p_values"
-        by = "p-values against trusted samples" if basis == "p_values" else "ranks"
-        reason = f"vet set aside the worst {100 * options.share:g} % by {by} of {', '.join(scored.names)}"
+        reason = reason_of(options.share, basis, scored.names)
         list_sha256 = writing.write_list(out_dir, pool, scored, reason)
         planted = shuffled_captions(pool, scored, self._seed)
         skipped = len(pool.vetted.skipped)
@@ -271,8 +272,10 @@ class _Run:
             seed=self._seed,
             checkpoint=reporting.checkpoint_input(self._suspect, upload_sha256),
             anchor=None if self._anchor is None else reporting.checkpoint_input(self._anchor, None),
-            data=_data_input(pool.vetted),
-            trusted=None if pool.trusted is None else _data_input(pool.trusted),
+            data=(
+                _data_input(pool.vetted, _kind(self._data)),
+                *(() if pool.trusted is None else (_data_input(pool.trusted, "trusted"),)),
+            ),
             options=options,
             basis=basis,
             num_fit=len(pool.fit_rows),
@@ -295,11 +298,11 @@ def _kind(data: Dataset) -> Literal["pairs", "labelled"]:
     return "labelled" if isinstance(data, LabelledDataset) else "pairs"
 
 
-def _data_input(passed: Passed) -> DataInput:
+def _data_input(passed: Passed, kind: Literal["pairs", "labelled", "trusted"]) -> DataInput:
     """`num_samples` counts the samples that were read, bad ones included."""
     data = passed.dataset
     return DataInput(
-        kind=_kind(data),
+        kind=kind,
         sha256=data.files_sha256,
         num_samples=len(passed.indices),
         num_skipped=len(passed.skipped),
@@ -312,17 +315,9 @@ def _warnings(pool: Pool, scored: Scored, options: VetOptions) -> list[str]:
     """What a reader must know of how the scores were made."""
     warnings = []
     if pool.trusted is None:
-        warnings.append(
-            "No trusted samples were given: samples are sorted among themselves, and some are set aside "
-            "in any "
-            "case. How much of a poison is among them is not known."
-        )
+        warnings.append(NO_TRUSTED)
     if pool.judge == "suspect":
-        warnings.append(
-            "No anchor was given: captions are judged by the suspect itself, which believes the captions "
-            "that it "
-            "was poisoned with."
-        )
+        warnings.append(NO_ANCHOR)
     if "local_density" in scored.names:
         most = options.neighbours / min(options.batch_size, len(pool))
         warnings.append(

@@ -1,30 +1,24 @@
 """Reads report.json for rendering, and refuses what cannot be shown honestly.
 
 A page makes figures look certain. So nothing is drawn whose figures do not follow from their counts, or whose
-verdict does not follow from its figures: by the checks of `cleanclip verify`, `cleanclip.evidence.report`.
+verdict does not follow from its figures: by the checks of `cleanclip verify`, `cleanclip.evidence.kinds`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from cleanclip.evidence import report as checks
-from cleanclip.evidence import scans
+from cleanclip.evidence import kinds
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.vet_report import VetReport, load_vet_report
+from cleanclip.spec.report_kinds import AnyReport
 
 MAX_BYTES = 8 * 2**20
 
 
-def read_report(path: Path) -> Report | ScanReport | VetReport:
+def read_report(path: Path) -> AnyReport:
     """The report in the file, checked. Raises ReportRejected."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -40,41 +34,19 @@ def read_report(path: Path) -> Report | ScanReport | VetReport:
     return parse_report(data)
 
 
-def parse_report(data: bytes) -> Report | ScanReport | VetReport:
-    """The report in these bytes, checked; of a vetting its form alone. Raises ReportRejected."""
-    kind = _kind_of(data)
-    if kind == "vet":
-        return _vetting(data)
+def parse_report(data: bytes) -> AnyReport:
+    """The report in these bytes, checked. Raises ReportRejected."""
     try:
-        report = scans.parse(data) if kind == "scan" else checks.parse(data)
+        report = kinds.parse(data)
     except Malformed as error:
         raise _rejected("report_malformed", f"The report {error}.") from error
     check(report)
     return report
 
 
-def _kind_of(data: bytes) -> object:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return document.get("kind") if isinstance(document, dict) else None
-
-
-def _vetting(data: bytes) -> VetReport:
-    try:
-        return load_vet_report(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _rejected(
-            "report_malformed", f"The report is not one of its kind ({where}: {first['msg']})."
-        ) from error
-
-
-def check(report: Report | ScanReport) -> None:
+def check(report: AnyReport) -> None:
     """Raises ReportRejected where a figure, the curve or the verdict does not fit."""
-    for found in scans.check(report) if isinstance(report, ScanReport) else checks.check(report):
+    for found in kinds.check(report):
         raise _rejected(
             "report_inconsistent",
             f"The report contradicts itself: {found.where} {found.message}.",

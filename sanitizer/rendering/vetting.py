@@ -1,4 +1,4 @@
-"""vet_report.html: one file, as `rendering.html` makes report.html; captions are untrusted and escaped
+"""The pages of a vetting, as `rendering.html` makes those of audits; captions are untrusted and escaped
 alike."""
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from cleanclip.spec.vet_options import ScoreName
 from cleanclip.spec.vet_report import VetReport
 from sanitizer.rendering import sentences
 from sanitizer.rendering.html import environment, made_with
+from sanitizer.rendering.markdown import MAX_WARNINGS, code, text
 
 TITLES: dict[ScoreName, str] = {
     "local_density": "Local density",
@@ -42,6 +43,7 @@ def render_vet_html(report: VetReport) -> str:
         .render(
             report=report,
             created=sentences.time(report.created_at),
+            headline=headline(report),
             images=[f"data:{read_image(one.image).media_type};base64,{one.image}" for one in report.worst],
             titles=TITLES,
             meanings=MEANINGS,
@@ -53,11 +55,41 @@ def render_vet_html(report: VetReport) -> str:
     return REPORT_HTML_HEAD + page.lstrip()
 
 
+def render_vet_markdown(report: VetReport) -> str:
+    """The short form, to be pasted where Markdown is read. No caption and no key is in it."""
+    lines = ["| score | median | 99 % are below | highest | decisive |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {TITLES[one.name]} | {one.vetted.median:.4g} | {one.vetted.q99:.4g} | {one.vetted.high:.4g} "
+        f"| {one.num_decisive} |"
+        for one in report.scores
+    ]
+    parts = [
+        f"## Vetting: {headline(report)}",
+        text(report.what_it_says),
+        "\n".join(lines),
+        *(text(one.sentence) for one in report.measured),
+    ]
+    if report.warnings:
+        listed = "\n".join(f"- {text(one)}" for one in report.warnings[:MAX_WARNINGS])
+        parts.append(f"**Warnings**\n\n{listed}")
+    parts.append(
+        f"Dataset {code(report.vetted.sha256)}, weights {code(report.checkpoint.weights_sha256)}, seed "
+        f"{report.seed}, {sentences.time(report.created_at)}. This file is not signed by itself: `cleanclip "
+        "verify FOLDER` checks its folder."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(report: VetReport) -> str:
+    """How many samples are set aside."""
+    return f"{report.set_aside.num:,} of {report.set_aside.of:,} samples are set aside"
+
+
 def _digests(report: VetReport) -> list[tuple[str, str]]:
     trusted = [] if report.trusted is None else [("Trusted dataset", report.trusted.sha256)]
     anchor = [] if report.anchor is None else [("Weights of the anchor", report.anchor.weights_sha256)]
     return [
-        ("Dataset", report.data.sha256),
+        ("Dataset", report.vetted.sha256),
         *trusted,
         ("Weights of the suspect", report.checkpoint.weights_sha256),
         *anchor,

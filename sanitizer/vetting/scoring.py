@@ -17,8 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanclip.spec.errors import DatasetRejected, OptionsRejected
-from cleanclip.spec.vet_options import SCORE_NAMES, ScoreName, VetOptions
+from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.vet_options import ScoreName, VetOptions
+from cleanclip.spec.vet_plan import fewest_samples, fewest_trusted
 from sanitizer.scans import regression
 from sanitizer.seeding import generator
 from sanitizer.vetting import conformal
@@ -32,48 +33,6 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 _AT_ONCE = 4096
-NEEDS_ANCHOR = frozenset({"disagreement", "residual", "trigger_direction"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Which scores are made, and why the others are not."""
-
-    made: tuple[ScoreName, ...]
-    left_out: tuple[tuple[ScoreName, str], ...]
-
-
-def plan(options: VetOptions, *, has_anchor: bool) -> Plan:
-    """Raises OptionsRejected `score_without_input` where a score that was asked for by name cannot be
-    made."""
-    made: list[ScoreName] = []
-    left_out: list[tuple[ScoreName, str]] = []
-    for name in SCORE_NAMES:
-        why = _why_not(name, options, has_anchor=has_anchor)
-        if why is not None and options.scores is not None and name in options.scores:
-            raise OptionsRejected(
-                "score_without_input",
-                f"The score {name} cannot be computed: {why}.",
-                "Give what it needs, or leave the score out.",
-                where="vet.scores",
-            )
-        if why is None and options.scores is not None and name not in options.scores:
-            why = "it was not asked for"
-        if why is None and options.scores is None and name == "sensitivity":
-            why = "it takes nine times as long and was not asked for"
-        if why is None:
-            made.append(name)
-        else:
-            left_out.append((name, why))
-    return Plan(made=tuple(made), left_out=tuple(left_out))
-
-
-def _why_not(name: ScoreName, options: VetOptions, *, has_anchor: bool) -> str | None:
-    if name in NEEDS_ANCHOR and not has_anchor:
-        return "it needs a trusted anchor"
-    if name == "trigger_direction" and not (options.triggers or options.directions):
-        return "no trigger and no direction was given"
-    return None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,7 +86,7 @@ class Pool:
 
 def make_pool(vetted: Passed, trusted: Passed | None, options: VetOptions, seed: int) -> Pool:
     """Raises DatasetRejected `too_few_to_vet`, `too_few_trusted`."""
-    least = options.neighbours + 2
+    least = fewest_samples(options)
     if len(vetted.good) < least:
         raise DatasetRejected(
             "too_few_to_vet",
@@ -138,7 +97,7 @@ def make_pool(vetted: Passed, trusted: Passed | None, options: VetOptions, seed:
     none = np.zeros(0, dtype=np.int64)
     if trusted is None:
         return Pool(vetted=vetted, fit_rows=none, calibration_rows=none)
-    needed = 2 * int(np.ceil(1 / options.share))
+    needed = fewest_trusted(options)
     if len(trusted.good) < needed:
         raise DatasetRejected(
             "too_few_trusted",

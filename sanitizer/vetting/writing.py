@@ -17,6 +17,7 @@ from cleanclip.spec.measures import Count
 from cleanclip.spec.vet_report import (
     EXCLUDED_NAME,
     LEVELS,
+    MAX_CAPTION,
     VET_SCORES_NAME,
     LevelCount,
     Quantiles,
@@ -28,9 +29,6 @@ from sanitizer.audits.example_images import encode
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.vetting.scoring import Floats, Pool, Scored
-
-MAX_CAPTION = 1000
-"""Characters of a caption in a report; longer ones are cut."""
 
 
 def write_scores(folder: Path, pool: Pool, scored: Scored) -> str:

@@ -18,6 +18,7 @@ def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         spec.audit,
         folder / jobspec.OUTPUTS_PATH,
         retrieval_path=folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
+        exclude=[folder / jobspec.exclude_path(role) for role in spec.exclude],
         policy=spec.policy,
         policy_source=spec.policy_source,
         scan_section=spec.scan_section,

@@ -29,7 +29,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         folder / jobspec.LABELLED_PATH,
         folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
         options,
-        ToExclude(()),
+        ToExclude([folder / jobspec.exclude_path(role) for role in spec.exclude]),
     )
     num_workers = share_cores(given.checkpoint.model, device)
     settled = settle(given, options, seed=spec.seed, device=device, progress=progress, stop=stop)

@@ -34,6 +34,7 @@ _WORK = {
     "validate": "sanitizer.work.validating",
     "audit": "sanitizer.work.auditing",
     "scan": "sanitizer.work.scanning",
+    "vet": "sanitizer.work.vetting",
     "sanitize": "sanitizer.work.cleaning",
     "pages": "sanitizer.work.drawing_pages",
     "give_back": "sanitizer.work.giving_back",

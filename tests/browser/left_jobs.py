@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
 
-from app.db.repositories.attempt_values import NewArtifact
+from app.db.repositories.attempt_values import NewArtifact, NewVerdict
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
 from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.scan_report import ScanReport, dump_scan
+from cleanclip.spec.vet_report import dump_vet_report
 from tests.fixtures.kept_reports import document
 from tests.fixtures.scans import scan_and_null
+from tests.fixtures.vettings import vetting
 from tests.integration.api.service import Service
 from worker.publishing.publish import shown_figures
-from worker.publishing.scanning import scan_verdict, shown_scan
+from worker.publishing.scanning import scan_verdict
+from worker.publishing.searching import result_of
 from worker.publishing.verdicts import judged_alone, verdict_before_cleaning, verdicts_of
 from worker.tracker import Tracker
 
@@ -191,21 +195,40 @@ def scanned(
         id=checkpoint,
     )
     order = {"kind": "scan", "checkpoint_id": checkpoint, "scan": {"dataset_id": labelled}}
+    files = {"report.json": dump_scan(report), "report.html": b"<!doctype html>\n"}
+    files |= {"null.json": dump_null(null)} if with_null else {}
+    return _searched(service, order, report, files, verdicts=(scan_verdict(report),))
+
+
+def vetted(service: Service, *, text: Callable[[str], str] = str, with_trusted: bool = True) -> str:
+    """A vetting of pairs that set some aside; `text` as of `scanned`."""
+    report, excluded = vetting(text=text, with_trusted=with_trusted)
+    order = {
+        "kind": "vet",
+        "checkpoint_id": service.checkpoint(),
+        "vet": {"dataset_id": service.dataset(DatasetKind.PAIRS)},
+    }
+    files = {"report.json": dump_vet_report(report), "report.html": b"<!doctype html>\n"}
+    return _searched(service, order, report, files | {"excluded.json": excluded})
+
+
+def _searched(
+    service: Service,
+    order: dict[str, Any],
+    report: AnyReport,
+    files: dict[str, bytes],
+    verdicts: Sequence[NewVerdict] = (),
+) -> str:
+    """A job of a kind that changes nothing, as its worker ends it."""
     answer = service.ours.http.post("/v1/jobs", json=order)
     assert answer.status_code == 202, answer.text
     job_id = str(answer.json()["id"])
     attempt = taken_up(service, job_id)
-    files = {"report.json": dump_scan(report), "report.html": b"<!doctype html>\n"}
-    files |= {"null.json": dump_null(null)} if with_null else {}
     artifacts = [_stored(service, job_id, attempt, name, data) for name, data in files.items()]
     beat(service, job_id, attempt, JobPhase.PUBLISH, fraction=0.97)
     with service.database.unit_of_work() as unit:
         assert unit.attempts.finish_succeeded(
-            job_id,
-            attempt,
-            result=shown_scan(report),
-            artifacts=artifacts,
-            verdicts=(scan_verdict(report),),
+            job_id, attempt, result=result_of(report), artifacts=artifacts, verdicts=verdicts
         )
     return job_id
 

@@ -54,6 +54,9 @@ PAGES: Mapping[str, PageOfWorld] = {
     "dataset-rejected": PageOfWorld(route="/datasets/{dataset_id}", shows={"dataset_id": "rejected_dataset"}),
     "new-job": PageOfWorld(route="/jobs/new", query="?checkpoint={checkpoint_id}&dataset={labelled}"),
     "new-scan": PageOfWorld(route="/scans/new", query="?checkpoint={checkpoint_id}&dataset={labelled}"),
+    "new-vetting": PageOfWorld(
+        route="/vettings/new", query="?checkpoint={checkpoint_id}&dataset={dataset_id}"
+    ),
     "policies": PageOfWorld(route="/policies"),
     "policy": PageOfWorld(route="/policies/{name}"),
     "jobs": PageOfWorld(route="/jobs"),
@@ -62,6 +65,7 @@ PAGES: Mapping[str, PageOfWorld] = {
     "job-inconclusive": _job("inconclusive_job"),
     "job-failed": _job("failed_job"),
     "job-scanned": _job("scanned_job"),
+    "job-vetted": _job("vetted_job"),
     "compare": PageOfWorld(route="/compare", query="?job={job_id}&job={other_job_id}&job={audit_job_id}"),
     "keys": PageOfWorld(route="/keys"),
     "key": PageOfWorld(route="/keys/{key_id}"),
@@ -77,6 +81,7 @@ NOT_A_PAGE: Mapping[str, str] = {
     "/jobs/new/check": "leads to the form; a dry run is sent by it",
     "/jobs/new/classes": "a part of the form",
     "/scans/new/check": "leads to the form; a dry run is sent by it",
+    "/vettings/new/check": "leads to the form; a dry run is sent by it",
     "/jobs/{job_id}/live": "a part of the job's page",
     "/jobs/{job_id}/stream": "hints that the job's page follows",
     "/artifacts/{artifact_id}/content": "leads to the object store",
@@ -203,6 +208,7 @@ def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
     scanned = left_jobs.scanned(service, text=text)
     return {
         "scanned_job": scanned,
+        "vetted_job": left_jobs.vetted(service, text=text),
         "running_job": running,
         "failed_job": failed,
         "cleaned_job": _whole(service, renamed(document("examples"), text)),

@@ -30,6 +30,7 @@ from cleanclip.spec.jobspec import (
     WEIGHTS_NAME,
     ChildOutcome,
 )
+from cleanclip.spec.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 from worker.confinement.child_json import read_json
 from worker.confinement.guard import SETUP_FAILED
 from worker.confinement.trees import has_holes
@@ -48,6 +49,8 @@ _MAX_OUTCOME_BYTES = 1024 * 1024
 MAX_CONFIG_BYTES = 8 * 2**20
 _MAX_REPORT_BYTES = 8 * 2**20
 _MAX_JSON_BYTES = 2 * 2**20
+MAX_EXCLUDED_BYTES = 64 * 2**20
+"""Half a million samples and more: the list is read into memory."""
 _MAX_INSPECTION_BYTES = 256 * 2**10
 """It is kept on the checkpoint's row, which lists carry."""
 
@@ -69,6 +72,11 @@ LEFT: Mapping[JobKind, Wanted] = {
     JobKind.VALIDATE: {DATASET_NAME: _MAX_JSON_BYTES, DRAWN_NAME: _MAX_JSON_BYTES},
     JobKind.AUDIT: {REPORT_NAME: _MAX_REPORT_BYTES},
     JobKind.SCAN: {REPORT_NAME: _MAX_REPORT_BYTES},
+    JobKind.VET: {
+        REPORT_NAME: _MAX_REPORT_BYTES,
+        EXCLUDED_NAME: MAX_EXCLUDED_BYTES,
+        VET_SCORES_NAME: MAX_SCORES_BYTES,
+    },
     JobKind.SANITIZE: {
         WEIGHTS_NAME: None,
         CONFIG_NAME: MAX_CONFIG_BYTES,

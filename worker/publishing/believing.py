@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from cleanclip.evidence.findings import Finding
 from cleanclip.evidence.reading import Malformed, parse_json
 from cleanclip.evidence.report import check_audit
 from cleanclip.spec.attack_options import names_of
@@ -34,6 +35,7 @@ from cleanclip.spec.report import (
     Verdict,
     load_json,
 )
+from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.settled import MIN_IMAGES
 from worker.confinement.child_json import check_json
 from worker.failures import not_believed
@@ -61,9 +63,7 @@ def believe_report(
     report = read_json(REPORT_NAME, raw, load_json)
     ordered = _ordered(spec)
     known = replace(known, checkpoint=believe_input(known, report.architecture, seed=spec.seed))
-    for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
-        if told != ours:
-            raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
+    check_pairs(_pairs(report, spec, known, ordered, cleaned_sha256))
     check_sentences((*report.warnings, *_ladders_sentences(report)))
     _check_verdict(report, spec)
     _check_names(_class_names(report), spec.audit, known.class_names)
@@ -85,13 +85,8 @@ def believe_first_audit(
     Held against all that a report's is held against: order, input, the classes' names, and itself.
     """
     checkpoint = believe_input(known, told, seed=spec.seed)
-    for where, said, ours in (
-        ("weights_sha256", figures.weights_sha256, checkpoint.weights_sha256),
-        ("seed", figures.seed, spec.seed),
-        *_of_audit(figures, spec),
-    ):
-        if said != ours:
-            raise not_believed(f"its first audit says something else of {where} than order or input")
+    weights = ("weights_sha256", figures.weights_sha256, checkpoint.weights_sha256)
+    check_pairs((weights, ("seed", figures.seed, spec.seed), *_of_audit(figures, spec)), "first audit")
     _check_names(_names_of_audit(figures), spec.audit, known.class_names)
     try:
         verdict = judged_alone(figures, spec)
@@ -107,10 +102,29 @@ def believe_first_audit(
         policy=spec.policy,
         policy_source=spec.policy_source,
     )
-    if places := sorted({finding.where or finding.file for finding in findings}):
-        where = ", ".join(places[:3])
-        raise not_believed(f"the figures of its first audit do not fit each other (at {where})")
+    check_findings(findings, "first audit")
     return verdict
+
+
+def check_pairs(pairs: Iterable[tuple[str, object, object]], what: str = REPORT_NAME) -> None:
+    """Triples: a place, what the child says there, what we know of it. Raises AttemptFailed."""
+    for where, told, ours in pairs:
+        if told != ours:
+            raise not_believed(f"its {what} says something else of {where} than order or input")
+
+
+def check_findings(findings: Iterable[Finding], what: str = REPORT_NAME) -> None:
+    """Raises AttemptFailed where `cleanclip verify` would find something wrong."""
+    if places := sorted({finding.where or finding.file for finding in findings}):
+        raise not_believed(f"the figures of its {what} do not fit each other (at {', '.join(places[:3])})")
+
+
+def input_pairs(report: AnyReport, known: Known) -> Iterator[tuple[str, object, object]]:
+    """What any report says of its checkpoint, and of samples that were left out, and what we know of them."""
+    for name in CheckpointInput.__dataclass_fields__:
+        yield f"checkpoint.{name}", getattr(report.checkpoint, name), getattr(known.checkpoint, name)
+    for one in report.data:
+        yield f"data.{one.kind}.excluded", one.excluded, known.excluded.get(one.kind)
 
 
 def believe_input(known: Known, told: SettledArchitecture, *, seed: int) -> CheckpointInput:
@@ -151,8 +165,7 @@ def _pairs(
     """What the report says, and what we know of the same."""
     for name, value in ordered.items():
         yield name, getattr(report, name), value
-    for name in CheckpointInput.__dataclass_fields__:
-        yield f"checkpoint.{name}", getattr(report.checkpoint, name), getattr(known.checkpoint, name)
+    yield from input_pairs(report, known)
     yield "before.weights_sha256", report.before.weights_sha256, known.checkpoint.weights_sha256
     yield "after.weights_sha256", report.after and report.after.weights_sha256, cleaned_sha256
     is_cleaned = cleaned_sha256 is not None

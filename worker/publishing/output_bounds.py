@@ -24,7 +24,9 @@ _STATE = 10
 
 def output_bytes(kind: JobKind, received: Sequence[Received]) -> int:
     """The most that all outputs of the job can have together."""
-    return _WEIGHTS.get(kind, 0) * _weights_bytes(received) + REPORT_BYTES
+    # A vetting's lists name each sample in fewer bytes than the headers of its two files in a tar have.
+    lists = sum(one.size_bytes for one in received) if kind is JobKind.VET else 0
+    return _WEIGHTS.get(kind, 0) * _weights_bytes(received) + lists + REPORT_BYTES
 
 
 def state_bytes(kind: JobKind, received: Sequence[Received]) -> int:

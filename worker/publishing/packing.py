@@ -20,8 +20,7 @@ from typing import Any, Protocol
 from app.db.repositories.attempt_values import ClaimedJob
 from app.logs import get_logger
 from cleanclip.evidence.verification import contents
-from cleanclip.spec.report import Report
-from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.report_kinds import AnyReport
 from worker.failures import not_believed
 from worker.publishing.statement import STATEMENT_NAME, Recheck, statement_json
 from worker.staging.stage import Staged
@@ -84,7 +83,7 @@ class Packing:
         self,
         job: ClaimedJob,
         staged: Staged,
-        report: Report | ScanReport,
+        report: AnyReport,
         recheck: Recheck,
         *,
         ended_at: str,

@@ -38,7 +38,6 @@ from cleanclip.spec.jobspec import (
     INSPECTION_NAME,
     WEIGHTS_NAME,
     InspectSpec,
-    ScanSpec,
     ValidateSpec,
 )
 from cleanclip.spec.recipe import to_json
@@ -53,7 +52,7 @@ from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
 from worker.publishing.rechecking import confirm
 from worker.publishing.sample_images import draw_samples
-from worker.publishing.scanning import complete_scan, scan_verdict, shown_scan
+from worker.publishing.searching import SEARCHES, complete_search, result_of
 from worker.publishing.shown import shown_warnings
 from worker.publishing.statement import Recheck
 from worker.publishing.verdicts import judged_alone, verdicts_of
@@ -103,13 +102,14 @@ def publish(
     elif isinstance(staged.spec, ValidateSpec):
         effect = _ready(packing, staged.spec, staged)
         package = packing.finish()
-    elif isinstance(staged.spec, ScanSpec):
+    elif (search := SEARCHES.get(staged.spec.kind)) is not None:
         ended_at = ledger.time()
-        scan = complete_scan(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))
+        warn = partial(tracker.note, "warning")
+        found = complete_search(packing, staged, fresh, ended_at=ended_at, warn=warn)
         once = Recheck(done=False, why="not_signed" if signer is None else "costs_too_much")
-        package = packing.finish_stated(job, staged, scan, once, ended_at=ended_at, signer=signer)
-        result = shown_scan(scan) | {"signature": package.signature}
-        verdicts = (scan_verdict(scan),)
+        package = packing.finish_stated(job, staged, found, once, ended_at=ended_at, signer=signer)
+        result = result_of(found) | {"signature": package.signature}
+        verdicts = tuple(search.verdicts(found))
     else:
         ended_at = ledger.time()
         report = complete(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))

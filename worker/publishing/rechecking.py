@@ -30,6 +30,7 @@ from cleanclip.spec.jobspec import (
     RecheckedFigures,
     RecheckSpec,
     SanitizeSpec,
+    exclude_path,
 )
 from cleanclip.spec.ladder import epochs_of
 from cleanclip.spec.progress import Advanced, ProgressEvent
@@ -168,6 +169,7 @@ def _order(spec: AuditSpec | SanitizeSpec, report: Report) -> RecheckSpec:
         audit=spec.audit,
         seed=spec.seed,
         has_retrieval=spec.has_retrieval,
+        exclude=tuple(role for role in spec.exclude if role in {"labelled", "retrieval"}),
         towards=towards,
         validation_share=recipe.validation_share if isinstance(recipe, AutoRecipe) else None,
     )
@@ -191,6 +193,7 @@ def _hand_over(
     paths = {LABELLED_PATH, f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"}
     if order.has_retrieval:
         paths.add(RETRIEVAL_PATH)
+    paths.update(map(exclude_path, order.exclude))
     for one in staged.received:
         if not paths.isdisjoint({one.path, str(PurePosixPath(one.path).parent)}):
             take_input(inputs, one, place, check)

@@ -1,4 +1,4 @@
-"""The files of a scan from what its child left: checked, written by us, its pages drawn by a fresh child.
+"""The report of a scan from what its child left: checked, and written by us.
 
 The child read a stranger's weights, so its report is checked against the order, the input and the null as
 they were before it ran. What is left to believe is what it measured, which `cleanclip.evidence.scans` holds
@@ -17,41 +17,24 @@ from app.domain.verdicts import VerdictOutcome, VerdictStage
 from cleanclip.evidence import scans
 from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
 from cleanclip.spec.null_set import dump_null, names_sha256
-from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput
-from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanReport, dump_scan, load_scan
-from worker.confinement.child_json import fit_for_a_row
+from cleanclip.spec.report import WHO_VOUCHES
+from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanReport, load_scan
 from worker.failures import not_believed
-from worker.publishing.believing import check_sentences, read_json
-from worker.publishing.completing import Warn, draw_pages
-from worker.publishing.fresh_child import FreshChildren
-from worker.publishing.packing import Packing
+from worker.publishing.believing import check_findings, check_pairs, check_sentences, input_pairs, read_json
 from worker.publishing.settings_claimed import believe_architecture
-from worker.publishing.shown import shown_warnings
 from worker.staging.known import Known
-from worker.staging.stage import Staged
 from worker.staging.weights import read_architecture
 
 _MAX_WORD_CHARACTERS = 60
 """Of the open vocabulary."""
 
 
-def complete_scan(
-    packing: Packing, staged: Staged, fresh: FreshChildren, *, ended_at: str, warn: Warn
-) -> ScanReport:
-    """Check and complete what lies in `packing`; the report as it goes on. Raises AttemptFailed, Stopped."""
-    spec, known = staged.spec, staged.known
-    if known is None or not isinstance(spec, ScanSpec):
-        raise TypeError(f"a job of kind {spec.kind} is no scan")
-    raw = packing.path(REPORT_NAME).read_bytes()
-    report = believe_scan(raw, spec, known, at=datetime.fromisoformat(ended_at))
-    packing.add(REPORT_NAME, dump_scan(report))
-    if known.null is not None:
-        packing.add(NULL_NAME, dump_null(known.null))
-    draw_pages(packing, fresh, warn)
-    return report
+def null_beside(known: Known) -> dict[str, bytes]:
+    """The null that the scan was judged by, as a file of the job."""
+    return {} if known.null is None else {NULL_NAME: dump_null(known.null)}
 
 
-def believe_scan(raw: bytes, spec: ScanSpec, known: Known, *, at: datetime) -> ScanReport:
+def believe_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> ScanReport:
     """report.json with everything that we know written by us. Raises AttemptFailed."""
     report = read_json(REPORT_NAME, raw, load_scan)
     settled = believe_architecture(
@@ -60,14 +43,10 @@ def believe_scan(raw: bytes, spec: ScanSpec, known: Known, *, at: datetime) -> S
         known.config["checkpoint"],
     )
     known = replace(known, checkpoint=replace(known.checkpoint, architecture=dict(settled)))
-    for where, told, ours in _pairs(report, spec, known):
-        if told != ours:
-            raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
+    check_pairs(_pairs(report, spec, known))
     check_sentences((*report.warnings, report.verdict.sentence))
     _check_names(report, spec, known)
-    findings = [*scans.check(report), *scans.check_null(report, known.null)]
-    if places := sorted({finding.where or finding.file for finding in findings}):
-        raise not_believed(f"the figures of its {REPORT_NAME} do not fit (at {', '.join(places[:3])})")
+    check_findings([*scans.check(report), *scans.check_null(report, known.null)])
     return replace(report, created_at=at, origin=known.origin, vouched_for=WHO_VOUCHES)
 
 
@@ -75,8 +54,7 @@ def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[s
     """What the report says, and what we know of the same."""
     yield "seed", report.seed, spec.seed
     yield "options", report.options, spec.scan
-    for name in CheckpointInput.__dataclass_fields__:
-        yield f"checkpoint.{name}", getattr(report.checkpoint, name), getattr(known.checkpoint, name)
+    yield from input_pairs(report, known)
     yield "null", report.null is not None, known.null is not None
     yield "anchor", report.anchor, None  # no order of the service has one yet, nor a base
     yield "base", report.base, None
@@ -133,26 +111,16 @@ def _families(report: ScanReport) -> set[str]:
 
 
 def shown_scan(report: ScanReport) -> dict[str, Any]:
-    """What the API shows: no image, and no figure of each model of the null. Raises AttemptFailed."""
-    result = {
-        "scan": {
-            "verdict": asdict(report.verdict),
-            "p_value": report.p_value,
-            "null": None if report.null is None else asdict(report.null),
-            "judgements": [
-                {name: value for name, value in asdict(one).items() if name != "others"}
-                for one in report.judgements
-            ],
-            "hypotheses": [_shown_hypothesis(one) for one in report.hypotheses],
-            "ca": None if report.ca is None else asdict(report.ca),
-            "num_held_out": report.num_held_out,
-        },
-        "warnings": shown_warnings(report.warnings),
+    """What the API shows: no image, and no figure of each model of the null."""
+    return {
+        "verdict": asdict(report.verdict),
+        "p_value": report.p_value,
+        "null": None if report.null is None else asdict(report.null),
+        "judgements": [_shown_judgement(one) for one in report.judgements],
+        "hypotheses": [_shown_hypothesis(one) for one in report.hypotheses],
+        "ca": None if report.ca is None else asdict(report.ca),
+        "num_held_out": report.num_held_out,
     }
-    try:
-        return fit_for_a_row(result)
-    except ValueError as error:
-        raise not_believed(f"the figures of its report are more than a job has: {error}") from error
 
 
 def _shown_judgement(one: DetectorJudgement) -> dict[str, Any]:

@@ -23,19 +23,24 @@ from platform import python_version
 from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
-from cleanclip.evidence import scans
 from cleanclip.evidence.auto import sha256 as ladder_sha256
+from cleanclip.evidence.claims import measured_sha256
 from cleanclip.evidence.rebound import sha256 as rebound_sha256
 from cleanclip.spec.jobspec import (
+    ANCHOR_PATH,
     CHECKPOINT_PATH,
     PATH_OF_ROLE,
     REPORT_NAME,
     SPEC_ADAPTER,
+    WEIGHTS_NAME,
     ScanSpec,
+    exclude_path,
 )
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import AuditFigures, Report, RetrievalFigures
-from cleanclip.spec.scan_report import ScanReport, dump_scan
+from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.spec.scan_report import dump_scan
+from cleanclip.spec.vet_report import VetReport, dump_vet_report
 from worker.staging.stage import Received, Staged
 
 STATEMENT_NAME = "statement.json"
@@ -53,6 +58,7 @@ _ORDERED = (
     "policy_source",
     "output_layout",
     "scan",
+    "vet",
 )
 _OF_CHECKPOINT = ("layout", "architecture", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
@@ -76,7 +82,7 @@ class Recheck:
 def statement_json(
     job: ClaimedJob,
     staged: Staged,
-    report: Report | ScanReport,
+    report: AnyReport,
     sha256: Mapping[str, str],
     size_bytes: Mapping[str, int],
     *,
@@ -117,7 +123,7 @@ def statement_json(
     return json.dumps(document, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
-def _claimed(report: Report | ScanReport, staged: Staged) -> dict[str, Any]:
+def _claimed(report: AnyReport, staged: Staged) -> dict[str, Any]:
     """Of the report what nothing else of the statement and no arithmetic can be held against."""
     claimed = {
         "canonical_of": staged.checkpoint["upload"]["digest"]["sha256"],
@@ -139,9 +145,11 @@ def _claimed(report: Report | ScanReport, staged: Staged) -> dict[str, Any]:
     }
     if isinstance(report, Report):
         return claimed | _audits(report)
+    if isinstance(report, VetReport):
+        return claimed | {"vet": measured_sha256("vet", json.loads(dump_vet_report(report)))}
     return claimed | {
         "verdict": {"outcome": report.verdict.outcome, "reason": report.verdict.sentence},
-        "scan": scans.sha256(json.loads(dump_scan(report))),
+        "scan": measured_sha256("scan", json.loads(dump_scan(report))),
     }
 
 
@@ -237,6 +245,12 @@ def _order(staged: Staged) -> dict[str, Any]:
     if isinstance(staged.spec, ScanSpec):
         null = None if staged.known is None else staged.known.null
         order["null"] = None if null is None else {"name": null.name, "sha256": null.sha256}
+    sha256 = {one.path: one.sha256 for one in staged.received}
+    lists = {role: sha256[exclude_path(role)] for role in spec.get("exclude", ())}
+    if lists:
+        order["exclude"] = lists
+    if (anchor := sha256.get(f"{ANCHOR_PATH}/{WEIGHTS_NAME}")) is not None:
+        order["anchor_weights_sha256"] = anchor
     return order
 
 

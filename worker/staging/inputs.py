@@ -19,6 +19,7 @@ from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobKin
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore, checked_key
 from cleanclip.spec.jobspec import (
+    ANCHOR_PATH,
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
     CONFIG_NAME,
@@ -27,7 +28,9 @@ from cleanclip.spec.jobspec import (
     TEMPLATES_NAME,
     UPLOAD_PATH,
     WEIGHTS_NAME,
+    exclude_path,
 )
+from cleanclip.spec.vet_report import EXCLUDED_NAME
 from worker.failures import AttemptFailed
 
 
@@ -51,8 +54,8 @@ class Inputs:
     files: tuple[Wanted, ...]
     texts: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the job's spec needs of the rows: filename, declared options, digest, kind of data, whether there
-    is a retrieval set or a null."""
+    """What the job's spec needs of the rows: filename, declared options, digest, kind of data, what else
+    there is (retrieval set, null, trusted samples, anchor, lists of samples to leave out)."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     """Of customers' jobs: which upload the canonical files were made from, for the statement."""
     datasets: tuple[Mapping[str, Any], ...] = ()
@@ -74,45 +77,99 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         return _upload_to_inspect(unit, job), None
     if job.kind is JobKind.VALIDATE:
         return Inputs(files=()), unit.datasets.get(job.project_id, str(job.dataset_id))
-    files, checkpoint, found = _canonical_checkpoint(unit, job)
+    files, checkpoint, found = _canonical_checkpoint(unit, job, str(job.checkpoint_id), CHECKPOINT_PATH)
+    if job.anchor_checkpoint_id is not None:
+        anchor, _, of_anchor = _canonical_checkpoint(unit, job, job.anchor_checkpoint_id, ANCHOR_PATH)
+        files += anchor
+        found["anchor"] = of_anchor
     texts: dict[str, str] = {}
     datasets = []
-    uses = {
-        "training": job.dataset_id,
-        "labelled": job.labelled_dataset_id,
-        "retrieval": job.retrieval_dataset_id,
-    }
-    for use, dataset_id in uses.items():
-        if dataset_id is not None:
-            dataset = unit.datasets.get(job.project_id, dataset_id)
-            role = "pairs" if use == "training" and dataset.kind is DatasetKind.PAIRS else use
-            files += _pinned(dataset, PATH_OF_ROLE[role])
-            texts |= override_texts(dataset, PATH_OF_ROLE[role])
-            datasets.append(_described(dataset, role))
-            if role == "labelled":
-                summary = dataset.summary or {}
-                num_readable = summary.get("num_samples", 0)
-                is_most = num_readable >= summary.get("num_skipped", 0)
-                found |= {
-                    "class_names": summary.get("class_names"),
-                    "num_labelled": num_readable if is_most else 0,
-                }
-    facts: dict[str, Any] = {"upload_sha256": checkpoint["upload"]["digest"]["sha256"]}
-    if job.kind is JobKind.SCAN:
-        nulls = _null(unit, job)
-        files += nulls
-        facts["has_null"] = bool(nulls)
-    else:
-        facts["has_retrieval"] = job.retrieval_dataset_id is not None
+    for role, dataset in _by_role(unit, job).items():
+        files += _pinned(dataset, PATH_OF_ROLE[role])
+        texts |= override_texts(dataset, PATH_OF_ROLE[role])
+        datasets.append(_described(dataset, role, job.spec))
+        if role == "labelled":
+            found |= _known_of(dataset, job.spec)
+    exclude = _lists(unit, job)
+    nulls = _null(unit, job)
+    files += [*exclude, *nulls]
+    facts = {
+        JobKind.SCAN: {"has_null": bool(nulls)},
+        JobKind.VET: {
+            "data_kind": datasets[0]["role"],
+            "has_trusted": job.trusted_dataset_id is not None,
+            "has_anchor": job.anchor_checkpoint_id is not None,
+        },
+    }.get(
+        job.kind,
+        {
+            "has_retrieval": job.retrieval_dataset_id is not None,
+            "exclude": tuple(PurePosixPath(one.path).stem for one in exclude),
+        },
+    )
     inputs = Inputs(
         files=tuple(files),
         texts=texts,
-        facts=facts,
+        facts={"upload_sha256": checkpoint["upload"]["digest"]["sha256"], **facts},
         checkpoint=checkpoint,
         datasets=tuple(datasets),
         known=found,
     )
     return inputs, None
+
+
+def _by_role(unit: UnitOfWork, job: ClaimedJob) -> dict[str, Dataset]:
+    """What each dataset of a customer's job is used as, in the order of its report."""
+    uses = {
+        "main": job.dataset_id,
+        "labelled": job.labelled_dataset_id,
+        "retrieval": job.retrieval_dataset_id,
+        "trusted": job.trusted_dataset_id,
+    }
+    found = {use: unit.datasets.get(job.project_id, one) for use, one in uses.items() if one is not None}
+    return {_role(use, dataset, job.kind): dataset for use, dataset in found.items()}
+
+
+def _role(use: str, dataset: Dataset, kind: JobKind) -> str:
+    if use != "main":
+        return use
+    is_trained_on = kind is JobKind.SANITIZE and dataset.kind is DatasetKind.LABELLED
+    return "training" if is_trained_on else dataset.kind.value
+
+
+def _known_of(labelled: Dataset, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of labelled images apart from any child."""
+    summary = labelled.summary or {}
+    num_readable = summary.get("num_samples", 0) - _num_excluded("labelled", spec)
+    is_most = num_readable >= summary.get("num_skipped", 0)
+    return {
+        "class_names": summary.get("class_names"),
+        "num_labelled": num_readable if is_most else 0,
+    }
+
+
+def _num_excluded(role: str, spec: Mapping[str, Any]) -> int:
+    num: int = ((spec.get("exclude") or {}).get(role) or {"num": 0})["num"]
+    return num
+
+
+def _lists(unit: UnitOfWork, job: ClaimedJob) -> list[Wanted]:
+    """Lists of samples to leave out, each as it was when the job was ordered."""
+    wanted = []
+    for role, chosen in (job.spec.get("exclude") or {}).items():
+        found = unit.artifacts.named(job.project_id, chosen["job_id"], EXCLUDED_NAME)
+        if found is None:
+            raise _gone("list of samples to leave out")
+        wanted.append(
+            Wanted(
+                bucket=None,
+                key=found.object_key,
+                path=exclude_path(role),
+                size_bytes=found.size_bytes,
+                sha256=chosen["list_sha256"],
+            )
+        )
+    return wanted
 
 
 def _upload_to_inspect(unit: UnitOfWork, job: ClaimedJob) -> Inputs:
@@ -131,10 +188,10 @@ def _upload_to_inspect(unit: UnitOfWork, job: ClaimedJob) -> Inputs:
 
 
 def _canonical_checkpoint(
-    unit: UnitOfWork, job: ClaimedJob
+    unit: UnitOfWork, job: ClaimedJob, checkpoint_id: str, folder: str
 ) -> tuple[list[Wanted], dict[str, Any], dict[str, Any]]:
     """Its files, what the statement says of it, and what else is known of it."""
-    checkpoint = unit.checkpoints.get(job.project_id, str(job.checkpoint_id))
+    checkpoint = unit.checkpoints.get(job.project_id, checkpoint_id)
     if checkpoint.state is not CheckpointState.ACCEPTED or checkpoint.inspect_job_id is None:
         raise _gone("checkpoint")
     artifacts = {a.name: a for a in unit.artifacts.of_job(job.project_id, checkpoint.inspect_job_id)}
@@ -144,7 +201,7 @@ def _canonical_checkpoint(
         Wanted(
             bucket=None,
             key=artifacts[name].object_key,
-            path=f"{CHECKPOINT_PATH}/{name}",
+            path=f"{folder}/{name}",
             size_bytes=artifacts[name].size_bytes,
             sha256=artifacts[name].sha256,
         )
@@ -187,14 +244,20 @@ def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
     ]
 
 
-def _described(dataset: Dataset, role: str) -> dict[str, Any]:
-    """`num_samples` are all, as reports count them; the set's own summary counts the good ones."""
+def _described(dataset: Dataset, role: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`num_samples` are all that are used, as reports count them; the set's own summary counts the good
+    ones."""
     summary = dataset.summary or {}
+    num_samples = None
+    if summary:
+        num_samples = summary["num_samples"] + summary["num_skipped"] - _num_excluded(role, spec)
+        if role == "trusted":
+            num_samples = min(num_samples, spec["vet"]["max_trusted"])
     return {
         "role": role,
         "id": dataset.id,
         "reference": dataset.uri or dataset.upload_id,
-        "num_samples": summary["num_samples"] + summary["num_skipped"] if summary else None,
+        "num_samples": num_samples,
     }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.report import AuditFigures, CheckpointInput, Origin
 from worker.staging.weights import Tensors
@@ -26,6 +27,10 @@ class Known:
     """Of the labelled set, by its validation."""
     null: NullSet | None = None
     """That a scan is judged by."""
+    anchor: CheckpointInput | None = None
+    """A second checkpoint, which is trusted."""
+    excluded: Mapping[str, ExcludedSamples] = field(default_factory=dict)
+    """What is left out of which dataset, by its role."""
     before: AuditFigures | None = None
     """What the child of this attempt said of its first audit while it ran. Its report must say the same."""
     num_labelled: int = 0

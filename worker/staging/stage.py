@@ -19,6 +19,7 @@ from app.db.session import Database
 from app.domain.states import RESUMABLE, JobKind, JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
+from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CONFIG_NAME,
@@ -53,6 +54,7 @@ _ROOM_FACTOR = {
     JobKind.SANITIZE: 2,
     JobKind.AUDIT: 1,
     JobKind.SCAN: 1,
+    JobKind.VET: 2,
 }
 """How much of its inputs' size a job leaves on the disk at the worst, inputs included."""
 
@@ -143,25 +145,36 @@ def _origin(job: ClaimedJob, filename: str) -> Origin:
 
 
 def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
-    found = parse(Inspection, inputs.known["inspection"])
+    checkpoint, anchor = _checkpoint_input(inputs.known), inputs.known.get("anchor")
     canonical = folder / CHECKPOINT_PATH
     names = inputs.known.get("class_names")
     return Known(
-        checkpoint=CheckpointInput(
-            upload_sha256=found.upload_sha256,
-            weights_sha256=found.weights_sha256,
-            layout=found.layout,
-            architecture=found.architecture,
-            declared=parse(DeclaredOptions, inputs.known["declared"]),
-            findings=found.findings,
-            scanners=found.scanners,
-        ),
+        checkpoint=checkpoint,
         config=json.loads(read_regular(canonical / CONFIG_NAME, MAX_CONFIG_BYTES)),
         origin=_origin(job, inputs.checkpoint["filename"]),
-        tensors=check_weights(canonical / WEIGHTS_NAME, found.architecture),
+        tensors=check_weights(canonical / WEIGHTS_NAME, checkpoint.architecture),
         class_names=None if names is None else tuple(names),
         num_labelled=inputs.known.get("num_labelled", 0),
         null=_null(folder),
+        anchor=None if anchor is None else _checkpoint_input(anchor),
+        excluded={
+            role: ExcludedSamples(num=one["num"], reason=one["reason"], list_sha256=one["list_sha256"])
+            for role, one in (job.spec.get("exclude") or {}).items()
+        },
+    )
+
+
+def _checkpoint_input(known: Mapping[str, Any]) -> CheckpointInput:
+    """Of one checkpoint, as reports have it."""
+    found = parse(Inspection, known["inspection"])
+    return CheckpointInput(
+        upload_sha256=found.upload_sha256,
+        weights_sha256=found.weights_sha256,
+        layout=found.layout,
+        architecture=found.architecture,
+        declared=parse(DeclaredOptions, known["declared"]),
+        findings=found.findings,
+        scanners=found.scanners,
     )
 
 
@@ -268,8 +281,8 @@ _JUDGED = ("audit", "policy", "policy_source", "scan_section")
 
 
 def _asked(kind: JobKind) -> Sequence[str]:
-    if kind is JobKind.SCAN:
-        return ("scan",)
+    if kind in {JobKind.SCAN, JobKind.VET}:
+        return (kind.value,)
     if kind is JobKind.SANITIZE:
         return (*_JUDGED, "recipe", "recipe_given", "output_layout")
     return _JUDGED if kind is JobKind.AUDIT else ()

@@ -22,8 +22,10 @@ from app.domain.states import JobKind, JobPhase, JobState
 
 LOSS_CURVE = "loss_curve"
 """In the progress of a job that trained: [[step, loss], …], some hundred, over all attempts."""
+DATASET_COLUMNS = ("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id")
+"""Of `jobs`: each names a dataset that the job reads."""
 HAS_IMAGES: ColumnElement[bool] = literal_column(
-    "jsonb_path_exists(jobs.spec, '$.audit.attacks[*].image'::jsonpath)", Boolean
+    "jsonb_path_exists(jobs.spec, '$.*.*[*].image'::jsonpath)", Boolean
 )
 """A condition, which an index has: the order holds images of its attacks."""
 
@@ -47,7 +49,7 @@ class Job(Base):
         Index(
             "ix_jobs_with_images",
             "project_id",
-            postgresql_where=text("jsonb_path_exists(spec, '$.audit.attacks[*].image'::jsonpath)"),
+            postgresql_where=text("jsonb_path_exists(spec, '$.*.*[*].image'::jsonpath)"),
         ),
         Index(
             "ix_jobs_unswept",
@@ -76,14 +78,19 @@ class Job(Base):
     """{"fraction", "step", "total_steps", "eta_s", "message", "rate", "rate_unit", "loss", "loss_curve"}."""
 
     checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    anchor_checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    """A second checkpoint, which is trusted."""
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
-    """The pairs of a sanitize job; the dataset itself of a validate job."""
+    """What a sanitize job trains on; what a vet or a validate job looks at."""
     labelled_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     retrieval_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """Pairs that the audits measure retrieval on, where there are any."""
+    trusted_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    """Samples that a vet job compares with."""
     spec: Mapped[JsonObject]
     """{"recipe", "recipe_given", "audit", "scan_section", "policy", "policy_source", "output_layout",
-    "requested_by"}; empty for the jobs of the service itself."""
+    "exclude", "scan", "null", "vet", "data_kind", "requested_by"}: those of its kind; empty for the jobs of
+    the service itself."""
     seed: Mapped[int] = mapped_column(default=0)
     job_metadata: Mapped[JsonObject] = mapped_column("metadata", default=dict)
     """The column is `metadata`; SQLAlchemy keeps that name of an attribute for itself."""
@@ -122,14 +129,15 @@ class Job(Base):
     @property
     def dataset_ids(self) -> set[str]:
         """Of every dataset that it reads."""
-        named = (self.dataset_id, self.labelled_dataset_id, self.retrieval_dataset_id)
+        named = (getattr(self, column) for column in DATASET_COLUMNS)
         return {dataset_id for dataset_id in named if dataset_id is not None}
 
     @classmethod
     def reads_dataset(cls, dataset_id: str | ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
         """A condition: the job reads that dataset, as whatever."""
-        return or_(
-            cls.dataset_id == dataset_id,
-            cls.labelled_dataset_id == dataset_id,
-            cls.retrieval_dataset_id == dataset_id,
-        )
+        return or_(*(getattr(cls, column) == dataset_id for column in DATASET_COLUMNS))
+
+    @classmethod
+    def reads_checkpoint(cls, checkpoint_id: str | ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
+        """A condition: the job reads that checkpoint, as its own or as a second one."""
+        return or_(cls.checkpoint_id == checkpoint_id, cls.anchor_checkpoint_id == checkpoint_id)

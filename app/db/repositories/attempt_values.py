@@ -27,6 +27,8 @@ class ClaimedJob:
     dataset_id: str | None
     labelled_dataset_id: str | None
     retrieval_dataset_id: str | None = None
+    trusted_dataset_id: str | None = None
+    anchor_checkpoint_id: str | None = None
     spec: Mapping[str, Any]
     seed: int
     resume_state: Mapping[str, Any] | None

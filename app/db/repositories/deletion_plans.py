@@ -61,7 +61,7 @@ class PlanRepository(Repository):
     def _jobs_about(self, deletion: Deletion, grace_s: float) -> list[Job]:
         subject_id = deletion.subject_id
         conditions: dict[DeletionSubject, ColumnElement[bool]] = {
-            DeletionSubject.CHECKPOINT: Job.checkpoint_id == subject_id,
+            DeletionSubject.CHECKPOINT: Job.reads_checkpoint(subject_id),
             DeletionSubject.DATASET: Job.reads_dataset(subject_id),
             DeletionSubject.UPLOAD: Job.id.is_(None),
             DeletionSubject.PROJECT: Job.id.is_not(None),

@@ -82,9 +82,10 @@ class ErasureRepository(PlanRepository):
 
     def _remove_shells(self, job: Job) -> None:
         """What was deleted before the job, and stayed as an empty row because the job referred to it."""
-        checkpoint = job.checkpoint_id and self._find(Checkpoint, job.project_id, job.checkpoint_id)
-        if checkpoint and self._is_erased(DeletionSubject.CHECKPOINT, checkpoint):
-            self._remove_checkpoint(checkpoint)
+        for checkpoint_id in filter(None, (job.checkpoint_id, job.anchor_checkpoint_id)):
+            checkpoint = self._find(Checkpoint, job.project_id, checkpoint_id)
+            if checkpoint and self._is_erased(DeletionSubject.CHECKPOINT, checkpoint):
+                self._remove_checkpoint(checkpoint)
         for dataset_id in job.dataset_ids:
             dataset = self._find(Dataset, job.project_id, dataset_id)
             if dataset and self._is_erased(DeletionSubject.DATASET, dataset):
@@ -102,7 +103,7 @@ class ErasureRepository(PlanRepository):
     def _remove_checkpoint(self, row: Checkpoint) -> None:
         """With its upload, unless a job refers to it."""
         project_id, upload_id = row.project_id, row.upload_id
-        users = select(Job.id).where(Job.project_id == project_id, Job.checkpoint_id == row.id)
+        users = select(Job.id).where(Job.project_id == project_id, Job.reads_checkpoint(row.id))
         if self._session.scalars(users.limit(1)).first() is None:
             self._delete(Checkpoint, project_id, Checkpoint.id == row.id)
         self._erase_upload(project_id, upload_id)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import load_only
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.job import HAS_IMAGES, LOSS_CURVE, Job
+from app.db.models.job import DATASET_COLUMNS, HAS_IMAGES, LOSS_CURVE, Job
 from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
@@ -130,9 +130,8 @@ class JobRepository(DeletableRepository[Job]):
                 load_only(
                     Job.spec,
                     Job.phases,
-                    Job.dataset_id,
-                    Job.labelled_dataset_id,
-                    Job.retrieval_dataset_id,
+                    Job.anchor_checkpoint_id,
+                    *(getattr(Job, column) for column in DATASET_COLUMNS),
                 )
             )
         )
@@ -156,7 +155,7 @@ class JobRepository(DeletableRepository[Job]):
 
     def active_using_checkpoint(self, checkpoint_id: str) -> Sequence[str]:
         """Ids of unfinished jobs that read the checkpoint."""
-        query = select(Job.id).where(Job.checkpoint_id == checkpoint_id, Job.state.in_(ACTIVE))
+        query = select(Job.id).where(Job.reads_checkpoint(checkpoint_id), Job.state.in_(ACTIVE))
         return self._session.scalars(query).all()
 
     def about_checkpoint(self, project_id: str, checkpoint_id: str, limit: int) -> tuple[Sequence[Job], bool]:
@@ -165,7 +164,7 @@ class JobRepository(DeletableRepository[Job]):
             project_id,
             None,
             limit,
-            Job.checkpoint_id == checkpoint_id,
+            Job.reads_checkpoint(checkpoint_id),
             Job.kind.in_(PUBLIC_KINDS),
             Job.deleted_at.is_(None),
         )

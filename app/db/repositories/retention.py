@@ -77,7 +77,7 @@ class RetentionRepository:
         return self._end(checkpoints, datasets)
 
     def _checkpoints(self, limit: int, *conditions: ColumnElement[bool]) -> Sequence[Checkpoint]:
-        used = select(Job.id).where(Job.checkpoint_id == Checkpoint.id, Job.kind.in_(PUBLIC_KINDS))
+        used = select(Job.id).where(Job.reads_checkpoint(Checkpoint.id), Job.kind.in_(PUBLIC_KINDS))
         return self._kept(Checkpoint, limit, ~used.exists(), *conditions)
 
     def _datasets(self, limit: int, *conditions: ColumnElement[bool]) -> Sequence[Dataset]:

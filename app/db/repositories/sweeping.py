@@ -175,7 +175,7 @@ class SweepRepository(Repository):
             .where(Deletion.subject_id == Checkpoint.id, Deletion.project_id == Checkpoint.project_id)
             .exists()
         )
-        in_use = select(Job.id).where(Job.checkpoint_id == Checkpoint.id, Job.state.not_in(TERMINAL)).exists()
+        users = select(Job.id).where(Job.reads_checkpoint(Checkpoint.id), Job.state.not_in(TERMINAL))
         query = (
             select(Checkpoint)
             .where(
@@ -193,7 +193,7 @@ class SweepRepository(Repository):
                         ),
                     ),
                 ),
-                ~in_use,
+                ~users.exists(),
             )
             .limit(limit)
         )

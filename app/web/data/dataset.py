@@ -13,7 +13,7 @@ from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_samples import MAX_SAMPLES_BYTES
 from app.domain.errors import Conflict, InvalidInput, NotFound
-from app.domain.states import JobPhase, JobState
+from app.domain.states import JobKind, JobPhase, JobState
 from app.live.ports import Ports, PortsDep
 from app.logs import get_logger
 from app.schemas.datasets import DatasetOut, DatasetSamplesOut
@@ -188,8 +188,9 @@ def _samples(ports: Ports, file: Artifact | None) -> Samples:
 
 def _role(job: Job, row: Dataset) -> str:
     roles = {
-        "training": job.dataset_id,
+        "vetting" if job.kind is JobKind.VET else "training": job.dataset_id,
         "audit": job.labelled_dataset_id,
         "retrieval": job.retrieval_dataset_id,
+        "trusted": job.trusted_dataset_id,
     }
     return ", ".join(role for role, dataset_id in roles.items() if dataset_id == row.id)

@@ -42,7 +42,7 @@ def show_comparison(
             jobs = unit.jobs.several(visitor.caller.project_id, ids)
             wrong = _missing(ids, jobs)
             rows = [jobs[one] for one in ids if one in jobs]
-            wrong = wrong or _scans(rows)
+            wrong = wrong or _others(rows)
             filenames = unit.job_search.filenames(visitor.caller.project_id, rows)
             weights = unit.job_search.weights(visitor.caller.project_id, rows)
             digests = [_digests(unit, row) for row in rows]
@@ -85,12 +85,12 @@ def _missing(ids: Sequence[str], jobs_by_id: Mapping[str, Job]) -> tuple[str, st
     )
 
 
-def _scans(jobs: Sequence[Job]) -> tuple[str, str] | None:
-    if not any(job.kind is JobKind.SCAN for job in jobs):
+def _others(jobs: Sequence[Job]) -> tuple[str, str] | None:
+    if all(job.kind in {JobKind.AUDIT, JobKind.SANITIZE} for job in jobs):
         return None
     return (
-        "A scan measures other figures than an audit or a cleaning, and cannot be compared with them.",
-        "Choose audits and cleanings only; each scan has its own page.",
+        "Scans and vettings measure other figures than audits and cleanings, and cannot be compared.",
+        "Choose audits and cleanings only; each scan and each vetting has its own page.",
     )
 
 

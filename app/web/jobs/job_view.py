@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from app.db.models.artifact import Artifact
 from app.db.models.job import LOSS_CURVE, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, NotFound
-from app.domain.states import TERMINAL, JobKind, JobState
+from app.domain.states import RESUMABLE, TERMINAL, JobKind, JobState
 from app.edge.error_codes import status_of
 from app.live.ports import Ports
 from app.schemas.common import StoredProblem
@@ -22,6 +22,7 @@ from app.schemas.jobs import ProgressOut, ResultOut, SignatureOut
 from app.schemas.verdicts import VerdictOut
 from app.services import jobs
 from app.services.artifacts import REPORT_NAME
+from app.storage.port import ObjectStore
 from app.web.jobs.job_result import (
     ReportUnreadable,
     Result,
@@ -35,13 +36,52 @@ from app.web.jobs.job_result import (
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
 from app.web.jobs.plots import LossPlot, live_loss
 from app.web.jobs.scan_result import ScanResult, read_scan
+from app.web.jobs.vet_result import VetResult, read_vet
 from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
 
 NUM_LINES = 40
 """Of what happened; the API's list has all of it."""
-_NAMES = {JobKind.SANITIZE: "Cleaning", JobKind.AUDIT: "Audit", JobKind.SCAN: "Scan"}
+_NAMES = {
+    JobKind.SANITIZE: "Cleaning",
+    JobKind.AUDIT: "Audit",
+    JobKind.SCAN: "Scan",
+    JobKind.VET: "Vetting",
+}
+Found = ScanResult | VetResult
+_READS: Mapping[JobKind, Callable[[ObjectStore, str], Found]] = {
+    JobKind.SCAN: read_scan,
+    JobKind.VET: read_vet,
+}
+"""Kinds whose report has a page of its own. Each result names its template."""
+
+
+CLEANS: Mapping[JobKind, tuple[str, str]] = {
+    JobKind.SCAN: ("scan", "Clean, judged on what was found"),
+    JobKind.VET: ("exclude", "Clean without these"),
+}
+"""Kinds after which a cleaning can be ordered that goes by what they found: how the form's address names the
+job, and the button."""
+_PAGES = {JobKind.SCAN: "scans", JobKind.VET: "vettings"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """Addresses of forms that an order can be made from this job with."""
+
+    again: str
+    clean: str | None
+    clean_label: str | None
+
+    @classmethod
+    def after(cls, job: Job) -> NewJob:
+        name, label = CLEANS.get(job.kind, (None, None))
+        return cls(
+            again=f"/ui/{_PAGES.get(job.kind, 'jobs')}/new?again={job.id}",
+            clean=f"/ui/jobs/new?{name}={job.id}" if name else None,
+            clean_label=label,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +101,8 @@ class Shown:
     artifacts: Sequence[Artifact]
     signature: SignatureOut
     result: Result | None
-    scan: ScanResult | None
-    """Of a scan, in the place of `result`."""
+    found: Found | None
+    """Of a scan or a vetting, in the place of `result`."""
     null_name: str | None
     """Of a scan: the null that was chosen for it."""
     unreadable: str | None
@@ -79,7 +119,8 @@ class Shown:
     has_images: bool
     recipe: dict[str, Any] | None
     audit: dict[str, Any] | None
-    """None of a scan."""
+    """None of a scan and a vetting."""
+    new_job: NewJob
     checkpoint_name: str | None
     dataset_names: Mapping[str, str]
     """By id, of those that have a name."""
@@ -117,8 +158,8 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         dataset_names = unit.datasets.names(project_id, job.dataset_ids)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
-    scan = result if isinstance(result, ScanResult) else None
-    result = None if isinstance(result, ScanResult) else result
+    found = None if isinstance(result, Result) else result
+    result = result if isinstance(result, Result) else None
     kept = kept_figures(job.result) if result is None else None
     base_url = f"{request.url.scheme}://{request.url.netloc}"
     now = datetime.now(UTC)
@@ -137,7 +178,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         artifacts=artifacts,
         signature=SignatureOut.of(job.result),
         result=result,
-        scan=scan,
+        found=found,
         unreadable=unreadable,
         worse=worse,
         kept=kept,
@@ -148,6 +189,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         has_images=has_images(job),
         recipe=job.spec.get("recipe"),
         audit=job.spec.get("audit"),
+        new_job=NewJob.after(job),
         null_name=(job.spec.get("null") or {}).get("name"),
         checkpoint_name=checkpoint_name,
         dataset_names=dataset_names,
@@ -192,7 +234,7 @@ def _last_step(job: Job) -> int | None:
 
 def _result(
     ports: Ports, job: Job, artifacts: Sequence[Artifact]
-) -> tuple[Result | ScanResult | None, str | None]:
+) -> tuple[Result | Found | None, str | None]:
     """What the report says, or why it cannot be shown."""
     if job.state is not JobState.SUCCEEDED:
         return None, None
@@ -200,8 +242,8 @@ def _result(
     if row is None:
         return None, "The job left no report."
     try:
-        if job.kind is JobKind.SCAN:
-            return read_scan(ports.store, row.object_key), None
+        if (read := _READS.get(job.kind)) is not None:
+            return read(ports.store, row.object_key), None
         return result_of(read_report(ports.store, row.object_key)), None
     except ReportUnreadable as error:
         return None, str(error)
@@ -224,7 +266,7 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
         actions.add("withdraw")
     if job.state is JobState.FAILED:
         actions.add("retry")
-    if job.kind is JobKind.SCAN and job.state is JobState.SUCCEEDED:
+    if job.kind in CLEANS and job.state is JobState.SUCCEEDED:
         actions.add("clean")
     return frozenset(actions)
 
@@ -241,7 +283,8 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
         case JobState.CANCELLING:
             return "Cancel requested: the worker stops within seconds."
         case JobState.PAUSED:
-            return "Paused. When you resume it, it continues from its last saved state."
+            goes_on = "continues from its last saved state" if job.kind in RESUMABLE else "starts again"
+            return f"Paused. When you resume it, it {goes_on}."
         case JobState.SUCCEEDED:
             return "Finished."
         case JobState.FAILED:

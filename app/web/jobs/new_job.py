@@ -48,6 +48,7 @@ def show_form(
     kind: Name = None,
     again: Annotated[JobId | None, EMPTY_IS_NONE] = None,
     scan: Annotated[JobId | None, EMPTY_IS_NONE] = None,
+    exclude: Annotated[JobId | None, EMPTY_IS_NONE] = None,
     form: Name = None,
 ) -> Response:
     """Empty, or filled with what the address names."""
@@ -58,12 +59,19 @@ def show_form(
             return prefill.form_of_job(jobs.get(unit, project_id, again))
         if scan:
             return prefill.form_of_scan(jobs.get(unit, project_id, scan))
-        is_labelled = False
-        if dataset:
-            is_labelled = unit.datasets.get(project_id, dataset).kind is DatasetKind.LABELLED
+        if exclude:
+            vetting = jobs.get(unit, project_id, exclude)
+            return prefill.form_of_vetting(vetting, is_labelled=_is_labelled(unit, vetting.dataset_id))
+        is_labelled = _is_labelled(unit, dataset)
         return prefill.empty_form(kind=kind, checkpoint=checkpoint, dataset=dataset, is_labelled=is_labelled)
 
+    def _is_labelled(unit: UnitOfWork, dataset_id: str | None) -> bool:
+        if dataset_id is None:
+            return False
+        return unit.datasets.get(project_id, dataset_id).kind is DatasetKind.LABELLED
+
     named = {"checkpoint": checkpoint, "dataset": dataset, "kind": kind, "again": again, "scan": scan}
+    named["exclude"] = exclude
     return PAGE.show(request, visitor, ports, filled, form=form, **named)
 
 

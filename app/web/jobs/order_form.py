@@ -46,8 +46,8 @@ class Draft(OrderDraft):
                 if name == "asr_at_most_for":
                     return options.LIMIT + limit if limit else "policy"
                 return f"policy/{name}" if name else "policy"
-            case "metadata":
-                return "metadata"
+            case "metadata" | "exclude":
+                return first
             case "audit":
                 return _field_of_audit(rest, self)
             case _:
@@ -111,6 +111,8 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
         body["recipe"] = {"method": method} | (_given(form, known.options) if known else {})
         if layout := form.get("output_layout"):
             body["output_layout"] = layout
+    if vettings := lines(form.get("exclude")):
+        body["exclude"] = vettings
     if name := form.get("name"):
         body["name"] = name
     for name in ("seed", "max_attempts"):

@@ -35,9 +35,10 @@ def empty_form(
     dataset: str | None,
     is_labelled: bool,
     scan: tuple[str, str] | None = None,
+    exclude: str | None = None,
 ) -> Form:
     """A cleaning with CleanCLIP and the usual triggers, with what the address names. `scan`: the id and the
-    first target of one whose triggers take the place of the usual ones."""
+    first target of one whose triggers take the place of the usual ones. `exclude`: a vetting."""
     fields = [
         ("kind", "audit" if kind == "audit" else "sanitize"),
         ("method", "cleanclip"),
@@ -47,6 +48,8 @@ def empty_form(
     ]
     if scan:
         fields += [(FROM_SCAN, scan[0]), ("target", scan[1])]
+    if exclude:
+        fields.append(("exclude", exclude))
     if checkpoint:
         fields.append(("checkpoint_id", checkpoint))
     if dataset:
@@ -67,6 +70,17 @@ def form_of_scan(job: Job) -> Form:
     )
 
 
+def form_of_vetting(job: Job, *, is_labelled: bool) -> Form:
+    """A cleaning without the samples that a finished vetting set aside."""
+    return empty_form(
+        kind=None,
+        checkpoint=job.checkpoint_id,
+        dataset=job.dataset_id,
+        is_labelled=is_labelled,
+        exclude=job.id,
+    )
+
+
 def form_of_job(job: Job) -> Form:
     """The order of an earlier job, as somebody would have written it: what is a default is left out."""
     return Form(list(_again(job)))
@@ -81,6 +95,7 @@ def _again(job: Job) -> Fields:
         ("audit/dataset_id", job.labelled_dataset_id),
         ("audit/retrieval_dataset_id", job.retrieval_dataset_id),
         ("output_layout", spec.get("output_layout")),
+        ("exclude", "\n".join(one["job_id"] for one in (spec.get("exclude") or {}).values()) or None),
         ("seed", str(job.seed)),
         ("max_attempts", str(job.max_attempts)),
         ("metadata", "\n".join(f"{name}={value}" for name, value in job.job_metadata.items())),

@@ -87,6 +87,7 @@ class ScanResult:
     plot: DotPlot | None
     limits: Sequence[str]
     options: str
+    template: str = "job_scan.html"
 
 
 def read_scan(store: ObjectStore, key: str) -> ScanResult:

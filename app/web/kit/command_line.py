@@ -24,6 +24,7 @@ from cleanclip.spec.recipe import (
     to_json,
 )
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.vet_options import VetOptions
 
 _NAMED = {
     "epochs": "--epochs",
@@ -40,8 +41,8 @@ _END = "END"
 def command_line(job: Job) -> str:
     """Lines for a POSIX shell."""
     files: dict[str, Any] = {}
-    if job.kind is JobKind.SCAN:
-        return _scan_line(job, files)
+    if job.kind in _SEARCHES:
+        return _search_line(job, files)
     words = ["cleanclip", job.kind.value, *_pair("--checkpoint", job.checkpoint_id)]
     recipe = parse_recipe(job.spec["recipe"]) if job.spec.get("recipe") else None
     if recipe is not None:
@@ -51,6 +52,8 @@ def command_line(job: Job) -> str:
     words += _audit(parse(AuditOptions, job.spec["audit"]), files)
     if recipe is not None:
         words += _recipe(recipe, job.spec["recipe_given"])
+    for one in (job.spec.get("exclude") or {}).values():
+        words += _pair("--exclude", one["job_id"])
     words += _policy(job, files)
     words += _pair("--seed", str(job.seed))
     if job.kind is JobKind.SANITIZE and job.spec.get("output_layout") not in (None, "open_clip"):
@@ -80,11 +83,12 @@ def has_images(job: Job) -> bool:
 
 def _body(job: Job) -> dict[str, Any]:
     spec = job.spec
-    if job.kind is JobKind.SCAN:
+    if job.kind in _SEARCHES:
+        part = job.kind.value
         return {
-            "kind": "scan",
+            "kind": part,
             "checkpoint_id": job.checkpoint_id,
-            "scan": {**_scan_options(job), "dataset_id": job.labelled_dataset_id, "null": _null_name(job)},
+            part: {**_search_options(job), **_named_by(job)},
             **_about(job),
         }
     audit = job.spec["audit"] | {"dataset_id": job.labelled_dataset_id}
@@ -95,6 +99,8 @@ def _body(job: Job) -> dict[str, Any]:
         body |= {"dataset_id": job.dataset_id, "output_layout": spec.get("output_layout") or "open_clip"}
         recipe = parse_recipe(spec["recipe"])
         body["recipe"] = {"method": recipe.method} | _given(recipe, spec["recipe_given"])
+    if lists := spec.get("exclude"):
+        body["exclude"] = [one["job_id"] for one in lists.values()]
     source = spec["policy_source"]
     if source["given"] == "kept":
         body["policy_name"] = source["name"]
@@ -107,22 +113,43 @@ def _about(job: Job) -> dict[str, Any]:
     return {"seed": job.seed, "max_attempts": job.max_attempts, "metadata": job.job_metadata}
 
 
-def _scan_line(job: Job, files: dict[str, Any]) -> str:
-    words = ["cleanclip", "scan", *_pair("--checkpoint", job.checkpoint_id)]
+_SEARCHES: Mapping[JobKind, Any] = {JobKind.SCAN: ScanOptions(), JobKind.VET: VetOptions()}
+"""Kinds whose order is options of their own, with what is left out."""
+
+
+def _named_by(job: Job) -> dict[str, str]:
+    """What the part of a scan's or a vetting's order names."""
+    if job.kind is JobKind.SCAN:
+        return {"dataset_id": str(job.labelled_dataset_id), "null": _null_name(job)}
+    named = {
+        "dataset_id": job.dataset_id,
+        "trusted_dataset_id": job.trusted_dataset_id,
+        "anchor_checkpoint_id": job.anchor_checkpoint_id,
+    }
+    return {name: one for name, one in named.items() if one is not None}
+
+
+def _search_line(job: Job, files: dict[str, Any]) -> str:
+    part, named = job.kind.value, _named_by(job)
+    words = ["cleanclip", part, *_pair("--checkpoint", job.checkpoint_id)]
     words += _pair("--labelled", job.labelled_dataset_id)
-    if options := _scan_options(job):
-        files["scan.json"] = options
-        words += ["--options", "scan.json"]
-    words += [*_pair("--null", _null_name(job)), *_pair("--seed", str(job.seed))]
+    if job.kind is JobKind.VET:
+        words += _pair(f"--{job.spec['data_kind']}", job.dataset_id)
+        words += _pair("--trusted", named.get("trusted_dataset_id"))
+        words += _pair("--anchor", named.get("anchor_checkpoint_id"))
+    if options := _search_options(job):
+        files[f"{part}.json"] = options
+        words += ["--options", f"{part}.json"]
+    words += [*_pair("--null", named.get("null")), *_pair("--seed", str(job.seed))]
     for name, value in job.job_metadata.items():
         words += _pair("--metadata", f"{name}={value}")
     return "\n".join([*_written(files), _folded(words)])
 
 
-def _scan_options(job: Job) -> dict[str, Any]:
+def _search_options(job: Job) -> dict[str, Any]:
     """Those that are not the defaults."""
-    defaults = to_json(ScanOptions())
-    return {name: value for name, value in job.spec["scan"].items() if value != defaults[name]}
+    defaults = to_json(_SEARCHES[job.kind])
+    return {name: value for name, value in job.spec[job.kind.value].items() if value != defaults[name]}
 
 
 def _null_name(job: Job) -> str:

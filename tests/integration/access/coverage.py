@@ -114,6 +114,11 @@ NOT_IDS = frozenset(
         ("body", "/scan/null"),  # the name of a null, which are the same for all
         ("body", "/scan/further_classes/*"),
         ("body", "/scan/templates/*"),
+        ("body", "/exclude/*"),  # test_vettings: another project's is not found
+        ("body", "/vet/triggers/*/target"),
+        ("body", "/vet/triggers/*/text"),
+        ("body", "/vet/triggers/*/colour"),
+        ("body", "/vet/triggers/*/image"),
         ("body", "/audit/target"),
         ("body", "/audit/templates/*"),
         ("body", "/audit/attacks/*/target"),
@@ -145,7 +150,13 @@ def _jobs(own: Belongings) -> list[Body]:
     audit = {"dataset_id": labelled, "retrieval_dataset_id": retrieval, "target": "banana"}
     shared = {"checkpoint_id": own.first("ckpt"), "audit": audit}
     scan = {"kind": "scan", "checkpoint_id": own.first("ckpt"), "scan": {"dataset_id": labelled}}
-    return [{"kind": "sanitize", "dataset_id": pairs} | shared, {"kind": "audit"} | shared, scan]
+    vetted = {
+        "dataset_id": pairs,
+        "trusted_dataset_id": retrieval,
+        "anchor_checkpoint_id": own.ids["ckpt"][1],
+    }
+    vet = {"kind": "vet", "checkpoint_id": own.first("ckpt"), "vet": vetted}
+    return [{"kind": "sanitize", "dataset_id": pairs} | shared, {"kind": "audit"} | shared, scan, vet]
 
 
 BODIES: Mapping[str, Callable[[Belongings], Sequence[Body]]] = {

@@ -218,6 +218,8 @@ def test_what_requests_need_is_seen_at_all(engines: dict[Role, Engine]) -> None:
         ("jobs", "dataset_id", "datasets"),
         ("jobs", "labelled_dataset_id", "datasets"),
         ("jobs", "retrieval_dataset_id", "datasets"),
+        ("jobs", "trusted_dataset_id", "datasets"),
+        ("jobs", "anchor_checkpoint_id", "checkpoints"),
         ("datasets", "upload_id", "uploads"),
         ("checkpoints", "upload_id", "uploads"),
         ("job_events", "job_id", "jobs"),

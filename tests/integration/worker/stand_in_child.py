@@ -9,6 +9,7 @@ and obeys SIGTERM. The other behaviours are what a broken or hostile child might
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import math
@@ -26,12 +27,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cleanclip.spec import jobspec, report
 from cleanclip.spec.attack_options import CustomPatchOptions, names_of, surrogates_of
 from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungFigures, UniversalShare, Validated
 from cleanclip.spec.choosing import Judge, choose
+from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.judging import judge
-from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
+from cleanclip.spec.ladder import NUM_PATTERNS, ladder
+from cleanclip.spec.ladder import left_out as rungs_left_out
 from cleanclip.spec.null_set import NullModel, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.policy import PolicySource
 from cleanclip.spec.rebound_figures import ReboundShare
@@ -64,6 +69,22 @@ from cleanclip.spec.scan_report import (
 )
 from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart, EaseFigures, ScanStatistics
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
+from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_plan import plan
+from cleanclip.spec.vet_report import (
+    LEVELS,
+    Basis,
+    LevelCount,
+    NotComputed,
+    Quantiles,
+    SampleScore,
+    ScoreSummary,
+    SetAside,
+    VetReport,
+    WorstSample,
+    dump_vet_report,
+    reason_of,
+)
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
@@ -74,6 +95,7 @@ from sanitizer.checkpoints.settings import compared, known_by, not_compared, not
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.training.schedule import rate_factor
+from sanitizer.vetting import conformal
 
 NUM_STEPS = 30
 SAVE_EVERY = 10
@@ -403,6 +425,7 @@ def files_of(folder: Path, role: str) -> list[Path]:
 
 
 SIZES = {"pairs": NUM_PAIRS, "labelled": NUM_IMAGES, "retrieval": NUM_RETRIEVAL}
+NUM_TRUSTED = 100
 
 
 def data_inputs(folder: Path, kind: str, *, num_validation: int = 0) -> list[dict[str, Any]]:
@@ -411,8 +434,21 @@ def data_inputs(folder: Path, kind: str, *, num_validation: int = 0) -> list[dic
         if (folder / "inputs" / name).is_dir() and (name != "pairs" or kind == "sanitize"):
             digest = dataset_sha256((path.name, path) for path in files_of(folder, name))
             classes = {"num_classes": NUM_CLASSES} if name == "labelled" else {}
+            listed = folder / jobspec.exclude_path(name)
+            if listed.is_file():
+                classes |= {"excluded": left_out(listed.read_bytes())}
             found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0} | classes)
     return found
+
+
+def left_out(content: bytes) -> dict[str, Any]:
+    """What a report says of a list of samples to leave out."""
+    told = json.loads(content)
+    return {
+        "num": len(told["samples"]),
+        "reason": told["reason"],
+        "list_sha256": hashlib.sha256(content).hexdigest(),
+    }
 
 
 def training(recipe: Recipe, num_epochs: int | None = None) -> dict[str, Any]:
@@ -489,7 +525,7 @@ def ladder_figures(ordered: AutoRecipe, options: AuditOptions, policy: Policy) -
         num_validation=NUM_IMAGES,
         before=before,
         rungs=rungs,
-        left_out=tuple(LeftOutRung(name=name, why=why) for name, why in left_out(ordered).items()),
+        left_out=tuple(LeftOutRung(name=name, why=why) for name, why in rungs_left_out(ordered).items()),
         choice=choice,
         seconds=3.0,
     )
@@ -921,6 +957,234 @@ LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
 """Of a job with `method: auto`; each must fail it."""
 
 
+# ---------------------------------------------------------------- a vetting
+
+
+Change = Callable[[dict[str, bytes]], object]
+"""Of the files that a child leaves, by their names."""
+
+
+def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
+    """What a real child would leave: scores drawn by the seed, and all that follows from them."""
+    options, role = parse(VetOptions, spec["vet"]), spec["data_kind"]
+    made = plan(options, has_anchor=spec["has_anchor"])
+    num, num_calibration = SIZES[role], NUM_TRUSTED // 2 if spec["has_trusted"] else 0
+    random = np.random.default_rng(spec["seed"])
+    value_MS = random.normal(size=(num + num_calibration, len(made.made)))
+    value_NS, trusted_nS = value_MS[:num], value_MS[num:]
+    rank_NS = np.stack([conformal.rank_shares(column) for column in value_NS.T], axis=1)
+    p_NS = rank_NS
+    if num_calibration:
+        pairs = zip(value_NS.T, trusted_nS.T, strict=True)
+        p_NS = np.stack([conformal.p_values(values, trusted) for values, trusted in pairs], axis=1)
+    combined_N = conformal.combined(p_NS)
+    worst = conformal.worst(combined_N, conformal.combined(rank_NS), options.share)
+    listed = folder / "inputs" / role / "classnames.txt"
+    caption = listed.read_text().splitlines()[0] if listed.is_file() else "a <b>cat</b>"
+    scores = "".join(
+        json.dumps(
+            {
+                "index": place,
+                "key": f"{place:08d}",
+                "combined": float(combined_N[place]),
+                "set_aside": place in worst,
+                "scores": {
+                    name: [float(value_NS[place, s]), float(p_NS[place, s])]
+                    for s, name in enumerate(made.made)
+                },
+            }
+        )
+        + "\n"
+        for place in range(num)
+    )
+    packed = gzip.compress(scores.encode(), mtime=0)
+    digests = {
+        name: dataset_sha256((path.name, path) for path in files_of(folder, name))
+        for name in (role, *(["trusted"] if spec["has_trusted"] else []))
+    }
+    basis: Basis = "p_values" if num_calibration else "ranks"
+    exclusions = Exclusions(
+        dataset_sha256=digests[role],
+        num_samples=num,
+        reason=reason_of(options.share, basis, made.made),
+        samples=tuple(LeftOut(index=int(place), key=f"{place:08d}") for place in sorted(worst)),
+    )
+    excluded = dump_exclusions(exclusions)
+    decisive = np.argmin(p_NS[worst], axis=1)
+    vetted = report.DataInput(
+        kind=role,
+        sha256=digests[role],
+        num_samples=num,
+        num_skipped=0,
+        num_classes=NUM_CLASSES if role == "labelled" else None,
+    )
+    trusted = [
+        report.DataInput(kind="trusted", sha256=one, num_samples=NUM_TRUSTED, num_skipped=0)
+        for name, one in digests.items()
+        if name == "trusted"
+    ]
+    found = VetReport(
+        created_at=datetime.now(UTC),
+        seed=spec["seed"],
+        checkpoint=_canonical_input(folder, "checkpoint", spec.get("upload_sha256")),
+        anchor=_canonical_input(folder, "anchor", None) if spec["has_anchor"] else None,
+        data=(vetted, *trusted),
+        options=options,
+        basis=basis,
+        num_fit=num_calibration,
+        num_calibration=num_calibration,
+        scores=tuple(
+            ScoreSummary(
+                name=name,
+                by="suspect",
+                vetted=_quantiles(value_NS[:, s]),
+                trusted=_quantiles(trusted_nS[:, s]) if num_calibration else None,
+                num_decisive=int((decisive == s).sum()),
+            )
+            for s, name in enumerate(made.made)
+        ),
+        not_computed=tuple(NotComputed(name=name, reason=why) for name, why in made.left_out),
+        levels=tuple(
+            LevelCount(level=level, num=int((combined_N <= level).sum()), expected=level * num)
+            for level in (LEVELS if num_calibration else ())
+        ),
+        set_aside=SetAside(num=len(worst), of=num, list_sha256=hashlib.sha256(excluded).hexdigest()),
+        worst=tuple(
+            WorstSample(
+                index=int(place),
+                key=f"{place:08d}",
+                caption=caption,
+                combined=float(combined_N[place]),
+                scores=tuple(
+                    SampleScore(name=name, value=float(value_NS[place, s]), p=float(p_NS[place, s]))
+                    for s, name in enumerate(made.made)
+                ),
+                image=base64.b64encode(a_png((0, 200, 0))).decode(),
+            )
+            for place in worst[: options.num_shown]
+        ),
+        scores_sha256=hashlib.sha256(packed).hexdigest(),
+        environment=parse(report.Environment, ENVIRONMENT),
+    )
+    return {"report.json": dump_vet_report(found), "excluded.json": excluded, "vet_scores.jsonl.gz": packed}
+
+
+def _canonical_input(folder: Path, name: str, upload_sha256: str | None) -> report.CheckpointInput:
+    told = json.loads((folder / "inputs" / name / "config.json").read_text())["checkpoint"]
+    return report.CheckpointInput(
+        upload_sha256=upload_sha256 or told["upload_sha256"],
+        weights_sha256=told["weights_sha256"],
+        layout="open_clip",
+        architecture=ARCHITECTURE.to_config(),
+        declared=DeclaredOptions(),
+    )
+
+
+def _quantiles(values: np.ndarray[Any, Any]) -> Quantiles:
+    low, median, q95, q99, high = np.quantile(values, (0, 0.5, 0.95, 0.99, 1)).tolist()
+    return Quantiles(n=len(values), low=low, median=median, q95=q95, q99=q99, high=high)
+
+
+def vet(
+    folder: Path, spec: dict[str, Any], change: Callable[[dict[str, bytes]], object] | None = None
+) -> None:
+    say(type="phase_started", phase="vet", total=NUM_PAIRS, unit="samples")
+    advance("vet", NUM_PAIRS // 2, NUM_PAIRS)
+    files = vet_files(folder, spec)
+    if change is not None:
+        change(files)
+    for name, content in files.items():
+        (folder / "outputs" / name).write_bytes(content)
+    say(type="phase_finished", phase="vet")
+    finish(folder, "succeeded", 0, tuple(files))
+
+
+def vet_and_lie(folder: Path, *, change: Change) -> None:
+    vet(folder, json.loads((folder / "spec.json").read_text()), change)
+
+
+def told_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
+    """A change of report.json alone."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        told = json.loads(files["report.json"])
+        change(told)
+        files["report.json"] = json.dumps(told).encode()
+
+    return changed
+
+
+def listed_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
+    """A change of excluded.json, with its digest in the report."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        told, found = json.loads(files["excluded.json"]), json.loads(files["report.json"])
+        change(told)
+        files["excluded.json"] = json.dumps(told).encode()
+        found["set_aside"]["list_sha256"] = hashlib.sha256(files["excluded.json"]).hexdigest()
+        files["report.json"] = json.dumps(found).encode()
+
+    return changed
+
+
+def scored_otherwise(
+    change: Callable[[list[dict[str, Any]]], object],
+) -> Callable[[dict[str, bytes]], object]:
+    """A change of the scores, with their digest in the report."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        lines = [json.loads(line) for line in gzip.decompress(files["vet_scores.jsonl.gz"]).splitlines()]
+        change(lines)
+        files["vet_scores.jsonl.gz"] = gzip.compress(
+            "".join(json.dumps(one) + "\n" for one in lines).encode()
+        )
+        found = json.loads(files["report.json"])
+        found["scores_sha256"] = hashlib.sha256(files["vet_scores.jsonl.gz"]).hexdigest()
+        files["report.json"] = json.dumps(found).encode()
+
+    return changed
+
+
+VET_LIES: dict[str, Change] = {
+    "another_seed": told_otherwise(lambda told: told.update(seed=told["seed"] + 1)),
+    "another_share": told_otherwise(lambda told: told["options"].update(share=0.01)),
+    "fewer_set_aside": told_otherwise(lambda told: told["set_aside"].update(num=1)),
+    "more_samples_than_there_are": told_otherwise(lambda told: told["data"][0].update(num_samples=10**6)),
+    "another_anchor": told_otherwise(lambda told: told["anchor"].update(weights_sha256="0" * 64)),
+    "no_trusted_set": told_otherwise(lambda told: told.update(data=told["data"][:1])),
+    "a_combined_value_that_does_not_follow": told_otherwise(
+        lambda told: told["worst"][0].update(combined=0.9)
+    ),
+    "a_p_value_that_is_no_count": told_otherwise(lambda told: told["worst"][0]["scores"][0].update(p=1e-6)),
+    "a_caption_too_long": told_otherwise(lambda told: told["worst"][0].update(caption="x" * 1001)),
+    "an_svg_for_an_image": told_otherwise(
+        lambda told: told["worst"][0].update(image=base64.b64encode(b"<svg onload='alert(1)'/>").decode())
+    ),
+    "scores_that_are_others": told_otherwise(lambda told: told.update(scores_sha256="0" * 64)),
+    "a_sample_of_its_own": told_otherwise(lambda told: told["worst"][0].update(key="another")),
+    "no_number_among_figures": told_otherwise(
+        lambda told: told["scores"][0]["vetted"].update(median=float("nan"))
+    ),
+    "another_median": told_otherwise(lambda told: told["scores"][0]["vetted"].update(median=0.123)),
+    "a_list_of_another_dataset": listed_otherwise(lambda told: told.update(dataset_sha256="0" * 64)),
+    "a_list_of_other_samples": listed_otherwise(
+        lambda told: told["samples"][0].update(key="not-of-the-dataset")
+    ),
+    "a_reason_of_its_own": listed_otherwise(lambda told: told.update(reason="<script>alert(1)</script>")),
+    "a_line_twice": scored_otherwise(lambda lines: lines.append(lines[-1])),
+    "a_line_less": scored_otherwise(lambda lines: lines.pop()),
+    "a_good_sample_set_aside": scored_otherwise(
+        lambda lines: next(one for one in lines if not one["set_aside"]).update(set_aside=True)
+    ),
+    "a_value_that_its_rank_denies": scored_otherwise(
+        lambda lines: min(lines, key=lambda one: one["combined"])["scores"]["local_density"].__setitem__(
+            0, -9.0
+        )
+    ),
+}
+"""Likewise; each with a trusted set and an anchor."""
+
+
 def write_outputs(
     folder: Path, spec: dict[str, Any], digest: str, cleaned: bytes | None = None
 ) -> tuple[str, ...]:
@@ -990,6 +1254,8 @@ def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> Non
         validate(folder, spec, out)
     if spec["kind"] == "scan":
         scan(folder, spec)
+    if spec["kind"] == "vet":
+        vet(folder, spec)
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
     advance("baseline_audit", 2, 2)
     say(type="phase_finished", phase="baseline_audit")
@@ -1272,6 +1538,7 @@ def talk_to_itself(folder: Path) -> None:
 BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
     **{name: partial(work_and_lie, change=change) for name, change in (SCAN_LIES | LADDER_LIES).items()},
+    **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),
     **{
         function.__name__: function

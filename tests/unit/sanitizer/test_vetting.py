@@ -70,7 +70,7 @@ def refused(kind: type[Exception], inputs: Path, out: Path, **given: Any) -> Any
 
 def test_it_scores_every_sample_and_sets_the_worst_share_aside(inputs: Path, tmp_path: Path) -> None:
     report = run(inputs, tmp_path)
-    assert report == load_vet_report((tmp_path / "vet_report.json").read_bytes())
+    assert report == load_vet_report((tmp_path / "report.json").read_bytes())
     assert (report.set_aside.num, report.set_aside.of) == (3, 60)
     assert [one.name for one in report.scores] == ["local_density", "disagreement", "residual", "mismatch"]
     assert {one.name for one in report.not_computed} == {"trigger_direction", "sensitivity"}
@@ -82,7 +82,7 @@ def test_it_scores_every_sample_and_sets_the_worst_share_aside(inputs: Path, tmp
     worst = {line["index"] for line in lines if line["set_aside"]}
     excluded = load_exclusions((tmp_path / "excluded.json").read_bytes())
     assert {one.index for one in excluded.samples} == worst == {one.index for one in report.worst}
-    assert excluded.dataset_sha256 == report.data.sha256 == open_pairs(inputs / "pairs").sha256
+    assert excluded.dataset_sha256 == report.vetted.sha256 == open_pairs(inputs / "pairs").sha256
     [measured] = report.measured
     assert measured.poison == "shuffled_captions"
     assert 25 <= measured.recall.n <= 30
@@ -155,7 +155,7 @@ def test_a_state_of_other_data_is_not_used(inputs: Path, tmp_path: Path) -> None
         inputs / "suspect", tmp_path / "others", "pairs", OPTIONS, tmp_path / "out",
         state_folder=tmp_path / "state", seed=3,
     )  # fmt: skip
-    assert report.data.num_samples == 30
+    assert report.vetted.num_samples == 30
 
 
 def test_bad_samples_are_left_out_and_counted(
@@ -166,7 +166,7 @@ def test_bad_samples_are_left_out_and_counted(
     write_pair_shards(samples, tmp_path / "pairs", 20)
     options = replace(OPTIONS, max_skipped_share=0.1)
     report = vet(inputs / "suspect", tmp_path / "pairs", "pairs", options, tmp_path / "out", seed=3)
-    assert (report.data.num_skipped, report.set_aside.of) == (1, 39)
+    assert (report.vetted.num_skipped, report.set_aside.of) == (1, 39)
     assert any(one.startswith("1 of 40 pairs samples were bad") for one in report.warnings)
     with gzip.open(tmp_path / "out/vet_scores.jsonl.gz", "rt") as file:
         assert 4 not in [json.loads(line)["index"] for line in file]
@@ -315,7 +315,7 @@ def test_the_command_vets_and_sanitize_vets_on_its_way(
     command = ["vet", str(inputs / "suspect"), "--pairs", str(inputs / "pairs"), *vetting]
     assert main([*command, "--out", str(tmp_path / "vetted")]) == 0
     assert "3 of 60 samples are set aside" in capsys.readouterr().out
-    assert (tmp_path / "vetted/vet_report.html").is_file()
+    assert (tmp_path / "vetted/report.html").is_file()
     sanitize = [
         "sanitize", str(inputs / "suspect"), "--pairs", str(inputs / "pairs"), "--labelled",
         str(tmp_path / "labelled"), "--target", "dog", "--attack", "badnet", "--json", "--recipe",

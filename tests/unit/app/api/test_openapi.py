@@ -118,7 +118,7 @@ def test_each_reference_leads_somewhere_and_each_schema_is_used() -> None:
 def test_states_and_kinds_are_enums() -> None:
     for name in ("UploadOut", "CheckpointOut", "DatasetOut", "JobOut", "KeyOut", "DeletionOut"):
         assert len(SCHEMAS[name]["properties"]["state"]["enum"]) > 1, name
-    assert SCHEMAS["JobOut"]["properties"]["kind"]["enum"] == ["sanitize", "audit", "scan"]
+    assert SCHEMAS["JobOut"]["properties"]["kind"]["enum"] == ["sanitize", "audit", "scan", "vet"]
 
 
 def test_what_comes_in_and_what_goes_out_are_two() -> None:

@@ -12,6 +12,7 @@ from app.schemas.methods import KNOWN_TAGS, MethodsOut
 from app.schemas.orders import AuditJobIn, JobIn, SanitizeJobIn
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+from cleanclip.spec.vet_options import VetOptions
 from tests.fixtures.tiny_png import RED_SQUARE
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)
@@ -67,8 +68,9 @@ def test_every_listed_method_and_attack_can_be_ordered_with_its_defaults() -> No
     assert parse(AuditOptions, known.audit.defaults | {"target": "x"}) == AuditOptions(target="x")
     assert parse(ScanOptions, known.scan.defaults) == ScanOptions()
     assert known.scan.options["properties"]["num_images"]["minimum"] == MIN_IMAGES
+    assert parse(VetOptions, known.vet.defaults) == VetOptions()
     names = {option.name for option in (*known.methods, *known.attacks)}
-    assert names | {"sanitize", "audit", "scan"} == KNOWN_TAGS
+    assert names | {"sanitize", "audit", "scan", "vet"} == KNOWN_TAGS
 
 
 def test_no_tag_is_the_name_of_a_field_that_stands_where_the_tag_stands() -> None:

@@ -1,4 +1,4 @@
-"""vet_report.html: hostile captions stay text, nothing is loaded, and the report is read back strictly."""
+"""A vetting's report.html: hostile captions stay text, nothing is loaded, and it is read back strictly."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import torch
 from cleanclip.spec.attack_options import BadNetOptions
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.report import CheckpointInput, DataInput, Environment
-from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_options import SCORE_NAMES, VetOptions
 from cleanclip.spec.vet_report import (
+    LEVELS,
+    LevelCount,
     MeasuredRecall,
     NotComputed,
     Quantiles,
@@ -32,6 +33,7 @@ from cleanclip.spec.vet_report import (
 )
 from sanitizer.__main__ import main
 from sanitizer.audits.example_images import encode
+from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.checked_report import parse_report
 from sanitizer.rendering.documents import pages
 from tests.fixtures.hostile_texts import TEXTS
@@ -46,7 +48,8 @@ HOSTILE = [
     "x" * 5000,
 ]
 IMAGE = encode(torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)))
-QUANTILES = Quantiles(n=100, low=0, median=1, q95=2, q99=3, high=4)
+SCORE = SampleScore(name="mismatch", value=0.5, p=0.01)
+QUANTILES = Quantiles(n=1000, low=0, median=1, q95=2, q99=3, high=4)
 
 
 def report_of(captions: list[str], **changed: Any) -> VetReport:
@@ -64,7 +67,7 @@ def report_of(captions: list[str], **changed: Any) -> VetReport:
             key=caption[:100],
             caption=caption[:1000],
             combined=0.01,
-            scores=(SampleScore(name="mismatch", value=0.5, p=0.01),),
+            scores=(SCORE,),
             image=IMAGE,
         )
         for index, caption in enumerate(captions)
@@ -73,12 +76,14 @@ def report_of(captions: list[str], **changed: Any) -> VetReport:
         created_at=datetime(2026, 1, 2, tzinfo=UTC),
         seed=1,
         checkpoint=checkpoint,
-        data=DataInput(kind="pairs", sha256="b" * 64, num_samples=100, num_skipped=0),
-        options=VetOptions(num_shown=48, triggers=(BadNetOptions(),)),
+        data=(DataInput(kind="pairs", sha256="b" * 64, num_samples=1000, num_skipped=0),),
+        options=VetOptions(num_shown=len(captions), triggers=(BadNetOptions(),)),
         basis="ranks",
-        scores=(ScoreSummary(name="mismatch", by="anchor", vetted=QUANTILES, num_decisive=60),),
-        not_computed=(NotComputed(name="residual", reason="<b>because</b>"),),
-        set_aside=SetAside(num=60, of=100, list_sha256="c" * 64),
+        scores=(ScoreSummary(name="mismatch", by="anchor", vetted=QUANTILES, num_decisive=50),),
+        not_computed=tuple(
+            NotComputed(name=name, reason="<b>because</b>") for name in SCORE_NAMES if name != "mismatch"
+        ),
+        set_aside=SetAside(num=50, of=1000, list_sha256="c" * 64),
         worst=worst,
         scores_sha256="d" * 64,
         environment=environment,
@@ -90,7 +95,7 @@ def report_of(captions: list[str], **changed: Any) -> VetReport:
 @pytest.mark.parametrize("start", range(0, len(HOSTILE), 40))
 def test_captions_and_keys_stay_text(start: int) -> None:
     report = report_of(HOSTILE[start : start + 40])
-    [source] = (page.decode() for page in pages(report).values())
+    source = pages(report)["report.html"].decode()
     assert source.startswith(REPORT_HTML_HEAD)
     page = Page(source)  # elements nest: nothing closed what it did not open
     tags = {element.tag for element in page.elements}
@@ -103,22 +108,34 @@ def test_captions_and_keys_stay_text(start: int) -> None:
 
 
 def test_the_page_says_what_is_known_of_the_recall() -> None:
-    [page] = pages(report_of(["a cat"])).values()
+    page = pages(report_of(["a cat"]))["report.html"]
     assert b"Not measured" in page
-    recall = MeasuredRecall(
-        poison="shuffled_captions", recall=Estimate(value=0.5, n=10, successes=5, low=0.2, high=0.8)
-    )
-    [page] = pages(report_of(["a cat"], measured=(recall,))).values()
-    assert b"Of 10 trusted images that were given the caption of another image, 5 would" in page
+    recall = MeasuredRecall(poison="shuffled_captions", recall=wilson(5, 10))
+    trusted = DataInput(kind="trusted", sha256="e" * 64, num_samples=20, num_skipped=0)
+    report = report_of(["a cat"])
+    for page in pages(
+        replace(
+            report,
+            data=(*report.data, trusted),
+            basis="p_values",
+            num_fit=10,
+            num_calibration=10,
+            scores=(replace(report.scores[0], trusted=replace(QUANTILES, n=10)),),
+            levels=tuple(LevelCount(level=level, num=50, expected=1000 * level) for level in LEVELS),
+            measured=(recall,),
+            worst=(replace(report.worst[0], combined=1 / 11, scores=(replace(SCORE, p=1 / 11),)),),
+        )
+    ).values():
+        assert b"Of 10 trusted images that were given the caption of another image, 5 would" in page
 
 
 def test_the_command_report_draws_it_again(tmp_path: Path) -> None:
     report = report_of(["a cat"])
-    (tmp_path / "vet_report.json").write_bytes(dump_vet_report(report))
-    assert main(["report", str(tmp_path / "vet_report.json")]) == 0
-    assert (tmp_path / "vet_report.html").read_bytes() == pages(report)["vet_report.html"]
-    (tmp_path / "vet_report.json").write_bytes(b'{"kind": "vet"}')
-    assert main(["report", str(tmp_path / "vet_report.json")]) == 3
+    (tmp_path / "report.json").write_bytes(dump_vet_report(report))
+    assert main(["report", str(tmp_path / "report.json")]) == 0
+    assert (tmp_path / "report.html").read_bytes() == pages(report)["report.html"]
+    (tmp_path / "report.json").write_bytes(b'{"kind": "vet"}')
+    assert main(["report", str(tmp_path / "report.json")]) == 3
 
 
 @pytest.mark.parametrize(
@@ -130,6 +147,13 @@ def test_the_command_report_draws_it_again(tmp_path: Path) -> None:
         (("basis",), "p_values"),
         (("worst", 0, "image"), "AAAA"),
         (("worst", 0, "combined"), 2.0),
+        (("worst", 0, "combined"), 0.02),
+        (("worst", 0, "scores", 0, "p"), 0.0105),
+        (("worst", 0, "caption"), "x" * 1001),
+        (("worst",), []),
+        (("set_aside", "of"), 900),
+        (("not_computed",), []),
+        (("scores", 0, "vetted", "q95"), 9.0),
         (("scores_sha256",), "x"),
     ],
 )

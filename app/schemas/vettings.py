@@ -1,0 +1,70 @@
+"""Vettings on the wire: how one was ordered, and what it found. The whole is in its report.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from app.db.models.job import Job
+from app.schemas.common import CheckpointId, DatasetId, WireOut
+from cleanclip.spec.measures import Count
+from cleanclip.spec.vet_options import ScoreName, VetOptions
+from cleanclip.spec.vet_report import Basis, Finite, LevelCount, MeasuredRecall, NotComputed
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedVet(VetOptions):
+    """The options of a vetting, its dataset, and what it compares with."""
+
+    dataset_id: DatasetId
+    trusted_dataset_id: DatasetId | None
+    anchor_checkpoint_id: CheckpointId | None
+
+    @classmethod
+    def of(cls, row: Job) -> dict[str, Any] | None:
+        """None for a job that is no vetting."""
+        options = row.spec.get("vet")
+        if options is None:
+            return None
+        return {
+            **options,
+            "dataset_id": row.dataset_id,
+            "trusted_dataset_id": row.trusted_dataset_id,
+            "anchor_checkpoint_id": row.anchor_checkpoint_id,
+        }
+
+
+class SetAsideOut(WireOut):
+    """Samples that look worst, of the good samples of the dataset. They are listed in excluded.json."""
+
+    num: Count
+    of: Count
+
+
+class VetScoreOut(WireOut):
+    """One score over all good samples. Higher is worse. `num_decisive`: samples set aside because of it."""
+
+    name: ScoreName
+    by: Literal["suspect", "anchor", "both"]
+    num_decisive: Count
+    median: Finite
+    q99: Finite
+    high: Finite
+
+
+class VetResultOut(WireOut):
+    """What a vetting found. No sample is in it: they are in the report."""
+
+    set_aside: SetAsideOut
+    basis: Basis = Field(description="`p_values` against trusted samples, or `ranks` among the samples.")
+    reason: str = Field(description="What the list says of why its samples are to be left out.")
+    scores: list[VetScoreOut]
+    not_computed: list[NotComputed]
+    levels: list[LevelCount] = Field(description="Empty where samples were sorted by ranks.")
+    measured: list[MeasuredRecall] = Field(
+        description="How much of our own poison is in the list. Empty without trusted samples: not known."
+    )
+    num_calibration: Count = Field(description="Trusted samples that p-values are counted from.")
+    what_it_says: str

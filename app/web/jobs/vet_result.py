@@ -1,0 +1,67 @@
+"""What a finished vetting found, for its page: how many samples, how much is known, the worst samples.
+
+Computes no figure: all are taken from the report as the job wrote it. Captions and keys are strangers' words.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from app.storage.port import ObjectStore
+from app.web.jobs.job_result import fetch
+from cleanclip.spec.attack_options import without_image
+from cleanclip.spec.plain_images import read_image
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.vet_report import VetReport, WorstSample, load_vet_report
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownSample:
+    """One of the worst samples, its image as an address of data."""
+
+    sample: WorstSample
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VetResult:
+    """A report, as its page shows it."""
+
+    report: VetReport
+    headline: str
+    known: str
+    """How much of our own poison is in the list, in a sentence."""
+    samples: tuple[ShownSample, ...]
+    options: str
+    template: str = "job_vet.html"
+
+
+def read_vet(store: ObjectStore, key: str) -> VetResult:
+    """The report under this key. Raises ReportUnreadable, with a sentence that says why."""
+    return vet_result(fetch(store, key, load_vet_report))
+
+
+def vet_result(report: VetReport) -> VetResult:
+    """Everything that the page shows of a vetting."""
+    aside = report.set_aside
+    options = to_json(report.options)
+    options["triggers"] = [without_image(one) for one in options["triggers"]]
+    options["directions"] = f"{len(report.options.directions)} vectors"
+    return VetResult(
+        report=report,
+        headline=f"{aside.num:,} of {aside.of:,} samples are set aside.",
+        known=_known(report),
+        samples=tuple(ShownSample(sample=one, uri=_uri(one.image)) for one in report.worst),
+        options=json.dumps(options, indent=2, ensure_ascii=False),
+    )
+
+
+def _known(report: VetReport) -> str:
+    if report.measured:
+        return report.measured[0].sentence
+    return "How much of a poison is among them was not measured: that needs trusted samples."
+
+
+def _uri(image: str) -> str:
+    return f"data:{read_image(image).media_type};base64,{image}"

@@ -1,0 +1,172 @@
+"""A vetting from hint to end on real servers, and a cleaning that leaves out what it set aside."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.states import DatasetKind, JobKind, JobState
+from app.schemas.jobs import JobOut
+from cleanclip.evidence.verification import verify
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.vet_options import VetOptions
+from tests.fixtures.audited import write_model
+from tests.fixtures.shards import make_pairs
+from tests.integration.worker.stand_in_child import NUM_IMAGES, NUM_PAIRS, NUM_TRUSTED
+from tests.integration.worker.test_scans import downloaded
+from tests.integration.worker.world import World
+from worker.confinement import sandbox
+
+FILES = {"report.json", "report.html", "report.md", "vet_scores.jsonl.gz", "excluded.json"}
+STATED = FILES | {"statement.json", "SHA256SUMS"}
+
+
+def dataset(world: World, kind: DatasetKind, num_samples: int, body: bytes = b"shard") -> str:
+    """Ready, and counted."""
+    found = world.ready_dataset(kind, body)
+    with world.hands.unit_of_work() as unit:
+        row = unit.datasets.get(world.project_id, found, for_update=True)
+        names = (
+            ["apple", "banana", "cherry", "date", "elder", "fig"] if kind is DatasetKind.LABELLED else None
+        )
+        row.class_names = names
+        row.summary = {"num_samples": num_samples, "num_skipped": 0, "class_names": names, "sha256": "1" * 64}
+    return found
+
+
+def vet_job(world: World, options: VetOptions | None = None, **inputs: Any) -> str:
+    """Ordered by hand, as the API would."""
+    given = {"dataset_id": dataset(world, DatasetKind.PAIRS, NUM_PAIRS)} | inputs
+    checkpoint = given.pop("checkpoint_id", None) or world.accepted_checkpoint()
+    job = world._enqueued(
+        JobKind.VET, checkpoint_id=checkpoint, spec={"vet": to_json(options or VetOptions())}, **given
+    )
+    return job.id
+
+
+def full_job(world: World) -> str:
+    """With a trusted set and an anchor."""
+    return vet_job(
+        world,
+        trusted_dataset_id=dataset(world, DatasetKind.PAIRS, NUM_TRUSTED, b"trusted"),
+        anchor_checkpoint_id=world.accepted_checkpoint(b"CLIP of somebody else"),
+    )
+
+
+def test_a_vetting_publishes_its_report_the_scores_and_the_list(world: World, tmp_path: Path) -> None:
+    job_id = full_job(world)
+    assert world.runner().run(job_id) is JobState.SUCCEEDED
+    folder = downloaded(world, job_id, tmp_path / "vetted")
+    assert {path.name for path in folder.iterdir()} == STATED
+    shown = JobOut.of(world.job(job_id))
+    assert shown.result is not None
+    assert shown.result.vet is not None
+    assert shown.result.verdict is None
+    assert (shown.result.vet.set_aside.num, shown.result.vet.set_aside.of) == (9, NUM_PAIRS)
+    assert [phase.name for phase in shown.phases] == ["stage", "vet", "publish"]
+    with world.database.unit_of_work() as unit:
+        assert unit.verdicts.of_job(world.project_id, job_id, 5)[0] is None
+    assert verify(folder).findings == ()
+    observed = json.loads((folder / "statement.json").read_text())["predicate"]["observed"]
+    assert [one["role"] for one in observed["data"]] == ["pairs", "trusted"]
+    told = json.loads((folder / "report.json").read_text())
+    assert observed["order"]["anchor_weights_sha256"] == told["anchor"]["weights_sha256"]
+
+
+def test_labelled_images_without_anything_to_compare_with_are_vetted(world: World, tmp_path: Path) -> None:
+    job_id = vet_job(world, dataset_id=dataset(world, DatasetKind.LABELLED, NUM_IMAGES))
+    assert world.runner().run(job_id) is JobState.SUCCEEDED
+    assert verify(downloaded(world, job_id, tmp_path / "vetted")).findings == ()
+
+
+def test_a_list_or_a_score_that_was_changed_by_hand_is_named(world: World, tmp_path: Path) -> None:
+    job_id = full_job(world)
+    world.runner().run(job_id)
+    folder = downloaded(world, job_id, tmp_path / "vetted")
+    listed = json.loads((folder / "excluded.json").read_text())
+    listed["samples"].pop()
+    (folder / "excluded.json").write_text(json.dumps(listed))
+    scores = gzip.decompress((folder / "vet_scores.jsonl.gz").read_bytes()).replace(b"true", b"false", 1)
+    (folder / "vet_scores.jsonl.gz").write_bytes(gzip.compress(scores, mtime=0))
+    findings = [str(one) for one in verify(folder).findings]
+    for name in ("excluded.json", "vet_scores.jsonl.gz"):
+        assert any(one.startswith(f"{name}: is not the file that") for one in findings), findings
+    assert any(one.startswith("excluded.json: the number of samples") for one in findings)
+
+
+@pytest.mark.parametrize("lie", ["fewer_set_aside", "a_reason_of_its_own", "a_line_less"])
+def test_a_vetting_that_lies_fails_and_publishes_nothing(world: World, lie: str) -> None:
+    """Each lie by itself: tests/unit/worker/test_vetting.py."""
+    job_id = full_job(world)
+    assert world.runner(lie).run(job_id) is JobState.FAILED
+    row = world.job(job_id)
+    assert row.error is not None
+    assert (row.error["code"], row.result) == ("outputs_not_believed", None)
+    assert world.artifacts(job_id) == {}
+
+
+def excluding(world: World, role: str, vetting: str) -> dict[str, Any]:
+    """As an order pins the list of a vetting."""
+    told = (world.job(vetting).result or {})["vet"]
+    sha256 = hashlib.sha256(world.artifacts(vetting)["excluded.json"]).hexdigest()
+    num = told["set_aside"]["num"]
+    return {role: {"job_id": vetting, "list_sha256": sha256, "num": num, "reason": told["reason"]}}
+
+
+def test_a_cleaning_leaves_out_the_list_and_its_second_audit_too(world: World, tmp_path: Path) -> None:
+    images = dataset(world, DatasetKind.LABELLED, NUM_IMAGES)
+    vetting = vet_job(world, dataset_id=images)
+    assert world.runner().run(vetting) is JobState.SUCCEEDED
+    exclude = excluding(world, "labelled", vetting)
+    num = exclude["labelled"]["num"]
+    with world.hands.unit_of_work() as unit:  # as reports of the stand-in count them
+        row = unit.datasets.get(world.project_id, images, for_update=True)
+        row.summary = {**(row.summary or {}), "num_samples": NUM_IMAGES + num}
+    first = world.sanitize_job(labelled_dataset_id=images)
+    spec = {**first.spec, "audit": {**first.spec["audit"], "recheck": True}, "exclude": exclude}
+    with world.hands.unit_of_work() as unit:
+        unit.jobs.get(world.project_id, first.id, for_update=True).spec = spec
+    assert world.runner().run(first.id) is JobState.SUCCEEDED
+    folder = downloaded(world, first.id, tmp_path / "cleaned")
+    assert verify(folder).findings == ()
+    told = json.loads((folder / "report.json").read_text())
+    [excluded] = [one["excluded"] for one in told["data"] if one["kind"] == "labelled"]
+    assert excluded == {name: exclude["labelled"][name] for name in ("num", "reason", "list_sha256")}
+    stated = json.loads((folder / "statement.json").read_text())["predicate"]["observed"]
+    assert stated["order"]["exclude"] == {"labelled": excluded["list_sha256"]}
+    assert stated["recheck"]["done"] is True
+
+
+def test_a_list_whose_vetting_was_deleted_fails_the_job_that_needs_it(world: World) -> None:
+    job = world.sanitize_job()
+    gone = {"job_id": "job_" + "0" * 26, "list_sha256": "0" * 64, "num": 1, "reason": "a vetting"}
+    with world.hands.unit_of_work() as unit:
+        row = unit.jobs.get(world.project_id, job.id, for_update=True)
+        row.spec = {**row.spec, "exclude": {"pairs": gone}}
+    assert world.runner().run(job.id) is JobState.FAILED
+    assert (world.job(job.id).error or {})["code"] == "input_missing"
+
+
+@pytest.mark.full  # the stand-in child keeps the same contract daily, above
+def test_a_real_child_vets_a_dataset_and_verify_finds_its_files_whole(world: World, tmp_path: Path) -> None:
+    real = {"child_command": sandbox.DEFAULT_COMMAND}
+    model = write_model(tmp_path / "model")
+    checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
+    with world.hands.unit_of_work() as unit:
+        row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
+        row.declared = {"num_heads_vision": 4, "num_heads_text": 2}
+    assert world.runner(**real).run(inspecting.id) is JobState.SUCCEEDED
+    shards = make_pairs(tmp_path / "pairs", 60, shard_size=60)
+    pairs, validating = world.dataset(
+        DatasetKind.PAIRS, {path.name: path.read_bytes() for path in sorted(Path(shards).glob("*.tar"))}
+    )
+    assert world.runner(**real).run(validating.id) is JobState.SUCCEEDED
+    options = VetOptions(neighbours=4, batch_size=32, num_shown=3)
+    job_id = vet_job(world, options, checkpoint_id=checkpoint.id, dataset_id=pairs.id)
+    assert world.runner(**real).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
+    assert verify(downloaded(world, job_id, tmp_path / "vetted")).findings == ()

@@ -1,0 +1,119 @@
+"""A child that was taken over tells one lie of a vetting at a time, and none is believed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cleanclip.evidence import vetted_files
+from cleanclip.spec.exclusions import load_exclusions
+from cleanclip.spec.jobspec import SPEC_ADAPTER, VetSpec
+from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_report import VetReport, load_vet_report
+from tests.integration.worker.stand_in_child import CLASSES, VET_LIES, canonical_files, vet_files
+from worker.failures import AttemptFailed
+from worker.publishing.believing import check_findings
+from worker.publishing.searching import result_of
+from worker.publishing.vetting import believe_vet
+from worker.staging.known import Known
+from worker.staging.transfer import file_sha256
+
+AT = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+class Left:
+    """What a child left of a vetting, and what is known of it."""
+
+    def __init__(self, folder: Path, spec: VetSpec) -> None:
+        files = {f"{name}/{file}": content for name, upload in (("checkpoint", b"abc"), ("anchor", b"def"))
+                 for file, content in canonical_files(upload)[0].items()}  # fmt: skip
+        files |= {f"{spec.data_kind}/0.tar": b"shard", "trusted/0.tar": b"other"}
+        if spec.data_kind == "labelled":
+            files["labelled/classnames.txt"] = "\n".join(CLASSES).encode()
+        for place, content in files.items():
+            (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "inputs" / place).write_bytes(content)
+        self.folder, self.spec = folder, spec
+        self.files = vet_files(folder, SPEC_ADAPTER.dump_python(spec, mode="json"))
+        honest = load_vet_report(self.files["report.json"])
+        self.known = Known(
+            checkpoint=honest.checkpoint,
+            config={},
+            tensors={},
+            class_names=tuple(CLASSES) if spec.data_kind == "labelled" else None,
+            anchor=honest.anchor,
+        )
+
+    def believed(self) -> VetReport:
+        """As publishing believes it: the report, then what `cleanclip verify` finds beside it."""
+        report = believe_vet(self.files["report.json"], self.spec, self.known, AT)
+        for name, content in self.files.items():
+            (self.folder / name).write_bytes(content)
+        exclusions = load_exclusions(self.files["excluded.json"])
+        digest = {name: file_sha256(self.folder / name) for name in self.files}
+        check_findings(vetted_files.check_list(report, exclusions, digest["excluded.json"]))
+        path = self.folder / "vet_scores.jsonl.gz"
+        check_findings(vetted_files.check_scores(report, exclusions, path, digest[path.name]))
+        return report
+
+
+def spec_of(**changes: Any) -> VetSpec:
+    options = {"share": 0.1, "num_shown": 4} | changes.pop("vet", {})
+    given = {"data_kind": "pairs", "has_trusted": True, "has_anchor": True} | changes
+    return VetSpec(vet=VetOptions(**options), seed=7, **given)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"has_trusted": False},
+        {"has_anchor": False, "data_kind": "labelled"},
+        {"has_trusted": False, "has_anchor": False, "vet": {"scores": ("mismatch",), "num_shown": 0}},
+    ],
+)
+def test_an_honest_report_is_believed_and_lists_carry_no_sample(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    left = Left(tmp_path, spec_of(**changes))
+    believed = left.believed()
+    assert believed.created_at == AT
+    shown = json.dumps(result_of(believed))
+    assert all(one.image not in shown and one.caption not in shown for one in believed.worst)
+    assert len(shown) < 5_000
+
+
+@pytest.mark.parametrize("lie", VET_LIES)
+def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
+    left = Left(tmp_path, spec_of())
+    VET_LIES[lie](left.files)
+    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+        left.believed()
+
+
+def test_a_rank_that_the_scores_deny_is_not_believed(tmp_path: Path) -> None:
+    left = Left(tmp_path, spec_of(has_trusted=False))
+    VET_LIES["a_value_that_its_rank_denies"](left.files)
+    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+        left.believed()
+
+
+def test_a_class_that_the_dataset_does_not_have_is_not_believed(tmp_path: Path) -> None:
+    left = Left(tmp_path, spec_of(data_kind="labelled"))
+    left.believed()
+    left.known = replace(left.known, class_names=("others", *tuple(CLASSES)[1:]))
+    with pytest.raises(AttemptFailed, match="class"):
+        left.believed()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b broken", b"{}"])
+def test_scores_that_cannot_be_read_are_not_believed(tmp_path: Path, content: bytes) -> None:
+    left = Left(tmp_path, spec_of())
+    left.files["vet_scores.jsonl.gz"] = content
+    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+        left.believed()

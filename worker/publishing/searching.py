@@ -1,0 +1,83 @@
+"""Kinds of jobs that look at a model or at data and change neither: one table of how each ends.
+
+A kind that is added has an entry here, a spec, a report with a check of its own (`cleanclip.evidence.kinds`)
+and pages (`sanitizer.rendering.documents`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.db.repositories.attempt_values import NewVerdict
+from cleanclip.spec.jobspec import REPORT_NAME
+from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.spec.scan_report import dump_scan
+from cleanclip.spec.vet_report import dump_vet_report
+from worker.confinement.child_json import fit_for_a_row
+from worker.failures import not_believed
+from worker.publishing import scanning, vetting
+from worker.publishing.completing import Warn, draw_pages
+from worker.publishing.fresh_child import FreshChildren
+from worker.publishing.packing import Packing
+from worker.publishing.shown import shown_warnings
+from worker.staging.known import Known
+from worker.staging.stage import Staged
+
+
+def _nothing(_: Any) -> Any:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """`believe` checks report.json and writes it again from what we know; `beside` are files of ours."""
+
+    believe: Callable[[bytes, Any, Known, datetime], AnyReport]
+    dump: Callable[[Any], bytes]
+    shown: Callable[[Any], Mapping[str, Any]]
+    verdicts: Callable[[Any], Sequence[NewVerdict]] = _nothing
+    beside: Callable[[Known], Mapping[str, bytes]] = lambda _: {}
+
+
+SEARCHES: Mapping[str, Search] = {
+    "scan": Search(
+        believe=scanning.believe_scan,
+        dump=dump_scan,
+        shown=scanning.shown_scan,
+        verdicts=lambda report: (scanning.scan_verdict(report),),
+        beside=scanning.null_beside,
+    ),
+    "vet": Search(believe=vetting.believe_vet, dump=dump_vet_report, shown=vetting.shown_vet),
+}
+"""By the spec's kind."""
+
+
+def complete_search(
+    packing: Packing, staged: Staged, fresh: FreshChildren, *, ended_at: str, warn: Warn
+) -> AnyReport:
+    """Check and complete what lies in `packing`; the report as it goes on. Raises AttemptFailed, Stopped."""
+    spec, known = staged.spec, staged.known
+    search = SEARCHES[spec.kind]
+    assert known is not None, "it is a customer's job"
+    report = search.believe(
+        packing.path(REPORT_NAME).read_bytes(), spec, known, datetime.fromisoformat(ended_at)
+    )
+    for name, content in {REPORT_NAME: search.dump(report), **search.beside(known)}.items():
+        packing.add(name, content)
+    draw_pages(packing, fresh, warn)
+    return report
+
+
+def result_of(report: AnyReport) -> dict[str, Any]:
+    """What the job's row carries of it. Raises AttemptFailed."""
+    result = {
+        report.kind: SEARCHES[report.kind].shown(report),
+        "warnings": shown_warnings(report.warnings),
+    }
+    try:
+        return fit_for_a_row(result)
+    except ValueError as error:
+        raise not_believed(f"the figures of its report are more than a job has: {error}") from error

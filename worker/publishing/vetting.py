@@ -1,0 +1,69 @@
+"""The report of a vetting from what its child left: checked, and written by us.
+
+The child read a stranger's weights, so its report is checked against the order and the inputs as they were
+before it ran. Captions, keys and images are the customer's own, from her dataset: bounded, and escaped
+wherever they are shown. The list and the scores beside the report are held to it before the folder is signed
+(`cleanclip.evidence.vetted_files`). Whether the list's keys are those of the dataset is checked where the
+list is used: the process that leaves samples out compares each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from cleanclip.evidence import vettings
+from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
+from cleanclip.spec.report import WHO_VOUCHES
+from cleanclip.spec.vet_report import WHAT_IT_SAYS, VetReport, load_vet_report
+from worker.failures import not_believed
+from worker.publishing.believing import check_findings, check_pairs, check_sentences, input_pairs, read_json
+from worker.staging.known import Known
+
+
+def believe_vet(raw: bytes, spec: VetSpec, known: Known, at: datetime) -> VetReport:
+    """report.json with everything that we know written by us. Raises AttemptFailed."""
+    report = read_json(REPORT_NAME, raw, load_vet_report)
+    check_pairs(_pairs(report, spec, known))
+    check_sentences((*report.warnings, *(one.reason for one in report.not_computed)))
+    check_findings(vettings.check(report))
+    classes = known.class_names if spec.data_kind == "labelled" else None
+    if classes is not None and not {one.caption for one in report.worst} <= {*classes}:
+        raise not_believed("its samples are of a class that the dataset does not have")
+    return replace(
+        report, created_at=at, origin=known.origin, vouched_for=WHO_VOUCHES, what_it_says=WHAT_IT_SAYS
+    )
+
+
+def _pairs(report: VetReport, spec: VetSpec, known: Known) -> Iterator[tuple[str, object, object]]:
+    """What the report says, and what we know of the same."""
+    yield "seed", report.seed, spec.seed
+    yield "options", report.options, spec.vet
+    yield from input_pairs(report, known)
+    yield "anchor", report.anchor, known.anchor
+    yield "data", report.vetted.kind, spec.data_kind
+    yield "trusted", report.trusted is not None, spec.has_trusted
+    num_classes = len(known.class_names) if spec.data_kind == "labelled" and known.class_names else None
+    yield "data[0].num_classes", report.vetted.num_classes, num_classes
+
+
+def shown_vet(report: VetReport) -> dict[str, Any]:
+    """What the API shows: no sample."""
+    scores = [
+        {"name": one.name, "by": one.by, "num_decisive": one.num_decisive, "median": one.vetted.median}
+        | {"q99": one.vetted.q99, "high": one.vetted.high}
+        for one in report.scores
+    ]
+    return {
+        "set_aside": {"num": report.set_aside.num, "of": report.set_aside.of},
+        "basis": report.basis,
+        "reason": report.reason,
+        "scores": scores,
+        "not_computed": [asdict(one) for one in report.not_computed],
+        "levels": [asdict(one) for one in report.levels],
+        "measured": [asdict(one) for one in report.measured],
+        "num_calibration": report.num_calibration,
+        "what_it_says": report.what_it_says,
+    }
