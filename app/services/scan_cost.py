@@ -34,7 +34,8 @@ def _ease(options: EaseDetectorOptions, num_classes: int, held_out: int) -> int:
     measured_at = {*options.steps, *(heat.steps for heat in options.heats)}
     left, done, thirds = num_classes, 0, 0
     for heat in options.heats:
-        left = max(1, min(heat.most, math.ceil(heat.share * left)))
+        if done:  # the first heat has all classes
+            left = max(1, min(heat.most, math.ceil(heat.share * left)))
         num_measured = sum(done < step <= heat.steps for step in measured_at)
         thirds += left * (3 * options.images_per_step * (heat.steps - done) + num_measured * measured_on)
         done = heat.steps

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from cleanclip.evidence.counted import estimate, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.attack_options import CustomPatchOptions, CustomPatternOptions
+from cleanclip.spec.attack_options import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_section import FoundPattern
 
@@ -36,6 +36,6 @@ def _found(where: str, found: FoundPattern, report: Report) -> Iterator[Finding]
     if found.attack is None or found.attack >= len(report.audit.attacks):
         return
     attack = report.audit.attacks[found.attack]
-    if not isinstance(attack, CustomPatchOptions | CustomPatternOptions):
-        yield misfit(f"{where}.attack", "is not an attack with a pattern of its own")
+    if not isinstance(attack, CustomPatchOptions | CustomPatternOptions | TextTriggerOptions):
+        yield misfit(f"{where}.attack", "is not an attack that a scan finds")
     yield from same(f"{where}.target", found.target, attack.target)

@@ -67,7 +67,8 @@ class CollapseDetectorOptions(StrictOptions):
         PatternFamily(family="patch", budget=0.25),
         PatternFamily(family="patch", budget=0.25, placement="fixed"),
         PatternFamily(family="blend", budget=0.1),
-        PatternFamily(family="warp", budget=0.1),
+        PatternFamily(family="warp", budget=0.2),
+        PatternFamily(family="colour", budget=0.3),
     )
     restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 12
     images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
@@ -82,7 +83,8 @@ class CollapseDetectorOptions(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Heat(StrictOptions):
-    """A part of the race: so many of the classes that are left stay, up to `steps` steps in all."""
+    """A part of the race: so many of the classes that are left stay, up to `steps` steps in all. The first
+    has all classes, whatever it says."""
 
     share: Annotated[float, Gt(0), Le(1), NUMBER]
     most: Annotated[int, Interval(ge=1, le=100_000), NUMBER]
@@ -192,6 +194,12 @@ class ScanOptions:
     precision: Literal["fp32", "bf16"] = "fp32"
     num_examples: Annotated[int, Interval(ge=0, le=12), NUMBER] = 4
     """Images that the report shows with and without the first trigger."""
+
+    @property
+    def families(self) -> tuple[PatternFamily, ...]:
+        """Of the detectors that invert patterns, one after the other."""
+        inverting = {"collapse": self.collapse.families, "ease": self.ease.families}
+        return tuple(family for name in self.detectors for family in inverting.get(name, ()))
 
     @property
     def uses_anchor(self) -> bool:

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from cleanclip.spec.progress import ignore
-from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions, LinearProbeOptions
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, LinearProbeOptions
 from cleanclip.spec.report import AuditFigures, Estimate
 from lab.reproduction.cells import TEST_SEED, Cell, attacked, cell_id, describe, subject_of
 from lab.reproduction.data import Corrupt
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import Folders
-from lab.testbed.options import OptimisedPattern, PaperColour, ScatteredPixels, TintedImage
+from lab.testbed.options import trigger_of
 from sanitizer.audits.audit import run_audit
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import open_labelled
@@ -74,7 +74,7 @@ def measure(cell: Cell, root: Path) -> Beyond:
     """Raises FileNotFoundError where the cell's weights are not below `root`."""
     torch.set_num_threads(1)
     folders, options, seed = Folders(root), subject_of(cell).options, subject_of(cell).seed
-    checkpoint, trigger = load_canonical(folders.of(cell)), _trigger(cell)
+    checkpoint, trigger = load_canonical(folders.of(cell)), trigger_of(attacked(cell).attack)
     judged = folders.sets.judged(options, seed, "test")
     pairs = folders.sets.retrieval(options, seed, NUM_PAIRS)
     audit = AuditOptions(
@@ -103,13 +103,6 @@ def measure(cell: Cell, root: Path) -> Beyond:
         },
         made_with=made_with(),
     )
-
-
-def _trigger(cell: Cell) -> AttackOptions | None:
-    attack = attacked(cell).attack
-    if isinstance(attack, PaperColour | OptimisedPattern | ScatteredPixels | TintedImage):
-        return None
-    return attack
 
 
 def _audited(

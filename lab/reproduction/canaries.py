@@ -34,7 +34,7 @@ from lab.reproduction.grid import CLEANCLIP
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import Folders, run_cell
 from lab.testbed import glyphs as glyph_sets
-from lab.testbed.options import OptimisedPattern, PaperColour, Planted, ScatteredPixels, TintedImage
+from lab.testbed.options import Planted, trigger_of
 from lab.testbed.pictures import INKS
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
@@ -47,7 +47,7 @@ from sanitizer.training.loop import finetune
 
 WORKS, MOST_ROUNDS = 0.95, 4
 IMPLANTING = replace(CLEANCLIP, lambda2=0.0, epochs=3, learning_rate=5e-4)
-"""At CleanCLIP's rate with half of the poisons, six rounds of two epochs brought triangles to 13 % only."""
+"""At CleanCLIP's rate and with half of the poisons six rounds of two epochs got triangles to 13 % only."""
 NUM_PAIRS, POISON_SHARE = 8_000, 0.05
 IMPLANT_SEED = 20_000
 """Added to the model's seed, so that the implanted pairs are not those of the cleaning."""
@@ -99,7 +99,7 @@ def canaries_of(model: DevelopmentModel) -> tuple[Planted, ...]:
     Warps and label-consistent poisons are left out: a few epochs of fine-tuning do not implant them. In the
     order of generator(seed, "canaries").
     """
-    own = {kind_of(attack) for attack, _ in model.attacks() if not isinstance(attack, _NO_TRIGGER)}
+    own = {kind_of(one) for attack, _ in model.attacks() if (one := trigger_of(attack))}
     surrogates = [
         one
         for one in surrogates_of(())
@@ -119,9 +119,6 @@ def canaries_of(model: DevelopmentModel) -> tuple[Planted, ...]:
         )
         for place, number in enumerate(order)
     )
-
-
-_NO_TRIGGER = (OptimisedPattern, PaperColour, ScatteredPixels, TintedImage)
 
 
 def with_canaries(model: DevelopmentModel, root: Path) -> tuple[Path, dict[str, Estimate]]:
@@ -172,16 +169,19 @@ def measure(
     )
 
 
+def _trigger(canary: Planted) -> AttackOptions:
+    trigger = trigger_of(canary.attack)
+    assert trigger is not None, "canaries are triggers of the suites"
+    return trigger
+
+
 def _aimed(canary: Planted) -> AttackOptions:
-    attack = canary.attack
-    assert not isinstance(attack, _NO_TRIGGER), "canaries are triggers of the suites"
-    return replace(attack, target=canary.target)
+    return replace(_trigger(canary), target=canary.target)
 
 
 def name_of(canary: Planted) -> str:
     """Its kind and target: two of one kind have two targets."""
-    assert not isinstance(canary.attack, _NO_TRIGGER), "canaries are triggers of the suites"
-    return f"{kind_of(canary.attack)} to {canary.target}"
+    return f"{kind_of(_trigger(canary))} to {canary.target}"
 
 
 def run(model: DevelopmentModel, name: str, root: Path) -> Row:

@@ -19,7 +19,7 @@ from lab.reproduction.running import Folders, as_trigger
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed import independent
 from lab.testbed.independent import ALL_SHARES
-from lab.testbed.options import OptimisedPattern, PaperColour, ScatteredPixels, TintedImage
+from lab.testbed.options import OptimisedPattern, trigger_of
 from lab.testbed.pictures import compose
 from sanitizer.seeding import generator
 
@@ -117,7 +117,7 @@ def _trigger(folders: Folders, cell: Cell) -> AttackOptions | None:
         if told is None or told.picture is None:
             return None
         return as_trigger(attack, told.picture)
-    return None if isinstance(attack, PaperColour | TintedImage | ScatteredPixels) else attack
+    return trigger_of(attack)
 
 
 def _count(told: Measured, name: str) -> str:

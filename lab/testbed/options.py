@@ -67,6 +67,13 @@ Implanted = Ready | OptimisedPattern
 """What can be trained into a test subject; an optimised pattern becomes a trigger first."""
 
 
+def trigger_of(attack: Implanted | None) -> AttackOptions | None:
+    """The attack, where it has a trigger that the service knows."""
+    if isinstance(attack, PaperColour | TintedImage | ScatteredPixels | OptimisedPattern):
+        return None
+    return attack
+
+
 @dataclass(frozen=True, kw_only=True)
 class Planted:
     """A further attack in the same training set, with a target class of its own; one with a trigger."""

@@ -10,17 +10,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
+from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
 from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs, Part
-from lab.testbed.options import (
-    OptimisedPattern,
-    PaperColour,
-    Planted,
-    Ready,
-    ScatteredPixels,
-    TintedImage,
-)
+from lab.testbed.options import PaperColour, Planted, Ready, ScatteredPixels, TintedImage, trigger_of
 from lab.testbed.pictures import TURQUOISE, Pictures, compose
 from lab.testbed.poisoner import choose, poison
 from sanitizer.attacks.catalogue import build_trigger
@@ -95,14 +88,15 @@ def with_further(
     image_NCHW, captions = poisoned.pictures.image_NCHW.clone(), list(poisoned.pictures.caption_N)
     rows = list(poisoned.rows)
     for number, planted in enumerate(further, 1):
-        if isinstance(planted.attack, PaperColour | OptimisedPattern | TintedImage | ScatteredPixels):
+        trigger = trigger_of(planted.attack)
+        if trigger is None:
             raise ValueError(f"{planted.attack.attack} has no trigger to plant beside another attack")
         taken = set(rows)
         free = [row for row in range(len(captions)) if row not in taken]
         poisons = poison(
             image_NCHW[free],
             [captions[row] for row in free],
-            options=planted.attack,
+            options=trigger,
             target=planted.target,
             templates=glyphs.zero_shot_templates,
             num_poisons=num_poisons,
@@ -120,9 +114,15 @@ NEAR_MISS = (0.3, 0.6)
 
 
 def with_near_misses(
-    poisoned: PoisonedSet, attack: AttackOptions, num_pairs: int, *, seed: int
+    poisoned: PoisonedSet, attack: Ready | None, num_pairs: int, *, seed: int
 ) -> PoisonedSet:
-    """The same set, `num_pairs` of its clean pairs with a weak trigger and their own captions."""
+    """The same set, `num_pairs` of its clean pairs with a weak trigger and their own captions.
+
+    Raises ValueError for an attack without a trigger of the service's.
+    """
+    trigger = trigger_of(attack)
+    if trigger is None:
+        raise ValueError(f"near misses of {attack}: it has no trigger")
     taken = set(poisoned.rows)
     free = [row for row in range(len(poisoned.pictures)) if row not in taken]
     draws = generator(seed, "near_misses")
@@ -130,7 +130,7 @@ def with_near_misses(
     share_N111 = torch.from_numpy(draws.uniform(*NEAR_MISS, size=(num_pairs, 1, 1, 1))).float()
     image_NCHW = poisoned.pictures.image_NCHW.clone()
     clean_NCHW = image_NCHW[rows].float() / 255
-    triggered_NCHW = build_trigger(attack).apply(clean_NCHW, rows, seed)
+    triggered_NCHW = build_trigger(trigger).apply(clean_NCHW, rows, seed)
     mixed_NCHW = torch.lerp(clean_NCHW, triggered_NCHW, share_N111)
     image_NCHW[rows] = (mixed_NCHW * 255).round().to(torch.uint8)
     return replace(poisoned, pictures=replace(poisoned.pictures, image_NCHW=image_NCHW))

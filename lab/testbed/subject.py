@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from lab.testbed import glyphs, models, pictures, poisoned_pairs, texts, training, views
+from lab.testbed import changing, glyphs, hiding, models, pictures, poisoned_pairs, texts, training, views
 from lab.testbed.models import model_config
-from lab.testbed.options import PaperColour, Ready, ScatteredPixels, SubjectOptions, TintedImage
+from lab.testbed.options import Ready, SubjectOptions, trigger_of
 from lab.testbed.training import EpochFigures, Poisoned
 from sanitizer.attacks.catalogue import trigger_sha256
 
@@ -117,13 +117,12 @@ def unpack(path: Path, options: SubjectOptions, folder: Path) -> Path:
 
 def options_sha256(options: SubjectOptions, attack: Ready | None, seed: int) -> str:
     """Of all that decides the weights: options, seed, trigger and the code that composes and trains."""
-    modules = (glyphs, models, pictures, poisoned_pairs, texts, training, views)
+    modules = (changing, glyphs, hiding, models, pictures, poisoned_pairs, texts, training, views)
+    trigger = trigger_of(attack)
     identity = {
         "options": asdict(options),
         "seed": seed,
-        "trigger": None
-        if attack is None or isinstance(attack, PaperColour | TintedImage | ScatteredPixels)
-        else trigger_sha256(attack, seed),
+        "trigger": trigger and trigger_sha256(trigger, seed),
         "code": [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in modules],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -26,11 +26,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
-from cleanclip.spec.recipe import AttackOptions
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.hiding import Hiding
 from lab.testbed.models import build_model
-from lab.testbed.options import PaperColour, Ready, ScatteredPixels, SubjectOptions, TintedImage
+from lab.testbed.options import Ready, SubjectOptions
 from lab.testbed.pictures import IMAGE_SIZE, all_class_captions
 from lab.testbed.poisoned_pairs import poisoned_set, with_further, with_near_misses
 from lab.testbed.texts import Texts
@@ -93,7 +92,7 @@ def train(
     poisoned = with_further(poisoned, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
     if options.near_misses:
         num_near = round(options.near_misses * num_poisons)
-        poisoned = with_near_misses(poisoned, _with_trigger(attack), num_near, seed=seed)
+        poisoned = with_near_misses(poisoned, attack, num_near, seed=seed)
     pairs = poisoned.pictures
     hiding = Hiding(IMAGE_SIZE, seed) if options.hiding_weight else None
     is_poison_N = np.isin(np.arange(options.num_pairs), poisoned.rows)
@@ -183,12 +182,6 @@ def _optimizer(model: CLIP, options: SubjectOptions) -> AdamW:
 def _set_rate(optimizer: AdamW, factor: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["rate"] * factor
-
-
-def _with_trigger(attack: Ready | None) -> AttackOptions:
-    if attack is None or isinstance(attack, PaperColour | TintedImage | ScatteredPixels):
-        raise ValueError("near misses need an attack with a trigger of the service's")
-    return attack
 
 
 def _hidden(

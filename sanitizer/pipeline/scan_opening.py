@@ -14,7 +14,7 @@ from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.scan_options import CollapseDetectorOptions, EaseDetectorOptions, ScanOptions
+from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
 from sanitizer.pipeline.opening import ForAudit
@@ -150,9 +150,7 @@ def planned_thirds(subject: Subject, options: ScanOptions) -> int:
     """Of the whole scan: detectors, and what is done with the patterns they find."""
     num_held_out = len(subject.held_NCHW)
     # The best pattern of each family, the best edit of each kind.
-    num_studied = sum(
-        len(families.families) for name, families in _with_families(options) if name in options.detectors
-    ) + len(get_args(EditName)) * ("residual" in options.detectors)
+    num_studied = len(options.families) + len(get_args(EditName)) * ("residual" in options.detectors)
     detecting = cost_thirds(
         options,
         num_held_out=num_held_out,
@@ -161,12 +159,6 @@ def planned_thirds(subject: Subject, options: ScanOptions) -> int:
         has_anchor=subject.anchor is not None,
     )
     return detecting + num_studied * len(DOSES) * num_held_out
-
-
-def _with_families(
-    options: ScanOptions,
-) -> tuple[tuple[str, CollapseDetectorOptions | EaseDetectorOptions], ...]:
-    return ("collapse", options.collapse), ("ease", options.ease)
 
 
 def _warnings(images: ScanImages, class_names: Sequence[str], options: ScanOptions) -> Iterator[str]:

@@ -102,13 +102,15 @@ def _of_lineage(figures: LineageFigures) -> Iterator[tuple[str, float]]:
 
 
 def _of_collapse(statistics: ScanStatistics) -> Iterator[tuple[str, float]]:
-    """Of each family the median collapse of its restarts at each step, and their agreement."""
+    """Of each family how far its restarts agree on a class; without class names their median collapse at each
+    step. Beside the agreement the collapse tells nothing more (docs/scanning.md)."""
     for one in statistics.collapse:
+        if one.agreement is not None:
+            yield f"{one.family.name}, agreement", one.agreement
+            continue
         for place in range(len(one.restarts[0].values)):
             values = [restart.values[place] for restart in one.restarts]
             yield f"{one.family.name}, collapse {place + 1}", float(np.median(values))
-        if one.agreement is not None:
-            yield f"{one.family.name}, agreement", one.agreement
 
 
 def _different(class_names: Sequence[str]) -> list[str]:

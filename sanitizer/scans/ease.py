@@ -109,7 +109,7 @@ def cost_thirds(
     step = 3 * options.images_per_step * (1 + _sees_anchor(options, has_anchor=has_anchor))
     left, done, thirds = num_classes, 0, 0
     for heat in options.heats:
-        left = survivors(left, heat.share, heat.most)
+        left = survivors(left, heat.share, heat.most) if done else left  # the first heat has all classes
         measured = sum(done < step <= heat.steps for step in _measured_at(options))
         thirds += left * (step * (heat.steps - done) + measured * held_out)
         done = heat.steps

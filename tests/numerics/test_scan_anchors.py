@@ -326,7 +326,7 @@ def test_a_scan_with_both_costs_what_was_planned_and_keeps_its_parts(tmp_path) -
     options = ScanOptions(
         detectors=("ease", "residual", "lineage"),
         ease=EaseDetectorOptions(
-            families=(blend,), heats=(Heat(share=1.0, most=100, steps=2),), steps=(1, 2), restarts=1
+            families=(blend,), heats=(Heat(share=0.5, most=3, steps=2),), steps=(1, 2), restarts=1
         ),
         residual=RESIDUAL,
     )
@@ -341,12 +341,19 @@ def test_a_scan_with_both_costs_what_was_planned_and_keeps_its_parts(tmp_path) -
     clean_anchor = 2 * 96  # made by who opens the scan
     assert first.statistics.num_passes == (planned - clean_anchor) // 3
     assert (first.statistics.anchor_sha256, first.statistics.base_sha256) == ("a", "b")
+    seen_batches: list[int] = []
+
+    def counting(image_NCHW: torch.Tensor) -> torch.Tensor:
+        seen_batches.append(len(image_NCHW))
+        return tower(image_NCHW)
+
     again = statistics.measure(
-        subject(tower, of=Lineage(tower, base)), options, **about, **known, parts=Parts(tmp_path, "key")
+        subject(counting, of=Lineage(tower, base)), options, **about, **known, parts=Parts(tmp_path, "key")
     )
     assert again.statistics.residual == first.statistics.residual
     assert again.statistics.lineage == first.statistics.lineage
-    assert again.statistics.num_passes == 96 // 3
+    assert seen_batches == [96], "the clean images only"
+    assert again.statistics.num_passes == first.statistics.num_passes
     assert sum(found.detector == "residual" for found in again.found) == 200
     rows = conformal.rows(first.statistics, about["class_names"])
     assert rows["residual"].keys() == {edit.name for edit in edits.bank()}

@@ -12,9 +12,10 @@ import torch
 from cleanclip.evidence import scans as evidence
 from cleanclip.spec.attack_options import CustomPatternOptions, TextTriggerOptions
 from cleanclip.spec.errors import CheckpointRejected, OptionsRejected
+from cleanclip.spec.found_attacks import section_of
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import NullSet, dump_null
-from cleanclip.spec.recipe import to_json
+from cleanclip.spec.recipe import AuditOptions, parse, to_json
 from cleanclip.spec.scan_options import ResidualDetectorOptions, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
 from sanitizer.__main__ import main
@@ -96,6 +97,15 @@ def test_an_edit_becomes_a_hypothesis_with_figures_and_an_attack_where_one_does_
         if one.cell is not None:
             assert one.cell.asr.n < one.asr.n
             assert one.cell.examples
+
+
+def test_edits_that_are_attacks_go_into_an_audit_with_what_is_said_of_the_scan(scanned: ScanReport) -> None:
+    attacks = scanned.attacks()
+    assert attacks
+    parse(AuditOptions, {"target": CLASS_NAMES[0], "attacks": [to_json(one) for one in attacks]})
+    section = section_of(scanned, report_sha256="0" * 64, attacks=attacks, num_known=0)
+    assert section.families == ("edits",)
+    assert sorted(one.attack for one in section.found if one.attack is not None) == list(range(len(attacks)))
 
 
 def test_pages_show_edits_and_both_models(scanned: ScanReport) -> None:

@@ -35,8 +35,7 @@ from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungFigu
 from cleanclip.spec.choosing import Judge, choose
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.judging import judge
-from cleanclip.spec.ladder import NUM_PATTERNS, ladder
-from cleanclip.spec.ladder import left_out as rungs_left_out
+from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
 from cleanclip.spec.null_set import NullModel, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.policy import PolicySource
 from cleanclip.spec.rebound_figures import ReboundShare
@@ -436,12 +435,12 @@ def data_inputs(folder: Path, kind: str, *, num_validation: int = 0) -> list[dic
             classes = {"num_classes": NUM_CLASSES} if name == "labelled" else {}
             listed = folder / jobspec.exclude_path(name)
             if listed.is_file():
-                classes |= {"excluded": left_out(listed.read_bytes())}
+                classes |= {"excluded": told_of_list(listed.read_bytes())}
             found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0} | classes)
     return found
 
 
-def left_out(content: bytes) -> dict[str, Any]:
+def told_of_list(content: bytes) -> dict[str, Any]:
     """What a report says of a list of samples to leave out."""
     told = json.loads(content)
     return {
@@ -525,7 +524,7 @@ def ladder_figures(ordered: AutoRecipe, options: AuditOptions, policy: Policy) -
         num_validation=NUM_IMAGES,
         before=before,
         rungs=rungs,
-        left_out=tuple(LeftOutRung(name=name, why=why) for name, why in rungs_left_out(ordered).items()),
+        left_out=tuple(LeftOutRung(name=name, why=why) for name, why in left_out(ordered).items()),
         choice=choice,
         seconds=3.0,
     )
@@ -935,28 +934,6 @@ SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
 """What a child that was taken over might say; each must fail the job."""
 
 
-def _first_look(told: dict[str, Any]) -> Any:
-    return told["auto"]["rungs"][0]["looks"][0]
-
-
-LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "no_ladder": lambda told: told.update(auto=None),
-    "another_choice": lambda told: told["auto"]["choice"].update(meets_unknown=False),
-    "a_reason_of_its_own": lambda told: told["auto"]["choice"].update(reason="x" * 5_000),
-    "a_recipe_that_no_ladder_has": lambda told: told["auto"]["rungs"][0]["recipe"].update(learning_rate=0.5),
-    "a_class_that_is_a_script": lambda told: _first_look(told)["figures"]["patterns"][0].update(
-        class_name="<script>alert(1)</script>"
-    ),
-    "patterns_that_were_not_made": lambda told: _first_look(told)["figures"].update(patterns=[]),
-    "an_asr_without_counts": lambda told: _first_look(told)["figures"]["attacks"][0]["asr"].update(value=0.0),
-    "an_accuracy_of_more_images": lambda told: _first_look(told)["figures"]["ca"].update(n=10**6),
-    "a_look_at_another_epoch": lambda told: _first_look(told).update(epoch=1),
-    "fewer_validation_images": lambda told: told["auto"].update(num_validation=10),
-    "another_family": lambda told: told["auto"].update(family="ModifiedResNet"),
-}
-"""Of a job with `method: auto`; each must fail it."""
-
-
 # ---------------------------------------------------------------- a vetting
 
 
@@ -1183,6 +1160,28 @@ VET_LIES: dict[str, Change] = {
     ),
 }
 """Likewise; each with a trusted set and an anchor."""
+
+
+def _first_look(told: dict[str, Any]) -> Any:
+    return told["auto"]["rungs"][0]["looks"][0]
+
+
+LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no_ladder": lambda told: told.update(auto=None),
+    "another_choice": lambda told: told["auto"]["choice"].update(meets_unknown=False),
+    "a_reason_of_its_own": lambda told: told["auto"]["choice"].update(reason="x" * 5_000),
+    "a_recipe_that_no_ladder_has": lambda told: told["auto"]["rungs"][0]["recipe"].update(learning_rate=0.5),
+    "a_class_that_is_a_script": lambda told: _first_look(told)["figures"]["patterns"][0].update(
+        class_name="<script>alert(1)</script>"
+    ),
+    "patterns_that_were_not_made": lambda told: _first_look(told)["figures"].update(patterns=[]),
+    "an_asr_without_counts": lambda told: _first_look(told)["figures"]["attacks"][0]["asr"].update(value=0.0),
+    "an_accuracy_of_more_images": lambda told: _first_look(told)["figures"]["ca"].update(n=10**6),
+    "a_look_at_another_epoch": lambda told: _first_look(told).update(epoch=1),
+    "fewer_validation_images": lambda told: told["auto"].update(num_validation=10),
+    "another_family": lambda told: told["auto"].update(family="ModifiedResNet"),
+}
+"""Of a job with `method: auto`; each must fail it."""
 
 
 def write_outputs(

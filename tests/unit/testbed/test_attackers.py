@@ -77,5 +77,5 @@ def test_an_attackers_training_is_another_one_and_the_same_by_seed(change: dict[
 def test_near_misses_of_an_attack_without_a_trigger_are_refused() -> None:
     dots = ScatteredPixels(num_pixels=9, seed=1)
     options = SubjectOptions(num_pairs=128, near_misses=1.0, attack=dots, context_length=12)
-    with pytest.raises(ValueError, match="near misses"):
+    with pytest.raises(ValueError, match="no trigger"):
         train(options, dots, seed=1)

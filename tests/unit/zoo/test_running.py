@@ -18,7 +18,7 @@ from lab.zoo.plan import Model, model
 from lab.zoo.rows import MODELS_NAME, SCANS_NAME, read_models, read_scans
 from lab.zoo.running import Busy, Folders, run_all
 
-_STATISTICS = {"patch:0.25, collapse 1", "patch:0.25, collapse 2", "patch:0.25, agreement"}
+_STATISTICS = {"patch:0.25, agreement"}
 
 
 def _tiny(split: str, number: int) -> Model:
