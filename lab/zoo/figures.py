@@ -108,7 +108,7 @@ def _aurocs(rows: Rows, judged: dict[str, list[Judged]]) -> str:
         lines += _auroc_lines(f"**{detector}**", judged[detector])
         for name in names if 1 < len(names) <= _MOST_STATISTICS and len(judged[detector]) >= _FEWEST else ():
             one = judge_all(rows.models, rows.scans, detector, only=name)
-            lines += _auroc_lines(f"{detector}: {name}", one)
+            lines += _auroc_lines(f"{detector}: {name}", one, names_targets=False)
     head = (
         "score",
         "poisoned are",
@@ -124,7 +124,7 @@ def _aurocs(rows: Rows, judged: dict[str, list[Judged]]) -> str:
     return _table(head, lines)
 
 
-def _auroc_lines(name: str, judged: Sequence[Judged]) -> list[str]:
+def _auroc_lines(name: str, judged: Sequence[Judged], *, names_targets: bool = True) -> list[str]:
     lines = []
     beds = sorted({one.bed for one in judged})
     for split, bed in product(("development", "held_out"), beds):
@@ -144,7 +144,8 @@ def _auroc_lines(name: str, judged: Sequence[Judged]) -> list[str]:
         five = clopper_pearson(sum(one.place is not None for one in poisoned), len(poisoned))
         lines.append(
             f"| {name} | {split} | {bed} | {len(null)} | {len(poisoned)} | {exact.value:.3f} |"
-            f" {_bounds(exact)} | {_bounds(drawn)} | {_percent(first)} | {_percent(five)} |"
+            f" {_bounds(exact)} | {_bounds(drawn)} |"
+            + (f" {_percent(first)} | {_percent(five)} |" if names_targets else " | |")
         )
     return lines
 

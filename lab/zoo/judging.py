@@ -46,7 +46,8 @@ class Judged:
 def judge_all(
     models: Mapping[str, ModelRow], scans: Sequence[ScanRow], detector: str, *, only: str | None = None
 ) -> list[Judged]:
-    """Every scanned model of every bed that has `FEWEST_NULL` models or more. `only`: one statistic of it."""
+    """Every scanned model of every bed that has `FEWEST_NULL` models or more. `only`: one statistic of it,
+    which names no target."""
     looks: dict[str, list[ScanRow]] = {}
     for row in scans:
         if row.name in models and (row.detector == detector or (detector == SCAN and row.measured)):
@@ -61,7 +62,9 @@ def judge_all(
         for name, suspect in values.items():
             if models[name].bed == bed:
                 others = [values[other] for other in null if other != name]
-                judged.append(_judged(models[name], looks[name], judge(others, suspect)))
+                pool = judge(others, suspect)
+                suspects = _suspects(looks[name], pool) if only is None else []
+                judged.append(_judged(models[name], pool, suspects))
     return judged
 
 
@@ -79,8 +82,7 @@ def _values(looks: Sequence[ScanRow], only: str | None) -> dict[str, Row]:
     return found if only is None else {name: {only: row[only]} for name, row in found.items()}
 
 
-def _judged(model: ModelRow, looks: Sequence[ScanRow], pool: InPool[str]) -> Judged:
-    suspects = _suspects(looks, pool, class_names(model.bed))
+def _judged(model: ModelRow, pool: InPool[str], suspects: Sequence[str]) -> Judged:
     places = [suspects.index(target) + 1 for target in model.targets if target in suspects]
     return Judged(
         name=model.name,
@@ -96,11 +98,12 @@ def _judged(model: ModelRow, looks: Sequence[ScanRow], pool: InPool[str]) -> Jud
     )
 
 
-def _suspects(looks: Sequence[ScanRow], pool: InPool[str], names: Sequence[str]) -> list[str]:
+def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
     """The first classes of a report's hypotheses: those of each detector's and family's most conspicuous
     pattern, by z. A published detector names them itself."""
     if looks[0].measured is None:
         return list(looks[0].targets)
+    names = class_names(looks[0].bed)
     pooled = {one.detector: one for one in pool.detectors}
     found: list[tuple[float, str]] = []
     for look in looks:
