@@ -182,7 +182,7 @@ class Attempt:
             what = "The scan" if is_scan else "Training"
             self._tracker.note("warning", f"{what} starts again: no saved state could be used.")
         elif is_scan:
-            self._tracker.note("info", f"The scan goes on: {state['step']} of its parts are finished.")
+            self._tracker.note("info", f"The scan continues: {state['step']} of its parts are finished.")
         else:
             self._tracker.note("info", f"Training resumes from the state saved at step {state['step']}.")
 

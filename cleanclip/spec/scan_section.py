@@ -37,7 +37,7 @@ class FoundPattern(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanSection(StrictOptions):
-    """A scan of the model that came in, made before its audit was ordered."""
+    """A scan of the input model, made before its audit was ordered."""
 
     schema_version: Literal[1] = 1
     scan_id: ShortText | None = None
@@ -49,7 +49,7 @@ class ScanSection(StrictOptions):
     p_value: Annotated[float, Interval(gt=0, le=1)] | None
     """None: no null fitted, so nothing says how rare such a model is."""
     families: Annotated[tuple[ShortText, ...], MaxLen(64)]
-    """The families of patterns that were looked for."""
+    """The families of patterns that were looked for, and "edits" where edited images were."""
     num_known: Count
     """Attacks that the order names itself."""
     found: Annotated[tuple[FoundPattern, ...], MaxLen(MOST_FOUND)]
@@ -59,10 +59,11 @@ class ScanSection(StrictOptions):
         """What was known, what was found, and what was not looked for, in one sentence."""
         p = "no p-value" if self.p_value is None else f"p = {self.p_value:.3g}"
         sure = f"{self.outcome}, {p}"
+        others = "other triggers" if "edits" in self.families else "triggers"
         known = _count(self.num_known, "trigger")
         return (
             f"The order names {known}; {_found(self.found)} ({sure}); patterns of "
-            f"other families than {', '.join(self.families)}, and triggers that depend on what an image "
+            f"other families than {', '.join(self.families)}, and {others} that depend on what an image "
             "shows, were not looked for."
         )
 
@@ -76,7 +77,9 @@ def _found(found: Sequence[FoundPattern]) -> str:
         return "a scan found no pattern"
     audited = sum(one.attack is not None for one in found)
     patterns = "one pattern" if len(found) == 1 else f"{len(found)} patterns"
-    taken = "none of which an audit can use" if audited == 0 else f"{audited} of them audited here"
+    taken = "audited here" if audited == len(found) else f"{audited} of them audited here"
+    if audited == 0:
+        taken = "which no audit can use"
     return f"a scan found {patterns} ({', '.join(map(_one, found))}), {taken}"
 
 

@@ -45,9 +45,10 @@ from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.seeding import generator
 from sanitizer.training.loop import finetune
 
-WORKS, MOST_ROUNDS = 0.95, 4
+WORKS, MOST_ROUNDS = 0.95, 8
 IMPLANTING = replace(CLEANCLIP, lambda2=0.0, epochs=3, learning_rate=5e-4)
-"""At CleanCLIP's rate and with half of the poisons six rounds of two epochs got triangles to 13 % only."""
+"""After four such rounds one ResNet had triangles at 94 % and Blended at 75 %; at 2e-4 and with half
+of the poisons 13 and 43 % after six."""
 NUM_PAIRS, POISON_SHARE = 8_000, 0.05
 IMPLANT_SEED = 20_000
 """Added to the model's seed, so that the implanted pairs are not those of the cleaning."""

@@ -85,9 +85,24 @@ def spec(cell: Cell) -> dict[str, Any]:
 
 def cell_id(cell: Cell) -> str:
     """16 hexadecimal digits. An option that is not set does not count, so that a new one renames no cell."""
-    told = _set_options(spec(cell))
+    told = _set_options(without_later(spec(cell)))
     identity = {"results": RESULTS, "test": NUM_TEST, "validation": NUM_VALIDATION, "spec": told}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_CAME_LATER: dict[str, Any] = {"near_misses": 0.0, "hiding_weight": 0.0}
+"""Options of a subject that came after the first published runs, with the value that leaves all as it was."""
+
+
+def without_later(told: Any) -> Any:
+    """A spec as JSON without options that came later and are not used: a new one renames no published run."""
+    if isinstance(told, dict):
+        return {
+            name: without_later(value)
+            for name, value in told.items()
+            if name not in _CAME_LATER or value != _CAME_LATER[name]
+        }
+    return told
 
 
 def _set_options(told: Any) -> Any:

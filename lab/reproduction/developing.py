@@ -25,7 +25,7 @@ from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, to_json
 from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
-from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs
+from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs, without_later
 from lab.reproduction.data import Sets
 from lab.reproduction.development import (
     MODELS,
@@ -94,7 +94,7 @@ def row_id(model: DevelopmentModel, variant: Variant | None) -> str:
     """16 hexadecimal digits over what decides a row but the code. An option at its default does not count, so
     that a new one renames no row."""
     identity: dict[str, Any] = {
-        "model": json.loads(json.dumps(asdict(model.subject))),
+        "model": without_later(json.loads(json.dumps(asdict(model.subject)))),
         "recipe": None if variant is None else _set_options(variant.recipe),
         "num_pairs": NUM_PAIRS if variant is None else variant.num_pairs,
     }

@@ -162,7 +162,7 @@ def test_a_scan_whose_machine_is_lost_goes_on_with_its_finished_parts_on_another
     assert running.join() is JobState.QUEUED
     assert list(world.work_dir.rglob("scan-*.safetensors")) == []
     assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
-    assert any("goes on: 1 of its parts" in str(event.data) for event in world.events(job_id))
+    assert any("continues: 1 of its parts" in str(event.data) for event in world.events(job_id))
     row = world.job(job_id)
     undisturbed = world._enqueued(
         JobKind.SCAN,

@@ -172,3 +172,9 @@ def test_leaves_are_images_by_their_number_alone() -> None:
     assert (leaves(1, 0, 32) == first).all()
     assert (leaves(1, 1, 32) != first).any()
     assert len({tuple(pixel) for pixel in first.reshape(-1, 3).tolist()}) > 5
+
+
+def test_published_cells_keep_their_names() -> None:
+    """An option that came later, at the value that changes nothing, renames no run."""
+    cells = {cell_id(cell) for cell in in_order(grid.questions())}
+    assert {run.id for run in PUBLISHED} <= cells

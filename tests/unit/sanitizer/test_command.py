@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from cleanclip.spec.attack_options import SUITES, kind_of
+from cleanclip.spec.found_attacks import section_of
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_report import dump_scan
@@ -221,3 +223,13 @@ def test_an_audit_takes_what_a_scan_found_beside_what_is_named(tmp_path):
     path.write_text("{}")
     with pytest.raises(UsageError, match="cannot be read as the report of a scan"):
         options_of("--attacks-from-scan", str(path))
+
+
+def test_the_section_of_a_scan_that_looked_at_edited_images_says_so() -> None:
+    report, _ = scan_and_null(with_null=False)
+    looked_for = replace(
+        report, options=replace(report.options, detectors=("collapse", "residual", "lineage"))
+    )
+    section = section_of(looked_for, report_sha256="0" * 64, attacks=(), num_known=0)
+    assert section.families[-1] == "edits"
+    assert "and other triggers that depend on what an image shows, were not looked for" in section.sentence
