@@ -39,6 +39,13 @@ class OrderedScan(ScanOptions):
         return {**options, "dataset_id": row.labelled_dataset_id, "null": row.spec.get("null")}
 
 
+class ScanCellOut(WireOut):
+    """Images that are alike to the anchor, and ASR among them."""
+
+    number: Count
+    asr: Estimate
+
+
 class ScanHypothesisOut(WireOut):
     """One trigger that was found. Shares are of held-out images."""
 
@@ -51,6 +58,9 @@ class ScanHypothesisOut(WireOut):
     untriggered_target_rate: Estimate | None
     statistic: Finite
     null_median: Finite | None
+    cell: ScanCellOut | None = Field(
+        None, description="Of a kind of images that answers alone; null: of all."
+    )
 
 
 class ScanJudgementOut(WireOut):

@@ -131,4 +131,6 @@ def _shown_hypothesis(one: Hypothesis) -> dict[str, Any]:
     told = asdict(one)
     for name in ("trigger", "classes", "dose"):
         del told[name]
+    if one.cell is not None:
+        del told["cell"]["examples"]
     return told | {"family": one.trigger.family.name, "words": [named.word for named in one.words]}
