@@ -123,7 +123,7 @@ def test_sanitize_takes_a_recipe_file_changed_by_options_and_an_uninspected_uplo
         (["--target", "dog", "--lambda1", "0", "--lambda2", "0"], "nothing to train on"),
         (["--target", "dog", "--recipe", "/nowhere.json"], "cannot be read as JSON"),
         (["--target", "dog", "--suite", "paper", "--attack", "sig"], "not both"),
-        ([], "--target"),
+        (["--no-scan"], "--target"),
     ],
 )
 def test_options_that_make_no_sense_are_told_in_a_sentence(inputs, tmp_path, capsys, extra, sentence):
