@@ -20,7 +20,6 @@ from app.services.orders import class_names
 from app.web.jobs import option_texts, options, order_form, prefill
 from app.web.jobs.order_form import Draft
 from app.web.jobs.order_page import (
-    TAKES_A_PLACE,
     Choices,
     Name,
     OrderPage,
@@ -28,8 +27,8 @@ from app.web.jobs.order_page import (
     ready_datasets,
 )
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
-from app.web.kit.rendering import page, see_other
-from app.web.kit.visitor import Form, FormDep, Reader, Runner
+from app.web.kit.rendering import page
+from app.web.kit.visitor import Form, Reader, Runner
 
 MOST_CLASSES = 2000
 """Suggested beside the target; any other may be written."""
@@ -73,23 +72,6 @@ def show_form(
     named = {"checkpoint": checkpoint, "dataset": dataset, "kind": kind, "again": again, "scan": scan}
     named["exclude"] = exclude
     return PAGE.show(request, visitor, ports, filled, form=form, **named)
-
-
-@router.get("/jobs/new/check")
-def show_form_again(visitor: Runner) -> Response:
-    """Who reloads a dry run by its address begins again."""
-    del visitor
-    return see_other(PAGE.path)
-
-
-@router.post("/jobs/new/check", dependencies=[TAKES_A_PLACE])
-def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
-    return PAGE.check(request, visitor, form, ports)
-
-
-@router.post("/jobs/new")
-def order_job(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
-    return PAGE.order(request, visitor, form, ports)
 
 
 @router.get("/jobs/new/classes")
@@ -141,3 +123,4 @@ PAGE = OrderPage(
     choices=_choices,
     shown={"options": options, "texts": option_texts},
 )
+PAGE.take_orders(router)

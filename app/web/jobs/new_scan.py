@@ -18,22 +18,20 @@ from app.live.ports import Ports, PortsDep
 from app.schemas.orders import ScanJobIn
 from app.services import jobs
 from app.services.nulls import AUTO, NONE
-from app.web.jobs.options import parse_number
 from app.web.jobs.order_page import (
     MOST_CHOICES,
-    TAKES_A_PLACE,
     Choices,
     Name,
     OrderDraft,
     OrderPage,
     accepted_checkpoints,
     lines,
+    name_and_seed,
     named,
     ready_datasets,
 )
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
-from app.web.kit.rendering import see_other
-from app.web.kit.visitor import Form, FormDep, Runner
+from app.web.kit.visitor import Form, Runner
 from cleanclip.spec.scan_options import MIN_IMAGES
 
 _ORDER: TypeAdapter[ScanJobIn] = TypeAdapter(ScanJobIn)
@@ -86,23 +84,6 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
     ]
 
 
-@router.get("/scans/new/check")
-def show_form_again(visitor: Runner) -> Response:
-    """Who reloads a dry run by its address begins again."""
-    del visitor
-    return see_other(PAGE.path)
-
-
-@router.post("/scans/new/check", dependencies=[TAKES_A_PLACE])
-def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
-    return PAGE.check(request, visitor, form, ports)
-
-
-@router.post("/scans/new")
-def order_scan(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
-    return PAGE.order(request, visitor, form, ports)
-
-
 def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
     """Everything that is wrong with it is in `errors`; then there is no order."""
     del project_id
@@ -111,10 +92,7 @@ def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
     if names := lines(form.get(_FURTHER)):
         scan["further_classes"] = names
     body: dict[str, Any] = {"kind": "scan", **named(form, "checkpoint_id"), "scan": scan}
-    if name := form.get("name"):
-        body["name"] = name
-    if seed := form.get("seed"):
-        body["seed"] = parse_number(seed)
+    body |= name_and_seed(form)
     draft = _Draft(form=form, body=body)
     draft.take(_ORDER, default_max_attempts=ports.settings.jobs.max_attempts)
     return draft
@@ -136,3 +114,4 @@ PAGE = OrderPage(
     choices=_choices,
     shown={"least_images": 2 * MIN_IMAGES},
 )
+PAGE.take_orders(router)

@@ -19,18 +19,17 @@ from app.schemas.orders import VetJobIn
 from app.services import jobs
 from app.web.jobs.options import parse_number
 from app.web.jobs.order_page import (
-    TAKES_A_PLACE,
     Choices,
     Name,
     OrderDraft,
     OrderPage,
     accepted_checkpoints,
+    name_and_seed,
     named,
     ready_datasets,
 )
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
-from app.web.kit.rendering import see_other
-from app.web.kit.visitor import Form, FormDep, Runner
+from app.web.kit.visitor import Form, Runner
 
 _ORDER: TypeAdapter[VetJobIn] = TypeAdapter(VetJobIn)
 _IDS = ("dataset_id", "trusted_dataset_id", "anchor_checkpoint_id")
@@ -73,23 +72,6 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
     ]
 
 
-@router.get("/vettings/new/check")
-def show_form_again(visitor: Runner) -> Response:
-    """Who reloads a dry run by its address begins again."""
-    del visitor
-    return see_other(PAGE.path)
-
-
-@router.post("/vettings/new/check", dependencies=[TAKES_A_PLACE])
-def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
-    return PAGE.check(request, visitor, form, ports)
-
-
-@router.post("/vettings/new")
-def order_vetting(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
-    return PAGE.order(request, visitor, form, ports)
-
-
 def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
     """Everything that is wrong with it is in `errors`; then there is no order."""
     del project_id
@@ -99,10 +81,7 @@ def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
     if share := form.get("vet/share"):
         vet["share"] = parse_number(share)
     body: dict[str, Any] = {"kind": "vet", **named(form, "checkpoint_id"), "vet": vet}
-    if name := form.get("name"):
-        body["name"] = name
-    if seed := form.get("seed"):
-        body["seed"] = parse_number(seed)
+    body |= name_and_seed(form)
     draft = OrderDraft(form=form, body=body)
     draft.take(_ORDER, default_max_attempts=ports.settings.jobs.max_attempts)
     return draft
@@ -118,3 +97,4 @@ def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
 
 
 PAGE = OrderPage(path="/ui/vettings/new", template="new_vet.html", read=_read, choices=_choices)
+PAGE.take_orders(router)

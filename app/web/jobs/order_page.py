@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
@@ -29,9 +29,10 @@ from app.live.ports import Ports, PortsDep
 from app.services import dry_run, found_attacks, jobs, quotas
 from app.services.dry_run import DryRun
 from app.services.orders import Order
+from app.web.jobs.options import parse_number
 from app.web.kit.once import FIELD, is_form, new_form, once
 from app.web.kit.rendering import page, see_other, time_text
-from app.web.kit.visitor import Form, Runner, Visitor
+from app.web.kit.visitor import Form, FormDep, Runner, Visitor
 
 MOST_CHOICES = 100
 """Of each list; what is older is named by its id."""
@@ -98,6 +99,16 @@ def mistake_sentence(mistake: str, place: str, detail: str) -> str:
     if place == "policy_name" or (mistake == "missing" and place.endswith("_id")):
         return "Choose one."
     return _SAID.get(mistake) or detail.replace("Input should be", "This must be", 1)
+
+
+def name_and_seed(form: Form) -> dict[str, Any]:
+    """What every order may have, where it was filled in."""
+    body: dict[str, Any] = {}
+    if name := form.get("name"):
+        body["name"] = name
+    if seed := form.get("seed"):
+        body["seed"] = parse_number(seed)
+    return body
 
 
 def named(form: Form, name: str, option: str | None = None) -> dict[str, str]:
@@ -167,6 +178,24 @@ class OrderPage:
     choices: Callable[[UnitOfWork, str, Form], Choices]
     shown: Mapping[str, object] = field(default_factory=dict)
     """What its template takes besides."""
+
+    def take_orders(self, router: APIRouter) -> None:
+        """Adds the routes beside that of the form, which each page has itself."""
+        path = self.path.removeprefix("/ui")
+
+        @router.get(f"{path}/check")
+        def show_form_again(visitor: Runner) -> Response:
+            """Who reloads a dry run by its address begins again."""
+            del visitor
+            return see_other(self.path)
+
+        @router.post(f"{path}/check", dependencies=[TAKES_A_PLACE])
+        def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
+            return self.check(request, visitor, form, ports)
+
+        @router.post(path)
+        def order(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
+            return self.order(request, visitor, form, ports)
 
     def show(
         self,
