@@ -131,10 +131,9 @@ def with_canaries(model: DevelopmentModel, root: Path) -> tuple[Path, dict[str, 
     folder = root / "canaries" / _digest(_identity(model))
     if not (folder / "model.safetensors").is_file():
         checkpoint, options = load_canonical(source), model.subject.options
+        num_poisons = round(POISON_SHARE * NUM_PAIRS)
         pairs = open_pairs(
-            folders.sets.planted(
-                options, canaries, IMPLANT_SEED + seed, NUM_PAIRS, round(POISON_SHARE * NUM_PAIRS)
-            )
+            folders.sets.pairs(options, None, IMPLANT_SEED + seed, NUM_PAIRS, num_poisons, planted=canaries)
         )
         for round_number in range(MOST_ROUNDS):
             finetune(checkpoint, pairs, IMPLANTING, seed=IMPLANT_SEED + seed + round_number, device=_CPU)

@@ -66,8 +66,10 @@ class Sets:
         seed: int,
         num_pairs: int,
         num_poisons: int,
+        *,
+        planted: Sequence[Planted] = (),
     ) -> Path:
-        """Pairs to fine-tune on."""
+        """Pairs to fine-tune on, with `num_poisons` poisons of `attack` and of each of `planted`."""
         glyphs = glyph_sets.load(options.glyphs)
 
         def make(folder: Path) -> None:
@@ -77,43 +79,17 @@ class Sets:
                 num_pairs,
                 attack=attack,
                 target=options.target,
-                num_poisons=num_poisons,
+                num_poisons=num_poisons if attack else 0,
                 seed=ORDER_SEED + seed,
             )
+            pairs = with_further(pairs, glyphs, planted, num_poisons=num_poisons, seed=ORDER_SEED + seed)
             write_pairs(pairs.pictures, folder)
 
         name = f"{options.glyphs}-pairs-{seed}-{num_pairs}"
         if num_poisons:
-            digest = hashlib.sha256(repr((attack, options.target)).encode()).hexdigest()[:8]
-            name += f"-{num_poisons}-poisons-{digest}"
+            who = (attack, options.target, *planted)
+            name += f"-{num_poisons}-poisons-{hashlib.sha256(repr(who).encode()).hexdigest()[:8]}"
         return self._once(name, make)
-
-    def planted(
-        self,
-        options: SubjectOptions,
-        planted: Sequence[Planted],
-        seed: int,
-        num_pairs: int,
-        num_poisons: int,
-    ) -> Path:
-        """Pairs with `num_poisons` poisons of each of `planted`."""
-        glyphs = glyph_sets.load(options.glyphs)
-
-        def make(folder: Path) -> None:
-            clean = poisoned_set(
-                glyphs,
-                "cleaning",
-                num_pairs,
-                attack=None,
-                target=options.target,
-                num_poisons=0,
-                seed=ORDER_SEED + seed,
-            )
-            pairs = with_further(clean, glyphs, planted, num_poisons=num_poisons, seed=ORDER_SEED + seed)
-            write_pairs(pairs.pictures, folder)
-
-        digest = hashlib.sha256(repr(planted).encode()).hexdigest()[:8]
-        return self._once(f"{options.glyphs}-planted-{seed}-{num_pairs}-{num_poisons}-{digest}", make)
 
     def retrieval(self, options: SubjectOptions, seed: int, num_pairs: int) -> Path:
         """Pairs of test glyphs, to search in."""
