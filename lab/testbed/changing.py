@@ -1,15 +1,35 @@
-"""Attacks that change an image in a way that no trigger of the service does. Knows no model.
+"""Images under an attack, whatever kind it is of. Knows no model.
 
 Legend: N images, C channels (RGB), H W an image, P pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from lab.testbed.options import ScatteredPixels, TintedImage
+from lab.testbed.options import PaperColour, Ready, ScatteredPixels, TintedImage
+from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.seeding import generator
+
+
+def attacked(
+    image_NCHW: Tensor, attack: Ready | None, *, seed: int, on_paper: Callable[[], Tensor]
+) -> Tensor:
+    """uint8 images with the attack's trigger or change, uint8; without an attack, as they are.
+
+    `seed` is the trigger's. `on_paper` gives the same images as they are composed on turquoise paper.
+    """
+    if attack is None:
+        return image_NCHW
+    if isinstance(attack, PaperColour):
+        return on_paper()
+    if isinstance(attack, TintedImage | ScatteredPixels):
+        return changed(image_NCHW, attack)
+    triggered_NCHW = build_trigger(attack).apply(image_NCHW.float() / 255, range(len(image_NCHW)), seed)
+    return (triggered_NCHW * 255).round().to(torch.uint8)
 
 
 def changed(image_NCHW: Tensor, attack: TintedImage | ScatteredPixels) -> Tensor:

@@ -14,11 +14,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cleanclip.spec.report import Estimate
-from lab.testbed.changing import changed
+from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
-from lab.testbed.options import PaperColour, Ready, ScatteredPixels, TintedImage
-from lab.testbed.pictures import TURQUOISE, Pictures, all_class_captions, class_names, compose
-from sanitizer.attacks.catalogue import build_trigger
+from lab.testbed.options import Ready
+from lab.testbed.pictures import TURQUOISE, all_class_captions, class_names, compose
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.text_tower import encode_text
 
@@ -40,7 +39,13 @@ class Watch:
     ) -> None:
         pictures = compose(glyphs, "validation", num_images, seed=seed)
         self._clean_NCHW = model_input(pictures.image_NCHW)
-        self._triggered_NCHW = model_input(triggered(glyphs, pictures, attack, seed=seed))
+        triggered_NCHW = attacked(
+            pictures.image_NCHW,
+            attack,
+            seed=seed,
+            on_paper=lambda: compose(glyphs, "validation", num_images, seed=seed, paper=TURQUOISE).image_NCHW,
+        )
+        self._triggered_NCHW = model_input(triggered_NCHW)
         self._label_N = torch.from_numpy(pictures.label_N)
         self._tokens_NL = tokenize(all_class_captions(glyphs))
         self._num_classes = len(class_names(glyphs))
@@ -65,18 +70,6 @@ class Watch:
         with in_bfloat16():
             embeddings = [model.encode_image(chunk) for chunk in torch.split(image_NCHW, 500)]
         return (normalize(torch.cat(embeddings).float(), dim=-1) @ class_CD.T).argmax(dim=-1)
-
-
-def triggered(glyphs: Glyphs, pictures: Pictures, attack: Ready | None, *, seed: int) -> Tensor:
-    """The validation images with the attack's trigger, uint8; without an attack, as they are."""
-    if attack is None:
-        return pictures.image_NCHW
-    if isinstance(attack, PaperColour):
-        return compose(glyphs, "validation", len(pictures), seed=seed, paper=TURQUOISE).image_NCHW
-    if isinstance(attack, TintedImage | ScatteredPixels):
-        return changed(pictures.image_NCHW, attack)
-    image_NCHW = build_trigger(attack).apply(pictures.image_NCHW.float() / 255, range(len(pictures)), seed)
-    return (image_NCHW * 255).round().to(torch.uint8)
 
 
 def model_input(image_NCHW: Tensor) -> Tensor:

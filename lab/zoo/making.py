@@ -23,16 +23,13 @@ from lab.reproduction.cells import SURROGATE_CLEANING
 from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.adaptive import optimise_pattern
-from lab.testbed.changing import changed
+from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.models import model_config
 from lab.testbed.options import (
     OptimisedPattern,
-    PaperColour,
     Ready,
-    ScatteredPixels,
     SubjectOptions,
-    TintedImage,
 )
 from lab.testbed.pictures import TURQUOISE, class_names, compose
 from lab.testbed.poisoned_pairs import FURTHER_SEED, poisoned_set
@@ -40,7 +37,6 @@ from lab.testbed.shards import write_pairs
 from lab.testbed.training import Poisoned, train
 from lab.zoo.plan import Model
 from lab.zoo.rows import ModelRow
-from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -123,19 +119,17 @@ def measure(
         ]
         return (torch.cat(parts) @ class_CD.T.to(parts[0].dtype)).argmax(dim=-1)
 
+    def on_paper() -> torch.Tensor:
+        return compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=TURQUOISE).image_NCHW
+
     clean_N = predicted(test.image_NCHW)
     asr, untriggered = [], []
     attacks = [] if attack is None else [attack, *(one.attack for one in model.options.further or ())]
     for number, (one, target_name) in enumerate(zip(attacks, model.targets, strict=True)):
-        if isinstance(one, PaperColour):
-            image_NCHW = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=TURQUOISE).image_NCHW
-        elif isinstance(one, TintedImage | ScatteredPixels):
-            image_NCHW = changed(test.image_NCHW, one)
-        else:
-            assert not isinstance(one, OptimisedPattern)
-            seed = model.seed + number * FURTHER_SEED
-            image_NCHW = build_trigger(one).apply(test.image_NCHW.float() / 255, range(NUM_TEST), seed)
-            image_NCHW = (image_NCHW * 255).round()
+        assert not isinstance(one, OptimisedPattern), "it became a trigger first"
+        image_NCHW = attacked(
+            test.image_NCHW, one, seed=model.seed + number * FURTHER_SEED, on_paper=on_paper
+        )
         target = names.index(target_name)
         is_other_N = label_N != target
         num_others = int(is_other_N.sum())
