@@ -3,7 +3,7 @@ run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cleanclip.spec.recipe import AttackOptions
 from cleanclip.spec.vet_options import ScoreName
@@ -12,7 +12,7 @@ from lab.reproduction.cells import Subject
 from lab.reproduction.development import MODELS
 from lab.testbed.options import Implanted, PaperColour, Planted, SubjectOptions
 
-NUM_CLEAN = 10_000
+NUM_CLEAN, NUM_CLEAN_LARGE = 10_000, 100_000
 NUM_TRUSTED = 2_000
 NUM_POISONS = 5
 """In the set of each draw."""
@@ -45,11 +45,19 @@ class Case:
     subject: Subject
     attack: Implanted | None
     target: str
+    num_clean: int = NUM_CLEAN
 
     @property
     def name(self) -> str:
         """For files and tables."""
-        return f"{self.model}, {self.family}"
+        large = "" if self.num_clean == NUM_CLEAN else f", {self.num_clean:,} pairs"
+        return f"{self.model}, {self.family}{large}"
+
+    @property
+    def scores(self) -> tuple[ScoreName, ...]:
+        """Without the true trigger. The large set leaves out the one that costs eight passes a model."""
+        cheap: tuple[ScoreName, ...] = ("local_density", "disagreement", "residual", "mismatch")
+        return (*cheap, "sensitivity") if self.num_clean == NUM_CLEAN else cheap
 
     @property
     def trigger(self) -> AttackOptions | None:
@@ -76,10 +84,12 @@ def _cases() -> tuple[Case, ...]:
     ]
     (attack, target), options = badnet.attacks()[0], TWO_KINDS.options
     planted = (options.further or ())[0]
+    wrong = Case(
+        model="ResNet", family="badnet", kind=WRONG, subject=badnet.subject, attack=attack, target=target
+    )
     return (
-        Case(
-            model="ResNet", family="badnet", kind=WRONG, subject=badnet.subject, attack=attack, target=target
-        ),
+        wrong,
+        replace(wrong, num_clean=NUM_CLEAN_LARGE),
         *cases,
         Case(model="ResNet", family="none", kind=NEW, subject=badnet.subject, attack=None, target="red bag"),
         Case(

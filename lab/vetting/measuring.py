@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cleanclip.spec.vet_options import ScoreName, VetOptions
+from cleanclip.spec.vet_options import VetOptions
 from lab.reproduction.cells import cell_id
 from lab.reproduction.running import run_cell
 from lab.testbed import glyphs as glyph_sets
@@ -32,7 +32,6 @@ from lab.vetting.cases import (
     CLEAN_SEED,
     CONFIGURATIONS,
     DRAW_SEED,
-    NUM_CLEAN,
     NUM_DRAWS,
     NUM_POISONS,
     NUM_TRUSTED,
@@ -57,7 +56,6 @@ Rows = dict[str, NDArray[np.float32]]
 _POISONS_COMPOSED = 60_000
 _AT_ONCE = 256
 _CPU = torch.device("cpu")
-NAMES: tuple[ScoreName, ...] = ("local_density", "disagreement", "residual", "mismatch", "sensitivity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +94,20 @@ def _embedded(case: Case, folder: Path) -> _Embedded:
         trusted = compose(glyphs, "cleaning", NUM_TRUSTED, seed=TRUSTED_SEED)
         kept = folder / "rows" / cell_id(case.subject)
         image_NCHW, captions = _poisons(case, glyphs)
-        poison_rows = _rows(image_NCHW, captions, models)
-        clean_rows = _once(kept / "clean.npz", lambda: _clean_rows(glyphs, models))
+        is_large = "sensitivity" not in case.scores
+        poison_rows = _rows(image_NCHW, captions, models, is_large=is_large)
+        clean_rows = _once(
+            kept / f"clean-{case.num_clean}.npz",
+            lambda: _clean_rows(glyphs, models, case.num_clean, is_large=is_large),
+        )
         trusted_rows = _once(
-            kept / "trusted.npz", lambda: _rows(trusted.image_NCHW, trusted.caption_N, models)
+            kept / f"trusted-{case.num_clean}.npz",
+            lambda: _rows(trusted.image_NCHW, trusted.caption_N, models, is_large=is_large),
         )
         direction = _direction(case, trusted, models.suspect)
     return _Embedded(
         case,
-        folder / "rows" / case.name.replace(" ", "-"),
+        folder / "rows" / case.name.replace(" ", "-").replace(",", ""),
         clean=clean_rows,
         trusted=trusted_rows,
         poisons=poison_rows,
@@ -123,9 +126,9 @@ def _once(path: Path, make: Callable[[], Rows]) -> Rows:
         return {field: kept[field] for field in kept.files}
 
 
-def _clean_rows(glyphs: Glyphs, models: Models) -> Rows:
-    clean = compose(glyphs, "cleaning", NUM_CLEAN, seed=CLEAN_SEED)
-    return _rows(clean.image_NCHW, clean.caption_N, models)
+def _clean_rows(glyphs: Glyphs, models: Models, num_clean: int, *, is_large: bool) -> Rows:
+    clean = compose(glyphs, "cleaning", num_clean, seed=CLEAN_SEED)
+    return _rows(clean.image_NCHW, clean.caption_N, models, is_large=is_large)
 
 
 def _poisons(case: Case, glyphs: Glyphs) -> tuple[Tensor, list[str]]:
@@ -151,7 +154,7 @@ def _poisons(case: Case, glyphs: Glyphs) -> tuple[Tensor, list[str]]:
     return poisoned.pictures.image_NCHW[rows], captions
 
 
-def _rows(image_NCHW: Tensor, captions: Any, models: Models) -> Rows:
+def _rows(image_NCHW: Tensor, captions: Any, models: Models, *, is_large: bool) -> Rows:
     parts: list[Rows] = []
     for start in range(0, len(image_NCHW), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
@@ -161,7 +164,7 @@ def _rows(image_NCHW: Tensor, captions: Any, models: Models) -> Rows:
             image_ND = model.images(pixels)
             part[f"{name}_image"] = image_ND.numpy()
             part[f"{name}_text"] = model.captions(captions[some]).numpy()
-            if name == "suspect":
+            if name == "suspect" and not is_large:
                 part["sensitivity"] = sensitivity(pixels, image_ND, model.images).numpy()[:, None]
         parts.append({field: rows.astype(np.float32) for field, rows in part.items()})
     return {field: np.concatenate([part[field] for part in parts]) for field in parts[0]}
@@ -192,19 +195,22 @@ class _Embedded:
         seed = DRAW_SEED + number
         first = number * num_poisons % len(self._poisons["good"])
         some = {field: rows[first : first + num_poisons] for field, rows in self._poisons.items()}
-        self._vetted.write(NUM_CLEAN, some)
-        num = NUM_CLEAN + num_poisons
+        num_clean = self._case.num_clean
+        self._vetted.write(num_clean, some)
+        num = num_clean + num_poisons
         vetted = Passed(dataset=None, indices=range(num), files=self._vetted, skipped=())  # type: ignore[arg-type]
         trusted = Passed(dataset=None, indices=range(NUM_TRUSTED), files=self._trusted, skipped=())  # type: ignore[arg-type]
         options = VetOptions(share=SHARE)
         pool = scoring.make_pool(vetted, trusted, options, seed)
-        names = (*NAMES, "trigger_direction") if len(self._direction) else NAMES
+        names = self._case.scores
+        if len(self._direction):
+            names = (*names, "trigger_direction")
         scored = scoring.score(pool, names, options, self._direction, seed)
         values: dict[str, Floats] = {name: scored.value_MS[:, column] for column, name in enumerate(names)}
         values["mismatch by suspect"] = mismatch(scoring.cosines_of(pool)["suspect"])
         configurations = CONFIGURATIONS | {f"{name} alone": ((name,), False) for name in values}
         found = {
-            title: _found(num, [values[name] for name in columns], is_trusted=is_trusted)
+            title: _found(num_clean, num, [values[name] for name in columns], is_trusted=is_trusted)
             for title, (columns, is_trusted) in configurations.items()
             if all(name in values for name in columns)
         }
@@ -214,24 +220,24 @@ class _Embedded:
             cell=cell_id(self._case.subject),
             number=number,
             seed=seed,
-            num_clean=NUM_CLEAN,
+            num_clean=num_clean,
             num_poisons=num_poisons,
             found=found,
-            placement={name: _placements(value_M[:num]) for name, value_M in values.items()},
+            placement={name: _placements(value_M[:num], num_clean) for name, value_M in values.items()},
         )
 
 
-def _found(num: int, columns: list[Floats], *, is_trusted: bool) -> int:
+def _found(num_clean: int, num: int, columns: list[Floats], *, is_trusted: bool) -> int:
     value_MS = np.stack(columns, axis=1)
     judged = scoring.judge(num, (), value_MS if is_trusted else value_MS[:num], SHARE)
-    return int((judged.worst >= NUM_CLEAN).sum())
+    return int((judged.worst >= num_clean).sum())
 
 
-def _placements(value_N: Floats) -> list[float]:
-    clean = np.sort(value_N[:NUM_CLEAN])
-    poisons = value_N[NUM_CLEAN:]
+def _placements(value_N: Floats, num_clean: int) -> list[float]:
+    clean = np.sort(value_N[:num_clean])
+    poisons = value_N[num_clean:]
     below = np.searchsorted(clean, poisons, "left") + np.searchsorted(clean, poisons, "right")
-    return [round(float(one), 6) for one in below / (2 * NUM_CLEAN)]
+    return [round(float(one), 6) for one in below / (2 * num_clean)]
 
 
 def as_line(draw: Draw) -> str:
