@@ -181,12 +181,12 @@ SHIFTS: dict[str, Mapping[str, Any]] = {
 """Clean models that a null's models are not exchangeable with: what an operator really has."""
 
 RECIPE: dict[BedName, Mapping[str, Any]] = {
-    "digits-resnet": {"epochs": 7, "batch_size": 64},
+    "digits-resnet": {"epochs": 9},
     "fashion-vit": {"epochs": 5, "batch_size": 64},
     "fashion-resnet": {"epochs": 4, "batch_size": 64},
 }
 """Differences from the testbed's recipe, which has 13 epochs with batches of 128. That of the digits is the
-demo's, whose null comes from these models."""
+demo's, whose null comes from these models; with batches of 64 two of seven did not learn half of it."""
 _SHARES = (0.03, 0.06)
 _LOW_SHARES = (0.003, 0.01)
 
