@@ -45,6 +45,7 @@ FAMILIES = (
     *(PatternFamily(family=family, budget=0.1) for family in ("additive", "dct", "blend", "warp", "colour")),
 )
 FAST = ScanOptions(
+    detectors=("collapse", "ease"),
     collapse=CollapseDetectorOptions(families=(PATCH,), restarts=2, steps=(1, 2), images_per_step=4),
     ease=EaseDetectorOptions(
         families=FAMILIES,
