@@ -44,6 +44,11 @@ class PatternFamily(StrictOptions):
         fixed = ":fixed" if self.family == "patch" and self.placement == "fixed" else ""
         return f"{self.family}:{self.budget:.4g}{fixed}"
 
+    @property
+    def group(self) -> str:
+        """Of each group the most conspicuous pattern is measured: the family itself."""
+        return self.name
+
 
 def _refuse_unordered(steps: tuple[int, ...], name: str) -> None:
     if any(later <= earlier for earlier, later in pairwise(steps)):
