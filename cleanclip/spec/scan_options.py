@@ -169,8 +169,8 @@ class LineageDetectorOptions(StrictOptions):
 class ScanOptions:
     """Does the model have a trigger that nobody named? Patterns are inverted from the model itself.
 
-    The default is `collapse` alone: no other detector has found a trigger that it missed, `ease` costs six
-    times as much, and every further detector halves the power of a small null (docs/decisions/0085).
+    The default is `collapse` alone: `ease` costs six times as much and found no trigger that `collapse`
+    missed, and every further detector costs a small null power (docs/decisions/0085).
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT

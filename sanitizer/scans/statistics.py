@@ -100,7 +100,8 @@ def measure(
     collapsed = _collapsed(subject, options, parts) if "collapse" in options.detectors else []
     eased = _eased(subject, options, parts) if "ease" in options.detectors else []
     size = len(subject.image_MCHW), len(subject.held_NCHW)
-    edited = stretched = None
+    edited: ResidualFigures | None = None
+    stretched: LineageFigures | None = None
     if "residual" in options.detectors:
         edited = _without_patterns(
             subject,
