@@ -11,8 +11,8 @@ from app.db.models.job import Job
 from app.schemas.common import DatasetId, WireOut
 from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.scan_options import Detector, ScanOptions
-from cleanclip.spec.scan_report import NullUsed, ScanVerdict
-from cleanclip.spec.scan_statistics import Finite
+from cleanclip.spec.scan_report import DosePoint, NullUsed, ScanVerdict
+from cleanclip.spec.scan_statistics import Finite, NullFigures
 
 
 class ChosenNull(WireOut):
@@ -58,6 +58,11 @@ class ScanHypothesisOut(WireOut):
     untriggered_target_rate: Estimate | None
     statistic: Finite
     null_median: Finite | None
+    dose: list[DosePoint] = Field(description="ASR at parts of the trigger's strength.")
+    null_figures: NullFigures | None = Field(
+        description="ASR, PA and dose of clean models: medians over the null's models of each one's own most "
+        "conspicuous pattern of the same detector and family; null: no null, or none of them has one."
+    )
     cell: ScanCellOut | None = Field(
         None, description="Of a kind of images that answers alone; null: of all."
     )

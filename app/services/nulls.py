@@ -62,7 +62,7 @@ def add(database: Database, store: ObjectStore, data: bytes, *, account: str) ->
         name=null.name,
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
-        num_models=len(null.models),
+        num_models=len(null.counted),
         facts=facts_of(null),
         added_by=account,
     )

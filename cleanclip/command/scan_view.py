@@ -22,11 +22,11 @@ def scan(found: Mapping[str, Any]) -> str:
         for one in found.get("judgements") or ()
     ]
     rows = [
-        (_family(one), _target(one), _share(one, "asr"), _share(one, "pa"))
+        (_family(one), _target(one), _share(one, "asr"), _share(one, "pa"), _clean(one))
         for one in found.get("hypotheses") or ()
     ]
     if rows:
-        lines += ["", table(("TRIGGER", "TARGET", "ASR", "PA"), rows)]
+        lines += ["", table(("TRIGGER", "TARGET", "ASR", "PA", "CLEAN MODELS' ASR, PA"), rows)]
     return "\n".join([*lines, *(f"! {warning}" for warning in found.get("warnings") or ())])
 
 
@@ -40,6 +40,14 @@ def _family(hypothesis: Mapping[str, Any]) -> str:
 def _target(hypothesis: Mapping[str, Any]) -> str:
     words = [one if isinstance(one, str) else str(one["word"]) for one in hypothesis.get("words") or ()]
     return str(hypothesis.get("target") or ", ".join(words[:3]) or "-")
+
+
+def _clean(hypothesis: Mapping[str, Any]) -> str:
+    """Medians of the null's models."""
+    found = hypothesis.get("null_figures")
+    if found is None:
+        return "-"
+    return f"{100 * found['asr']:.1f} %, {100 * found['pa']:.1f} % (n = {found['num_models']})"
 
 
 def _share(hypothesis: Mapping[str, Any], name: str) -> str:

@@ -174,15 +174,18 @@ def _apart(pool: Sequence[float], number: int) -> float:
 def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
     """Whether the null beside the report is the one that it names, and was measured in the same way."""
     used = report.null
+    if (used is None) != (null is None):
+        yield misfit("null", f"does not agree with {NULL_NAME}")
+        return
+    for place, found in enumerate(report.hypotheses):
+        figures = null and null.figures_of(found.detector, found.trigger.family.group)
+        yield from same(f"hypotheses[{place}].null_figures", found.null_figures, figures)
     if used is None or null is None:
-        if (used is None) != (null is None):
-            yield misfit("null", f"does not agree with {NULL_NAME}")
         return
     yield from same("null.sha256", used.sha256, null.sha256)
     yield from same("null.name", used.name, null.name)
     yield from same("null.about", used.about, null.about)
-    if used.num_models > len(null.models):
-        yield misfit("null.num_models", f"counts more models than {NULL_NAME} has")
+    yield from same("null.num_models", used.num_models, len(null.counted))
     yield from same("null", report.statistics.class_names_sha256, null.class_names_sha256)
     differing = differences(
         null,

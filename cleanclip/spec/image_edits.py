@@ -53,3 +53,8 @@ class Edit(StrictOptions):
             return "none"
         parts = (self.edit, self.filter, self.word, self.colour, f"{self.strength:.3g}")
         return ":".join(part for part in parts if part is not None)
+
+    @property
+    def group(self) -> str:
+        """Of each group the most conspicuous edit is measured: edits of one kind."""
+        return self.edit

@@ -1,4 +1,4 @@
-"""A null set: the statistics of reference models, by which a scan is judged. One JSON file. Free of torch.
+"""A null set: what was measured of reference models, by which a scan is judged. One JSON file. Free of torch.
 
 It holds the digests of all that went in: weights, class names, images, options, seed. `sha256` is over the
 document without that field, as `digest_of` makes it, so that a damaged file is refused.
@@ -12,18 +12,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from statistics import median
 from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec.bounds import STRICT, ShortText
-from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_statistics import ScanStatistics
+from cleanclip.spec.scan_options import Detector, ScanOptions
+from cleanclip.spec.scan_statistics import DoseRate, NullFigures, PatternFigures, ScanStatistics
 from cleanclip.spec.strict_json import parse_bounded
 
 MAX_NULL_BYTES = 64 * 2**20
 NULL_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullPattern(PatternFigures):
+    """The most conspicuous pattern of one detector and family on a reference model, by its own statistic,
+    measured as a scan measures its hypotheses."""
+
+    detector: Detector
+    family: ShortText
+    """A family of patterns, "patch:0.25"; of edits their kind, "tint"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +45,8 @@ class NullModel:
     source: ShortText
     base: ShortText | None = None
     statistics: ScanStatistics
+    patterns: Annotated[tuple[NullPattern, ...], MaxLen(64)]
+    """Empty where no pattern has a target: without class names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +78,42 @@ class NullSet:
     base_sha256: str | None = None
 
     @property
+    def counted(self) -> tuple[NullModel, ...]:
+        """The models that count: of several from one base the one with the lowest digest."""
+        of_base: dict[str, NullModel] = {}
+        for model in sorted(self.models, key=lambda one: one.statistics.weights_sha256):
+            of_base.setdefault(model.base or model.statistics.weights_sha256, model)
+        chosen = {id(model) for model in of_base.values()}
+        return tuple(model for model in self.models if id(model) in chosen)
+
+    @property
     def smallest_p(self) -> float:
-        """That so many models allow: 1 / (n + 1)."""
-        return 1 / (len(self.models) + 1)
+        """That the models which count allow: 1 / (n + 1)."""
+        return 1 / (len(self.counted) + 1)
+
+    def figures_of(self, detector: Detector, family: str) -> NullFigures | None:
+        """What such patterns do on clean models: medians over the models that count. None: none has one.
+
+        Of the same family, because families differ in how much they change an image. Of whatever class,
+        because each model has an easiest class of its own.
+        """
+        known = [
+            pattern
+            for model in self.counted
+            for pattern in model.patterns
+            if (pattern.detector, pattern.family) == (detector, family)
+        ]
+        if not known:
+            return None
+        asr_at: dict[float, list[float]] = {}
+        for point in (point for pattern in known for point in pattern.dose):
+            asr_at.setdefault(point.share, []).append(point.asr)
+        return NullFigures(
+            num_models=len(known),
+            asr=median(one.asr for one in known),
+            pa=median(one.pa for one in known),
+            dose=tuple(DoseRate(share=share, asr=median(asr_at[share])) for share in sorted(asr_at)),
+        )
 
 
 class NullRefused(ValueError):

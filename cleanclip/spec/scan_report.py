@@ -30,7 +30,7 @@ from cleanclip.spec.report import (
     Sentences,
 )
 from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
-from cleanclip.spec.scan_statistics import Finite, ScanStatistics
+from cleanclip.spec.scan_statistics import Finite, NullFigures, ScanStatistics
 from cleanclip.spec.strict_json import parse_bounded
 from cleanclip.spec.verdicts import Outcome
 
@@ -100,8 +100,21 @@ class Hypothesis:
     `residual` a logarithm."""
     null_median: Finite | None = None
     """Of the same statistic, family and class over the null's models."""
+    null_figures: NullFigures | None = None
+    """ASR, PA and dose of clean models, with a null: medians over its models of each one's own most
+    conspicuous pattern of this detector and family."""
     cell: ImageCell | None = None
     """Of `residual`, where the edit is answered in images of one kind. None: in all."""
+
+    @property
+    def dose_words(self) -> str:
+        """ "25 %: 3.1 % (clean models 1.0 %), 50 %: …"."""
+        clean = {} if self.null_figures is None else {one.share: one.asr for one in self.null_figures.dose}
+        return ", ".join(
+            f"{100 * one.share:.0f} %: {100 * one.asr.value:.1f} %"
+            + (f" (clean models {100 * clean[one.share]:.1f} %)" if one.share in clean else "")
+            for one in self.dose
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

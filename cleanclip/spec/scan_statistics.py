@@ -7,9 +7,9 @@ torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
-from annotated_types import Interval
+from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.measures import Count, Ratio
@@ -101,6 +101,36 @@ class LineageFigures:
 
     n: Count
     factors: tuple[LineageFactor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoseRate:
+    """ASR at a part of a pattern's strength."""
+
+    share: Ratio
+    asr: Ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternFigures:
+    """What a pattern does on held-out images, as bare shares: those of a scan's hypothesis."""
+
+    asr: Ratio
+    pa: Ratio
+    dose: Annotated[tuple[DoseRate, ...], MaxLen(20)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullFigures(PatternFigures):
+    """Medians over reference models: each one's own most conspicuous pattern of the same detector and family,
+    whatever class it leads to."""
+
+    num_models: Count
+    """That have such a pattern."""
+
+    def words(self, name: Literal["asr", "pa"]) -> str:
+        """ "clean models' median 21.0 % (n = 20)"."""
+        return f"clean models' median {100 * getattr(self, name):.1f} % (n = {self.num_models})"
 
 
 @dataclass(frozen=True, kw_only=True)

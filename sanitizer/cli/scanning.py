@@ -200,15 +200,18 @@ def _print_scan(out: Console, report: ScanReport) -> None:
     """The sentence, then what was found."""
     out.print(f"{report.verdict.outcome}: {report.verdict.sentence}", highlight=False, markup=False)
     table = Table(title="Most conspicuous patterns", title_justify="left")
-    for column in ("family", "target", "words", "ASR", "without it", "PA"):
+    for column in ("family", "target", "words", "ASR", "without it", "PA", "clean models' ASR, PA"):
         table.add_column(column)
     for one in report.hypotheses:
-        shares = [one.asr, one.untriggered_target_rate, one.pa]
+        shares, clean = [one.asr, one.untriggered_target_rate, one.pa], one.null_figures
         table.add_row(
             one.trigger.family.name,
             escape(one.target or ""),
             ", ".join(named.word for named in one.words),
             *("" if share is None else f"{100 * share.value:.1f} %" for share in shares),
+            ""
+            if clean is None
+            else f"{100 * clean.asr:.1f} %, {100 * clean.pa:.1f} % (n = {clean.num_models})",
         )
     out.print(table)
     for warning in report.warnings:

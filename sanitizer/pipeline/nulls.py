@@ -1,4 +1,4 @@
-"""Builds a null set from reference models: the same statistics of each, in one file. Judges nothing."""
+"""Builds a null set from reference models: the same measurements of each, in one file. Judges nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.null_set import NullModel, NullSet, names_sha256, sealed
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_statistics import ScanStatistics
-from sanitizer.pipeline.scan import statistics_of
+from sanitizer.pipeline.scan import MeasuredModel, measure_model
 from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.software import software
 
@@ -53,7 +52,7 @@ def build_null(
     for reference in references:
         done = f"reference model {len(models) + 1} of {len(references)}: {reference.source}"
         progress(Noted(level="info", message=done))
-        statistics, its_architecture, class_names = statistics_of(
+        measured = measure_model(
             reference.folder,
             labelled_path,
             options,
@@ -64,9 +63,16 @@ def build_null(
             progress=progress,
             stop=stop,
         )
-        _check(reference, statistics, its_architecture, architecture, models)
-        architecture = its_architecture
-        models.append(NullModel(source=reference.source, base=reference.base, statistics=statistics))
+        _check(reference, measured, architecture, models)
+        architecture, class_names = measured.architecture, measured.class_names
+        models.append(
+            NullModel(
+                source=reference.source,
+                base=reference.base,
+                statistics=measured.statistics,
+                patterns=measured.patterns,
+            )
+        )
     if architecture is None:
         raise OptionsRejected("null_empty", "No reference model was given.", "Name at least one.")
     return sealed(
@@ -90,19 +96,18 @@ def build_null(
 
 def _check(
     reference: Reference,
-    statistics: ScanStatistics,
-    its_architecture: dict[str, object],
+    measured: MeasuredModel,
     architecture: dict[str, object] | None,
     models: Sequence[NullModel],
 ) -> None:
-    if architecture not in (None, its_architecture):
+    if architecture not in (None, measured.architecture):
         raise OptionsRejected(
             "null_mixed",
             f"'{reference.source}' has another architecture than the models before it.",
             "Build one null set for each architecture.",
         )
     for other in models:
-        if other.statistics.weights_sha256 == statistics.weights_sha256:
+        if other.statistics.weights_sha256 == measured.statistics.weights_sha256:
             raise OptionsRejected(
                 "null_repeated",
                 f"'{reference.source}' has the same weights as '{other.source}'.",

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.null_set import NullPattern, NullSet
 from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import DataInput
@@ -40,10 +40,10 @@ from sanitizer.pipeline.judging_null import check_null, read_null
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
 from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.scans import judging
-from sanitizer.scans.hypotheses import Studied, Study
+from sanitizer.scans.hypotheses import Studied, Study, as_null_pattern
 from sanitizer.scans.naming import Vocabulary
 from sanitizer.scans.part_states import PartStates
-from sanitizer.scans.parts import Parts
+from sanitizer.scans.parts import Part, Parts
 from sanitizer.scans.residual import rows_of_cells
 from sanitizer.scans.statistics import Measured, measure
 from sanitizer.scans.subject import Subject
@@ -122,14 +122,24 @@ def scan(
                 states = PartStates(state_folder, progress, save_every_s=save_every_s)
                 stack.enter_context(states.saving_at_a_stop())
                 after_part = states.part_done
-            measured = _measure(opened, options, state_folder, after_part)
+            measured = _measure(opened, options, _parts(opened, options, state_folder, after_part))
             report = _report(opened, options, measured, null, upload_sha256)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_scan(report))
     return report
 
 
-def statistics_of(
+@dataclass(frozen=True, kw_only=True)
+class MeasuredModel:
+    """What a null holds of one model, and what it must share with the others."""
+
+    statistics: ScanStatistics
+    patterns: tuple[NullPattern, ...]
+    architecture: dict[str, object]
+    class_names: tuple[str, ...]
+
+
+def measure_model(
     checkpoint_folder: Path,
     labelled_path: Path,
     options: ScanOptions,
@@ -140,8 +150,8 @@ def statistics_of(
     device: str = "auto",
     progress: Progress = ignore,
     stop: Stop = never_stop,
-) -> tuple[ScanStatistics, dict[str, object], tuple[str, ...]]:
-    """(statistics, architecture, class names) of one model: what a null holds. Raises as `scan`."""
+) -> MeasuredModel:
+    """What a scan measures of one model, for a null; judges nothing. Raises as `scan`."""
     with open_for_scan(
         checkpoint_folder,
         labelled_path,
@@ -152,8 +162,21 @@ def statistics_of(
         progress=progress,
         stop=stop,
     ) as opened:
-        statistics = _measure(opened, options, state_folder).statistics
-        return statistics, opened.checkpoint.architecture.to_config(), opened.class_names
+        parts = _parts(opened, options, state_folder)
+        measured = _measure(opened, options, parts)
+        patterns, _ = parts.once(
+            "patterns",
+            tuple[NullPattern, ...],
+            None,
+            lambda: Part(figures=_null_patterns(opened, options, measured), pattern_of={}),
+        )
+        opened.subject.meter.end()
+        return MeasuredModel(
+            statistics=measured.statistics,
+            patterns=patterns.figures,
+            architecture=opened.checkpoint.architecture.to_config(),
+            class_names=opened.class_names,
+        )
 
 
 def plan(
@@ -180,12 +203,16 @@ def plan(
         return ScanPlan(num_passes=num_passes, passes_per_s=rate, device=opened.device.type)
 
 
-def _measure(
+def _parts(
     opened: OpenedScan,
     options: ScanOptions,
     state_folder: Path | None,
     after_part: Callable[[], None] = _nothing,
-) -> Measured:
+) -> Parts:
+    return Parts(state_folder, _key(opened, options), after=after_part)
+
+
+def _measure(opened: OpenedScan, options: ScanOptions, parts: Parts) -> Measured:
     opened.subject.meter.start()
     return measure(
         opened.subject,
@@ -193,7 +220,7 @@ def _measure(
         weights_sha256=opened.checkpoint.weights_sha256,
         images_sha256=opened.labelled.sha256,
         class_names=opened.class_names,
-        parts=Parts(state_folder, _key(opened, options), after=after_part),
+        parts=parts,
         anchor_sha256=opened.anchor_sha256,
         base_sha256=opened.base_sha256,
     )
@@ -224,18 +251,9 @@ def _report(
 ) -> ScanReport:
     subject, class_names, images = opened.subject, opened.class_names, opened.images
     judged = judging.judge(measured.statistics, class_names, null, options.detectors)
-    study = Study(
-        subject,
-        images,
-        class_names,
-        _vocabulary(opened) if options.vocabulary else None,
-        _rows_of_cells(subject, options),
-    )
-    studied: list[Studied] = []
-    for found in judging.worth_studying(measured.found, judged, class_names):
-        subject.meter.begin(f"measuring what was found: {found.family.name}")
-        studied.append(study.of(found))
-    ordered = judging.in_order(studied, judged, class_names)
+    vocabulary = _vocabulary(opened) if options.vocabulary else None
+    study, studied = _studied(opened, options, measured, judged, vocabulary)
+    ordered = judging.in_order(studied, judged, class_names, null)
     hypotheses: tuple[Hypothesis, ...] = tuple(one for _, one in ordered)
     examples = study.examples(ordered[0][0].found, ordered[0][1], options.num_examples) if ordered else ()
     subject.meter.end()
@@ -270,6 +288,29 @@ def _report(
         anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
         base=None if opened.base is None else reporting.checkpoint_input(opened.base, None),
     )
+
+
+def _studied(
+    opened: OpenedScan,
+    options: ScanOptions,
+    measured: Measured,
+    judged: judging.Judgement,
+    vocabulary: Vocabulary | None,
+) -> tuple[Study, list[Studied]]:
+    """Of each detector and family the most conspicuous pattern, measured on the held-out images."""
+    subject = opened.subject
+    study = Study(subject, opened.images, opened.class_names, vocabulary, _rows_of_cells(subject, options))
+    studied: list[Studied] = []
+    for found in judging.worth_studying(measured.found, judged, opened.class_names):
+        subject.meter.begin(f"measuring what was found: {found.family.name}")
+        studied.append(study.of(found))
+    return study, studied
+
+
+def _null_patterns(opened: OpenedScan, options: ScanOptions, measured: Measured) -> tuple[NullPattern, ...]:
+    judged = judging.judge(measured.statistics, opened.class_names, None, options.detectors)
+    _, studied = _studied(opened, options, measured, judged, None)
+    return tuple(filter(None, (as_null_pattern(one.hypothesis) for one in studied)))
 
 
 def _rows_of_cells(subject: Subject, options: ScanOptions) -> dict[int, list[int]]:

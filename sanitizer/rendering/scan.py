@@ -6,6 +6,7 @@ As in every page here, untrusted text is made visible and escaped, nothing is lo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -42,7 +43,7 @@ def render_scan_html(report: ScanReport) -> str:
             image=_uri_of_trigger,
             sides=_uris_of_example,
             share=share,
-            dose=_dose,
+            beside=beside,
             cell=_cell_of,
             plots=[
                 (_MEANING[one.detector], one, Markup(dots(one)))  # noqa: S704 - numbers only
@@ -63,6 +64,11 @@ def render_scan_markdown(report: ScanReport) -> str:
     if report.hypotheses:
         lines = ["| pattern | target | words | ASR | without it | PA |", "|---|---|---|---|---|---|"]
         lines += [_row(one) for one in report.hypotheses]
+        lines += [
+            f"\nASR by dose of {one.trigger.family.name}: {one.dose_words}"
+            for one in report.hypotheses
+            if one.dose
+        ]
         parts.append("Measured on held-out images:\n\n" + "\n".join(lines))
     if report.null is not None:
         parts.append(
@@ -94,6 +100,11 @@ def share(estimate: Estimate | None) -> str:
         return "not measured"
     low, high = 100 * estimate.low, 100 * estimate.high
     return f"{100 * estimate.value:.1f} % (95 % interval {low:.1f} to {high:.1f} %, n = {estimate.n})"
+
+
+def beside(found: Hypothesis, name: Literal["asr", "pa"]) -> str:
+    """ "clean models' median 21.0 % (n = 20)"; empty without a null."""
+    return "" if found.null_figures is None else found.null_figures.words(name)
 
 
 def dots(judged: DetectorJudgement) -> str:
@@ -146,10 +157,6 @@ def _uri(image: str) -> str:
     return f"data:{'image/png' if image.startswith('iVBOR') else 'image/jpeg'};base64,{image}"
 
 
-def _dose(found: Hypothesis) -> str:
-    return ", ".join(f"{100 * one.share:.0f} %: {100 * one.asr.value:.1f} %" for one in found.dose)
-
-
 def _cell_of(found: Hypothesis) -> str:
     """In which images it works, where not in all."""
     if found.cell is None:
@@ -159,7 +166,8 @@ def _cell_of(found: Hypothesis) -> str:
 
 def _row(found: Hypothesis) -> str:
     words = ", ".join(named.word for named in found.words)
-    shares = [found.asr, found.untriggered_target_rate, found.pa]
+    asr = " · ".join(filter(None, (share(found.asr), beside(found, "asr"))))
+    pa = " · ".join(filter(None, (share(found.pa), beside(found, "pa"))))
     target = "" if found.target is None else code(found.target)
-    cells = [found.trigger.family.name, target, text(words), *(share(one) for one in shares)]
+    cells = [found.trigger.family.name, target, text(words), asr, share(found.untriggered_target_rate), pa]
     return f"| {' | '.join(cells)} |"

@@ -13,8 +13,7 @@ p is valid whatever the statistics are, P(p ≤ a) ≤ a, if a suspect that was 
 with the null's models: z, D and C treat all of the pool alike (Vovk, Gammerman and Shafer, Algorithmic
 Learning in a Random World, 2005). Ties count against us: p only grows by them. It is never below 1/(n + 1).
 
-Distances and not ranks are combined: the first of each detector would tie by rank, and with d detectors p
-could be d/(n + 1) however far a suspect lies from the others.
+Why distances are combined and not ranks: docs/decisions/0085.
 
 Without a null there is no p: the classes of the one model stand for the pool, by median and MAD.
 
@@ -103,7 +102,7 @@ def _of_lineage(figures: LineageFigures) -> Iterator[tuple[str, float]]:
 
 def _of_collapse(statistics: ScanStatistics) -> Iterator[tuple[str, float]]:
     """Of each family how far its restarts agree on a class; without class names their median collapse at each
-    step. Beside the agreement the collapse tells nothing more (docs/scanning.md)."""
+    step (docs/decisions/0085)."""
     for one in statistics.collapse:
         if one.agreement is not None:
             yield f"{one.family.name}, agreement", one.agreement

@@ -17,6 +17,7 @@ from torch import Tensor
 from cleanclip.spec.attack_options import CustomPatchOptions
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.measures import Estimate
+from cleanclip.spec.null_set import NullPattern
 from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.scan_report import (
     MOST_NAMES,
@@ -27,6 +28,7 @@ from cleanclip.spec.scan_report import (
     NamedClass,
     ScanExample,
 )
+from cleanclip.spec.scan_statistics import DoseRate
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.example_images import encode
 from sanitizer.audits.statistics import wilson
@@ -200,6 +202,19 @@ class Study:
             NamedClass(class_name=self._class_names[given], share=wilson(counts[given], len(predicted_N)))
             for given in first
         )
+
+
+def as_null_pattern(hypothesis: Hypothesis) -> NullPattern | None:
+    """What a null keeps of it. None where it has no target."""
+    if hypothesis.asr is None or hypothesis.pa is None:
+        return None
+    return NullPattern(
+        detector=hypothesis.detector,
+        family=hypothesis.trigger.family.group,
+        asr=hypothesis.asr.value,
+        pa=hypothesis.pa.value,
+        dose=tuple(DoseRate(share=one.share, asr=one.asr.value) for one in hypothesis.dose),
+    )
 
 
 def _at_dose(attack: FoundAttack, dose: float) -> FoundAttack:

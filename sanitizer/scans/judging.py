@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cleanclip.spec.null_set import NullModel, NullSet
+from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import (
     MOST_HYPOTHESES,
@@ -28,15 +28,6 @@ class Judgement:
     p_value: float | None
     null: NullUsed | None
     pooled: Mapping[Detector, conformal.Pooled[Detector]]
-
-
-def counted(null: NullSet) -> tuple[NullModel, ...]:
-    """Those that count: of several models from one base the one with the lowest digest."""
-    of_base: dict[str, NullModel] = {}
-    for model in sorted(null.models, key=lambda one: one.statistics.weights_sha256):
-        of_base.setdefault(model.base or model.statistics.weights_sha256, model)
-    chosen = {id(model) for model in of_base.values()}
-    return tuple(model for model in null.models if id(model) in chosen)
 
 
 def judge(
@@ -64,9 +55,8 @@ def judge(
             null=None,
             pooled={},
         )
-    models = counted(null)
     judged = conformal.judge(
-        [conformal.rows(model.statistics, class_names) for model in models],
+        [conformal.rows(model.statistics, class_names) for model in null.counted],
         conformal.rows(statistics, class_names),
     )
     return Judgement(
@@ -87,8 +77,8 @@ def judge(
             name=null.name,
             sha256=null.sha256,
             about=null.about,
-            num_models=len(models),
-            smallest_p=1 / (len(models) + 1),
+            num_models=len(null.counted),
+            smallest_p=null.smallest_p,
         ),
         pooled={one.detector: one for one in judged.detectors},
     )
@@ -104,7 +94,7 @@ def worth_studying(
 
     best: dict[tuple[Detector, str], Found] = {}
     for one in found:
-        place = one.detector, one.group
+        place = one.detector, one.family.group
         if place not in best or standing(one) > standing(best[place]):
             best[place] = one
     return tuple(best.values())
@@ -117,15 +107,25 @@ def z_and_median(found: Found, judged: Judgement, class_names: Sequence[str]) ->
 
 
 def in_order(
-    studied: Sequence[Studied], judged: Judgement, class_names: Sequence[str]
+    studied: Sequence[Studied], judged: Judgement, class_names: Sequence[str], null: NullSet | None
 ) -> tuple[tuple[Studied, Hypothesis], ...]:
-    """The first `MOST_HYPOTHESES`: by z with a null, else by how much ASR rises. With the null's median."""
-    if not judged.pooled:
+    """The first `MOST_HYPOTHESES`: by z with a null, else by how much ASR rises. With the null's medians."""
+    if null is None:
         first = sorted(studied, key=lambda one: -one.gain)[:MOST_HYPOTHESES]
         return tuple((one, one.hypothesis) for one in first)
     known = [(one, z_and_median(one.found, judged, class_names)) for one in studied]
     ordered = sorted(known, key=lambda pair: -pair[1][0])[:MOST_HYPOTHESES]
-    return tuple((one, replace(one.hypothesis, null_median=median)) for one, (_, median) in ordered)
+    return tuple(
+        (
+            one,
+            replace(
+                one.hypothesis,
+                null_median=median,
+                null_figures=null.figures_of(one.found.detector, one.found.family.group),
+            ),
+        )
+        for one, (_, median) in ordered
+    )
 
 
 def verdict(judged: Judgement, hypotheses: Sequence[Hypothesis], options: ScanOptions) -> ScanVerdict:

@@ -39,9 +39,16 @@ class Parts:
         self._folder, self._key, self._after = folder, key, after
 
     def once(
-        self, name: str, kind: type[T], family_of: Callable[[int], Family], make: Callable[[], Part[T]]
+        self,
+        name: str,
+        kind: type[T],
+        family_of: Callable[[int], Family] | None,
+        make: Callable[[], Part[T]],
     ) -> tuple[Part[T], bool]:
-        """The part of this name from an earlier attempt, else made now; and whether it was made now."""
+        """The part of this name from an earlier attempt, else made now; and whether it was made now.
+
+        `family_of` None: it has no patterns.
+        """
         path = None
         if self._folder is not None:
             path = self._folder / f"scan-{hashlib.sha256(name.encode()).hexdigest()[:16]}.safetensors"
@@ -55,7 +62,7 @@ class Parts:
         return part, True
 
     def _read(
-        self, path: Path, adapter: TypeAdapter[T], family_of: Callable[[int], Family]
+        self, path: Path, adapter: TypeAdapter[T], family_of: Callable[[int], Family] | None
     ) -> Part[T] | None:
         try:
             with safe_open(path, framework="pt") as file:
@@ -67,7 +74,7 @@ class Parts:
                     int(number): Pattern(family_of(int(number)), value)
                     for number in file.keys()  # noqa: SIM118 - not a dictionary
                     for value in [file.get_tensor(number)]
-                    if value.numel()
+                    if value.numel() and family_of is not None
                 }
         except (OSError, SafetensorError, KeyError, ValidationError, ValueError):
             return None

@@ -42,11 +42,6 @@ class Found:
     cell: int = 0
     """Of `residual`, where the edit is answered; 0: in all images."""
 
-    @property
-    def group(self) -> str:
-        """Of each group the most conspicuous is looked at: a family of patterns, a kind of edit."""
-        return self.family.edit if isinstance(self.family, Edit) else self.family.name
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -104,8 +99,27 @@ def measure(
     _ = subject.clean_embeddings  # an unusable model is refused before anything is inverted
     collapsed = _collapsed(subject, options, parts) if "collapse" in options.detectors else []
     eased = _eased(subject, options, parts) if "ease" in options.detectors else []
-    edited = _residual(subject, options, parts) if "residual" in options.detectors else None
-    stretched = _lineage(subject, options, parts) if "lineage" in options.detectors else None
+    size = len(subject.image_MCHW), len(subject.held_NCHW)
+    edited: ResidualFigures | None = None
+    stretched: LineageFigures | None = None
+    if "residual" in options.detectors:
+        edited = _without_patterns(
+            subject,
+            "residual",
+            ResidualFigures,
+            parts=parts,
+            thirds=residual.cost_thirds(options.residual, *size),
+            detect=partial(residual.detect, subject, options.residual),
+        )
+    if "lineage" in options.detectors:
+        stretched = _without_patterns(
+            subject,
+            "lineage",
+            LineageFigures,
+            parts=parts,
+            thirds=lineage.cost_thirds(options.lineage, *size),
+            detect=partial(lineage.detect, subject, options.lineage),
+        )
     return Measured(
         statistics=ScanStatistics(
             weights_sha256=weights_sha256,
@@ -157,28 +171,15 @@ def _eased(subject: Subject, options: ScanOptions, parts: Parts) -> list[Part[Ea
     ]
 
 
-def _residual(subject: Subject, options: ScanOptions, parts: Parts) -> ResidualFigures:
-    return _part(
-        subject,
-        "residual",
-        None,
-        ResidualFigures,
-        parts=parts,
-        thirds=residual.cost_thirds(options.residual, len(subject.image_MCHW), len(subject.held_NCHW)),
-        make=lambda: Part(figures=residual.detect(subject, options.residual), pattern_of={}),
-    ).figures
+def _without_patterns(
+    subject: Subject, name: str, kind: type[T], *, parts: Parts, thirds: int, detect: Callable[[], T]
+) -> T:
+    """Of a detector that inverts nothing."""
 
+    def make() -> Part[T]:
+        return Part(figures=detect(), pattern_of={})
 
-def _lineage(subject: Subject, options: ScanOptions, parts: Parts) -> LineageFigures:
-    return _part(
-        subject,
-        "lineage",
-        None,
-        LineageFigures,
-        parts=parts,
-        thirds=lineage.cost_thirds(options.lineage, len(subject.image_MCHW), len(subject.held_NCHW)),
-        make=lambda: Part(figures=lineage.detect(subject, options.lineage), pattern_of={}),
-    ).figures
+    return _part(subject, name, None, kind, parts=parts, thirds=thirds, make=make).figures
 
 
 def _part(
@@ -195,11 +196,10 @@ def _part(
     subject.meter.begin(name)
 
     def family_of(number: int) -> Family:
-        if family is None:
-            raise ValueError("a kept part has a pattern where there is none")
+        assert family is not None
         return build(family, subject.image_size, seed=subject.seed, number=number)
 
-    part, is_new = parts.once(name, kind, family_of, make)
+    part, is_new = parts.once(name, kind, None if family is None else family_of, make)
     if not is_new:
         subject.meter.skip(thirds)
     return part

@@ -21,11 +21,14 @@ def test_one_look_says_what_was_found_how_sure_that_is_and_how_it_looks(service:
     expect(verdict).to_contain_text("p = 0.05")
     expect(page.locator("#job-trigger img")).to_have_count(3)
     expect(page.locator("#job-trigger")).to_contain_text(MARKUP)
-    assert page.locator("#job-null circle").count() == 19 * 2
-    assert page.locator("#job-null .suspect").count() == 2 + 1
+    expect(page.locator("#job-trigger")).to_contain_text("clean models' median 11.0 % (n = 19)")
+    assert page.locator("#job-null circle").count() == 19
+    assert page.locator("#job-null .suspect").count() == 1 + 1
     expect(page.locator("#job-untested")).to_contain_text("does not show that the model is clean")
     bottom = page.locator("#job-null").evaluate("one => one.getBoundingClientRect().bottom + scrollY")
     assert bottom < 4 * 844, "found, sure and seen within a few screens"
+    page.locator("#fold-hypotheses summary").click()
+    expect(page.locator("#job-hypotheses")).to_contain_text("by dose: 50 %: 47.1 % (clean models 1.0 %)")
     again = page.get_by_role("link", name="Order again with changes")
     assert str(again.get_attribute("href")).startswith("/ui/scans/new?again=")
     page.goto("/ui/jobs?kind=scan")
@@ -37,6 +40,7 @@ def test_a_scan_without_a_null_says_that_it_has_no_p_value(service: Service, pag
     page.goto(f"/ui/jobs/{job_id}")
     expect(page.locator("#job-verdict")).to_contain_text("there is no p-value")
     expect(page.locator("#job-null")).to_have_count(0)
+    expect(page.locator("main")).not_to_contain_text("clean models' median")
 
 
 def test_a_scan_is_tried_and_ordered_by_its_form_and_told_what_is_wrong(service: Service, page: Page) -> None:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter
 
+from cleanclip.evidence import scans as evidence
 from cleanclip.evidence.report import check
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
@@ -45,6 +46,7 @@ FAMILIES = (
     *(PatternFamily(family=family, budget=0.1) for family in ("additive", "dct", "blend", "warp", "colour")),
 )
 FAST = ScanOptions(
+    detectors=("collapse", "ease"),
     collapse=CollapseDetectorOptions(families=(PATCH,), restarts=2, steps=(1, 2), images_per_step=4),
     ease=EaseDetectorOptions(
         families=FAMILIES,
@@ -162,8 +164,53 @@ def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) ->
     assert report.verdict.outcome == "inconclusive"
     assert "could find nothing" in report.verdict.sentence
     assert len(report.judgements[0].others) == 3
-    assert report.hypotheses[0].null_median is not None
+    first = report.hypotheses[0]
+    assert first.null_median is not None
     assert "this model: z = " in pages(report)["report.html"].decode()
+    known = [model.patterns[0] for model in null.counted]
+    assert [(one.detector, one.family) for one in known] == [("collapse", "patch:0.25")] * 3
+    assert first.null_figures is not None
+    assert first.null_figures.num_models == 3
+    assert first.null_figures.asr == sorted(one.asr for one in known)[1]
+    assert first.null_figures.pa == sorted(one.pa for one in known)[1]
+    doses = [(point.share, point.asr) for point in first.null_figures.dose]
+    assert [share for share, _ in doses] == [point.share for point in first.dose]
+    assert doses[0][1] == sorted(one.dose[0].asr for one in known)[1]
+    assert list(evidence.check_null(report, null)) == []
+    all_four = replace(report, null=replace(report.null, num_models=4))
+    (finding,) = evidence.check_null(all_four, null)
+    assert finding.where == "null.num_models"
+    for page in pages(report).values():
+        assert first.null_figures.words("asr") in page.decode().replace("&#39;", "'")
+
+
+def test_a_null_holds_what_a_scan_of_each_model_measures_and_measures_it_once(
+    model, images, tmp_path
+) -> None:
+    own = changed(model, tmp_path / "own", 1)
+    report = scan(own, images, COLLAPSE, tmp_path / "out", seed=5)
+    was_measured: list[bool] = []
+    for _ in range(2):
+        events: list[ProgressEvent] = []
+        null = build_null(
+            [Reference(source="own", folder=own)],
+            images,
+            COLLAPSE,
+            name="one",
+            seed=5,
+            state_folder=tmp_path / "state",
+            progress=events.append,
+        )
+        (pattern,) = null.models[0].patterns
+        (found,) = report.hypotheses
+        assert found.asr is not None
+        assert found.pa is not None
+        assert (pattern.asr, pattern.pa) == (found.asr.value, found.pa.value)
+        assert [point.asr for point in pattern.dose] == [point.asr.value for point in found.dose]
+        told = [one.message or "" for one in events if isinstance(one, Advanced)]
+        was_measured.append(any(message.startswith("measuring what was found") for message in told))
+        assert isinstance(events[-1], PhaseFinished)
+    assert was_measured == [True, False], "what an earlier build kept is not measured again"
 
 
 OTHERWISE = {
@@ -212,6 +259,9 @@ def test_a_damaged_null_and_one_of_another_version_are_refused(null) -> None:
         assert refused.value.code == code
     with pytest.raises(NullRefused):
         load_null(data[: len(data) // 2])
+    del document["models"][0]["patterns"]
+    with pytest.raises(NullRefused, match=r"damaged at 'models\.0\.patterns': Field required"):
+        load_null(json.dumps(document).encode())
 
 
 def test_models_of_two_architectures_and_one_model_twice_make_no_null(model, images, tmp_path) -> None:

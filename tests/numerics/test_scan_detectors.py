@@ -31,7 +31,7 @@ EASE = EaseDetectorOptions(
     steps=(4, 8, 16),
     restarts=2,
 )
-OPTIONS = ScanOptions(collapse=COLLAPSE, ease=EASE)
+OPTIONS = ScanOptions(detectors=("collapse", "ease"), collapse=COLLAPSE, ease=EASE)
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 

@@ -129,7 +129,7 @@ def _shown_judgement(one: DetectorJudgement) -> dict[str, Any]:
 
 def _shown_hypothesis(one: Hypothesis) -> dict[str, Any]:
     told = asdict(one)
-    for name in ("trigger", "classes", "dose"):
+    for name in ("trigger", "classes"):
         del told[name]
     if one.cell is not None:
         del told["cell"]["examples"]

@@ -34,7 +34,7 @@ from cleanclip.spec.choosing import Judge, choose
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.judging import judge
 from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
-from cleanclip.spec.null_set import NullModel, NullSet, load_null, names_sha256, sealed
+from cleanclip.spec.null_set import NullModel, NullPattern, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.policy import PolicySource
 from cleanclip.spec.rebound_figures import ReboundShare
 from cleanclip.spec.recipe import (
@@ -64,7 +64,13 @@ from cleanclip.spec.scan_report import (
     ScanVerdict,
     dump_scan,
 )
-from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart, EaseFigures, ScanStatistics
+from cleanclip.spec.scan_statistics import (
+    CollapseFigures,
+    CollapseRestart,
+    DoseRate,
+    EaseFigures,
+    ScanStatistics,
+)
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import plan
@@ -771,6 +777,17 @@ def a_null(
                 seed=seed,
                 agreement=(number + 2) / 100,
             ),
+            patterns=tuple(
+                NullPattern(
+                    detector="collapse",
+                    family=family.name,
+                    asr=(number + 2) / 100,
+                    pa=0.5 + number / 100,
+                    dose=(DoseRate(share=0.5, asr=0.01), DoseRate(share=1.0, asr=(number + 2) / 100)),
+                )
+                for family in options.collapse.families
+                if names
+            ),
         )
         for number in range(NUM_NULL_MODELS)
     )
@@ -869,6 +886,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
                 dose=(DosePoint(share=0.5, asr=wilson(80, 170)), DosePoint(share=1.0, asr=wilson(160, 170))),
                 statistic=0.95,
                 null_median=0.11 if null else None,
+                null_figures=null.figures_of("collapse", family.name) if null else None,
             ),
         ),
         examples=(
@@ -923,6 +941,7 @@ SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a_share_without_counts": lambda told: told["hypotheses"][0]["asr"].update(value=0.1),
     "a_p_value_that_is_no_rank": lambda told: told.update(p_value=0.001),
     "a_milder_outcome": lambda told: told["verdict"].update(outcome="inconclusive"),
+    "clean_models_that_are_misled_less": lambda told: told["hypotheses"][0]["null_figures"].update(asr=0.01),
     "another_null": lambda told: told["null"].update(sha256="0" * 64),
     "a_class_of_its_own": lambda told: told["hypotheses"][0].update(target="<script>alert(1)</script>"),
     "a_word_of_its_own": lambda told: told["hypotheses"][0]["words"][0].update(word="\x1b[2J" + "x" * 100),

@@ -122,6 +122,7 @@ def test_an_assumed_activation_may_be_settled_otherwise_and_no_width(tmp_path: P
     left = Left(tmp_path)
     told = left.told()
     told["null"], told["p_value"], told["verdict"]["outcome"] = None, None, "inconclusive"
+    told["hypotheses"][0]["null_figures"] = None
     left.known = replace(left.known, null=None)
     told["checkpoint"]["architecture"]["model_cfg"]["quick_gelu"] = True
     believed = left.believed(told)

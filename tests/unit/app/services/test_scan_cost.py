@@ -12,12 +12,12 @@ from sanitizer.scans.statistics import cost_thirds
 @pytest.mark.parametrize(
     "options",
     [
-        ScanOptions(),
-        ScanOptions(detectors=("collapse",), num_held_out=64),
+        ScanOptions(num_held_out=64),
         ScanOptions(
+            detectors=("collapse", "ease"),
             ease=EaseDetectorOptions(
                 heats=(Heat(share=0.5, most=50, steps=3), Heat(share=0.1, most=2, steps=20)), steps=(5, 20)
-            )
+            ),
         ),
     ],
 )
@@ -28,11 +28,11 @@ def test_the_cost_is_the_librarys(options: ScanOptions, num_classes: int) -> Non
 
 
 def test_of_a_small_set_two_thirds_are_measured_on_and_unknown_sizes_are_not_guessed() -> None:
-    options = ScanOptions()
+    options = ScanOptions(detectors=("collapse", "ease"))
     whole, small = num_passes(options, 10, 10_000), num_passes(options, 10, 150)
     assert whole is not None
     assert small is not None
     assert small < whole
     assert num_passes(options, None, 300) is None
     assert num_passes(options, 10, None) is None
-    assert num_passes(ScanOptions(detectors=("collapse",)), None, 300) is not None
+    assert num_passes(ScanOptions(), None, 300) is not None

@@ -22,7 +22,10 @@ FOUND: dict[str, Any] = {
     "null": {"name": "ours", "num_models": 19},
     "judgements": [{"detector": "collapse", "what": "patch:0.25", "rank": 1, "of": 20, "z": 12.5}],
     "hypotheses": [
-        {"family": "patch:0.25", "target": "banana", "words": ["fruit"], "asr": SHARE, "pa": SHARE}
+        {
+            **{"family": "patch:0.25", "target": "banana", "words": ["fruit"], "asr": SHARE, "pa": SHARE},
+            "null_figures": {"asr": 0.21, "pa": 0.6, "num_models": 19, "dose": []},
+        }
     ],
 }
 
