@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
@@ -29,11 +28,7 @@ from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
 from cleanclip.spec.scan_statistics import ScanStatistics
-from sanitizer.audits.measuring import measuring
-from sanitizer.audits.plain_template import PLAIN_TEMPLATE
 from sanitizer.audits.statistics import wilson
-from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, text_embeddings
-from sanitizer.data.templates import render
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.judging_null import check_null, read_null
@@ -41,7 +36,7 @@ from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_t
 from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied, Study
-from sanitizer.scans.naming import Vocabulary
+from sanitizer.scans.naming import vocabulary_of
 from sanitizer.scans.part_states import PartStates
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.residual import rows_of_cells
@@ -228,7 +223,7 @@ def _report(
         subject,
         images,
         class_names,
-        _vocabulary(opened) if options.vocabulary else None,
+        vocabulary_of(opened.checkpoint, opened.device) if options.vocabulary else None,
         _rows_of_cells(subject, options),
     )
     studied: list[Studied] = []
@@ -284,21 +279,6 @@ def _clean_accuracy(opened: OpenedScan) -> Estimate:
     predicted_N = subject.classes_of(subject.clean_embeddings).tolist()
     right = sum(one == label for one, label in zip(predicted_N, opened.images.held_label, strict=True))
     return wilson(right, len(predicted_N))
-
-
-def _vocabulary(opened: OpenedScan) -> Vocabulary:
-    checkpoint, device = opened.checkpoint, opened.device
-
-    def embed(words: Sequence[str]) -> Tensor:
-        texts = [render(PLAIN_TEMPLATE, word) for word in words]
-        chunks = [texts[at : at + TEXTS_AT_ONCE] for at in range(0, len(texts), TEXTS_AT_ONCE)]
-        with measuring(checkpoint, device):
-            word_WD = torch.cat(
-                [text_embeddings(checkpoint, checkpoint.tokenize(chunk), device) for chunk in chunks]
-            )
-        return word_WD.clone()
-
-    return Vocabulary(embed)
 
 
 def _both_ways(subject: Subject, num: int) -> int:
