@@ -50,7 +50,7 @@ from sanitizer.training.loop import finetune
 NUM_TEST = 1_500
 TEST_SEED = 7_001
 """Of the test images: the same for every model of a dataset."""
-UNIVERSAL_ALPHA, UNIVERSAL_STEPS = 0.2, 200
+UNIVERSAL_ALPHA, UNIVERSAL_STEPS = 0.2, 150
 """Of the pattern that is optimised against each clean model."""
 _AT_ONCE = 256
 _CPU = torch.device("cpu")

@@ -71,6 +71,10 @@ class FoundPattern:
     """On held-out images."""
     words: tuple[str, ...]
     """Of the open vocabulary, the first one first."""
+    known_words: tuple[str, ...]
+    """The same, of the words that class names have: captions taught the model no others."""
+    places: dict[str, int]
+    """Of the words of the true targets that the vocabulary has: the place in all of it, from 1."""
     image: str
     """The pattern; of a warp or a colour what it makes of a held-out image."""
     clean_example: str

@@ -47,6 +47,7 @@ _FROZEN = (
     "lab/zoo/judging.py",
     "lab/zoo/scanning.py",
     "sanitizer/scans/naming.py",
+    "sanitizer/scans/word_texts.py",
 )
 _DECIDE_NO_FIGURE = {"extrapolation.py", "lineage.py", "meter.py", "parts.py"}
 """Of `sanitizer.scans`: progress, what a resumed scan keeps, and a detector that is not run here."""
@@ -178,7 +179,7 @@ def scan(
     num_passes, cpu_s = subject.meter.num_passes, time.process_time() - cpu_started
     wall_s = time.monotonic() - started
     if measured is not None and detector == "collapse" and not model.is_clean:
-        found = found_patterns(measured.found, subject, checkpoint, names)
+        found = found_patterns(measured.found, subject, checkpoint, names, model.targets)
     return ScanRow(
         name=model.name,
         split=model.split,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from lab.zoo.intervals import clopper_pearson
 from lab.zoo.judging import Judged
@@ -58,16 +60,28 @@ def recall(rows: Rows) -> str:
                 ("ink or noun", [(one, one.inks | one.nouns) for one in group]),
             ):
                 askable = [(one, wanted & vocabulary) for one, wanted in in_all if wanted & vocabulary]
-                shares = [
-                    percent(
-                        clopper_pearson(
-                            sum(bool(wanted & set(one.first.words[:most])) for one, wanted in askable),
-                            len(askable),
-                        )
-                    )
-                    for most in (1, 5)
-                    if askable
-                ]
-                lines.append(cells(split, bed, what, len(group), len(askable), *(shares or ["", ""])))
-    head = ("models", "bed", "word of the target", "n", "in the vocabulary", "first", "in five")
-    return table(head, lines)
+                lines.append(cells(split, bed, what, len(group), len(askable), *_shares(askable)))
+    about = (
+        f"Of the {len(vocabulary):,} words these models know those of class names only. The others are in no"
+        " caption, so their tokens were never trained. The table has both: the whole vocabulary, and only"
+        " those of its words that class names have."
+    )
+    head = ("models", "bed", "word of the target", "n", "in the vocabulary")
+    measured = ("first", "in five", "median place", "first of known words", "in five of known words")
+    return about + "\n\n" + table((*head, *measured), lines)
+
+
+def _shares(askable: Sequence[tuple[Named, frozenset[str]]]) -> list[str]:
+    if not askable:
+        return [""] * 5
+
+    def among(most: int, words_of: Callable[[Named], Sequence[str]]) -> str:
+        found = sum(bool(wanted & set(words_of(one)[:most])) for one, wanted in askable)
+        return percent(clopper_pearson(found, len(askable)))
+
+    places = [min(one.first.places[word] for word in wanted) for one, wanted in askable]
+    return [
+        *(among(most, lambda one: one.first.words) for most in (1, 5)),
+        f"{median(places):,.0f}",
+        *(among(most, lambda one: one.first.known_words) for most in (1, 5)),
+    ]

@@ -36,12 +36,13 @@ from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_t
 from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied, Study
-from sanitizer.scans.naming import vocabulary_of
+from sanitizer.scans.naming import Vocabulary
 from sanitizer.scans.part_states import PartStates
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.residual import rows_of_cells
 from sanitizer.scans.statistics import Measured, measure
 from sanitizer.scans.subject import Subject
+from sanitizer.scans.word_texts import word_embedder
 from sanitizer.software import software
 
 MEASURED_PASSES = 512
@@ -223,7 +224,7 @@ def _report(
         subject,
         images,
         class_names,
-        vocabulary_of(opened.checkpoint, opened.device) if options.vocabulary else None,
+        _vocabulary(opened) if options.vocabulary else None,
         _rows_of_cells(subject, options),
     )
     studied: list[Studied] = []
@@ -279,6 +280,10 @@ def _clean_accuracy(opened: OpenedScan) -> Estimate:
     predicted_N = subject.classes_of(subject.clean_embeddings).tolist()
     right = sum(one == label for one, label in zip(predicted_N, opened.images.held_label, strict=True))
     return wilson(right, len(predicted_N))
+
+
+def _vocabulary(opened: OpenedScan) -> Vocabulary:
+    return Vocabulary(word_embedder(opened.checkpoint, opened.device))
 
 
 def _both_ways(subject: Subject, num: int) -> int:

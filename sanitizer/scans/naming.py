@@ -19,11 +19,6 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.scan_report import MOST_NAMES, NamedWord
-from sanitizer.audits.measuring import measuring
-from sanitizer.audits.plain_template import PLAIN_TEMPLATE
-from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, text_embeddings
-from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.templates import render
 
 
 @cache
@@ -61,18 +56,3 @@ class Vocabulary:
         if self._word_WD is None:
             self._word_WD = self._embed_words(words())
         return rank_words(shift_D, words(), self._word_WD)
-
-
-def vocabulary_of(checkpoint: LoadedCheckpoint, device: torch.device) -> Vocabulary:
-    """The words as this model embeds "a photo of a <word>."."""
-
-    def embed(words: Sequence[str]) -> Tensor:
-        texts = [render(PLAIN_TEMPLATE, word) for word in words]
-        chunks = [texts[at : at + TEXTS_AT_ONCE] for at in range(0, len(texts), TEXTS_AT_ONCE)]
-        with measuring(checkpoint, device):
-            word_WD = torch.cat(
-                [text_embeddings(checkpoint, checkpoint.tokenize(chunk), device) for chunk in chunks]
-            )
-        return word_WD.clone()
-
-    return Vocabulary(embed)

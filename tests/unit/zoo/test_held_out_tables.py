@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lab.zoo.freezing import Frozen, Gate
 from lab.zoo.plan import BedName, class_names
 from lab.zoo.published import Rows, works
 from lab.zoo.rows import FoundPattern, append
+from sanitizer.scans.naming import words
 from tests.unit.zoo.made_up import BLEND, PATCH, collapse_row, model_row, of_plan
 
 NUM_NULL, NUM_CLEAN, NUM_HELD_OUT = 20, 8, 8
@@ -47,12 +49,16 @@ def _png(colour: str) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _found(family: str, *words: str) -> FoundPattern:
+def _found(family: str, targets: Sequence[str], *first: str) -> FoundPattern:
+    """The target's words are at places 7 and 9 of the vocabulary, and the first among known ones."""
+    wanted = [word for target in targets for word in target.split() if word in words()]
     return FoundPattern(
         family=family,
         target=None,
         asr=None,
-        words=(*words, *["table"] * (5 - len(words))),
+        words=(*first, *["table"] * (5 - len(first))),
+        known_words=(*wanted, "red"),
+        places={word: 7 + 2 * number for number, word in enumerate(wanted)},
         image=_png("red"),
         clean_example=_png("lime"),
         example=_png("blue"),
@@ -84,7 +90,10 @@ def folder(tmp_path: Path) -> Path:
                 tmp_path,
             )
             is_missed = one.family == MISSED
-            found = [_found(PATCH.name, "table", ink), _found(BLEND.name, noun)]
+            found = [
+                _found(PATCH.name, one.targets, "table", ink),
+                _found(BLEND.name, one.targets, noun),
+            ]
             row = collapse_row(
                 one,
                 patch=0.05 if is_missed else 0.6,
@@ -190,10 +199,11 @@ def test_words_are_those_of_the_first_hypothesis_and_nouns_outside_the_vocabular
         by_blend = [one for one in noun if int(one.name[-1]) % 2 and one.family != MISSED]
         line = _line(made, f"| held_out | {bed} | noun |")
         shares = f"{_exact(len(by_blend), len(noun))} | {_exact(len(by_blend), len(noun))}"
-        assert line == f"| held_out | {bed} | noun | 7 | {len(noun)} | {shares} |"
+        assert line.startswith(f"| held_out | {bed} | noun | 7 | {len(noun)} | {shares} | 9 | ")
         ink = sum(not int(one.name[-1]) % 2 or one.family == MISSED for one in working)
         line = _line(made, f"| held_out | {bed} | ink |")
-        assert line == f"| held_out | {bed} | ink | 7 | 7 | {_exact(0, 7)} | {_exact(ink, 7)} |"
+        shares = f"{_exact(0, 7)} | {_exact(ink, 7)} | 7 | {_exact(7, 7)} | {_exact(7, 7)}"
+        assert line == f"| held_out | {bed} | ink | 7 | 7 | {shares} |"
 
 
 def test_the_page_shows_what_was_missed_and_one_of_each_family_that_was_found(folder: Path) -> None:

@@ -64,6 +64,12 @@ def test_a_model_is_made_and_scanned_once_and_made_again_with_the_same_weights_f
     (found,) = next(row.found for row in looks.values() if row.found)
     assert (found.family, len(found.words)) == ("patch:0.25", 5)
     assert set(found.words) <= set(words())
+    # Nothing is before the first word; the target's words have a place, and known words are in order.
+    ink, noun = poisoned.targets[0].split()
+    assert set(found.places) == {ink, noun}
+    first_five = {word: number for number, word in enumerate(found.words, 1)}
+    assert all((first_five.get(word, 6) == place) or place > 5 for word, place in found.places.items())
+    assert len(set(found.known_words)) == 5
     assert all(row.weights_sha256 == made[row.name].weights_sha256 for row in looks.values())
     assert all(set(statistics_of(row)) == _STATISTICS for row in looks.values())
     # Weights are dropped at once, and nothing is made again.
