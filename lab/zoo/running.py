@@ -101,7 +101,7 @@ def _finish(model: Model, detectors: Sequence[str], folders: Folders, say: Calla
 def _opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], None]) -> LoadedCheckpoint:
     """The model from `folder`, or made again into it; its row is kept where it says something new."""
     known = read_models(rows).get(model.name)
-    checkpoint = _opened(folder, known)
+    checkpoint = opened(folder, known)
     if checkpoint is None:
         made = make(model, folder)
         is_other = known is not None and made.weights_sha256 != known.weights_sha256
@@ -114,7 +114,7 @@ def _opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str],
     return checkpoint
 
 
-def _opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
+def opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
     """The weights that the row speaks of, if they are still there."""
     if known is None or not (folder / "model.safetensors").is_file():
         return None
