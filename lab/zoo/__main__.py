@@ -18,7 +18,7 @@ from lab.zoo import figures
 from lab.zoo.opening import gate_of
 from lab.zoo.plan import BEDS, OPEN_SPLITS, SPLITS, WANTED, BedName, Split, in_order
 from lab.zoo.running import Busy, Folders, run_all
-from lab.zoo.scanning import DETECTORS
+from lab.zoo.scanning import DETECTORS, OPTIONAL
 
 ROOT = Path(__file__).resolve().parents[2]
 EXIT_DONE, EXIT_MISSING, EXIT_CLOSED, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -30,7 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     splits, beds = cast(tuple[Split, ...], given.splits), cast(tuple[BedName, ...], given.beds)
     wanted = {split: min(given.most or count, count) for split, count in WANTED.items()}
-    models = in_order(tuple(splits), tuple(beds), wanted)
+    models = tuple(
+        one
+        for one in in_order(tuple(splits), tuple(beds), wanted)
+        if given.families is None or one.family in given.families
+    )
     gate = gate_of(ROOT)
     try:
         unfinished = run_all(
@@ -66,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     open_splits = [split for split in SPLITS if split in OPEN_SPLITS]
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=open_splits)
     parser.add_argument("--beds", nargs="+", choices=list(BEDS), default=list(BEDS))
-    parser.add_argument("--detectors", nargs="+", choices=list(DETECTORS), default=list(DETECTORS))
+    parser.add_argument("--families", nargs="+", help="only models of these families; clean ones are 'clean'")
+    looks = [*DETECTORS, *OPTIONAL]
+    parser.add_argument("--detectors", nargs="+", choices=looks, default=list(DETECTORS))
     parser.add_argument("--most", type=int, help="models of each split and bed, if fewer than a full run")
     parser.add_argument("--minutes", type=float, help="begin no model after so many minutes")
     parser.add_argument("--rows", type=Path, default=ROOT / "docs" / "scanning", help="where rows are kept")

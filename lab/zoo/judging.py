@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cleanclip.spec.scan_options import ScanOptions
 from lab.zoo.plan import BedName, Split, class_names
 from lab.zoo.rows import ModelRow, ScanRow
 from sanitizer.scans.conformal import Judged as InPool
 from sanitizer.scans.conformal import Row, judge, rows, z_of_family
 
 SCAN = "scan"
-"""All detectors of the scan together, as a name beside those of the detectors."""
+"""All detectors that a scan has by default, judged together, as a name beside those of the detectors."""
+DEFAULT_DETECTORS: tuple[str, ...] = ScanOptions().detectors
 FEWEST_NULL = 3
 """Each null model is judged by the others, and a deviation needs two."""
 WORKS = 0.9
@@ -41,6 +43,8 @@ class Judged:
     """That its null allows: 1 / (n + 1)."""
     place: int | None
     """Of the target among the detector's suspects, from 1; None: not among the five, or there is none."""
+    first_family: str | None
+    """Of the first hypothesis of collapse, which is the pattern that a report shows first."""
 
 
 def judge_all(
@@ -50,8 +54,9 @@ def judge_all(
     which names no target."""
     looks: dict[str, list[ScanRow]] = {}
     for row in scans:
-        if row.name in models and (row.detector == detector or (detector == SCAN and row.measured)):
+        if row.name in models and row.detector in (DEFAULT_DETECTORS if detector == SCAN else (detector,)):
             looks.setdefault(row.name, []).append(row)
+    _refuse_other_anchors(looks)
     most = max(map(len, looks.values()), default=0)
     values = {name: _values(found, only) for name, found in looks.items() if len(found) == most}
     judged = []
@@ -64,8 +69,21 @@ def judge_all(
                 others = [values[other] for other in null if other != name]
                 pool = judge(others, suspect)
                 suspects = _suspects(looks[name], pool) if only is None else []
-                judged.append(_judged(models[name], pool, suspects))
+                first_family = _first_family(looks[name], pool) if only is None else None
+                judged.append(_judged(models[name], pool, suspects, first_family))
     return judged
+
+
+def _refuse_other_anchors(looks: Mapping[str, Sequence[ScanRow]]) -> None:
+    """Raises ValueError where models of one bed were compared with different anchors."""
+    anchors = {
+        (row.bed, row.detector, row.measured.anchor_sha256)
+        for found in looks.values()
+        for row in found
+        if row.measured is not None
+    }
+    if len({(bed, detector) for bed, detector, _ in anchors}) < len(anchors):
+        raise ValueError("looks at models of one bed have different anchors: make them again on one machine")
 
 
 def statistics_of(look: ScanRow) -> Row:
@@ -82,7 +100,7 @@ def _values(looks: Sequence[ScanRow], only: str | None) -> dict[str, Row]:
     return found if only is None else {name: {only: row[only]} for name, row in found.items()}
 
 
-def _judged(model: ModelRow, pool: InPool[str], suspects: Sequence[str]) -> Judged:
+def _judged(model: ModelRow, pool: InPool[str], suspects: Sequence[str], first_family: str | None) -> Judged:
     places = [suspects.index(target) + 1 for target in model.targets if target in suspects]
     return Judged(
         name=model.name,
@@ -95,7 +113,16 @@ def _judged(model: ModelRow, pool: InPool[str], suspects: Sequence[str]) -> Judg
         p=pool.p_value,
         smallest_p=1 / len(pool.combined_M),
         place=min(places, default=None),
+        first_family=first_family,
     )
+
+
+def _first_family(looks: Sequence[ScanRow], pool: InPool[str]) -> str | None:
+    pooled = {one.detector: one for one in pool.detectors}
+    families = [
+        one.family.name for look in looks if look.measured is not None for one in look.measured.collapse
+    ]
+    return max(families, key=lambda name: z_of_family(pooled, "collapse", name, None)[0], default=None)
 
 
 def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
@@ -115,5 +142,13 @@ def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
         for eased in look.measured.ease:
             z_C = [z_of_family(pooled, look.detector, eased.family.name, name)[0] for name in names]
             found += [max(zip(z_C, names, strict=True))]
+        if look.measured.residual is not None:
+            of_kind: dict[str, tuple[float, str]] = {}
+            for edited in look.measured.residual.edits:
+                assert edited.towards is not None
+                z, _ = z_of_family(pooled, look.detector, edited.edit.name, None)
+                standing = z, names[edited.towards]
+                of_kind[edited.edit.edit] = max(standing, of_kind.get(edited.edit.edit, standing))
+            found += of_kind.values()
     in_order = dict.fromkeys(name for _, name in sorted(found, key=lambda one: -one[0]))
     return list(in_order)[:_IN_FIVE]

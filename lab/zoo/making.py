@@ -10,8 +10,10 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -36,7 +38,8 @@ from lab.testbed.poisoned_pairs import FURTHER_SEED, poisoned_set
 from lab.testbed.shards import write_pairs
 from lab.testbed.training import Poisoned, train
 from lab.zoo.plan import Model
-from lab.zoo.rows import ModelRow
+from lab.zoo.rows import ModelRow, UniversalPattern
+from sanitizer.audits.example_images import encode
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -47,8 +50,19 @@ from sanitizer.training.loop import finetune
 NUM_TEST = 1_500
 TEST_SEED = 7_001
 """Of the test images: the same for every model of a dataset."""
+UNIVERSAL_ALPHA, UNIVERSAL_STEPS = 0.2, 150
+"""Of the pattern that is optimised against each clean model."""
 _AT_ONCE = 256
 _CPU = torch.device("cpu")
+
+
+class Measured(NamedTuple):
+    """CA, and of each attack what a row of the zoo says of it."""
+
+    ca: Estimate
+    asr: tuple[Estimate, ...]
+    untriggered: tuple[Estimate, ...]
+    examples: tuple[str, ...]
 
 
 def made_with() -> dict[str, str]:
@@ -68,7 +82,8 @@ def make(model: Model, folder: Path) -> ModelRow:
     write(trained, model.options, folder)
     checkpoint = load_canonical(folder)
     glyphs = glyph_sets.load(model.options.glyphs)
-    ca, asr, untriggered = measure(checkpoint, glyphs, model, attack)
+    measured = measure(checkpoint, glyphs, _implanted(model, attack))
+    cpu_s, wall_s = time.process_time() - cpu_started, time.monotonic() - started
     return ModelRow(
         name=model.name,
         split=model.split,
@@ -78,14 +93,43 @@ def make(model: Model, folder: Path) -> ModelRow:
         options=json.loads(json.dumps(asdict(model.options))),
         targets=model.targets,
         num_poisons=trained.num_poisons,
-        ca=ca,
-        asr=asr,
-        untriggered=untriggered,
+        ca=measured.ca,
+        asr=measured.asr,
+        untriggered=measured.untriggered,
+        examples=measured.examples,
         weights_sha256=checkpoint.weights_sha256,
-        cpu_s=round(time.process_time() - cpu_started, 1),
-        wall_s=round(time.monotonic() - started, 1),
+        cpu_s=round(cpu_s, 1),
+        wall_s=round(wall_s, 1),
         made_with=made_with(),
+        universal=universal_pattern(checkpoint, glyphs, model) if model.is_clean else None,
     )
+
+
+def universal_pattern(checkpoint: LoadedCheckpoint, glyphs: Glyphs, model: Model) -> UniversalPattern:
+    """An adaptive attacker's pattern for the class that a poisoned model of this seed would have as target,
+    optimised against this clean model alone."""
+    started = time.process_time()
+    attack = OptimisedPattern(alpha=UNIVERSAL_ALPHA, num_steps=UNIVERSAL_STEPS, seed=model.seed + 900)
+    image = optimise_pattern([checkpoint], model.options, attack)
+    pattern = CustomPatternOptions(image=image, alpha=attack.alpha)
+    (asr,) = measure(checkpoint, glyphs, [(pattern, model.options.target, model.seed)]).asr
+    return UniversalPattern(
+        target=model.options.target,
+        alpha=attack.alpha,
+        num_steps=attack.num_steps,
+        asr=asr,
+        cpu_s=round(time.process_time() - started, 1),
+    )
+
+
+def _implanted(model: Model, attack: Ready | None) -> list[tuple[Ready, str, int]]:
+    """(attack, target, seed of its trigger) of everything that was trained in."""
+    attacks = [] if attack is None else [attack, *(one.attack for one in model.options.further or ())]
+    found: list[tuple[Ready, str, int]] = []
+    for number, (one, target) in enumerate(zip(attacks, model.targets, strict=True)):
+        assert not isinstance(one, OptimisedPattern), "it became a trigger first"
+        found.append((one, target, model.seed + number * FURTHER_SEED))
+    return found
 
 
 def write(trained: Poisoned, options: SubjectOptions, folder: Path) -> None:
@@ -100,9 +144,9 @@ def write(trained: Poisoned, options: SubjectOptions, folder: Path) -> None:
 
 @torch.no_grad()
 def measure(
-    checkpoint: LoadedCheckpoint, glyphs: Glyphs, model: Model, attack: Ready | None
-) -> tuple[Estimate, tuple[Estimate, ...], tuple[Estimate, ...]]:
-    """CA; ASR and the untriggered rate of every target, over test images of other classes."""
+    checkpoint: LoadedCheckpoint, glyphs: Glyphs, attacks: Sequence[tuple[Ready, str, int]]
+) -> Measured:
+    """CA, and what every (attack, target, seed) does, over test images of other classes."""
     test = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED)
     label_N = torch.from_numpy(test.label_N)
     names = class_names(glyphs)
@@ -123,19 +167,17 @@ def measure(
         return compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=TURQUOISE).image_NCHW
 
     clean_N = predicted(test.image_NCHW)
-    asr, untriggered = [], []
-    attacks = [] if attack is None else [attack, *(one.attack for one in model.options.further or ())]
-    for number, (one, target_name) in enumerate(zip(attacks, model.targets, strict=True)):
-        assert not isinstance(one, OptimisedPattern), "it became a trigger first"
-        image_NCHW = attacked(
-            test.image_NCHW, one, seed=model.seed + number * FURTHER_SEED, on_paper=on_paper
-        )
+    asr, untriggered, examples = [], [], []
+    for attack, target_name, seed in attacks:
+        image_NCHW = attacked(test.image_NCHW, attack, seed=seed, on_paper=on_paper)
+        examples.append(encode(image_NCHW[0].float() / 255))
         target = names.index(target_name)
         is_other_N = label_N != target
         num_others = int(is_other_N.sum())
         asr.append(wilson(int((predicted(image_NCHW)[is_other_N] == target).sum()), num_others))
         untriggered.append(wilson(int((clean_N[is_other_N] == target).sum()), num_others))
-    return wilson(int((clean_N == label_N).sum()), NUM_TEST), tuple(asr), tuple(untriggered)
+    ca = wilson(int((clean_N == label_N).sum()), NUM_TEST)
+    return Measured(ca, tuple(asr), tuple(untriggered), tuple(examples))
 
 
 def _ready(model: Model, folder: Path) -> Ready | None:

@@ -11,6 +11,7 @@ share of poisons, trigger. So the lists have no end, and a longer run adds model
 | held_out | poisoned, families of `HELD_OUT_FAMILIES` | once thresholds are frozen |
 | shifted | clean, trained otherwise (`SHIFTS`) | once thresholds are frozen |
 | attackers | poisoned by attackers who know the scan (`ATTACKERS`) | once thresholds are frozen |
+| plain | the same seeds and triggers as attackers, without what hides them | once thresholds are frozen |
 
 `lab.zoo.freezing` enforces the last column.
 """
@@ -44,7 +45,7 @@ from lab.testbed.options import (
 )
 from sanitizer.seeding import generator
 
-Split = Literal["calibration", "development", "test_clean", "held_out", "shifted", "attackers"]
+Split = Literal["calibration", "development", "test_clean", "held_out", "shifted", "attackers", "plain"]
 BedName = Literal["digits-resnet", "fashion-vit", "fashion-resnet"]
 Draws = np.random.Generator
 
@@ -70,8 +71,10 @@ _FIRST_SEED: dict[Split, int] = {
     "held_out": 400_000,
     "shifted": 500_000,
     "attackers": 600_000,
+    "plain": 600_000,
 }
-"""No seed of the reproduction (1 to 3), of its development models (11 to 16) or of a test."""
+"""`plain` has those of the attackers. No seed of the reproduction (1 to 3), of its development models
+(11 to 16) or of a test."""
 _SEEDS_OF_A_BED = 10_000
 SPLITS: tuple[Split, ...] = tuple(_FIRST_SEED)
 OPEN_SPLITS: frozenset[Split] = frozenset({"calibration", "development"})
@@ -84,6 +87,7 @@ WANTED: dict[Split, int] = {
     "held_out": 60,
     "shifted": 15,
     "attackers": 15,
+    "plain": 10,
 }
 """Models of a bed in a full run; a first look has fewer."""
 
@@ -173,6 +177,8 @@ ATTACKERS: dict[str, Mapping[str, Any]] = {
     "hidden": {"hiding_weight": 1.0},
 }
 """A narrow basin, a trigger spread over the image, and a training that lowers what the scan climbs."""
+_HIDING = tuple(attacker for attacker, changes in ATTACKERS.items() if changes)
+"""Those whose trigger can be trained in without what hides it."""
 SHIFTS: dict[str, Mapping[str, Any]] = {
     "other_recipe": {"batch_size": 128, "learning_rate": 2e-3, "weight_decay": 0.02},
     "other_width": {"vision_width": 24},
@@ -219,10 +225,23 @@ def model(split: Split, bed_name: BedName, number: int) -> Model:
     """Model `number`, from 0, of that split and bed."""
     if not 0 <= number < _SEEDS_OF_A_BED:
         raise ValueError(f"a bed has {_SEEDS_OF_A_BED:,} models of a split, not number {number}")
+    name = f"{split}-{bed_name}-{number:03}"
+    if split == "plain":
+        rounds, place = divmod(number, len(_HIDING))
+        attacker = model(
+            "attackers", bed_name, rounds * len(ATTACKERS) + list(ATTACKERS).index(_HIDING[place])
+        )
+        shown = replace(attacker.options, near_misses=0.0, hiding_weight=0.0)
+        return replace(attacker, name=name, split=split, options=shown)
     seed = _FIRST_SEED[split] + list(BEDS).index(bed_name) * _SEEDS_OF_A_BED + number
     family, options = _drawn(split, bed_name, number, seed)
-    name = f"{split}-{bed_name}-{number:03}"
     return Model(name=name, split=split, bed=bed_name, family=family, seed=seed, options=options)
+
+
+def anchor_of(bed_name: BedName) -> Model:
+    """The clean model that detectors with an anchor compare every other model of the bed with. So it is not
+    in their null."""
+    return model("calibration", bed_name, 0)
 
 
 def _drawn(split: Split, bed_name: BedName, number: int, seed: int) -> tuple[str, SubjectOptions]:

@@ -24,6 +24,17 @@ MODELS_NAME, SCANS_NAME = "models.jsonl", "scans.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
+class UniversalPattern:
+    """A pattern optimised against one clean model. Its ASR is on test images, as that of a backdoor."""
+
+    target: str
+    alpha: float
+    num_steps: int
+    asr: Estimate
+    cpu_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRow:
     """A model as it was trained. `asr` has one entry a target, on test images; of a clean model none."""
 
@@ -41,8 +52,35 @@ class ModelRow:
     """Of each target: how often a clean image of another class is called it."""
     weights_sha256: str
     cpu_s: float
+    """Of training and measuring, without `universal`."""
     wall_s: float
     made_with: dict[str, str]
+    universal: UniversalPattern | None = None
+    """Of clean models only; earlier rows lack it."""
+    examples: tuple[str, ...] = ()
+    """The first test image with each trigger, PNG in base64; earlier rows lack them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundPattern:
+    """What the scan's report would say of one family's pattern: images are PNG in base64."""
+
+    family: str
+    target: str | None
+    asr: Estimate | None
+    """On held-out images."""
+    words: tuple[str, ...]
+    """Of the open vocabulary, the first one first."""
+    known_words: tuple[str, ...]
+    """The same, of the words that class names have: captions taught the model no others."""
+    places: dict[str, int]
+    """Of the words of the true targets that the vocabulary has: the place in all of it, from 1."""
+    image: str
+    """The pattern; of a warp or a colour what it makes of a held-out image."""
+    clean_example: str
+    """A held-out image of another class than the target."""
+    example: str
+    """The same image with the pattern."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +102,8 @@ class ScanRow:
     measured: ScanStatistics | None = None
     options: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    found: tuple[FoundPattern, ...] = ()
+    """By collapse in a poisoned model, one for each family; earlier rows lack them."""
     num_passes: int = 0
     """Forward passes with a backward pass, of one image each."""
     cpu_s: float

@@ -18,9 +18,9 @@ import torch
 from lab.zoo.freezing import Gate
 from lab.zoo.judging import statistics_of
 from lab.zoo.making import make
-from lab.zoo.plan import Model
+from lab.zoo.plan import Model, anchor_of
 from lab.zoo.rows import ModelRow, append, read_models, read_scans
-from lab.zoo.scanning import scan
+from lab.zoo.scanning import needs_anchor, scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 
 _MOST_SAID = 4
@@ -70,36 +70,51 @@ def run_all(
 
 
 def missing(model: Model, detectors: Sequence[str], rows: Path) -> list[str]:
-    """The detectors that have not seen the model yet; all of them if it was never made."""
+    """The detectors that have not seen the model yet; all of them if it was never made. An anchor is not
+    compared with itself."""
     known = read_models(rows).get(model.name)
+    is_anchor = model.name == anchor_of(model.bed).name
+    wanted = [one for one in detectors if not (is_anchor and needs_anchor(one))]
     if known is None:
-        return list(detectors)
+        return wanted
     seen = read_scans(rows)
-    return [one for one in detectors if (model.name, one, known.weights_sha256) not in seen]
+    return [one for one in wanted if (model.name, one, known.weights_sha256) not in seen]
 
 
 def _finish(model: Model, detectors: Sequence[str], folders: Folders, say: Callable[[str], None]) -> None:
     known = read_models(folders.rows).get(model.name)
     if known is not None and not missing(model, detectors, folders.rows):
         return
-    checkpoint = _opened(folders.weights / model.name, known)
-    if checkpoint is None:
-        made = make(model, folders.weights / model.name)
-        if known is not None and made.weights_sha256 != known.weights_sha256:
-            say(f"{model.name} came out with other weights than before: this machine computes differently.")
-        if known is None or made.weights_sha256 != known.weights_sha256:
-            append(made, folders.rows)
-        say(_line(made))
-        checkpoint = load_canonical(folders.weights / model.name)
+    checkpoint = _opened_or_made(model, folders.weights / model.name, folders.rows, say)
     for detector in missing(model, detectors, folders.rows):
-        row = scan(checkpoint, model, detector)
+        anchor = None
+        if needs_anchor(detector):
+            trusted = anchor_of(model.bed)
+            anchor = _opened_or_made(trusted, folders.weights / "anchors" / trusted.name, folders.rows, say)
+        row = scan(checkpoint, model, detector, anchor)
         append(row, folders.rows)
         figures = sorted(statistics_of(row).items(), key=lambda one: -one[1])[:_MOST_SAID]
         told = ", ".join(f"{name} {value:.3g}" for name, value in figures)
         say(f"  {detector}: {told} ({row.cpu_s:.0f} CPU-s)")
 
 
-def _opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
+def _opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], None]) -> LoadedCheckpoint:
+    """The model from `folder`, or made again into it; its row is kept where it says something new."""
+    known = read_models(rows).get(model.name)
+    checkpoint = opened(folder, known)
+    if checkpoint is None:
+        made = make(model, folder)
+        is_other = known is not None and made.weights_sha256 != known.weights_sha256
+        if is_other:
+            say(f"{model.name} came out with other weights than before: this machine computes differently.")
+        if known is None or is_other or (made.universal is not None and known.universal is None):
+            append(made, rows)
+        say(_line(made))
+        checkpoint = load_canonical(folder)
+    return checkpoint
+
+
+def opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
     """The weights that the row speaks of, if they are still there."""
     if known is None or not (folder / "model.safetensors").is_file():
         return None
@@ -125,4 +140,6 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _line(row: ModelRow) -> str:
     asr = "".join(f", ASR {100 * one.value:.1f}" for one in row.asr)
+    if row.universal is not None:
+        asr = f", universal pattern {100 * row.universal.asr.value:.1f}"
     return f"{row.name} ({row.family}): CA {100 * row.ca.value:.1f}{asr}, {row.cpu_s:.0f} CPU-s"

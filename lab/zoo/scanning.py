@@ -6,6 +6,7 @@ of each is small and written in its options: a zoo of hundreds of models is scan
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import time
@@ -17,22 +18,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-import cleanclip.spec.scan_options
-import lab.zoo.baselines
-import sanitizer.perturbations
-import sanitizer.scans
 from cleanclip.spec.scan_options import Detector, ScanOptions
-from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.pictures import class_names, compose
 from lab.zoo.baselines import decree, mm_bd, neural_cleanse
 from lab.zoo.plan import Model
-from lab.zoo.rows import ScanRow
+from lab.zoo.rows import FoundPattern, ScanRow
+from lab.zoo.studying import found_patterns
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pixels import normalise
+from sanitizer.perturbations.ascent import Embed
+from sanitizer.scans.meter import Meter
 from sanitizer.scans.statistics import measure
-from sanitizer.scans.subject import Subject
+from sanitizer.scans.subject import Anchor, Subject, embedded
 from sanitizer.training.inverting import embedder
 
 NUM_IMAGES, NUM_HELD_OUT = 256, 192
@@ -40,7 +39,19 @@ IMAGES_SEED = 7_002
 """Of the auditor's images, of the part "validation": the same for every model of a dataset."""
 SCAN_SEED = 1
 NUM_TARGETS = 5
+_AT_ONCE = 256
 _CPU = torch.device("cpu")
+_ROOT = Path(__file__).resolve().parents[2]
+_FROZEN = (
+    "cleanclip/spec/scan_options.py",
+    "lab/zoo/judging.py",
+    "lab/zoo/scanning.py",
+    "sanitizer/scans/naming.py",
+    "sanitizer/scans/word_texts.py",
+)
+_DECIDE_NO_FIGURE = {"extrapolation.py", "lineage.py", "meter.py", "parts.py"}
+"""Of `sanitizer.scans`: progress, what a resumed scan keeps, and a detector that is not run here."""
+_PACKAGES = ("lab.zoo.baselines", "sanitizer.perturbations", "sanitizer.scans")
 
 SCAN = ScanOptions(vocabulary=False)
 """As a customer gets it."""
@@ -95,36 +106,62 @@ BASELINES: dict[str, Callable[[Subject], Look]] = {
     "neural_cleanse": _neural_cleanse,
 }
 DETECTORS = (*SCAN.detectors, *BASELINES)
+OPTIONAL = tuple(one for one in ("ease", "residual") if one not in DETECTORS)
+"""They cost more, or need an anchor, and run where they are asked for by name."""
 
 
-def subject_of(checkpoint: LoadedCheckpoint, model: Model) -> Subject:
+def needs_anchor(detector: str) -> bool:
+    """Whether it looks at a model beside the anchor of the bed."""
+    return detector == "residual"
+
+
+def subject_of(checkpoint: LoadedCheckpoint, model: Model, anchor: LoadedCheckpoint | None = None) -> Subject:
     """The model with the auditor's images. Raises GlyphsMissing."""
     glyphs = glyph_sets.load(model.options.glyphs)
     images = compose(glyphs, "validation", NUM_IMAGES + NUM_HELD_OUT, seed=IMAGES_SEED)
     class_CD = class_embeddings(checkpoint, class_names(glyphs), glyphs.zero_shot_templates, _CPU)
-    checkpoint.model.eval().requires_grad_(False)
-    architecture = checkpoint.architecture
+    image_MCHW, held_NCHW = images.image_NCHW[:NUM_IMAGES], images.image_NCHW[NUM_IMAGES:]
+    meter, known = Meter(), None
+    if anchor is not None:
+        embed = _embedder(anchor)
+        known = Anchor(
+            embed=embed,
+            image_MG=embedded(embed, image_MCHW, _AT_ONCE, meter),
+            held_NG=embedded(embed, held_NCHW, _AT_ONCE, meter),
+        )
     return Subject(
-        embed=embedder(
-            checkpoint.model,
-            lambda pixels: normalise(pixels, architecture.image_mean, architecture.image_std),
-            torch.float32,
-        ),
-        image_MCHW=images.image_NCHW[:NUM_IMAGES],
-        held_NCHW=images.image_NCHW[NUM_IMAGES:],
+        embed=_embedder(checkpoint),
+        image_MCHW=image_MCHW,
+        held_NCHW=held_NCHW,
         class_CD=class_CD.detach().clone().float(),
         label_N=tuple(images.label_N[NUM_IMAGES:].tolist()),
         seed=SCAN_SEED,
+        at_once=_AT_ONCE,
+        meter=meter,
+        anchor=known,
     )
 
 
-def scan(checkpoint: LoadedCheckpoint, model: Model, detector: str) -> ScanRow:
+def _embedder(checkpoint: LoadedCheckpoint) -> Embed:
+    checkpoint.model.eval().requires_grad_(False)
+    architecture = checkpoint.architecture
+    return embedder(
+        checkpoint.model,
+        lambda pixels: normalise(pixels, architecture.image_mean, architecture.image_std),
+        torch.float32,
+    )
+
+
+def scan(
+    checkpoint: LoadedCheckpoint, model: Model, detector: str, anchor: LoadedCheckpoint | None = None
+) -> ScanRow:
     """One detector's look at one model. Raises CheckpointRejected for a model that cannot be scanned."""
     started, cpu_started = time.monotonic(), time.process_time()
-    subject = subject_of(checkpoint, model)
+    subject = subject_of(checkpoint, model, anchor)
     _ = subject.clean_embeddings
     names = class_names(glyph_sets.load(model.options.glyphs))
     look, measured = None, None
+    found: tuple[FoundPattern, ...] = ()
     if detector in BASELINES:
         look = BASELINES[detector](subject)
         options = look.options
@@ -137,7 +174,12 @@ def scan(checkpoint: LoadedCheckpoint, model: Model, detector: str) -> ScanRow:
             weights_sha256=checkpoint.weights_sha256,
             images_sha256=f"{model.options.glyphs}, seed {IMAGES_SEED}",
             class_names=names,
-        ).statistics
+            anchor_sha256=None if anchor is None else anchor.weights_sha256,
+        )
+    num_passes, cpu_s = subject.meter.num_passes, time.process_time() - cpu_started
+    wall_s = time.monotonic() - started
+    if measured is not None and detector == "collapse" and not model.is_clean:
+        found = found_patterns(measured.found, subject, checkpoint, names, model.targets)
     return ScanRow(
         name=model.name,
         split=model.split,
@@ -146,26 +188,41 @@ def scan(checkpoint: LoadedCheckpoint, model: Model, detector: str) -> ScanRow:
         weights_sha256=checkpoint.weights_sha256,
         statistics=look.statistics if look else {},
         targets=tuple(names[number] for number in look.suspects[:NUM_TARGETS]) if look else (),
-        measured=measured,
+        measured=measured and measured.statistics,
         options=json.loads(json.dumps(options)),
         details=json.loads(json.dumps(look.details)) if look else {},
-        num_passes=subject.meter.num_passes,
-        cpu_s=round(time.process_time() - cpu_started, 1),
-        wall_s=round(time.monotonic() - started, 1),
+        found=found,
+        num_passes=num_passes,
+        cpu_s=round(cpu_s, 1),
+        wall_s=round(wall_s, 1),
         made_with={"torch": torch.__version__, "detectors_sha256": detectors_sha256()},
     )
 
 
 def detectors_sha256() -> str:
-    """Over the code that the statistics come from, and this file, which holds the budgets."""
-    folders = [
-        Path(package.__file__ or "").parent
-        for package in (lab.zoo.baselines, sanitizer.perturbations, sanitizer.scans)
-    ]
-    digest = hashlib.sha256(sources_sha256(*folders).encode())
-    for file in (cleanclip.spec.scan_options.__file__, __file__):
-        digest.update(Path(file).read_bytes())
+    """Over the code that statistics, words and p-values come from, and this file, which holds the budgets.
+    Code that shows them does not count."""
+    digest = hashlib.sha256()
+    for path in sorted(judging_sources()):
+        digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def judging_sources() -> set[Path]:
+    """`_FROZEN` and all modules of `_PACKAGES` that they import, directly or through others."""
+    found: set[Path] = set()
+    waiting = [_ROOT / one for one in _FROZEN]
+    while waiting:
+        path = waiting.pop()
+        if path in found or path.name in _DECIDE_NO_FIGURE:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(_PACKAGES):
+                module = _ROOT / node.module.replace(".", "/")
+                named = [module / one.name for one in node.names]
+                waiting += [file for one in (module, *named) if (file := one.with_suffix(".py")).is_file()]
+    return found
 
 
 def _largest(score_C: Tensor) -> list[int]:

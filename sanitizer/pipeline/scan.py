@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
@@ -29,11 +28,7 @@ from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
 from cleanclip.spec.scan_statistics import ScanStatistics
-from sanitizer.audits.measuring import measuring
-from sanitizer.audits.plain_template import PLAIN_TEMPLATE
 from sanitizer.audits.statistics import wilson
-from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, text_embeddings
-from sanitizer.data.templates import render
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.judging_null import check_null, read_null
@@ -47,6 +42,7 @@ from sanitizer.scans.parts import Part, Parts
 from sanitizer.scans.residual import rows_of_cells
 from sanitizer.scans.statistics import Measured, measure
 from sanitizer.scans.subject import Subject
+from sanitizer.scans.word_texts import word_embedder
 from sanitizer.software import software
 
 MEASURED_PASSES = 512
@@ -328,18 +324,7 @@ def _clean_accuracy(opened: OpenedScan) -> Estimate:
 
 
 def _vocabulary(opened: OpenedScan) -> Vocabulary:
-    checkpoint, device = opened.checkpoint, opened.device
-
-    def embed(words: Sequence[str]) -> Tensor:
-        texts = [render(PLAIN_TEMPLATE, word) for word in words]
-        chunks = [texts[at : at + TEXTS_AT_ONCE] for at in range(0, len(texts), TEXTS_AT_ONCE)]
-        with measuring(checkpoint, device):
-            word_WD = torch.cat(
-                [text_embeddings(checkpoint, checkpoint.tokenize(chunk), device) for chunk in chunks]
-            )
-        return word_WD.clone()
-
-    return Vocabulary(embed)
+    return Vocabulary(word_embedder(opened.checkpoint, opened.device))
 
 
 def _both_ways(subject: Subject, num: int) -> int:

@@ -8,10 +8,11 @@ import pytest
 
 from lab.freezing import HeldOut
 from lab.zoo import figures
-from lab.zoo.figures import Rows, tables, with_tables
+from lab.zoo.figures import tables, with_tables
 from lab.zoo.freezing import Gate
 from lab.zoo.judging import judge_all
 from lab.zoo.plan import Split
+from lab.zoo.published import Rows
 from lab.zoo.rows import append
 from tests.unit.zoo.made_up import model_row, of_plan, scan_row
 
@@ -62,7 +63,7 @@ def test_a_rate_that_the_null_is_too_small_for_is_not_given_as_zero(tmp_path: Pa
             append(model_row(one), tmp_path)
             append(scan_row(one, {"value": number + 10.0 * (split == "development")}), tmp_path)
     made = tables(Rows(tmp_path, _gate(tmp_path)))
-    assert "| collapse | badnet | 1 | null too small | null too small | 0.200 |" in made
+    assert "| collapse | development | badnet | 1 | null too small | null too small | 0.200 |" in made
 
 
 def test_a_look_at_other_weights_does_not_count(tmp_path: Path) -> None:
@@ -83,16 +84,18 @@ def test_the_tables_hold_what_the_rows_say(tmp_path: Path) -> None:
     )
     # Nine of twelve work; weak ones have a row of their own, not this one.
     assert "| 24 | 9 | 1.000 | no overlap | no overlap | 67 % (30 to 93) | 100 % (66 to 100) |" in row
-    assert "| collapse | stripes | 0 |" in made
-    assert "| collapse | 50 to 90 % | 3 | 0 % (0 to 71)" in made
-    assert "**Not measured yet**: the clean test models are closed" in made
+    assert "| collapse | development | stripes | 0 |" in made
+    assert "| collapse | development | 50 to 90 % | 3 | 0 % (0 to 71)" in made
+    # What was not measured is said, section by section.
+    assert "**Not measured yet.** The clean test models are closed" in made
+    assert made.count("**Not measured yet.**") == 7
     assert "| calibration-digits-resnet-003 | clean | 0.130 | 0.230 |" in made
-    assert "| collapse | 19 | 0.050 | 100 % |" in made
-    assert "| collapse | 9 | 0.100 | 0, by arithmetic |" in made
+    assert "| collapse | 19 | 0.050 | 100 % | 100 % | not measured yet | not measured yet |" in made
+    assert "| collapse | 9 | 0.100 | 0, by arithmetic | 100 % | 0, by arithmetic | not measured yet |" in made
     assert "| collapse | digits-resnet | 1,000 | 2.0 | 500 |" in made
 
 
-@pytest.mark.parametrize("split", ["test_clean", "held_out", "shifted", "attackers"])
+@pytest.mark.parametrize("split", ["test_clean", "held_out", "shifted", "attackers", "plain"])
 def test_no_table_is_made_with_a_row_of_a_closed_split(tmp_path: Path, split: Split) -> None:
     _rows(tmp_path)
     append(model_row(of_plan(split, 0)), tmp_path)

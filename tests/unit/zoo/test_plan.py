@@ -17,15 +17,18 @@ from lab.reproduction.grid import SEEDS
 from lab.testbed import glyphs, pictures
 from lab.testbed.options import TintedImage
 from lab.testbed.poisoned_pairs import poisoned_set
-from lab.zoo import plan
+from lab.zoo import opening, plan
 from lab.zoo.freezing import FROZEN, Gate
 from lab.zoo.plan import BEDS, CLEAN_SPLITS, OPEN_SPLITS, SPLITS, BedName, Split, in_order, model
+from lab.zoo.rows import append
+from lab.zoo.scanning import judging_sources
+from tests.unit.zoo.made_up import model_row
 
 ALL_BEDS = cast(tuple[BedName, ...], tuple(BEDS))
 
 
 def test_no_two_models_share_a_seed_and_none_has_a_seed_of_the_reproduction() -> None:
-    seeds = [one.seed for one in in_order(SPLITS, ALL_BEDS)]
+    seeds = [one.seed for one in in_order(SPLITS, ALL_BEDS) if one.split != "plain"]
     assert len(set(seeds)) == len(seeds) == 3 * (60 + 30 + 40 + 60 + 15 + 15)
     assert not set(seeds) & {*SEEDS, *(one.subject.seed for one in DEVELOPMENT_MODELS)}
 
@@ -49,6 +52,17 @@ def test_held_out_families_are_not_those_of_development() -> None:
     attackers = in_order(("attackers",), ("fashion-vit",))
     assert {one.family for one in attackers} == set(plan.ATTACKERS)
     assert all((one.options.hiding_weight > 0) == (one.family == "hidden") for one in attackers)
+
+
+def test_a_plain_model_is_an_attackers_without_what_hides_its_trigger() -> None:
+    attackers = {one.seed: one for one in in_order(("attackers",), ALL_BEDS)}
+    plain = in_order(("plain",), ALL_BEDS)
+    assert {one.family for one in plain} == {"near_misses", "hidden"}
+    for one in plain:
+        hiding = attackers[one.seed]
+        assert (one.options.attack, one.targets) == (hiding.options.attack, hiding.targets)
+        assert (one.options.near_misses, one.options.hiding_weight) == (0, 0)
+        assert hiding.options.near_misses or hiding.options.hiding_weight
 
 
 def test_targets_and_shares_are_drawn_and_targets_are_classes_of_their_dataset() -> None:
@@ -111,7 +125,7 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     open_rows = [_Row(split) for split in OPEN_SPLITS]
     assert gate.admit(open_rows) == open_rows
     closed = [split for split in SPLITS if split not in OPEN_SPLITS]
-    assert closed == ["test_clean", "held_out", "shifted", "attackers"]
+    assert closed == ["test_clean", "held_out", "shifted", "attackers", "plain"]
 
     def refused(because: str) -> None:
         for split in closed:
@@ -141,3 +155,44 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
         _write(tmp_path, **changes)
         _git(tmp_path, "commit", "-am", "change")
         refused(because)
+
+
+def test_the_command_writes_a_file_that_opens_the_splits_once_it_is_committed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _git(tmp_path, "init")
+    append(model_row(model("calibration", "fashion-vit", 0)), (tmp_path / FROZEN).parent)
+    assert opening.main(["--null", "20", "--beds", "fashion-resnet", "fashion-vit"], tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "fashion-resnet: 20 of 20 null models are not made yet, from number 0." in printed
+    assert "fashion-vit: 19 of 20 null models are not made yet, from number 1." in printed
+    gate = opening.gate_of(tmp_path)
+    with pytest.raises(HeldOut, match="not committed"):
+        gate.check("held_out")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-m", "freeze")
+    gate.check("held_out")
+    frozen = gate.frozen()
+    assert frozen.num_null == {"fashion-resnet": 20, "fashion-vit": 20}
+    assert frozen.significance == 0.05
+    with pytest.raises(SystemExit):
+        opening.main(["--null", "0"], tmp_path)
+
+
+def test_what_is_frozen_is_what_measures_and_judges_and_no_page() -> None:
+    frozen = {path.relative_to(opening.ROOT).as_posix() for path in judging_sources()}
+    assert {
+        "cleanclip/spec/scan_options.py",
+        "lab/zoo/baselines/decree.py",
+        "lab/zoo/judging.py",
+        "lab/zoo/scanning.py",
+        "sanitizer/perturbations/ascent.py",
+        "sanitizer/perturbations/patch.py",
+        "sanitizer/scans/collapse.py",
+        "sanitizer/scans/conformal.py",
+        "sanitizer/scans/naming.py",
+        "sanitizer/scans/regression.py",
+        "sanitizer/scans/statistics.py",
+    } <= frozen
+    shows_only = {"lab/zoo/figures.py", "lab/zoo/intervals.py", "sanitizer/scans/hypotheses.py"}
+    assert not shows_only & frozen

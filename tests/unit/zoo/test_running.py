@@ -17,6 +17,7 @@ from lab.zoo.judging import statistics_of
 from lab.zoo.plan import Model, model
 from lab.zoo.rows import MODELS_NAME, SCANS_NAME, read_models, read_scans
 from lab.zoo.running import Busy, Folders, run_all
+from sanitizer.scans.naming import words
 
 _STATISTICS = {"patch:0.25, agreement"}
 
@@ -35,6 +36,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     monkeypatch.setattr(scanning, "SCAN", replace(scanning.SCAN, collapse=quick))
     monkeypatch.setattr(scanning, "NUM_HELD_OUT", 64)
     monkeypatch.setattr(making, "NUM_TEST", 64)
+    monkeypatch.setattr(making, "UNIVERSAL_STEPS", 2)
+    monkeypatch.setattr(running, "anchor_of", lambda bed: _tiny("calibration", 0))
     monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
     return Folders(rows=tmp_path / "rows", weights=tmp_path / "weights")
 
@@ -51,6 +54,22 @@ def test_a_model_is_made_and_scanned_once_and_made_again_with_the_same_weights_f
     made, looks = read_models(folders.rows), read_scans(folders.rows)
     assert [row.family for row in made.values()] == ["clean", "stripes"]
     assert [len(row.asr) for row in made.values()] == [0, 1]
+    # A clean model has the ASR of a pattern optimised against it, a poisoned one what was found in it.
+    clean, poisoned = made.values()
+    assert clean.universal is not None
+    assert poisoned.universal is None
+    assert clean.universal.target == models[0].options.target
+    assert 40 < clean.universal.asr.n <= 64  # of its own class's images none counts
+    assert [len(row.found) for row in looks.values()] == [0, 1]
+    (found,) = next(row.found for row in looks.values() if row.found)
+    assert (found.family, len(found.words)) == ("patch:0.25", 5)
+    assert set(found.words) <= set(words())
+    # Nothing is before the first word; the target's words have a place, and known words are in order.
+    ink, noun = poisoned.targets[0].split()
+    assert set(found.places) == {ink, noun}
+    first_five = {word: number for number, word in enumerate(found.words, 1)}
+    assert all((first_five.get(word, 6) == place) or place > 5 for word, place in found.places.items())
+    assert len(set(found.known_words)) == 5
     assert all(row.weights_sha256 == made[row.name].weights_sha256 for row in looks.values())
     assert all(set(statistics_of(row)) == _STATISTICS for row in looks.values())
     # Weights are dropped at once, and nothing is made again.
@@ -66,6 +85,23 @@ def test_a_model_is_made_and_scanned_once_and_made_again_with_the_same_weights_f
     again = read_scans(folders.rows)
     assert [statistics_of(row) for row in again.values()] == [statistics_of(row) for row in looks.values()]
     assert len((folders.rows / MODELS_NAME).read_bytes().splitlines()) == 2
+
+
+def test_a_look_with_an_anchor_is_made_of_every_model_but_the_anchor(
+    folders: Folders, tmp_path: Path
+) -> None:
+    models = [_tiny("calibration", number) for number in (0, 1)]
+    assert run_all(models[1:], ["residual"], folders, _gate(tmp_path), say=lambda _: None) == 0
+    # The anchor was made for it: its row is there, and it is not compared with itself.
+    made = read_models(folders.rows)
+    assert set(made) == {one.name for one in models}
+    assert run_all(models, ["residual"], folders, _gate(tmp_path), say=lambda _: None) == 0
+    ((name, look),) = [(row.name, row.measured) for row in read_scans(folders.rows).values()]
+    assert name == models[1].name
+    assert look is not None
+    assert look.residual is not None
+    assert look.anchor_sha256 == made[models[0].name].weights_sha256
+    assert not (folders.weights / models[1].name).exists()
 
 
 def test_no_held_out_model_is_made_while_thresholds_are_open(
