@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from cleanclip.spec import scan_cost
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import names_sha256
 from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
@@ -54,33 +55,6 @@ class Measured:
 
     statistics: ScanStatistics
     found: tuple[Found, ...]
-
-
-def cost_thirds(
-    options: ScanOptions,
-    *,
-    num_held_out: int,
-    num_classes: int,
-    num_images: int = 0,
-    has_anchor: bool = False,
-) -> int:
-    """Of all detectors, in thirds of a pass; the clean passes over the images are among them.
-
-    `num_images` to invert on: they cost something with an anchor or a base only.
-    """
-    thirds = num_held_out
-    if has_anchor and options.uses_anchor:
-        thirds += num_images + num_held_out
-    if "collapse" in options.detectors:
-        thirds += len(options.collapse.families) * collapse.cost_thirds(options.collapse, num_held_out)
-    if "ease" in options.detectors:
-        each = ease.cost_thirds(options.ease, num_classes, num_held_out, has_anchor=has_anchor)
-        thirds += len(options.ease.families) * each
-    if "residual" in options.detectors:
-        thirds += residual.cost_thirds(options.residual, num_images, num_held_out)
-    if "lineage" in options.detectors:
-        thirds += lineage.cost_thirds(options.lineage, num_images, num_held_out)
-    return thirds
 
 
 def measure(
@@ -130,7 +104,7 @@ def measure(
 
 
 def _collapsed(subject: Subject, options: ScanOptions, parts: Parts) -> list[Part[CollapseFigures]]:
-    each = collapse.cost_thirds(options.collapse, len(subject.held_NCHW))
+    each = scan_cost.of_collapse(options.collapse, len(subject.held_NCHW))
     return [
         _part(
             subject,
@@ -147,7 +121,7 @@ def _collapsed(subject: Subject, options: ScanOptions, parts: Parts) -> list[Par
 
 
 def _eased(subject: Subject, options: ScanOptions, parts: Parts) -> list[Part[EaseFigures]]:
-    each = ease.cost_thirds(
+    each = scan_cost.of_ease(
         options.ease, subject.num_classes, len(subject.held_NCHW), has_anchor=subject.anchor is not None
     )
     return [
@@ -164,7 +138,7 @@ def _residual(subject: Subject, options: ScanOptions, parts: Parts) -> ResidualF
         None,
         ResidualFigures,
         parts=parts,
-        thirds=residual.cost_thirds(options.residual, len(subject.image_MCHW), len(subject.held_NCHW)),
+        thirds=scan_cost.of_residual(options.residual, len(subject.image_MCHW), len(subject.held_NCHW)),
         make=lambda: Part(figures=residual.detect(subject, options.residual), pattern_of={}),
     ).figures
 
@@ -176,7 +150,7 @@ def _lineage(subject: Subject, options: ScanOptions, parts: Parts) -> LineageFig
         None,
         LineageFigures,
         parts=parts,
-        thirds=lineage.cost_thirds(options.lineage, len(subject.image_MCHW), len(subject.held_NCHW)),
+        thirds=scan_cost.of_lineage(options.lineage, len(subject.image_MCHW), len(subject.held_NCHW)),
         make=lambda: Part(figures=lineage.detect(subject, options.lineage), pattern_of={}),
     ).figures
 
