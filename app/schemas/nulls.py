@@ -18,7 +18,7 @@ class NullLinks(WireOut):
 
 
 class NullOut(WireOut):
-    """A scan is judged by it where architecture, class list, image set, options, seed, anchor and base agree."""
+    """A scan is judged by it if architecture, class list, image set, options, seed, anchor and base agree."""
 
     object: Literal["null"] = "null"
     id: str

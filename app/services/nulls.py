@@ -217,8 +217,8 @@ def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Datas
             images_sha256=str((labelled.summary or {}).get("sha256")),
             options=order.scan,
             seed=order.seed,
-            anchor_sha256=anchor and anchor.weights_sha256,
-            base_sha256=base and base.weights_sha256,
+            anchor_sha256=None if anchor is None else anchor.weights_sha256,
+            base_sha256=None if base is None else base.weights_sha256,
         )
     )
 

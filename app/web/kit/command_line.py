@@ -149,7 +149,8 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
 
 
 def _search_options(job: Job) -> dict[str, Any]:
-    """Those that are not the defaults. By default an anchor and a base add detectors to those of the command."""
+    """Those that are not the defaults. An anchor and a base change the detectors that the command has by
+    default."""
     defaults = to_json(_SEARCHES[job.kind])
     if job.kind is JobKind.SCAN and (job.anchor_checkpoint_id or job.base_checkpoint_id):
         del defaults["detectors"]
