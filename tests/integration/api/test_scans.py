@@ -200,8 +200,12 @@ def test_an_anchor_or_a_base_that_cannot_be_used_is_refused(service: Service, ap
             told = refused(api.post("/v1/jobs", json=body), status, code, f"/scan/{field}")
             if code == "base_does_not_fit":
                 assert "vision_cfg.image_size: 64 in the base, 32 in the model" in told["detail"]
-            ahead = api.post("/v1/jobs/dry-run", json=body).json()
-            assert [(one["code"], one["pointer"]) for one in ahead["obstacles"]] == [(code, f"/scan/{field}")]
+            ahead = api.post("/v1/jobs/dry-run", json=body)
+            if status == 404:
+                refused(ahead, status, code, f"/scan/{field}")
+                continue
+            found = [(one["code"], one["pointer"]) for one in ahead.json()["obstacles"]]
+            assert found == [(code, f"/scan/{field}")]
     assert ordered(api, order("ease", anchor=other))["scan"]["anchor_checkpoint_id"] == other
 
 
@@ -213,7 +217,7 @@ def test_a_dry_run_counts_what_an_anchor_and_a_base_cost(service: Service, api: 
         return amount
 
     model = anchor(service)
-    assert passes(anchor_checkpoint_id=model) > 1.3 * passes(), "ease shows its patterns to the anchor"
+    assert passes(anchor_checkpoint_id=model) > 1.2 * passes(), "ease shows its patterns to the anchor"
     assert passes(detectors=["lineage"], base_checkpoint_id=model) == (200 + 3 * 300) // 3
 
 

@@ -788,7 +788,7 @@ def a_null(
     architecture: dict[str, Any] | None = None,
     **trusted: str | None,
 ) -> NullSet:
-    """Of 19 models in which a class draws from 2 to 20 % of the images; `trusted` are the digests of anchor and
+    """Of 19 models in which a class draws from 2 to 20 % of the images. `trusted`: digests of anchor and
     base."""
     models = tuple(
         NullModel(

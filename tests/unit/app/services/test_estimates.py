@@ -188,11 +188,3 @@ def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed
     assert num_passes(options, None, 150) == math.ceil((86 + each * 150) / 3), "64 are the fewest"
     assert num_passes(options, None, None) is None
     assert num_passes(ScanOptions(), None, 300) is None
-
-
-def test_an_anchor_doubles_what_a_race_of_classes_inverts() -> None:
-    options = ScanOptions(detectors=("ease",), num_held_out=64)
-    alone, beside = (num_passes(options, 10, 10_000, has_anchor=has) for has in (False, True))
-    assert alone is not None
-    assert beside is not None
-    assert 1.9 < beside / alone < 2.1
