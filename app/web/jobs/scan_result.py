@@ -138,7 +138,7 @@ def _number(report: ScanReport) -> tuple[str, str]:
             f"Of {null.num_models} models that were never poisoned and this one, this share looks at least "
             "as conspicuous.",
         )
-    compared = (one for one in report.judgements if one.of > 1)  # `lineage` is with a null only
+    compared = (one for one in report.judgements if one.of > 1)  # without a null, `lineage` compares nothing
     best = min(compared, key=lambda one: one.rank / one.of, default=None)
     if best is None:
         return "no rank", "Nothing was compared."
