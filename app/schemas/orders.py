@@ -86,9 +86,11 @@ NullChoice = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class _ScanOfService(ScanOptions):
-    """What a scan is told by names."""
+    """What a scan is told by names and ids."""
 
     null: NullChoice = "auto"
+    anchor_checkpoint_id: CheckpointId | None = None
+    base_checkpoint_id: CheckpointId | None = None
 
     def options(self) -> ScanOptions:
         """The library's part of it."""
@@ -97,7 +99,11 @@ class _ScanOfService(ScanOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class JobScan(_ScanOfService):
-    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged."""
+    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged.
+
+    `anchor_checkpoint_id` names another model that you trust, for the detectors `residual` and `ease`;
+    `base_checkpoint_id` the model that this one was fine-tuned from, for `lineage`.
+    """
 
     dataset_id: DatasetId
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from app.db.models.job import Job
-from app.schemas.common import DatasetId, WireOut
+from app.schemas.common import CheckpointId, DatasetId, WireOut
 from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import DosePoint, NullUsed, ScanVerdict
@@ -25,10 +25,13 @@ class ChosenNull(WireOut):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderedScan(ScanOptions):
-    """The options of a scan, its labelled dataset, and the null that was chosen; null: none fits."""
+    """The options of a scan, its labelled dataset, the null that was chosen (null: none fits), and the models
+    that it trusts."""
 
     dataset_id: DatasetId
     null: ChosenNull | None
+    anchor_checkpoint_id: CheckpointId | None
+    base_checkpoint_id: CheckpointId | None
 
     @classmethod
     def of(cls, row: Job) -> dict[str, Any] | None:
@@ -36,7 +39,13 @@ class OrderedScan(ScanOptions):
         options = row.spec.get("scan")
         if options is None:
             return None
-        return {**options, "dataset_id": row.labelled_dataset_id, "null": row.spec.get("null")}
+        return {
+            **options,
+            "dataset_id": row.labelled_dataset_id,
+            "null": row.spec.get("null"),
+            "anchor_checkpoint_id": row.anchor_checkpoint_id,
+            "base_checkpoint_id": row.base_checkpoint_id,
+        }
 
 
 class ScanCellOut(WireOut):

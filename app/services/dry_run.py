@@ -16,7 +16,7 @@ from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
-from app.services import nulls, policies, quotas, vettings
+from app.services import nulls, policies, quotas, trusted_models, vettings
 from app.services.api_keys import Caller
 from app.services.datasets import check_usable
 from app.services.earlier_jobs import load_of, measured_by
@@ -132,7 +132,7 @@ def look_ahead(
         lists=lists,
     )
     if order.scan is not None:
-        _judge_scan(unit, order, checkpoint, datasets.get(order.labelled_pointer), found)
+        _judge_scan(unit, order, checkpoints, datasets.get(order.labelled_pointer), found)
     elif order.vet is not None:
         found.refusals += vettings.refusals(order, checkpoints, rows)
         found.warnings += [NO_TRUSTED] if order.trusted_dataset_id is None else []
@@ -360,21 +360,23 @@ def _classes(unit: UnitOfWork, dataset: ListedDataset | None) -> _Classes | None
 def _judge_scan(
     unit: UnitOfWork,
     order: Order,
-    checkpoint: Checkpoint | None,
+    checkpoints: Mapping[str, Checkpoint],
     dataset: ListedDataset | None,
     answer: _Found,
 ) -> None:
-    """Whether the data are enough, and which null the scan would be judged by."""
+    """Whether the data are enough, whether anchor and base can be used, and which null the scan would be
+    judged by."""
     assert order.scan is not None, "the order is a scan"
+    answer.refusals += trusted_models.refusals(order, checkpoints)
     if dataset is None:
         return
     labelled = unit.datasets.get(dataset.row.project_id, dataset.row.id)  # with the names of its classes
     with answer.noting():
         nulls.check_data(order.scan, labelled)
-    if checkpoint is None:
+    if SUSPECT not in checkpoints or len(checkpoints) < len(checkpoints_named(order)):
         return
     with answer.noting():
-        if nulls.chosen(unit, order, checkpoint, labelled) is None:
+        if nulls.chosen(unit, order, checkpoints, labelled) is None:
             answer.warnings.append(nulls.NOT_CALIBRATED)
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.states import JobPhase
-from app.services.scan_cost import num_passes
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.ladder import epochs_of, num_looks, num_validated
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, AutoRecipe, OrderedRecipe
+from cleanclip.spec.scan_cost import num_passes
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import num_embedded
@@ -59,8 +59,8 @@ class Load:
     """Of a scan."""
     vet: VetOptions | None = None
     num_trusted: int | None = None
+    """Of a vetting, whose samples are `num_training`."""
     has_anchor: bool = False
-    """Both of a vetting, whose samples are `num_training`."""
 
     @property
     def precision(self) -> AuditPrecision:
@@ -123,9 +123,9 @@ class Load:
                     return epochs_of(self.recipe)[1] * self.num_training
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
             case "passes":
-                return (
-                    None if self.scan is None else num_passes(self.scan, self.num_classes, self.num_labelled)
-                )
+                if self.scan is None:
+                    return None
+                return num_passes(self.scan, self.num_classes, self.num_labelled, has_anchor=self.has_anchor)
             case "jobs":
                 return 1
 

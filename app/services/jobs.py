@@ -14,7 +14,6 @@ from app.domain.states import PUBLIC_KINDS, JobKind
 from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.orders import (
-    SUSPECT,
     Order,
     check_apart,
     check_targets,
@@ -42,7 +41,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     data = usable_data(unit, caller.project_id, order)
     check_apart(order)
     if order.scan is not None:
-        spec = nulls.scan_spec(unit, order, checkpoints[SUSPECT], data[order.labelled_pointer])
+        spec = nulls.scan_spec(unit, order, checkpoints, data[order.labelled_pointer])
     elif order.vet is not None:
         spec = vettings.vet_spec(order, checkpoints, data)
     else:
@@ -60,6 +59,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             retrieval_dataset_id=order.retrieval_dataset_id,
             trusted_dataset_id=order.trusted_dataset_id,
             anchor_checkpoint_id=order.anchor_checkpoint_id,
+            base_checkpoint_id=order.base_checkpoint_id,
             spec=spec | {"requested_by": _requester(unit, caller)},
             seed=order.seed,
             job_metadata=order.metadata,

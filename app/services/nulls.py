@@ -7,7 +7,7 @@ order. Of a null the row has all but its models (`facts`), which is enough to co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -21,7 +21,8 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import new_id
 from app.domain.object_keys import null_key
 from app.domain.shown_texts import is_fit_to_show
-from app.services.orders import Order, class_names, naming
+from app.services import trusted_models
+from app.services.orders import SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.null_set import NullRefused, NullSet, differences, dump_null, load_null
 from cleanclip.spec.recipe import to_json
@@ -29,15 +30,13 @@ from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
 AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
-_ONE_MODEL = "The detectors residual and lineage need a second model, which no scan of the service takes yet."
-_RUN_IT_YOURSELF = "Leave the detector out, or run `python -m sanitizer scan` with it yourself."
 MIN_CLASSES = 3
 _WEIGHTS = "weights_sha256"
 """Of the facts: the digests of its models."""
 _ADAPTER: TypeAdapter[NullSet] = TypeAdapter(NullSet)
 NOT_CALIBRATED = (
-    "No null with this architecture, class list, image set, options and seed is used: the scan gives "
-    "ranks and no p-value, so it cannot fail."
+    "No null with this architecture, class list, image set, options, seed, anchor and base is used: the "
+    "scan gives ranks and no p-value, so it cannot fail."
 )
 _BUILD = "Build it with `python -m sanitizer null build`."
 _ANOTHER_NULL = "Choose another null, or `auto`, or `none` for ranks without a p-value."
@@ -111,22 +110,25 @@ def null_of(row: Row) -> NullSet:
     return _ADAPTER.validate_python({**facts, "models": []})
 
 
-def scan_spec(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> dict[str, object]:
+Checkpoints = Mapping[str, Checkpoint]
+"""Of an order, by their pointers."""
+
+
+def scan_spec(
+    unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: Dataset
+) -> dict[str, object]:
     """What the job of a scan keeps of its order. Raises InvalidInput, NotFound."""
     assert order.scan is not None, "the order is a scan"
+    for refusal in trusted_models.refusals(order, checkpoints):
+        raise refusal
     check_data(order.scan, labelled)
-    row = chosen(unit, order, checkpoint, labelled)
+    row = chosen(unit, order, checkpoints, labelled)
     null = None if row is None else {"id": row.id, "name": row.name, "sha256": row.facts["sha256"]}
     return {"scan": to_json(order.scan), "null": null}
 
 
 def check_data(options: ScanOptions, labelled: Dataset) -> None:
-    """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job, and
-    for a detector that needs a model which no order names yet."""
-    if "residual" in options.detectors:
-        raise InvalidInput("scan_anchor_missing", _ONE_MODEL, _RUN_IT_YOURSELF, pointer="/scan/detectors")
-    if "lineage" in options.detectors:
-        raise InvalidInput("scan_base_missing", _ONE_MODEL, _RUN_IT_YOURSELF, pointer="/scan/detectors")
+    """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job."""
     given, summary = class_names(labelled), labelled.summary or {}
     names = scanned_names(options, given)
     if repeated := next((name for name in options.further_classes if name in set(given)), None):
@@ -167,7 +169,7 @@ def scanned_names(options: ScanOptions, labelled: Sequence[str]) -> Sequence[str
     return [] if options.class_names == "none" else [*labelled, *options.further_classes]
 
 
-def chosen(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> Row | None:
+def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> Row | None:
     """The null that the order's scan is judged by.
 
     Raises NotFound, InvalidInput (`null_does_not_fit`, `null_holds_the_suspect`).
@@ -177,18 +179,18 @@ def chosen(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dat
         return None
     if order.null == AUTO:
         rows = unit.nulls.all()
-        fitting = (row for row in rows if not _holds(row, checkpoint))
-        return next((row for row in fitting if not _differing(row, order, checkpoint, labelled)), None)
+        fitting = (row for row in rows if not _holds(row, checkpoints[SUSPECT]))
+        return next((row for row in fitting if not _differing(row, order, checkpoints, labelled)), None)
     with naming(POINTER):
         row = unit.nulls.named(order.null)
-    if _holds(row, checkpoint):
+    if _holds(row, checkpoints[SUSPECT]):
         raise InvalidInput(
             "null_holds_the_suspect",
             "The model that is scanned is one of the models of the null.",
             _ANOTHER_NULL,
             pointer=POINTER,
         )
-    if what := _differing(row, order, checkpoint, labelled):
+    if what := _differing(row, order, checkpoints, labelled):
         raise InvalidInput(
             "null_does_not_fit",
             f"The null was measured with another {_listed(what)} than this scan: it says nothing about it.",
@@ -202,9 +204,11 @@ def _holds(row: Row, checkpoint: Checkpoint) -> bool:
     return checkpoint.weights_sha256 in row.facts[_WEIGHTS]
 
 
-def _differing(row: Row, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> list[str]:
+def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> list[str]:
     """What the scan does not share with the null."""
     assert order.scan is not None
+    checkpoint = checkpoints[SUSPECT]
+    anchor, base = (checkpoints.get(one) for one in (order.anchor_pointer, order.base_pointer))
     return list(
         differences(
             null_of(row),
@@ -213,6 +217,8 @@ def _differing(row: Row, order: Order, checkpoint: Checkpoint, labelled: Dataset
             images_sha256=str((labelled.summary or {}).get("sha256")),
             options=order.scan,
             seed=order.seed,
+            anchor_sha256=None if anchor is None else anchor.weights_sha256,
+            base_sha256=None if base is None else base.weights_sha256,
         )
     )
 

@@ -14,7 +14,8 @@ from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound
 from app.domain.states import TERMINAL, DatasetKind, JobKind
-from app.services.orders import SUSPECT, TRUSTED, VETTED, Order, naming
+from app.services import trusted_models
+from app.services.orders import TRUSTED, VETTED, Order, naming
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.vet_plan import fewest_samples, fewest_trusted, plan
@@ -55,40 +56,7 @@ def refusals(
         plan(order.vet, has_anchor=order.anchor_checkpoint_id is not None)
     except OptionsRejected as error:
         found.append(InvalidInput(error.code, error.message, error.remedy, "/vet/scores"))
-    if SUSPECT in checkpoints and order.anchor_pointer in checkpoints:
-        found += of_anchor(checkpoints[SUSPECT], checkpoints[order.anchor_pointer], order.anchor_pointer)
-    return [*found, *_of_data(order, data)]
-
-
-def of_anchor(checkpoint: Checkpoint, anchor: Checkpoint, pointer: str) -> list[DomainError]:
-    """What is wrong with a model as the anchor of another, as far as rows tell."""
-    if checkpoint.weights_sha256 == anchor.weights_sha256:
-        return [
-            InvalidInput(
-                "anchor_is_the_suspect",
-                "The anchor has the weights of the suspect, so it believes whatever the suspect does.",
-                "Give a model from another source as the anchor, or none.",
-                pointer=pointer,
-            )
-        ]
-    suspects, anchors = _vocabulary(checkpoint), _vocabulary(anchor)
-    if suspects is None or anchors is None or suspects == anchors:
-        return []
-    return [
-        InvalidInput(
-            "anchor_tokenizer",
-            f"The anchor has {anchors} tokens and the suspect {suspects}, so one of them does not use CLIP's "
-            "tokenizer.",
-            "Give an anchor with CLIP's tokenizer.",
-            pointer=pointer,
-        )
-    ]
-
-
-def _vocabulary(checkpoint: Checkpoint) -> int | None:
-    architecture = (checkpoint.inspection or {}).get("architecture") or {}
-    size: int | None = ((architecture.get("model_cfg") or {}).get("text_cfg") or {}).get("vocab_size")
-    return size
+    return [*found, *trusted_models.refusals(order, checkpoints), *_of_data(order, data)]
 
 
 def _of_data(order: Order, data: Mapping[str, Validated]) -> list[DomainError]:

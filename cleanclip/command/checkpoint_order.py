@@ -14,6 +14,16 @@ from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
 from cleanclip.command.steps import Order
 
+AnchorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--anchor",
+        metavar="CHECKPOINT",
+        help="Id of an accepted checkpoint that you trust, from another source.",
+        autocompletion=completion.checkpoints,
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobOrder:

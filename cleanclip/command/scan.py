@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cleanclip.command import values
-from cleanclip.command.checkpoint_order import CheckpointOrder
+from cleanclip.command import completion, values
+from cleanclip.command.checkpoint_order import AnchorOption, CheckpointOrder
 from cleanclip.command.commands import Commands, command_of
 from cleanclip.command.formats import fields, table, when
 from cleanclip.command.listing import AfterOption, LimitOption
@@ -18,6 +18,7 @@ from cleanclip.command.session import JsonFlag, session_of
 from cleanclip.command.steps import Order, named
 from cleanclip.errors import Unreadable
 from cleanclip.models import Null
+from cleanclip.spec.scan_options import ScanOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class ScanOrder(CheckpointOrder):
     Example: cleanclip scan clip.pt --labelled s3://data/test/ --wait
 
     Example: cleanclip scan --checkpoint ckpt_… --labelled ds_… --classes more.txt --null vit-b-32 --wait
+
+    Example: cleanclip scan clip.pt --labelled ds_… --anchor ckpt_… --base ckpt_… --wait
     """
 
     classes: Annotated[
@@ -50,6 +53,16 @@ class ScanOrder(CheckpointOrder):
             help="The null to be judged by (see `cleanclip nulls ls`). Default: auto, the newest that fits.",
         ),
     ] = None
+    anchor: AnchorOption = None
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="CHECKPOINT",
+            help="Id of the accepted checkpoint that this one was fine-tuned from.",
+            autocompletion=completion.checkpoints,
+        ),
+    ] = None
     options: Annotated[
         Path | None,
         typer.Option("--options", metavar="FILE", help="Scan options as JSON; other options override it."),
@@ -66,13 +79,21 @@ class ScanOrder(CheckpointOrder):
         )
 
     def _scan(self) -> dict[str, Any]:
-        """The field `scan` of a job, but for its dataset."""
-        options = {} if self.options is None else values.json_object(self.options, "--options")
+        """The field `scan` of a job, but for its dataset. An anchor and a base add the detectors that they
+        are for, unless --options names detectors."""
+        options: dict[str, Any] = {}
+        if self.anchor is not None or self.base is not None:
+            options["detectors"] = list(
+                ScanOptions.usual_detectors(
+                    has_anchor=self.anchor is not None, has_base=self.base is not None
+                )
+            )
+        if self.options is not None:
+            options |= values.json_object(self.options, "--options")
         if self.classes is not None:
             options["further_classes"] = _lines(self.classes)
-        if self.null is not None:
-            options["null"] = self.null
-        return options
+        given = {"null": self.null, "anchor_checkpoint_id": self.anchor, "base_checkpoint_id": self.base}
+        return options | {name: value for name, value in given.items() if value is not None}
 
 
 def _lines(path: Path) -> list[str]:
@@ -137,6 +158,8 @@ def _text(row: Null) -> str:
             ("images", row.images_sha256),
             ("detectors", ", ".join((row.options or {}).get("detectors") or ())),
             ("seed", row.seed),
+            ("anchor", row.anchor_sha256),
+            ("base", row.base_sha256),
             ("sha256", row.sha256),
             ("built", when(row.built_at)),
             ("added", when(row.created_at)),

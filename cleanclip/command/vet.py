@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cleanclip.command import completion, values
-from cleanclip.command.checkpoint_order import JobOrder
+from cleanclip.command.checkpoint_order import AnchorOption, JobOrder
 from cleanclip.command.commands import command_of
 from cleanclip.command.steps import Order, named
 
@@ -53,15 +53,7 @@ class VetOrder(JobOrder):
             help="Samples of the same kind that you trust: an id, or s3://….",
         ),
     ] = None
-    anchor: Annotated[
-        str | None,
-        typer.Option(
-            "--anchor",
-            metavar="CHECKPOINT",
-            help="Id of an accepted checkpoint that you trust, from another source.",
-            autocompletion=completion.checkpoints,
-        ),
-    ] = None
+    anchor: AnchorOption = None
     share: Annotated[
         float | None,
         typer.Option(

@@ -193,13 +193,13 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
         yield from claims.differing(
             ("options", document.get("options"), facts.order.get("scan")),
             ("null", null, facts.order.get("null")),
+            *_trusted(report, facts, "anchor", "base"),
         )
         yield from claims.compare_scan(claimed, report, document)
     elif isinstance(report, VetReport) and isinstance(claimed, VetClaimed):
-        anchor = None if report.anchor is None else report.anchor.weights_sha256
         yield from claims.differing(
             ("options", document.get("options"), facts.order.get("vet")),
-            ("anchor.weights_sha256", anchor, facts.order.get("anchor_weights_sha256")),
+            *_trusted(report, facts, "anchor"),
         )
         yield from claims.compare_vetting(claimed, report, document)
     else:
@@ -220,6 +220,16 @@ def _compare_order(facts: Observed, report: Report, document: Mapping[str, Any])
         ("policy", document.get("policy"), facts.order.get("policy")),
         ("policy_source", document.get("policy_source"), facts.order.get("policy_source")),
     )
+
+
+def _trusted(
+    report: ScanReport | VetReport, facts: Observed, *names: str
+) -> Iterator[tuple[str, object, object]]:
+    """The digests of further models, as the report has them and as they came in."""
+    for name in names:
+        model = getattr(report, name)
+        weights = None if model is None else model.weights_sha256
+        yield f"{name}.weights_sha256", weights, facts.order.get(f"{name}_weights_sha256")
 
 
 def _given(document: Mapping[str, Any]) -> Any:

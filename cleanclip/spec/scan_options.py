@@ -212,6 +212,12 @@ class ScanOptions:
         """Whether an anchor would change a figure."""
         return "residual" in self.detectors or ("ease" in self.detectors and self.ease.anchor_weight > 0)
 
+    @staticmethod
+    def usual_detectors(*, has_anchor: bool, has_base: bool) -> tuple[Detector, ...]:
+        """The default's, and those that an anchor and a base are for."""
+        added: tuple[tuple[Detector, bool], ...] = (("residual", has_anchor), ("lineage", has_base))
+        return (*ScanOptions.detectors, *(name for name, is_needed in added if is_needed))
+
     def __post_init__(self) -> None:
         if len(set(self.detectors)) < len(self.detectors):
             raise ValueError("detectors must differ from each other")

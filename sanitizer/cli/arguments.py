@@ -473,15 +473,15 @@ def vet_from(arguments: argparse.Namespace) -> VetOptions:
 
 
 def scan_from(
-    path: Path | None, *, added: Sequence[Detector] = (), has_null: bool = False
+    path: Path | None, *, usual: Sequence[Detector] = ScanOptions.detectors, has_null: bool = False
 ) -> ScanOptions | None:
     """The options in a file; None: the null's, else the defaults. Raises UsageError.
 
-    Detectors that neither names are the usual ones, and `added`.
+    Where neither names detectors, they are the `usual` ones.
     """
-    if path is None and (has_null or not added):
+    if path is None and (has_null or usual == ScanOptions.detectors):
         return None
-    values = {"detectors": [*ScanOptions.detectors, *added]}
+    values = {"detectors": [*usual]}
     values |= {} if path is None else _read_json(path)
     return _parse(partial(parse, ScanOptions), values, "scan options")
 

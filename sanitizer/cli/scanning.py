@@ -19,7 +19,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.scan_options import Detector, ScanOptions
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
 from sanitizer.cli.arguments import declared_from, scan_from
@@ -82,12 +82,10 @@ def _options_and_seed(arguments: argparse.Namespace) -> tuple[ScanOptions, int]:
 
 def _typed(arguments: argparse.Namespace, *, has_null: bool = False) -> ScanOptions | None:
     """With the detectors that --anchor and --base are for."""
-    added: list[Detector] = []
-    if arguments.anchor is not None:
-        added.append("residual")
-    if arguments.base is not None:
-        added.append("lineage")
-    return scan_from(arguments.options, added=added, has_null=has_null)
+    usual = ScanOptions.usual_detectors(
+        has_anchor=arguments.anchor is not None, has_base=arguments.base is not None
+    )
+    return scan_from(arguments.options, usual=usual, has_null=has_null)
 
 
 def _trusted(arguments: argparse.Namespace, folder: Path, bars: Bars) -> TrustedModels:

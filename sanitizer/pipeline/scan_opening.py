@@ -14,6 +14,7 @@ from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
@@ -30,7 +31,6 @@ from sanitizer.scans import opening
 from sanitizer.scans.hypotheses import DOSES
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.opening import ScanImages
-from sanitizer.scans.statistics import cost_thirds
 from sanitizer.scans.subject import Subject
 from sanitizer.training.device import pick, share_cores
 

@@ -27,12 +27,6 @@ from sanitizer.scans.parts import Part
 from sanitizer.scans.subject import Subject, squared_mean
 
 
-def cost_thirds(options: CollapseDetectorOptions, num_held_out: int) -> int:
-    """Of one family, in thirds of a pass."""
-    inverting = 3 * options.restarts * options.images_per_step * options.steps[-1]
-    return inverting + options.restarts * num_held_out * len(options.steps)
-
-
 def detect(
     subject: Subject, family: PatternFamily, options: CollapseDetectorOptions
 ) -> Part[CollapseFigures]:

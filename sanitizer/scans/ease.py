@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.scan_cost import measured_at, sees_anchor, survivors
 from cleanclip.spec.scan_options import EaseDetectorOptions, PatternFamily
 from cleanclip.spec.scan_statistics import EaseFigures
 from sanitizer.perturbations.ascent import Ascent, AscentOptions
@@ -96,31 +97,6 @@ def anchor_term(
     return (cosine_KN - clean_KN).relu().mean(dim=1)
 
 
-def survivors(left: int, share: float, most: int) -> int:
-    """How many of `left` classes go into a heat."""
-    return max(1, min(most, math.ceil(share * left)))
-
-
-def cost_thirds(
-    options: EaseDetectorOptions, num_classes: int, num_held_out: int, *, has_anchor: bool = False
-) -> int:
-    """Of one family, in thirds of a pass, of either tower."""
-    held_out = min(options.held_out_images, num_held_out)
-    step = 3 * options.images_per_step * (1 + _sees_anchor(options, has_anchor=has_anchor))
-    left, done, thirds = num_classes, 0, 0
-    for heat in options.heats:
-        left = survivors(left, heat.share, heat.most) if done else left  # the first heat has all classes
-        measured = sum(done < step <= heat.steps for step in _measured_at(options))
-        thirds += left * (step * (heat.steps - done) + measured * held_out)
-        done = heat.steps
-    again = step * done + len(_measured_at(options)) * held_out
-    return thirds + (options.restarts - 1) * left * again
-
-
-def _sees_anchor(options: EaseDetectorOptions, *, has_anchor: bool) -> bool:
-    return has_anchor and options.anchor_weight > 0
-
-
 def detect(subject: Subject, family: PatternFamily, options: EaseDetectorOptions) -> Part[EaseFigures]:
     """Race all classes in one family; the best pattern of each class of the last heat.
 
@@ -158,8 +134,8 @@ class _Race:
         self._class_CD = subject.class_CD
         self._near_CC = neighbours(subject.class_CD, options.synonyms_cosine)
         self.num_held_out = min(options.held_out_images, len(subject.held_NCHW))
-        sees_anchor = _sees_anchor(options, has_anchor=subject.anchor is not None)
-        self._anchor = subject.anchor if sees_anchor else None
+        is_seen = sees_anchor(options, has_anchor=subject.anchor is not None)
+        self._anchor = subject.anchor if is_seen else None
         self._label_N = torch.tensor(subject.label_N[: self.num_held_out], device=subject.class_CD.device)
 
     def first_start(self) -> dict[int, _Curve]:
@@ -238,7 +214,7 @@ class _Race:
     ) -> None:
         """Up to `to_step`, measuring on the way and at its end."""
         num_images = self._options.images_per_step * len(classes) * (1 + (self._anchor is not None))
-        stops = sorted({step for step in _measured_at(self._options) if ascent.step < step <= to_step})
+        stops = sorted({step for step in measured_at(self._options) if ascent.step < step <= to_step})
         for step in stops:
             ascent.climb_to(step, lambda _: self._subject.meter.both_ways(num_images))
             found = self._subject.triggered(ascent.patterns, most=self.num_held_out)
@@ -259,8 +235,3 @@ class _Race:
         if not bool(counted_N.any()):
             return 0.0, float(margin_N.mean())
         return float(in_N[counted_N].double().mean()), float(margin_N[counted_N].mean())
-
-
-def _measured_at(options: EaseDetectorOptions) -> list[int]:
-    """The steps of E and the end of each heat, where it is decided which classes stay."""
-    return sorted({*options.steps, *(heat.steps for heat in options.heats)})

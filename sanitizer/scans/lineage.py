@@ -26,11 +26,6 @@ from cleanclip.spec.scan_statistics import LineageFactor, LineageFigures
 from sanitizer.scans.subject import Subject, squared_mean
 
 
-def cost_thirds(options: LineageDetectorOptions, num_images: int, num_held_out: int) -> int:
-    """In thirds of a pass, at most: a tower without batch normalisation needs less."""
-    return len(options.factors) * (num_images + num_held_out)
-
-
 def detect(subject: Subject, options: LineageDetectorOptions) -> LineageFigures:
     """Measure the model itself and at each factor. There must be a lineage; the model is left as it was."""
     assert subject.lineage is not None

@@ -56,12 +56,6 @@ class _Fitted:
     """Held-out images by cell; 0 is all of them."""
 
 
-def cost_thirds(options: ResidualDetectorOptions, num_images: int, num_held_out: int) -> int:
-    """In thirds of a pass, of either tower. What the anchor says of clean images is not among them."""
-    each = min(options.held_out_images, num_held_out)
-    return num_images + 2 * (len(edits.bank()) - 1) * each
-
-
 def detect(subject: Subject, options: ResidualDetectorOptions) -> ResidualFigures:
     """Fit on the images to invert on, measure every edit on held-out ones. There must be an anchor.
 

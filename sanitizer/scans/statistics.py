@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from cleanclip.spec import scan_cost
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import names_sha256
 from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
@@ -51,33 +52,6 @@ class Measured:
     found: tuple[Found, ...]
 
 
-def cost_thirds(
-    options: ScanOptions,
-    *,
-    num_held_out: int,
-    num_classes: int,
-    num_images: int = 0,
-    has_anchor: bool = False,
-) -> int:
-    """Of all detectors, in thirds of a pass; the clean passes over the images are among them.
-
-    `num_images` to invert on: they cost something with an anchor or a base only.
-    """
-    thirds = num_held_out
-    if has_anchor and options.uses_anchor:
-        thirds += num_images + num_held_out
-    if "collapse" in options.detectors:
-        thirds += len(options.collapse.families) * collapse.cost_thirds(options.collapse, num_held_out)
-    if "ease" in options.detectors:
-        each = ease.cost_thirds(options.ease, num_classes, num_held_out, has_anchor=has_anchor)
-        thirds += len(options.ease.families) * each
-    if "residual" in options.detectors:
-        thirds += residual.cost_thirds(options.residual, num_images, num_held_out)
-    if "lineage" in options.detectors:
-        thirds += lineage.cost_thirds(options.lineage, num_images, num_held_out)
-    return thirds
-
-
 def measure(
     subject: Subject,
     options: ScanOptions,
@@ -108,7 +82,7 @@ def measure(
             "residual",
             ResidualFigures,
             parts=parts,
-            thirds=residual.cost_thirds(options.residual, *size),
+            thirds=scan_cost.of_residual(options.residual, *size),
             detect=partial(residual.detect, subject, options.residual),
         )
     if "lineage" in options.detectors:
@@ -117,7 +91,7 @@ def measure(
             "lineage",
             LineageFigures,
             parts=parts,
-            thirds=lineage.cost_thirds(options.lineage, *size),
+            thirds=scan_cost.of_lineage(options.lineage, *size),
             detect=partial(lineage.detect, subject, options.lineage),
         )
     return Measured(
@@ -144,7 +118,7 @@ def measure(
 
 
 def _collapsed(subject: Subject, options: ScanOptions, parts: Parts) -> list[Part[CollapseFigures]]:
-    each = collapse.cost_thirds(options.collapse, len(subject.held_NCHW))
+    each = scan_cost.of_collapse(options.collapse, len(subject.held_NCHW))
     return [
         _part(
             subject,
@@ -161,7 +135,7 @@ def _collapsed(subject: Subject, options: ScanOptions, parts: Parts) -> list[Par
 
 
 def _eased(subject: Subject, options: ScanOptions, parts: Parts) -> list[Part[EaseFigures]]:
-    each = ease.cost_thirds(
+    each = scan_cost.of_ease(
         options.ease, subject.num_classes, len(subject.held_NCHW), has_anchor=subject.anchor is not None
     )
     return [

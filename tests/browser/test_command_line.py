@@ -20,6 +20,8 @@ from cleanclip.command.main import app
 from tests.browser import left_jobs as left
 from tests.fixtures.tiny_png import RED_SQUARE
 from tests.integration.api.service import Service
+from tests.integration.api.test_scans import scan_order
+from tests.integration.api.test_vettings import anchor
 
 PICTURE = {"attack": "custom_patch", "image": RED_SQUARE}
 AUDITS: dict[str, dict[str, Any]] = {
@@ -144,3 +146,27 @@ def test_limits_that_are_kept_are_named_and_so_is_a_set_for_retrieval(
         expected
     )
     assert what_was_ordered(service, sent(str(curl.text_content()), service)) == expected
+
+
+@pytest.mark.parametrize("detectors", [None, ["residual"], ["collapse", "ease", "residual"]])
+def test_a_scan_with_an_anchor_is_ordered_again_with_its_detectors(
+    page: Page,
+    service: Service,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    detectors: list[str] | None,
+) -> None:
+    scan = {"anchor_checkpoint_id": anchor(service)} | ({"detectors": detectors} if detectors else {})
+    body = scan_order(service, **scan)
+    job_id = service.ours.http.post("/v1/jobs", json=body).json()["id"]
+    expected = what_was_scanned(service, job_id)
+    page.goto(f"/ui/jobs/{job_id}")
+    commands, curl = page.locator("#job-order pre.command").all()
+    again = typed(str(commands.text_content()), tmp_path, monkeypatch, service)
+    assert what_was_scanned(service, again) == expected
+    assert what_was_scanned(service, sent(str(curl.text_content()), service)) == expected
+
+
+def what_was_scanned(service: Service, job_id: str) -> dict[str, Any]:
+    scan: dict[str, Any] = service.ours.http.get(f"/v1/jobs/{job_id}").json()["scan"]
+    return scan

@@ -36,7 +36,15 @@ from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.scan import plan, scan
 from sanitizer.rendering.documents import pages
-from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_answered, write_model
+from tests.fixtures.audited import (
+    CLASS_NAMES,
+    TEMPLATES,
+    changed,
+    labels,
+    pictures,
+    write_answered,
+    write_model,
+)
 from tests.fixtures.shards import make_pairs
 
 PATCH = PatternFamily(family="patch", budget=0.25)
@@ -78,17 +86,6 @@ def write_images(folder: Path, images: list[Image.Image], classes: list[int]) ->
     write_labelled_shards(
         zip(images, classes, strict=True), folder, CLASS_NAMES, TEMPLATES, shard_size=len(images)
     )
-    return folder
-
-
-def changed(model: Path, folder: Path, number: int) -> Path:
-    """The same model with other last weights."""
-    known = load_canonical(model)
-    state = {name: tensor.clone() for name, tensor in known.model.state_dict().items()}
-    noise = torch.Generator().manual_seed(number)
-    weight = state["visual.attnpool.c_proj.weight"]
-    weight += 0.05 * weight.std() * torch.randn(weight.shape, generator=noise)
-    write_canonical(folder, state, known.architecture, {"layout": "open_clip"})
     return folder
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import (
     EaseDetectorOptions,
     Heat,
@@ -335,9 +336,7 @@ def test_a_scan_with_both_costs_what_was_planned_and_keeps_its_parts(tmp_path) -
     first = statistics.measure(
         subject(tower, of=Lineage(tower, base)), options, **about, **known, parts=Parts(tmp_path, "key")
     )
-    planned = statistics.cost_thirds(
-        options, num_held_out=96, num_classes=NUM_CLASSES, num_images=96, has_anchor=True
-    )
+    planned = cost_thirds(options, num_held_out=96, num_classes=NUM_CLASSES, num_images=96, has_anchor=True)
     clean_anchor = 2 * 96  # made by who opens the scan
     assert first.statistics.num_passes == (planned - clean_anchor) // 3
     assert (first.statistics.anchor_sha256, first.statistics.base_sha256) == ("a", "b")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cleanclip.spec.errors import CheckpointRejected, Interrupted, OptionsRejected
+from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import (
     CollapseDetectorOptions,
     EaseDetectorOptions,
@@ -183,7 +184,7 @@ def test_a_scan_costs_what_was_planned_and_a_stopped_one_makes_no_part_twice(tmp
     embed, names = linear_clip(0.15), [f"class {number}" for number in range(NUM_CLASSES)]
     about = {"weights_sha256": "w", "images_sha256": "i", "class_names": names}
     whole = statistics.measure(subject(embed), OPTIONS, **about)
-    planned = statistics.cost_thirds(OPTIONS, num_held_out=96, num_classes=NUM_CLASSES)
+    planned = cost_thirds(OPTIONS, num_held_out=96, num_classes=NUM_CLASSES)
     assert whole.statistics.num_passes == planned // 3
 
     num_left = [40]

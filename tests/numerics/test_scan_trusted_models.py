@@ -26,8 +26,8 @@ from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.scan import scan
 from sanitizer.pipeline.trusted_models import TrustedModels
 from sanitizer.rendering.documents import pages
-from tests.fixtures.audited import ARCHITECTURE, CLASS_NAMES, labels, pictures, write_model
-from tests.numerics.test_scan import FAST, changed, write_images
+from tests.fixtures.audited import ARCHITECTURE, CLASS_NAMES, changed, labels, pictures, write_model
+from tests.numerics.test_scan import FAST, write_images
 
 BOTH = replace(
     FAST,

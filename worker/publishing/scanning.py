@@ -7,7 +7,7 @@ to itself and to the null.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from app.domain.verdicts import VerdictOutcome, VerdictStage
 from cleanclip.evidence import scans
 from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
 from cleanclip.spec.null_set import dump_null, names_sha256
-from cleanclip.spec.report import WHO_VOUCHES
+from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput
 from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanReport, load_scan
 from worker.failures import not_believed
 from worker.publishing.believing import check_findings, check_pairs, check_sentences, input_pairs, read_json
@@ -37,17 +37,21 @@ def null_beside(known: Known) -> dict[str, bytes]:
 def believe_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> ScanReport:
     """report.json with everything that we know written by us. Raises AttemptFailed."""
     report = read_json(REPORT_NAME, raw, load_scan)
-    settled = believe_architecture(
-        report.checkpoint.architecture,
-        read_architecture(known.checkpoint.architecture),
-        known.config["checkpoint"],
-    )
-    known = replace(known, checkpoint=replace(known.checkpoint, architecture=dict(settled)))
+    known = replace(known, checkpoint=_settled(report.checkpoint, known.checkpoint, known.config))
+    if report.anchor is not None and known.anchor is not None:
+        known = replace(known, anchor=_settled(report.anchor, known.anchor, known.anchor_config))
     check_pairs(_pairs(report, spec, known))
     check_sentences((*report.warnings, report.verdict.sentence))
     _check_names(report, spec, known)
     check_findings([*scans.check(report), *scans.check_null(report, known.null)])
     return replace(report, created_at=at, origin=known.origin, vouched_for=WHO_VOUCHES)
+
+
+def _settled(told: CheckpointInput, ours: CheckpointInput, config: Mapping[str, Any]) -> CheckpointInput:
+    """What came in, under the settings that its images fit."""
+    came_in = read_architecture(ours.architecture)
+    settled = believe_architecture(told.architecture, came_in, config["checkpoint"])
+    return replace(ours, architecture=dict(settled))
 
 
 def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[str, object, object]]:
@@ -56,8 +60,8 @@ def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[s
     yield "options", report.options, spec.scan
     yield from input_pairs(report, known)
     yield "null", report.null is not None, known.null is not None
-    yield "anchor", report.anchor, None  # no order of the service has one yet, nor a base
-    yield "base", report.base, None
+    yield "anchor", report.anchor, known.anchor
+    yield "base", report.base, known.base
     if known.class_names is not None:
         names = scanned_names(spec, known)
         yield "num_classes", report.num_classes, len(names)

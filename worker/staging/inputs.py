@@ -20,6 +20,7 @@ from app.settings import DatasetSettings
 from app.storage.port import ObjectStore, checked_key
 from cleanclip.spec.jobspec import (
     ANCHOR_PATH,
+    BASE_PATH,
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
     CONFIG_NAME,
@@ -55,7 +56,7 @@ class Inputs:
     texts: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the job's spec needs of the rows: filename, declared options, digest, kind of data, what else
-    there is (retrieval set, null, trusted samples, anchor, lists of samples to leave out)."""
+    there is (retrieval set, null, trusted samples, anchor, base, lists of samples to leave out)."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     """Of customers' jobs: which upload the canonical files were made from, for the statement."""
     datasets: tuple[Mapping[str, Any], ...] = ()
@@ -78,10 +79,11 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
     if job.kind is JobKind.VALIDATE:
         return Inputs(files=()), unit.datasets.get(job.project_id, str(job.dataset_id))
     files, checkpoint, found = _canonical_checkpoint(unit, job, str(job.checkpoint_id), CHECKPOINT_PATH)
-    if job.anchor_checkpoint_id is not None:
-        anchor, _, of_anchor = _canonical_checkpoint(unit, job, job.anchor_checkpoint_id, ANCHOR_PATH)
-        files += anchor
-        found["anchor"] = of_anchor
+    trusted = {"anchor": (job.anchor_checkpoint_id, ANCHOR_PATH), "base": (job.base_checkpoint_id, BASE_PATH)}
+    for name, (checkpoint_id, path) in trusted.items():
+        if checkpoint_id is not None:
+            more, _, found[name] = _canonical_checkpoint(unit, job, checkpoint_id, path)
+            files += more
     texts: dict[str, str] = {}
     datasets = []
     for role, dataset in _by_role(unit, job).items():
@@ -94,7 +96,11 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
     nulls = _null(unit, job)
     files += [*exclude, *nulls]
     facts = {
-        JobKind.SCAN: {"has_null": bool(nulls)},
+        JobKind.SCAN: {
+            "has_null": bool(nulls),
+            "has_anchor": job.anchor_checkpoint_id is not None,
+            "has_base": job.base_checkpoint_id is not None,
+        },
         JobKind.VET: {
             "data_kind": datasets[0]["role"],
             "has_trusted": job.trusted_dataset_id is not None,

@@ -21,6 +21,7 @@ from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.jobspec import (
+    ANCHOR_PATH,
     CHECKPOINT_PATH,
     CONFIG_NAME,
     NULL_PATH,
@@ -145,23 +146,30 @@ def _origin(job: ClaimedJob, filename: str) -> Origin:
 
 
 def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
-    checkpoint, anchor = _checkpoint_input(inputs.known), inputs.known.get("anchor")
-    canonical = folder / CHECKPOINT_PATH
+    checkpoint = _checkpoint_input(inputs.known)
+    anchor, base = (inputs.known.get(name) for name in ("anchor", "base"))
     names = inputs.known.get("class_names")
     return Known(
         checkpoint=checkpoint,
-        config=json.loads(read_regular(canonical / CONFIG_NAME, MAX_CONFIG_BYTES)),
+        config=_config(folder / CHECKPOINT_PATH),
         origin=_origin(job, inputs.checkpoint["filename"]),
-        tensors=check_weights(canonical / WEIGHTS_NAME, checkpoint.architecture),
+        tensors=check_weights(folder / CHECKPOINT_PATH / WEIGHTS_NAME, checkpoint.architecture),
         class_names=None if names is None else tuple(names),
         num_labelled=inputs.known.get("num_labelled", 0),
         null=_null(folder),
         anchor=None if anchor is None else _checkpoint_input(anchor),
+        anchor_config={} if anchor is None else _config(folder / ANCHOR_PATH),
+        base=None if base is None else _checkpoint_input(base),
         excluded={
             role: ExcludedSamples(num=one["num"], reason=one["reason"], list_sha256=one["list_sha256"])
             for role, one in (job.spec.get("exclude") or {}).items()
         },
     )
+
+
+def _config(canonical: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(read_regular(canonical / CONFIG_NAME, MAX_CONFIG_BYTES))
+    return found
 
 
 def _checkpoint_input(known: Mapping[str, Any]) -> CheckpointInput:

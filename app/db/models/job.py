@@ -22,6 +22,8 @@ from app.domain.states import JobKind, JobPhase, JobState
 
 LOSS_CURVE = "loss_curve"
 """In the progress of a job that trained: [[step, loss], …], some hundred, over all attempts."""
+CHECKPOINT_COLUMNS = ("checkpoint_id", "anchor_checkpoint_id", "base_checkpoint_id")
+"""Of `jobs`: each names a checkpoint that the job reads, its own first."""
 DATASET_COLUMNS = ("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id")
 """Of `jobs`: each names a dataset that the job reads."""
 HAS_IMAGES: ColumnElement[bool] = literal_column(
@@ -80,6 +82,8 @@ class Job(Base):
     checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     anchor_checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     """A second checkpoint, which is trusted."""
+    base_checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    """The checkpoint that the job's own was fine-tuned from."""
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """What a sanitize job trains on; what a vet or a validate job looks at."""
     labelled_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
@@ -127,6 +131,12 @@ class Job(Base):
     """Deletion was asked for: nobody finds the job any more, and the sweeper removes it."""
 
     @property
+    def checkpoint_ids(self) -> set[str]:
+        """Of every checkpoint that it reads."""
+        named = (getattr(self, column) for column in CHECKPOINT_COLUMNS)
+        return {checkpoint_id for checkpoint_id in named if checkpoint_id is not None}
+
+    @property
     def dataset_ids(self) -> set[str]:
         """Of every dataset that it reads."""
         named = (getattr(self, column) for column in DATASET_COLUMNS)
@@ -139,5 +149,5 @@ class Job(Base):
 
     @classmethod
     def reads_checkpoint(cls, checkpoint_id: str | ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
-        """A condition: the job reads that checkpoint, as its own or as a second one."""
-        return or_(cls.checkpoint_id == checkpoint_id, cls.anchor_checkpoint_id == checkpoint_id)
+        """A condition: the job reads that checkpoint, as whatever."""
+        return or_(*(getattr(cls, column) == checkpoint_id for column in CHECKPOINT_COLUMNS))

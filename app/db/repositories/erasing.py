@@ -82,7 +82,7 @@ class ErasureRepository(PlanRepository):
 
     def _remove_shells(self, job: Job) -> None:
         """What was deleted before the job, and stayed as an empty row because the job referred to it."""
-        for checkpoint_id in filter(None, (job.checkpoint_id, job.anchor_checkpoint_id)):
+        for checkpoint_id in job.checkpoint_ids:
             checkpoint = self._find(Checkpoint, job.project_id, checkpoint_id)
             if checkpoint and self._is_erased(DeletionSubject.CHECKPOINT, checkpoint):
                 self._remove_checkpoint(checkpoint)

@@ -1,41 +1,38 @@
-"""The page that orders a scan: checkpoint, labelled images, null; its dry run, and the order.
+"""The page that orders a scan: checkpoint, labelled images, null, trusted models; its dry run, and the order.
 
 Options of detectors are left to the API and the command: a null fits its own options only.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import TypeAdapter
-from starlette.responses import Response
 
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import DatasetKind, JobKind
-from app.live.ports import Ports, PortsDep
+from app.live.ports import Ports
 from app.schemas.orders import ScanJobIn
-from app.services import jobs
 from app.services.nulls import AUTO, NONE
+from app.web.jobs import search_page
 from app.web.jobs.order_page import (
     MOST_CHOICES,
     Choices,
-    Name,
     OrderDraft,
     OrderPage,
     accepted_checkpoints,
     lines,
-    name_and_seed,
     named,
     ready_datasets,
 )
-from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
-from app.web.kit.visitor import Form, Runner
-from cleanclip.spec.scan_options import MIN_IMAGES
+from app.web.kit.visitor import Form
+from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
 _ORDER: TypeAdapter[ScanJobIn] = TypeAdapter(ScanJobIn)
 _FURTHER = "scan/further_classes"
+_MODELS = ("anchor_checkpoint_id", "base_checkpoint_id")
 
 router = APIRouter()
 
@@ -46,30 +43,6 @@ class _Draft(OrderDraft):
         return _FURTHER if path.startswith(_FURTHER) else path
 
 
-@router.get("/scans/new")
-def show_form(
-    *,
-    request: Request,
-    visitor: Runner,
-    ports: PortsDep,
-    checkpoint: Annotated[CheckpointId | None, EMPTY_IS_NONE] = None,
-    dataset: Annotated[DatasetId | None, EMPTY_IS_NONE] = None,
-    again: Annotated[JobId | None, EMPTY_IS_NONE] = None,
-    form: Name = None,
-) -> Response:
-    """Empty, or filled with what the address names."""
-
-    def filled(unit: UnitOfWork) -> Form:
-        if again:
-            return Form(_fields_of(jobs.get(unit, visitor.caller.project_id, again)))
-        return Form(
-            [("checkpoint_id", checkpoint or ""), ("scan/dataset_id", dataset or ""), ("scan/null", AUTO)]
-        )
-
-    named = {"checkpoint": checkpoint, "dataset": dataset, "again": again}
-    return PAGE.show(request, visitor, ports, filled, form=form, **named)
-
-
 def _fields_of(job: Job) -> list[tuple[str, str]]:
     """The order of an earlier scan as a form; of another job, what it shares with a scan."""
     scan = job.spec.get("scan") or {}
@@ -78,6 +51,8 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
     return [
         ("checkpoint_id", job.checkpoint_id or ""),
         ("scan/dataset_id", job.labelled_dataset_id or ""),
+        ("scan/anchor_checkpoint_id", job.anchor_checkpoint_id or ""),
+        ("scan/base_checkpoint_id", job.base_checkpoint_id or ""),
         ("scan/null", null["name"] if null else NONE if is_scan else AUTO),
         (_FURTHER, "\n".join(scan.get("further_classes") or ())),
         ("seed", str(job.seed) if is_scan else ""),
@@ -85,17 +60,15 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
 
 
 def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
-    """Everything that is wrong with it is in `errors`; then there is no order."""
+    """An anchor and a base add the detectors that they are for."""
     del project_id
-    scan: dict[str, Any] = named(form, "scan/dataset_id", "dataset_id")
-    scan["null"] = form.get("scan/null") or AUTO
+    options: dict[str, Any] = {"null": form.get("scan/null") or AUTO}
+    has_anchor, has_base = (bool(named(form, f"scan/{name}")) for name in _MODELS)
+    options["detectors"] = ScanOptions.usual_detectors(has_anchor=has_anchor, has_base=has_base)
     if names := lines(form.get(_FURTHER)):
-        scan["further_classes"] = names
-    body: dict[str, Any] = {"kind": "scan", **named(form, "checkpoint_id"), "scan": scan}
-    body |= name_and_seed(form)
-    draft = _Draft(form=form, body=body)
-    draft.take(_ORDER, default_max_attempts=ports.settings.jobs.max_attempts)
-    return draft
+        options["further_classes"] = names
+    ids = ("dataset_id", *_MODELS)
+    return search_page.read(form, ports, "scan", _ORDER, ids=ids, options=options, draft=_Draft)
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
@@ -114,4 +87,4 @@ PAGE = OrderPage(
     choices=_choices,
     shown={"least_images": 2 * MIN_IMAGES},
 )
-PAGE.take_orders(router)
+search_page.take_orders(router, PAGE, "scan", fields_of=_fields_of, more=[("scan/null", AUTO)])

@@ -5,58 +5,29 @@ Scores, triggers and neighbours are left to the API and the command.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import TypeAdapter
-from starlette.responses import Response
 
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import DatasetKind, JobKind
-from app.live.ports import Ports, PortsDep
+from app.live.ports import Ports
 from app.schemas.orders import VetJobIn
-from app.services import jobs
+from app.web.jobs import search_page
 from app.web.jobs.options import parse_number
 from app.web.jobs.order_page import (
     Choices,
-    Name,
     OrderDraft,
     OrderPage,
     accepted_checkpoints,
-    name_and_seed,
-    named,
     ready_datasets,
 )
-from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
-from app.web.kit.visitor import Form, Runner
+from app.web.kit.visitor import Form
 
 _ORDER: TypeAdapter[VetJobIn] = TypeAdapter(VetJobIn)
 _IDS = ("dataset_id", "trusted_dataset_id", "anchor_checkpoint_id")
 
 router = APIRouter()
-
-
-@router.get("/vettings/new")
-def show_form(
-    *,
-    request: Request,
-    visitor: Runner,
-    ports: PortsDep,
-    checkpoint: Annotated[CheckpointId | None, EMPTY_IS_NONE] = None,
-    dataset: Annotated[DatasetId | None, EMPTY_IS_NONE] = None,
-    again: Annotated[JobId | None, EMPTY_IS_NONE] = None,
-    form: Name = None,
-) -> Response:
-    """Empty, or filled with what the address names."""
-
-    def filled(unit: UnitOfWork) -> Form:
-        if again:
-            return Form(_fields_of(jobs.get(unit, visitor.caller.project_id, again)))
-        return Form([("checkpoint_id", checkpoint or ""), ("vet/dataset_id", dataset or "")])
-
-    named = {"checkpoint": checkpoint, "dataset": dataset, "again": again}
-    return PAGE.show(request, visitor, ports, filled, form=form, **named)
 
 
 def _fields_of(job: Job) -> list[tuple[str, str]]:
@@ -73,18 +44,10 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
 
 
 def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
-    """Everything that is wrong with it is in `errors`; then there is no order."""
     del project_id
-    vet: dict[str, Any] = {}
-    for name in _IDS:
-        vet |= named(form, f"vet/{name}", name)
-    if share := form.get("vet/share"):
-        vet["share"] = parse_number(share)
-    body: dict[str, Any] = {"kind": "vet", **named(form, "checkpoint_id"), "vet": vet}
-    body |= name_and_seed(form)
-    draft = OrderDraft(form=form, body=body)
-    draft.take(_ORDER, default_max_attempts=ports.settings.jobs.max_attempts)
-    return draft
+    share = form.get("vet/share")
+    options = {"share": parse_number(share)} if share else {}
+    return search_page.read(form, ports, "vet", _ORDER, ids=_IDS, options=options)
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
@@ -97,4 +60,4 @@ def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
 
 
 PAGE = OrderPage(path="/ui/vettings/new", template="new_vet.html", read=_read, choices=_choices)
-PAGE.take_orders(router)
+search_page.take_orders(router, PAGE, "vet", fields_of=_fields_of)

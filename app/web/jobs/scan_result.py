@@ -21,10 +21,17 @@ _WIDTH, _LEFT, _RIGHT, _ROW = 420, 14, 406, 64
 _MOST_DOTS = 400
 """Of the null's models; more lie upon each other."""
 _MOODS = {"bad": "bad", "open": "warn", "good": "good"}
-WHAT_IT_IS_NOT = (
+_NOTHING_FOUND = (
     "A scan that finds nothing does not show that the model is clean: it looks for patterns of these "
-    "families and sizes only; triggers that depend on what an image shows are not among them.",
-    "The image is a pattern that works like a trigger. The attacker's own trigger may look different.",
+    "families and sizes only; "
+)
+_NO_SEMANTIC = "triggers that depend on what an image shows are not among them."
+_SOME_SEMANTIC = (
+    "of triggers that depend on what an image shows it looks for the edits of its bank and for kinds of "
+    "images among yours."
+)
+_NOT_THE_ATTACKERS = (
+    "The image is a pattern that works like a trigger. The attacker's own trigger may look different."
 )
 
 
@@ -114,7 +121,10 @@ def scan_result(report: ScanReport) -> ScanResult:
             for one in report.examples
         ),
         plot=_plot(report.judgements),
-        limits=WHAT_IT_IS_NOT,
+        limits=(
+            _NOTHING_FOUND + (_SOME_SEMANTIC if report.statistics.residual else _NO_SEMANTIC),
+            _NOT_THE_ATTACKERS,
+        ),
         options=json.dumps(to_json(report.options), indent=2, ensure_ascii=False),
     )
 
@@ -128,7 +138,8 @@ def _number(report: ScanReport) -> tuple[str, str]:
             f"Of {null.num_models} models that were never poisoned and this one, this share looks at least "
             "as conspicuous.",
         )
-    best = min(report.judgements, key=lambda one: one.rank / max(1, one.of), default=None)
+    compared = (one for one in report.judgements if one.of > 1)  # without a null, `lineage` compares nothing
+    best = min(compared, key=lambda one: one.rank / one.of, default=None)
     if best is None:
         return "no rank", "Nothing was compared."
     return (

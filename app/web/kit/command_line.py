@@ -119,12 +119,13 @@ _SEARCHES: Mapping[JobKind, Any] = {JobKind.SCAN: ScanOptions(), JobKind.VET: Ve
 
 def _named_by(job: Job) -> dict[str, str]:
     """What the part of a scan's or a vetting's order names."""
-    if job.kind is JobKind.SCAN:
-        return {"dataset_id": str(job.labelled_dataset_id), "null": _null_name(job)}
+    is_scan = job.kind is JobKind.SCAN
     named = {
-        "dataset_id": job.dataset_id,
+        "dataset_id": job.labelled_dataset_id if is_scan else job.dataset_id,
+        "null": _null_name(job) if is_scan else None,
         "trusted_dataset_id": job.trusted_dataset_id,
         "anchor_checkpoint_id": job.anchor_checkpoint_id,
+        "base_checkpoint_id": job.base_checkpoint_id,
     }
     return {name: one for name, one in named.items() if one is not None}
 
@@ -135,8 +136,9 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
     words += _pair("--labelled", job.labelled_dataset_id)
     if job.kind is JobKind.VET:
         words += _pair(f"--{job.spec['data_kind']}", job.dataset_id)
-        words += _pair("--trusted", named.get("trusted_dataset_id"))
-        words += _pair("--anchor", named.get("anchor_checkpoint_id"))
+    words += _pair("--trusted", named.get("trusted_dataset_id"))
+    words += _pair("--anchor", named.get("anchor_checkpoint_id"))
+    words += _pair("--base", named.get("base_checkpoint_id"))
     if options := _search_options(job):
         files[f"{part}.json"] = options
         words += ["--options", f"{part}.json"]
@@ -147,9 +149,13 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
 
 
 def _search_options(job: Job) -> dict[str, Any]:
-    """Those that are not the defaults."""
+    """Those that are not the defaults. An anchor and a base change the detectors that the command has by
+    default."""
     defaults = to_json(_SEARCHES[job.kind])
-    return {name: value for name, value in job.spec[job.kind.value].items() if value != defaults[name]}
+    if job.kind is JobKind.SCAN and (job.anchor_checkpoint_id or job.base_checkpoint_id):
+        del defaults["detectors"]
+    options = job.spec[job.kind.value].items()
+    return {name: value for name, value in options if name not in defaults or value != defaults[name]}
 
 
 def _null_name(job: Job) -> str:

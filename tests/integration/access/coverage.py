@@ -156,7 +156,13 @@ def _jobs(own: Belongings) -> list[Body]:
     pairs, labelled, retrieval = own.ids["ds"]
     audit = {"dataset_id": labelled, "retrieval_dataset_id": retrieval, "target": "banana"}
     shared = {"checkpoint_id": own.first("ckpt"), "audit": audit}
-    scan = {"kind": "scan", "checkpoint_id": own.first("ckpt"), "scan": {"dataset_id": labelled}}
+    scanned = {
+        "dataset_id": labelled,
+        "detectors": ["residual", "lineage"],
+        "anchor_checkpoint_id": own.ids["ckpt"][1],
+        "base_checkpoint_id": own.ids["ckpt"][1],
+    }
+    scan = {"kind": "scan", "checkpoint_id": own.first("ckpt"), "scan": scanned}
     vetted = {
         "dataset_id": pairs,
         "trusted_dataset_id": retrieval,

@@ -38,10 +38,10 @@ def with_digest(service: Service, dataset_id: str, digest: str, num_samples: int
     return dataset_id
 
 
-def anchor(service: Service, **changes: Any) -> str:
+def anchor(service: Service, weights: str = "5", **changes: Any) -> str:
     found = service.checkpoint()
     service.execute(
-        "UPDATE checkpoints SET weights_sha256 = :sha256 WHERE id = :id", sha256="5" * 64, id=found
+        "UPDATE checkpoints SET weights_sha256 = :sha256 WHERE id = :id", sha256=weights * 64, id=found
     )
     if changes:
         service.execute(

@@ -32,6 +32,7 @@ from cleanclip.spec.attack_options import CustomPatchOptions, names_of, surrogat
 from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungFigures, UniversalShare, Validated
 from cleanclip.spec.choosing import Judge, choose
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
+from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.judging import judge
 from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
 from cleanclip.spec.null_set import NullModel, NullPattern, NullSet, load_null, names_sha256, sealed
@@ -69,6 +70,10 @@ from cleanclip.spec.scan_statistics import (
     CollapseRestart,
     DoseRate,
     EaseFigures,
+    EditFigures,
+    LineageFactor,
+    LineageFigures,
+    ResidualFigures,
     ScanStatistics,
 )
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
@@ -716,6 +721,8 @@ def scan_statistics(
     images_sha256: str,
     seed: int,
     agreement: float,
+    anchor_sha256: str | None = None,
+    base_sha256: str | None = None,
 ) -> ScanStatistics:
     """In every family one class draws `agreement` of the images; the ease of all classes is the same."""
     restart = CollapseRestart(
@@ -753,6 +760,22 @@ def scan_statistics(
         )
         if "ease" in options.detectors
         else (),
+        residual=ResidualFigures(
+            num_cells=0,
+            edits=(EditFigures(edit=Edit(edit="none"), value=agreement, cell=0, n=NUM_HELD_OUT, towards=0),),
+        )
+        if "residual" in options.detectors
+        else None,
+        lineage=LineageFigures(
+            n=NUM_HELD_OUT,
+            factors=tuple(
+                LineageFactor(factor=factor, value=agreement) for factor in (1.0, *options.lineage.factors)
+            ),
+        )
+        if "lineage" in options.detectors
+        else None,
+        anchor_sha256=anchor_sha256,
+        base_sha256=base_sha256,
     )
 
 
@@ -764,8 +787,10 @@ def a_null(
     seed: int = 0,
     name: str = "stand-ins",
     architecture: dict[str, Any] | None = None,
+    **trusted: str | None,
 ) -> NullSet:
-    """Of 19 models in which a class draws from 2 to 20 % of the images."""
+    """Of 19 models in which a class draws from 2 to 20 % of the images. `trusted`: digests of anchor and
+    base."""
     models = tuple(
         NullModel(
             source=f"model {number}",
@@ -776,6 +801,7 @@ def a_null(
                 images_sha256=images_sha256,
                 seed=seed,
                 agreement=(number + 2) / 100,
+                **trusted,
             ),
             patterns=tuple(
                 NullPattern(
@@ -804,6 +830,7 @@ def a_null(
             options=options,
             seed=seed,
             models=models,
+            **trusted,
         )
     )
 
@@ -816,6 +843,10 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
     labelled = listed.read_text().splitlines() if listed.is_file() else list(CLASSES)
     names = [] if options.class_names == "none" else [*labelled, *options.further_classes]
     null = load_null((folder / "inputs/null.json").read_bytes()) if spec["has_null"] else None
+    anchor, base = (
+        _canonical_input(folder, name, None) if spec.get(f"has_{name}") else None
+        for name in ("anchor", "base")
+    )
     p = None if null is None else 1 / (len(null.models) + 1)
     image = a_png((200, 0, 0))
     family = options.collapse.families[0]
@@ -843,7 +874,11 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
             images_sha256=data["sha256"],
             seed=spec["seed"],
             agreement=0.95,
+            anchor_sha256=anchor and anchor.weights_sha256,
+            base_sha256=base and base.weights_sha256,
         ),
+        anchor=anchor,
+        base=base,
         judgements=tuple(
             DetectorJudgement(
                 detector=detector,
@@ -951,6 +986,33 @@ SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     ),
 }
 """What a child that was taken over might say; each must fail the job."""
+
+
+def _of_other_weights(name: str) -> Callable[[dict[str, Any]], object]:
+    def change(told: dict[str, Any]) -> None:
+        told[name]["weights_sha256"] = told["statistics"][f"{name}_sha256"] = "0" * 64
+
+    return change
+
+
+TRUSTED_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "figures_of_another_anchor": lambda told: told["statistics"].update(anchor_sha256="0" * 64),
+    "figures_without_the_base": lambda told: told.update(base=None),
+    "weights_of_another_anchor": _of_other_weights("anchor"),
+    "weights_of_another_base": _of_other_weights("base"),
+    "the_base_as_the_anchor": lambda told: (
+        told.update(anchor=told["base"]),
+        told["statistics"].update(anchor_sha256=told["base"]["weights_sha256"]),
+    ),
+    "no_anchor": lambda told: (told.update(anchor=None), told["statistics"].update(anchor_sha256=None)),
+    "an_anchor_of_another_width": lambda told: told["anchor"]["architecture"]["model_cfg"].update(
+        embed_dim=3
+    ),
+    "a_base_of_another_activation": lambda told: told["base"]["architecture"]["model_cfg"].update(
+        quick_gelu=True
+    ),
+}
+"""Likewise, of a scan with both."""
 
 
 # ---------------------------------------------------------------- a vetting
@@ -1561,7 +1623,10 @@ def talk_to_itself(folder: Path) -> None:
 
 BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
-    **{name: partial(work_and_lie, change=change) for name, change in (SCAN_LIES | LADDER_LIES).items()},
+    **{
+        name: partial(work_and_lie, change=change)
+        for name, change in (SCAN_LIES | TRUSTED_LIES | LADDER_LIES).items()
+    },
     **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),
     **{

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from lab.drills.processes import processes_in, signal_all
-from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered, write_model
+from tests.fixtures.audited import CLASS_NAMES, changed, pictures, write_answered, write_model
 from tests.integration.worker.stand_in_child import a_null
 from tests.integration.worker.world import World, wait_until
 from worker.confinement import sandbox
@@ -29,8 +30,14 @@ NAMES = ("apple", "banana", "cherry", "date", "elder", "fig")
 OPTIONS = ScanOptions()
 
 
-def scan_job(world: World, *, with_null: bool = True) -> str:
-    """Ordered by hand, as the API would."""
+TRUSTING = ScanOptions(detectors=ScanOptions.usual_detectors(has_anchor=True, has_base=True))
+
+
+def scan_job(world: World, *, with_null: bool = True, is_trusting: bool = False) -> str:
+    """Ordered by hand, as the API would; perhaps with an anchor and a base."""
+    options, models = TRUSTING if is_trusting else OPTIONS, {}
+    if is_trusting:
+        models = {name: world.accepted_checkpoint(f"of the {name}".encode()) for name in ("anchor", "base")}
     labelled = world.ready_dataset(DatasetKind.LABELLED)
     with world.hands.unit_of_work() as unit:
         row = unit.datasets.get(world.project_id, labelled, for_update=True)
@@ -41,16 +48,21 @@ def scan_job(world: World, *, with_null: bool = True) -> str:
     if with_null:
         listed = "".join(f"{name}\n" for name in NAMES).encode()
         files = {"0.tar": shard, "classnames.txt": hashlib.sha256(listed).hexdigest()}
-        null = a_null(
-            OPTIONS, NAMES, images_sha256=dataset_sha256("labelled", files), seed=7, name=world.project_id
-        )
+        with world.hands.unit_of_work() as unit:
+            trusted = {
+                f"{name}_sha256": unit.checkpoints.get(world.project_id, one).weights_sha256
+                for name, one in models.items()
+            }
+        images = dataset_sha256("labelled", files)
+        null = a_null(options, NAMES, images_sha256=images, seed=7, name=world.project_id, **trusted)
         added = nulls.add(world.hands, world.store, dump_null(null), account="me@here")
         chosen = {"id": added.id, "name": added.name, "sha256": null.sha256}
     job = world._enqueued(
         JobKind.SCAN,
         checkpoint_id=world.accepted_checkpoint(),
         labelled_dataset_id=labelled,
-        spec={"scan": to_json(OPTIONS), "null": chosen},
+        spec={"scan": to_json(options), "null": chosen},
+        **{f"{name}_checkpoint_id": one for name, one in models.items()},
     )
     return job.id
 
@@ -83,6 +95,35 @@ def test_a_scan_publishes_its_report_the_null_and_a_verdict_on_the_weights(
     assert found.findings == ()
     assert found.statement is not None
     assert found.statement.predicate.claimed.verdict.outcome == "fail"
+
+
+def test_a_scan_with_an_anchor_and_a_base_states_whose_weights_they_had(world: World, tmp_path: Path) -> None:
+    job_id = scan_job(world, is_trusting=True)
+    assert world.runner().run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
+    folder = downloaded(world, job_id, tmp_path / "scanned")
+    assert verify(folder).findings == ()
+    told = json.loads((folder / "report.json").read_text())
+    statement = json.loads((folder / "statement.json").read_text())
+    order = statement["predicate"]["observed"]["order"]
+    for name in ("anchor", "base"):
+        assert order[f"{name}_weights_sha256"] == told[name]["weights_sha256"]
+        assert told[name]["weights_sha256"] in (folder / "report.html").read_text()
+        order[f"{name}_weights_sha256"] = "0" * 64
+    (folder / "statement.json").write_text(json.dumps(statement))
+    findings = [str(one) for one in verify(folder).findings]
+    for name in ("anchor", "base"):
+        assert any(f"{name}.weights_sha256" in one for one in findings), findings
+
+
+@pytest.mark.parametrize("lie", ["weights_of_another_anchor", "no_anchor"])
+def test_a_scan_with_another_anchor_than_it_was_given_fails(world: World, lie: str) -> None:
+    """Each lie by itself: tests/unit/worker/test_scanning.py."""
+    job_id = scan_job(world, is_trusting=True)
+    assert world.runner(lie).run(job_id) is JobState.FAILED
+    row = world.job(job_id)
+    assert row.error is not None
+    assert (row.error["code"], row.result) == ("outputs_not_believed", None)
+    assert world.artifacts(job_id) == {}
 
 
 def test_a_figure_or_a_null_that_was_changed_by_hand_is_named(world: World, tmp_path: Path) -> None:
@@ -148,6 +189,29 @@ def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: Worl
     assert shown.result.scan.hypotheses[0].family == "patch:0.25"
 
 
+@pytest.mark.full  # daily: the stand-in child, above, and tests/numerics/test_scan_trusted_models.py
+def test_a_real_child_scans_with_an_anchor_and_a_base(world: World, tmp_path: Path) -> None:
+    detectors = ("collapse", "residual", "lineage")
+    job_id = real_scan_job(world, tmp_path, replace(FEW, detectors=detectors), trusted=("anchor", "base"))
+    assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
+    folder = downloaded(world, job_id, tmp_path / "scanned")
+    assert verify(folder).findings == ()
+    report = json.loads((folder / "report.json").read_text())
+    assert [one["detector"] for one in report["judgements"]] == [*detectors]
+    digests = {report[name]["weights_sha256"] for name in ("checkpoint", "anchor", "base")}
+    assert len(digests) == 3
+    row = world.job(job_id)
+    same = world._enqueued(
+        JobKind.SCAN,
+        checkpoint_id=row.checkpoint_id,
+        anchor_checkpoint_id=row.checkpoint_id,
+        labelled_dataset_id=row.labelled_dataset_id,
+        spec={"scan": to_json(replace(FEW, detectors=("residual",))), "null": None},
+    )
+    assert world.runner(**REAL).run(same.id) is JobState.FAILED
+    assert (world.job(same.id).error or {})["code"] == "anchor_is_the_suspect"
+
+
 @pytest.mark.full  # daily: tests/numerics/test_scan.py, tests/unit/worker/test_training_states.py
 def test_a_scan_whose_machine_is_lost_goes_on_with_its_finished_parts_on_another(
     world: World, tmp_path: Path
@@ -180,22 +244,33 @@ def test_a_scan_whose_machine_is_lost_goes_on_with_its_finished_parts_on_another
 REAL: dict[str, Any] = {"child_command": sandbox.DEFAULT_COMMAND}
 
 
-def real_scan_job(world: World, tmp_path: Path, options: ScanOptions) -> str:
-    """Of a tiny model that was inspected and of images that were validated."""
-    model = write_model(tmp_path / "model")
+def inspected(world: World, model: Path) -> str:
+    """A tiny model that a real child has inspected."""
     checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
     with world.hands.unit_of_work() as unit:
         row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
         row.declared = {"num_heads_vision": 4, "num_heads_text": 2}
     assert world.runner(**REAL).run(inspecting.id) is JobState.SUCCEEDED, world.job(inspecting.id).error
+    return checkpoint.id
+
+
+def real_scan_job(world: World, tmp_path: Path, options: ScanOptions, *, trusted: Sequence[str] = ()) -> str:
+    """Of a tiny model that was inspected and of images that were validated; `trusted` are near to it."""
+    model = write_model(tmp_path / "model")
+    checkpoint_id = inspected(world, model)
+    models = {
+        f"{name}_checkpoint_id": inspected(world, changed(model, tmp_path / name, seed))
+        for seed, name in enumerate(trusted)
+    }
     shards = write_answered(tmp_path / "labelled", model, pictures(140), CLASS_NAMES)
     files = {path.name: path.read_bytes() for path in shards.iterdir()}
     dataset, validating = world.dataset(DatasetKind.LABELLED, files)
     assert world.runner(**REAL).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error
     job = world._enqueued(
         JobKind.SCAN,
-        checkpoint_id=checkpoint.id,
+        checkpoint_id=checkpoint_id,
         labelled_dataset_id=dataset.id,
         spec={"scan": to_json(options), "null": None},
+        **models,
     )
     return job.id

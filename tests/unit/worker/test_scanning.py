@@ -22,6 +22,7 @@ from sanitizer.data.dataset_digest import dataset_sha256
 from tests.integration.worker.stand_in_child import (
     CLASSES,
     SCAN_LIES,
+    TRUSTED_LIES,
     a_null,
     canonical_files,
     scan_report_of,
@@ -34,20 +35,33 @@ NAMES = tuple(CLASSES)
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 
 
-class Left:
-    """What a child left of a scan with a null, and what is known of it."""
+TRUSTING = {"detectors": ("collapse", "residual", "lineage")}
 
-    def __init__(self, folder: Path, **options: Any) -> None:
-        files = {f"checkpoint/{name}": content for name, content in canonical_files(b"abc")[0].items()}
+
+class Left:
+    """What a child left of a scan with a null, perhaps with an anchor and a base, and what is known of it."""
+
+    def __init__(self, folder: Path, *, is_trusting: bool = False, **options: Any) -> None:
+        options = options | (TRUSTING if is_trusting else {})
+        found = {"checkpoint": canonical_files(b"abc")}
+        if is_trusting:
+            found |= {"anchor": canonical_files(b"def"), "base": canonical_files(b"ghi")}
+        files = {
+            f"{place}/{name}": content for place, (made, _) in found.items() for name, content in made.items()
+        }
         for place, content in (files | {"labelled/0.tar": b"shard"}).items():
             (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / "inputs" / place).write_bytes(content)
-        self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=True)
+        has = {f"has_{name}": is_trusting for name in ("anchor", "base")}
+        self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=True, **has)
         shard = folder / "inputs/labelled/0.tar"
         images = dataset_sha256([(shard.name, shard)])
-        self.null: NullSet = a_null(self.spec.scan, self._names(), images_sha256=images, seed=7)
+        trusted = {
+            f"{name}_sha256": found[name][1]["weights_sha256"] for name in found.keys() - {"checkpoint"}
+        }
+        self.null: NullSet = a_null(self.spec.scan, self._names(), images_sha256=images, seed=7, **trusted)
         (folder / "inputs/null.json").write_bytes(dump_null(self.null))
-        order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": True}
+        order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": True, **has}
         self.report: ScanReport = scan_report_of(folder, order)
         checkpoint: CheckpointInput = self.report.checkpoint
         config = json.loads(files["checkpoint/config.json"])
@@ -58,6 +72,9 @@ class Left:
             class_names=NAMES,
             num_labelled=300,
             null=self.null,
+            anchor=self.report.anchor,
+            anchor_config=json.loads(files["anchor/config.json"]) if is_trusting else {},
+            base=self.report.base,
         )
 
     def _names(self) -> list[str]:
@@ -78,6 +95,7 @@ class Left:
         {"further_classes": ("grape",)},
         {"detectors": ("collapse",), "class_names": "none"},
         {"num_examples": 0, "significance": 0.01},
+        {"is_trusting": True},
     ],
 )
 def test_an_honest_report_is_believed_and_its_time_is_ours(tmp_path: Path, options: dict[str, Any]) -> None:
@@ -97,6 +115,24 @@ def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
     SCAN_LIES[lie](told)
     with pytest.raises(AttemptFailed, match="outputs_not_believed"):
         left.believed(told)
+
+
+@pytest.mark.parametrize("lie", TRUSTED_LIES)
+def test_a_lie_about_a_trusted_model_is_not_believed(tmp_path: Path, lie: str) -> None:
+    left = Left(tmp_path, is_trusting=True)
+    told = left.told()
+    TRUSTED_LIES[lie](told)
+    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+        left.believed(told)
+
+
+def test_an_anchor_is_settled_as_the_suspect_is(tmp_path: Path) -> None:
+    left = Left(tmp_path, is_trusting=True)
+    told = left.told()
+    told["anchor"]["architecture"]["model_cfg"]["quick_gelu"] = True
+    believed = left.believed(told)
+    assert believed.anchor is not None
+    assert believed.anchor.architecture["model_cfg"]["quick_gelu"] is True
 
 
 @pytest.mark.parametrize("name", ["anchor", "base"])

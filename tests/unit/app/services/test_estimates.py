@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from cleanclip.spec.recipe import (
     UARRecipe,
 )
 from cleanclip.spec.recommended import model_of
+from cleanclip.spec.scan_cost import num_passes
+from cleanclip.spec.scan_options import ScanOptions
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
 FOUR = AuditOptions(target="banana")
@@ -175,3 +178,13 @@ def test_the_plan_says_what_uar_computes_beside_its_updates() -> None:
     assert said.endswith("Beside that it inverts 12 patterns, 160 steps in all.")
     none = load(recipe=UARRecipe(inversion_steps=0, reinversion_steps=0))
     assert "inverts" not in describe_phase(FINETUNE, none)
+
+
+def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed() -> None:
+    options = ScanOptions(detectors=("lineage",))
+    each = len(options.lineage.factors)
+    assert num_passes(options, None, 10_000) == math.ceil((384 + each * (256 + 384)) / 3)
+    assert num_passes(options, None, 300) == math.ceil((200 + each * 300) / 3)
+    assert num_passes(options, None, 150) == math.ceil((86 + each * 150) / 3), "64 are the fewest"
+    assert num_passes(options, None, None) is None
+    assert num_passes(ScanOptions(), None, 300) is None

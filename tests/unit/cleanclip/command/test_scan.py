@@ -88,6 +88,27 @@ def test_an_order_holds_what_was_said_and_leaves_the_rest_to_the_service(tmp_pat
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "detectors"),
+    [
+        (("--anchor", "ckpt_8"), ["collapse", "ease", "residual"]),
+        (("--base", "ckpt_9"), ["collapse", "ease", "lineage"]),
+        (("--anchor", "ckpt_8", "--base", "ckpt_9"), ["collapse", "ease", "residual", "lineage"]),
+    ],
+)
+def test_an_anchor_and_a_base_add_the_detectors_that_they_are_for(
+    tmp_path: Path, given: tuple[str, ...], detectors: list[str]
+) -> None:
+    named = {f"{name[2:]}_checkpoint_id": one for name, one in zip(given[::2], given[1::2], strict=True)}
+    service = Service()
+    assert run(service, *given) == ExitCode.OK
+    assert service.bodies[0]["scan"] == {"dataset_id": "ds_2", "detectors": detectors} | named
+    options = tmp_path / "scan.json"
+    options.write_text('{"detectors": ["ease"]}')
+    assert run(service, *given, "--options", str(options)) == ExitCode.OK
+    assert service.bodies[1]["scan"] == {"dataset_id": "ds_2", "detectors": ["ease"]} | named
+
+
 def test_a_found_trigger_is_shown_and_shuts_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Service(), "--wait") == ExitCode.OK
     shown = capsys.readouterr().out
