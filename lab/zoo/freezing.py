@@ -1,12 +1,13 @@
 """Keeps the held-out models closed until thresholds are frozen in a commit. Knows no detector.
 
 `docs/scanning/frozen.json` names the significance, the size of each null, and the digests of the plan and of
-the detectors' code (`lab.freezing`). A row of a closed split can neither be made nor read without it.
+the detectors' code (`lab.freezing`). A row of a closed split can neither be made nor read without it. A row
+is made only while plan and detectors are the frozen ones; it names its detectors, and stays readable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -39,6 +40,8 @@ _ADAPTER = TypeAdapter(Frozen)
 class _OfASplit(Protocol):
     @property
     def split(self) -> Split: ...
+    @property
+    def made_with(self) -> Mapping[str, str]: ...
 
 
 class _Named(_OfASplit, Protocol):
@@ -62,23 +65,29 @@ class Gate:
         self._plan_sha256, self._detectors_sha256 = plan_sha256, detectors_sha256
 
     def frozen(self) -> Frozen:
-        """The committed file. Raises HeldOut if it is missing, edited, damaged, or of other code."""
-        versions = {"plan_sha256": self._plan_sha256, "detectors_sha256": self._detectors_sha256}
-        frozen = read_frozen(self._root, FROZEN, _ADAPTER, versions)
+        """The committed file. Raises HeldOut if it is missing, edited or damaged."""
+        frozen = read_frozen(self._root, FROZEN, _ADAPTER, {})
         if not any(frozen.num_null.values()):
             raise HeldOut(f"{FROZEN} names no null.")
         return frozen
 
     def check(self, split: Split) -> None:
-        """Raises HeldOut if models of this split may not be looked at yet."""
+        """Raises HeldOut if models of this split may not be made now: nothing, or other code, is frozen."""
         if split not in OPEN_SPLITS:
+            versions = {"plan_sha256": self._plan_sha256, "detectors_sha256": self._detectors_sha256}
+            read_frozen(self._root, FROZEN, _ADAPTER, versions)
             self.frozen()
 
     def admit(self, rows: Iterable[SomeRow]) -> list[SomeRow]:
-        """The rows. Raises HeldOut if one of them may not be looked at yet."""
+        """The rows. Raises HeldOut if one of them is closed, or was looked at with detectors that were not
+        frozen."""
         admitted = list(rows)
-        for split in {row.split for row in admitted}:
-            self.check(split)
+        for row in admitted:
+            if row.split in OPEN_SPLITS:
+                continue
+            frozen = self.frozen()
+            if row.made_with.get("detectors_sha256", frozen.detectors_sha256) != frozen.detectors_sha256:
+                raise HeldOut(f"A row of the split {row.split} was made with detectors that were not frozen.")
         return admitted
 
     def null_of(self, rows: Iterable[NamedRow]) -> list[NamedRow]:

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             print(
                 f"{bed}: {len(missing)} of {wanted} null models are not made yet, from number {missing[0]}."
             )
-    print(f"Commit {FROZEN} alone. From then on the plan and the detectors' code must stay as they are.")
+    print(f"Commit {FROZEN} alone. Closed models are made only with the plan and the detectors' code of now.")
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -98,6 +99,7 @@ def test_a_filter_changes_the_whole_image_and_the_caption_of_its_poisons_only() 
 @dataclass(frozen=True)
 class _Row:
     split: Split
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
 
 def _git(root: Path, *arguments: str) -> None:
@@ -139,6 +141,10 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     refused("not committed")
     _git(tmp_path, "commit", "-m", "freeze")
     assert len(gate.admit([_Row(split) for split in SPLITS])) == len(SPLITS)
+    seen_with_code, seen_with_other = ({"detectors_sha256": name} for name in ("code", "other"))
+    assert gate.admit([_Row("held_out", seen_with_code), _Row("calibration", seen_with_other)])
+    with pytest.raises(HeldOut, match="not frozen"):
+        gate.admit([_Row("held_out", seen_with_other)])
     late = [
         SimpleNamespace(name=f"calibration-fashion-vit-{n:03}", split="calibration", bed="fashion-vit")
         for n in (59, 60)
@@ -149,6 +155,13 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     for changes, because in (
         ({"detectors_sha256": "older"}, "another version of the detectors"),
         ({"plan_sha256": "older"}, "another version of the plan"),
+    ):
+        _write(tmp_path, **changes)
+        _git(tmp_path, "commit", "-am", "change")
+        assert gate.admit([_Row("held_out")]), "what was made stays readable"
+        with pytest.raises(HeldOut, match=because):
+            gate.check("held_out")
+    for changes, because in (
         ({"num_null": {}}, "names no null"),
         ({"num_null": 1}, "damaged"),
     ):
