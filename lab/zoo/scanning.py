@@ -188,7 +188,7 @@ def scan(
         weights_sha256=checkpoint.weights_sha256,
         statistics=look.statistics if look else {},
         targets=tuple(names[number] for number in look.suspects[:NUM_TARGETS]) if look else (),
-        measured=measured and measured.statistics,
+        measured=None if measured is None else measured.statistics,
         options=json.loads(json.dumps(options)),
         details=json.loads(json.dumps(look.details)) if look else {},
         found=found,

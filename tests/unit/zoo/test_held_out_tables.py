@@ -131,7 +131,8 @@ def made(rows: Rows) -> str:
 
 def _exact(successes: int, n: int) -> str:
     found = stats.binomtest(successes, n).proportion_ci(method="exact")
-    return f"{100 * successes / n:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f})"
+    low = 100 * found.low * (1 - 1e-9)  # of one in one it is 2.5, give or take a rounding
+    return f"{100 * successes / n:.0f} % ({low:.0f} to {100 * found.high:.0f})"
 
 
 def _line(made: str, start: str) -> str:
