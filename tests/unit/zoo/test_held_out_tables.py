@@ -197,6 +197,7 @@ def test_shifted_models_and_attackers_have_a_line_each(made: str) -> None:
 def test_words_are_those_of_the_first_hypothesis_and_nouns_outside_the_vocabulary_are_not_asked_for(
     made: str,
 ) -> None:
+    assert "Not in the vocabulary: t-shirt, trousers." in made
     for bed in BEDS:
         working = [of_plan("held_out", number, bed) for number in range(NUM_HELD_OUT - 1)]
         # Of odd numbers, and of the one that was missed, the blend is first, whose first word is the noun. Of
