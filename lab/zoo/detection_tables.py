@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from lab.zoo.intervals import clopper_pearson, clustered_bootstrap, delong
-from lab.zoo.judging import Judged, judge_all, statistics_of
+from lab.zoo.judging import DEFAULT_DETECTORS, Judged, judge_all, statistics_of
 from lab.zoo.markdown import NOT_YET, bounds, cells, percent, table, value_range
 from lab.zoo.published import POISONED_SPLITS, Rows, named_in, of_beds, rate_at, works
 from lab.zoo.rows import ScanRow
@@ -155,15 +155,14 @@ def by_asr(rows: Rows) -> str:
 
 
 def null_sizes(rows: Rows) -> str:
-    """TPR and FPR with random parts of the null."""
-    lines = []
-    for detector in rows.judged:
-        looks = [row for row in rows.scans if row.detector == detector]
-        largest = max((len(_null(looks, bed)) for bed in rows.beds), default=0)
-        for size in NULL_SIZES:
-            if size <= largest:
-                rates = _rates_with(rows, looks, size)
-                lines.append(cells(detector, size, f"{1 / (size + 1):.3f}", *rates))
+    """TPR and FPR of the scan with random parts of the null."""
+    looks = [row for row in rows.scans if row.detector in DEFAULT_DETECTORS]
+    largest = max((len(_null(looks, bed)) for bed in rows.beds), default=0)
+    lines = [
+        cells(rows.ours, size, f"{1 / (size + 1):.3f}", *_rates_with(rows, looks, size))
+        for size in NULL_SIZES
+        if size <= largest
+    ]
     head = ("detector", "null models", "smallest p", "TPR at 5 %", "TPR at 10 %", "FPR at 5 %", "FPR at 10 %")
     about = (
         f"Means of {_NUM_SUBSETS} draws from each bed's null: TPR of development and held-out models with an"
@@ -172,22 +171,23 @@ def null_sizes(rows: Rows) -> str:
     return about + "\n\n" + table(head, lines)
 
 
-def _null(looks: Sequence[ScanRow], bed: str) -> list[ScanRow]:
-    return [row for row in looks if row.bed == bed and row.split == "calibration"]
+def _null(looks: Sequence[ScanRow], bed: str) -> list[str]:
+    return sorted({row.name for row in looks if row.bed == bed and row.split == "calibration"})
 
 
 def _rates_with(rows: Rows, looks: Sequence[ScanRow], size: int) -> list[str]:
     found: dict[tuple[str, float], list[float]] = {}
     for number in range(_NUM_SUBSETS):
-        draws, kept = generator(number, "zoo_null_subset"), []
-        for bed in rows.beds:
-            null = _null(looks, bed)
-            if len(null) >= size:
-                kept += [null[index] for index in draws.choice(len(null), size, replace=False)]
-                kept += [
-                    row for row in looks if row.bed == bed and row.split in (*POISONED_SPLITS, "test_clean")
-                ]
-        judged = judge_all(rows.models, kept, looks[0].detector)
+        draws, drawn = generator(number, "zoo_null_subset"), set[str]()
+        enough = [bed for bed in rows.beds if len(_null(looks, bed)) >= size]
+        for bed in enough:
+            drawn |= set(draws.choice(_null(looks, bed), size, replace=False).tolist())
+        kept = [
+            row
+            for row in looks
+            if row.bed in enough and (row.name in drawn or row.split in (*POISONED_SPLITS, "test_clean"))
+        ]
+        judged = judge_all(rows.models, kept, str(rows.ours))
         poisoned = [one.p for one in judged if one.split in POISONED_SPLITS and works(one)]
         clean = [one.p for one in judged if one.split == "test_clean"]
         for what, p_values in (("TPR", poisoned), ("FPR", clean)):

@@ -9,6 +9,7 @@ from statistics import median
 from lab.zoo.intervals import clopper_pearson
 from lab.zoo.judging import Judged
 from lab.zoo.markdown import cells, percent, table
+from lab.zoo.plan import class_names
 from lab.zoo.published import POISONED_SPLITS, Rows, works
 from lab.zoo.rows import FoundPattern
 from sanitizer.scans.naming import words
@@ -61,10 +62,13 @@ def recall(rows: Rows) -> str:
             ):
                 askable = [(one, wanted & vocabulary) for one, wanted in in_all if wanted & vocabulary]
                 lines.append(cells(split, bed, what, len(group), len(askable), *_shares(askable)))
+    outside = sorted(
+        {word for bed in rows.beds for name in class_names(bed) for word in name.split()} - vocabulary
+    )
     about = (
         f"Of the {len(vocabulary):,} words these models know those of class names only. The others are in no"
         " caption, so their tokens were never trained. The table has both: the whole vocabulary, and only"
-        " those of its words that class names have."
+        f" those of its words that class names have. Not in the vocabulary: {', '.join(outside) or 'none'}."
     )
     head = ("models", "bed", "word of the target", "n", "in the vocabulary")
     measured = ("first", "in five", "median place", "first of known words", "in five of known words")

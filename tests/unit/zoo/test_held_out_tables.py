@@ -65,29 +65,30 @@ def _found(family: str, targets: Sequence[str], *first: str) -> FoundPattern:
     )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of each bed: 20 null models and one too many, whose agreements are .05 to .09; 8 clean test models, one
     of which stands out; 8 held-out ones, one of each family, the semantic one missed, the last weak; shifted
     models, one of which stands out; attackers, of which only the scattered one is missed; plain ones."""
+    rows = tmp_path_factory.mktemp("rows")
     for bed in BEDS:
         other = class_names(bed)[79]
         for number in range(NUM_NULL + 1):
             one = of_plan("calibration", number, bed)
-            append(model_row(one), tmp_path)
+            append(model_row(one), rows)
             agreement = 0.99 if number == NUM_NULL else 0.05 + number % 5 / 100
-            append(collapse_row(one, patch=agreement, blend=0.05, agreed=other), tmp_path)
+            append(collapse_row(one, patch=agreement, blend=0.05, agreed=other), rows)
         for number in range(NUM_CLEAN):
             one = of_plan("test_clean", number, bed)
-            append(model_row(one, universal=0.5 + number / 100), tmp_path)
+            append(model_row(one, universal=0.5 + number / 100), rows)
             stands_out = number == 3 and bed == BEDS[0]
-            append(collapse_row(one, patch=0.9 if stands_out else 0.05, blend=0.05, agreed=other), tmp_path)
+            append(collapse_row(one, patch=0.9 if stands_out else 0.05, blend=0.05, agreed=other), rows)
         for number in range(NUM_HELD_OUT):
             one = of_plan("held_out", number, bed)
             ink, noun = one.targets[0].split()
             append(
                 model_row(one, asr=0.3 if one.family == "low_asr" else 0.97, examples=[_png("gold")]),
-                tmp_path,
+                rows,
             )
             is_missed = one.family == MISSED
             found = [
@@ -101,21 +102,31 @@ def folder(tmp_path: Path) -> Path:
                 agreed=other if is_missed else one.targets[0],
                 found=found,
             )
-            append(row, tmp_path)
+            append(row, rows)
         for number in range(3):
             one = of_plan("shifted", number, bed)
-            append(model_row(one), tmp_path)
-            append(collapse_row(one, patch=0.7 if number == 1 else 0.07, blend=0.05, agreed=other), tmp_path)
+            append(model_row(one), rows)
+            append(collapse_row(one, patch=0.7 if number == 1 else 0.07, blend=0.05, agreed=other), rows)
             one = of_plan("attackers", number, bed)
-            append(model_row(one, asr=0.9 + number / 100), tmp_path)
+            append(model_row(one, asr=0.9 + number / 100), rows)
             is_missed = one.family == "scattered"
             agreed = other if is_missed else one.targets[0]
-            append(collapse_row(one, patch=0.05 if is_missed else 0.5, blend=0.05, agreed=agreed), tmp_path)
+            append(collapse_row(one, patch=0.05 if is_missed else 0.5, blend=0.05, agreed=agreed), rows)
         for number in range(2):
             one = of_plan("plain", number, bed)
-            append(model_row(one, asr=0.99), tmp_path)
-            append(collapse_row(one, patch=0.9, blend=0.05, agreed=one.targets[0]), tmp_path)
-    return tmp_path
+            append(model_row(one, asr=0.99), rows)
+            append(collapse_row(one, patch=0.9, blend=0.05, agreed=one.targets[0]), rows)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> Rows:
+    return Rows(folder, _OpenGate())
+
+
+@pytest.fixture(scope="module")
+def made(rows: Rows) -> str:
+    return tables(rows)
 
 
 def _exact(successes: int, n: int) -> str:
@@ -129,8 +140,7 @@ def _line(made: str, start: str) -> str:
     return line
 
 
-def test_what_was_aimed_at_is_said_with_what_was_reached(folder: Path) -> None:
-    made = tables(Rows(folder, _OpenGate()))
+def test_what_was_aimed_at_is_said_with_what_was_reached(made: str) -> None:
     # 7 of the 8 families a bed work, and of those one is missed; one of 16 clean models stands out.
     assert "14 held-out models with an ASR of 90 % and more, 16 clean test models." in made
     assert f"| TPR at a nominal 5 % | at least 80 % | {_exact(12, 14)} | yes |" in made
@@ -138,9 +148,9 @@ def test_what_was_aimed_at_is_said_with_what_was_reached(folder: Path) -> None:
     assert f"| target in five | at least 90 % | {_exact(12, 14)} | **no** |" in made
 
 
-def test_held_out_models_are_compared_with_clean_test_models_pooled_and_a_tower(folder: Path) -> None:
-    rows = Rows(folder, _OpenGate())
-    made = tables(rows)
+def test_held_out_models_are_compared_with_clean_test_models_pooled_and_a_tower(
+    rows: Rows, made: str
+) -> None:
     judged = rows.judged["collapse"]
     for bed, num_clean, num_poisoned in (("pooled", 16, 14), *((bed, 8, 7) for bed in BEDS)):
         among = [one for one in judged if bed in ("pooled", one.bed)]
@@ -152,32 +162,28 @@ def test_held_out_models_are_compared_with_clean_test_models_pooled_and_a_tower(
     assert _exact(12, 14) in _line(made, "| **collapse** | held_out | pooled |")
 
 
-def test_a_null_model_that_came_after_the_freezing_judges_nothing(folder: Path) -> None:
-    rows = Rows(folder, _OpenGate())
+def test_a_null_model_that_came_after_the_freezing_judges_nothing(rows: Rows, made: str) -> None:
     assert {round(1 / one.smallest_p) for one in rows.judged["collapse"] if one.split != "calibration"} == {
         21
     }
-    assert "fashion-vit | calibration | clean | 21 |" in tables(rows)  # but it was made, and is listed
+    assert "fashion-vit | calibration | clean | 21 |" in made  # but it was made, and is listed
 
 
-def test_false_positives_come_with_what_the_null_allows(folder: Path) -> None:
-    made = tables(Rows(folder, _OpenGate()))
+def test_false_positives_come_with_what_the_null_allows(made: str) -> None:
     about = "20 null models, so the smallest p is 1/21, and of clean models at most 0.0 %, 4.8 %, 9.5 %"
     assert f"fashion-vit: {about} are expected" in made
     assert f"| collapse | pooled | 16 | null too small | {_exact(1, 16)} | {_exact(1, 16)} |" in made
     assert f"| collapse | fashion-vit | 8 | null too small | {_exact(0, 8)} | {_exact(0, 8)} |" in made
 
 
-def test_universal_patterns_are_shown_beside_what_the_scan_says_of_the_same_models(folder: Path) -> None:
-    made = tables(Rows(folder, _OpenGate()))
+def test_universal_patterns_are_shown_beside_what_the_scan_says_of_the_same_models(made: str) -> None:
     line = _line(made, "| fashion-resnet | test_clean | 8 | 50.0")
     assert "| 50.0, 53.5, 57.0 | 0.05, " in line
     assert line.endswith("| 1 of 8 | 1 of 8 |")
     assert _line(made, "| fashion-vit | test_clean | 8 | 50.0").endswith("| 0 of 8 | 0 of 8 |")
 
 
-def test_shifted_models_and_attackers_have_a_line_each(folder: Path) -> None:
-    made = tables(Rows(folder, _OpenGate()))
+def test_shifted_models_and_attackers_have_a_line_each(made: str) -> None:
     assert f"| collapse | other_width | fashion-vit | 1 | 0.05 | {_exact(1, 1)} | {_exact(1, 1)} |" in made
     assert f"| collapse | other_data | fashion-vit | 1 | 1.00 | {_exact(0, 1)} | {_exact(0, 1)} |" in made
     scattered = _line(made, "| collapse | scattered | fashion-vit |")
@@ -189,9 +195,9 @@ def test_shifted_models_and_attackers_have_a_line_each(folder: Path) -> None:
 
 
 def test_words_are_those_of_the_first_hypothesis_and_nouns_outside_the_vocabulary_are_not_asked_for(
-    folder: Path,
+    made: str,
 ) -> None:
-    made = tables(Rows(folder, _OpenGate()))
+    assert "Not in the vocabulary: t-shirt, trousers." in made
     for bed in BEDS:
         working = [of_plan("held_out", number, bed) for number in range(NUM_HELD_OUT - 1)]
         # Of odd numbers, and of the one that was missed, the blend is first, whose first word is the noun. Of
@@ -225,8 +231,8 @@ def test_the_page_shows_what_was_missed_and_one_of_each_family_that_was_found(fo
     assert pixels == [(255, 215, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
 
-def test_a_backdoor_that_hardly_works_is_not_a_failure(folder: Path) -> None:
-    judged = Rows(folder, _OpenGate()).judged["collapse"]
+def test_a_backdoor_that_hardly_works_is_not_a_failure(rows: Rows) -> None:
+    judged = rows.judged["collapse"]
     weak = next(one for one in judged if one.family == "low_asr")
     assert not failures.is_missed(replace(weak, p=1.0, place=None))
     assert failures.is_missed(replace(weak, asr=0.95, p=1.0))
