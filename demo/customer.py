@@ -55,7 +55,7 @@ class Customer:
     wall_s: dict[str, float] = field(default_factory=dict)
 
     def clean(self, file: Path, data: Mapping[str, str]) -> Cleaned:
-        """From the file to two cleaned ones, and a scan of the first. `data`: addresses by kind of dataset."""
+        """From the file to two cleaned ones, and a scan of the first. `data`: addresses by kind."""
         with screen.bars(self.console) as progress:
             checkpoint_id = self._upload(file, progress)
             datasets = {kind: self._register(kind, address) for kind, address in data.items()}

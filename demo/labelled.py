@@ -1,11 +1,10 @@
 """The demo's test images, the same bytes for every seed and on every machine.
 
-Its null is bound to them: the digest of a labelled set is over the files' names and bytes, class names and
-templates among them. So the seed is fixed, the images are composed in double precision, and their PNGs are
-stored without compression. These would change the bytes: another split of scikit-learn's digits, other random
-streams of NumPy, other inks, names or templates in `lab.testbed`, another way of Pillow or of zlib to write an
-uncompressed PNG. Then a test fails, the demo says that its null does not fit and scans without one, and
-`python -m lab.zoo.demo_null` builds another.
+Its null is bound to them: the digest of a labelled set is over the names and bytes of its files. So the seed
+is fixed, the images are composed in double precision, and their PNGs are stored without compression. What
+still changes the bytes: scikit-learn's digits and their split, NumPy's random streams, inks, names and
+templates in `lab.testbed`, and how Pillow writes an uncompressed PNG. Then a test fails, the demo says that
+its null does not fit and scans without one, and `python -m lab.zoo.demo_null` builds another.
 """
 
 from __future__ import annotations
