@@ -1,7 +1,4 @@
-"""The customer's part, through the public client only: upload, scan, clean on what was found, scan again.
-
-Knows no key of an operator and no file of the service.
-"""
+"""The customer's part, through the public client only: upload, scan, clean on what was found, scan again."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ class Cleaned:
 
 @dataclass(kw_only=True)
 class Customer:
-    """Who has a file, clean data, and no knowledge of a trigger. `null`: a name of the service's nulls."""
+    """Somebody with a file and clean data, who knows no trigger. `null` names one of the service's nulls."""
 
     client: Client
     folder: Path
