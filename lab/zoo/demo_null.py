@@ -15,10 +15,9 @@ from pathlib import Path
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null
 from demo import labelled
 from demo.recipe import NULL_PATH, SCAN, SCAN_SEED
-from lab.zoo.making import make
 from lab.zoo.plan import BedName, Model, model
 from lab.zoo.rows import ModelRow, read_models
-from lab.zoo.running import opened
+from lab.zoo.running import Folders, opened_or_made
 from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline.nulls import Reference, build_null
 
@@ -44,18 +43,18 @@ def update(rows: Path, weights: Path, path: Path = NULL_PATH, *, say: Callable[[
     with tempfile.TemporaryDirectory(prefix="demo-null-") as scratch:
         labelled.write(Path(scratch))
         if not _is_current(path, [known[one.name] for one in models], open_labelled(Path(scratch)).sha256):
-            path.write_bytes(dump_null(build(models, known, weights, Path(scratch))))
+            null = build(models, Path(scratch), Folders(rows=rows, weights=weights), say)
+            path.write_bytes(dump_null(null))
             say(f"{path}: the statistics of {len(models)} clean models.")
     return True
 
 
-def build(models: list[Model], known: dict[str, ModelRow], weights: Path, images: Path) -> NullSet:
+def build(models: list[Model], images: Path, folders: Folders, say: Callable[[str], None]) -> NullSet:
     """The null of these models on the labelled set in `images`."""
     for one in models:
-        if opened(weights / one.name, known.get(one.name)) is None:
-            make(one, weights / one.name)
+        opened_or_made(one, folders.weights / one.name, folders.rows, say)
     return build_null(
-        [Reference(source=one.name, folder=weights / one.name) for one in models],
+        [Reference(source=one.name, folder=folders.weights / one.name) for one in models],
         images,
         SCAN,
         name=NAME,
