@@ -105,8 +105,6 @@ def test_a_scan_is_told_in_the_words_of_its_report_with_its_p_value_where_it_has
     assert sentence == f"fail: {report.verdict.sentence}"
     figure = "p = 0.05 by 19 clean models; target “apple”; its pattern has ASR 94.1% on held-out images"
     assert figures == figure
-        figures == "p = 0.05 by 19 clean models; target “apple”; its pattern has ASR 94.1% on held-out images"
-    )
     report, _ = scan_and_null(with_null=False)
     assert Scanned.of(report).lines()[1].startswith("no p-value; target")
     assert Scanned.of(replace(report, hypotheses=())).lines()[1].endswith("no pattern")
