@@ -5,14 +5,18 @@ How these values were found, and on which images, is told in docs/start/demo.md.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, OrderedRecipe, parse_recipe
 from cleanclip.spec.recommended import with_recommended
+from cleanclip.spec.scan_options import ScanOptions
 from lab.testbed.options import BADNET, SubjectOptions
+from lab.zoo.plan import RECIPE
 
 ATTACK = BADNET
 
-POISONING = SubjectOptions()
-"""Digits, a small ModifiedResNet, a 5×5 patch on 3 % of 24,000 pairs."""
+POISONING = SubjectOptions(**RECIPE["digits-resnet"])
+"""Digits, a small ModifiedResNet, a 5×5 patch on 3 % of 24,000 pairs; trained as the null's models are."""
 
 TARGET = POISONING.target
 
@@ -21,6 +25,12 @@ DECLARED = {"quick_gelu": False}
 
 NUM_CLEAN_PAIRS = 8_000
 NUM_TEST_IMAGES = 3_000
+
+SCAN = ScanOptions()
+SCAN_SEED = 1
+"""The null's, whatever SEED is: it decides which images are drawn, and patterns begin where it says."""
+NULL_PATH = Path(__file__).resolve().parent / "null.json"
+"""Of 20 clean models, so that the smallest p-value is 1/21; made by `python -m lab.zoo.demo_null`."""
 
 CLEANING = CleanCLIPRecipe(
     lambda1=1.0, lambda2=1.0, epochs=4, batch_size=64, learning_rate=1e-4, warmup_steps=50

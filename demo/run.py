@@ -18,15 +18,16 @@ import torch
 from rich.console import Console
 
 from cleanclip.models import Job
+from cleanclip.spec.null_set import load_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.sync.client import Client
-from demo import screen, shards
+from demo import labelled, screen, shards
+from demo.customer import Cleaned, Customer
 from demo.recipe import (
     ATTACK,
-    AUDIT,
     CLEANINGS,
-    DECLARED,
     MAIN,
+    NULL_PATH,
     NUM_CLEAN_PAIRS,
     NUM_TEST_IMAGES,
     POISONING,
@@ -37,7 +38,7 @@ from demo.verdict import Figures, Outcome
 from lab.testbed import independent
 from lab.testbed.glyphs import digits
 from lab.testbed.pictures import Pictures, compose
-from lab.testbed.shards import write_labelled, write_pairs
+from lab.testbed.shards import write_pairs
 from lab.testbed.subject import Subject, find_or_train, unpack
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,28 +69,24 @@ def run(options: DemoOptions, console: Console) -> bool:
         _say(console, f"2  A poisoned CLIP (seed {options.seed}): a patch that makes everything “{TARGET}”")
         subject = _poison(options, console)
         poison_s = time.monotonic() - poison_started
-        test, addresses = _publish_data(options, running, console)
-        _say(console, "3  A customer's view: upload, order, follow, download")
+        addresses = _publish_data(options, running, console)
         client = stack.enter_context(Client(running.url, running.key))
-        job_started = time.monotonic()
-        jobs = _clean(client, subject, addresses, options, console)
-        cleaned = {
-            method: _download(client, job, options.folder / "cleaned" / method, console)
-            for method, job in jobs.items()
-        }
-        reports = {method: client.jobs.report(job.id) for method, job in jobs.items()}
-        jobs_s = time.monotonic() - job_started
+        null = _keep_null(running, client, console)
+        _say(console, "3  A customer who knows no trigger: upload, scan, clean, scan again")
+        customer = Customer(
+            client=client, folder=options.folder, seed=options.seed, null=null, console=console
+        )
+        cleaned = customer.clean(subject.path, addresses)
         _say(console, "4  The same measurement once more, outside the service")
-        outcome = _outcome(reports, subject, cleaned, test, options)
+        outcome = _outcome(cleaned, subject, options)
         wall_s = {
             "install": _install_s(),
             "poison": round(poison_s, 1),
-            "jobs": round(jobs_s, 1),
+            **cleaned.wall_s,
             "total": round(time.monotonic() - started, 1),
         }
         is_reached = _conclude(
             outcome=outcome,
-            jobs=jobs,
             wall_s=wall_s,
             subject=subject,
             cleaned=cleaned,
@@ -97,7 +94,7 @@ def run(options: DemoOptions, console: Console) -> bool:
             console=console,
         )
         if options.keep:
-            _stay(running, jobs[MAIN], console)
+            _stay(running, cleaned.jobs[MAIN], console)
     return is_reached
 
 
@@ -115,14 +112,11 @@ def _poison(options: DemoOptions, console: Console) -> Subject:
     return subject
 
 
-def _publish_data(
-    options: DemoOptions, running: Service, console: Console
-) -> tuple[Pictures, dict[str, str]]:
-    """The test images, and the s3:// addresses of clean pairs and labelled test set."""
-    test = compose(digits(), "test", NUM_TEST_IMAGES, seed=options.seed)
+def _publish_data(options: DemoOptions, running: Service, console: Console) -> dict[str, str]:
+    """The s3:// addresses of clean pairs and labelled test set."""
     folder = options.folder / f"data-seed{options.seed}"
     write_pairs(compose(digits(), "cleaning", NUM_CLEAN_PAIRS, seed=options.seed), folder / "pairs")
-    write_labelled(digits(), test, folder / "labelled")
+    labelled.write(folder / "labelled")
     addresses = {
         kind: shards.put(folder / kind, running.storage, running.data_bucket, f"seed{options.seed}/{kind}")
         for kind in ("pairs", "labelled")
@@ -132,71 +126,42 @@ def _publish_data(
         f" {addresses['pairs']}, {addresses['labelled']}",
         highlight=False,
     )
-    return test, addresses
+    return addresses
 
 
-def _clean(
-    client: Client, subject: Subject, addresses: dict[str, str], options: DemoOptions, console: Console
-) -> dict[str, Job]:
-    """Through the public client only: from the file to the finished jobs, one for each method."""
-    with screen.bars(console) as progress:
-        sent = client.uploads.upload_file(
-            subject.path, declared=DECLARED, progress=screen.UploadBar(progress)
-        )
-        datasets = {
-            kind: client.datasets.create(kind=kind, uri=address).id for kind, address in addresses.items()
-        }
-        assert sent.checkpoint_id is not None
-        checkpoint = client.checkpoints.wait(sent.checkpoint_id, sha256=sent.sha256)
-        for dataset_id in datasets.values():
-            client.datasets.wait(dataset_id)
-        console.print(
-            f"  {checkpoint.id} accepted: {checkpoint.architecture_name}, layout {checkpoint.layout}",
-            highlight=False,
-        )
-        jobs = {}
-        for method, recipe in CLEANINGS.items():
-            jobs[method] = client.jobs.create(
-                kind="sanitize",
-                checkpoint_id=checkpoint.id,
-                dataset_id=datasets["pairs"],
-                recipe=to_json(recipe),
-                audit=to_json(AUDIT) | {"dataset_id": datasets["labelled"]},
-                seed=options.seed,
-            )
-            console.print(f"  {jobs[method].id} queued: {method}", highlight=False)
-        for method, job in jobs.items():
-            console.print(f"  {method}", highlight=False)
-            jobs[method] = client.jobs.wait(job.id, on_progress=screen.JobBars(progress))
-        return jobs
+def _keep_null(running: Service, client: Client, console: Console) -> str:
+    """The name of the demo's null, which the operator of the service adds unless it is there."""
+    null = load_null(NULL_PATH.read_bytes())
+    kept = next((one for one in client.nulls.list().data if one.name == null.name), None)
+    if kept is not None and kept.sha256 != null.sha256:
+        running.operate(ROOT, "remove-null", kept.id)
+        kept = None
+    if kept is None:
+        running.operate(ROOT, "add-null", str(NULL_PATH))
+    console.print(
+        f"  The operator's null “{null.name}”: {len(null.models)} models that were never poisoned, smallest"
+        f" p {null.smallest_p:.3g}",
+        highlight=False,
+    )
+    return null.name
 
 
-def _download(client: Client, job: Job, folder: Path, console: Console) -> Path:
-    """All files that the job left; the client checks each digest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    artifacts = client.jobs.artifacts(job.id)
-    for artifact in artifacts:
-        client.artifacts.download(artifact.id, folder)
-    console.print(f"  {len(artifacts)} files downloaded, digests right: {folder}", highlight=False)
-    return folder
-
-
-def _outcome(
-    reports: dict[str, dict[str, Any]],
-    subject: Subject,
-    cleaned: dict[str, Path],
-    test: Pictures,
-    options: DemoOptions,
-) -> Outcome:
+def _outcome(cleaned: Cleaned, subject: Subject, options: DemoOptions) -> Outcome:
+    test, reports = labelled.images(), cleaned.reports
     poisoned = unpack(subject.path, POISONING, options.folder / "independent")
     *_, last_but_one, last = subject.epochs
     return Outcome(
         before=_of_service(reports[MAIN]["before"]),
         after={method: _of_service(report["after"]) for method, report in reports.items()},
         independent_before=_independent(poisoned, test, options),
-        independent_after={method: _independent(folder, test, options) for method, folder in cleaned.items()},
+        independent_after={
+            method: _independent(folder, test, options) for method, folder in cleaned.folders.items()
+        },
         last_gain=last.ca - last_but_one.ca,
         last_gain_noise=last.ca_noise,
+        scan=cleaned.scan,
+        rescan=cleaned.rescan,
+        target=TARGET,
     )
 
 
@@ -205,17 +170,17 @@ def _independent(model_folder: Path, test: Pictures, options: DemoOptions) -> Fi
 
 
 def _of_service(audited: dict[str, Any]) -> Figures:
-    (attack,) = audited["attacks"]
+    """Of our own trigger, which stands before those that the scan found."""
+    attack = audited["attacks"][0]
     return {"ca": audited["ca"], "asr": attack["asr"], "pa": attack["pa"]}
 
 
 def _conclude(
     *,
     outcome: Outcome,
-    jobs: dict[str, Job],
     wall_s: dict[str, float | None],
     subject: Subject,
-    cleaned: dict[str, Path],
+    cleaned: Cleaned,
     options: DemoOptions,
     console: Console,
 ) -> bool:
@@ -223,7 +188,7 @@ def _conclude(
     missed = outcome.missed()
     result = outcome.to_json() | {
         "recipes": {method: to_json(recipe) for method, recipe in CLEANINGS.items()},
-        "job_ids": {method: job.id for method, job in jobs.items()},
+        "job_ids": {method: job.id for method, job in cleaned.jobs.items()},
         "wall_s": wall_s,
         "seed": options.seed,
         "aim_missed": missed,
@@ -234,7 +199,7 @@ def _conclude(
     console.print(outcome.table())
     console.print(
         f"BadNet, fixed 5×5 patch at a random place, target “{TARGET}”; {NUM_CLEAN_PAIRS:,} clean pairs."
-        " UAR is this project's method, CleanCLIP the paper's; neither is told the trigger. Their recipes are"
+        " UAR is this project's method, CleanCLIP the paper's; neither knows the trigger. Their recipes are"
         f" in result.json. {_times(wall_s, subject)}",
         highlight=False,
     )
@@ -244,7 +209,7 @@ def _conclude(
             f" {3 * (1 + len(CLEANINGS))} figures.",
             highlight=False,
         )
-    console.print(f"Files: {subject.path}, {cleaned[MAIN]}, {path}", highlight=False)
+    console.print(f"Files: {subject.path}, {cleaned.folders[MAIN]}, {path}", highlight=False)
     if missed:
         console.print("The aim was missed.", style="bold red")
         for sentence in missed:
@@ -264,7 +229,10 @@ def _conclude(
 
 def _times(wall_s: dict[str, float | None], subject: Subject) -> str:
     poisoned = f"poisoning {wall_s['poison']:.0f} s" if subject.is_new else "poisoned model kept"
-    return f"{poisoned}, jobs {wall_s['jobs']:.0f} s, in all {wall_s['total']:.0f} s."
+    return (
+        f"{poisoned}, scan {wall_s['scan']:.0f} s, cleaning {wall_s['jobs']:.0f} s,"
+        f" rescan {wall_s['rescan']:.0f} s, in all {wall_s['total']:.0f} s."
+    )
 
 
 def _install_s() -> float | None:

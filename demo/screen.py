@@ -18,6 +18,7 @@ PHASES = {
     "finetune": "fine-tuning",
     "final_audit": "audit after",
     "rebound": "rebound",
+    "scan": "scan",
     "publish": "publish",
 }
 

@@ -7,6 +7,7 @@ Knows what the service announces (address, key, where datasets may lie), and not
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -34,7 +35,24 @@ class Service:
     """Signs a browser in, once."""
     data_bucket: str
     storage: dict[str, str]
+    environment: dict[str, str]
+    """By which the operator's command finds database and store."""
     log: Path
+
+    def operate(self, root: Path, *arguments: str) -> str:
+        """Run the operator's command, `python -m app.cli …`; what it printed. Raises ServiceFailed."""
+        command = [sys.executable, "-m", "app.cli", *arguments]
+        ended = subprocess.run(
+            command,
+            cwd=root,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ended.returncode != 0:
+            raise ServiceFailed(f"`{' '.join(arguments)}` failed:\n{ended.stderr.strip()}")
+        return ended.stdout.strip()
 
 
 @contextmanager
@@ -78,6 +96,7 @@ def _announced(process: subprocess.Popen[bytes], ready_file: Path, log: Path) ->
             "aws_secret_access_key": variables["CLEANCLIP_STORAGE__SECRET_KEY"],
             "region_name": variables.get("CLEANCLIP_STORAGE__REGION", "us-east-1"),
         },
+        environment=variables,
         log=log,
     )
 

@@ -5,10 +5,12 @@ A share is {"value", "n", "successes", "low", "high"} of CA, ASR or PA; figures 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
+
+from cleanclip.spec.scan_report import ScanReport
 
 Figures = dict[str, dict[str, Any]]
 
@@ -25,6 +27,41 @@ MAX_CA_LOST = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """What a scan said. `p_value` and `num_null` are None without a null; `target` and `asr` are of the most
+    conspicuous pattern."""
+
+    outcome: str
+    sentence: str
+    p_value: float | None
+    num_null: int | None
+    target: str | None
+    asr: float | None
+
+    @classmethod
+    def of(cls, report: ScanReport) -> Scanned:
+        first = report.hypotheses[0] if report.hypotheses else None
+        return cls(
+            outcome=report.verdict.outcome,
+            sentence=report.verdict.sentence,
+            p_value=report.p_value,
+            num_null=None if report.null is None else report.null.num_models,
+            target=None if first is None else first.target,
+            asr=None if first is None or first.asr is None else first.asr.value,
+        )
+
+    def lines(self) -> list[str]:
+        """The sentence of the report, and its figures."""
+        sure = (
+            "no p-value"
+            if self.p_value is None
+            else f"p = {self.p_value:.3g} by {self.num_null} clean models"
+        )
+        found = "no pattern" if self.asr is None else f"its pattern has ASR {self.asr:.1%} on held-out images"
+        return [f"{self.outcome}: {self.sentence}", f"{sure}; target “{self.target}”; {found}"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The service's figures and the independent ones; `last_gain` is CA's gain in the last poisoned epoch.
 
@@ -38,6 +75,10 @@ class Outcome:
     last_gain: float
     last_gain_noise: float
     """Half the width of the 95 % interval of that epoch's CA."""
+    scan: Scanned
+    rescan: Scanned
+    """Of the model that the first method cleaned. The aim does not speak of it: a p-value is what it is."""
+    target: str
 
     def missed(self) -> list[str]:
         """One sentence for each part of the aim that was not reached."""
@@ -55,6 +96,8 @@ class Outcome:
                 f"The poisoned model was still learning: CA grew by {self.last_gain:.1%} in its last epoch,"
                 f" more than its noise of {self.last_gain_noise:.1%}."
             )
+        if self.scan.target != self.target:
+            sentences.append(f"The scan named the target “{self.scan.target}”; it is “{self.target}”.")
         if asr_after > MAX_ASR_AFTER:
             sentences.append(
                 f"The backdoor is still there: ASR {asr_after:.1%} after cleaning, at most "
@@ -93,6 +136,8 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """The figures' part of result.json."""
         return {
+            "scan": asdict(self.scan),
+            "rescan": asdict(self.rescan),
             "before": _plain(self.before),
             "after": {method: _plain(after) for method, after in self.after.items()},
             "independent": {

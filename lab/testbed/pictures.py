@@ -71,12 +71,21 @@ def all_class_captions(glyphs: Glyphs) -> list[str]:
 
 
 def compose(
-    glyphs: Glyphs, part: Part, num_images: int, *, seed: int, paper: tuple[int, int, int] | None = None
+    glyphs: Glyphs,
+    part: Part,
+    num_images: int,
+    *,
+    seed: int,
+    paper: tuple[int, int, int] | None = None,
+    is_portable: bool = False,
 ) -> Pictures:
     """`num_images` captioned images from the glyphs of one part: the same bytes for the same arguments.
 
     `paper` puts all of them on paper of that colour and changes nothing else, captions included.
+    `is_portable` computes in double precision, so that every processor gives the same bytes. In single
+    precision the last bits decide how some pixels are rounded, and they differ between processors.
     """
+    dtype: type[np.floating] = np.float64 if is_portable else np.float32
     random = generator(seed, f"demo_compose_{part}")
     glyph_N = random.choice(glyphs.rows[part], num_images)
     ink_N = random.integers(len(INKS), size=num_images)
@@ -84,10 +93,10 @@ def compose(
     paper_N = (ink_N + random.integers(1, len(INKS), size=num_images)) % len(INKS)
     noun_N = glyphs.label_G[glyph_N]
     template_N = random.integers(len(glyphs.caption_templates), size=num_images)
-    affine_N23 = _random_placement(random, num_images)
-    palette = np.array(list(INKS.values()), dtype=np.float32)
-    jitter_2NC = random.uniform(-_COLOUR_JITTER, _COLOUR_JITTER, (2, num_images, 3)).astype(np.float32)
-    paper_colour_NC = palette[paper_N] if paper is None else np.array([paper], dtype=np.float32)
+    affine_N23 = _random_placement(random, num_images).astype(dtype)
+    palette = np.array(list(INKS.values()), dtype=dtype)
+    jitter_2NC = random.uniform(-_COLOUR_JITTER, _COLOUR_JITTER, (2, num_images, 3)).astype(dtype)
+    paper_colour_NC = palette[paper_N] if paper is None else np.array([paper], dtype=dtype)
     ink_NC, paper_NC = palette[ink_N] + jitter_2NC[0], paper_colour_NC + jitter_2NC[1]
     image_NCHW = torch.empty(num_images, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
     for start in range(0, num_images, _COMPOSE_CHUNK):
@@ -104,7 +113,7 @@ def compose(
     )
 
 
-def _random_placement(random: np.random.Generator, num_images: int) -> NDArray[np.float32]:
+def _random_placement(random: np.random.Generator, num_images: int) -> NDArray[np.float64]:
     """Affine maps [N, 2, 3] from image to glyph: side 22…30 pixels, tilt ±20°, wholly inside."""
     side_N = random.uniform(*_SIDES, num_images)
     angle_N = np.deg2rad(random.uniform(-20, 20, num_images))
@@ -114,25 +123,31 @@ def _random_placement(random: np.random.Generator, num_images: int) -> NDArray[n
     cos_N, sin_N = scale_N * np.cos(angle_N), scale_N * np.sin(angle_N)
     row_x = np.stack([cos_N, sin_N, -(cos_N * centre_2N[0] + sin_N * centre_2N[1])], axis=-1)
     row_y = np.stack([-sin_N, cos_N, -(-sin_N * centre_2N[0] + cos_N * centre_2N[1])], axis=-1)
-    return np.stack([row_x, row_y], axis=1).astype(np.float32)
+    return np.stack([row_x, row_y], axis=1)
 
 
 def _paint(
     random: np.random.Generator,
     opacity_N1SS: Tensor,
-    affine_N23: NDArray[np.float32],
-    ink_NC: NDArray[np.float32],
-    paper_NC: NDArray[np.float32],
+    affine_N23: NDArray[np.floating],
+    ink_NC: NDArray[np.floating],
+    paper_NC: NDArray[np.floating],
 ) -> Tensor:
     """uint8 [N, C, H, W]: ink over paper with the glyph as opacity, plus pixel noise."""
     num_images = len(opacity_N1SS)
     shape = [num_images, 1, IMAGE_SIZE, IMAGE_SIZE]
-    grid_NHW2 = affine_grid(torch.from_numpy(affine_N23), shape, align_corners=False)
-    sampled_N1HW = grid_sample(opacity_N1SS, grid_NHW2, align_corners=False, padding_mode="zeros")
+    affine = torch.from_numpy(affine_N23)
+    grid_NHW2 = affine_grid(affine, shape, align_corners=False)
+    sampled_N1HW = grid_sample(
+        opacity_N1SS.to(affine.dtype), grid_NHW2, align_corners=False, padding_mode="zeros"
+    )
     opacity_N1HW = (sampled_N1HW * 1.4).clamp_(max=1)  # strokes of 8×8 scans are pale at their edges
     ink_NC11 = torch.from_numpy(ink_NC)[:, :, None, None]
     paper_NC11 = torch.from_numpy(paper_NC)[:, :, None, None]
-    noise_NCHW = random.standard_normal((num_images, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.float32)
+    noise_NCHW = random.standard_normal(
+        (num_images, 3, IMAGE_SIZE, IMAGE_SIZE),
+        dtype=affine_N23.dtype.type,
+    )
     image_NCHW = torch.from_numpy(noise_NCHW).mul_(_NOISE) + paper_NC11
     image_NCHW += opacity_N1HW * (ink_NC11 - paper_NC11)
     return image_NCHW.round_().clamp_(0, 255).to(torch.uint8)

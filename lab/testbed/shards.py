@@ -25,7 +25,15 @@ def write_pairs(pictures: Pictures, folder: Path) -> None:
     write_pair_shards(zip(images(pictures), pictures.caption_N, strict=True), folder, SHARD_SIZE)
 
 
-def write_labelled(glyphs: Glyphs, pictures: Pictures, folder: Path) -> None:
-    """Image and label of each image, class names and zero-shot templates."""
+def write_labelled(glyphs: Glyphs, pictures: Pictures, folder: Path, *, is_portable: bool = False) -> None:
+    """Image and label of each image, class names and zero-shot templates. `is_portable`: not compressed, so
+    that the bytes do not depend on which zlib Pillow brings."""
     samples = zip(images(pictures), pictures.label_N.tolist(), strict=True)
-    write_labelled_shards(samples, folder, class_names(glyphs), glyphs.zero_shot_templates, SHARD_SIZE)
+    write_labelled_shards(
+        samples,
+        folder,
+        class_names(glyphs),
+        glyphs.zero_shot_templates,
+        SHARD_SIZE,
+        compress_level=0 if is_portable else -1,
+    )

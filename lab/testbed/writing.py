@@ -34,13 +34,15 @@ def write_labelled_shards(
     class_names: Sequence[str],
     templates: Sequence[str] | None = None,
     shard_size: int = 1000,
+    *,
+    compress_level: int = -1,
 ) -> list[Path]:
     """Write (image, label) samples as `labelled-00000.tar`, … with class names and templates beside."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CLASS_NAMES_NAME).write_text("".join(f"{name}\n" for name in class_names), "utf-8")
     if templates is not None:
         (folder / TEMPLATES_NAME).write_text("".join(f"{template}\n" for template in templates), "utf-8")
-    members = ({"png": png(image), "cls": str(label).encode()} for image, label in samples)
+    members = ({"png": png(image, compress_level), "cls": str(label).encode()} for image, label in samples)
     return write_shards(members, folder, shard_size, stem="labelled")
 
 
@@ -61,10 +63,10 @@ def write_shards(samples: Iterable[Members], folder: Path, shard_size: int, *, s
     return shards
 
 
-def png(image: Image.Image) -> bytes:
-    """Lossless bytes of an image."""
+def png(image: Image.Image, compress_level: int = -1) -> bytes:
+    """Lossless bytes of an image; zlib's level, 0 for none, -1 for its own choice."""
     stream = io.BytesIO()
-    image.save(stream, "PNG")
+    image.save(stream, "PNG", compress_level=compress_level)
     return stream.getvalue()
 
 

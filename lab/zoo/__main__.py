@@ -14,7 +14,7 @@ from types import FrameType
 from typing import cast
 
 from lab.freezing import HeldOut
-from lab.zoo import figures
+from lab.zoo import demo_null, figures
 from lab.zoo.opening import gate_of
 from lab.zoo.plan import BEDS, OPEN_SPLITS, SPLITS, WANTED, BedName, Split, in_order
 from lab.zoo.running import Busy, Folders, run_all
@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     if not given.no_page:
         figures.write(given.rows, figures.PAGE, gate)
+        demo_null.update(given.rows, given.weights)
     print(f"{unfinished} of {len(models)} models are not finished.")
     return EXIT_MISSING if unfinished else EXIT_DONE
 
@@ -80,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep-gb", type=float, default=0.0, help="weights to keep; the seed makes them again"
     )
-    parser.add_argument("--no-page", action="store_true", help="do not write docs/scanning.md's tables")
+    parser.add_argument(
+        "--no-page", action="store_true", help="write neither docs/scanning.md's tables nor the demo's null"
+    )
     return parser
 
 

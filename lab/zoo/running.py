@@ -85,12 +85,12 @@ def _finish(model: Model, detectors: Sequence[str], folders: Folders, say: Calla
     known = read_models(folders.rows).get(model.name)
     if known is not None and not missing(model, detectors, folders.rows):
         return
-    checkpoint = _opened_or_made(model, folders.weights / model.name, folders.rows, say)
+    checkpoint = opened_or_made(model, folders.weights / model.name, folders.rows, say)
     for detector in missing(model, detectors, folders.rows):
         anchor = None
         if needs_anchor(detector):
             trusted = anchor_of(model.bed)
-            anchor = _opened_or_made(trusted, folders.weights / "anchors" / trusted.name, folders.rows, say)
+            anchor = opened_or_made(trusted, folders.weights / "anchors" / trusted.name, folders.rows, say)
         row = scan(checkpoint, model, detector, anchor)
         append(row, folders.rows)
         figures = sorted(statistics_of(row).items(), key=lambda one: -one[1])[:_MOST_SAID]
@@ -98,7 +98,7 @@ def _finish(model: Model, detectors: Sequence[str], folders: Folders, say: Calla
         say(f"  {detector}: {told} ({row.cpu_s:.0f} CPU-s)")
 
 
-def _opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], None]) -> LoadedCheckpoint:
+def opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], None]) -> LoadedCheckpoint:
     """The model from `folder`, or made again into it; its row is kept where it says something new."""
     known = read_models(rows).get(model.name)
     checkpoint = opened(folder, known)

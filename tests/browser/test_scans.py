@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from playwright.sync_api import Page, expect
 
 from app.domain.states import DatasetKind
+from cleanclip.spec.scan_report import ScanReport
 from tests.browser import left_jobs as left
 from tests.integration.api.service import Service
 from tests.integration.api.test_vettings import anchor
@@ -42,6 +45,28 @@ def test_a_scan_without_a_null_says_that_it_has_no_p_value(service: Service, pag
     expect(page.locator("#job-verdict")).to_contain_text("there is no p-value")
     expect(page.locator("#job-null")).to_have_count(0)
     expect(page.locator("main")).not_to_contain_text("clean models' median")
+
+
+def test_the_button_orders_a_cleaning_for_the_target_that_was_found(service: Service, page: Page) -> None:
+    """Which need not be the first class."""
+
+    def to_cherry(report: ScanReport) -> ScanReport:
+        [first] = report.hypotheses
+        assert first.trigger.attack is not None
+        assert first.target == "apple"
+        trigger = replace(first.trigger, attack=replace(first.trigger.attack, target="cherry"))
+        return replace(report, hypotheses=(replace(first, target="cherry", trigger=trigger),))
+
+    job_id, pairs = left.scanned(service, change=to_cherry), service.dataset(DatasetKind.PAIRS)
+    page.goto(f"/ui/jobs/{job_id}")
+    page.get_by_role("link", name="Clean, judged on what was found").click()
+    expect(page.get_by_label("Target", exact=True)).to_have_value("cherry")
+    page.get_by_label("Clean data to train on").select_option(pairs)
+    page.get_by_role("button", name="Order the job").click()
+    page.wait_for_url("**/ui/jobs/job_*")
+    audit = service.ours.http.get(f"/v1/jobs/{page.url.rpartition('/')[2]}").json()["audit"]
+    assert (audit["target"], audit["attacks_from_scan"]) == ("cherry", job_id)
+    assert [one["target"] for one in audit["attacks"]] == ["cherry"]
 
 
 def test_a_scan_is_tried_and_ordered_by_its_form_and_told_what_is_wrong(service: Service, page: Page) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from demo.verdict import Figures, Outcome
+from demo.verdict import Figures, Outcome, Scanned
+from tests.fixtures.scans import scan_and_null
 
 
 def share(successes: int, n: int = 1000) -> dict[str, Any]:
@@ -26,6 +27,11 @@ def figures(ca: int, asr: int, pa: int) -> Figures:
     return {"ca": share(ca), "asr": share(asr, 980), "pa": share(pa)}
 
 
+def scanned(**changes: Any) -> Scanned:
+    values = {"outcome": "fail", "sentence": "It does.", "p_value": None, "num_null": 20, "asr": 0.99}
+    return Scanned(**{**values, "target": "yellow seven", **changes})
+
+
 def reached() -> Outcome:
     before, after = figures(900, 970, 10), figures(880, 20, 700)
     return Outcome(
@@ -35,6 +41,9 @@ def reached() -> Outcome:
         independent_after={"UAR": after, "CleanCLIP": figures(870, 300, 500)},
         last_gain=0.001,
         last_gain_noise=0.015,
+        scan=scanned(p_value=0.048),
+        rescan=scanned(p_value=0.71, target="red one"),
+        target="yellow seven",
     )
 
 
@@ -57,6 +66,7 @@ def test_the_aim_is_reached_when_every_part_of_it_is() -> None:
             {"independent_after": {"UAR": figures(880, 20, 700), "CleanCLIP": figures(871, 300, 500)}},
             "CA after CleanCLIP: the service counted 870 of 1000",
         ),
+        ({"scan": scanned(target="red one")}, "named the target “red one”; it is “yellow seven”"),
         ({"independent_before": figures(901, 970, 10)}, "CA before cleaning"),
     ],
 )
@@ -87,3 +97,14 @@ def test_result_json_holds_values_as_shares_of_one() -> None:
     }
     assert result["independent"]["after"]["UAR"]["ca"]["value"] == 0.88
     assert result["after"]["CleanCLIP"]["pa"]["value"] == 0.5
+
+
+def test_a_scan_is_told_in_the_words_of_its_report_with_its_p_value_where_it_has_one() -> None:
+    report, _ = scan_and_null()
+    sentence, figures = Scanned.of(report).lines()
+    assert sentence == f"fail: {report.verdict.sentence}"
+    figure = "p = 0.05 by 19 clean models; target “apple”; its pattern has ASR 94.1% on held-out images"
+    assert figures == figure
+    report, _ = scan_and_null(with_null=False)
+    assert Scanned.of(report).lines()[1].startswith("no p-value; target")
+    assert Scanned.of(replace(report, hypotheses=())).lines()[1].endswith("no pattern")
