@@ -25,7 +25,8 @@ class ChosenNull(WireOut):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderedScan(ScanOptions):
-    """The options of a scan, its labelled dataset, and the null that was chosen; null: none fits."""
+    """The options of a scan, also of one that a cleaning begins with, its labelled dataset, and the null that
+    was chosen; null: none fits."""
 
     dataset_id: DatasetId
     null: ChosenNull | None

@@ -114,13 +114,13 @@ def null_of(row: Row) -> NullSet:
 def scan_spec(unit: UnitOfWork, order: Order, checkpoint: Checkpoint, labelled: Dataset) -> dict[str, object]:
     """What the job of a scan keeps of its order. Raises InvalidInput, NotFound."""
     assert order.scan is not None, "the order is a scan"
-    check_data(order.scan, labelled)
+    check_data(order.scan, labelled, order.labelled_pointer)
     row = chosen(unit, order, checkpoint, labelled)
     null = None if row is None else {"id": row.id, "name": row.name, "sha256": row.facts["sha256"]}
     return {"scan": to_json(order.scan), "null": null}
 
 
-def check_data(options: ScanOptions, labelled: Dataset) -> None:
+def check_data(options: ScanOptions, labelled: Dataset, pointer: str) -> None:
     """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job, and
     for a detector that needs a model which no order names yet."""
     if "residual" in options.detectors:
@@ -150,7 +150,7 @@ def check_data(options: ScanOptions, labelled: Dataset) -> None:
             f"A scan needs {MIN_IMAGES} images to invert on and {MIN_IMAGES} others to measure on; the "
             f"dataset has {num_images}.",
             f"Use a labelled dataset of at least {2 * MIN_IMAGES} images.",
-            pointer="/scan/dataset_id",
+            pointer=pointer,
         )
     counts = summary.get("images_per_class")
     if counts and sum(1 for count in counts if count) < 2:
@@ -158,7 +158,7 @@ def check_data(options: ScanOptions, labelled: Dataset) -> None:
             "scan_one_class",
             "All images of the dataset are of one class.",
             "Use a labelled dataset with images of several classes.",
-            pointer="/scan/dataset_id",
+            pointer=pointer,
         )
 
 
