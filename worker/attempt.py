@@ -7,14 +7,15 @@ in one fenced transaction, its folder is gone, its child is dead. Knows no queue
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.errors import DomainError, Unavailable
-from app.domain.states import RESUMABLE, JobKind, JobPhase, JobState
+from app.domain.states import RESUMABLE, JobKind, JobPhase, JobState, phases_of
 from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
@@ -31,6 +32,7 @@ from worker.failures import AttemptFailed
 from worker.first_audit import FirstAudit
 from worker.heartbeat import Pulse
 from worker.ledger import Ledger
+from worker.publishing.first_scan import finish_scan, reopened, scan_of, scanned_files
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.output_bounds import output_bytes, state_bytes
 from worker.publishing.packing import Signer
@@ -104,6 +106,7 @@ class Attempt:
 
     def _finish(self, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState | None:
         try:
+            self._scan_first(worker_environment)
             with workspace(self._options.work_dir, self._job.id, self._job.attempt) as place:
                 return self._work(place, worker_environment, pulse)
         except Stopped as stopped:
@@ -122,9 +125,31 @@ class Attempt:
             _LOG.exception("internal_error")
             return self._fail(failures.internal_failure())
 
-    def _work(self, place: Workspace, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState:
-        job, check = self._job, self._control.check
-        staged = stage(
+    def _scan_first(self, worker_environment: Mapping[str, str]) -> None:
+        """The scan of a cleaning that begins with one and has not made it, in a folder of its own: the
+        cleaning's child finds nothing that the scan's child left."""
+        self._job = reopened(self._store, self._job, self._control.check)
+        scan = scan_of(self._job)
+        if scan is None:
+            return
+        with workspace(self._options.work_dir, self._job.id, self._job.attempt) as place:
+            staged = self._stage(place, scan)
+            self._bring_back_state(place, scan)
+            outputs = self._run_child(place, scan, staged, lambda: None, worker_environment)
+            self._job = finish_scan(
+                self._store,
+                self._ledger,
+                self._job,
+                outputs,
+                outgoing=place.outgoing,
+                staged=staged,
+                fresh=self._fresh_children(place, worker_environment),
+                warn=partial(self._tracker.note, "warning"),
+                check=self._control.check,
+            )
+
+    def _stage(self, place: Workspace, job: ClaimedJob) -> Staged:
+        return stage(
             self._database,
             self._store,
             job,
@@ -133,12 +158,22 @@ class Attempt:
             save_every_s=self._options.save_every_s,
             max_ranks=self._max_ranks,
             tracker=self._tracker,
-            check=check,
+            check=self._control.check,
         )
-        self._bring_back_state(place)
+
+    def _work(self, place: Workspace, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState:
+        job, check = self._job, self._control.check
+        scanned = scanned_files(self._store, job, place.outgoing / "scanned", check)
+        staged = self._stage(place, job)
+        self._bring_back_state(place, job)
         first = FirstAudit(self._ledger, staged, place.job)
+
+        def look() -> None:
+            if self._tracker.phase is JobPhase.FINETUNE:  # until then it may be an earlier attempt's
+                first.look()
+
         try:
-            outputs = self._run_child(place, staged, first, worker_environment)
+            outputs = self._run_child(place, job, staged, look, worker_environment)
         except (AttemptFailed, Stopped) as ended:
             if not _is_lost(ended):
                 first.look()
@@ -154,6 +189,7 @@ class Attempt:
             inputs=place.job,
             outgoing=place.outgoing,
             staged=staged,
+            scanned=scanned,
             signer=self._options.signer,
             fresh=self._fresh_children(place, worker_environment),
             tracker=self._tracker,
@@ -170,11 +206,11 @@ class Attempt:
             worker_environment=worker_environment,
         )
 
-    def _bring_back_state(self, place: Workspace) -> None:
-        if self._job.kind not in RESUMABLE or not self._job.resume_state:
+    def _bring_back_state(self, place: Workspace, job: ClaimedJob) -> None:
+        if job.kind not in RESUMABLE or not job.resume_state:
             return
-        is_scan = self._job.kind is JobKind.SCAN
-        state, complaints = restore(self._store, self._job, place.job, self._control.check)
+        is_scan = job.kind is JobKind.SCAN
+        state, complaints = restore(self._store, job, place.job, self._control.check)
         for complaint in complaints:
             self._tracker.note("warning", complaint)
         if state is None:
@@ -187,9 +223,14 @@ class Attempt:
             self._tracker.note("info", f"Training resumes from the state saved at step {state['step']}.")
 
     def _run_child(
-        self, place: Workspace, staged: Staged, first: FirstAudit, worker_environment: Mapping[str, str]
+        self,
+        place: Workspace,
+        job: ClaimedJob,
+        staged: Staged,
+        look: Callable[[], None],
+        worker_environment: Mapping[str, str],
     ) -> tuple[Path, ...]:
-        job, limits = self._job, self._options.limits
+        limits, phases = self._options.limits, phases_of(job.kind, job.spec)
         shipper = StateShipper(
             self._store,
             self._ledger,
@@ -206,12 +247,8 @@ class Attempt:
                 watch.heard()
             if isinstance(event, StateSaved):
                 shipper.take(event)
-            else:
+            elif getattr(event, "phase", phases[0]) in phases:
                 self._tracker.apply(event)
-
-        def look() -> None:
-            if self._tracker.phase is JobPhase.FINETUNE:  # until then it may be an earlier attempt's
-                first.look()
 
         kills_before = cgroup.oom_kills()
         child = Child(
@@ -222,7 +259,7 @@ class Attempt:
                 sandbox.rlimits(limits, job.kind, isolation),
                 uses_cuda=limits.uses_cuda,
                 more_calls=limits.more_calls,
-                talks_to_itself=self._max_ranks != 1,
+                talks_to_itself=job.kind is JobKind.SANITIZE and self._max_ranks != 1,
             ),
             environment=sandbox.environment(place.job, limits, worker_environment),
             folder=place.job,

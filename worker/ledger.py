@@ -101,6 +101,9 @@ class Ledger:
     def record_state(self, resume_state: dict[str, Any] | None) -> None:
         self._own(lambda a, job, attempt: a.record_state(job, attempt, resume_state))
 
+    def record_scanned(self, spec: dict[str, Any], outcome: str) -> None:
+        self._own(lambda a, job, attempt: a.record_scanned(job, attempt, spec, outcome))
+
     def record_first_audit(self, result: dict[str, Any], verdict: NewVerdict) -> None:
         self._own(lambda a, job, attempt: a.record_first_audit(job, attempt, result, verdict))
 

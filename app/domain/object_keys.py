@@ -5,6 +5,7 @@
     datasets/{project}/{dataset}/{name}
     outputs/{project}/{job}/attempt-{n}/{name}
     states/{project}/{job}/attempt-{n}/step-{step:08d}/{name}
+    states/{project}/{job}/attempt-{n}/scanned/{name}
     nulls/{null}.json: of no project
 
 Prefixes end with a slash, so that no prefix is the beginning of another id's.
@@ -67,6 +68,10 @@ def states_prefix(project_id: str, job_id: str) -> str:
 
 def state_prefix(project_id: str, job_id: str, attempt: int, step: int) -> str:
     return f"{states_prefix(project_id, job_id)}attempt-{attempt}/step-{step:08d}/"
+
+
+def scanned_prefix(project_id: str, job_id: str, attempt: int) -> str:
+    return f"{states_prefix(project_id, job_id)}attempt-{attempt}/scanned/"
 
 
 def null_key(null_id: str) -> str:

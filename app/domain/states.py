@@ -120,9 +120,11 @@ _PHASES: Mapping[JobKind, tuple[JobPhase, ...]] = {
 def phases_of(kind: JobKind, spec: Mapping[str, Any] | None = None) -> tuple[JobPhase, ...]:
     """The phases of a job of that kind, in order. `spec`: what was ordered; None: the parts that all have."""
     phases = _PHASES[kind]
-    if kind is JobKind.SANITIZE and ((spec or {}).get("audit") or {}).get("rebound") is not None:
-        return *phases[:-1], JobPhase.REBOUND, phases[-1]
-    return phases
+    if kind is not JobKind.SANITIZE or spec is None:
+        return phases
+    before = () if spec.get("scan") is None else (JobPhase.SCAN,)
+    after = () if (spec.get("audit") or {}).get("rebound") is None else (JobPhase.REBOUND,)
+    return *phases[:1], *before, *phases[1:-1], *after, phases[-1]
 
 
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {

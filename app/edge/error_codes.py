@@ -133,6 +133,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "job_is_no_scan": ErrorCode(422, "The job is no scan"),
     "scan_of_another_model": ErrorCode(422, "The scan is of another model"),
     "scan_found_no_attack": ErrorCode(422, "The scan found no trigger that an audit can use"),
+    "scan_found_no_target": ErrorCode(422, "The scan found no class that triggers could lead to"),
     "scan_unreadable": ErrorCode(409, "The scan's report cannot be read"),
     # policies
     "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),

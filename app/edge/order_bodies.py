@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from app.domain.states import JobKind
@@ -16,7 +17,8 @@ from app.schemas.orders import (
     VetDryRunIn,
     VetJobIn,
 )
-from app.services.orders import Order
+from app.services.orders import SCANS_FIRST, Order
+from cleanclip.spec.found_attacks import BOTH_SUITES
 
 _Judged = SanitizeJobIn | AuditJobIn | SanitizeDryRunIn | AuditDryRunIn
 _Searching = ScanJobIn | ScanDryRunIn | VetJobIn | VetDryRunIn
@@ -50,6 +52,11 @@ def order_of(body: _Judged | _Searching, *, default_max_attempts: int) -> Order:
             vet=body.vet.options(),
         )
     cleaning = body if isinstance(body, CleaningIn) else None
+    first = None if cleaning is None else cleaning.first_scan(body.audit)
+    audit, beside = body.audit.options(), body.audit.attacks
+    if first is not None:
+        beside = beside or BOTH_SUITES
+        audit = replace(audit, attacks=beside)
     return Order(
         **of_all,
         dataset_id=getattr(body, "dataset_id", None),
@@ -58,9 +65,12 @@ def order_of(body: _Judged | _Searching, *, default_max_attempts: int) -> Order:
         exclude=body.exclude,
         recipe=None if cleaning is None else cleaning.recipe,
         recipe_given=None if cleaning is None else cleaning.recipe_given,
-        audit=body.audit.options(),
+        audit=audit,
         attacks_from_scan=body.audit.attacks_from_scan,
-        attacks_beside=body.audit.attacks,
+        attacks_beside=beside,
+        scan=None if first is None else first.options(),
+        null="auto" if first is None else first.null,
+        cautions=() if first is None else (SCANS_FIRST,),
         policy=body.policy,
         policy_name=body.policy_name,
         output_layout=None if cleaning is None else cleaning.output_layout,

@@ -12,6 +12,7 @@ from app.schemas.common import Page, StoredProblem, Time, WireOut
 from app.schemas.orders import JobAudit
 from app.schemas.scans import OrderedScan, ScanResultOut
 from app.schemas.vettings import OrderedVet, VetResultOut
+from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
 from cleanclip.spec.recipe import OrderedRecipe, OutputLayout, Policy, PolicySource
 from cleanclip.spec.remarks import remarks
@@ -167,7 +168,7 @@ class JobOut(WireOut):
         description="Where the policy came from. Null where there is no audit."
     )
     exclude: list[str] = Field(description="Vettings whose lists of samples are left out.")
-    scan: OrderedScan | None = Field(description="Null unless it is a scan.")
+    scan: OrderedScan | None = Field(description="Of a scan, and of a cleaning that scans first; else null.")
     vet: OrderedVet | None = Field(description="Null unless it is a vetting.")
     seed: int
     output_layout: OutputLayout | None
@@ -193,14 +194,7 @@ class JobOut(WireOut):
             progress=ProgressOut.of(row.progress),
             recipe=spec.get("recipe"),
             recipe_given=spec.get("recipe_given"),
-            audit=None
-            if spec.get("audit") is None
-            else {
-                **spec["audit"],
-                "dataset_id": row.labelled_dataset_id,
-                "retrieval_dataset_id": row.retrieval_dataset_id,
-                "attacks_from_scan": (spec.get("scan_section") or {}).get("scan_id"),
-            },
+            audit=None if spec.get("audit") is None else _audit(row),
             policy=spec.get("policy"),
             policy_source=spec.get("policy_source"),
             exclude=[one["job_id"] for one in (spec.get("exclude") or {}).values()],
@@ -220,6 +214,19 @@ class JobOut(WireOut):
             ),
             etag=job_etag(row.id, row.version),
         )
+
+
+def _audit(row: Job) -> dict[str, Any]:
+    """As it was ordered. Where the job scans first: with what it has found, once it has."""
+    audit, section = row.spec["audit"], row.spec.get("scan_section") or {}
+    scan_id = section.get("scan_id")
+    return {
+        **audit,
+        "target": None if audit["target"] == TARGET_OF_SCAN else audit["target"],
+        "dataset_id": row.labelled_dataset_id,
+        "retrieval_dataset_id": row.retrieval_dataset_id,
+        "attacks_from_scan": None if scan_id == row.id else scan_id,
+    }
 
 
 def job_etag(job_id: str, version: int) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.domain.limits import (
@@ -16,6 +16,7 @@ from app.domain.limits import (
 )
 from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
 from cleanclip.spec.bounds import ShortText
+from cleanclip.spec.found_attacks import TARGET_OF_SCAN, scans_first
 from cleanclip.spec.policy import PolicyName
 from cleanclip.spec.recipe import (
     NUMBER,
@@ -43,16 +44,17 @@ Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_META
 class _AuditOfService(AuditOptions):
     """What an audit is told by ids."""
 
+    target: ShortText | None = None  # type: ignore[assignment]
     retrieval_dataset_id: DatasetId | None = None
     attacks_from_scan: JobId | None = None
 
     def __post_init__(self, suite: SuiteName | None) -> None:
-        if self.attacks_from_scan is None or self.attacks or suite is not None:
-            super().__post_init__(suite)  # else those that were found are all: not the usual four
+        if self.attacks or suite is not None:
+            super().__post_init__(suite)  # else none are named; `options` has the usual four then
 
     def options(self) -> AuditOptions:
-        """The library's part of it; without the attacks that a scan found."""
-        return _part(AuditOptions, self)
+        """The library's part of it; without the attacks and the target that a scan found."""
+        return _part(AuditOptions, replace(self, target=self.target or TARGET_OF_SCAN))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,8 @@ class JobAudit(_AuditOfService):
 
     `retrieval_dataset_id` names pairs other than those to train on. `attacks_from_scan` names a finished scan
     of the same model: the triggers that it found, each with its target, are attacks beside those of `attacks`
-    or `suite`; where neither is given, they are all. The job keeps them in `attacks`.
+    or `suite`; where neither is given, they are all. The job keeps them in `attacks`. `target` may be left
+    out where a scan finds one.
     """
 
     dataset_id: DatasetId
@@ -150,6 +153,11 @@ def _part(kind: type[Options], ordered: Options) -> Options:
     return kind(**{field.name: getattr(ordered, field.name) for field in fields(kind)})
 
 
+@dataclass(frozen=True, kw_only=True)
+class FirstScan(_ScanOfService):
+    """How the scan that a cleaning begins with looks for triggers, and by which null it is judged."""
+
+
 class OrderIn(WireIn):
     """What every kind of job can be told."""
 
@@ -180,12 +188,33 @@ class JobOptionsIn(OrderIn):
         return self
 
 
+def _check_audited(audit: JobAudit | DryRunAudit, first: FirstScan | None) -> None:
+    """Raises PydanticCustomError where nothing gives the target, and where two scans would."""
+    if first is not None and audit.attacks_from_scan is not None:
+        raise PydanticCustomError(
+            "two_scans", "Give scan or audit.attacks_from_scan, not both.", {"pointer": "/scan"}
+        )
+    if first is None and audit.target is None and audit.attacks_from_scan is None:
+        raise PydanticCustomError(
+            "target_missing",
+            "Give the target: the class that the triggers lead to.",
+            {"pointer": "/audit/target"},
+        )
+
+
 class CleaningIn(JobOptionsIn):
     """What a cleaning can be told besides."""
 
     kind: Literal["sanitize"]
     recipe: OrderedRecipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
+    scan: FirstScan | Annotated[bool, Strict()] | None = Field(
+        default=None,
+        description="Whether the job scans the model first, and how; `true`: with the usual options. The"
+        " triggers that it finds are audited beside those that the order names, or beside both suites. Left"
+        " out: it does where `audit` has no target, no attacks, no suite and no attacks_from_scan.",
+        examples=[None],
+    )
     _recipe_given: tuple[str, ...] = PrivateAttr(default=())
 
     @model_validator(mode="wrap")
@@ -202,6 +231,13 @@ class CleaningIn(JobOptionsIn):
         """The options of the recipe that the body holds; the others have the method's defaults."""
         return self._recipe_given
 
+    def first_scan(self, audit: JobAudit | DryRunAudit) -> FirstScan | None:
+        """The scan that the job begins with, where it begins with one."""
+        ordered = None if self.scan is None else self.scan is not False
+        if not scans_first(ordered, audit.target, audit.attacks, audit.attacks_from_scan):
+            return None
+        return self.scan if isinstance(self.scan, FirstScan) else FirstScan()
+
 
 class SanitizeJobIn(CleaningIn):
     """Audit, clean with the recipe on the data of `dataset_id`, audit again.
@@ -214,6 +250,11 @@ class SanitizeJobIn(CleaningIn):
     dataset_id: DatasetId
     audit: JobAudit
 
+    @model_validator(mode="after")
+    def _says_what_is_audited(self) -> Self:
+        _check_audited(self.audit, self.first_scan(self.audit))
+        return self
+
 
 class AuditJobIn(JobOptionsIn):
     """Measure a checkpoint and change nothing."""
@@ -221,6 +262,11 @@ class AuditJobIn(JobOptionsIn):
     kind: Literal["audit"]
     checkpoint_id: CheckpointId
     audit: JobAudit
+
+    @model_validator(mode="after")
+    def _says_what_is_audited(self) -> Self:
+        _check_audited(self.audit, None)
+        return self
 
 
 class ScanJobIn(OrderIn):
@@ -249,6 +295,11 @@ class SanitizeDryRunIn(CleaningIn):
     dataset_id: DatasetId | None = None
     audit: DryRunAudit
 
+    @model_validator(mode="after")
+    def _says_what_is_audited(self) -> Self:
+        _check_audited(self.audit, self.first_scan(self.audit))
+        return self
+
 
 class AuditDryRunIn(JobOptionsIn):
     """As the order of an audit; what is not there yet is left out, and what it tells is not known then."""
@@ -256,6 +307,11 @@ class AuditDryRunIn(JobOptionsIn):
     kind: Literal["audit"]
     checkpoint_id: CheckpointId | None = None
     audit: DryRunAudit
+
+    @model_validator(mode="after")
+    def _says_what_is_audited(self) -> Self:
+        _check_audited(self.audit, None)
+        return self
 
 
 class ScanDryRunIn(OrderIn):

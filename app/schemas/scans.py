@@ -25,8 +25,8 @@ class ChosenNull(WireOut):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderedScan(ScanOptions):
-    """The options of a scan, its labelled dataset, the null that was chosen (null: none fits), and the models
-    that it trusts."""
+    """The options of a scan, also of one that a cleaning begins with, its labelled dataset, the null that was
+    chosen (null: none fits), and the models that it trusts."""
 
     dataset_id: DatasetId
     null: ChosenNull | None

@@ -45,6 +45,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, left_out, num_looks, smaller_part
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import model_of
+from cleanclip.spec.scan_section import MOST_FOUND
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -128,16 +129,17 @@ def look_ahead(
         audit=order.audit,
         scan=order.scan,
         vet=order.vet,
+        num_found=MOST_FOUND if order.scan is not None and order.audit is not None else 0,
         has_anchor=order.anchor_checkpoint_id is not None,
         lists=lists,
     )
     if order.scan is not None:
         _judge_scan(unit, order, checkpoints, datasets.get(order.labelled_pointer), found)
-    elif order.vet is not None:
+    if order.vet is not None:
         found.refusals += vettings.refusals(order, checkpoints, rows)
         found.warnings += [NO_TRUSTED] if order.trusted_dataset_id is None else []
         found.warnings += [NO_ANCHOR] if order.anchor_checkpoint_id is None else []
-    else:
+    if order.audit is not None:
         labelled = _classes(unit, datasets.get(order.labelled_pointer))
         trained = _classes(unit, datasets.get("/dataset_id"))
         if labelled is not None:
@@ -174,7 +176,8 @@ def _check_budget(order: Order, span: Span | None) -> None:
 
 
 def _phases(order: Order) -> tuple[JobPhase, ...]:
-    return phases_of(order.kind, None if order.audit is None else {"audit": to_json(order.audit)})
+    parts = {"audit": order.audit, "scan": order.scan}
+    return phases_of(order.kind, {name: to_json(part) for name, part in parts.items() if part is not None})
 
 
 def _audit_of(order: Order) -> AuditOptions:
@@ -188,7 +191,7 @@ def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measure
         span = load.ladder_s(measured)
         return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
     method = None if order.recipe is None else order.recipe.method
-    span = span_of(amount, unit, method, measured, precision=load.precision)
+    span = span_of(amount, unit, method, measured, precision=load.precision(phase))
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 
@@ -203,8 +206,9 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
             return _vetting(load)
         case JobPhase.BASELINE_AUDIT:
             assert load.audit is not None, "an audit is ordered"
-            num_triggers = len(of_same_pixels(load.audit.attacks))
-            return f"Measures clean accuracy and {_count(num_triggers, 'trigger')}: {_measured(phase, load)}"
+            triggers = _count(len(of_same_pixels(load.audit.attacks)), "trigger")
+            found = f", and up to {load.num_found} that the scan finds" if load.num_found else ""
+            return f"Measures clean accuracy and {triggers}{found}: {_measured(phase, load)}"
         case JobPhase.FINETUNE:
             return _training(load)
         case JobPhase.FINAL_AUDIT:
@@ -257,7 +261,8 @@ def _measured(phase: JobPhase, load: Load) -> str:
     told = f"{_count(load.num_labelled, 'image')}, each {load.passes(phase)} times through a model."
     if load.num_retrieval is not None:
         pairs = min(load.num_retrieval, load.audit.max_retrieval_pairs)
-        told += f" Retrieval on {_count(pairs, 'pair')}, each {1 + len(load.audit.attacks)} times."
+        times = 1 + len(load.audit.attacks) + load.num_found
+        told += f" Retrieval on {_count(pairs, 'pair')}, each {times} times."
     return told
 
 
@@ -372,7 +377,7 @@ def _judge_scan(
         return
     labelled = unit.datasets.get(dataset.row.project_id, dataset.row.id)  # with the names of its classes
     with answer.noting():
-        nulls.check_data(order.scan, labelled)
+        nulls.check_data(order.scan, labelled, order.labelled_pointer)
     if SUSPECT not in checkpoints or len(checkpoints) < len(checkpoints_named(order)):
         return
     with answer.noting():
@@ -387,9 +392,11 @@ def _judge_policy(
     with answer.noting():
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
-        is_cleaned = order.kind is JobKind.SANITIZE
+        is_cleaned, may_find = order.kind is JobKind.SANITIZE, order.scan is not None
         audit, share = _audit_of(order), smaller_part(order.recipe)
-        policies.check_order(policy, source, audit, summary=summary, is_cleaned=is_cleaned, share=share)
+        policies.check_order(
+            policy, source, audit, summary=summary, is_cleaned=is_cleaned, share=share, may_find=may_find
+        )
         answer.warnings += before_audit(audit, policy, is_cleaned=is_cleaned)
         if source.given == "default":
             answer.warnings += policies.limits_too_strict(policy, audit, summary=summary, share=share)

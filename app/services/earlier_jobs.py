@@ -33,6 +33,7 @@ def load_of(
     audit: AuditOptions | None = None,
     scan: ScanOptions | None = None,
     vet: VetOptions | None = None,
+    num_found: int = 0,
     has_anchor: bool = False,
     lists: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Load:
@@ -43,11 +44,12 @@ def load_of(
         num_out = sum(int((lists or {}).get(role, {"num": 0})["num"]) for role in roles)
         return None if count is None else max(0, count - num_out)
 
-    scanned = datasets.get("/scan/dataset_id")
+    labelled = datasets.get("/scan/dataset_id") or datasets.get("/audit/dataset_id")
     return Load(
         num_bytes=_num_bytes(checkpoint_bytes, datasets),
-        num_labelled=left(_num_good(scanned or datasets.get("/audit/dataset_id")), "labelled"),
-        num_classes=None if scanned is None or scan is None else _num_classes(scan, scanned),
+        num_labelled=left(_num_good(labelled), "labelled"),
+        num_classes=None if labelled is None or scan is None else _num_classes(scan, labelled),
+        num_found=num_found,
         num_training=left(_num_all(datasets.get("/dataset_id") or datasets.get(VETTED)), "pairs", "training"),
         num_retrieval=left(_num_good(datasets.get("/audit/retrieval_dataset_id")), "retrieval"),
         num_trusted=_num_all(datasets.get(TRUSTED)),
@@ -131,7 +133,7 @@ def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDatase
             job_id=job.id,
             unit=UNIT_OF[JobPhase(phase["name"])],
             method=None if recipe is None else recipe.method,
-            precision=load.precision,
+            precision=load.precision(JobPhase(phase["name"])),
             seconds=seconds,
             amount=amount,
         )

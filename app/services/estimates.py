@@ -57,15 +57,16 @@ class Load:
     scan: ScanOptions | None = None
     num_classes: int | None = None
     """Of a scan."""
+    num_found: int = 0
+    """Of the attacks that a scan has yet to find: the most."""
     vet: VetOptions | None = None
     num_trusted: int | None = None
     """Of a vetting, whose samples are `num_training`."""
     has_anchor: bool = False
 
-    @property
-    def precision(self) -> AuditPrecision:
+    def precision(self, phase: JobPhase) -> AuditPrecision:
         """In which images pass through the model to be measured."""
-        if self.scan is not None:
+        if self.scan is not None and phase is JobPhase.SCAN:
             return self.scan.precision
         return "fp32" if self.audit is None else self.audit.precision
 
@@ -74,7 +75,7 @@ class Load:
         one; once more for a linear probe; after cleaning once more through the model that came in."""
         assert self.audit is not None, "only an audit measures so"
         more = (self.audit.linear_probe is not None) + (phase is JobPhase.FINAL_AUDIT)
-        return 1 + len(of_same_pixels(self.audit.attacks)) + more
+        return 1 + len(of_same_pixels(self.audit.attacks)) + self.num_found + more
 
     @property
     def num_validation(self) -> int:
@@ -150,7 +151,7 @@ class Load:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
         num_labelled = self.num_labelled - self.num_validation
-        return num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks))
+        return num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks) + self.num_found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ keeps them as they stand, so nothing depends on the scan's files later.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -20,7 +21,8 @@ from app.services.api_keys import Caller
 from app.services.orders import Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.attack_options import AttackOptions
-from cleanclip.spec.found_attacks import fitting, section_of
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.found_attacks import audit_with, fitting, section_of
 from cleanclip.spec.scan_report import ScanReport, load_scan
 
 POINTER = "/audit/attacks_from_scan"
@@ -32,7 +34,8 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
     """The order with the attacks of the scan that it names. Reads the store, in no transaction.
 
     Raises NotFound (`job_not_found`, `report_not_found`), Conflict (`job_not_finished`, `scan_unreadable`),
-    InvalidInput (`job_is_no_scan`, `scan_of_another_model`, `scan_found_no_attack`) and StorageError.
+    InvalidInput (`job_is_no_scan`, `scan_of_another_model`, `scan_found_no_attack`, `scan_found_no_target`)
+    and StorageError.
     """
     if order.attacks_from_scan is None or order.audit is None:
         return order
@@ -51,19 +54,28 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
         taken = fitting(report.attacks(), order.attacks_beside, known)
         if not taken:
             raise _nothing_to_take(report)
-    attacks = (*order.attacks_beside, *taken)
+        with _refusing():
+            audit = audit_with(order.audit, order.attacks_beside, report, known)
     return replace(
         order,
-        audit=replace(order.audit, attacks=attacks),
+        audit=audit,
         scan_section=section_of(
             report,
             report_sha256=digest,
-            attacks=attacks,
+            attacks=audit.attacks,
             num_known=len(order.attacks_beside),
             scan_id=order.attacks_from_scan,
         ),
         cautions=tuple(_left_out(report, taken)),
     )
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except OptionsRejected as error:
+        raise InvalidInput(error.code, error.message, error.remedy, "/audit/target") from error
 
 
 def with_found_or_refusal(

@@ -40,12 +40,13 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     checkpoints = usable_checkpoints(unit, caller.project_id, order, for_update=True)
     data = usable_data(unit, caller.project_id, order)
     check_apart(order)
+    spec: dict[str, object] = {}
     if order.scan is not None:
-        spec = nulls.scan_spec(unit, order, checkpoints, data[order.labelled_pointer])
-    elif order.vet is not None:
-        spec = vettings.vet_spec(order, checkpoints, data)
-    else:
-        spec = _judged_spec(unit, caller, order, data[order.labelled_pointer])
+        spec |= nulls.scan_spec(unit, order, checkpoints, data[order.labelled_pointer])
+    if order.vet is not None:
+        spec |= vettings.vet_spec(order, checkpoints, data)
+    if order.audit is not None:
+        spec |= _judged_spec(unit, caller, order, data[order.labelled_pointer])
         spec["exclude"] = vettings.lists(unit, caller.project_id, order, data)
     job = unit.jobs.enqueue(
         Job(
@@ -83,6 +84,7 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
         summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
         is_cleaned=order.kind is JobKind.SANITIZE,
         share=smaller_part(order.recipe),
+        may_find=order.scan is not None,
     )
     policies.check_parts_of(order.recipe, labelled.summary)
     return {

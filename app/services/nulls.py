@@ -121,13 +121,13 @@ def scan_spec(
     assert order.scan is not None, "the order is a scan"
     for refusal in trusted_models.refusals(order, checkpoints):
         raise refusal
-    check_data(order.scan, labelled)
+    check_data(order.scan, labelled, order.labelled_pointer)
     row = chosen(unit, order, checkpoints, labelled)
     null = None if row is None else {"id": row.id, "name": row.name, "sha256": row.facts["sha256"]}
     return {"scan": to_json(order.scan), "null": null}
 
 
-def check_data(options: ScanOptions, labelled: Dataset) -> None:
+def check_data(options: ScanOptions, labelled: Dataset, pointer: str) -> None:
     """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job."""
     given, summary = class_names(labelled), labelled.summary or {}
     names = scanned_names(options, given)
@@ -152,7 +152,7 @@ def check_data(options: ScanOptions, labelled: Dataset) -> None:
             f"A scan needs {MIN_IMAGES} images to invert on and {MIN_IMAGES} others to measure on; the "
             f"dataset has {num_images}.",
             f"Use a labelled dataset of at least {2 * MIN_IMAGES} images.",
-            pointer="/scan/dataset_id",
+            pointer=pointer,
         )
     counts = summary.get("images_per_class")
     if counts and sum(1 for count in counts if count) < 2:
@@ -160,7 +160,7 @@ def check_data(options: ScanOptions, labelled: Dataset) -> None:
             "scan_one_class",
             "All images of the dataset are of one class.",
             "Use a labelled dataset with images of several classes.",
-            pointer="/scan/dataset_id",
+            pointer=pointer,
         )
 
 

@@ -15,6 +15,7 @@ from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
+from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OrderedRecipe, OutputLayout, Policy
 from cleanclip.spec.scan_options import ScanOptions
@@ -22,6 +23,10 @@ from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_options import VetOptions
 
 SUSPECT = "/checkpoint_id"
+SCANS_FIRST = (
+    "The job scans the model first, and audits the triggers that it finds beside those listed here. "
+    "Order it with `scan: false` and a target to leave the scan out."
+)
 VETTED, TRUSTED = "/vet/dataset_id", "/vet/trusted_dataset_id"
 """Where an order names its checkpoint, and a vetting its datasets."""
 
@@ -55,6 +60,7 @@ class Order:
     cautions: tuple[str, ...] = ()
     """What the order's reader was to be told of it, for a dry run."""
     scan: ScanOptions | None = None
+    """Also of a cleaning that scans first: what is found is then not known yet."""
     vet: VetOptions | None = None
     null: str = "auto"
     """The name of a null, "auto" or "none"."""
@@ -68,7 +74,7 @@ class Order:
     @property
     def labelled_pointer(self) -> str:
         """Where the order names its labelled dataset."""
-        return "/audit/dataset_id" if self.scan is None else "/scan/dataset_id"
+        return "/audit/dataset_id" if self.scan is None or self.audit is not None else "/scan/dataset_id"
 
     @property
     def anchor_pointer(self) -> str:
@@ -180,7 +186,8 @@ def class_names(labelled: Dataset) -> Sequence[str]:
 def check_targets(audit: AuditOptions, names: Sequence[str]) -> None:
     """Raise InvalidInput (`unknown_target`) unless the audit's target and those of attacks are `names`."""
     known = frozenset(names)
-    _check_target(audit.target, known, names, "/audit/target")
+    if audit.target != TARGET_OF_SCAN:
+        _check_target(audit.target, known, names, "/audit/target")
     for number, attack in enumerate(audit.attacks):
         if attack.target is not None:
             _check_target(attack.target, known, names, f"/audit/attacks/{number}/target")

@@ -20,6 +20,7 @@ from app.services.trail import note
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.found_attacks import KINDS_FOUND
 from cleanclip.spec.ladder import check_parts
 from cleanclip.spec.policy import check_audit, check_images, check_itself, too_few
 from cleanclip.spec.recipe import AuditOptions, OrderedRecipe, Policy, PolicySource, parse, to_json
@@ -75,16 +76,18 @@ def check_order(
     summary: dict[str, Any] | None,
     is_cleaned: bool,
     share: float = 1.0,
+    may_find: bool = False,
 ) -> None:
     """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `share`: of its
-    images those that a limit has to be shown on.
+    images those that a limit has to be shown on. `may_find`: attacks that a scan has yet to find are audited,
+    too.
 
     Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`, and for the rebound
     `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that nobody gave are
     held against the number of images by the job itself, which warns.
     """
     with _placed("/policy_name" if source.given == "kept" else "/policy"):
-        check_audit(policy, audit.attacks)
+        check_audit(policy, audit.attacks, KINDS_FOUND if may_find else ())
         check_rebound(audit, policy, is_cleaned=is_cleaned)
         for attack in audit.attacks if source.given != "default" else ():
             num_images = _num_other_images(summary, attack.target or audit.target)

@@ -27,7 +27,7 @@ class Jobs:
         kind: str,
         checkpoint_id: str,
         audit: Mapping[str, Any] | None = None,
-        scan: Mapping[str, Any] | None = None,
+        scan: Mapping[str, Any] | bool | None = None,
         vet: Mapping[str, Any] | None = None,
         dataset_id: str | None = None,
         recipe: Mapping[str, Any] | None = None,
@@ -54,6 +54,9 @@ class Jobs:
         the order's datasets: what they set aside is left out. Limits are `policy`, or `policy_name` of those
         that the project keeps (`client.policies`). Give an `idempotency_key` of your own where a whole
         program may be run twice.
+
+        A cleaning whose `audit` has neither a target nor triggers scans the model first and audits what it
+        finds. `scan` says so for any cleaning: True, False, or the options of that scan.
 
         Example:
             job = await client.jobs.create(
@@ -89,7 +92,7 @@ class Jobs:
         *,
         kind: str,
         audit: Mapping[str, Any] | None = None,
-        scan: Mapping[str, Any] | None = None,
+        scan: Mapping[str, Any] | bool | None = None,
         vet: Mapping[str, Any] | None = None,
         checkpoint_id: str | None = None,
         dataset_id: str | None = None,

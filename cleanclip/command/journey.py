@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -46,7 +46,6 @@ def carry_out(
     is_dry_run: bool = False,
 ) -> None:
     """The whole of it; prints the job. Raises typer.BadParameter, typer.Exit, and what the client raises."""
-    order = _with_target(session, output, order)
     check_order(order.body, order.declared)
     if (order.file is None) == (order.checkpoint is None):
         raise typer.BadParameter("No checkpoint is given. Give FILE or --checkpoint.")
@@ -86,24 +85,6 @@ def carry_out(
         raise typer.Exit(ExitCode.NOT_VERIFIED)
     gate.warn(output, worse)
     gate.end(output, ending.gate.why_shut(_stated_outcome(found), worse))
-
-
-def _with_target(session: Session, output: Output, order: Order) -> Order:
-    """An order of what a scan found, without a target: that of the first trigger that the scan found."""
-    audit = order.body.get("audit")
-    if audit is None or "target" in audit:
-        return order
-    scan_id = str(audit["attacks_from_scan"])
-    with session.client() as client:
-        result = client.jobs.get(scan_id).to_json().get("result") or {}
-    listed = (result.get("scan") or {}).get("hypotheses") or ()
-    target = next((one["target"] for one in listed if one.get("target")), None)
-    if target is None:
-        raise typer.BadParameter(
-            f"{scan_id} has found no target. Give --target: the class that triggers lead to."
-        )
-    output.note(f"{scan_id} found a trigger that leads to '{target}': that is the target.")
-    return replace(order, body={**order.body, "audit": {**audit, "target": target}})
 
 
 def _stated_outcome(verification: Verification) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import typer
 from pydantic import ValidationError
 
+from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import (
     AuditOptions,
@@ -38,9 +39,9 @@ _PARTS: Mapping[str, type[Any]] = {"scan": ScanOptions, "vet": VetOptions, "audi
 def check_order(body: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
     """Raises typer.BadParameter for whatever the service would not take of these options."""
     check_declared(declared)
-    part, options = next((part, options) for part, options in _PARTS.items() if part in body)
-    given = {name: value for name, value in body[part].items() if name not in _OF_SERVICE}
-    _hold(f"/{part}", given, lambda value: parse(options, value))
+    for part, options in _PARTS.items():
+        if isinstance(body.get(part), Mapping):
+            _hold_part(part, options, body[part])
     if body.get("recipe") is not None:
         _hold("/recipe", body["recipe"], parse_recipe)
     if body.get("policy") is not None:
@@ -48,6 +49,13 @@ def check_order(body: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
     layout = body.get("output_layout")
     if layout is not None and layout not in get_args(OutputLayout):
         raise typer.BadParameter(f"--output-layout is {' or '.join(get_args(OutputLayout))}, not {layout!r}.")
+
+
+def _hold_part(part: str, options: type[Any], ordered: Mapping[str, Any]) -> None:
+    """Of an audit that leaves its target to a scan, all else."""
+    given = {name: value for name, value in ordered.items() if name not in _OF_SERVICE}
+    found = {"target": TARGET_OF_SCAN} if part == "audit" and "target" not in given else {}
+    _hold(f"/{part}", given, lambda value: parse(options, found | value))
 
 
 def check_declared(declared: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from cleanclip.command.checkpoint_order import CheckpointOrder
 from cleanclip.command.commands import command_of
 from cleanclip.command.order_fields import RECOMMENDED, policy_of, recipe_of, training_kind_of
 from cleanclip.command.steps import Order, named
+from cleanclip.spec.found_attacks import scans_first
 
 _NAMED_OPTIONS = (
     *("method", "epochs", "learning_rate", "lambda1", "lambda2", "threshold", "batch_size", "warmup_steps"),
@@ -186,9 +187,13 @@ class AuditOrder(CheckpointOrder):
             options["rebound"] = {}
         if self.attacks_from_scan is not None:
             options["attacks_from_scan"] = self.attacks_from_scan
-        if "target" not in options and not options.get("attacks_from_scan"):
+        if "target" not in options and not (options.get("attacks_from_scan") or self._scans_first(options)):
             raise typer.BadParameter("Give --target: the class that the triggers lead to.")
         return options
+
+    def _scans_first(self, _options: dict[str, Any]) -> bool:
+        """Whether the job with these options of its audit scans first."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +208,8 @@ class SanitizeOrder(AuditOrder):
     Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out
 
     Example: cleanclip sanitize --checkpoint ckpt_… --pairs ds_… --labelled ds_… --target banana --wait
+
+    Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --scan --download out
     """
 
     training: Annotated[
@@ -216,6 +223,18 @@ class SanitizeOrder(AuditOrder):
             autocompletion=completion.pairs,
         ),
     ]
+    scan_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--scan/--no-scan",
+            help="Scan the model first and audit what is found, too. Default: only where neither a target "
+            "nor a trigger is named; both suites are audited then as well.",
+        ),
+    ] = None
+    scan_options: Annotated[
+        Path | None,
+        typer.Option("--scan-options", metavar="FILE", help="Options of that scan and its null, as JSON."),
+    ] = None
     rebound: Annotated[
         bool,
         typer.Option(
@@ -278,13 +297,30 @@ class SanitizeOrder(AuditOrder):
         recipe, is_recommended = recipe_of(self.recipe, given, self.recipe_option)
         training_kind = training_kind_of(recipe)
         audited = super().order()
-        cleaning = {"kind": "sanitize", "recipe": recipe, "output_layout": self.output_layout}
+        cleaning = {
+            "kind": "sanitize",
+            "recipe": recipe,
+            "output_layout": self.output_layout,
+            "scan": self._scan(),
+        }
         return replace(
             audited,
             body={**audited.body, **cleaning},
             data={**audited.data, **named(training=(self.training, training_kind))},
             is_recommended=is_recommended,
         )
+
+    def _scan(self) -> dict[str, Any] | bool | None:
+        """The field `scan` of the job; None: as the service does it."""
+        if self.scan_options is None:
+            return self.scan_first
+        if self.scan_first is False:
+            raise typer.BadParameter("--scan-options is of a scan: leave it or --no-scan out.")
+        return values.json_object(self.scan_options, "--scan-options")
+
+    def _scans_first(self, options: dict[str, Any]) -> bool:
+        named = (options.get(name) for name in ("target", "attacks", "suite", "attacks_from_scan"))
+        return scans_first(True if self.scan_options is not None else self.scan_first, *named)
 
 
 sanitize = command_of(SanitizeOrder, "sanitize")

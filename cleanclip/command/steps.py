@@ -281,7 +281,7 @@ class Steps:
 
 def _body(order: Order, checkpoint_id: str | None, ids: Mapping[str, str]) -> dict[str, Any]:
     """With what an order names and is there; `ids` by what the datasets are for."""
-    part = next(name for name in ("scan", "vet", "audit") if name in order.body)
+    part = next(name for name in ("audit", "scan", "vet") if name in order.body)
     given = {_FIELD[role]: found for role, found in ids.items() if role in _FIELD}
     whole = dict(order.body) | {part: dict(order.body[part]) | given}
     if "training" in ids:

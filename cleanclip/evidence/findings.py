@@ -13,6 +13,7 @@ WEIGHTS_NAME = "model.safetensors"
 CURVE_NAME = "training_curve.json"
 CONFIG_NAME = "config.json"
 NULL_NAME = "null.json"
+SCAN_NAME = "scan.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cleanclip.evidence.counted import estimate, same
-from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.evidence.findings import SCAN_NAME, Finding, misfit
 from cleanclip.spec.attack_options import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
+from cleanclip.spec.found_attacks import section_of
 from cleanclip.spec.report import Report
+from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.scan_section import FoundPattern
 
 
@@ -28,6 +30,24 @@ def check(report: Report) -> Iterator[Finding]:
     yield from same("scan.found", sorted(taken), expected)
     for place, found in enumerate(section.found):
         yield from _found(f"scan.found[{place}]", found, report)
+
+
+def compare(report: Report, scan: ScanReport, sha256: str) -> Iterator[Finding]:
+    """The section against the scan's own report, of that digest, where it lies beside."""
+    section = report.scan
+    if section is None:
+        return
+    expected = section_of(
+        scan,
+        report_sha256=sha256,
+        attacks=report.audit.attacks,
+        num_known=section.num_known,
+        scan_id=section.scan_id,
+    )
+    if section != expected:
+        yield misfit("scan", f"is not what {SCAN_NAME} says")
+    if scan.checkpoint.upload_sha256 != report.checkpoint.upload_sha256:
+        yield misfit("scan", f"is of another input than {SCAN_NAME}")
 
 
 def _found(where: str, found: FoundPattern, report: Report) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from cleanclip.evidence.findings import (
     other_file,
 )
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.scan_report import ScanReport
@@ -189,12 +190,7 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
         yield from _compare_order(facts, report, document)
         yield from claims.compare_audits(claimed, report, document)
     elif isinstance(report, ScanReport) and isinstance(claimed, ScanClaimed):
-        null = None if report.null is None else {"name": report.null.name, "sha256": report.null.sha256}
-        yield from claims.differing(
-            ("options", document.get("options"), facts.order.get("scan")),
-            ("null", null, facts.order.get("null")),
-            *_trusted(report, facts, "anchor", "base"),
-        )
+        yield from compare_scan_order(statement, report)
         yield from claims.compare_scan(claimed, report, document)
     elif isinstance(report, VetReport) and isinstance(claimed, VetClaimed):
         yield from claims.differing(
@@ -204,6 +200,18 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
         yield from claims.compare_vetting(claimed, report, document)
     else:
         yield _finding("predicate.claimed", "is not about such a report")
+
+
+def compare_scan_order(statement: Statement, report: ScanReport) -> Iterator[Finding]:
+    """Of a scan, also of one that a cleaning began with, what was ordered."""
+    facts = statement.predicate.observed
+    null = None if report.null is None else {"name": report.null.name, "sha256": report.null.sha256}
+    yield from claims.differing(
+        ("seed", report.seed, facts.order.get("seed")),
+        ("options", to_json(report.options), facts.order.get("scan")),
+        ("null", null, facts.order.get("null")),
+        *_trusted(report, facts, "anchor", "base"),
+    )
 
 
 def _compare_order(facts: Observed, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:

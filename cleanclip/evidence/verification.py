@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cleanclip.errors import Unreadable
-from cleanclip.evidence import kinds, scans, signature, statement, sums, training, vetted_files
+from cleanclip.evidence import kinds, scan_section, scans, signature, statement, sums, training, vetted_files
 from cleanclip.evidence.findings import (
     CONFIG_NAME,
     CURVE_NAME,
@@ -21,6 +21,7 @@ from cleanclip.evidence.findings import (
     NULL_NAME,
     PUBLIC_KEY_NAME,
     REPORT_NAME,
+    SCAN_NAME,
     SIGNATURE_NAME,
     STATEMENT_NAME,
     SUMS_NAME,
@@ -221,8 +222,28 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
         yield from _vetted(check, report)
     else:
         yield from _beside(check, report, document)
+        yield from _scanned(check, report, stated)
     if stated is not None:
         yield from statement.compare_report(stated, report, document)
+
+
+def _scanned(check: _Check, report: Report, stated: Statement | None) -> Iterator[Finding]:
+    """The report of the scan that a cleaning began with."""
+    own_id = None if report.origin is None else report.origin.job_id
+    if report.scan is None or own_id is None or report.scan.scan_id != own_id:
+        return
+    if SCAN_NAME not in check.sizes:
+        yield Finding(file=SCAN_NAME, message="is missing")
+    found = check.read(SCAN_NAME, scans.parse)
+    if found is None:
+        return
+    findings = [
+        *scans.check(found),
+        *scans.check_null(found, check.read(NULL_NAME, scans.parse_null, MAX_NULL_BYTES)),
+        *([] if stated is None else statement.compare_scan_order(stated, found)),
+    ]
+    yield from (replace(one, file=SCAN_NAME) if one.file == REPORT_NAME else one for one in findings)
+    yield from scan_section.compare(report, found, check.sha256[SCAN_NAME])
 
 
 def _vetted(check: _Check, report: VetReport) -> Iterator[Finding]:

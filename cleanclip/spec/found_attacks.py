@@ -5,10 +5,66 @@ torch.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
-from cleanclip.spec.attack_options import MAX_ATTACKS, MAX_TRIGGER_IMAGES_CHARACTERS, AttackOptions
+from cleanclip.spec.attack_options import (
+    MAX_ATTACKS,
+    MAX_TRIGGER_IMAGES_CHARACTERS,
+    SUITES,
+    AttackOptions,
+    CustomPatchOptions,
+    CustomPatternOptions,
+    TextTriggerOptions,
+)
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.scan_section import FoundPattern, ScanSection
+
+BOTH_SUITES = tuple(dict.fromkeys(attack for suite in SUITES.values() for attack in suite))
+"""Audited beside what a cleaning's own scan found, where the order names no trigger."""
+KINDS_FOUND = frozenset(
+    kind.attack for kind in (CustomPatchOptions, CustomPatternOptions, TextTriggerOptions)
+)
+"""The kinds of attacks that a scan finds."""
+TARGET_OF_SCAN = "(found by the scan)"
+"""Stands for the target of an audit until its scan has found one."""
+
+
+def scans_first(ordered: bool | None, *named: object) -> bool:
+    """Whether a cleaning begins with a scan: as ordered, else where the order has nothing of what is `named`,
+    the target and the triggers."""
+    return not any(named) if ordered is None else ordered
+
+
+def audit_with(
+    audit: AuditOptions,
+    beside: Sequence[AttackOptions],
+    report: ScanReport,
+    class_names: Collection[str] | None,
+) -> AuditOptions:
+    """`audit` of the attacks `beside` and of those that the scan found and that it can take. Where its target
+    is TARGET_OF_SCAN: with that of the first pattern that the scan found.
+
+    Raises OptionsRejected (`scan_found_no_target`).
+    """
+    attacks = (*beside, *fitting(report.attacks(), beside, class_names))
+    target = audit.target if audit.target != TARGET_OF_SCAN else _target(report, class_names)
+    return replace(audit, target=target, attacks=attacks)
+
+
+def _target(report: ScanReport, class_names: Collection[str] | None) -> str:
+    """That of the first pattern that an audit can use, else of any."""
+    targets = [one.target for one in report.attacks()] + [one.target for one in report.hypotheses]
+    for target in targets:
+        if target is not None and (class_names is None or target in class_names):
+            return target
+    raise OptionsRejected(
+        "scan_found_no_target",
+        "The scan found no pattern that leads to a class of the labelled dataset: the audit has no target.",
+        "Give the class that you suspect triggers to lead to as the target of the audit.",
+        where="audit.target",
+    )
 
 
 def fitting(

@@ -30,7 +30,8 @@ fresh process, from files that the supervisor has checked: pages → report.html
 inputs/report.json; give_back → `as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout;
 recheck → figures.json, an audit that is held against the first one's. The supervisor adds SHA256SUMS; to
 customers' jobs statement.json and, with a signing key, model.sig; and to a scan the null that it was judged
-by.
+by. A cleaning that scans first has two children: one of a scan, then one of a cleaning, whose spec says what
+the scan found.
 """
 
 from __future__ import annotations
@@ -101,6 +102,12 @@ FIGURES_NAME = "figures.json"
 NULL_NAME = "null.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
+SCAN_NAMES = {
+    REPORT_NAME: "scan.json",
+    REPORT_HTML_NAME: "scan.html",
+    REPORT_MARKDOWN_NAME: "scan.md",
+}
+"""The files of a scan, beside those of the cleaning that began with it."""
 AS_UPLOADED = "as_uploaded"
 """With the upload's own ending: `.pt`, `.bin` or `.safetensors`."""
 REPORT_HTML_HEAD = """\

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -144,14 +144,13 @@ def check_itself(policy: Policy) -> None:
             )
 
 
-def check_audit(policy: Policy, attacks: Sequence[AttackOptions]) -> None:
-    """`check_itself`, and raises OptionsRejected for a limit on what the audit does not try.
-
-    A verdict of "pass" would then say more than was looked at.
+def check_audit(policy: Policy, attacks: Sequence[AttackOptions], further: Collection[str] = ()) -> None:
+    """`check_itself`, and raises OptionsRejected for a limit on what the audit does not try: a verdict of
+    "pass" would then say more than was looked at. `further`: kinds of attacks that it may try, too.
     """
     check_itself(policy)
     kinds = list(dict.fromkeys(kind_of(attack) for attack in attacks))
-    tried = {*kinds, *(SUITE_OF_KIND[kind] for kind in kinds)}
+    tried = {*kinds, *(SUITE_OF_KIND[kind] for kind in kinds), *further}
     for name in policy.asr_at_most_for:
         if name not in tried:
             raise OptionsRejected(

@@ -37,11 +37,12 @@ class FoundPattern(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanSection(StrictOptions):
-    """A scan of the input model, made before its audit was ordered."""
+    """A scan of the input model, made before its audits."""
 
     schema_version: Literal[1] = 1
     scan_id: ShortText | None = None
-    """The scan's job. None of `python -m sanitizer`, which knows no job."""
+    """The scan's job; the report's own where it began with the scan. None of `python -m sanitizer`, which
+    knows no job."""
     report_sha256: _Sha256
     """Of the scan's report.json."""
     weights_sha256: _Sha256

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from cleanclip.spec import schemas
+from cleanclip.spec import found_attacks, schemas
 from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
-from cleanclip.spec.found_attacks import fitting, section_of
+from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, audit_with, fitting, section_of
 from cleanclip.spec.jobspec import MAX_RANKS
 from cleanclip.spec.recipe import (
     AttackOptions,
@@ -26,7 +26,6 @@ from cleanclip.spec.recipe import (
     Policy,
     parse,
     parse_recipe,
-    to_json,
 )
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
@@ -360,10 +359,8 @@ def _add_steps_before(command: argparse.ArgumentParser) -> None:
 
 def scans_first(arguments: argparse.Namespace) -> bool:
     """Whether a cleaning begins with a scan: as was typed, else where nothing is known of the trigger."""
-    if arguments.scan_first is not None:
-        return bool(arguments.scan_first)
-    names_any = (arguments.target, arguments.attack, arguments.suite, arguments.audit_file)
-    return arguments.attacks_from_scan is None and not any(names_any)
+    named = (arguments.target, arguments.attack, arguments.suite, arguments.audit_file)
+    return found_attacks.scans_first(arguments.scan_first, arguments.attacks_from_scan, *named)
 
 
 def _ranks(text: str) -> int | str:
@@ -417,30 +414,26 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
     if arguments.target:
         values["target"] = arguments.target
     if arguments.attacks_from_scan is not None:
-        values = _with_found(values, arguments)
+        return _with_found(values, arguments)
     if "target" not in values:
         raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")
 
 
-def _with_found(values: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+def _with_found(values: dict[str, Any], arguments: argparse.Namespace) -> AuditOptions:
     """Audit options with the triggers of a scan's report, after those that are named; where a cleaning
-    scanned first and none are, after both suites. Raises UsageError."""
-    found = read_scan(arguments.attacks_from_scan)[0].attacks()
-    target = next((one.target for one in found if one.target is not None), None)
-    if target is not None:
-        values = {"target": target} | values
+    scanned first and none are, after both suites. Raises UsageError, OptionsRejected."""
+    report, _ = read_scan(arguments.attacks_from_scan)
+    audit = _parse(partial(parse, AuditOptions), {"target": TARGET_OF_SCAN} | values, "audit options")
     is_first = bool(getattr(arguments, "scan_first", None))
     beside: tuple[AttackOptions, ...] = ()
     if values.get("suite") or values.get("attacks"):
-        beside = _parse(partial(parse, AuditOptions), {"target": "any"} | values, "audit options").attacks
+        beside = audit.attacks
     elif is_first:
-        beside = tuple(dict.fromkeys(attack for suite in SUITES.values() for attack in suite))
-    taken = fitting(found, beside, None)
-    if not taken and not is_first:
+        beside = BOTH_SUITES
+    if not is_first and not fitting(report.attacks(), beside, None):
         raise UsageError(f"The scan of {arguments.attacks_from_scan} found no trigger that an audit can use.")
-    listed = [to_json(one) for one in (*beside, *taken)]
-    return {name: value for name, value in values.items() if name != "suite"} | {"attacks": listed}
+    return audit_with(audit, beside, report, None)
 
 
 def read_scan(path: Path) -> tuple[ScanReport, str]:

@@ -51,6 +51,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "limits": {"policy": {"asr_at_most": 0.1}},
     "limits of some": {"policy": {"asr_at_most": 0.1, "asr_at_most_for": {"badnet": 0.2}}},
     "as uploaded": {"output_layout": "as_uploaded"},
+    "a scan first": {"scan": {"significance": 0.01, "null": "none"}},
+    "a scan first, and no target": {"scan": True, "audit": {"target": None}},
     "a ladder": {"recipe": {"method": "auto", "max_device_minutes": 30, "validation_share": 0.4}},
 }
 
@@ -59,7 +61,7 @@ def what_was_ordered(service: Service, job_id: str) -> dict[str, Any]:
     job: dict[str, Any] = service.ours.http.get(f"/v1/jobs/{job_id}").json()
     names = (
         *("kind", "checkpoint_id", "dataset_id", "audit", "recipe", "recipe_given", "policy"),
-        *("policy_source", "seed", "output_layout", "max_attempts", "metadata"),
+        *("policy_source", "seed", "output_layout", "max_attempts", "metadata", "scan"),
     )
     return {name: job[name] for name in names}
 

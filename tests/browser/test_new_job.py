@@ -97,6 +97,24 @@ def test_a_cleaning_is_ordered_by_the_keyboard_alone(page: Page, service: Servic
     assert service.publisher.sent[-1][0] == job["id"], "workers are told at once"
 
 
+def test_a_cleaning_without_a_target_is_ordered_with_a_scan_first(page: Page, service: Service) -> None:
+    fill(page, service)
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '300') WHERE kind = 'labelled'"
+    )
+    page.get_by_label("Target", exact=True).fill("")
+    page.locator("#scan-on").check()
+    press(page, "Dry run")
+    expect(page.get_by_text("The job scans the model first")).to_be_visible()
+    press(page, "Order the job")
+    page.wait_for_url("**/ui/jobs/job_*")
+    expect(page.locator("#job-order")).to_contain_text("(found by the scan)")
+    [job] = jobs_of(service)
+    assert (job["audit"]["target"], job["phases"][1]["name"]) == (None, "scan")
+    page.goto(f"/ui/jobs/new?again={job['id']}")
+    expect(page.locator("#scan-on")).to_be_checked()
+
+
 def test_mistakes_stand_beside_their_fields_and_nothing_written_is_lost(
     page: Page, service: Service, watched: Watched
 ) -> None:

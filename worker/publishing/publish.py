@@ -78,6 +78,7 @@ def publish(
     inputs: Path,
     outgoing: Path,
     staged: Staged,
+    scanned: Sequence[Path] = (),
     signer: Signer | None,
     fresh: FreshChildren,
     tracker: Tracker,
@@ -85,7 +86,7 @@ def publish(
 ) -> JobState:
     """Check `outputs`, upload `outputs` with all that vouches for them, then complete the job.
 
-    `inputs`: the folder of the child that left them.
+    `inputs`: the folder of the child that left them. `scanned`: files of the scan that a cleaning began with.
 
     Raises AttemptFailed, StorageError, SigningFailed, OSError, Stopped.
     """
@@ -124,6 +125,7 @@ def publish(
             tracker=tracker,
             check=check,
         )
+        packing.take(scanned)
         package = packing.finish_stated(job, staged, report, recheck, ended_at=ended_at, signer=signer)
         result = _judgement(report) | {"signature": package.signature}
         verdicts = tuple(verdicts_of(report))

@@ -37,9 +37,10 @@ from cleanclip.spec.jobspec import (
     ScanSpec,
     exclude_path,
 )
-from cleanclip.spec.recipe import to_json
+from cleanclip.spec.recipe import parse, to_json
 from cleanclip.spec.report import AuditFigures, Report, RetrievalFigures
 from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import dump_scan
 from cleanclip.spec.vet_report import VetReport, dump_vet_report
 from worker.staging.stage import Received, Staged
@@ -108,7 +109,7 @@ def statement_json(
                 "checkpoint": dict(staged.checkpoint),
                 "canonical": _files(staged.received, CHECKPOINT_PATH),
                 "data": [_data(one, staged.received) for one in staged.datasets],
-                "order": _order(staged),
+                "order": _order(staged, job),
                 "made_with": {
                     "service": _version("cleanclip-service"),
                     "python": python_version(),
@@ -240,12 +241,16 @@ def _files(received: Sequence[Received], folder: str) -> list[dict[str, Any]]:
     ]
 
 
-def _order(staged: Staged) -> dict[str, Any]:
+def _order(staged: Staged, job: ClaimedJob) -> dict[str, Any]:
     spec = SPEC_ADAPTER.dump_python(staged.spec, mode="json")
     order = {name: spec[name] for name in _ORDERED if name in spec}
     if isinstance(staged.spec, ScanSpec):
         null = None if staged.known is None else staged.known.null
         order["null"] = None if null is None else {"name": null.name, "sha256": null.sha256}
+    elif job.spec.get("scan") is not None:  # a cleaning that scanned first
+        chosen = job.spec.get("null")
+        order["scan"] = to_json(parse(ScanOptions, job.spec["scan"]))
+        order["null"] = chosen and {name: chosen[name] for name in ("name", "sha256")}
     sha256 = {one.path: one.sha256 for one in staged.received}
     lists = {role: sha256[exclude_path(role)] for role in spec.get("exclude", ())}
     if lists:

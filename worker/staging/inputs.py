@@ -227,7 +227,7 @@ def _canonical_checkpoint(
 def _null(unit: UnitOfWork, job: ClaimedJob) -> list[Wanted]:
     """The null that was chosen when the scan was ordered, where one was."""
     chosen = job.spec.get("null")
-    if chosen is None:
+    if chosen is None or job.kind is not JobKind.SCAN:
         return []
     row = unit.nulls.get(chosen["id"])
     return [

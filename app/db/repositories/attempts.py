@@ -39,7 +39,7 @@ from app.db.repositories.job_changes import (
 )
 from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset
 from app.domain.ids import new_id
-from app.domain.states import LEASED, CheckpointState, DatasetState, JobPhase, JobState, PhaseState
+from app.domain.states import LEASED, CheckpointState, DatasetState, JobKind, JobPhase, JobState, PhaseState
 
 
 class AttemptRepository(ClaimRepository):
@@ -100,7 +100,18 @@ class AttemptRepository(ClaimRepository):
         event, data = "state_dropped", {}
         if resume_state is not None:
             event, data = "state_saved", {"step": resume_state["step"]}
+        if job.kind is JobKind.SANITIZE and job.spec.get("scan") and not job.spec.get("scanned"):
+            data |= {"of": JobKind.SCAN.value}  # with which it begins
         record(self._session, job, event, data, resume_state=resume_state)
+        return True
+
+    def record_scanned(self, job_id: str, attempt: int, spec: dict[str, Any], outcome: str) -> bool:
+        """The order of a cleaning that scanned first, with what the scan found; its parts are not needed any
+        more. False: fenced off."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return False
+        record(self._session, job, "scanned", {"outcome": outcome}, spec=spec, resume_state=None)
         return True
 
     def record_first_audit(

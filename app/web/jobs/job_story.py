@@ -90,7 +90,7 @@ def _sentence_of(event: JobEvent, kind: str) -> tuple[str, Mood]:
         return (f"{title}: {'begun' if event.type == 'phase_started' else 'done'}.", "")
     if event.type == "noted":
         return str(data.get("message", "")), "warn" if data.get("level") == "warning" else ""
-    tell = (_OF_SCAN if kind == "scan" else {}).get(event.type) or _SENTENCES.get(event.type)
+    tell = (_OF_SCAN if data.get("of", kind) == "scan" else {}).get(event.type) or _SENTENCES.get(event.type)
     return (event.type.replace("_", " ").capitalize() + ".", "") if tell is None else tell(data)
 
 
@@ -125,6 +125,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
     "lease_expired": _is("The worker was lost; another continues from the last saved state.", "warn"),
     "pause_requested": _is("Pause requested; the worker saves the training state first."),
     "pause_withdrawn": _is("The pause request was withdrawn."),
+    "scanned": lambda data: (f"Scanned: {data.get('outcome')}. What was found is audited.", ""),
     "audited": lambda data: (f"Measured before cleaning; preliminary verdict: {data.get('outcome')}.", ""),
     "paused": _is("Paused.", "warn"),
     "resumed": _is("Resumed; it waits for a worker."),

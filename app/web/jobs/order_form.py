@@ -109,6 +109,7 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
         known = options.methods().get(method)
         body |= named(form, "dataset_id")
         body["recipe"] = {"method": method} | (_given(form, known.options) if known else {})
+        body["scan"] = bool(form.get("scan"))
         if layout := form.get("output_layout"):
             body["output_layout"] = layout
     if vettings := lines(form.get("exclude")):
@@ -135,6 +136,8 @@ def _audit(form: Form, draft: Draft) -> dict[str, Any]:
     }
     if target := form.get("target"):
         audit["target"] = target
+    elif form.get("kind") == "audit" or not form.get("scan"):
+        draft.errors["target"] = "Fill this in."
     if templates := lines(form.get("templates")):
         audit["templates"] = templates
     if form.get("linear_probe"):

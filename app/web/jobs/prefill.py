@@ -21,8 +21,10 @@ from app.web.jobs.order_form import (
     SUITE_LIST,
     SUITE_USUAL,
 )
+from app.web.kit.command_line import ordered_audit
 from app.web.kit.visitor import Form
 from cleanclip.spec.attack_options import USUAL
+from cleanclip.spec.found_attacks import BOTH_SUITES
 from cleanclip.spec.recipe import SUITES, to_json
 
 Fields = Iterator[tuple[str, str]]
@@ -108,12 +110,14 @@ def _again(job: Job) -> Fields:
     if recipe:
         group = options.methods().get(recipe["method"])
         yield from _values(group.options if group else (), recipe, spec["recipe_given"])
-    yield from _audit(spec["audit"])
+    if spec.get("scan") is not None:
+        yield "scan", "on"
+    yield from _audit(ordered_audit(spec), scans_first=spec.get("scan") is not None)
     yield from _policy(spec)
 
 
-def _audit(audit: Mapping[str, Any]) -> Fields:
-    yield "target", audit["target"]
+def _audit(audit: Mapping[str, Any], *, scans_first: bool) -> Fields:
+    yield "target", audit.get("target", "")
     yield "templates", "\n".join(audit.get("templates") or ())
     yield from _values(options.audit().options, audit)
     if audit.get("linear_probe") is not None:
@@ -123,7 +127,7 @@ def _audit(audit: Mapping[str, Any]) -> Fields:
         yield "rebound", "on"
         yield from _values(options.rebound().options, audit["rebound"])
     attacks = audit["attacks"]
-    for name, known in ((SUITE_USUAL, USUAL), *SUITES.items()):
+    for name, known in ((SUITE_USUAL, BOTH_SUITES if scans_first else USUAL), *SUITES.items()):
         if attacks == [to_json(one) for one in known]:
             yield "suite", name
             return

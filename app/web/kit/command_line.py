@@ -14,6 +14,8 @@ from typing import Any
 
 from app.db.models.job import Job
 from app.domain.states import JobKind
+from cleanclip.spec.attack_options import USUAL, AttackOptions
+from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
 from cleanclip.spec.recipe import (
     SUITES,
     AuditOptions,
@@ -49,7 +51,9 @@ def command_line(job: Job) -> str:
         words += _pair("--pairs" if recipe.training_data == "pairs" else "--training", job.dataset_id)
     words += _pair("--labelled", job.labelled_dataset_id)
     words += _pair("--retrieval", job.retrieval_dataset_id)
-    words += _audit(parse(AuditOptions, job.spec["audit"]), files)
+    audit = parse(AuditOptions, {"target": TARGET_OF_SCAN} | ordered_audit(job.spec))
+    words += _audit(audit, files, usual=USUAL if job.spec.get("scan") is None else BOTH_SUITES)
+    words += _first_scan(job, files)
     if recipe is not None:
         words += _recipe(recipe, job.spec["recipe_given"])
     for one in (job.spec.get("exclude") or {}).values():
@@ -78,7 +82,15 @@ def curl_line(job: Job, base_url: str) -> str:
 
 def has_images(job: Job) -> bool:
     """Whether the order carries images, which make a line very long."""
-    return any("image" in attack for attack in job.spec.get("audit", {}).get("attacks", ()))
+    return "audit" in job.spec and any("image" in one for one in ordered_audit(job.spec)["attacks"])
+
+
+def ordered_audit(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The audit as it was ordered, without what a scan of the job's own has found."""
+    audit = dict((spec.get("scanned") or spec)["audit"])
+    if audit["target"] == TARGET_OF_SCAN:
+        del audit["target"]
+    return audit
 
 
 def _body(job: Job) -> dict[str, Any]:
@@ -88,10 +100,10 @@ def _body(job: Job) -> dict[str, Any]:
         return {
             "kind": part,
             "checkpoint_id": job.checkpoint_id,
-            part: {**_search_options(job), **_named_by(job)},
+            part: {**_search_options(job, job.kind), **_named_by(job)},
             **_about(job),
         }
-    audit = job.spec["audit"] | {"dataset_id": job.labelled_dataset_id}
+    audit = ordered_audit(spec) | {"dataset_id": job.labelled_dataset_id}
     if job.retrieval_dataset_id:
         audit["retrieval_dataset_id"] = job.retrieval_dataset_id
     body: dict[str, Any] = {"kind": job.kind.value, "checkpoint_id": job.checkpoint_id, "audit": audit}
@@ -99,6 +111,8 @@ def _body(job: Job) -> dict[str, Any]:
         body |= {"dataset_id": job.dataset_id, "output_layout": spec.get("output_layout") or "open_clip"}
         recipe = parse_recipe(spec["recipe"])
         body["recipe"] = {"method": recipe.method} | _given(recipe, spec["recipe_given"])
+        if spec.get("scan") is not None:
+            body["scan"] = _first_scan_options(job)
     if lists := spec.get("exclude"):
         body["exclude"] = [one["job_id"] for one in lists.values()]
     source = spec["policy_source"]
@@ -111,6 +125,18 @@ def _body(job: Job) -> dict[str, Any]:
 
 def _about(job: Job) -> dict[str, Any]:
     return {"seed": job.seed, "max_attempts": job.max_attempts, "metadata": job.job_metadata}
+
+
+def _first_scan_options(job: Job) -> dict[str, Any]:
+    return {**_search_options(job, JobKind.SCAN), "null": _null_name(job)}
+
+
+def _first_scan(job: Job, files: dict[str, Any]) -> list[str]:
+    """Of a cleaning that scans first."""
+    if job.kind is not JobKind.SANITIZE or job.spec.get("scan") is None:
+        return []
+    files["scan.json"] = _first_scan_options(job)
+    return ["--scan-options", "scan.json"]
 
 
 _SEARCHES: Mapping[JobKind, Any] = {JobKind.SCAN: ScanOptions(), JobKind.VET: VetOptions()}
@@ -136,10 +162,10 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
     words += _pair("--labelled", job.labelled_dataset_id)
     if job.kind is JobKind.VET:
         words += _pair(f"--{job.spec['data_kind']}", job.dataset_id)
-    words += _pair("--trusted", named.get("trusted_dataset_id"))
+        words += _pair("--trusted", named.get("trusted_dataset_id"))
     words += _pair("--anchor", named.get("anchor_checkpoint_id"))
     words += _pair("--base", named.get("base_checkpoint_id"))
-    if options := _search_options(job):
+    if options := _search_options(job, job.kind):
         files[f"{part}.json"] = options
         words += ["--options", f"{part}.json"]
     words += [*_pair("--null", named.get("null")), *_pair("--seed", str(job.seed))]
@@ -148,13 +174,13 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
     return "\n".join([*_written(files), _folded(words)])
 
 
-def _search_options(job: Job) -> dict[str, Any]:
+def _search_options(job: Job, kind: JobKind) -> dict[str, Any]:
     """Those that are not the defaults. An anchor and a base change the detectors that the command has by
     default."""
-    defaults = to_json(_SEARCHES[job.kind])
-    if job.kind is JobKind.SCAN and (job.anchor_checkpoint_id or job.base_checkpoint_id):
+    defaults = to_json(_SEARCHES[kind])
+    if kind is JobKind.SCAN and (job.anchor_checkpoint_id or job.base_checkpoint_id):
         del defaults["detectors"]
-    options = job.spec[job.kind.value].items()
+    options = job.spec[kind.value].items()
     return {name: value for name, value in options if name not in defaults or value != defaults[name]}
 
 
@@ -170,8 +196,8 @@ def _pair(option: str, value: str | None) -> list[str]:
     return [f"{option}={value}"] if value.startswith("-") else [option, value]
 
 
-def _audit(audit: AuditOptions, files: dict[str, Any]) -> list[str]:
-    """Options where there are some for all of it, else a file."""
+def _audit(audit: AuditOptions, files: dict[str, Any], *, usual: Sequence[AttackOptions]) -> list[str]:
+    """Options where there are some for all of it, else a file. `usual`: the attacks where none are given."""
     plain = AuditOptions(target=audit.target, attacks=audit.attacks, examples=audit.examples)
     is_probed = audit.linear_probe is not None
     is_rebound = audit.rebound is not None
@@ -179,13 +205,16 @@ def _audit(audit: AuditOptions, files: dict[str, Any]) -> list[str]:
     switched |= {"rebound": {}} if is_rebound else {}
     plain = parse(AuditOptions, to_json(plain) | switched)
     if audit != plain:
-        files["audit.json"] = to_json(audit)
+        options = to_json(audit)
+        if audit.target == TARGET_OF_SCAN:
+            del options["target"]
+        files["audit.json"] = options
         return ["--audit", "audit.json"]
-    words = _pair("--target", audit.target)
+    words = [] if audit.target == TARGET_OF_SCAN else _pair("--target", audit.target)
     suite = next((name for name, attacks in SUITES.items() if attacks == audit.attacks), None)
     if suite is not None:
         words += ["--suite", suite]
-    elif audit.attacks != AuditOptions(target=audit.target).attacks:
+    elif audit.attacks != usual:
         for attack in audit.attacks:
             words += _pair("--attack", _attack(attack))
     if audit.examples != AuditOptions(target=audit.target).examples:

@@ -342,3 +342,77 @@ def test_what_no_scan_of_this_model_found_is_no_attack(service: Service, api: ht
             assert [one["code"] for one in ahead["obstacles"]] == [code]
         theirs = service.theirs.http.post("/v1/jobs", json=order)
         refused(theirs, 404, "job_not_found", "/audit/attacks_from_scan")
+
+
+def cleaning_order(service: Service, *, num_samples: int = 300, **changes: Any) -> dict[str, Any]:
+    """Of a cleaning whose audit names nothing but its dataset."""
+    scan = scan_order(service, num_samples=num_samples)
+    return {
+        "kind": "sanitize",
+        "checkpoint_id": scan["checkpoint_id"],
+        "dataset_id": service.dataset(DatasetKind.PAIRS),
+        "recipe": {"epochs": 1, "batch_size": 16},
+        "audit": dict(scan["scan"]),
+    } | changes
+
+
+def test_a_cleaning_that_names_no_trigger_scans_first(
+    service: Service, api: httpx.Client, added: NullRow
+) -> None:
+    order = cleaning_order(service)
+    ahead = api.post("/v1/jobs/dry-run", json=order).json()
+    assert ahead["obstacles"] == []
+    assert any("scans the model first" in one for one in ahead["warnings"])
+    phases = {one["name"]: one for one in ahead["phases"]}
+    assert list(phases)[:3] == ["stage", "scan", "baseline_audit"]
+    assert 10_000 < phases["scan"]["amount"] < 1_000_000
+    assert "8 triggers, and up to 5 that the scan finds" in phases["baseline_audit"]["does"]
+    job = ordered(api, order)
+    assert (job["audit"]["target"], len(job["audit"]["attacks"])) == (None, 9)
+    assert job["scan"]["null"]["name"] == added.name
+    assert [one["name"] for one in job["phases"]][:2] == ["stage", "scan"]
+
+
+def test_a_scan_that_is_ordered_stands_beside_what_is_named(service: Service, api: httpx.Client) -> None:
+    order = cleaning_order(service, scan={"null": "none", "significance": 0.01})
+    order["audit"] |= {"target": "banana", "attacks": [{"attack": "badnet"}]}
+    limited = order | {"policy": {"asr_at_most": 0.2, "asr_at_most_for": {"custom_patch": 0.25}}}
+    job = ordered(api, limited)
+    assert job["audit"]["target"] == "banana"
+    assert [one["attack"] for one in job["audit"]["attacks"]] == ["badnet"]
+    assert (job["scan"]["null"], job["scan"]["significance"]) == (None, 0.01)
+    unscanned = limited | {"scan": False}
+    refused(
+        api.post("/v1/jobs", json=unscanned),
+        422,
+        "policy_limits_untried",
+        "/policy/asr_at_most_for/custom_patch",
+    )
+    assert ordered(api, order | {"scan": False})["scan"] is None
+
+
+def test_an_order_that_nothing_gives_a_target_is_refused(service: Service, api: httpx.Client) -> None:
+    order = cleaning_order(service)
+    audit = {"kind": "audit", "checkpoint_id": order["checkpoint_id"], "audit": order["audit"]}
+    named = order | {"audit": order["audit"] | {"attacks": [{"attack": "badnet"}]}}
+    two = order | {"audit": order["audit"] | {"attacks_from_scan": "job_01k0000000000000000000000a"}}
+    few = cleaning_order(service, num_samples=100)
+    with service.nothing_left_behind():
+        for body in (order | {"scan": False}, audit, named):
+            assert _pointers(api.post("/v1/jobs", json=body)) == ["/audit/target"]
+            assert _pointers(api.post("/v1/jobs/dry-run", json=body)) == ["/audit/target"]
+        assert _pointers(api.post("/v1/jobs", json=two | {"scan": True})) == ["/scan"]
+        refused(api.post("/v1/jobs", json=few), 422, "scan_too_few_images", "/audit/dataset_id")
+
+
+def _pointers(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 422, answer.text
+    return [one["pointer"] for one in answer.json()["errors"]]
+
+
+def test_what_a_scan_found_gives_the_target_of_an_order_without_one(
+    service: Service, api: httpx.Client
+) -> None:
+    order = found_by(service, left.scanned(service))
+    del order["audit"]["target"]
+    assert ordered(api, order)["audit"]["target"] == "apple"

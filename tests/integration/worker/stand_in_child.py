@@ -253,6 +253,7 @@ def floor(num_first: int, num_others: int) -> dict[str, Any]:
 
 
 def attack_figures(
+    name: str,
     attack: AttackOptions,
     target: str,
     num_others: int,
@@ -265,7 +266,7 @@ def attack_figures(
     right_targets = (NUM_IMAGES - num_others) * 9 // 10
     asr = asdict(wilson(num_attacked, num_others))
     return {
-        "name": attack.attack,
+        "name": name,
         "options": to_json(attack),
         "trigger_sha256": "0" * 64,
         "target": target,
@@ -319,9 +320,11 @@ def figures(
     num_others = dict.fromkeys(further, NUM_OTHERS_OF_FURTHER) | {options.target: NUM_OTHERS}
     attacks = [
         attack_figures(
-            attack, target, num_others[target], num_attacked, num_right=num_right, has_probe=has_probe
+            name, attack, target, num_others[target], num_attacked, num_right=num_right, has_probe=has_probe
         )
-        for attack, target in zip(options.attacks, targets, strict=True)
+        for name, attack, target in zip(
+            names_of(map(to_json, options.attacks)), options.attacks, targets, strict=True
+        )
     ]
     return {
         "weights_sha256": weights_sha256,
@@ -644,6 +647,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         },
         "data": data_inputs(folder, spec["kind"], num_validation=0 if auto is None else auto.num_validation),
         "audit": options,
+        "scan": spec.get("scan_section"),
         "recipe": spec.get("recipe"),
         "auto": auto,
         "recipe_source": recipe_source(spec),
@@ -1621,6 +1625,35 @@ def talk_to_itself(folder: Path) -> None:
     work(folder)
 
 
+def scan_honestly_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) -> None:
+    """Of a cleaning that scans first, the cleaning's child."""
+    if json.loads((folder / "spec.json").read_text())["kind"] == "sanitize":
+        work_and_lie(folder, change=change)
+    work(folder)
+
+
+def _forget_what_was_found(told: dict[str, Any]) -> None:
+    """An audit of all but the trigger that the scan found, which is the last."""
+    for part in (told["audit"], told["before"], told["after"], told["verdict"]):
+        part["attacks"].pop()
+    told["attack_changes"].pop()
+    told["scan"]["found"][0]["attack"] = None
+
+
+FIRST_SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "audit_less_than_was_found": _forget_what_was_found,
+    "tell_of_another_scan": lambda told: told["scan"].update(p_value=0.5),
+    "tell_of_no_scan": lambda told: told.update(scan=None),
+}
+"""Of the report of a cleaning that scanned first."""
+
+
+def leave_no_scan(folder: Path) -> None:
+    if json.loads((folder / "spec.json").read_text())["kind"] == "scan":
+        finish(folder, "succeeded", 0, ())
+    work(folder)
+
+
 BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
     **{
@@ -1628,6 +1661,7 @@ BEHAVIOURS: dict[str, Callable[[Path], None]] = {
         for name, change in (SCAN_LIES | TRUSTED_LIES | LADDER_LIES).items()
     },
     **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
+    **{name: partial(scan_honestly_and_lie, change=change) for name, change in FIRST_SCAN_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),
     **{
         function.__name__: function
@@ -1649,6 +1683,7 @@ BEHAVIOURS: dict[str, Callable[[Path], None]] = {
             inspect_a_pickle,
             inspect_another_model,
             leave_a_page_unnamed,
+            leave_no_scan,
             leave_more,
             validate_other_files,
             pass_a_picture_for_pixels,

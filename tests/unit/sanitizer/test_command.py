@@ -8,7 +8,14 @@ from dataclasses import replace
 import pytest
 
 from cleanclip.spec.attack_options import SUITES, kind_of
-from cleanclip.spec.found_attacks import section_of
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.found_attacks import (
+    BOTH_SUITES,
+    TARGET_OF_SCAN,
+    audit_with,
+    scans_first,
+    section_of,
+)
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_report import dump_scan
@@ -17,6 +24,7 @@ from sanitizer.cli.arguments import UsageError, audit_from, parser
 from tests.fixtures.audited import write_model
 from tests.fixtures.scans import scan_and_null
 from tests.fixtures.shards import make_labelled, make_pairs
+from tests.integration.worker.stand_in_child import CLASSES
 from tools.reference import commands
 
 
@@ -223,6 +231,31 @@ def test_an_audit_takes_what_a_scan_found_beside_what_is_named(tmp_path):
     path.write_text("{}")
     with pytest.raises(UsageError, match="cannot be read as the report of a scan"):
         options_of("--attacks-from-scan", str(path))
+
+
+def test_a_cleaning_scans_first_where_nothing_of_a_trigger_is_named():
+    assert scans_first(None, None, (), None)
+    assert not scans_first(None, "banana", (), None)
+    assert not scans_first(None, None, ("badnet",), None)
+    assert not scans_first(False, None)
+    assert scans_first(True, "banana")
+
+
+def test_what_a_scan_found_gives_the_target_that_is_missing():
+    report, _ = scan_and_null(with_null=False)
+    ordered = AuditOptions(target=TARGET_OF_SCAN, attacks=BOTH_SUITES)
+    found = audit_with(ordered, BOTH_SUITES, report, CLASSES)
+    assert found.attacks == (*BOTH_SUITES, *report.attacks())
+    assert found.target == report.hypotheses[0].target
+    named = audit_with(replace(ordered, target="other"), BOTH_SUITES, report, CLASSES)
+    assert named.target == "other"
+    with pytest.raises(OptionsRejected, match="leads to a class of the labelled dataset"):
+        audit_with(ordered, BOTH_SUITES, report, ["zebra"])
+    warped = replace(
+        report.hypotheses[0], trigger=replace(report.hypotheses[0].trigger, attack=None)
+    )  # no attack can use it, but it leads somewhere
+    without = audit_with(ordered, BOTH_SUITES, replace(report, hypotheses=(warped,)), CLASSES)
+    assert (without.target, without.attacks) == (found.target, BOTH_SUITES)
 
 
 def test_the_section_of_a_scan_that_looked_at_edited_images_says_so() -> None:

@@ -230,6 +230,9 @@ ORDERS: list[dict[str, Any]] = [
             "retrieval_dataset_id": "ds_" + "2" * 26,
         },
     },
+    {"kind": "sanitize", "scan": True},
+    {"kind": "sanitize", "scan": True, "audit": {"target": None}},
+    {"kind": "sanitize", "scan": True, "audit": {"attacks": [{"attack": "sig"}]}},
     {
         "kind": "audit",
         "audit": {"attacks": [{"attack": "sig"}, {"attack": "badnet"}, {"attack": "badnet", "size": 0.5}]},
@@ -265,6 +268,7 @@ def _job(order: Any) -> Job:
             "recipe": None if order.recipe is None else to_json(order.recipe),
             "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
             "audit": to_json(order.audit),
+            "scan": None if order.scan is None else to_json(order.scan),
             "policy": to_json(policy),
             "policy_source": to_json(
                 PolicySource.of(policy, name=order.policy_name)

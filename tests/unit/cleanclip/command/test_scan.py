@@ -135,19 +135,38 @@ def test_a_report_is_shown_like_a_result_and_without_a_null_says_so() -> None:
     assert "tree" in shown
 
 
-def test_an_audit_of_what_a_scan_found_takes_the_target_that_was_found(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_an_audit_of_what_a_scan_found_leaves_the_target_to_the_service() -> None:
     service = Service()
     assert run(service, "--attacks-from-scan", "job_1", command="audit") == ExitCode.OK
-    assert service.bodies[0]["audit"] == {
-        "dataset_id": "ds_2",
-        "attacks_from_scan": "job_1",
-        "target": "banana",
-    }
-    assert "'banana'" in capsys.readouterr().err
+    assert service.bodies[0]["audit"] == {"dataset_id": "ds_2", "attacks_from_scan": "job_1"}
     given = ("--attacks-from-scan", "job_1", "--target", "apple", "--suite", "paper")
     assert run(service, *given, command="audit") == ExitCode.OK
     assert service.bodies[1]["audit"]["target"] == "apple"
     assert service.bodies[1]["audit"]["suite"] == "paper"
     assert run(service, command="audit") == ExitCode.USAGE
+
+
+def test_a_cleaning_that_names_nothing_leaves_the_scan_to_the_service(tmp_path: Path) -> None:
+    (tmp_path / "scan.json").write_text('{"significance": 0.01, "null": "ours"}')
+    service = Service()
+    cleaning = ("--pairs", "ds_1", "--recipe", "defaults")
+    assert run(service, *cleaning, command="sanitize") == ExitCode.OK
+    assert service.bodies[0]["audit"] == {"dataset_id": "ds_2"}
+    assert "scan" not in service.bodies[0]
+    assert run(service, *cleaning, "--scan", "--target", "apple", command="sanitize") == ExitCode.OK
+    assert service.bodies[1]["scan"] is True
+    given = ("--scan-options", str(tmp_path / "scan.json"))
+    assert run(service, *cleaning, *given, command="sanitize") == ExitCode.OK
+    assert service.bodies[2]["scan"] == {"significance": 0.01, "null": "ours"}
+    assert run(service, *cleaning, *given, "--no-scan", command="sanitize") == ExitCode.USAGE
+    assert run(service, *cleaning, "--no-scan", command="sanitize") == ExitCode.USAGE
+    assert run(service, *cleaning, "--attack", "badnet", command="sanitize") == ExitCode.USAGE
+    assert len(service.bodies) == 3
+
+
+def test_options_of_a_first_scan_are_held_to_their_bounds(tmp_path: Path) -> None:
+    (tmp_path / "scan.json").write_text('{"detectors": []}')
+    service = Service()
+    given = ("--pairs", "ds_1", "--recipe", "defaults", "--scan-options", str(tmp_path / "scan.json"))
+    assert run(service, *given, command="sanitize") == ExitCode.USAGE
+    assert service.bodies == []
