@@ -15,8 +15,8 @@ from lab.reproduction.canary_choice import Outcome, choose, regret, spearman
 from lab.reproduction.cells import Subject
 from lab.reproduction.developing import read_rows as read_developed
 from lab.reproduction.development import DevelopmentModel, Variant
-from lab.reproduction.development_table import RAW
 from lab.reproduction.grid import subject
+from lab.reproduction.uar_page import DOCS
 from lab.testbed.options import BADNET, SubjectOptions
 from sanitizer.audits.statistics import newcombe, wilson
 
@@ -62,7 +62,7 @@ def test_canaries_are_of_other_kinds_and_targets_than_the_models_own_attack() ->
 
 
 def test_the_table_has_a_row_for_each_model_that_was_run_on_both() -> None:
-    developed = read_developed(RAW)
+    developed = read_developed(DOCS / "reproduction" / "development.jsonl")
     assert table([], developed) == "No model has two recipes that were run on both."
     rows = [
         canaries.Row(
