@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.reproduction import beyond, developing, measured
+from lab.reproduction import auto_regret, beyond, developing, measured
 from lab.reproduction.final import CANDIDATE, Recipes
 from lab.reproduction.freezing import Gate
 from lab.reproduction.measured import Measured
 
-RAW, ATTACKERS_RAW, BEYOND_RAW, REBOUND_RAW = (
-    f"{name}.jsonl" for name in ("final", "attackers", "beyond", "rebound")
+RAW, ATTACKERS_RAW, BEYOND_RAW, REBOUND_RAW, REGRET_RAW = (
+    f"{name}.jsonl" for name in ("final", "attackers", "beyond", "rebound", "auto-regret")
 )
 
 
@@ -27,6 +27,8 @@ class FinalRows:
     beyond: tuple[beyond.Beyond, ...] = ()
     rebound: tuple[dict[str, Any], ...] = ()
     """Of the demo's models; not held out."""
+    regret: tuple[auto_regret.Row, ...] = ()
+    """Of development models; not held out."""
 
 
 def read_final(folder: Path, gate: Gate) -> FinalRows:
@@ -41,6 +43,7 @@ def read_final(folder: Path, gate: Gate) -> FinalRows:
         attackers=attackers,
         beyond=past,
         rebound=tuple(map(json.loads, read_lines(folder / REBOUND_RAW))),
+        regret=tuple(auto_regret.read_rows(folder / REGRET_RAW)),
     )
 
 
