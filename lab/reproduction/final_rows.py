@@ -11,6 +11,7 @@ from lab.reproduction import auto_regret, beyond, developing, measured
 from lab.reproduction.final import CANDIDATE, Recipes
 from lab.reproduction.freezing import Gate
 from lab.reproduction.measured import Measured
+from lab.reproduction.rebound import is_of_the_part
 
 RAW, ATTACKERS_RAW, BEYOND_RAW, REBOUND_RAW, REGRET_RAW = (
     f"{name}.jsonl" for name in ("final", "attackers", "beyond", "rebound", "auto-regret")
@@ -26,7 +27,7 @@ class FinalRows:
     attackers: tuple[developing.Row, ...] = ()
     beyond: tuple[beyond.Beyond, ...] = ()
     rebound: tuple[dict[str, Any], ...] = ()
-    """Of the demo's models; not held out."""
+    """Those of the demo's models are not held out."""
     regret: tuple[auto_regret.Row, ...] = ()
     """Of development models; not held out."""
 
@@ -36,13 +37,14 @@ def read_final(folder: Path, gate: Gate) -> FinalRows:
     runs = tuple(map(measured.read, read_lines(folder / RAW)))
     attackers = tuple(developing.read_rows(folder / ATTACKERS_RAW))
     past = tuple(beyond.read_rows(folder / BEYOND_RAW))
-    is_open = bool(gate.admit(runs) or attackers or past)
+    further = tuple(map(json.loads, read_lines(folder / REBOUND_RAW)))
+    is_open = bool(gate.admit(runs) or attackers or past or any(map(is_of_the_part, further)))
     return FinalRows(
         recipes=gate.frozen().recipes if is_open else CANDIDATE,
         runs=runs,
         attackers=attackers,
         beyond=past,
-        rebound=tuple(map(json.loads, read_lines(folder / REBOUND_RAW))),
+        rebound=further,
         regret=tuple(auto_regret.read_rows(folder / REGRET_RAW)),
     )
 

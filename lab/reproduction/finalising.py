@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cleanclip.spec.recipe import UARRecipe, parse
 from lab.freezing import HeldOut
-from lab.reproduction import auto_regret, beyond, developing, document, measured, uar_page
+from lab.reproduction import auto_regret, beyond, developing, document, measured, rebound, uar_page
 from lab.reproduction.attackers import ATTACKERS_PLAN
 from lab.reproduction.cells import GATE, Cell, cell_id
 from lab.reproduction.development import MODELS
@@ -28,7 +28,15 @@ from lab.reproduction.final import (
     questions,
     timings,
 )
-from lab.reproduction.final_rows import ATTACKERS_RAW, BEYOND_RAW, RAW, REGRET_RAW, read_final, read_lines
+from lab.reproduction.final_rows import (
+    ATTACKERS_RAW,
+    BEYOND_RAW,
+    RAW,
+    REBOUND_RAW,
+    REGRET_RAW,
+    read_final,
+    read_lines,
+)
 from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT, Frozen, Gate, Tower
 from lab.reproduction.grid import SEEDS, in_order
 from lab.reproduction.grid import questions as published_questions
@@ -37,8 +45,8 @@ from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all, to_run
 from sanitizer.training.device import num_granted_cores
 
-ATTACKERS, BEYOND, REGRET = "attackers", "beyond zero-shot", "auto's regret"
-_ATTACKERS_MINUTES, _BEYOND_MINUTES, _REGRET_MINUTES = 2.5, 1.0, 12.0
+ATTACKERS, BEYOND, REBOUND, REGRET = "attackers", "beyond zero-shot", "rebound", "auto's regret"
+_ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES, _REGRET_MINUTES = 2.5, 1.0, 3.0, 12.0
 """A row: guessed, none was run."""
 EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
 
@@ -64,12 +72,14 @@ def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPl
 
     found = parts(questions(recipes), missing_of, timings(published, uar))
     attackers = sum(len(names) for _, names in ATTACKERS_PLAN) - len(read_lines(folder / ATTACKERS_RAW))
+    rebounds = len(rebound.missing([json.loads(line) for line in read_lines(folder / REBOUND_RAW)]))
     regrets = len(MODELS) - len(read_lines(folder / REGRET_RAW))
     cells, seen = beyond_cells(recipes), {row.id for row in beyond.read_rows(folder / BEYOND_RAW)}
     missing = tuple(cell for cell in cells if cell_id(cell) not in seen)
     return [
         *found,
         PartPlan(name=ATTACKERS, cells=(), missing=(), minutes=attackers * _ATTACKERS_MINUTES),
+        PartPlan(name=REBOUND, cells=(), missing=(), minutes=rebounds * _REBOUND_MINUTES),
         PartPlan(name=REGRET, cells=(), missing=(), minutes=regrets * _REGRET_MINUTES),
         PartPlan(name=BEYOND, cells=cells, missing=missing, minutes=len(missing) * _BEYOND_MINUTES),
     ]
@@ -129,6 +139,8 @@ def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) 
     if ATTACKERS in names:
         order = ["--attackers", "--folder", str(given.folder), "--raw", str(folder / ATTACKERS_RAW)]
         is_bad |= developing.main(order) != 0
+    if REBOUND in names:
+        rebound.run_part(recipes, given.folder, folder / REBOUND_RAW)
     if REGRET in names:
         auto_regret.main(["--folder", str(given.folder), "--raw", str(folder / REGRET_RAW)])
     if BEYOND in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,13 @@ from lab.reproduction.beyond import CORRUPTIONS, Beyond
 from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, describe, subject_of
 from lab.reproduction.clustering import Effects
 from lab.reproduction.final import CANDIDATE
-from lab.reproduction.final_rows import BEYOND_RAW, RAW, FinalRows, read_final
+from lab.reproduction.final_rows import BEYOND_RAW, RAW, REBOUND_RAW, FinalRows, read_final
 from lab.reproduction.final_tables import aims_table, attackers_table, beyond_table
 from lab.reproduction.freezing import ROOT
 from lab.reproduction.grid import in_order, questions
 from lab.reproduction.measured import Measured, to_line
 from lab.reproduction.opening import gate_of
+from lab.reproduction.rebound import missing, planned
 from sanitizer.audits.statistics import newcombe, wilson
 from tests.unit.reproduction.made_up import OTHERS, line_of, made_up, section_of, whole
 
@@ -197,6 +199,13 @@ def test_rows_of_a_held_out_run_are_not_read_before_the_freeze(tmp_path: Path) -
     (tmp_path / RAW).unlink()
     cell = grid.subject(None, 1, grid.FASHION)
     (tmp_path / BEYOND_RAW).write_bytes(beyond.ROW.dump_json(past(cell, 5)) + b"\n")
+    with pytest.raises(HeldOut):
+        read_final(tmp_path, gate)
+    (tmp_path / BEYOND_RAW).unlink()
+    (tmp_path / REBOUND_RAW).write_text('{"subject": "poisoned", "method": "uar", "seed": 1001}\n')
+    assert len(read_final(tmp_path, gate).rebound) == 1, "of the demo"
+    (tmp_path / REBOUND_RAW).write_text('{"subject": "Blended, ViT", "method": "uar", "seed": 1001}\n')
+    assert len(missing([json.loads((tmp_path / REBOUND_RAW).read_text())])) == len(planned()) - 1
     with pytest.raises(HeldOut):
         read_final(tmp_path, gate)
 

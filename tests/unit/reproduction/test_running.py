@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -21,8 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
-from lab.reproduction import beyond, cells, checking
+from lab.reproduction import beyond, cells, checking, rebound
 from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
+from lab.reproduction.final_tables import rebound_table
 from lab.reproduction.measured import CELL_NAME, Measured, contradiction
 from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all
@@ -223,6 +225,17 @@ def test_a_cell_is_measured_beyond_zero_shot(root: Path) -> None:
             beyond.CORRUPTIONS, cells.NUM_TEST
         )
         assert any(share != row.ca for share in row.corrupted_ca.values())
+
+
+def test_a_rebound_of_a_cell_has_its_curves_and_the_way_back(root: Path) -> None:
+    options = rebound.ReboundOptions(steps=(1, 2), max_images=50, interpolation_halvings=1)
+    report = rebound.measure(
+        Folders(root).of(POISONED), POISONED, CLEANED.recipe, root, rebound=options, num_samples=64
+    )
+    line = json.loads(rebound.line_of(report, "tiny", "cleanclip"))
+    assert line["asr"][0]["successes"] == told(root, POISONED).validation.asr.successes  # type: ignore[union-attr]
+    assert [point["share"] for point in line["rebound"]["interpolation"]["points"]] in ([0, 1], [0, 0.5, 1])
+    assert rebound_table([line]).count("| tiny: cleanclip | 1001 |") == 1
 
 
 def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Path) -> None:
