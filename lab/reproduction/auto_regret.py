@@ -42,6 +42,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import advice, ladder_run
+from sanitizer.pipeline.ladder_looks import Looks
 from sanitizer.ranks.shared_training import Sources
 
 ORDERED = AutoRecipe()
@@ -159,7 +160,8 @@ def run(model: DevelopmentModel, root: Path) -> Row:
     folders, options, seed = Folders(root), model.subject.options, model.subject.seed
     source, attacks = folders.of(model.subject), given_to(model)
     checkpoint, pairs = load_canonical(source), folders.sets.pairs(options, None, seed, NUM_PAIRS, 0)
-    training, truths = open_pairs(pairs), []
+    training = open_pairs(pairs)
+    truths: list[Truth] = []
 
     def look(one: LoadedCheckpoint) -> None:
         figures, correct = developing.measure(one, model, root, "test")
@@ -207,7 +209,7 @@ def run(model: DevelopmentModel, root: Path) -> Row:
 def _to_the_end(look: Callable[[LoadedCheckpoint], None]) -> Iterator[None]:
     """Ladders in the block end with their last rung; `look` sees the input model and that of every look."""
 
-    class Watched(ladder_run.Looks):
+    class Watched(Looks):
         def at_input(self, model: LoadedCheckpoint) -> Measured:
             look(model)
             return super().at_input(model)
