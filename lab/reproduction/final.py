@@ -115,15 +115,12 @@ def never_poisoned(recipes: Recipes) -> Rows:
 
 
 def by_method(attack: Implanted | None, bed: Bed, recipes: Recipes) -> Rows:
-    """One model as it is, and after each method that takes structured triggers or should."""
-    cleaned: dict[str, Recipe] = {
-        "CleanCLIP (1, 1)": grid.CLEANCLIP,
-        "PAR": grid.PAR,
-        "UAR": recipes[bed.tower],
-    }
+    """One model as it is, and after each method of the final evaluation."""
+    methods: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
+    methods["UAR"] = recipes[bed.tower]
     return {
         "no defence": lambda seed: grid.subject(attack, seed, bed),
-        **{name: _cleaning(attack, bed, recipe) for name, recipe in cleaned.items()},
+        **{name: _cleaning(attack, bed, recipe) for name, recipe in methods.items()},
     }
 
 
