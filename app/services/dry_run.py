@@ -279,6 +279,8 @@ def _rebound(load: Load) -> str:
             f" Then two more for each attack that worked, with {_count(rebound.poisons, 'poisoned sample')} "
             f"among {rebound.relearning_samples:,}."
         )
+    if rebound.interpolation_halvings:
+        told += " Measures the weights between the cleaned model and the input model, without training."
     return told
 
 

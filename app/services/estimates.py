@@ -139,7 +139,7 @@ class Load:
         batch_size = AUTO_BATCH if isinstance(recipe, AutoRecipe) else recipe.batch_size
         trained = rebound.num_updates(num_attacks) * batch_size * _PASSES_OF_A_SAMPLE
         sample = min(self.num_labelled, rebound.max_images)
-        measured = rebound.num_points() * sample * (1 + len(of_same_pixels(self.audit.attacks)))
+        measured = rebound.num_points(num_attacks) * sample * (1 + len(of_same_pixels(self.audit.attacks)))
         if rebound.poisons:
             measured += 2 * num_attacks * (1 + len(rebound.steps)) * sample * 2
         return trained + measured

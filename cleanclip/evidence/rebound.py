@@ -15,6 +15,7 @@ from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.intervals import low_of_highest
 from cleanclip.spec.rebound_figures import (
     HighestASR,
+    InterpolatedPoint,
     ReboundCurve,
     ReboundFigures,
     ReboundPoint,
@@ -58,6 +59,7 @@ def check(report: Report) -> Iterator[Finding]:
     if any(len(point.attacks) != len(after.attacks) for one in told.curves for point in one.points):
         return
     yield from _highest(told, after)
+    yield from _interpolation(told, ordered, report.before, after)
     yield from _relearned(told.relearned, ordered, report)
 
 
@@ -106,7 +108,7 @@ def _curve(
 
 
 def _point(
-    where: str, point: ReboundPoint, ordered: ReboundOptions, after: AuditFigures
+    where: str, point: ReboundPoint | InterpolatedPoint, ordered: ReboundOptions, after: AuditFigures
 ) -> Iterator[Finding]:
     yield from estimate(f"{where}.ca", point.ca, min(ordered.max_images, after.ca.n))
     if len(point.attacks) != len(after.attacks):
@@ -126,12 +128,49 @@ def _point(
             yield misfit(f"{inside}.untriggered_target_rate", "is another than that of the same target")
 
 
+def _interpolation(
+    told: ReboundFigures, ordered: ReboundOptions, before: AuditFigures, after: AuditFigures
+) -> Iterator[Finding]:
+    """Both ends are the audited models; every share and gap is one that halving makes."""
+    found, where = told.interpolation, "rebound.interpolation"
+    if (found is not None) != (ordered.interpolation_halvings > 0):
+        yield misfit(where, "is there exactly where it was ordered")
+    if found is None:
+        return
+    for place, point in enumerate(found.points):
+        yield from _point(f"{where}.points[{place}]", point, ordered, after)
+        counted, first = ([one.asr.n for one in at.attacks] for at in (point, found.points[0]))
+        yield from same(f"{where}.points[{place}].attacks", counted, first)
+    shares, finest = [point.share for point in found.points], 2**ordered.interpolation_halvings
+    if any(len(point.attacks) != len(after.attacks) for point in found.points):
+        return
+    is_halved = all((share * finest).is_integer() for share in shares)
+    if shares != sorted(set(shares)) or shares[:1] != [0] or shares[-1:] != [1] or not is_halved:
+        yield misfit(f"{where}.points", "are not at shares from 0 to 1 that the ordered halvings make")
+        return
+    for end, audited in ((0, after), (-1, before)):
+        yield from _is_sample(f"{where}.points[{end}].ca", found.points[end].ca, audited.ca)
+        for number, attack in enumerate(audited.attacks):
+            share = found.points[end].attacks[number].asr
+            yield from _is_sample(f"{where}.points[{end}].attacks[{number}].asr", share, attack.asr)
+    reached = [
+        next((place for place, one in enumerate(found.points) if one.attacks[number].asr.value >= 0.5), None)
+        for number in range(len(after.attacks))
+    ]
+    yield from same(
+        f"{where}.to_half", list(found.to_half), [None if one is None else shares[one] for one in reached]
+    )
+    for place in filter(None, reached):
+        if shares[place] - shares[place - 1] > 1 / finest:
+            yield misfit(f"{where}.points", f"leave a gap under {shares[place]:g} that was to be halved")
+
+
 def _is_sample(where: str, share: Estimate, of: Estimate) -> Iterator[Finding]:
-    """At step 0 the model is the cleaned one, and its images are some or all of those of its audit."""
+    """The model is the one that was audited, and its images are some or all of those of that audit."""
     spare = int(_TOLERATED * of.n)
     failures, all_failures = share.n - share.successes, of.n - of.successes
     if share.n > of.n or share.successes > of.successes + spare or failures > all_failures + spare:
-        yield misfit(where, "cannot be of images of the audit after cleaning, whose counts are others")
+        yield misfit(where, "cannot be of images of that model's audit, whose counts are others")
 
 
 def _area(steps: Sequence[int], shares: Sequence[float]) -> float:

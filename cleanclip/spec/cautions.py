@@ -91,13 +91,13 @@ def check_rebound(audit: AuditOptions, policy: Policy, *, is_cleaned: bool) -> N
             where="audit.rebound",
         )
     num_attacks = len(audit.attacks)
-    num_updates, num_shares = rebound.num_updates(num_attacks), rebound.num_points() * num_attacks
+    num_updates, num_shares = rebound.num_updates(num_attacks), rebound.num_points(num_attacks) * num_attacks
     if num_updates > MOST_UPDATES or num_shares > MOST_SHARES:
         raise OptionsRejected(
             "rebound_too_long",
             f"The rebound asks for up to {num_updates:,} updates and {num_shares:,} measured attack success "
             f"rates; at most {MOST_UPDATES:,} and {MOST_SHARES:,} are allowed.",
-            "Give fewer rates, seeds or steps, or a smaller last step.",
+            "Give fewer rates, seeds, steps or interpolation_halvings, or a smaller last step.",
             where="audit.rebound",
         )
     limit = policy.rebound_asr_at_most

@@ -13,6 +13,8 @@ from annotated_types import Interval, MaxLen
 from cleanclip.spec.measures import Count, Estimate, Ratio
 
 Rate = Annotated[float, Interval(gt=0, le=100)]
+MOST_INTERPOLATED = 1 + 2**8
+"""Different shares of the way at the most halvings."""
 Updates = Annotated[float, Interval(ge=0, le=10_000)]
 """Between two whole ones where a share was crossed between two measurements."""
 
@@ -109,14 +111,38 @@ class Relearned:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InterpolatedPoint:
+    """The weights (1 − `share`) · cleaned + `share` · input model; `attacks` in the order of the audit's."""
+
+    share: Ratio
+    ca: Estimate
+    attacks: tuple[ReboundShare, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolation:
+    """How far the cleaned model is from its backdoor, on the straight line back to the input model.
+
+    `points` in ascending order, from 0 (cleaned) to 1 (the input model). `to_half`: of each attack the least
+    share that was measured with an ASR of 50 % or more; None: at no point. Below it every attack was measured
+    at one halving less. That no lower share reaches 50 % is not shown.
+    """
+
+    points: Annotated[tuple[InterpolatedPoint, ...], MaxLen(MOST_INTERPOLATED)]
+    to_half: tuple[Ratio | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReboundFigures:
     """All of it; every share is of the same images at every point.
 
     `num_samples`: of the clean data that the copies were trained on. `highest`: of each attack, in the order
     of the audit's. `relearned`: of each attack that worked before the cleaning, where that was ordered.
+    `interpolation`: where it was ordered.
     """
 
     num_samples: Count
     curves: Annotated[tuple[ReboundCurve, ...], MaxLen(50)]
     highest: tuple[HighestASR, ...]
     relearned: tuple[Relearned, ...] = ()
+    interpolation: Interpolation | None = None

@@ -55,6 +55,11 @@ class ReboundOptions:
     relearning_samples: Annotated[int, Interval(ge=2, le=100_000), NUMBER] = 500
     """Drawn by the seed from the clean data of the order; the poisoned ones replace some of them."""
 
+    interpolation_halvings: Annotated[int, Interval(ge=0, le=8), NUMBER] = 0
+    """Above 0, the weights between the cleaned model and the input model are measured too: by so many
+    halvings, at which share of the way back each attack reaches an ASR of 50 %. No training; judges
+    nothing."""
+
     def __post_init__(self) -> None:
         if any(later <= earlier for earlier, later in pairwise(self.steps)):
             raise ValueError("steps must be in ascending order, each once")
@@ -75,6 +80,7 @@ class ReboundOptions:
         num_relearned = 2 * num_attacks if self.poisons else 0
         return (self.num_curves + num_relearned) * self.steps[-1]
 
-    def num_points(self) -> int:
-        """Measurements that are made of the whole audit, step 0 of each curve included."""
-        return self.num_curves * (1 + len(self.steps))
+    def num_points(self, num_attacks: int) -> int:
+        """Measurements of all attacks: step 0 of each curve included, of the interpolation the most."""
+        between = 2 + self.interpolation_halvings * num_attacks if self.interpolation_halvings else 0
+        return self.num_curves * (1 + len(self.steps)) + between

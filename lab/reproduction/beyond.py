@@ -55,7 +55,7 @@ class Beyond:
     probe_accuracy: Estimate
     probe_asr: Estimate | None
     image_to_text: dict[int, Estimate]
-    """Recall by k, among the captions of 1,000 pairs."""
+    """Recall by k, among the different captions of 1,000 pairs."""
     text_to_image: dict[int, Estimate]
     corrupted_ca: dict[str, Estimate]
     made_with: dict[str, str]

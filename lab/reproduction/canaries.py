@@ -254,7 +254,8 @@ def judged(rows: Sequence[Row], developed: Sequence[developing.Row]) -> list[Jud
         true = {name: known[name] for name in told}
         worst = ([one.worst_asr for one in side.values()] for side in (told, true))
         rho = spearman(*worst)
-        found.append(Judged(model=model, recipes=tuple(told), rho=rho, regret=regret(choose(told), true)))
+        cost = regret(choose(told), true, best=choose(true))
+        found.append(Judged(model=model, recipes=tuple(told), rho=rho, regret=cost))
     return found
 
 

@@ -39,9 +39,8 @@ class Regret:
     ca_lost: float
 
 
-def regret(chosen: str, truth: Mapping[str, Outcome]) -> Regret:
+def regret(chosen: str, truth: Mapping[str, Outcome], *, best: str) -> Regret:
     """Differences of true values; negative where the choice is better in one of the two."""
-    best = choose(truth)
     return Regret(
         chosen=chosen,
         best=best,

@@ -219,7 +219,9 @@ def _mechanism(results: Results) -> str:
 
 
 def _scale(results: Results) -> str:
-    shares = {number: group.share("asr") for number, group in same_seeds(by_pairs(results)).items()}
+    shares = {
+        number: group.share("asr") for number, group in same_seeds(by_pairs(results.over_seeds)).items()
+    }
     parts = [f"{number:,} pairs: {asr} %" for number, asr in shares.items() if asr is not None]
     seen = f"With the same number of updates BadNet's ASR is left at {'; '.join(parts)}. " if parts else ""
     return (
@@ -242,8 +244,8 @@ def _stays(results: Results) -> str:
     }
     text = _before_after(results, beds, recipes)
     by_itself = {
-        "as they are": control(results),
-        **{f"after {name}": control(results, recipe) for name, recipe in recipes.items()},
+        "as they are": control(results.over_seeds),
+        **{f"after {name}": control(results.over_seeds, recipe) for name, recipe in recipes.items()},
     }
     shares = [f"{asr} % {how}" for how, group in by_itself.items() if (asr := group.share("asr")) is not None]
     if shares:

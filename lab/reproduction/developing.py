@@ -133,12 +133,12 @@ def run(model: DevelopmentModel, name: str | None, root: Path) -> Row:
     variant = None if name is None else VARIANTS[name]
     if variant is None:
         checkpoint, cpu_s, lost = load_canonical(Folders(root).of(model.subject)), 0.0, None
-        test, _ = _measure(checkpoint, model, root, "test")
+        test, _ = measure(checkpoint, model, root, "test")
     else:
         checkpoint, cpu_s = cleaned(model, variant, root)
-        test, correct = _measure(checkpoint, model, root, "test")
-        lost = paired_difference(_right_before(model, root), correct)
-    validation, _ = _measure(checkpoint, model, root, "validation")
+        test, correct = measure(checkpoint, model, root, "test")
+        lost = paired_difference(right_before(model, root), correct)
+    validation, _ = measure(checkpoint, model, root, "validation")
     return replace(
         _bare_row(model, name),
         test=test,
@@ -187,16 +187,18 @@ def _trained(model: DevelopmentModel, variant: Variant, root: Path) -> Path:
 
 
 @cache
-def _right_before(model: DevelopmentModel, root: Path) -> list[bool]:
+def right_before(model: DevelopmentModel, root: Path) -> list[bool]:
     """For each test image whether the model as it came classifies it right."""
     measured = Folders(root).measured(model.subject)
     assert measured is not None
     return measured.is_right
 
 
-def _measure(
+def measure(
     checkpoint: LoadedCheckpoint, model: DevelopmentModel, root: Path, part: Part
 ) -> tuple[Figures, list[bool]]:
+    """The figures of one part by the model's true triggers, and for each image whether it is classified
+    right."""
     options, seed = model.subject.options, model.subject.seed
     attacks = [replace(attack, target=target) for attack, target in _attacks(model, root)]
     result: AuditResult = run_audit(

@@ -1,28 +1,18 @@
-"""The tables and the plot of docs/uar.md, from the raw rows. Runs nothing."""
+"""Tables and dots of docs/uar.md, from the raw rows of the development models."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import Estimate
-from lab.reproduction import canaries
-from lab.reproduction.developing import Row, read_rows
+from cleanclip.spec.report import Difference, Estimate
+from lab.reproduction.developing import Row
 from lab.reproduction.development import NUM_PAIRS, UAR
-from lab.reproduction.development_plot import draw
+from lab.reproduction.front_plot import Dot, Span
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE, FOLDER = ROOT / "docs" / "uar.md", ROOT / "docs" / "reproduction"
-RAW, LAYERS, FULL_SIZE = (
-    FOLDER / name for name in ("development.jsonl", "layers.jsonl", "uar-full-size.jsonl")
-)
 METHODS = ("before", "uar", "cleanclip", "par")
-CANARIES = FOLDER / "canaries.jsonl"
+CHANGED = "uar changed"
 _HEAD = """\
 | model | method | CA % | CA lost, points | ASR % by attack | PA % | CPU s |
 |---|---|---|---|---|---|---|"""
@@ -92,30 +82,6 @@ def full_size_table(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def with_tables(page: str) -> str:
-    """The page with every table between its marks."""
-    rows = read_rows(RAW)
-    tables = {
-        "development": methods_table(rows),
-        "variants": variants_table(rows),
-        "layers": layers_table(_lines(LAYERS)),
-        "full size": full_size_table(_lines(FULL_SIZE)),
-        "canaries": canaries.table(canaries.read_rows(CANARIES), rows),
-    }
-    for name, table in tables.items():
-        first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
-        before, _, rest = page.partition(first)
-        _, found, after = rest.partition(last)
-        if not found:
-            raise ValueError(f"the page has no place for the table {name!r}")
-        page = f"{before}{first}{table}\n{last}{after}"
-    return page
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def _place(rows: Iterable[Row]) -> Callable[[Row], tuple[int, int]]:
     """Rows of a model stay together, in the order in which they were made."""
     models = list(dict.fromkeys(row.model for row in rows))
@@ -182,13 +148,25 @@ def _bounds(low: float, high: float) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the tables into the page, and the plot."""
-    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    draw(read_rows(RAW), FOLDER / "uar-front.svg")
-    return 0
+def dots(rows: Sequence[Row]) -> list[Dot]:
+    """A dot for each cleaning; those of UAR with one thing changed are small."""
+    found = []
+    for row in rows:
+        if row.test is None or row.ca_lost is None:
+            continue
+        worst, is_method = worst_asr(row), row.method in METHODS
+        found.append(
+            Dot(
+                model=row.model,
+                method=row.method,
+                title=row.method if is_method else CHANGED,
+                asr=None if worst is None else _span(worst[1]),
+                lost=_span(row.ca_lost),
+                is_small=not is_method,
+            )
+        )
+    return found
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _span(one: Estimate | Difference) -> Span:
+    return Span(value=one.value, low=one.low, high=one.high)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lab.reproduction import claims, clustering, grid, measured, plots, tables
+from lab.reproduction import claims, clustering, final_tables, fronts, grid, measured, plots, tables
 from lab.reproduction.cells import (
     GATE,
     NUM_TEST,
@@ -25,11 +25,14 @@ from lab.reproduction.cells import (
     started_from,
 )
 from lab.reproduction.clustering import Effects
+from lab.reproduction.final_rows import FinalRows
 from lab.reproduction.measured import Measured, contradiction, is_pointless
 from lab.reproduction.running import Folders
 from lab.reproduction.summary import Results
 
 DOCUMENT, FOLDER, RAW = "reproduction.md", "reproduction", "cells.jsonl"
+
+NOTHING_FINAL = FinalRows()
 
 _PLOTS = {
     "lambda.svg": "ASR and CA by λ2",
@@ -79,13 +82,16 @@ def missing(cells: Sequence[Cell], runs: Sequence[Measured]) -> list[Cell]:
     return [cell for cell in cells if results.of(cell) is None and not is_pointless(cell, results.of)]
 
 
-def write_all(cells: Sequence[Cell], runs: Sequence[Measured], docs: Path) -> None:
-    """Document, plots and raw data below `docs`."""
+def write_all(
+    cells: Sequence[Cell], runs: Sequence[Measured], docs: Path, final: FinalRows = NOTHING_FINAL
+) -> None:
+    """Document, plots and raw data below `docs`. `final`: UAR's rows; their raw files stay as they are."""
     folder = docs / FOLDER
     _write_raw(runs, folder)
     results = Results(runs)
     drawn = plots.draw_all(results, folder)
-    text = document(results, len(missing(cells, runs)), drawn, clustering.effects(cells, results))
+    fronts.draw(joined(runs, final), folder / fronts.NAME)
+    text = document(runs, len(missing(cells, runs)), drawn, clustering.effects(cells, results), final)
     (docs / DOCUMENT).write_text(text, encoding="utf-8")
 
 
@@ -104,8 +110,20 @@ def _write_raw(runs: Sequence[Measured], folder: Path) -> None:
     (folder / RAW).write_text("".join(lines), encoding="utf-8")
 
 
-def document(results: Results, num_missing: int, drawn: Sequence[str], effects: Effects) -> str:
-    """The whole page. `drawn`: names of the plots; `effects`: of these results."""
+def joined(runs: Sequence[Measured], final: FinalRows) -> Results:
+    """What was published and what UAR's final evaluation gave, together."""
+    return Results([*final.runs, *runs], final.recipes)
+
+
+def document(
+    runs: Sequence[Measured],
+    num_missing: int,
+    drawn: Sequence[str],
+    effects: Effects,
+    final: FinalRows = NOTHING_FINAL,
+) -> str:
+    """The whole page. `drawn`: names of the plots; `effects`: of these runs."""
+    published, results = Results(runs), joined(runs, final)
     plot = {name: f"![{alt}]({FOLDER}/{name})\n" if name in drawn else "" for name, alt in _PLOTS.items()}
     return "\n".join(
         [
@@ -113,8 +131,8 @@ def document(results: Results, num_missing: int, drawn: Sequence[str], effects: 
             "Written by `make reproduce`: tables, plots and the statements about the claims "
             "are computed from the cells. Sizes, figures of others and the attempts to "
             "implant an attack (single runs, marked as such) are typed by hand. "
-            f"{len(results):,} cells were run ({results.hours:.1f} hours of single cores by "
-            f"the clock, pauses included, {len(results.code)} version(s) of the code, which "
+            f"{len(published):,} cells were run ({published.hours:.1f} hours of single cores by "
+            f"the clock, pauses included, {len(published.code)} version(s) of the code, which "
             f"each cell names); {_still_missing(num_missing)} Raw data: "
             f"[{RAW}]({FOLDER}/{RAW}), a line a cell, weights by their digest.\n",
             _how_to_read(effects),
@@ -141,6 +159,7 @@ def document(results: Results, num_missing: int, drawn: Sequence[str], effects: 
             + tables.controls(results),
             f"### Pre-training with self-supervision added\n\n{tables.pretrainings(results)}",
             f"### Poisons among the clean pairs\n\n{plot['clean-set.svg']}\n{tables.clean_set(results)}",
+            *final_tables.sections(results, final, FOLDER),
             f"## The paper's claims\n\n{claims.paragraphs(claims.claims(), results)}",
             f"## Its open questions\n\n{claims.paragraphs(claims.questions(), results)}",
             f"## Had the models stopped learning?\n\n{tables.plateaus(results)}",

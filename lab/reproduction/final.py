@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, UARRecipe
+from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe, UARRecipe
 from lab.reproduction import grid
 from lab.reproduction.attackers import ATTACKERS_PLAN
 from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, subject_of
 from lab.reproduction.development import NUM_PAIRS, UAR, VARIANTS
 from lab.reproduction.freezing import Tower
-from lab.reproduction.grid import Question, in_order
+from lab.reproduction.grid import Bed, Make, Question, in_order
 from lab.reproduction.measured import Measured
-from lab.testbed.options import BADNET
+from lab.testbed.options import BADNET, Implanted
 
 Recipes = Mapping[Tower, UARRecipe]
 CANDIDATE: Recipes = {"resnet": UAR, "vit": UAR}
@@ -55,11 +55,15 @@ def questions(recipes: Recipes = CANDIDATE) -> tuple[Question, ...]:
     ]
     return (
         *tables,
-        Question(name="never poisoned", cells=lambda seed: _never_poisoned(seed, recipes)),
-        Question(name="ablations", cells=lambda seed: _ablations(seed, recipes)),
-        Question(name="unpaired", cells=lambda seed: _unpaired(seed, recipes)),
-        Question(name="number of images", cells=lambda seed: _fewer_images(seed, recipes)),
+        _question("never poisoned", never_poisoned(recipes)),
+        _question("ablations", ablations(recipes)),
+        _question("unpaired", unpaired(recipes)),
+        _question("number of images", fewer_images(recipes)),
     )
+
+
+def _question(name: str, rows: Rows) -> Question:
+    return Question(name=name, cells=lambda seed: (make(seed) for make in rows.values()))
 
 
 def with_uar(cell: Cell, recipes: Recipes) -> Cell | None:
@@ -92,45 +96,86 @@ def _with_uar(question: Question, recipes: Recipes) -> Callable[[int], Iterator[
     return cells
 
 
-def varied_subjects(seed: int) -> tuple[Subject, ...]:
-    """Models of the parts that vary UAR: one family that each part is about, on both towers."""
-    return (
-        grid.subject(BADNET, seed, grid.FASHION),
-        grid.subject(grid.PAPER_ATTACKS["Blended"], seed, grid.FASHION_VIT),
-        grid.subject(grid.STRUCTURED_ATTACKS["Triangles"], seed, grid.FASHION_VIT),
-    )
+VARIED: dict[str, tuple[Implanted, Bed]] = {
+    "BadNet, ResNet": (BADNET, grid.FASHION),
+    "Blended, ViT": (grid.PAPER_ATTACKS["Blended"], grid.FASHION_VIT),
+    "Triangles, ViT": (grid.STRUCTURED_ATTACKS["Triangles"], grid.FASHION_VIT),
+}
+"""Models of the parts that vary UAR: one family that each part is about, on both towers."""
+
+Rows = dict[str, Make]
+"""Of a table: name → the row's cell of any seed."""
 
 
-def _never_poisoned(seed: int, recipes: Recipes) -> Iterator[Cell]:
+def never_poisoned(recipes: Recipes) -> Rows:
     """What cleaning costs where nothing was wrong, by every method."""
-    for bed in grid.BEDS:
-        clean = grid.subject(None, seed, bed)
-        yield clean
-        for recipe in (grid.CLEANCLIP, grid.PAR, recipes[bed.tower]):
-            yield Cleaning(subject=clean, recipe=recipe)
+    return {
+        f"{bed}: {name}": make for bed in grid.BEDS for name, make in by_method(None, bed, recipes).items()
+    }
 
 
-def _ablations(seed: int, recipes: Recipes) -> Iterator[Cell]:
-    usual = vars(UAR)
-    for subject in varied_subjects(seed):
-        for name in ABLATIONS.values():
-            variant = vars(VARIANTS[name].recipe)
+def by_method(attack: Implanted | None, bed: Bed, recipes: Recipes) -> Rows:
+    """One model as it is, and after each method of the final evaluation."""
+    methods: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
+    methods["UAR"] = recipes[bed.tower]
+    return {
+        "no defence": lambda seed: grid.subject(attack, seed, bed),
+        **{name: _cleaning(attack, bed, recipe) for name, recipe in methods.items()},
+    }
+
+
+def ablations(recipes: Recipes) -> Rows:
+    """UAR with one thing changed."""
+    usual, rows = vars(UAR), {}
+    for model, (attack, bed) in VARIED.items():
+        for name, variant_name in ABLATIONS.items():
+            variant = vars(VARIANTS[variant_name].recipe)
             changed = {option: value for option, value in variant.items() if value != usual[option]}
-            yield Cleaning(subject=subject, recipe=replace(recipes[subject.options.tower], **changed))
+            rows[f"{model}: {name}"] = _cleaning(attack, bed, replace(recipes[bed.tower], **changed))
+    return rows
 
 
-def _unpaired(seed: int, recipes: Recipes) -> Iterator[Cell]:
+def unpaired(recipes: Recipes) -> Rows:
     """Images of pairs stand among the ablations; here labelled images, whose labels are not read."""
-    for subject in varied_subjects(seed):
-        recipe = replace(recipes[subject.options.tower], trained_on="labelled_images")
-        yield Cleaning(subject=subject, recipe=recipe)
+    return {
+        f"{model}: labelled images": _cleaning(
+            attack, bed, replace(recipes[bed.tower], trained_on="labelled_images")
+        )
+        for model, (attack, bed) in VARIED.items()
+    }
 
 
-def _fewer_images(seed: int, recipes: Recipes) -> Iterator[Cell]:
-    for subject in varied_subjects(seed):
-        for num_images in NUM_IMAGES:
-            recipe = longer(recipes[subject.options.tower], NUM_PAIRS // num_images)
-            yield Cleaning(subject=subject, recipe=recipe, num_samples=num_images)
+def fewer_images(recipes: Recipes) -> Rows:
+    """UAR with as many updates on fewer pairs."""
+    return {
+        f"{model}: {number:,} pairs": _cleaning(
+            attack, bed, longer(recipes[bed.tower], NUM_PAIRS // number), number
+        )
+        for model, (attack, bed) in VARIED.items()
+        for number in NUM_IMAGES
+    }
+
+
+def full(recipes: Recipes) -> Rows:
+    """UAR itself on the varied models, to stand beside what was changed; these cells are of the tables."""
+    return {
+        f"{model}: UAR": _cleaning(attack, bed, recipes[bed.tower]) for model, (attack, bed) in VARIED.items()
+    }
+
+
+def beyond_zero_shot(recipes: Recipes) -> Rows:
+    """The varied models as they are and after each method."""
+    return {
+        f"{model}: {name}": make
+        for model, (attack, bed) in VARIED.items()
+        for name, make in by_method(attack, bed, recipes).items()
+    }
+
+
+def _cleaning(attack: Implanted | None, bed: Bed, recipe: Recipe, num_samples: int = NUM_PAIRS) -> Make:
+    return lambda seed: Cleaning(
+        subject=grid.subject(attack, seed, bed), recipe=recipe, num_samples=num_samples
+    )
 
 
 def plan_sha256() -> str:

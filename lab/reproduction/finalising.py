@@ -15,40 +15,45 @@ from pathlib import Path
 
 from cleanclip.spec.recipe import UARRecipe, parse
 from lab.freezing import HeldOut
-from lab.reproduction import beyond, developing, document, measured
+from lab.reproduction import auto_regret, beyond, developing, document, measured, rebound, uar_page
 from lab.reproduction.attackers import ATTACKERS_PLAN
-from lab.reproduction.cells import GATE, Cell, Cleaning, cell_id
+from lab.reproduction.cells import GATE, Cell, cell_id
+from lab.reproduction.development import MODELS
 from lab.reproduction.final import (
     CANDIDATE,
     PartPlan,
     Recipes,
+    beyond_zero_shot,
     parts,
     questions,
     timings,
-    varied_subjects,
+)
+from lab.reproduction.final_rows import (
+    ATTACKERS_RAW,
+    BEYOND_RAW,
+    RAW,
+    REBOUND_RAW,
+    REGRET_RAW,
+    read_final,
+    read_lines,
 )
 from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT, Frozen, Gate, Tower
-from lab.reproduction.grid import CLEANCLIP, PAR, SEEDS, in_order
+from lab.reproduction.grid import SEEDS, in_order
+from lab.reproduction.grid import questions as published_questions
 from lab.reproduction.opening import gate_of
 from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all, to_run
 from sanitizer.training.device import num_granted_cores
 
-RAW, ATTACKERS_RAW, BEYOND_RAW = "final.jsonl", "attackers.jsonl", "beyond.jsonl"
-ATTACKERS, BEYOND = "attackers", "beyond zero-shot"
-_ATTACKERS_MINUTES, _BEYOND_MINUTES = 2.5, 1.0
+ATTACKERS, BEYOND, REBOUND, REGRET = "attackers", "beyond zero-shot", "rebound", "auto's regret"
+_ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES, _REGRET_MINUTES = 2.5, 1.0, 3.0, 12.0
 """A row: guessed, none was run."""
 EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
 
 
 def beyond_cells(recipes: Recipes) -> tuple[Cell, ...]:
     """The varied subjects of every seed as they are and after each method."""
-    found: list[Cell] = []
-    for seed in SEEDS:
-        for subject in varied_subjects(seed):
-            cleaned = (CLEANCLIP, PAR, recipes[subject.options.tower])
-            found += [subject, *(Cleaning(subject=subject, recipe=recipe) for recipe in cleaned)]
-    return tuple(found)
+    return tuple(make(seed) for seed in SEEDS for make in beyond_zero_shot(recipes).values())
 
 
 def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPlan]:
@@ -58,7 +63,7 @@ def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPl
     published = document.read_raw(folder / document.RAW)
     rows = developing.read_rows(folder / "development.jsonl")
     uar = [(_tower(row.model), row.cpu_s) for row in rows if row.method == "uar" and row.cpu_s]
-    known = {run.id: run for run in (*published, *_final_runs(folder, gate))}
+    known = {run.id: run for run in (*published, *read_final(folder, gate).runs)}
     folders = Folders(root)
 
     def missing_of(cells: Sequence[Cell]) -> list[Cell]:
@@ -66,12 +71,16 @@ def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPl
         return to_run(cells, done, known, GATE)
 
     found = parts(questions(recipes), missing_of, timings(published, uar))
-    attackers = sum(len(names) for _, names in ATTACKERS_PLAN) - _num_lines(folder / ATTACKERS_RAW)
+    attackers = sum(len(names) for _, names in ATTACKERS_PLAN) - len(read_lines(folder / ATTACKERS_RAW))
+    rebounds = len(rebound.missing([json.loads(line) for line in read_lines(folder / REBOUND_RAW)]))
+    regrets = len(MODELS) - len(read_lines(folder / REGRET_RAW))
     cells, seen = beyond_cells(recipes), {row.id for row in beyond.read_rows(folder / BEYOND_RAW)}
     missing = tuple(cell for cell in cells if cell_id(cell) not in seen)
     return [
         *found,
         PartPlan(name=ATTACKERS, cells=(), missing=(), minutes=attackers * _ATTACKERS_MINUTES),
+        PartPlan(name=REBOUND, cells=(), missing=(), minutes=rebounds * _REBOUND_MINUTES),
+        PartPlan(name=REGRET, cells=(), missing=(), minutes=regrets * _REGRET_MINUTES),
         PartPlan(name=BEYOND, cells=cells, missing=missing, minutes=len(missing) * _BEYOND_MINUTES),
     ]
 
@@ -89,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Held out: {error}", file=sys.stderr)
         return EXIT_HELD_OUT
     plan = [part for part in plan if _is_asked(part.name, given.part)]
+    if given.write:
+        write_pages(given.docs, gate)
+        return EXIT_DONE
     if not given.run:
         for line in listed(plan):
             print(line)
@@ -113,7 +125,7 @@ def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) 
     asked = [one for one in questions(recipes) if one.name in names]
     cells = in_order(asked)
     published = {run.id: run for run in document.read_raw(folder / document.RAW)}
-    ours = {run.id: run for run in _final_runs(folder, gate_of(given.root))}
+    ours = {run.id: run for run in read_final(folder, gate_of(given.root)).runs}
     failed = run_all(
         cells,
         given.folder,
@@ -127,9 +139,22 @@ def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) 
     if ATTACKERS in names:
         order = ["--attackers", "--folder", str(given.folder), "--raw", str(folder / ATTACKERS_RAW)]
         is_bad |= developing.main(order) != 0
+    if REBOUND in names:
+        rebound.run_part(recipes, given.folder, folder / REBOUND_RAW)
+    if REGRET in names:
+        auto_regret.main(["--folder", str(given.folder), "--raw", str(folder / REGRET_RAW)])
     if BEYOND in names:
         is_bad |= _run_beyond(beyond_cells(recipes), given.folder, folder / BEYOND_RAW) > 0
+    write_pages(given.docs, gate_of(given.root))
     return EXIT_MISSING if is_bad else EXIT_DONE
+
+
+def write_pages(docs: Path, gate: Gate) -> None:
+    """docs/reproduction.md and docs/uar.md with all rows that are there. Raises HeldOut."""
+    folder, cells = docs / document.FOLDER, in_order(published_questions())
+    final = read_final(folder, gate)
+    document.write_all(cells, document.read_raw(folder / document.RAW), docs, final)
+    uar_page.write(docs, final)
 
 
 def _write(cells: Sequence[Cell], root: Path, raw: Path, published: Collection[str]) -> None:
@@ -153,11 +178,6 @@ def _run_beyond(cells: Sequence[Cell], root: Path, raw: Path) -> int:
     return without
 
 
-def _final_runs(folder: Path, gate: Gate) -> list[measured.Measured]:
-    raw = folder / RAW
-    return gate.admit(document.read_raw(raw if raw.is_file() else None))
-
-
 def _freeze(given: argparse.Namespace) -> int:
     """Write the decision; it counts once it is committed."""
     gate = gate_of(given.root)
@@ -177,13 +197,10 @@ def _is_asked(name: str, named: Sequence[str] | None) -> bool:
     return named is None or any(part in name for part in named)
 
 
-def _num_lines(path: Path) -> int:
-    return len(path.read_text("utf-8").splitlines()) if path.is_file() else 0
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab.reproduction.finalising", description=__doc__)
     parser.add_argument("--run", action="store_true", help="run what is missing; without it, only list it")
+    parser.add_argument("--write", action="store_true", help="write the pages from the rows; run nothing")
     parser.add_argument("--part", action="append", help="parts whose name contains one of these")
     parser.add_argument("--minutes", type=float, help="begin no cell after so many minutes")
     parser.add_argument("--jobs", type=int, default=num_granted_cores(), help="cells at a time, a core each")

@@ -94,6 +94,10 @@ EPOCHS = (2, 4, 8)
 CLEAN_SET_POISONS = (0, 1, 2, 3, 4, 5)
 
 
+Make = Callable[[int], Cell]
+"""Seed → cell."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """`cells` of one seed in the order in which they are run, without what they need first."""

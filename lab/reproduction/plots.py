@@ -16,7 +16,7 @@ from lab.reproduction import grid
 from lab.reproduction.groups import by_clean_set_poisons, by_lambda, by_pairs, by_rate_and_epochs
 from lab.reproduction.summary import Group, Pooled, Results, ShareName
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which people with colour blindness tell apart."""
 
 
@@ -37,11 +37,11 @@ def _lambda(results: Results) -> Figure | None:
 
 
 def _pairs(results: Results) -> Figure | None:
-    return _two_panels({"BadNet": by_pairs(results)}, "clean pairs", scale="log")
+    return _two_panels({"BadNet": by_pairs(results.over_seeds)}, "clean pairs", scale="log")
 
 
 def _clean_set(results: Results) -> Figure | None:
-    groups = by_clean_set_poisons(results)
+    groups = by_clean_set_poisons(results.over_seeds)
     return _two_panels({"BadNet": groups}, "poisons in 8,000 clean pairs", scale="linear")
 
 

@@ -1,27 +1,32 @@
 """The rebound of cleaned test subjects: `python -m lab.reproduction.rebound POISONED.pt --method par`.
 
-One development model (the demo's, or a clean one of its kind), one method, one seed: cleaned by the recipe of
-the reproduction, then trained further as the rebound audit does. A line is appended to docs/reproduction/
-rebound.jsonl. Measured on validation pictures; no held-out subject is opened.
+A model is cleaned by the recipe of the reproduction, then trained further as the rebound audit does, and
+measured on the way back to its own weights. A line a model and method is appended to a raw file. Measured on
+validation images. The command takes the demo's model, or a clean one of its kind, with one seed; the part of
+the final evaluation takes its varied models (`run_part`), after the freeze.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, ReboundOptions, Recipe, parse, to_json
 from cleanclip.spec.report import Report
-from lab.reproduction.cells import ORDER_SEED
-from lab.reproduction.data import Sets
+from lab.reproduction import grid
+from lab.reproduction.cells import ORDER_SEED, Subject, needs
 from lab.reproduction.development import UAR
-from lab.reproduction.grid import CLEANCLIP, DEFENCES, PAR
+from lab.reproduction.final import VARIED, Recipes
+from lab.reproduction.grid import CLEANCLIP, DEFENCES, PAR, SEEDS
 from lab.reproduction.measuring import made_with
-from lab.testbed.options import BADNET, SubjectOptions
+from lab.reproduction.running import Folders, run_cell
+from lab.testbed.options import SubjectOptions, trigger_of
 from sanitizer.pipeline import operations
 
 OUT = Path("docs/reproduction/rebound.jsonl")
@@ -31,32 +36,41 @@ RECIPES: dict[str, Recipe] = {
     "supervised": DEFENCES["Supervised"],
     "uar": UAR,
 }
-REBOUND = ReboundOptions(rates=(1.0, 10.0), steps=(10, 50, 100))
-NUM_SAMPLES, SEED = 8_000, 1
+PART = ("cleanclip", "par", "uar")
+"""Methods of the final evaluation's part."""
+REBOUND = ReboundOptions(rates=(1.0, 10.0), steps=(10, 50, 100), interpolation_halvings=4)
+NUM_SAMPLES = 8_000
+_DEMO = Subject(options=SubjectOptions(), seed=1)
 
 
-def measure(upload: Path, method: str, root: Path, rebound: ReboundOptions) -> Report:
-    """The report of a cleaning with a rebound; weights and reports lie below `root`."""
+def measure(
+    source: Path,
+    subject: Subject,
+    recipe: Recipe,
+    root: Path,
+    *,
+    rebound: ReboundOptions = REBOUND,
+    num_samples: int = NUM_SAMPLES,
+) -> Report:
+    """The report of a cleaning with a rebound; `source`: the subject's weights. All lies below `root`."""
     torch.set_num_threads(1)
-    options, sets = SubjectOptions(), Sets(root / "data")
-    folder = root / upload.parent.name
-    if not (folder / "model.safetensors").exists():
-        declared = parse(DeclaredOptions, {"quick_gelu": False})
-        operations.inspect(upload, folder, declared=declared, filename=upload.name)
-    recipe = RECIPES[method]
+    options, sets, seed = subject.options, Folders(root).sets, subject.seed
+    trigger = trigger_of(options.attack)
+    assert trigger is not None, "the part's models have triggers"
     if recipe.training_data == "pairs":
-        data = sets.pairs(options, BADNET, SEED, NUM_SAMPLES, 0)
+        data = sets.pairs(options, None, seed, num_samples, 0)
     else:
-        data = sets.labelled(options, SEED, NUM_SAMPLES)
+        data = sets.labelled(options, seed, num_samples)
+    out = root / "rebound" / f"{source.name}-{recipe.method}"
     return operations.sanitize(
-        folder,
+        source,
         data,
-        sets.judged(options, SEED, "validation"),
+        sets.judged(options, seed, "validation"),
         recipe=recipe,
-        options=AuditOptions(target=options.target, attacks=(BADNET,), examples=0, rebound=rebound),
-        out_dir=root / f"{folder.name}-{method}",
-        state_folder=root / f"{folder.name}-{method}" / "state",
-        seed=ORDER_SEED + SEED,
+        options=AuditOptions(target=options.target, attacks=(trigger,), examples=0, rebound=rebound),
+        out_dir=out,
+        state_folder=out / "state",
+        seed=ORDER_SEED + seed,
         device="cpu",
     )
 
@@ -78,18 +92,56 @@ def line_of(report: Report, name: str, method: str) -> str:
     return json.dumps(told, sort_keys=True)
 
 
+def planned() -> tuple[tuple[str, str, int], ...]:
+    """Model, method and seed of every line of the part; a line has `ORDER_SEED` more."""
+    return tuple((name, method, seed) for seed in SEEDS for name in VARIED for method in PART)
+
+
+def missing(lines: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+    """What of the part has no line."""
+    known = {(line["subject"], line["method"], line["seed"] - ORDER_SEED) for line in lines}
+    return [one for one in planned() if one not in known]
+
+
+def is_of_the_part(line: Mapping[str, Any]) -> bool:
+    """Whether the line is held out until the freeze."""
+    return line["subject"] in VARIED
+
+
+def run_part(recipes: Recipes, root: Path, raw: Path) -> None:
+    """Append the lines that are missing. The caller has passed the gate."""
+    lines = raw.read_text(encoding="utf-8").splitlines() if raw.is_file() else []
+    for name, method, seed in missing([json.loads(line) for line in lines]):
+        attack, bed = VARIED[name]
+        subject = grid.subject(attack, seed, bed)
+        for cell in (*needs(subject), subject):
+            run_cell(cell, root)
+        recipe = recipes[bed.tower] if method == "uar" else RECIPES[method]
+        _append(raw, line_of(measure(Folders(root).of(subject), subject, recipe, root), name, method))
+
+
+def _append(raw: Path, line: str) -> None:
+    with raw.open("a", encoding="utf-8") as lines:
+        lines.write(line + "\n")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("upload", type=Path, help="a test subject's checkpoint")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("upload", type=Path, help="the demo's checkpoint, or a clean one of its kind")
     parser.add_argument("--method", choices=tuple(RECIPES), required=True)
     parser.add_argument("--root", type=Path, default=Path("var/rebound"))
     parser.add_argument("--poisons", type=int, default=0, help="over 0: relearning too")
-    arguments = parser.parse_args()
-    rebound = replace(REBOUND, poisons=arguments.poisons)
-    report = measure(arguments.upload, arguments.method, arguments.root, rebound)
+    given = parser.parse_args()
+    folder = given.root / given.upload.parent.name
+    if not (folder / "model.safetensors").exists():
+        declared = parse(DeclaredOptions, {"quick_gelu": False})
+        operations.inspect(given.upload, folder, declared=declared, filename=given.upload.name)
+    rebound = replace(REBOUND, poisons=given.poisons)
+    report = measure(folder, _DEMO, RECIPES[given.method], given.root, rebound=rebound)
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    with OUT.open("a", encoding="utf-8") as lines:
-        lines.write(line_of(report, arguments.upload.parent.name, arguments.method) + "\n")
+    _append(OUT, line_of(report, folder.name, given.method))
 
 
 if __name__ == "__main__":

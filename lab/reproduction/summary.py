@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction.cells import Cell, cell_id
+from lab.reproduction.final import CANDIDATE, Recipes, with_uar
 from lab.reproduction.grid import SEEDS
 from lab.reproduction.measured import Measured, Shares, is_implanted, is_pointless
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson_bounds
@@ -90,8 +91,10 @@ class Group:
 class Results:
     """Every cell that was run, by its name."""
 
-    def __init__(self, measured: Iterable[Measured]) -> None:
+    def __init__(self, measured: Iterable[Measured], recipes: Recipes = CANDIDATE) -> None:
+        """`recipes`: UAR's, of each tower."""
         self._by_id = {run.id: run for run in measured}
+        self.recipes = recipes
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -106,6 +109,20 @@ class Results:
         not_implanted = tuple(seed for seed, cell in cells.items() if is_pointless(cell, self.of))
         found = {seed: self.of(cell) for seed, cell in cells.items() if seed not in not_implanted}
         return Group({seed: run for seed, run in found.items() if run is not None}, not_implanted)
+
+    def uar(self, make: Callable[[int], Cell]) -> Group:
+        """The runs of UAR in the place of CleanCLIP's recipe in `make(seed)`.
+
+        Raises ValueError where that is not the recipe of the tables.
+        """
+
+        def ours(seed: int) -> Cell:
+            cell = with_uar(make(seed), self.recipes)
+            if cell is None:
+                raise ValueError("UAR stands in the place of CleanCLIP's own recipe alone")
+            return cell
+
+        return self.over_seeds(ours)
 
     @property
     def code(self) -> set[str]:

@@ -5,7 +5,7 @@ A row is a group of runs that differ in their seed alone, which it names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
 from cleanclip.spec.recipe import Recipe
@@ -14,6 +14,7 @@ from lab.reproduction.cells import Subject
 from lab.reproduction.grid import Bed
 from lab.reproduction.groups import (
     MakeSubject,
+    Over,
     by_clean_set_poisons,
     by_lambda,
     by_pairs,
@@ -27,7 +28,7 @@ from lab.reproduction.groups import (
 from lab.reproduction.summary import PLATEAU_EPOCHS, Group, Pooled, Results, gain_at_end, spelled
 from lab.testbed.options import BADNET, Implanted
 
-NOT_RUN, NOT_IMPLANTED = "not run", "not implanted"
+NOT_RUN, NOT_IMPLANTED = "not measured yet", "not implanted"
 NEVER_POISONED = "Adaptive pattern on a model that was never poisoned"
 
 AGAINST_FAILURES: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
@@ -63,11 +64,12 @@ def _text(share: Pooled | None) -> str:
 
 
 def attacked(
-    results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe]
+    results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe], *, uar: bool = True
 ) -> dict[str, Group]:
     """One attack's rows: as it is, then after each recipe. Under the gate there is nothing to defend.
 
-    Where a recipe was run with some of the seeds only, the row before it is those without a defence.
+    `uar`: UAR's row follows the others, where CleanCLIP's own recipe is among them. Where a recipe was run
+    with some of the seeds only, the row before it is those without a defence.
     """
     before = results.over_seeds(poisoned)
     implanted, under_gate = before.implanted(), before.under_gate()
@@ -76,8 +78,10 @@ def attacked(
         return rows
     rows[f"{name}: no defence"] = implanted
     told = {implanted.seeds}
-    for defence, recipe in recipes.items():
-        after = results.over_seeds(cleaned(poisoned, recipe))
+    groups = {name: results.over_seeds(cleaned(poisoned, recipe)) for name, recipe in recipes.items()}
+    if uar and grid.CLEANCLIP in recipes.values():
+        groups["UAR"] = results.uar(cleaned(poisoned, grid.CLEANCLIP))
+    for defence, after in groups.items():
         if after.runs and after.seeds not in told:
             told.add(after.seeds)
             which = "seed" if len(after.seeds) == 1 else "seeds"
@@ -109,7 +113,7 @@ def _what_was_tried(results: Results, attacks: Mapping[str, Implanted], bed: Bed
 
 def quick(results: Results) -> str:
     """What `QUICK=1` runs."""
-    return figures(attacked(results, "BadNet", subject(BADNET), grid.DEFENCES))
+    return figures(attacked(results, "BadNet", subject(BADNET), grid.DEFENCES, uar=False))
 
 
 def lambdas(results: Results) -> str:
@@ -124,7 +128,15 @@ def lambdas(results: Results) -> str:
 
 def pairs(results: Results) -> str:
     """Number of clean pairs."""
-    return figures({f"{number:,} clean pairs": group for number, group in by_pairs(results).items()})
+    return _with_uar(results, by_pairs, "clean pairs")
+
+
+def _with_uar(results: Results, by_number: Callable[[Over], dict[int, Group]], what: str) -> str:
+    """A row for each number, CleanCLIP's first."""
+    rows = {f"{number:,} {what}": group for number, group in by_number(results.over_seeds).items()}
+    return figures(
+        rows | {f"{number:,} {what}: UAR": group for number, group in by_number(results.uar).items()}
+    )
 
 
 def poison_shares(results: Results) -> str:
@@ -153,10 +165,10 @@ def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> st
 
 def controls(results: Results) -> str:
     """The adaptive pattern on models that were never poisoned: what it does without a backdoor."""
-    rows = {f"{NEVER_POISONED}: no defence": control(results)}
+    rows = {f"{NEVER_POISONED}: no defence": control(results.over_seeds)}
     for name, recipe in AGAINST_FAILURES.items():
-        rows[f"{NEVER_POISONED}: {name}"] = control(results, recipe)
-    return figures(rows)
+        rows[f"{NEVER_POISONED}: {name}"] = control(results.over_seeds, recipe)
+    return figures(rows | {f"{NEVER_POISONED}: UAR": control(results.uar, grid.CLEANCLIP)})
 
 
 def pretrainings(results: Results) -> str:
@@ -167,8 +179,7 @@ def pretrainings(results: Results) -> str:
 
 def clean_set(results: Results) -> str:
     """Poisons among the clean pairs."""
-    groups = by_clean_set_poisons(results)
-    return figures({f"{number} poisons in 8,000 clean pairs": group for number, group in groups.items()})
+    return _with_uar(results, by_clean_set_poisons, "poisons in 8,000 clean pairs")
 
 
 def plateaus(results: Results) -> str:

@@ -283,6 +283,7 @@ def sanitize(
     rebound = measure_rebound(
         Cleaned(
             folder=out_dir,
+            input_folder=checkpoint_folder,
             recipe=trained,
             data=pairs,
             image_size=checkpoint.architecture.image_size,

@@ -2,6 +2,7 @@
 
     R1  cleaned file ─▶ copy ─▶ clean data, CLIP's loss ─▶ a curve: ASR and CA after 0, 10, 50, … updates
     R2  cleaned file ─▶ copy ─▶ clean data with a few poisoned samples ─▶ updates until ASR is 50 %
+    R4  cleaned file ─▶ copy, part of the way back to the input model's weights ─▶ the share with ASR 50 %
 
 Every copy is read from the file that is handed out, trained in memory and dropped; the file itself is only
 read. R2 is done twice for each attack that worked before, with its own trigger and with a fresh one of the
@@ -25,6 +26,7 @@ from torch import Tensor
 from cleanclip.spec.errors import CheckpointRejected, OptionsRejected, TrainingDiverged
 from cleanclip.spec.progress import Advanced, PhaseFinished, Progress, ProgressEvent, Stop
 from cleanclip.spec.rebound_figures import (
+    Interpolation,
     ReboundCurve,
     ReboundFigures,
     ReboundPoint,
@@ -45,6 +47,7 @@ from cleanclip.spec.recipe import (
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
 from sanitizer.attacks.fresh import fresh_of
 from sanitizer.audits.audit import AuditResult, attack_names
+from sanitizer.audits.interpolation import halve, move_back
 from sanitizer.audits.rebound import Sample, areas, draw_sample, highest, measure_point, updates_to_half
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import LabelledDataset, templates_of
@@ -61,6 +64,7 @@ class Cleaned:
     """What is looked at: the cleaned model in `folder`, how it was made, and what its audits found."""
 
     folder: Path
+    input_folder: Path
     recipe: Recipe
     data: TrainingData
     image_size: int
@@ -99,12 +103,14 @@ def measure_rebound(
     run = _Rebound(cleaned, options, options.rebound, sample, kept=kept, progress=progress)
     curves = tuple(run.curves())
     relearned = tuple(run.relearned()) if options.rebound.poisons else ()
+    interpolation = run.interpolation() if options.rebound.interpolation_halvings else None
     progress(PhaseFinished(phase="rebound"))
     return ReboundFigures(
         num_samples=len(cleaned.data),
         curves=curves,
         highest=highest(curves, attack_names(options)),
         relearned=relearned,
+        interpolation=interpolation,
     )
 
 
@@ -161,6 +167,7 @@ class _Rebound:
         if rebound.poisons:
             fresh = [fresh_of(options.attacks[number]) for number in self._worked]
             num_runs += len(fresh) + sum(one is not None for one in fresh)
+        num_runs += rebound.interpolation_halvings > 0
         num_images = cleaned.recipe.batch_size * rebound.steps[-1]
         num_images += len(sample.indices) * (1 + len(rebound.steps))
         self._ahead = Ahead(progress, num_runs, num_images)
@@ -196,6 +203,28 @@ class _Rebound:
             other = fresh_of(attack)
             fresh = None if other is None else self._relearning(number, other)
             yield Relearned(attack=names[number], old=old, fresh=fresh, ratio=_ratio(old, fresh))
+
+    def interpolation(self) -> Interpolation:
+        """R4: of the attacks of the audit."""
+        found = self._kept.once("interpolation", Interpolation, self._interpolate)
+        self._ahead.end_run()
+        return found
+
+    def _interpolate(self) -> Interpolation:
+        copy = load_canonical(self._cleaned.folder)
+        came_in = load_canonical(self._cleaned.input_folder, copy.architecture).model.state_dict()
+        cleaned = {name: tensor.clone() for name, tensor in copy.model.state_dict().items()}
+        measured = 0
+
+        def at(share: float) -> ReboundPoint:
+            nonlocal measured
+            move_back(copy, cleaned, came_in, share)
+            found = measure_point(copy, self._options, self._sample, step=0, after_share=lambda _: None)
+            measured += 1
+            self._ahead.tell(measured * len(self._sample.indices))
+            return found
+
+        return halve(at, self._rebound.interpolation_halvings)
 
     def _relearning(self, number: int, attack: AttackOptions) -> Relearning:
         sha256 = trigger_sha256(attack, self._sample.seed)

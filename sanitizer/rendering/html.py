@@ -68,6 +68,7 @@ def render_html(report: Report) -> str:
             highest=rebound.highest(report),
             rebound_tables=rebound.tables(report),
             relearned=rebound.relearned(report),
+            way_back=rebound.way_back(report),
             rebound_plot=_rebound_plot(report),
             looks=list(ladder_lines.lines(report)),
             not_measured=ladder_lines.not_measured(report),

@@ -52,6 +52,16 @@ class RelearnedRow:
     ratio: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class WayBackRow:
+    """The least share of the way back with an ASR of 50 %, in words, and what was measured there; where none
+    has it, of the input model."""
+
+    title: str
+    least: str
+    shares: tuple[Share, ...]
+
+
 def highest(report: Report) -> list[Highest]:
     """Of every attack; empty where no rebound was measured."""
     rebound = report.rebound
@@ -113,6 +123,24 @@ def relearned(report: Report) -> list[RelearnedRow]:
         )
         for one in (report.rebound.relearned if report.rebound else ())
     ]
+
+
+def way_back(report: Report) -> list[WayBackRow]:
+    """Empty where the weights between were not measured."""
+    found = report.rebound.interpolation if report.rebound else None
+    if found is None:
+        return []
+    rows = []
+    for number, (attack, least) in enumerate(zip(report.before.attacks, found.to_half, strict=True)):
+        at = next((at for at, one in enumerate(found.points) if one.share == least), len(found.points) - 1)
+        place, point = f"rebound.interpolation.points.{at}", found.points[at]
+        shares = (
+            _share(f"{place}.attacks.{number}.asr", point.attacks[number].asr),
+            _share(f"{place}.ca", point.ca),
+        )
+        told = "not reached" if least is None else f"{least:.3g}"
+        rows.append(WayBackRow(title=name(attack.name), least=told, shares=shares))
+    return rows
 
 
 def _share(path: str, estimate: Estimate) -> Share:

@@ -14,6 +14,7 @@ from cleanclip.evidence import rebound as evidence
 from cleanclip.spec.intervals import low_of_highest
 from cleanclip.spec.rebound_figures import ReboundCurve, ReboundPoint, ReboundShare
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from sanitizer.audits.interpolation import halve, move_back
 from sanitizer.audits.rebound import Sample, areas, draw_sample, highest, measure_point, updates_to_half
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.model import load_canonical
@@ -213,3 +214,36 @@ def test_a_bf16_audit_is_measured_in_bf16(tmp_path: Path) -> None:
     options = replace(OPTIONS, precision="bf16", batch_size=3)
     point = measure_point(load_canonical(folder), options, sample, step=0, after_share=lambda _: None)
     assert point.ca.n == 4
+
+
+def test_weights_on_the_way_back_are_a_plain_mean_of_both(tmp_path: Path) -> None:
+    copy = load_canonical(write_model(tmp_path / "cleaned"))
+    cleaned = {name: tensor.clone() for name, tensor in copy.model.state_dict().items()}
+    shifted = {name: tensor + 1 if tensor.is_floating_point() else tensor for name, tensor in cleaned.items()}
+    for share in (0.25, 1.0, 0.0):
+        move_back(copy, cleaned, shifted, share)
+        for name, tensor in copy.model.state_dict().items():
+            old, new = cleaned[name].numpy().astype(np.float64), shifted[name].numpy().astype(np.float64)
+            expected = (1 - share) * old + share * new if tensor.is_floating_point() else old
+            np.testing.assert_allclose(tensor.numpy(), expected, atol=1e-6)
+    assert all(torch.equal(tensor, cleaned[name]) for name, tensor in copy.model.state_dict().items())
+
+
+def test_halving_finds_the_grid_point_that_a_full_grid_finds() -> None:
+    thresholds, num_halvings, measured = (0.3, 0.0, 2.0, 0.82, 1.0), 4, []
+
+    def at(share: float) -> ReboundPoint:
+        measured.append(share)
+        reached = [100 if share >= threshold else 20 for threshold in thresholds]
+        shares = tuple(
+            ReboundShare(asr=wilson(one, 200), untriggered_target_rate=wilson(1, 200)) for one in reached
+        )
+        return ReboundPoint(step=0, ca=wilson(150, 200), attacks=shares)
+
+    found = halve(at, num_halvings)
+    grid = [number / 2**num_halvings for number in range(2**num_halvings + 1)]
+    expected = [next((share for share in grid if share >= threshold), None) for threshold in thresholds]
+    assert list(found.to_half) == expected == [0.3125, 0.0, None, 0.875, 1.0]
+    assert [point.share for point in found.points] == sorted(measured) == sorted(set(measured))
+    assert len(measured) < len(grid)
+    assert set(measured) <= set(grid)

@@ -240,7 +240,7 @@ def _judgement(report: Report) -> dict[str, Any]:
 
 
 def shown_rebound(rebound: ReboundFigures) -> dict[str, Any]:
-    """As the API shows it: without the points of curves, of which there may be many."""
+    """As the API shows it: without points, of which there may be many."""
     relearned = [
         replace(
             one,
@@ -250,7 +250,8 @@ def shown_rebound(rebound: ReboundFigures) -> dict[str, Any]:
         for one in rebound.relearned
     ]
     curves = tuple(replace(curve, points=()) for curve in rebound.curves)
-    return asdict(replace(rebound, curves=curves, relearned=tuple(relearned)))
+    between = rebound.interpolation and replace(rebound.interpolation, points=())
+    return asdict(replace(rebound, curves=curves, relearned=tuple(relearned), interpolation=between))
 
 
 def shown_ladder(auto: AutoFigures) -> AutoFigures:

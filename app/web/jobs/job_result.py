@@ -131,6 +131,8 @@ def _fits(report: Report) -> bool:
         return False
     if report.rebound is not None:
         lengths |= {len(report.rebound.highest), len(report.verdict.rebound)}
+        if report.rebound.interpolation is not None:
+            lengths |= {len(report.rebound.interpolation.to_half)}
         lengths |= {len(point.attacks) for curve in report.rebound.curves for point in curve.points}
     for figures in report.auto.all_figures() if report.auto is not None else ():
         lengths.add(len(figures.attacks))

@@ -246,6 +246,10 @@ TEXTS: dict[str, Text] = {
     "rebound/relearning_samples": _more(
         "Samples to relearn from", "The poisoned ones are among them.", "samples"
     ),
+    "rebound/interpolation_halvings": _more(
+        "Halvings of the way back",
+        "Over 0: at which share of the way back to the input model's weights each attack works again.",
+    ),
     # policy
     "asr_at_most": _first(
         "ASR at most",

@@ -10,7 +10,6 @@ from lab.reproduction.cells import NUM_TEST, Cell, Cleaning, Subject, cell_id, s
 from lab.reproduction.clustering import Effects
 from lab.reproduction.grid import in_order, questions
 from lab.reproduction.measured import Measured, Shares, packed
-from lab.reproduction.summary import Results
 from sanitizer.audits.statistics import newcombe, wilson
 
 OTHERS = 2_900
@@ -52,7 +51,7 @@ def with_right(run: Measured, is_right: list[bool]) -> Measured:
 
 
 def text_of(runs: Iterable[Measured]) -> str:
-    return document.document(Results(runs), 1, [], Effects())
+    return document.document(list(runs), 1, [], Effects())
 
 
 def section_of(text: str, start: str, end: str) -> str:

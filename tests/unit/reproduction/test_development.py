@@ -9,8 +9,14 @@ from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
 from lab.reproduction.cells import SURROGATE_UAR, cell_id, subject_of, surrogates
 from lab.reproduction.developing import read_rows, row_id
 from lab.reproduction.development import MODELS, PLAN, VARIANTS
-from lab.reproduction.development_table import PAGE, RAW, changed, methods_table, variants_table, with_tables
+from lab.reproduction.development_table import changed, methods_table, variants_table
+from lab.reproduction.document import FOLDER
+from lab.reproduction.final_rows import read_final
+from lab.reproduction.opening import gate_of
+from lab.reproduction.uar_page import DOCS, PAGE, with_tables
+from lab.reproduction.uar_page import RAW as RAW_NAME
 
+RAW = DOCS / FOLDER / RAW_NAME
 HELD_OUT = {"wanet", "sig", "label_consistent", "optimised_pattern", "paper_colour"}
 
 
@@ -36,8 +42,9 @@ def test_the_attacks_of_a_model_have_targets_of_their_own() -> None:
 def test_the_page_has_the_tables_of_the_raw_rows() -> None:
     rows = read_rows(RAW)
     assert len({row.id for row in rows}) == len(rows), "a run is published once"
-    page = PAGE.read_text(encoding="utf-8")
-    assert with_tables(page) == page, "run python -m lab.reproduction.development_table"
+    page = (DOCS / PAGE).read_text(encoding="utf-8")
+    final = read_final(DOCS / FOLDER, gate_of())
+    assert with_tables(page, DOCS / FOLDER, final) == page, "run python -m lab.reproduction.uar_page"
     known = {row_id(model, variant) for model in MODELS for variant in (None, *VARIANTS.values())}
     assert {row.id for row in rows} <= known, "rows are of named models and recipes"
 

@@ -13,7 +13,7 @@ from lab.reproduction import document, grid
 from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, subject_of
 from lab.reproduction.clustering import Effects
 from lab.reproduction.grid import in_order, questions, quick
-from lab.reproduction.summary import Results, pool
+from lab.reproduction.summary import pool
 from lab.testbed.models import build_model
 from lab.testbed.options import BADNET
 from sanitizer.audits.statistics import newcombe, wilson
@@ -78,7 +78,7 @@ def test_claims_follow_the_figures() -> None:
 
 
 def test_what_was_not_run_is_said_to_be_so_and_never_made_up() -> None:
-    text = document.document(Results([]), 467, [], Effects())
+    text = document.document([], 467, [], Effects())
     assert "0 cells were run" in text
     assert "467 are still to be run" in text
     assert not re.search(r"\d\.\d \[", text)
@@ -160,7 +160,7 @@ def test_rows_of_an_attack_that_was_inconclusive_are_not_told_as_still_to_be_run
     text = text_of(subjects)
     for weight in grid.LAMBDAS:
         assert "| – | not implanted |" in line_of(text, f"| Label-consistent, λ2 = {weight:g} ")
-        assert "| – | not run |" in line_of(text, f"| Blended, λ2 = {weight:g} ")
+        assert "| – | not measured yet |" in line_of(text, f"| Blended, λ2 = {weight:g} ")
 
 
 def test_cleanclip_is_compared_with_what_the_same_pairs_do_by_themselves() -> None:
@@ -196,7 +196,7 @@ def test_the_legend_tells_by_how_much_intervals_are_too_narrow() -> None:
         glyphs=("digits",),
         left_out=("fashion_mnist",),
     )
-    text = document.document(Results(whole()), 1, [], effects)
+    text = document.document(whole(), 1, [], effects)
     legend = line_of(text, "The intervals treat images as independent")
     assert "the variance of CA is 1.4 to 4.0 times the binomial one, over 2 cells (digits)" in legend
     assert "about 1.2 to 2.0 times as wide" in legend

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -21,8 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
-from lab.reproduction import cells, checking
+from lab.reproduction import beyond, cells, checking, rebound
 from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
+from lab.reproduction.final_tables import rebound_table
 from lab.reproduction.measured import CELL_NAME, Measured, contradiction
 from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all
@@ -34,6 +36,7 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise
 
 pytestmark = [pytest.mark.full, pytest.mark.slow]
@@ -202,6 +205,37 @@ def test_an_optimised_pattern_draws_pictures_to_its_target_on_every_model_it_was
         for options, with_it_C, without_C in ((TINY, ours_C, others_C), (other, others_C, ours_C)):
             place = names.index(options.target)
             assert with_it_C[place] > 1.2 * without_C[place]
+
+
+def test_a_cell_is_measured_beyond_zero_shot(root: Path) -> None:
+    """Poisoned, cleaned and never poisoned; the row comes back from its line as it went in."""
+    pairs = open_pairs(Folders(root).sets.retrieval(TINY, 1, beyond.NUM_PAIRS))
+    captions = len({pairs.read(index).caption for index in range(len(pairs))})
+    for cell in (POISONED, CLEANED, CONTROL.subject):
+        row = beyond.measure(cell, root)
+        assert beyond.ROW.validate_json(beyond.ROW.dump_json(row)) == row
+        assert (row.id, row.ca) == (cell_id(cell), told(root, cell).test.ca)
+        assert (row.probe_asr is None) == (cell == CONTROL.subject)
+        assert row.probe_accuracy.n == cells.NUM_TEST
+        for recall, num_queries in ((row.image_to_text, beyond.NUM_PAIRS), (row.text_to_image, captions)):
+            assert {share.n for share in recall.values()} == {num_queries}
+            assert sorted(recall) == [1, 5, 10]
+            assert recall[1].successes <= recall[5].successes <= recall[10].successes
+        assert {name: share.n for name, share in row.corrupted_ca.items()} == dict.fromkeys(
+            beyond.CORRUPTIONS, cells.NUM_TEST
+        )
+        assert any(share != row.ca for share in row.corrupted_ca.values())
+
+
+def test_a_rebound_of_a_cell_has_its_curves_and_the_way_back(root: Path) -> None:
+    options = rebound.ReboundOptions(steps=(1, 2), max_images=50, interpolation_halvings=1)
+    report = rebound.measure(
+        Folders(root).of(POISONED), POISONED, CLEANED.recipe, root, rebound=options, num_samples=64
+    )
+    line = json.loads(rebound.line_of(report, "tiny", "cleanclip"))
+    assert line["asr"][0]["successes"] == told(root, POISONED).validation.asr.successes  # type: ignore[union-attr]
+    assert [point["share"] for point in line["rebound"]["interpolation"]["points"]] in ([0, 1], [0, 0.5, 1])
+    assert rebound_table([line]).count("| tiny: cleanclip | 1001 |") == 1
 
 
 def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Path) -> None:

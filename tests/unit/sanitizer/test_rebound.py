@@ -41,7 +41,9 @@ from tests.fixtures.shards import make_labelled, make_pairs
 
 RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1)
 SUPERVISED = SupervisedRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1)
-REBOUND = ReboundOptions(rates=(1.0, 3.0), steps=(2, 5), poisons=3, relearning_samples=16)
+REBOUND = ReboundOptions(
+    rates=(1.0, 3.0), steps=(2, 5), poisons=3, relearning_samples=16, interpolation_halvings=2
+)
 ATTACKS = (BadNetOptions(pattern="yellow"), TextTriggerOptions(text="abc"))
 OPTIONS = AuditOptions(target="dog", attacks=ATTACKS, gate=1e-6, rebound=REBOUND)
 
@@ -100,6 +102,17 @@ def test_curves_start_at_the_cleaned_model_and_go_through_every_ordered_step(don
 
 def test_a_report_with_a_rebound_fits_itself(done):
     assert list(evidence_report.check(done[1])) == []
+
+
+def test_the_way_back_begins_at_the_cleaned_model_and_ends_at_the_input_model(done):
+    _, report, _ = done
+    found = report.rebound.interpolation
+    assert (found.points[0].share, found.points[-1].share) == (0, 1)
+    for point, audited in ((found.points[0], report.after), (found.points[-1], report.before)):
+        assert point.ca == audited.ca
+        assert [one.asr for one in point.attacks] == [one.asr for one in audited.attacks]
+    assert len(found.to_half) == len(ATTACKS)
+    assert b"Back towards the input model" in pages(report)["report.html"]
 
 
 def test_the_published_weights_are_those_of_a_cleaning_without_a_rebound(done, without):
@@ -304,6 +317,7 @@ def changed(report, path, value):
         return value
     first, *rest = path
     if isinstance(first, int):
+        first %= len(report)
         return tuple(changed(one, rest, value) if place == first else one for place, one in enumerate(report))
     return replace(report, **{first: changed(getattr(report, first), rest, value)})
 
@@ -323,6 +337,10 @@ def changed(report, path, value):
         (("highest", 1, "num_points"), 2),
         (("highest", 0, "attack"), "another"),
         (("relearned",), ()),
+        (("interpolation",), None),
+        (("interpolation", "to_half", 0), 0.125),
+        (("interpolation", "points", 0, "share"), 0.125),
+        (("interpolation", "points", -1, "ca", "successes"), 19),
     ],
 )
 def test_a_figure_that_was_changed_by_hand_is_found(done, path, value):

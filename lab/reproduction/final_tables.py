@@ -1,0 +1,165 @@
+"""Tables of UAR's final evaluation, beside those of the reproduction. A row without a run says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from cleanclip.spec.recipe import Policy
+from cleanclip.spec.report import Estimate
+from lab.reproduction import auto_regret, final, grid
+from lab.reproduction.beyond import CORRUPTIONS, Beyond
+from lab.reproduction.cells import cell_id
+from lab.reproduction.development_table import methods_table
+from lab.reproduction.final import Rows
+from lab.reproduction.final_rows import FinalRows
+from lab.reproduction.fronts import FAMILIES, NAME, clean_table, front_table
+from lab.reproduction.grid import SEEDS
+from lab.reproduction.groups import cleaned, subject
+from lab.reproduction.summary import Group, Pooled, Results, pool, spelled
+from lab.reproduction.tables import NOT_IMPLANTED, NOT_RUN, figures, table
+
+ASR_AT_MOST, CA_LOST_AT_MOST, PA_AT_LEAST = 0.01, 0.01, 0.8
+"""The aims: bounds of ASR and of CA lost, and PA by CA."""
+_NOTHING = f"{NOT_RUN.capitalize()}.\n"
+
+
+def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
+    """The sections of the page; `folder` has the picture."""
+    return [
+        "## UAR against the others\n",
+        "UAR's rows in the tables above, and the tables here, are written from `final.jsonl`, "
+        f"`attackers.jsonl`, `beyond.jsonl` and `rebound.jsonl`. {_state(rows)} [What UAR is](uar.md).\n",
+        "### The front\n\n"
+        f"![CA lost against the ASR of the worst family, for every method]({folder}/{NAME})\n\n"
+        "Upper bounds of the 95 % intervals. Small: one family each; large: the worst ASR and the most "
+        "CA lost of all families. Dotted: the aims. A method's families are those that it was run on: "
+        f"compare rows with equally many.\n\n{front_table(results)}",
+        f"### Models that were never poisoned\n\n{clean_table(results)}",
+        f"### Attacks by someone who knows UAR\n\n{attackers_table(rows)}",
+        "### UAR with one thing changed\n\n" + _tables(results, final.full, final.ablations),
+        "### Labelled images instead of pairs\n\nTheir labels are not read.\n\n"
+        + _tables(results, final.full, final.unpaired),
+        "### Number of images, with the same number of updates\n\n"
+        + _tables(results, final.fewer_images, final.full),
+        f"### Rebound\n\n{rebound_table(rows.rebound)}",
+        f"### Beyond zero-shot classification\n\n{beyond_table(rows)}",
+        "### What `auto` chooses without knowing the trigger\n\n"
+        "Development models; the ladder is given triggers of other kinds than the model's. *Regret* is the "
+        "distance from the best look by the true triggers, under the default policy (5 % ASR, 3 points).\n\n"
+        f"{auto_regret.table(rows.regret, Policy())}",
+    ]
+
+
+def _state(rows: FinalRows) -> str:
+    return "" if rows.runs else "**Nothing of the final evaluation was run yet.**"
+
+
+def _tables(results: Results, *parts: Callable[[final.Recipes], Rows]) -> str:
+    named = {name: make for part in parts for name, make in part(results.recipes).items()}
+    groups = {name: results.over_seeds(make) for name, make in named.items()}
+    return figures(groups) if any(group.runs for group in groups.values()) else _NOTHING
+
+
+def attackers_table(rows: FinalRows) -> str:
+    """Every attacker's model as it came and after each method."""
+    return methods_table(rows.attackers) if rows.attackers else _NOTHING
+
+
+def aims_table(results: Results) -> str:
+    """Of UAR, a row for each place and family: whether the aims are met, each by its bound."""
+    headings = ("", "seeds", "n of ASR", "ASR %", "n", "CA lost, points", "PA / CA", "aims")
+    rows = []
+    for bed, families in FAMILIES.items():
+        for family, attack in families.items():
+            group = results.uar(cleaned(subject(attack, bed), grid.CLEANCLIP))
+            rows.append([f"{bed}: {family}", *_aims(group)])
+    return table(headings, rows)
+
+
+def _aims(group: Group) -> Sequence[str]:
+    asr, lost, ca, pa = group.share("asr"), group.ca_lost(), group.share("ca"), group.share("pa")
+    if asr is None or lost is None or ca is None or pa is None:
+        return ("–", *[""] * 5, NOT_IMPLANTED if group.not_implanted else NOT_RUN)
+    missed = [
+        name
+        for name, is_met in (
+            ("ASR", asr.high <= ASR_AT_MOST),
+            ("CA lost", lost.high <= CA_LOST_AT_MOST),
+            ("PA", pa.value >= PA_AT_LEAST * ca.value),
+        )
+        if not is_met
+    ]
+    told = f"missed: {', '.join(missed)}" if missed else "met"
+    shares = (f"{asr.n:,}", str(asr), f"{lost.n:,}", str(lost), f"{pa.value / ca.value:.2f}")
+    return (spelled(group.seeds), *shares, told)
+
+
+def beyond_table(rows: FinalRows) -> str:
+    """A row for each varied model and method: probe, recall at 1 and corrupted images beside CA."""
+    found, headings = {row.id: row for row in rows.beyond}, ("", "seeds", *(name for name, _ in _SHARES))
+    lines = []
+    for name, make in final.beyond_zero_shot(rows.recipes).items():
+        runs = {seed: row for seed in SEEDS if (row := found.get(cell_id(make(seed)))) is not None}
+        if not runs:
+            lines.append([name, "–", NOT_RUN, *[""] * (len(_SHARES) - 1)])
+            continue
+        lines.append([name, spelled(runs), *(_pooled(runs.values(), share) for _, share in _SHARES)])
+    return table(headings, lines) if rows.beyond else _NOTHING
+
+
+_Share = Callable[[Beyond], Estimate | None]
+_CORRUPTED: Mapping[str, _Share] = {
+    f"CA %, {name}": lambda row, name=name: row.corrupted_ca[name]  # type: ignore[misc]
+    for name in CORRUPTIONS
+}
+_SHARES: Sequence[tuple[str, _Share]] = (
+    ("CA %", lambda row: row.ca),
+    ("probe's accuracy %", lambda row: row.probe_accuracy),
+    ("probe's ASR %", lambda row: row.probe_asr),
+    ("image to text, recall at 1 %", lambda row: row.image_to_text[1]),
+    ("text to image, recall at 1 %", lambda row: row.text_to_image[1]),
+    *_CORRUPTED.items(),
+)
+
+
+def _pooled(rows: Iterable[Beyond], share: _Share) -> str:
+    found = pool([one for row in rows if (one := share(row)) is not None])
+    return "" if found is None else f"{found}, n {found.n:,}"
+
+
+def rebound_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each run: the highest ASR of its curves at the cleaning's own rate."""
+    if not lines:
+        return _NOTHING
+    headings = (
+        *("", "seed", "n", "ASR % before", "ASR % after"),
+        *("highest ASR %", "at update", "CA % there", "weights kept at 50 % ASR"),
+    )
+    return table(headings, [_rebound_row(line) for line in lines])
+
+
+def _rebound_row(line: Mapping[str, Any]) -> list[str]:
+    curves = [curve for curve in line["rebound"]["curves"] if curve["rate"] == 1.0]
+    points = [point for curve in curves for point in curve["points"]]
+    top = max(points, key=lambda point: point["attacks"][0]["asr"]["successes"])
+    highest, (before, after) = top["attacks"][0]["asr"], line["asr"]
+    return [
+        f"{line['subject']}: {line['method']}",
+        *(str(line["seed"]), f"{highest['n']:,}"),
+        *(_json(before), _json(after), _json(highest)),
+        *(str(top["step"]), _json(top["ca"])),
+        _way_back(line["rebound"].get("interpolation")),
+    ]
+
+
+def _way_back(interpolation: Mapping[str, Any] | None) -> str:
+    if interpolation is None:
+        return "not measured"
+    (share,) = interpolation["to_half"][:1]
+    return "not reached" if share is None else f"{share:.3g}"
+
+
+def _json(share: Mapping[str, Any]) -> str:
+    n, successes = share["n"], share["successes"]
+    return str(Pooled(value=successes / n, low=share["low"], high=share["high"], n=n, seeds=()))
