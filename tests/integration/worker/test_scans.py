@@ -107,7 +107,6 @@ def test_a_scan_with_an_anchor_and_a_base_states_whose_weights_they_had(world: W
     order = statement["predicate"]["observed"]["order"]
     for name in ("anchor", "base"):
         assert order[f"{name}_weights_sha256"] == told[name]["weights_sha256"]
-        assert told[name]["weights_sha256"] in (folder / "report.html").read_text()
         order[f"{name}_weights_sha256"] = "0" * 64
     (folder / "statement.json").write_text(json.dumps(statement))
     findings = [str(one) for one in verify(folder).findings]
