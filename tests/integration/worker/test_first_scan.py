@@ -149,6 +149,7 @@ def test_a_job_whose_scan_was_swept_scans_again(world: World) -> None:
 
 
 @pytest.mark.full  # the stand-in child keeps the same contract daily, above
+@pytest.mark.timeout(600)  # six processes load torch, one after the other
 def test_real_children_scan_and_clean_a_model_in_one_job(world: World, tmp_path: Path) -> None:
     scan = world.job(real_scan_job(world, tmp_path, FEW))
     shards = make_pairs(tmp_path / "pairs", 16)
