@@ -159,6 +159,7 @@ def _outcome(cleaned: Cleaned, subject: Subject, options: DemoOptions) -> Outcom
         },
         last_gain=last.ca - last_but_one.ca,
         last_gain_noise=last.ca_noise,
+        found=_of_found(reports),
         scan=cleaned.scan,
         rescan=cleaned.rescan,
         target=TARGET,
@@ -173,6 +174,17 @@ def _of_service(audited: dict[str, Any]) -> Figures:
     """Of our own trigger, which stands before those that the scan found."""
     attack = audited["attacks"][0]
     return {"ca": audited["ca"], "asr": attack["asr"], "pa": attack["pa"]}
+
+
+def _of_found(reports: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """The highest ASR of the attacks behind ours, by when it was measured."""
+    audits = {"before": reports[MAIN]["before"]}
+    audits |= {f"after {method}": report["after"] for method, report in reports.items()}
+    return {
+        when: max(attack["asr"]["value"] for attack in audit["attacks"][1:])
+        for when, audit in audits.items()
+        if audit["attacks"][1:]
+    }
 
 
 def _conclude(
@@ -197,6 +209,7 @@ def _conclude(
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     console.print()
     console.print(outcome.table())
+    console.print(outcome.of_found(), highlight=False)
     console.print(
         f"BadNet, fixed 5×5 patch at a random place, target “{TARGET}”; {NUM_CLEAN_PAIRS:,} clean pairs."
         " UAR is this project's method, CleanCLIP the paper's; neither knows the trigger. Their recipes are"

@@ -75,6 +75,9 @@ class Outcome:
     last_gain: float
     last_gain_noise: float
     """Half the width of the 95 % interval of that epoch's CA."""
+    found: dict[str, float]
+    """The highest ASR of the patterns that the scan found, before and after each method. None were found:
+    empty. The aim does not speak of it."""
     scan: Scanned
     rescan: Scanned
     """Of the model that the first method cleaned. The aim does not speak of it: a p-value is what it is."""
@@ -133,9 +136,15 @@ class Outcome:
             table.add_row(share.upper(), f"{self.before[share]['n']:,}", *cells)
         return table
 
+    def of_found(self) -> str:
+        """A sentence about the patterns that the scan found."""
+        listed = ", ".join(f"{value:.1%} {when}" for when, value in self.found.items())
+        return f"Of the patterns that the scan found the strongest has ASR {listed}." if listed else ""
+
     def to_json(self) -> dict[str, Any]:
         """The figures' part of result.json."""
         return {
+            "found_asr": self.found,
             "scan": asdict(self.scan),
             "rescan": asdict(self.rescan),
             "before": _plain(self.before),

@@ -144,7 +144,7 @@ def test_who_knows_no_trigger_scans_cleans_on_what_was_found_and_scans_again(
 
     def scan() -> str:
         """The target that was found. Begins at the checkpoint's page."""
-        page.get_by_role("link", name="Scan").click()
+        page.get_by_role("link", name="Scan it for unknown triggers").click()
         page.get_by_label("Labelled images").select_option(labelled_id)
         page.get_by_role("button", name="Order the scan").click()
         wait_for_files(page)

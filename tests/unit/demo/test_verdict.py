@@ -41,6 +41,7 @@ def reached() -> Outcome:
         independent_after={"UAR": after, "CleanCLIP": figures(870, 300, 500)},
         last_gain=0.001,
         last_gain_noise=0.015,
+        found={"before": 1.0, "after UAR": 0.001, "after CleanCLIP": 0.996},
         scan=scanned(p_value=0.048),
         rescan=scanned(p_value=0.71, target="red one"),
         target="yellow seven",
@@ -108,3 +109,11 @@ def test_a_scan_is_told_in_the_words_of_its_report_with_its_p_value_where_it_has
     report, _ = scan_and_null(with_null=False)
     assert Scanned.of(report).lines()[1].startswith("no p-value; target")
     assert Scanned.of(replace(report, hypotheses=())).lines()[1].endswith("no pattern")
+
+
+def test_the_found_patterns_are_judged_in_one_sentence() -> None:
+    assert reached().of_found() == (
+        "Of the patterns that the scan found the strongest has ASR 100.0% before, 0.1% after UAR, "
+        "99.6% after CleanCLIP."
+    )
+    assert replace(reached(), found={}).of_found() == ""
