@@ -30,6 +30,7 @@ DYNAMIC = {
     "sanitizer/data/skipping.py": 1,  # of the table _CODE_OF_REASON
     "sanitizer/pipeline/judging_null.py": 1,  # what `load_null` refused
     "sanitizer/rendering/checked_report.py": 1,  # `_rejected` itself
+    "worker/publishing/first_scan.py": 1,  # what `audit_with` refused: literals of the library
     "worker/failures.py": 2,  # what the service's domain, or the child, said
     "worker/staging/stage.py": 1,  # what `load_null` refused
     "worker/confinement/outcome.py": 1,  # how a child ended

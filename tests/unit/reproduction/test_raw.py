@@ -37,7 +37,7 @@ def test_the_raw_file_alone_gives_the_same_document(tmp_path: Path) -> None:
             same = tmp_path / "again" / path.relative_to(tmp_path)
             assert same.read_bytes() == path.read_bytes()
     names = {path.name for path in (tmp_path / document.FOLDER).iterdir()}
-    assert names == {"lambda.svg", "front.svg", "pairs.svg", "clean-set.svg", document.RAW}
+    assert names == {"lambda.svg", "front.svg", "pairs.svg", "clean-set.svg", "methods.svg", document.RAW}
 
 
 def test_a_line_of_raw_data_reads_back_as_it_was() -> None:
