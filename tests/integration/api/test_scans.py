@@ -217,8 +217,10 @@ def test_a_dry_run_counts_what_an_anchor_and_a_base_cost(service: Service, api: 
         amount: int = {one["name"]: one for one in found["phases"]}["scan"]["amount"]
         return amount
 
-    model = anchor(service)
-    assert passes(anchor_checkpoint_id=model) > 1.2 * passes(), "ease shows its patterns to the anchor"
+    model, both = anchor(service), ["collapse", "ease"]
+    assert passes(detectors=both, anchor_checkpoint_id=model) > 1.2 * passes(detectors=both), (
+        "ease shows its patterns to the anchor"
+    )
     assert passes(detectors=["lineage"], base_checkpoint_id=model) == math.ceil((200 + 3 * 300) / 3)
 
 
