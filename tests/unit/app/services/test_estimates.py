@@ -187,4 +187,5 @@ def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed
     assert num_passes(options, None, 300) == math.ceil((200 + each * 300) / 3)
     assert num_passes(options, None, 150) == math.ceil((86 + each * 150) / 3), "64 are the fewest"
     assert num_passes(options, None, None) is None
-    assert num_passes(ScanOptions(), None, 300) is None
+    assert num_passes(ScanOptions(detectors=("ease",)), None, 300) is None
+    assert num_passes(ScanOptions(), None, 300) is not None
