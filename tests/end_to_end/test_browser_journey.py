@@ -150,7 +150,7 @@ def test_who_knows_no_trigger_scans_cleans_on_what_was_found_and_scans_again(
         wait_for_files(page)
         expect(page.locator("#job-verdict")).to_contain_text("inconclusive")
         expect(page.locator("#job-trigger img")).to_have_count(3)
-        targets = page.locator("#hypotheses td:nth-of-type(2)").all_text_contents()
+        targets = page.locator("#job-hypotheses td:nth-of-type(2)").all_text_contents()
         return str(targets[0])
 
     found = scan()
