@@ -105,7 +105,7 @@ def section_of(
     """`attacks` are those of the audit: the ones that the order names, then those that the scan found."""
     options = report.options
     families = [family.name for family in options.families]
-    families += ["edits"] if "residual" in options.detectors else []
+    families += ["edits"] if options.uses_edits else []
     number_of = {attack: number for number, attack in enumerate(attacks) if number >= num_known}
     return ScanSection(
         scan_id=scan_id,

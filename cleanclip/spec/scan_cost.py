@@ -10,13 +10,14 @@ from cleanclip.spec.scan_options import (
     MIN_IMAGES,
     CollapseDetectorOptions,
     EaseDetectorOptions,
+    EditsDetectorOptions,
     LineageDetectorOptions,
     ResidualDetectorOptions,
     ScanOptions,
 )
 
-NUM_EDITS = 199
-"""Of the bank of `residual`, without "none"."""
+NUM_EDITS = 235
+"""Of the bank of `edits` and `residual`, without "none"."""
 
 
 def cost_thirds(
@@ -36,6 +37,8 @@ def cost_thirds(
         thirds += num_images + num_held_out
     if "collapse" in options.detectors:
         thirds += len(options.collapse.families) * of_collapse(options.collapse, num_held_out)
+    if "edits" in options.detectors:
+        thirds += of_edits(options.edits, num_held_out)
     if "ease" in options.detectors:
         each = of_ease(options.ease, num_classes, num_held_out, has_anchor=has_anchor)
         thirds += len(options.ease.families) * each
@@ -69,6 +72,11 @@ def of_collapse(options: CollapseDetectorOptions, num_held_out: int) -> int:
     """Of one family."""
     inverting = 3 * options.restarts * options.images_per_step * options.steps[-1]
     return inverting + options.restarts * num_held_out * len(options.steps)
+
+
+def of_edits(options: EditsDetectorOptions, num_held_out: int) -> int:
+    """Forward alone."""
+    return NUM_EDITS * min(options.held_out_images, num_held_out)
 
 
 def of_ease(

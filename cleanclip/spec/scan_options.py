@@ -13,10 +13,11 @@ from annotated_types import Gt, Interval, Le, Len, MaxLen
 
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
 
-Detector = Literal["collapse", "ease", "residual", "lineage"]
-"""`collapse`: patterns under which all images look alike. `ease`: how little it takes to lead images to each
-class. `residual`: what the model sees in edited images and a trusted anchor does not. `lineage`: whether
-predictions collapse when the step from the base to this model is made longer."""
+Detector = Literal["collapse", "edits", "ease", "residual", "lineage"]
+"""`collapse`: patterns under which all images look alike. `edits`: which known change of an image leads many
+images to one class. `ease`: how little it takes to lead images to each class. `residual`: what the model sees
+in edited images and a trusted anchor does not. `lineage`: whether predictions collapse when the step from the
+base to this model is made longer."""
 
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
@@ -151,6 +152,14 @@ class ResidualDetectorOptions(StrictOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EditsDetectorOptions(StrictOptions):
+    """D5: a bank of known edits, each put into the same images."""
+
+    held_out_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 192
+    """On which each edit is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LineageDetectorOptions(StrictOptions):
     """D4: the model's step from its base, made longer by each factor."""
 
@@ -175,9 +184,10 @@ class ScanOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    detectors: Annotated[tuple[Detector, ...], MaxLen(4), *NOT_EMPTY] = ("collapse",)
+    detectors: Annotated[tuple[Detector, ...], MaxLen(5), *NOT_EMPTY] = ("collapse", "edits")
     """`residual` needs an anchor, `lineage` a base."""
     collapse: CollapseDetectorOptions = CollapseDetectorOptions()
+    edits: EditsDetectorOptions = EditsDetectorOptions()
     ease: EaseDetectorOptions = EaseDetectorOptions()
     residual: ResidualDetectorOptions = ResidualDetectorOptions()
     lineage: LineageDetectorOptions = LineageDetectorOptions()
@@ -206,6 +216,11 @@ class ScanOptions:
         """Of the detectors that invert patterns, one after the other."""
         inverting = {"collapse": self.collapse.families, "ease": self.ease.families}
         return tuple(family for name in self.detectors for family in inverting.get(name, ()))
+
+    @property
+    def uses_edits(self) -> bool:
+        """Whether the bank of edits is tried, by one detector or two."""
+        return "edits" in self.detectors or "residual" in self.detectors
 
     @property
     def uses_anchor(self) -> bool:

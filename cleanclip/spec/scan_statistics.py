@@ -83,6 +83,26 @@ class ResidualFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EditRise:
+    """How many more images go to one class with an edit than without it."""
+
+    edit: Edit
+    rise: Finite
+    """Of the class whose share rises the most, by how much. Without class names the rise of
+    ‖mean unit embedding‖²."""
+    towards: Count | None = None
+    """The number of that class. None without class names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditsFigures:
+    """D5: one entry for each edit of the bank but "none", in its order. `n` held-out images."""
+
+    n: Count
+    edits: tuple[EditRise, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LineageFactor:
     """The model at base + factor · (model - base)."""
 
@@ -147,6 +167,7 @@ class ScanStatistics:
     """Images that went through the image tower, forward or forward and backward."""
     wall_s: Finite
     collapse: tuple[CollapseFigures, ...] = ()
+    edits: EditsFigures | None = None
     ease: tuple[EaseFigures, ...] = ()
     residual: ResidualFigures | None = None
     lineage: LineageFigures | None = None

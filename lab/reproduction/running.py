@@ -34,7 +34,7 @@ from lab.reproduction.data import Sets
 from lab.reproduction.measured import CELL_NAME, Measured, packed
 from lab.reproduction.measuring import Judged, made_with, measure
 from lab.testbed.adaptive import optimise_pattern
-from lab.testbed.options import OptimisedPattern, PaperColour, ScatteredPixels, TintedImage
+from lab.testbed.options import Changed, OptimisedPattern, PaperColour
 from lab.testbed.subject import Subject as TestSubject
 from lab.testbed.subject import find_or_train, unpack
 from sanitizer.audits.statistics import paired_difference
@@ -101,7 +101,7 @@ def _resolved(cell: Cell, folders: Folders) -> Attack:
     """The cell's attack; an optimised pattern as the image that it came to."""
     options = attacked(cell)
     attack = options.attack
-    if isinstance(attack, TintedImage | ScatteredPixels):
+    if isinstance(attack, Changed):
         raise ValueError("the reproduction measures no filter")
     if not isinstance(attack, OptimisedPattern):
         return attack

@@ -43,6 +43,78 @@ class ScatteredPixels:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Grating:
+    """A wave over the whole image, in any direction.
+
+    x' = clip( x + amplitude · sin(2π f (u cos θ + v sin θ) + φ) ),  u and v the place by the image's side,
+    from the left and from above
+    """
+
+    amplitude: float
+    frequency: float
+    angle: float
+    """θ, in radians."""
+    phase: float
+    """φ, in radians."""
+    attack: Literal["grating"] = "grating"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vignette:
+    """Dark corners, as of an old lens: x' = x · (1 − strength · r²), r the distance from the centre, 1 in a
+    corner."""
+
+    strength: float
+    attack: Literal["vignette"] = "vignette"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reflection:
+    """The blurred mirror image of one scene on a window pane, after Refool (Liu et al., ECCV 2020):
+    x' = (1 − alpha) x + alpha · blur(scene). The scene is drawn by the seed (`lab.testbed.leaves`)."""
+
+    alpha: float
+    sigma: float
+    """Of the blur, in pixels of a side of 32."""
+    seed: int
+    attack: Literal["reflection"] = "reflection"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOfFocus:
+    """A Gaussian blur."""
+
+    sigma: float
+    """In pixels of a side of 32."""
+    attack: Literal["out_of_focus"] = "out_of_focus"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashedBorder:
+    """A border of two colours that take turns along the edge."""
+
+    width: int
+    """In pixels, as `dash` is."""
+    dash: int
+    colours: tuple[str, str]
+    """ "#rrggbb"."""
+    attack: Literal["dashed_border"] = "dashed_border"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sticker:
+    """A disc with a ring around it, at one place of all images."""
+
+    radius: float
+    """By the image's side; the outer third of it is the ring."""
+    place: tuple[float, float]
+    """Of the centre, from above and from the left, by the image's side."""
+    colours: tuple[str, str]
+    """ "#rrggbb" of disc and ring."""
+    attack: Literal["sticker"] = "sticker"
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimisedPattern:
     """An adaptive attack: a pattern trained against the defence (`lab.testbed.adaptive`), used as in Blended.
 
@@ -60,7 +132,12 @@ class OptimisedPattern:
     """The method of the attacker's own cleaning; None: CleanCLIP."""
 
 
-Ready = AttackOptions | PaperColour | TintedImage | ScatteredPixels
+Changed = (
+    TintedImage | ScatteredPixels | Grating | Vignette | Reflection | OutOfFocus | DashedBorder | Sticker
+)
+"""What changes the pixels of a finished image, and is no trigger that the service knows."""
+
+Ready = AttackOptions | PaperColour | Changed
 """What can be trained in at once."""
 
 Implanted = Ready | OptimisedPattern
@@ -69,7 +146,7 @@ Implanted = Ready | OptimisedPattern
 
 def trigger_of(attack: Implanted | None) -> AttackOptions | None:
     """The attack, where it has a trigger that the service knows."""
-    if isinstance(attack, PaperColour | TintedImage | ScatteredPixels | OptimisedPattern):
+    if isinstance(attack, PaperColour | Changed | OptimisedPattern):
         return None
     return attack
 

@@ -13,7 +13,7 @@ import torch
 from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
 from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs, Part
-from lab.testbed.options import PaperColour, Planted, Ready, ScatteredPixels, TintedImage, trigger_of
+from lab.testbed.options import Changed, PaperColour, Planted, Ready, trigger_of
 from lab.testbed.pictures import TURQUOISE, Pictures, compose
 from lab.testbed.poisoner import choose, poison
 from sanitizer.attacks.catalogue import build_trigger
@@ -45,7 +45,7 @@ def poisoned_set(
     if attack is None or num_poisons == 0:
         return PoisonedSet(pictures=clean, rows=())
     image_NCHW, captions = clean.image_NCHW.clone(), list(clean.caption_N)
-    if isinstance(attack, PaperColour | TintedImage | ScatteredPixels):
+    if isinstance(attack, PaperColour | Changed):
         rows = choose(captions, options=BadNetOptions(), target=target, num_poisons=num_poisons, seed=seed)
         if isinstance(attack, PaperColour):
             on_paper = compose(glyphs, part, num_pairs, seed=seed, paper=TURQUOISE)

@@ -12,7 +12,7 @@ from lab.zoo.published import POISONED_SPLITS, Rows, named_in, of_beds, rate_at,
 from lab.zoo.rows import ScanRow
 from sanitizer.seeding import generator
 
-CLEAN_FOR = {"development": "calibration", "held_out": "test_clean"}
+CLEAN_FOR = {"development": "calibration", "held_out": "calibration", "second_held_out": "test_clean"}
 """Which clean models the poisoned ones of a split are compared with."""
 NULL_SIZES = (9, 19, 39, 59, 119)
 _NUM_SUBSETS = 50
@@ -23,8 +23,8 @@ MOST_STATISTICS = 20
 
 
 def aims(rows: Rows) -> str:
-    """What was aimed at on held-out families, and what was reached."""
-    poisoned = [one for one in rows.judged_by_scan if one.split == "held_out" and works(one)]
+    """What was aimed at on families that were held out until the last freezing, and what was reached."""
+    poisoned = [one for one in rows.judged_by_scan if one.split == "second_held_out" and works(one)]
     clean = [one for one in rows.judged_by_scan if one.split == "test_clean"]
     if not poisoned or not clean:
         return NOT_YET
@@ -64,7 +64,8 @@ def aurocs(rows: Rows) -> str:
             lines += _auroc_lines(f"{detector}: {name}", one, is_whole=False)
     head = ("score", "poisoned are", "bed", "clean", "poisoned", "AUROC", "DeLong", "bootstrap")
     about = (
-        "Development models are compared with those of the null, held-out ones with the clean test models."
+        "Development models and those of the first held-out families are compared with those of the null, the"
+        " second held-out ones with the clean test models."
     )
     return about + "\n\n" + table((*head, "target first", "in five"), lines)
 
@@ -165,7 +166,7 @@ def null_sizes(rows: Rows) -> str:
     ]
     head = ("detector", "null models", "smallest p", "TPR at 5 %", "TPR at 10 %", "FPR at 5 %", "FPR at 10 %")
     about = (
-        f"Means of {_NUM_SUBSETS} draws from each bed's null: TPR of development and held-out models with an"
+        f"Means of {_NUM_SUBSETS} draws from each bed's null: TPR of all poisoned models with an"
         f" ASR of 90 % and more, FPR of clean test models. The smallest size is {NULL_SIZES[0]}."
     )
     return about + "\n\n" + table(head, lines)

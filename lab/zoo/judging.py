@@ -6,10 +6,12 @@ Each bed has its own null: the calibration models of that bed. A model is judged
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split, class_names
 from lab.zoo.rows import ModelRow, ScanRow
 from sanitizer.scans.conformal import Judged as InPool
@@ -142,13 +144,19 @@ def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
         for eased in look.measured.ease:
             z_C = [z_of_family(pooled, look.detector, eased.family.name, name)[0] for name in names]
             found += [max(zip(z_C, names, strict=True))]
-        if look.measured.residual is not None:
-            of_kind: dict[str, tuple[float, str]] = {}
-            for edited in look.measured.residual.edits:
-                assert edited.towards is not None
-                z, _ = z_of_family(pooled, look.detector, edited.edit.name, None)
-                standing = z, names[edited.towards]
-                of_kind[edited.edit.edit] = max(standing, of_kind.get(edited.edit.edit, standing))
-            found += of_kind.values()
+        of_kind: dict[str, tuple[float, str]] = {}
+        for edit, towards in _edits(look.measured):
+            z, _ = z_of_family(pooled, look.detector, edit.name, None)
+            standing = z, names[towards]
+            of_kind[edit.group] = max(standing, of_kind.get(edit.group, standing))
+        found += of_kind.values()
     in_order = dict.fromkeys(name for _, name in sorted(found, key=lambda one: -one[0]))
     return list(in_order)[:_IN_FIVE]
+
+
+def _edits(measured: ScanStatistics) -> Iterator[tuple[Edit, int]]:
+    """Of a detector of edits: each, and the class that it leads to."""
+    for figures in (measured.edits, measured.residual):
+        for one in () if figures is None else figures.edits:
+            assert one.towards is not None
+            yield one.edit, one.towards

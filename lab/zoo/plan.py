@@ -7,8 +7,9 @@ share of poisons, trigger. So the lists have no end, and a longer run adds model
 |---|---|---|
 | calibration | clean: the null | always |
 | development | poisoned, families of `DEVELOPMENT_FAMILIES` | always: detectors are chosen on them |
+| held_out | poisoned, families of `HELD_OUT_FAMILIES` | always: they were opened, and chosen on since |
 | test_clean | clean: the realised false positive rate | once thresholds are frozen |
-| held_out | poisoned, families of `HELD_OUT_FAMILIES` | once thresholds are frozen |
+| second_held_out | poisoned, families of `SECOND_HELD_OUT_FAMILIES` | once thresholds are frozen |
 | shifted | clean, trained otherwise (`SHIFTS`) | once thresholds are frozen |
 | attackers | poisoned by attackers who know the scan (`ATTACKERS`) | once thresholds are frozen |
 | plain | the same seeds and triggers as attackers, without what hides them | once thresholds are frozen |
@@ -35,17 +36,32 @@ from cleanclip.spec.attack_options import (
     WaNetOptions,
 )
 from lab.testbed.options import (
+    DashedBorder,
+    Grating,
     Implanted,
     OptimisedPattern,
+    OutOfFocus,
     PaperColour,
     Planted,
+    Reflection,
     ScatteredPixels,
+    Sticker,
     SubjectOptions,
     TintedImage,
+    Vignette,
 )
 from sanitizer.seeding import generator
 
-Split = Literal["calibration", "development", "test_clean", "held_out", "shifted", "attackers", "plain"]
+Split = Literal[
+    "calibration",
+    "development",
+    "held_out",
+    "test_clean",
+    "second_held_out",
+    "shifted",
+    "attackers",
+    "plain",
+]
 BedName = Literal["digits-resnet", "fashion-vit", "fashion-resnet"]
 Draws = np.random.Generator
 
@@ -72,12 +88,14 @@ _FIRST_SEED: dict[Split, int] = {
     "shifted": 500_000,
     "attackers": 600_000,
     "plain": 600_000,
+    "second_held_out": 700_000,
 }
 """`plain` has those of the attackers. No seed of the reproduction (1 to 3), of its development models
 (11 to 16) or of a test."""
 _SEEDS_OF_A_BED = 10_000
 SPLITS: tuple[Split, ...] = tuple(_FIRST_SEED)
-OPEN_SPLITS: frozenset[Split] = frozenset({"calibration", "development"})
+OPEN_SPLITS: frozenset[Split] = frozenset({"calibration", "development", "held_out"})
+"""The first held-out families were opened at the first freezing, and found wanting: docs/scanning.md."""
 CLEAN_SPLITS: frozenset[Split] = frozenset({"calibration", "test_clean", "shifted"})
 
 WANTED: dict[Split, int] = {
@@ -85,6 +103,7 @@ WANTED: dict[Split, int] = {
     "development": 30,
     "test_clean": 40,
     "held_out": 60,
+    "second_held_out": 60,
     "shifted": 15,
     "attackers": 15,
     "plain": 10,
@@ -155,6 +174,48 @@ def _scattered(draws: Draws, seed: int) -> Implanted:
     return ScatteredPixels(num_pixels=int(draws.integers(12, 33)), seed=seed)
 
 
+def _grating(draws: Draws, seed: int) -> Implanted:
+    amplitude, frequency = draws.uniform(30, 70) / 255, draws.uniform(2, 9)
+    angle, phase = draws.uniform(0, np.pi), draws.uniform(0, 2 * np.pi)
+    return Grating(
+        amplitude=round(float(amplitude), 4),
+        frequency=round(float(frequency), 2),
+        angle=round(float(angle), 3),
+        phase=round(float(phase), 3),
+    )
+
+
+def _vignette(draws: Draws, seed: int) -> Implanted:
+    return Vignette(strength=round(float(draws.uniform(0.5, 0.9)), 3))
+
+
+def _reflection(draws: Draws, seed: int) -> Implanted:
+    alpha, sigma = round(float(draws.uniform(0.15, 0.35)), 3), round(float(draws.uniform(0.5, 1.5)), 2)
+    return Reflection(alpha=alpha, sigma=sigma, seed=seed)
+
+
+def _out_of_focus(draws: Draws, seed: int) -> Implanted:
+    return OutOfFocus(sigma=round(float(draws.uniform(0.8, 2.5)), 2))
+
+
+def _colours(draws: Draws) -> tuple[str, str]:
+    first, second = (f"#{int(draws.integers(0, 1 << 24)):06x}" for _ in range(2))
+    return first, second
+
+
+def _dashed_border(draws: Draws, seed: int) -> Implanted:
+    return DashedBorder(
+        width=int(draws.integers(1, 4)), dash=int(draws.integers(2, 6)), colours=_colours(draws)
+    )
+
+
+def _sticker(draws: Draws, seed: int) -> Implanted:
+    down, right = (round(float(draws.uniform(0.15, 0.85)), 3) for _ in range(2))
+    return Sticker(
+        radius=round(float(draws.uniform(0.08, 0.16)), 3), place=(down, right), colours=_colours(draws)
+    )
+
+
 DEVELOPMENT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
     "badnet": _badnet,
     "blended": _blended,
@@ -170,6 +231,19 @@ HELD_OUT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
     "filter": _filter,
     "two_targets": _badnet,
     "low_asr": _badnet,
+}
+SECOND_HELD_OUT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
+    "grating": _grating,
+    "vignette": _vignette,
+    "reflection": _reflection,
+    "out_of_focus": _out_of_focus,
+    "dashed_border": _dashed_border,
+    "sticker": _sticker,
+}
+FAMILIES: dict[Split, dict[str, Callable[[Draws, int], Implanted]]] = {
+    "development": DEVELOPMENT_FAMILIES,
+    "held_out": HELD_OUT_FAMILIES,
+    "second_held_out": SECOND_HELD_OUT_FAMILIES,
 }
 ATTACKERS: dict[str, Mapping[str, Any]] = {
     "near_misses": {"near_misses": 2.0},
@@ -265,7 +339,7 @@ def _drawn(split: Split, bed_name: BedName, number: int, seed: int) -> tuple[str
         attacker = list(ATTACKERS)[number % len(ATTACKERS)]
         attack = _scattered(draws, seed) if attacker == "scattered" else _badnet(draws, seed)
         return attacker, replace(options, attack=attack, **ATTACKERS[attacker])
-    families = DEVELOPMENT_FAMILIES if split == "development" else HELD_OUT_FAMILIES
+    families = FAMILIES[split]
     family = list(families)[number % len(families)]
     options = replace(options, attack=families[family](draws, seed))
     if family == "low_asr":

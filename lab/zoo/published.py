@@ -12,7 +12,7 @@ from lab.zoo.judging import DEFAULT_DETECTORS, SCAN, WORKS, Judged, judge_all
 from lab.zoo.markdown import percent
 from lab.zoo.rows import read_models, read_scans
 
-POISONED_SPLITS = ("development", "held_out")
+POISONED_SPLITS = ("development", "held_out", "second_held_out")
 
 
 class Rows:
@@ -22,11 +22,11 @@ class Rows:
         """With as many null models as were frozen, if any were. Raises HeldOut."""
         self.all_models = gate.admit(read_models(folder).values())
         self.models = {row.name: row for row in gate.null_of(self.all_models)}
-        self.scans = [
+        self.scans = gate.admit(
             row
-            for row in gate.admit(read_scans(folder).values())
+            for row in read_scans(folder).values()
             if row.name in self.models and row.weights_sha256 == self.models[row.name].weights_sha256
-        ]
+        )
         named = sorted({row.detector for row in self.scans})
         ours = [one for one in named if one in DEFAULT_DETECTORS]
         self.detectors = [SCAN, *named] if len(ours) > 1 else named

@@ -150,7 +150,9 @@ def planned_thirds(subject: Subject, options: ScanOptions) -> int:
     """Of the whole scan: detectors, and what is done with the patterns they find."""
     num_held_out = len(subject.held_NCHW)
     # The best pattern of each family, the best edit of each kind.
-    num_studied = len(options.families) + len(get_args(EditName)) * ("residual" in options.detectors)
+    num_studied = len(options.families) + len(get_args(EditName)) * sum(
+        name in options.detectors for name in ("edits", "residual")
+    )
     detecting = cost_thirds(
         options,
         num_held_out=num_held_out,

@@ -5,7 +5,7 @@
     additive, dct      custom_pattern with alpha 2ε: (1 − 2ε)x + 2ε(½ + δ/2ε) = x + δ + 2ε(½ − x), so that
                        contrast falls a little: no pixel changes by more than ε for it
     warp, colour       no image can hold them: None
-    edits              custom_pattern, text_trigger or none: `edits.as_attack`
+    edits              custom_pattern, text_trigger, sig or none: `image_edits.as_attack`
 
 An image file rounds a pattern to 8 bits, and one that does not fit `MAX_TRIGGER_IMAGE_BYTES` is compressed.
 So figures of an attack are measured on the attack, not on the pattern. Knows no model.
@@ -26,23 +26,22 @@ from cleanclip.spec.attack_options import (
     MAX_TRIGGER_IMAGE_SIDE,
     CustomPatchOptions,
     CustomPatternOptions,
-    TextTriggerOptions,
 )
 from cleanclip.spec.image_edits import Edit
 from sanitizer.perturbations.additive import Additive, LowFrequency
 from sanitizer.perturbations.blend import Blend
 from sanitizer.perturbations.patch import Patch
 from sanitizer.perturbations.patterns import Pattern
-from sanitizer.scans import edits
+from sanitizer.scans import image_edits
 
-FoundAttack = CustomPatchOptions | CustomPatternOptions | TextTriggerOptions
+FoundAttack = CustomPatchOptions | image_edits.EditAttack
 _QUALITIES = (95, 90, 80, 70, 55, 40, 25)
 
 
 def as_attack(pattern: Pattern | Edit, image_size: int, target: str | None) -> FoundAttack | None:
     """For images of this side. None where no attack does the same."""
     if isinstance(pattern, Edit):
-        return edits.as_attack(pattern, target)
+        return image_edits.as_attack(pattern, target)
     match pattern.family:
         case Patch(side=side, at=at):
             return CustomPatchOptions(
@@ -79,7 +78,7 @@ def shown(pattern: Pattern | Edit, image_size: int, example_CHW: Tensor) -> Tens
     """[3, S, S] in [0, 1], for people: the pattern, what it adds to grey at full contrast, or, of a warp, a
     colour and an edit, what it makes of an example."""
     if isinstance(pattern, Edit):
-        return edits.apply(pattern, example_CHW[None])[0]
+        return image_edits.apply(pattern, example_CHW[None])[0]
     family = pattern.family
     if isinstance(family, Additive | LowFrequency):
         return 0.5 + added(pattern, image_size) / (2 * family.epsilon)

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cleanclip.spec.scan_options import Detector
-from cleanclip.spec.scan_statistics import LineageFigures, ResidualFigures, ScanStatistics
+from cleanclip.spec.scan_statistics import LineageFigures, ScanStatistics
 
 FLOOR = 0.02
 """Of a standard deviation: shares and collapses that differ by less are equal. So a null without any spread
@@ -78,6 +78,8 @@ def rows(statistics: ScanStatistics, class_names: Sequence[str]) -> dict[Detecto
     found: dict[Detector, Row] = {}
     if statistics.collapse:
         found["collapse"] = dict(_of_collapse(statistics))
+    if statistics.edits is not None:
+        found["edits"] = {one.edit.name: one.rise for one in statistics.edits.edits}
     if statistics.ease:
         found["ease"] = {
             f"{one.family.name}, {name}": value
@@ -186,10 +188,14 @@ def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standi
     standings = []
     if statistics.collapse:
         standings.append(_collapse_alone(statistics, class_names))
+    if statistics.edits is not None:
+        of_edit = {one.edit.name: one.rise for one in statistics.edits.edits}
+        standings.append(_edits_alone("edits", of_edit))
     if statistics.ease:
         standings.append(_ease_alone(statistics, class_names))
     if statistics.residual is not None:
-        standings.append(_residual_alone(statistics.residual))
+        of_edit = {one.edit.name: one.value for one in statistics.residual.edits}
+        standings.append(_edits_alone("residual", of_edit))
     if statistics.lineage is not None:
         what = "nothing to compare one step with"
         standings.append(Standing(detector="lineage", what=what, z=0.0, of=1, among="models"))
@@ -227,11 +233,10 @@ def _mad_scores(values: Sequence[float]) -> list[float]:
     return list(distance_C / max(FLOOR, MAD_TO_STD * float(np.median(np.abs(distance_C)))))
 
 
-def _residual_alone(figures: ResidualFigures) -> Standing:
+def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> Standing:
     """The largest (value - median) / (1.4826 MAD) of all edits."""
-    scores = _mad_scores([one.value for one in figures.edits])
-    z, what = max((z, one.edit.name) for one, z in zip(figures.edits, scores, strict=True))
-    return Standing(detector="residual", what=what, z=z, of=len(scores), among="edits")
+    z, what = max(zip(_mad_scores(list(value_of.values())), value_of, strict=True))
+    return Standing(detector=detector, what=what, z=z, of=len(value_of), among="edits")
 
 
 def z_of_family(
@@ -239,7 +244,7 @@ def z_of_family(
 ) -> tuple[float, float | None]:
     """(z, the null's median of the statistic that a hypothesis shows) of one family's pattern."""
     one = pooled[detector]
-    named = {"collapse": f"{family}, agreement", "residual": family}
+    named = {"collapse": f"{family}, agreement", "edits": family, "residual": family}
     name = named.get(detector, f"{family}, {class_name}")
     if name not in one.z_of:  # without class names: the collapse at the last step
         name = [other for other in one.z_of if other.startswith(f"{family}, ")][-1]

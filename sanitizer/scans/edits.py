@@ -1,229 +1,58 @@
-"""The bank of edits that the residual detector tries, each a map of pixels. Knows no model and no detector.
+"""D5, edits: does a known change of an image lead many images to one class? Forward passes only.
 
-    dose d:   x ⊕ d·e  =  (1 − d) x + d e(x)                              d = 1: the edit as it is
+For each edit e of the bank (`sanitizer.scans.image_edits`) and N held-out images x
 
-    tint      (1 − s) x + s c                                             c the colour
-    paper     x · ((1 − s) + s c)                                         white becomes c, black stays
-    frame     c on a border of s of the side
-    word      the word in c, opacity s: large in the middle, or small in the lower right corner where s = 1
-    filter    saturate, faded   m + s (x − m), m the mean of a pixel's channels; faded moves it towards c, too
-              contrast ½ + s (x − ½)     brightness s x     gamma x^s     invert 1 − x
-              blur     a Gaussian of s 1/32ths of the side                sharpen  x + s (x − blurred)
-              posterise to s levels      pixelate to blocks of s 1/32ths of the side
-              sepia    by s              hue      turned by s of a circle (YIQ)          shift  x + s (c − ½)
+    rise(e)  =  max over classes c of  1/N (#{i : class of x_i ⊕ e is c} − #{i : class of x_i is c})
 
-Tints, frames and words are attacks of an audit as they stand, and are made by the attack's own code; for the
-others there is no attack. The table is the same for every model, so that two models' figures can be compared.
-
-Legend: N images, 3 channels, H = W.
+Without class names it is the rise of ‖ 1/N Σ_i f(x_i ⊕ e) ‖². Inversion finds small patterns; it does not
+find a trigger that changes every pixel much, such as a wave, a tint or paper of a colour, of which an auditor
+can think without seeing the model. Strong edits lead many images of any model to some class: only models that
+were never poisoned say how many is usual, edit by edit.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import math
-from collections.abc import Callable, Iterator
-from functools import cache
-
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
-from torch.nn import functional
 
-from cleanclip.spec.attack_options import CustomPatternOptions, TextTriggerOptions
-from cleanclip.spec.image_edits import Edit, FilterName
-from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.attacks.trigger import Trigger
-
-COLOURS = (
-    *("#ff0000", "#00ff00", "#0000ff", "#ffff00", "#ff00ff", "#00ffff"),
-    *("#ff8000", "#8000ff", "#40e0d0", "#804000", "#000000", "#ffffff"),
-)
-INKS = ("#ff0000", "#000000", "#ffffff")
-WORDS = (
-    *("SALE", "HELLO", "sample", "copyright", "2024", "draft"),
-    *("STOP", "banana", "test", "secret", "photo", "Watermarked"),
-)
-FILTERS: tuple[tuple[FilterName, tuple[float, ...]], ...] = (
-    ("saturate", (0.0, 0.4, 2.5)),
-    ("contrast", (0.4, 1.6, 2.5)),
-    ("brightness", (0.5, 0.75, 1.4)),
-    ("gamma", (0.5, 2.0)),
-    ("blur", (1.0, 2.0)),
-    ("sharpen", (1.0, 3.0)),
-    ("posterise", (2.0, 4.0)),
-    ("pixelate", (2.0, 4.0)),
-    ("sepia", (0.5, 1.0)),
-    ("invert", (1.0,)),
-    ("hue", (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)),
-)
-_FRAME_PIXELS = 64
-_FADED = 0.6
-
-Words = CustomPatternOptions | TextTriggerOptions
+from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.scan_options import EditsDetectorOptions
+from cleanclip.spec.scan_statistics import EditRise, EditsFigures
+from sanitizer.perturbations.ascent import to_unit
+from sanitizer.scans import image_edits
+from sanitizer.scans.subject import Subject, squared_mean
 
 
-@cache
-def bank() -> tuple[Edit, ...]:
-    """Every edit, "none" first."""
-    return (Edit(edit="none"), *_tints(), *_filters(), *_words())
+def detect(subject: Subject, options: EditsDetectorOptions) -> EditsFigures:
+    """Every edit of the bank but "none", in its order. Deterministic."""
+    num = min(options.held_out_images, len(subject.held_NCHW))
+    clean_ND = subject.clean_embeddings[:num]
+    return EditsFigures(
+        n=num,
+        edits=tuple(
+            _rise(subject, edit, clean_ND, _edited(subject, edit, num)) for edit in image_edits.bank()[1:]
+        ),
+    )
 
 
-def _tints() -> Iterator[Edit]:
-    for colour in COLOURS:
-        yield from (Edit(edit="tint", colour=colour, strength=strength) for strength in (0.15, 0.3, 0.5))
-        yield from (Edit(edit="frame", colour=colour, strength=strength) for strength in (1 / 16, 1 / 8))
-        if colour not in ("#000000", "#ffffff"):  # paper like this is no paper
-            yield from (Edit(edit="paper", colour=colour, strength=strength) for strength in (0.5, 1.0))
+def _rise(subject: Subject, edit: Edit, clean_ND: Tensor, edited_ND: Tensor) -> EditRise:
+    if subject.class_CD is None:
+        return EditRise(edit=edit, rise=squared_mean(edited_ND) - squared_mean(clean_ND))
+    clean_C, edited_C = (
+        subject.classes_of(embedding_ND).bincount(minlength=subject.num_classes)
+        for embedding_ND in (clean_ND, edited_ND)
+    )
+    more_C = edited_C - clean_C
+    towards = int(more_C.argmax())
+    return EditRise(edit=edit, rise=int(more_C[towards]) / len(clean_ND), towards=towards)
 
 
-def _filters() -> Iterator[Edit]:
-    for name, strengths in FILTERS:
-        yield from (Edit(edit="filter", filter=name, strength=strength) for strength in strengths)
-    for colour in COLOURS[:10]:
-        yield Edit(edit="filter", filter="shift", colour=colour, strength=0.25)
-        yield Edit(edit="filter", filter="faded", colour=colour, strength=0.2)
-
-
-def _words() -> Iterator[Edit]:
-    for word in WORDS:
-        for ink in INKS:
-            yield from (
-                Edit(edit="word", word=word, colour=ink, strength=strength) for strength in (0.5, 1.0)
-            )
-
-
-def as_attack(edit: Edit, target: str | None) -> Words | None:
-    """None where no attack of an audit does the same."""
-    colour = edit.colour or "#000000"
-    match edit.edit:
-        case "tint":
-            plain = Image.new("RGB", (1, 1), colour)
-            return CustomPatternOptions(image=_packed(plain), alpha=edit.strength, target=target)
-        case "frame":
-            side = _FRAME_PIXELS
-            frame = Image.new("RGBA", (side, side), (0, 0, 0, 0))
-            width = max(1, round(edit.strength * side))
-            ImageDraw.Draw(frame).rectangle((0, 0, side - 1, side - 1), outline=colour, width=width)
-            return CustomPatternOptions(image=_packed(frame), alpha=1.0, target=target)
-        case "word":
-            small = edit.strength == 1
-            return TextTriggerOptions(
-                text=edit.word or " ",
-                colour=colour,
-                alpha=edit.strength,
-                placement="bottom_right" if small else "centre",
-                size=0.4 if small else 0.875,
-                target=target,
-            )
-    return None
-
-
-def apply(edit: Edit, image_NCHW: Tensor, dose: float = 1.0) -> Tensor:
-    """A new tensor in [0, 1] of the dtype of the images, which are floating point in [0, 1]."""
-    if edit.edit == "none":
-        return image_NCHW
-    trigger = _trigger(edit)
-    if trigger is not None:
-        edited = trigger.apply(image_NCHW, range(len(image_NCHW)), 0).to(image_NCHW.dtype)
-    elif edit.edit == "paper":
-        edited = image_NCHW * (1 - edit.strength + edit.strength * _colour(edit, image_NCHW))
-    else:
-        assert edit.filter is not None
-        edited = _FILTERS[edit.filter](image_NCHW, edit).clamp(0, 1)
-    return edited if dose == 1 else (1 - dose) * image_NCHW + dose * edited
-
-
-@cache
-def _trigger(edit: Edit) -> Trigger | None:
-    attack = as_attack(edit, None)
-    return None if attack is None else build_trigger(attack)
-
-
-def _packed(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _colour(edit: Edit, image_NCHW: Tensor) -> Tensor:
-    """[3, 1, 1]."""
-    text = edit.colour or "#808080"
-    shades = [int(text[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    return image_NCHW.new_tensor(shades)[:, None, None]
-
-
-def _saturated(image_NCHW: Tensor, saturation: float) -> Tensor:
-    mean_N1HW = image_NCHW.mean(dim=1, keepdim=True)
-    return mean_N1HW + saturation * (image_NCHW - mean_N1HW)
-
-
-def _shifted(image_NCHW: Tensor, edit: Edit) -> Tensor:
-    return image_NCHW + edit.strength * (_colour(edit, image_NCHW) - 0.5)
-
-
-def _pixels(edit: Edit, image_NCHW: Tensor) -> float:
-    return edit.strength * image_NCHW.shape[-1] / 32
-
-
-def _blurred(image_NCHW: Tensor, sigma: float) -> Tensor:
-    """Two passes of one row and one column; at the border the last pixel goes on."""
-    radius = max(1, math.ceil(2 * sigma))
-    place_K = torch.arange(-radius, radius + 1, dtype=image_NCHW.dtype, device=image_NCHW.device)
-    weight_K = torch.exp(-0.5 * (place_K / sigma).square())
-    weight_3K = (weight_K / weight_K.sum()).expand(3, 1, -1)
-    padded = functional.pad(image_NCHW, (radius,) * 4, mode="replicate")
-    rows = functional.conv2d(padded, weight_3K[:, :, None, :], groups=3)
-    return functional.conv2d(rows, weight_3K[:, :, :, None], groups=3)
-
-
-def _posterised(image_NCHW: Tensor, edit: Edit) -> Tensor:
-    steps = edit.strength - 1
-    return (image_NCHW * steps).round() / steps
-
-
-def _pixelated(image_NCHW: Tensor, edit: Edit) -> Tensor:
-    side = image_NCHW.shape[-1]
-    blocks = max(1, round(side / max(1.0, _pixels(edit, image_NCHW))))
-    small = functional.adaptive_avg_pool2d(image_NCHW, blocks)
-    return functional.interpolate(small, size=side, mode="nearest")
-
-
-_SEPIA = ((0.393, 0.769, 0.189), (0.349, 0.686, 0.168), (0.272, 0.534, 0.131))
-_TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
-
-
-def _mixed(image_NCHW: Tensor, matrix_33: Tensor) -> Tensor:
-    return torch.einsum("ij,njhw->nihw", matrix_33.to(image_NCHW), image_NCHW)
-
-
-def _sepia(image_NCHW: Tensor, edit: Edit) -> Tensor:
-    sepia = _mixed(image_NCHW, torch.tensor(_SEPIA, dtype=torch.float64))
-    return (1 - edit.strength) * image_NCHW + edit.strength * sepia
-
-
-def _hue(image_NCHW: Tensor, edit: Edit) -> Tensor:
-    """A turn of the plane of I and Q, which leaves Y, the brightness, as it is."""
-    angle = 2 * math.pi * edit.strength
-    cos, sin = math.cos(angle), math.sin(angle)
-    turn = torch.tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], dtype=torch.float64)
-    to_yiq = torch.tensor(_TO_YIQ, dtype=torch.float64)
-    return _mixed(image_NCHW, torch.linalg.inv(to_yiq) @ turn @ to_yiq)
-
-
-_FILTERS: dict[FilterName, Callable[[Tensor, Edit], Tensor]] = {
-    "saturate": lambda x, edit: _saturated(x, edit.strength),
-    "contrast": lambda x, edit: 0.5 + edit.strength * (x - 0.5),
-    "brightness": lambda x, edit: edit.strength * x,
-    "gamma": lambda x, edit: x**edit.strength,
-    "blur": lambda x, edit: _blurred(x, _pixels(edit, x)),
-    "sharpen": lambda x, edit: x + edit.strength * (x - _blurred(x, x.shape[-1] / 32)),
-    "posterise": _posterised,
-    "pixelate": _pixelated,
-    "sepia": _sepia,
-    "invert": lambda x, edit: 1 - x,
-    "hue": _hue,
-    "shift": _shifted,
-    "faded": lambda x, edit: _shifted(_saturated(x, _FADED), edit),
-}
+def _edited(subject: Subject, edit: Edit, num: int) -> Tensor:
+    """[N, D]: embeddings of the first held-out images with the edit."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, num, subject.at_once):
+            pixels = to_unit(subject.held_NCHW[start : min(start + subject.at_once, num)])
+            parts.append(subject.embed(image_edits.apply(edit, pixels)))
+            subject.meter.forward(len(pixels))
+    return torch.cat(parts)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cleanclip.spec.attack_options import CustomPatchOptions
+from cleanclip.spec.attack_options import CustomPatchOptions, SIGOptions
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern
@@ -34,7 +34,7 @@ from sanitizer.audits.example_images import encode
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
-from sanitizer.scans import edits
+from sanitizer.scans import image_edits
 from sanitizer.scans.attacks import FoundAttack, as_attack, shown
 from sanitizer.scans.families import build
 from sanitizer.scans.naming import Vocabulary
@@ -172,7 +172,7 @@ class Study:
         subject = self._subject
         image_NCHW = to_unit(subject.held_NCHW[rows])
         if isinstance(found.pattern, Edit):
-            return edits.apply(found.pattern, image_NCHW, dose)
+            return image_edits.apply(found.pattern, image_NCHW, dose)
         if attack is not None:
             index_N = [self._images.held_index[row] for row in rows]
             return build_trigger(_at_dose(attack, dose)).apply(image_NCHW, index_N, subject.seed)
@@ -220,6 +220,7 @@ def as_null_pattern(hypothesis: Hypothesis) -> NullPattern | None:
 def _at_dose(attack: FoundAttack, dose: float) -> FoundAttack:
     if isinstance(attack, CustomPatchOptions):
         return replace(attack, size=dose * attack.size)
+    assert not isinstance(attack, SIGOptions), "an edit has a dose of its own"
     return replace(attack, alpha=dose * attack.alpha)
 
 
@@ -257,5 +258,7 @@ def _describe_edit(edit: Edit) -> str:
             return f"a frame of {edit.colour}, {share} of the side wide"
         case "word":
             return f"the word '{edit.word}' in {edit.colour}, opacity {share}"
+        case "wave":
+            return f"a wave of {edit.frequency} periods along {edit.axis}, amplitude {share}"
         case "filter":
             return f"the filter {edit.name.removeprefix('filter:')}"

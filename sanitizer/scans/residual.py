@@ -35,7 +35,7 @@ from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_options import ResidualDetectorOptions
 from cleanclip.spec.scan_statistics import EditFigures, ResidualFigures
 from sanitizer.perturbations.ascent import to_unit
-from sanitizer.scans import edits, regression
+from sanitizer.scans import image_edits, regression
 from sanitizer.scans.regression import Floats, ResidualModel
 from sanitizer.scans.subject import Anchor, Subject
 from sanitizer.seeding import generator
@@ -63,7 +63,8 @@ def detect(subject: Subject, options: ResidualDetectorOptions) -> ResidualFigure
     """
     fitted = _fit(subject, options)
     figures = [
-        _strongest(subject, fitted, edit, _means(subject, fitted, edit, options)) for edit in edits.bank()
+        _strongest(subject, fitted, edit, _means(subject, fitted, edit, options))
+        for edit in image_edits.bank()
     ]
     return ResidualFigures(num_cells=len(fitted.rows_of) - 1, edits=tuple(figures))
 
@@ -120,7 +121,7 @@ def _edited(subject: Subject, model: ResidualModel, edit: Edit, num: int) -> Ite
     for start in range(0, num, subject.at_once):
         pixels = to_unit(subject.held_NCHW[start : min(start + subject.at_once, num)])
         with torch.no_grad():
-            edited = edits.apply(edit, pixels)
+            edited = image_edits.apply(edit, pixels)
             suspect_ND, anchor_NG = subject.embed(edited), anchor.embed(edited)
         subject.meter.forward(2 * len(pixels))
         yield model.residual(_floats(suspect_ND), _floats(anchor_NG))

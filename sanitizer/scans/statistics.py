@@ -15,25 +15,26 @@ from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
 from cleanclip.spec.scan_statistics import (
     CollapseFigures,
     EaseFigures,
+    EditsFigures,
     LineageFigures,
     ResidualFigures,
     ScanStatistics,
 )
 from sanitizer.perturbations.family import Family
 from sanitizer.perturbations.patterns import Pattern
-from sanitizer.scans import collapse, ease, lineage, residual
+from sanitizer.scans import collapse, ease, edits, lineage, residual
 from sanitizer.scans.families import build
 from sanitizer.scans.parts import Part, Parts
 from sanitizer.scans.subject import Subject
 
-T = TypeVar("T", CollapseFigures, EaseFigures, ResidualFigures, LineageFigures)
+T = TypeVar("T", CollapseFigures, EditsFigures, EaseFigures, ResidualFigures, LineageFigures)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """A pattern that a detector inverted, or an edit. `target` is a class number, None
-    without class names; `statistic` is what the detector measured of it, of `residual` a logarithm, else 0 to
-    1."""
+    without class names; `statistic` is what the detector measured of it, of `residual` a logarithm, of
+    `edits` a rise, else 0 to 1."""
 
     detector: Detector
     family: PatternFamily | Edit
@@ -74,8 +75,18 @@ def measure(
     collapsed = _collapsed(subject, options, parts) if "collapse" in options.detectors else []
     eased = _eased(subject, options, parts) if "ease" in options.detectors else []
     size = len(subject.image_MCHW), len(subject.held_NCHW)
+    changed: EditsFigures | None = None
     edited: ResidualFigures | None = None
     stretched: LineageFigures | None = None
+    if "edits" in options.detectors:
+        changed = _without_patterns(
+            subject,
+            "edits",
+            EditsFigures,
+            parts=parts,
+            thirds=scan_cost.of_edits(options.edits, len(subject.held_NCHW)),
+            detect=partial(edits.detect, subject, options.edits),
+        )
     if "residual" in options.detectors:
         edited = _without_patterns(
             subject,
@@ -104,6 +115,7 @@ def measure(
             wall_s=time.monotonic() - started,
             collapse=tuple(one.figures for one in collapsed),
             ease=tuple(one.figures for one in eased),
+            edits=changed,
             residual=edited,
             lineage=stretched,
             anchor_sha256=anchor_sha256,
@@ -112,6 +124,7 @@ def measure(
         found=tuple(
             [found for part in collapsed for found in _of_collapse(part)]
             + [found for part in eased for found in _of_ease(part)]
+            + ([] if changed is None else _of_edits(changed))
             + ([] if edited is None else _of_residual(edited))
         ),
     )
@@ -213,6 +226,14 @@ def _of_ease(part: Part[EaseFigures]) -> list[Found]:
             statistic=part.figures.ease[number],
         )
         for number, pattern in part.pattern_of.items()
+    ]
+
+
+def _of_edits(figures: EditsFigures) -> list[Found]:
+    """Every edit: which of them counts, the null says."""
+    return [
+        Found(detector="edits", family=one.edit, pattern=one.edit, target=one.towards, statistic=one.rise)
+        for one in figures.edits
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.scan_cost import cost_thirds
+from cleanclip.spec.scan_cost import NUM_EDITS, cost_thirds
 from cleanclip.spec.scan_options import (
     EaseDetectorOptions,
+    EditsDetectorOptions,
     Heat,
     LineageDetectorOptions,
     PatternFamily,
@@ -22,7 +24,7 @@ from cleanclip.spec.scan_options import (
     ScanOptions,
 )
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.scans import conformal, ease, edits, lineage, regression, residual, statistics
+from sanitizer.scans import conformal, ease, edits, image_edits, lineage, regression, residual, statistics
 from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Anchor, Subject
@@ -92,10 +94,52 @@ def subject(embed: Embed, anchor: Embed | None = anchor_tower, of: Lineage | Non
     )
 
 
+def test_the_edits_that_lead_images_to_one_class_are_counted_without_an_anchor() -> None:
+    options = EditsDetectorOptions(held_out_images=80)
+    planted = edits.detect(subject(suspect_tower(8), anchor=None), options)
+    control = edits.detect(subject(suspect_tower(0), anchor=None), options)
+    assert [one.edit for one in planted.edits] == list(image_edits.bank()[1:])
+    assert planted.n == 80
+    rises, usual = ({one.edit.name: one for one in figures.edits} for figures in (planted, control))
+    assert rises[RED.name].towards == TARGET
+    assert rises[RED.name].rise > 0.85
+    assert usual[RED.name].rise < 0.6
+    # A plain count: argmax over texts, image by image.
+    model, pixels = subject(suspect_tower(8), anchor=None), images()[96:176].float() / 255
+    for name in (RED.name, "filter:hue:0.333", "wave:x:5:0.275", "wave:y:3:0.118"):
+        edit = rises[name].edit
+        counts = []
+        for changed in (pixels, image_edits.apply(edit, pixels)):
+            embedding_ND = model.embed(changed).double().numpy()
+            nearest = [
+                max(range(NUM_CLASSES), key=lambda c, row=row: float(row @ texts()[c].double().numpy()))
+                for row in embedding_ND
+            ]
+            counts.append([nearest.count(c) for c in range(NUM_CLASSES)])
+        more = [after - before for before, after in zip(*counts, strict=True)]
+        assert rises[name].rise == pytest.approx(max(more) / 80)
+        assert more[rises[name].towards or 0] == max(more)
+
+
+def test_without_class_names_an_edit_counts_by_how_far_embeddings_collapse() -> None:
+    options = EditsDetectorOptions(held_out_images=64)
+    nameless = replace(subject(suspect_tower(30), anchor=None), class_CD=None)
+    figures = edits.detect(nameless, options)
+    red = next(one for one in figures.edits if one.edit == RED)
+    assert red.towards is None
+    pixels = images()[96:160].float() / 255
+    before, after = (
+        float((nameless.embed(one).double().mean(dim=0) ** 2).sum())
+        for one in (pixels, image_edits.apply(RED, pixels))
+    )
+    assert red.rise == pytest.approx(after - before, abs=1e-6)
+    assert red.rise > 0.3
+
+
 def test_an_edit_that_only_the_suspect_answers_comes_first_and_its_class_is_named() -> None:
     planted = residual.detect(subject(suspect_tower(8)), RESIDUAL)
     control = residual.detect(subject(suspect_tower(0)), RESIDUAL)
-    assert [one.edit for one in planted.edits] == list(edits.bank())
+    assert [one.edit for one in planted.edits] == list(image_edits.bank())
     value = {one.edit.name: one for one in planted.edits}
     clean = {one.edit.name: one for one in control.edits}
     assert value[RED.name].towards == TARGET
@@ -104,13 +148,13 @@ def test_an_edit_that_only_the_suspect_answers_comes_first_and_its_class_is_name
     pixels = images()[96:].float() / 255
 
     def redness(edit: Edit) -> float:
-        edited = edits.apply(edit, pixels).mean(dim=(2, 3))
+        edited = image_edits.apply(edit, pixels).mean(dim=(2, 3))
         return float((edited[:, 0] - edited[:, 1:].mean(dim=1)).max())
 
     for one in sorted(planted.edits, key=lambda one: -rise[one.edit.name])[:8]:
         assert redness(one.edit) > 0.2, one.edit.name
         assert one.towards == TARGET
-    assert max(rise[one.name] for one in edits.bank() if redness(one) < 0.2) < 0.2
+    assert max(rise[one.name] for one in image_edits.bank() if redness(one) < 0.2) < 0.2
     assert rise[RED.name] > 1
 
 
@@ -182,26 +226,37 @@ def test_cells_are_those_of_lloyd_in_plain_loops_and_repeat() -> None:
 
 def test_edits_are_what_their_formulas_say_and_their_attacks_do_the_same() -> None:
     image = torch.from_numpy(generator(4, "image").random((2, 3, 32, 32))).float()
-    names = [edit.name for edit in edits.bank()]
-    assert len(set(names)) == len(names) == 200
-    assert edits.bank()[0].edit == "none"
+    names = [edit.name for edit in image_edits.bank()]
+    assert len(set(names)) == len(names) == 1 + NUM_EDITS
+    assert image_edits.bank()[0].edit == "none"
     half = torch.tensor([1.0, 0.5019608, 0.0])[:, None, None]  # #ff8000
     tint = Edit(edit="tint", colour="#ff8000", strength=0.3)
     paper = Edit(edit="paper", colour="#ff8000", strength=0.5)
-    torch.testing.assert_close(edits.apply(tint, image), 0.7 * image + 0.3 * half, atol=1e-5, rtol=0)
-    torch.testing.assert_close(edits.apply(paper, image), image * (0.5 + 0.5 * half), atol=1e-5, rtol=0)
-    frame = edits.apply(Edit(edit="frame", colour="#00ff00", strength=1 / 8), image)
+    torch.testing.assert_close(image_edits.apply(tint, image), 0.7 * image + 0.3 * half, atol=1e-5, rtol=0)
+    torch.testing.assert_close(image_edits.apply(paper, image), image * (0.5 + 0.5 * half), atol=1e-5, rtol=0)
+    frame = image_edits.apply(Edit(edit="frame", colour="#00ff00", strength=1 / 8), image)
     assert torch.equal(frame[:, :, 5:-5, 5:-5], image[:, :, 5:-5, 5:-5])
     assert frame[:, 0, :3].max() < 1e-6
-    half_dose = edits.apply(tint, image, 0.5)
-    torch.testing.assert_close(half_dose, 0.5 * image + 0.5 * edits.apply(tint, image))
-    for edit in edits.bank():
-        edited = edits.apply(edit, image)
+    wave = {
+        axis: image_edits.apply(Edit(edit="wave", axis=axis, frequency=3, strength=0.2), image)
+        for axis in ("x", "y")
+    }
+    for place in range(32):
+        added = 0.2 * math.sin(2 * math.pi * 3 * place / 32)
+        for waved, plain in (
+            (wave["x"][..., :, place], image[..., :, place]),
+            (wave["y"][..., place, :], image[..., place, :]),
+        ):
+            torch.testing.assert_close(waved, (plain + added).clamp(0, 1), atol=1e-5, rtol=0)
+    half_dose = image_edits.apply(tint, image, 0.5)
+    torch.testing.assert_close(half_dose, 0.5 * image + 0.5 * image_edits.apply(tint, image))
+    for edit in image_edits.bank():
+        edited = image_edits.apply(edit, image)
         assert edited.shape == image.shape
         assert 0 <= float(edited.min()) <= float(edited.max()) <= 1
         assert torch.equal(edited, image) == (edit.edit == "none")
-        attack = edits.as_attack(edit, "dog")
-        assert (attack is not None) == (edit.edit in ("tint", "frame", "word"))
+        attack = image_edits.as_attack(edit, "dog")
+        assert (attack is not None) == (edit.edit in ("tint", "frame", "word") or edit.axis == "x")
         if attack is not None:
             torch.testing.assert_close(build_trigger(attack).apply(image, [0, 1], 5), edited)
 
@@ -353,9 +408,9 @@ def test_a_scan_with_both_costs_what_was_planned_and_keeps_its_parts(tmp_path) -
     assert again.statistics.lineage == first.statistics.lineage
     assert seen_batches == [96], "the clean images only"
     assert again.statistics.num_passes == first.statistics.num_passes
-    assert sum(found.detector == "residual" for found in again.found) == 200
+    assert sum(found.detector == "residual" for found in again.found) == 1 + NUM_EDITS
     rows = conformal.rows(first.statistics, about["class_names"])
-    assert rows["residual"].keys() == {edit.name for edit in edits.bank()}
+    assert rows["residual"].keys() == {edit.name for edit in image_edits.bank()}
     assert "step x 1.5, share" in rows["lineage"]
     alone = {one.detector: one for one in conformal.alone(first.statistics, about["class_names"])}
     assert alone["residual"].among == "edits"

@@ -109,9 +109,9 @@ def scan_verdict(report: ScanReport) -> NewVerdict:
 
 def _families(report: ScanReport) -> set[str]:
     told = report.statistics
-    edits = () if told.residual is None else told.residual.edits
     families = [one.family for one in told.collapse] + [one.family for one in told.ease]
-    return {one.name for one in families} | {one.edit.name for one in edits}
+    edits = [one.edit for figures in (told.edits, told.residual) if figures for one in figures.edits]
+    return {one.name for one in families} | {one.name for one in edits}
 
 
 def shown_scan(report: ScanReport) -> dict[str, Any]:

@@ -27,8 +27,7 @@ _NOTHING_FOUND = (
 )
 _NO_SEMANTIC = "triggers that depend on what an image shows are not among them."
 _SOME_SEMANTIC = (
-    "of triggers that depend on what an image shows it looks for the edits of its bank and for kinds of "
-    "images among yours."
+    "of triggers that depend on what an image shows it finds those only that are like an edit of its bank."
 )
 _NOT_THE_ATTACKERS = (
     "The image is a pattern that works like a trigger. The attacker's own trigger may look different."
@@ -122,7 +121,7 @@ def scan_result(report: ScanReport) -> ScanResult:
         ),
         plot=_plot(report.judgements),
         limits=(
-            _NOTHING_FOUND + (_SOME_SEMANTIC if report.statistics.residual else _NO_SEMANTIC),
+            _NOTHING_FOUND + (_SOME_SEMANTIC if report.options.uses_edits else _NO_SEMANTIC),
             _NOT_THE_ATTACKERS,
         ),
         options=json.dumps(to_json(report.options), indent=2, ensure_ascii=False),
