@@ -13,8 +13,10 @@ from typing import Any
 from app.domain.ids import new_id
 from app.domain.states import CheckpointState, DatasetKind, DatasetState
 from app.services import api_keys
+from cleanclip.spec.scan_report import dump_scan
 from tests.browser import left_jobs
 from tests.fixtures.kept_reports import document, drawn_from
+from tests.fixtures.scans import scan_and_null
 from tests.fixtures.shards import random_image
 from tests.integration.api.service import Service
 from tests.integration.api.validated import give_samples, sample
@@ -65,6 +67,7 @@ PAGES: Mapping[str, PageOfWorld] = {
     "job-inconclusive": _job("inconclusive_job"),
     "job-failed": _job("failed_job"),
     "job-scanned": _job("scanned_job"),
+    "job-scanned-first": _job("scanned_first_job"),
     "job-vetted": _job("vetted_job"),
     "compare": PageOfWorld(route="/compare", query="?job={job_id}&job={other_job_id}&job={audit_job_id}"),
     "keys": PageOfWorld(route="/keys"),
@@ -206,8 +209,11 @@ def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
     left_jobs.fails(service, failed, attempt, message=text(left_jobs.DIVERGED))
     left_jobs.lasted(service, failed, stage=8, baseline_audit=36, finetune=116)
     scanned = left_jobs.scanned(service, text=text)
+    report, _ = scan_and_null(with_null=True, names=("apple", "banana", text("cherry")))
+    files = {"scan.json": dump_scan(report), "scan.html": b"<!doctype html>\n"}
     return {
         "scanned_job": scanned,
+        "scanned_first_job": left_jobs.finished(service, files=files),
         "vetted_job": left_jobs.vetted(service, text=text),
         "running_job": running,
         "failed_job": failed,

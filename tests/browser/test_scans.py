@@ -7,8 +7,9 @@ from dataclasses import replace
 from playwright.sync_api import Page, expect
 
 from app.domain.states import DatasetKind
-from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.scan_report import ScanReport, dump_scan
 from tests.browser import left_jobs as left
+from tests.fixtures.scans import scan_and_null
 from tests.integration.api.service import Service
 from tests.integration.api.test_vettings import anchor
 
@@ -45,6 +46,29 @@ def test_a_scan_without_a_null_says_that_it_has_no_p_value(service: Service, pag
     expect(page.locator("#job-verdict")).to_contain_text("there is no p-value")
     expect(page.locator("#job-null")).to_have_count(0)
     expect(page.locator("main")).not_to_contain_text("clean models' median")
+
+
+def test_a_cleaning_that_scanned_first_shows_what_the_scan_found(service: Service, page: Page) -> None:
+    """With a null or without; a class name is text. A scan that cannot be read hides nothing else."""
+    names = ("apple", "banana", f"cherry{MARKUP}")
+    scan_page = {"scan.html": b"<!doctype html>\n"}
+    for with_null, words in ((True, "p = 0.05"), (False, "there is no p-value")):
+        report, _ = scan_and_null(with_null=with_null, names=names)
+        job_id = left.finished(service, files={"scan.json": dump_scan(report), **scan_page})
+        page.goto(f"/ui/jobs/{job_id}")
+        scan = page.locator("#job-first-scan")
+        expect(scan).to_contain_text(report.verdict.sentence)
+        expect(scan).to_contain_text(words)
+        expect(scan.locator("img")).to_have_count(3)
+        expect(scan).to_contain_text(MARKUP)
+        expect(page.locator("#job-verdict")).to_have_count(1)
+        with page.expect_download() as begun:
+            scan.get_by_role("link", name="Download the scan's report").click(modifiers=["Alt"])
+        assert begun.value.suggested_filename.endswith("scan.html")
+    job_id = left.finished(service, files={"scan.json": b"{}", **scan_page})
+    page.goto(f"/ui/jobs/{job_id}")
+    expect(page.locator("#job-figures")).to_be_visible()
+    expect(page.locator("#job-first-scan")).to_contain_text("cannot be shown on this page")
 
 
 def test_the_button_orders_a_cleaning_for_the_target_that_was_found(service: Service, page: Page) -> None:

@@ -27,6 +27,8 @@ def test_the_worst_samples_are_shown_as_text_and_a_cleaning_can_leave_them_out(
     expect(page.locator("#exclude")).to_have_value(job_id)
     page.goto("/ui/jobs?kind=vet")
     expect(page.locator(".jobs")).to_contain_text("clip.pt")
+    row = page.locator(".jobs tr", has_text=job_id)
+    expect(row.locator("td.result")).to_have_text("9 of 192 samples are set aside")
 
 
 def test_a_vetting_is_tried_and_ordered_by_its_form_and_told_what_is_wrong(

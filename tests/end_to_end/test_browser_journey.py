@@ -14,7 +14,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.report import load_json
-from lab.testbed.writing import write_labelled_shards
 from tests.end_to_end import subject as subjects
 from tests.end_to_end.live import PATIENCE_S, Live
 from tests.end_to_end.subject import DECLARED, NUM_PAIRS, TARGET, Subject
@@ -84,8 +83,11 @@ def order_cleaning(page: Page, pairs_id: str) -> None:
 
 
 def wait_for_files(page: Page) -> None:
+    """Without a reload; a job that failed leaves none, and its reason is the test's."""
     page.wait_for_url("**/ui/jobs/job_*")
-    expect(page.locator("#job-files")).to_be_visible(timeout=PATIENCE_MS)  # without a reload
+    ended = page.locator("#job-files, #job-error")
+    expect(ended.first).to_be_visible(timeout=PATIENCE_MS)
+    assert page.locator("#job-error").count() == 0, page.inner_text("#job-error")
 
 
 def download(page: Page, name: str, folder: Path) -> Path:
@@ -133,10 +135,9 @@ def test_who_knows_no_trigger_scans_cleans_on_what_was_found_and_scans_again(
     page: Page, live: Live, subject: Subject, tmp_path: Path
 ) -> None:
     """A tiny model has no null, so the outcome is inconclusive; its conspicuous patterns are real ones."""
-    labelled_folder = tmp_path / "labelled"
-    images = zip(audited.pictures(NUM_SCANNED), audited.labels(NUM_SCANNED), strict=True)
-    write_labelled_shards(images, labelled_folder, audited.CLASS_NAMES, audited.TEMPLATES)
-    labelled = live.put_data("unknown/labelled", subjects.contents(labelled_folder))
+    images = audited.pictures(NUM_SCANNED)
+    folder = audited.write_answered(tmp_path / "labelled", subject.canonical, images, audited.CLASS_NAMES)
+    labelled = live.put_data("unknown/labelled", subjects.contents(folder))
     sign_in(page, live)
     register(page, "Labelled", labelled)
     labelled_id = page.url.rpartition("/")[2]
@@ -149,6 +150,7 @@ def test_who_knows_no_trigger_scans_cleans_on_what_was_found_and_scans_again(
         page.get_by_role("button", name="Order the scan").click()
         wait_for_files(page)
         expect(page.locator("#job-verdict")).to_contain_text("inconclusive")
+        expect(page.locator("#job-verdict")).to_contain_text("there is no p-value")
         expect(page.locator("#job-trigger img")).to_have_count(3)
         targets = page.locator("#job-hypotheses td:nth-of-type(2)").all_text_contents()
         return str(targets[0])

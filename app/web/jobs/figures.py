@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from app.db.models.job import Job
 from app.domain.states import JobKind
@@ -18,9 +19,10 @@ METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictLabel:
-    """An outcome, which is the class of its badge too, and what stands before it."""
+    """An outcome, which is the class of its badge too, and what stands before it. A vetting judges nothing:
+    its word says what was done with the samples that it lists."""
 
-    word: Outcome
+    word: Outcome | Literal["set_aside"]
     lead: str = ""
 
 
@@ -38,8 +40,17 @@ def result_of(job: Job) -> ResultOut | None:
     return ResultOut.of(job.result)
 
 
+def set_aside_headline(num: int, of: int) -> str:
+    """How many samples a vetting lists to leave out, without a full stop."""
+    return f"{num:,} of {of:,} samples {'is' if num == 1 else 'are'} set aside"
+
+
 def verdict_label(job: Job, result: ResultOut | None) -> VerdictLabel | None:
     """The verdict of a whole job; None where there is none."""
+    if result is not None and result.vet is not None:
+        listed = result.vet.set_aside
+        sentence = set_aside_headline(listed.num, listed.of)
+        return VerdictLabel(word="set_aside", lead=sentence.removesuffix("set aside"))
     if result is not None and result.scan is not None:
         scanned = result.scan.verdict.outcome
         return VerdictLabel(word=scanned, lead=scan_headline(scanned).removesuffix(scanned))

@@ -40,6 +40,7 @@ from app.web.jobs.vet_result import VetResult, read_vet
 from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
+from cleanclip.spec.jobspec import SCAN_NAMES
 
 NUM_LINES = 40
 """Of what happened; the API's list has all of it."""
@@ -103,6 +104,8 @@ class Shown:
     result: Result | None
     found: Found | None
     """Of a scan or a vetting, in the place of `result`."""
+    first_scan: ScanResult | None
+    """Of a cleaning that began with a scan whose report can be read."""
     null_name: str | None
     """Of a scan: the null that was chosen for it."""
     unreadable: str | None
@@ -179,6 +182,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         signature=SignatureOut.of(job.result),
         result=result,
         found=found,
+        first_scan=None if result is None else _first_scan(ports.store, artifacts),
         unreadable=unreadable,
         worse=worse,
         kept=kept,
@@ -247,6 +251,15 @@ def _result(
         return result_of(read_report(ports.store, row.object_key)), None
     except ReportUnreadable as error:
         return None, str(error)
+
+
+def _first_scan(store: ObjectStore, artifacts: Sequence[Artifact]) -> ScanResult | None:
+    """What the scan before a cleaning found. None where there was none, or its report cannot be read."""
+    row = next((one for one in artifacts if one.name == SCAN_NAMES[REPORT_NAME]), None)
+    try:
+        return None if row is None else read_scan(store, row.object_key)
+    except ReportUnreadable:
+        return None
 
 
 def offers(job: Job, visitor: Visitor) -> frozenset[str]:

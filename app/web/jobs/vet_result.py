@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
+from app.web.jobs.figures import set_aside_headline
 from app.web.jobs.job_result import fetch
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.plain_images import read_image
@@ -50,7 +51,7 @@ def vet_result(report: VetReport) -> VetResult:
     options["directions"] = f"{len(report.options.directions)} vectors"
     return VetResult(
         report=report,
-        headline=f"{aside.num:,} of {aside.of:,} samples are set aside.",
+        headline=f"{set_aside_headline(aside.num, aside.of)}.",
         known=_known(report),
         samples=tuple(ShownSample(sample=one, uri=_uri(one.image)) for one in report.worst),
         options=json.dumps(options, indent=2, ensure_ascii=False),
