@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--most", type=int, help="end after so many rows")
     given = parser.parse_args(arguments)
     if given.attackers:
-        gate_of().frozen()
+        gate_of().opened()
     plan = ATTACKERS_PLAN if given.attackers else PLAN
     models = {model.name: model for model in (*MODELS, *ATTACKERS)}
     known = {row.id for row in read_rows(given.raw) if not row.error}

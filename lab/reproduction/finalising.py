@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.freeze:
         return _freeze(given)
     try:
-        recipes = gate.frozen().recipes if given.run else CANDIDATE
+        recipes = gate.opened().recipes if given.run else CANDIDATE
         plan = plan_of(recipes, given.docs, given.folder, gate)
     except HeldOut as error:
         print(f"Held out: {error}", file=sys.stderr)

@@ -2,7 +2,8 @@
 
 `docs/reproduction/frozen.json` names a recipe for each tower, and the digests of the plan (`final`) and of
 the method's code. Development models (`development`) are always open. No cell of UAR on the reproduction's
-models, and no attacker's model, is run or read before.
+models, and no attacker's model, is run or read before. A cell is run only while plan and method are the
+frozen ones; it names its method, and stays readable when the code moves on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from cleanclip.spec.recipe import UARRecipe
-from lab.freezing import read_frozen
+from lab.freezing import HeldOut, read_frozen
 from lab.reproduction.measured import Measured
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +51,11 @@ class Gate:
         self._versions = {"plan_sha256": plan_sha256, "method_sha256": method_sha256}
 
     def frozen(self) -> Frozen:
-        """The committed decision. Raises HeldOut."""
+        """The committed decision. Raises HeldOut if it is missing, edited or damaged."""
+        return read_frozen(self._root, FROZEN, ADAPTER, {})
+
+    def opened(self) -> Frozen:
+        """The committed decision, for a run of now. Raises HeldOut if plan or method are others since."""
         return read_frozen(self._root, FROZEN, ADAPTER, self._versions)
 
     def today(self) -> dict[str, str]:
@@ -58,9 +63,11 @@ class Gate:
         return {field: version() for field, version in self._versions.items()}
 
     def admit(self, runs: Iterable[Measured]) -> list[Measured]:
-        """The runs. Raises HeldOut if one is of UAR and no recipe is frozen."""
+        """The runs. Raises HeldOut if one is of UAR and no recipe is frozen, or another method was."""
         admitted = list(runs)
-        recipes = [run.spec.get("recipe") or {} for run in admitted]
-        if any(recipe.get("method") == "uar" for recipe in recipes):
-            self.frozen()
+        for run in admitted:
+            if (run.spec.get("recipe") or {}).get("method") == "uar":
+                made_by = run.made_with.get("method_sha256")
+                if made_by != self.frozen().method_sha256:
+                    raise HeldOut(f"The run {run.id} of UAR was made by a method that was not frozen.")
         return admitted

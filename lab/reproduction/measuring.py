@@ -101,7 +101,14 @@ def made_with() -> dict[str, str]:
         "code_sha256": sources_sha256(
             *(Path(package.__file__ or "").parent for package in (cleanclip.spec, sanitizer, lab.testbed))
         ),
+        "method_sha256": method_sha256(),
     }
+
+
+def method_sha256() -> str:
+    """Of the code that decides a cleaned model's weights: UAR's recipes are frozen with it."""
+    library = Path(sanitizer.__file__ or "").parent
+    return sources_sha256(*(library / name for name in ("methods", "training", "perturbations")))
 
 
 def sources_sha256(*folders: Path) -> str:

@@ -133,7 +133,8 @@ def test_a_decision_made_with_another_plan_or_method_opens_nothing(repository: P
     (repository / FROZEN).write_text(json.dumps(decided))
     commit(repository)
     with pytest.raises(HeldOut, match="another version of the " + field.removesuffix("_sha256")):
-        gate_of(repository).frozen()
+        gate_of(repository).opened()
+    assert getattr(gate_of(repository).frozen(), field) == "0" * 64, "what was run under it stays readable"
 
 
 def test_a_decision_needs_a_recipe_for_each_tower() -> None:
@@ -146,8 +147,14 @@ def test_a_row_of_uar_cannot_be_read_before(repository: Path) -> None:
     run = next(one for one in PUBLISHED if one.spec["kind"] == "cleaning")
     assert gate_of(repository).admit([run]) == [run]
     run.spec["recipe"]["method"] = "uar"
-    with pytest.raises(HeldOut):
+    with pytest.raises(HeldOut, match="not committed"):
         gate_of(repository).admit([run])
+    freeze(repository)
+    commit(repository)
+    with pytest.raises(HeldOut, match="a method that was not frozen"):
+        gate_of(repository).admit([run])
+    run.made_with["method_sha256"] = gate_of(repository).frozen().method_sha256
+    assert gate_of(repository).admit([run]) == [run]
 
 
 def test_attackers_wait_for_the_freeze_too(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
