@@ -15,7 +15,7 @@ from cleanclip.spec.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split, class_names
 from lab.zoo.rows import ModelRow, ScanRow
 from sanitizer.scans.conformal import Judged as InPool
-from sanitizer.scans.conformal import Row, judge, rows, z_of_family
+from sanitizer.scans.conformal import Pooled, Row, distance, judge, rows, z_of_family
 
 SCAN = "scan"
 """All detectors that a scan has by default, judged together, as a name beside those of the detectors."""
@@ -128,30 +128,38 @@ def _first_family(looks: Sequence[ScanRow], pool: InPool[str]) -> str | None:
 
 
 def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
-    """The first classes of a report's hypotheses: those of each detector's and family's most conspicuous
-    pattern, by z. A published detector names them itself."""
+    """The classes of a report's five hypotheses, each once, the first one first. A published detector names
+    them itself."""
     if looks[0].measured is None:
         return list(looks[0].targets)
     names = class_names(looks[0].bed)
     pooled = {one.detector: one for one in pool.detectors}
     found: list[tuple[float, str]] = []
     for look in looks:
-        assert look.measured is not None
-        for collapsed in look.measured.collapse:
-            if collapsed.agreed_class is not None:
-                z, _ = z_of_family(pooled, look.detector, collapsed.family.name, None)
-                found.append((z, names[collapsed.agreed_class]))
-        for eased in look.measured.ease:
-            z_C = [z_of_family(pooled, look.detector, eased.family.name, name)[0] for name in names]
-            found += [max(zip(z_C, names, strict=True))]
-        of_kind: dict[str, tuple[float, str]] = {}
-        for edit, towards in _edits(look.measured):
-            z, _ = z_of_family(pooled, look.detector, edit.name, None)
-            standing = z, names[towards]
-            of_kind[edit.group] = max(standing, of_kind.get(edit.group, standing))
-        found += of_kind.values()
-    in_order = dict.fromkeys(name for _, name in sorted(found, key=lambda one: -one[0]))
-    return list(in_order)[:_IN_FIVE]
+        one = pooled[look.detector]
+        found += [(distance(one, z), name) for z, name in _patterns(look, pooled, names)]
+    first = sorted(found, key=lambda one: -one[0])[:_IN_FIVE]
+    return list(dict.fromkeys(name for _, name in first))
+
+
+def _patterns(
+    look: ScanRow, pooled: Mapping[str, Pooled[str]], names: Sequence[str]
+) -> Iterator[tuple[float, str]]:
+    """Of each family or kind of edit the most conspicuous pattern: its z and the class that it leads to."""
+    assert look.measured is not None
+    for collapsed in look.measured.collapse:
+        if collapsed.agreed_class is not None:
+            z, _ = z_of_family(pooled, look.detector, collapsed.family.name, None)
+            yield z, names[collapsed.agreed_class]
+    for eased in look.measured.ease:
+        z_C = [z_of_family(pooled, look.detector, eased.family.name, name)[0] for name in names]
+        yield max(zip(z_C, names, strict=True))
+    of_kind: dict[str, tuple[float, str]] = {}
+    for edit, towards in _edits(look.measured):
+        z, _ = z_of_family(pooled, look.detector, edit.name, None)
+        standing = z, names[towards]
+        of_kind[edit.group] = max(standing, of_kind.get(edit.group, standing))
+    yield from of_kind.values()
 
 
 def _edits(measured: ScanStatistics) -> Iterator[tuple[Edit, int]]:

@@ -239,6 +239,14 @@ def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> Standing:
     return Standing(detector=detector, what=what, z=z, of=len(value_of), among="edits")
 
 
+def distance(one: Pooled[Name], z: float) -> float:
+    """How far the suspect's z of one statistic is from the scores of the null's models, as C counts it: so
+    patterns of several detectors can be put in an order, of which C(suspect) is the largest."""
+    score_M = np.array(one.score_M[:-1], dtype=np.float64)
+    std = float(score_M.std(ddof=1)) if len(score_M) > 1 else 0.0
+    return (z - float(score_M.mean())) / max(std, SCORE_FLOOR)
+
+
 def z_of_family(
     pooled: Mapping[Name, Pooled[Name]], detector: Name, family: str, class_name: str | None
 ) -> tuple[float, float | None]:

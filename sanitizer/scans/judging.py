@@ -109,12 +109,19 @@ def z_and_median(found: Found, judged: Judgement, class_names: Sequence[str]) ->
 def in_order(
     studied: Sequence[Studied], judged: Judgement, class_names: Sequence[str], null: NullSet | None
 ) -> tuple[tuple[Studied, Hypothesis], ...]:
-    """The first `MOST_HYPOTHESES`: by z with a null, else by how much ASR rises. With the null's medians."""
+    """The first `MOST_HYPOTHESES`: by their distance from the null, else by how much ASR rises.
+
+    They get the null's medians.
+    """
     if null is None:
         first = sorted(studied, key=lambda one: -one.gain)[:MOST_HYPOTHESES]
         return tuple((one, one.hypothesis) for one in first)
     known = [(one, z_and_median(one.found, judged, class_names)) for one in studied]
-    ordered = sorted(known, key=lambda pair: -pair[1][0])[:MOST_HYPOTHESES]
+
+    def far(one: Studied, z: float) -> float:
+        return conformal.distance(judged.pooled[one.found.detector], z)
+
+    ordered = sorted(known, key=lambda pair: -far(pair[0], pair[1][0]))[:MOST_HYPOTHESES]
     return tuple(
         (
             one,

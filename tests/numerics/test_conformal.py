@@ -7,7 +7,7 @@ import statistics as plain
 import numpy as np
 import pytest
 
-from sanitizer.scans.conformal import FLOOR, Row, judge, leave_one_out_z
+from sanitizer.scans.conformal import FLOOR, Row, distance, judge, leave_one_out_z
 from sanitizer.seeding import generator
 
 
@@ -86,6 +86,20 @@ def test_one_detector_is_enough_though_another_model_is_the_first_of_the_other()
     judged = judge(pool[:-1], pool[-1])
     assert [one.rank == 1 for one in judged.detectors] == [True, False]
     assert judged.p_value == pytest.approx(1 / 20)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_pattern_that_is_the_furthest_from_the_null_is_the_one_that_p_speaks_of(seed: int) -> None:
+    """A detector of many statistics has larger z on every model: by z alone its patterns would come first."""
+    values = generator(seed, "pool").normal(size=(15, 2, 40))
+    values[:, 1, 3:] = 0.0
+    values[-1, 1, 2] += 4
+    pool = models(values)
+    judged = judge(pool[:-1], pool[-1])
+    of = {(one.detector, name): distance(one, z) for one in judged.detectors for name, z in one.z_of.items()}
+    first = max(of, key=lambda key: of[key])
+    assert of[first] == pytest.approx(judged.combined_M[-1], abs=1e-6)
+    assert first == ("ease", "statistic 2")
 
 
 def test_ties_count_against_us() -> None:
