@@ -100,7 +100,7 @@ def test_a_scan_is_ordered_with_an_anchor_and_a_base_and_its_page_names_them(
     for label, model in models.items():
         page.get_by_label(label).select_option(model)
     page.get_by_role("button", name="Dry run").click()
-    expect(page.locator(".ahead")).to_contain_text("(collapse, residual, lineage)")
+    expect(page.locator(".ahead")).to_contain_text("(collapse, edits, residual, lineage)")
     page.get_by_role("button", name="Order the scan").click()
     order = page.locator("#job-order")
     for label, model in models.items():
