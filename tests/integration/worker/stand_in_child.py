@@ -731,7 +731,7 @@ def scan_statistics(
     anchor_sha256: str | None = None,
     base_sha256: str | None = None,
 ) -> ScanStatistics:
-    """In every family one class draws `agreement` of the images, and so with one edit; the ease of all classes
+    """In every family, and with one edit, one class draws `agreement` of the images; the ease of all classes
     is the same."""
     num_edited = min(options.edits.held_out_images, NUM_HELD_OUT)
     restart = CollapseRestart(
