@@ -26,8 +26,8 @@ def test_one_look_says_what_was_found_how_sure_that_is_and_how_it_looks(service:
     expect(page.locator("#job-trigger img")).to_have_count(3)
     expect(page.locator("#job-trigger")).to_contain_text(MARKUP)
     expect(page.locator("#job-trigger")).to_contain_text("clean models' median 11.0 % (n = 19)")
-    assert page.locator("#job-null circle").count() == 19
-    assert page.locator("#job-null .suspect").count() == 1 + 1
+    assert page.locator("#job-null circle").count() == 2 * 19, "of each detector"
+    assert page.locator("#job-null .suspect").count() == 2 + 1
     expect(page.locator("#job-untested")).to_contain_text("does not show that the model is clean")
     bottom = page.locator("#job-null").evaluate("one => one.getBoundingClientRect().bottom + scrollY")
     assert bottom < 4 * 844, "found, sure and seen within a few screens"

@@ -332,8 +332,8 @@ def test_a_wave_that_a_scan_found_is_audited_as_sig(service: Service, api: httpx
     order = found_by(service, scan_id)
     [attack] = ordered(api, order)["audit"]["attacks"]
     assert attack == to_json(wave)
-    shown = api.get(f"/ui/jobs/{scan_id}").text
-    assert "wave:x:6:0.196" in shown
+    [shown] = api.get(f"/v1/jobs/{scan_id}").json()["result"]["scan"]["hypotheses"]
+    assert (shown["detector"], shown["family"]) == ("edits", "wave:x:6:0.196")
     order["audit"]["suite"] = "paper"
     assert [one["attack"] for one in ordered(api, order)["audit"]["attacks"]].count("sig") == 2
 
