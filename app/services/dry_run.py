@@ -231,10 +231,10 @@ def _scanning(load: Load) -> str:
     scan, passes = load.scan, load.amount(JobPhase.SCAN)
     assert scan is not None, "the phase is there where it was ordered"
     if passes is None:
-        return "Inverts patterns from the model; how many depends on the number of classes."
+        return "Looks for triggers in the model; how long depends on the number of classes."
     among = "" if not load.num_classes else f" for {_count(load.num_classes, 'class', 'classes')}"
     return (
-        f"Inverts patterns from the model by {_count(len(scan.detectors), 'detector')}{among} "
+        f"Looks for triggers in the model by {_count(len(scan.detectors), 'detector')}{among} "
         f"({', '.join(scan.detectors)}): {passes:,} images forward and backward, at most; then measures "
         "the best on held-out images."
     )

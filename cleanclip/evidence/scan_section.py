@@ -8,13 +8,7 @@ from collections.abc import Iterator
 
 from cleanclip.evidence.counted import estimate, same
 from cleanclip.evidence.findings import SCAN_NAME, Finding, misfit
-from cleanclip.spec.attack_options import (
-    CustomPatchOptions,
-    CustomPatternOptions,
-    SIGOptions,
-    TextTriggerOptions,
-)
-from cleanclip.spec.found_attacks import section_of
+from cleanclip.spec.found_attacks import KINDS_FOUND, section_of
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.scan_section import FoundPattern
@@ -61,6 +55,6 @@ def _found(where: str, found: FoundPattern, report: Report) -> Iterator[Finding]
     if found.attack is None or found.attack >= len(report.audit.attacks):
         return
     attack = report.audit.attacks[found.attack]
-    if not isinstance(attack, CustomPatchOptions | CustomPatternOptions | TextTriggerOptions | SIGOptions):
+    if attack.attack not in KINDS_FOUND:
         yield misfit(f"{where}.attack", "is not an attack that a scan finds")
     yield from same(f"{where}.target", found.target, attack.target)

@@ -75,6 +75,7 @@ def _inputs(report: ScanReport) -> Iterator[Finding]:
     if report.options.class_names == "none" and report.num_classes != 0:
         yield misfit("num_classes", "is not that of a scan without class names")
     yield from _trusted_models(report)
+    yield from _edits(report)
     for place, ease in enumerate(told.ease):
         counts = {len(ease.ease), len(ease.asr), len(ease.num_steps)}
         yield from same(f"statistics.ease[{place}]", counts, {report.num_classes})
@@ -96,6 +97,29 @@ def _trusted_models(report: ScanReport) -> Iterator[Finding]:
             yield misfit(name, f"is missing, though the detector {detector} was run")
     if told.lineage is not None:
         yield from same("statistics.lineage.n", told.lineage.n, report.num_held_out)
+
+
+def _edits(report: ScanReport) -> Iterator[Finding]:
+    """Every edit once; with class names its rise is a count of images that more go to one class."""
+    figures, options = report.statistics.edits, report.options
+    yield from same("statistics.edits", figures is not None, "edits" in options.detectors)
+    if figures is None:
+        return
+    yield from same("statistics.edits.n", figures.n, min(options.edits.held_out_images, report.num_held_out))
+    edits = [one.edit for one in figures.edits]
+    if len(set(edits)) < len(edits) or any(edit.edit == "none" for edit in edits):
+        yield misfit("statistics.edits.edits", "names an edit twice, or none")
+    for place, one in enumerate(figures.edits):
+        where = f"statistics.edits.edits[{place}]"
+        if not -1 <= one.rise <= 1:
+            yield misfit(f"{where}.rise", f"is {one.rise:.6g}, outside -1 to 1")
+        if report.num_classes == 0:
+            yield from same(f"{where}.towards", one.towards, None)
+        else:
+            if not close(one.rise * figures.n, round(one.rise * figures.n)):
+                yield misfit(f"{where}.rise", f"is {one.rise:.6g}, no count of {figures.n} images")
+            if one.towards is None or one.towards >= report.num_classes:
+                yield misfit(f"{where}.towards", f"is {one.towards}, of {report.num_classes} classes")
 
 
 def _share(where: str, share: Estimate, *, most: int) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from cleanclip.spec.attack_options import (
     AttackOptions,
     CustomPatchOptions,
     CustomPatternOptions,
+    SIGOptions,
     TextTriggerOptions,
 )
 from cleanclip.spec.errors import OptionsRejected
@@ -24,7 +25,7 @@ from cleanclip.spec.scan_section import FoundPattern, ScanSection
 BOTH_SUITES = tuple(dict.fromkeys(attack for suite in SUITES.values() for attack in suite))
 """Audited beside what a cleaning's own scan found, where the order names no trigger."""
 KINDS_FOUND = frozenset(
-    kind.attack for kind in (CustomPatchOptions, CustomPatternOptions, TextTriggerOptions)
+    kind.attack for kind in (CustomPatchOptions, CustomPatternOptions, TextTriggerOptions, SIGOptions)
 )
 """The kinds of attacks that a scan finds."""
 TARGET_OF_SCAN = "(found by the scan)"

@@ -74,7 +74,7 @@ class FoundTrigger:
     """Of the file."""
     attack: AttackOptions | None = None
     """For the audit: `attacks: [this]`. None where no attack does the same: a warp, a colour, paper, a
-    filter, and "none", which changes nothing: the images of a cell are as they are."""
+    filter, a wave along y, and "none", which changes nothing: the images of a cell are as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class Hypothesis:
     dose: Annotated[tuple[DosePoint, ...], MaxLen(20)] = ()
     statistic: Finite
     """What its detector measured of it: of `collapse` the agreement, of `ease` the ease, 0 to 1; of
-    `residual` a logarithm."""
+    `edits` the rise; of `residual` a logarithm."""
     null_median: Finite | None = None
     """Of the same statistic, family and class over the null's models."""
     null_figures: NullFigures | None = None

@@ -27,8 +27,8 @@ def test_one_look_says_what_was_found_how_sure_that_is_and_how_it_looks(service:
     expect(page.locator("#job-trigger img")).to_have_count(3)
     expect(page.locator("#job-trigger")).to_contain_text(MARKUP)
     expect(page.locator("#job-trigger")).to_contain_text("clean models' median 11.0 % (n = 19)")
-    assert page.locator("#job-null circle").count() == 19
-    assert page.locator("#job-null .suspect").count() == 1 + 1
+    assert page.locator("#job-null circle").count() == 2 * 19, "of each detector"
+    assert page.locator("#job-null .suspect").count() == 2 + 1
     expect(page.locator("#job-untested")).to_contain_text("does not show that the model is clean")
     bottom = page.locator("#job-null").evaluate("one => one.getBoundingClientRect().bottom + scrollY")
     assert bottom < 4 * 844, "found, sure and seen within a few screens"
@@ -124,7 +124,7 @@ def test_a_scan_is_ordered_with_an_anchor_and_a_base_and_its_page_names_them(
     for label, model in models.items():
         page.get_by_label(label).select_option(model)
     page.get_by_role("button", name="Dry run").click()
-    expect(page.locator(".ahead")).to_contain_text("(collapse, residual, lineage)")
+    expect(page.locator(".ahead")).to_contain_text("(collapse, edits, residual, lineage)")
     page.get_by_role("button", name="Order the scan").click()
     order = page.locator("#job-order")
     for label, model in models.items():

@@ -16,6 +16,7 @@ from cleanclip.spec.found_attacks import section_of
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import AuditOptions, parse, to_json
+from cleanclip.spec.scan_cost import NUM_EDITS
 from cleanclip.spec.scan_options import ResidualDetectorOptions, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
 from sanitizer.__main__ import main
@@ -71,7 +72,7 @@ def test_an_anchor_of_another_size_and_a_base_give_their_figures(inputs: Path, s
     assert told.anchor_sha256 == scanned.anchor.weights_sha256
     assert told.base_sha256 == scanned.base.weights_sha256
     assert told.residual is not None
-    assert len(told.residual.edits) == 200
+    assert len(told.residual.edits) == 1 + NUM_EDITS
     assert told.lineage is not None
     assert [one.factor for one in told.lineage.factors] == [1.0, 1.5, 2.0, 3.0]
     assert [(one.detector, one.among) for one in scanned.judgements] == [

@@ -15,14 +15,16 @@ from app.db.models.null_set import NullSet as NullRow
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.states import DatasetKind
 from app.services import nulls
+from cleanclip.spec.attack_options import SIGOptions
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import to_json
+from cleanclip.spec.scan_cost import NUM_EDITS
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport
 from tests.browser import left_jobs as left
 from tests.integration.api.service import INSPECTION, Service, refused
 from tests.integration.api.test_vettings import anchor
-from tests.integration.worker.stand_in_child import a_null
+from tests.integration.worker.stand_in_child import WAVE, a_null
 
 NAMES = ("zero", "one", "banana")
 _ARCHITECTURE: Any = INSPECTION["architecture"]
@@ -132,7 +134,7 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
         refused(api.post("/v1/jobs", json=pairs), 422, "dataset_wrong_kind", "/scan/dataset_id")
 
 
-ALL = ["collapse", "ease", "residual", "lineage"]
+ALL = ["collapse", "edits", "ease", "residual", "lineage"]
 
 
 def test_a_scan_names_an_anchor_and_a_base_and_the_null_was_measured_with_them(
@@ -140,7 +142,7 @@ def test_a_scan_names_an_anchor_and_a_base_and_the_null_was_measured_with_them(
 ) -> None:
     of_anchor, of_base = anchor(service), anchor(service, weights="6")
     named = {"detectors": ALL, "anchor_checkpoint_id": of_anchor, "base_checkpoint_id": of_base}
-    options = ScanOptions(detectors=("collapse", "ease", "residual", "lineage"))
+    options = ScanOptions(detectors=("collapse", "edits", "ease", "residual", "lineage"))
     null = fitting(options=options, anchor_sha256="5" * 64, base_sha256="6" * 64)
     row = nulls.add(service.database, service.store, dump_null(null), account="me@here")
     try:
@@ -222,6 +224,7 @@ def test_a_dry_run_counts_what_an_anchor_and_a_base_cost(service: Service, api: 
         "ease shows its patterns to the anchor"
     )
     assert passes(detectors=["lineage"], base_checkpoint_id=model) == math.ceil((200 + 3 * 300) / 3)
+    assert passes() - passes(detectors=["collapse"]) == pytest.approx(NUM_EDITS * 192 / 3, abs=1)
 
 
 def test_a_dry_run_tells_the_cost_and_whether_there_will_be_a_p_value(
@@ -314,6 +317,25 @@ def test_what_a_scan_found_is_audited_and_stays_in_the_job_when_the_scan_is_gone
     again = api.post("/v1/jobs", json=order, headers={"Idempotency-Key": "found"})
     assert (again.status_code, again.json()) == (202, job)
     assert api.get(f"/v1/jobs/{job['id']}").json()["audit"]["attacks"] == [attack]
+
+
+def test_a_wave_that_a_scan_found_is_audited_as_sig(service: Service, api: httpx.Client) -> None:
+    wave = SIGOptions(amplitude=WAVE.strength, frequency=6, target="apple")
+
+    def of_wave(report: ScanReport) -> ScanReport:
+        [first] = report.hypotheses
+        trigger = replace(first.trigger, family=WAVE, attack=wave)
+        found = replace(first, detector="edits", trigger=trigger, statistic=0.9, null_figures=None)
+        return replace(report, hypotheses=(found,))
+
+    scan_id = left.scanned(service, change=of_wave)
+    order = found_by(service, scan_id)
+    [attack] = ordered(api, order)["audit"]["attacks"]
+    assert attack == to_json(wave)
+    [shown] = api.get(f"/v1/jobs/{scan_id}").json()["result"]["scan"]["hypotheses"]
+    assert (shown["detector"], shown["family"]) == ("edits", "wave:x:6:0.196")
+    order["audit"]["suite"] = "paper"
+    assert [one["attack"] for one in ordered(api, order)["audit"]["attacks"]].count("sig") == 2
 
 
 def test_what_no_scan_of_this_model_found_is_no_attack(service: Service, api: httpx.Client) -> None:

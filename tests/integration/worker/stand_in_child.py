@@ -25,7 +25,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cleanclip.spec import jobspec, report
 from cleanclip.spec.attack_options import CustomPatchOptions, names_of, surrogates_of
@@ -71,6 +71,8 @@ from cleanclip.spec.scan_statistics import (
     DoseRate,
     EaseFigures,
     EditFigures,
+    EditRise,
+    EditsFigures,
     LineageFactor,
     LineageFigures,
     ResidualFigures,
@@ -704,6 +706,7 @@ def renamed(document: dict[str, Any], name: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- a scan
 
 NUM_HELD_OUT, NUM_NULL_MODELS = 200, 19
+WAVE = Edit(edit="wave", axis="x", frequency=6, strength=0.196)
 
 
 def a_png(rgb: tuple[int, int, int], side: int = 2) -> bytes:
@@ -728,7 +731,9 @@ def scan_statistics(
     anchor_sha256: str | None = None,
     base_sha256: str | None = None,
 ) -> ScanStatistics:
-    """In every family one class draws `agreement` of the images; the ease of all classes is the same."""
+    """In every family, and with one edit, one class draws `agreement` of the images; the ease of all classes
+    is the same."""
+    num_edited = min(options.edits.held_out_images, NUM_HELD_OUT)
     restart = CollapseRestart(
         values=(agreement,) * len(options.collapse.steps), towards=0, num_sent=round(agreement * NUM_HELD_OUT)
     )
@@ -764,6 +769,18 @@ def scan_statistics(
         )
         if "ease" in options.detectors
         else (),
+        edits=EditsFigures(
+            n=num_edited,
+            edits=(
+                EditRise(
+                    edit=WAVE,
+                    rise=round(agreement * num_edited) / num_edited,
+                    towards=0 if names else None,
+                ),
+            ),
+        )
+        if "edits" in options.detectors
+        else None,
         residual=ResidualFigures(
             num_cells=0,
             edits=(EditFigures(edit=Edit(edit="none"), value=agreement, cell=0, n=NUM_HELD_OUT, towards=0),),
@@ -973,6 +990,11 @@ def work_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) ->
     finish(folder, "succeeded", 0, names)
 
 
+def _of_edit(told: dict[str, Any]) -> dict[str, Any]:
+    [edited] = told["statistics"]["edits"]["edits"]
+    return cast(dict[str, Any], edited)
+
+
 SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "another_order": lambda told: told.update(seed=told["seed"] + 1),
     "other_weights": lambda told: told["statistics"].update(weights_sha256="0" * 64),
@@ -984,6 +1006,15 @@ SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "another_null": lambda told: told["null"].update(sha256="0" * 64),
     "a_class_of_its_own": lambda told: told["hypotheses"][0].update(target="<script>alert(1)</script>"),
     "a_word_of_its_own": lambda told: told["hypotheses"][0]["words"][0].update(word="\x1b[2J" + "x" * 100),
+    "no_edits": lambda told: told["statistics"].update(edits=None),
+    "edits_of_other_images": lambda told: told["statistics"]["edits"].update(n=NUM_HELD_OUT + 1),
+    "a_rise_over_all_images": lambda told: _of_edit(told).update(rise=1.5),
+    "a_rise_that_is_no_count": lambda told: _of_edit(told).update(rise=0.951),
+    "an_edit_towards_no_class": lambda told: _of_edit(told).update(towards=len(CLASSES)),
+    "an_edit_twice": lambda told: told["statistics"]["edits"].update(edits=[_of_edit(told)] * 2),
+    "no_edit_at_all": lambda told: _of_edit(told).update(
+        edit=dict.fromkeys(_of_edit(told)["edit"]) | {"edit": "none", "strength": 0}
+    ),
     "no_number": lambda told: told["hypotheses"][0].update(statistic=float("nan")),
     "an_image_of_something_else": lambda told: told["hypotheses"][0]["trigger"].update(
         image=base64.b64encode(b"<svg onload='alert(1)'/>").decode()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.null_set import NullSet, differences, load_null
+from cleanclip.spec.null_set import NullSet, differences, dump_null, load_null
 from demo import labelled
 from demo.recipe import NULL_PATH, POISONING, SCAN, SCAN_SEED
 from lab.testbed.glyphs import digits
@@ -35,6 +35,11 @@ def test_it_fits_a_scan_of_the_demo(null: NullSet, tmp_path: Path) -> None:
         seed=SCAN_SEED,
     )
     assert list(different) == []
+
+
+def test_it_is_read_and_written_as_it_was_before_there_were_edits(null: NullSet) -> None:
+    assert "edits" not in SCAN.detectors
+    assert dump_null(null) == NULL_PATH.read_bytes()
 
 
 def test_it_names_the_zoos_first_clean_models_which_are_trained_as_the_demos(null: NullSet) -> None:

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from cleanclip.evidence import scans
 from cleanclip.spec.attack_options import SUITES, kind_of
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import (
     BOTH_SUITES,
+    KINDS_FOUND,
     TARGET_OF_SCAN,
     audit_with,
     scans_first,
@@ -21,10 +23,11 @@ from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_report import dump_scan
 from sanitizer.__main__ import main
 from sanitizer.cli.arguments import UsageError, audit_from, parser
+from sanitizer.rendering.documents import pages
 from tests.fixtures.audited import write_model
 from tests.fixtures.scans import scan_and_null
 from tests.fixtures.shards import make_labelled, make_pairs
-from tests.integration.worker.stand_in_child import CLASSES
+from tests.integration.worker.stand_in_child import CLASSES, WAVE
 from tools.reference import commands
 
 
@@ -266,3 +269,18 @@ def test_the_section_of_a_scan_that_looked_at_edited_images_says_so() -> None:
     section = section_of(looked_for, report_sha256="0" * 64, attacks=(), num_known=0)
     assert section.families[-1] == "edits"
     assert "and other triggers that depend on what an image shows, were not looked for" in section.sentence
+
+
+def test_a_wave_that_leads_images_to_one_class_is_shown_checked_and_an_attack() -> None:
+    report, _ = scan_and_null(with_null=False)
+    wave = SIGOptions(amplitude=WAVE.strength, frequency=6, target="apple")
+    [first] = report.hypotheses
+    trigger = replace(first.trigger, family=WAVE, attack=wave)
+    told = replace(report, hypotheses=(replace(first, detector="edits", trigger=trigger),))
+    assert list(scans.check(told)) == []
+    assert all(b"wave:x:6:0.196" in page for page in pages(told).values())
+    audit = audit_with(AuditOptions(target="apple", attacks=()), (), told, CLASSES)
+    assert audit.attacks == (wave,)
+    assert "sig" in KINDS_FOUND
+    section = section_of(told, report_sha256="0" * 64, attacks=audit.attacks, num_known=0)
+    assert section.found[0].attack == 0

@@ -95,7 +95,7 @@ def test_the_tables_hold_what_the_rows_say(tmp_path: Path) -> None:
     assert "| collapse | digits-resnet | 1,000 | 2.0 | 500 |" in made
 
 
-@pytest.mark.parametrize("split", ["test_clean", "held_out", "shifted", "attackers", "plain"])
+@pytest.mark.parametrize("split", ["test_clean", "second_held_out", "shifted", "attackers", "plain"])
 def test_no_table_is_made_with_a_row_of_a_closed_split(tmp_path: Path, split: Split) -> None:
     _rows(tmp_path)
     append(model_row(of_plan(split, 0)), tmp_path)

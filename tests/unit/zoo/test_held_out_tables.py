@@ -23,9 +23,9 @@ from lab.zoo.rows import FoundPattern, append
 from sanitizer.scans.naming import words
 from tests.unit.zoo.made_up import BLEND, PATCH, collapse_row, model_row, of_plan
 
-NUM_NULL, NUM_CLEAN, NUM_HELD_OUT = 20, 8, 8
+NUM_NULL, NUM_CLEAN, NUM_HELD_OUT = 20, 8, 6
 BEDS: tuple[BedName, ...] = ("fashion-resnet", "fashion-vit")
-MISSED = "semantic"
+MISSED, WEAK = "reflection", "sticker"
 
 
 class _OpenGate(Gate):
@@ -68,7 +68,7 @@ def _found(family: str, targets: Sequence[str], *first: str) -> FoundPattern:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of each bed: 20 null models and one too many, whose agreements are .05 to .09; 8 clean test models, one
-    of which stands out; 8 held-out ones, one of each family, the semantic one missed, the last weak; shifted
+    of which stands out; 6 held-out ones, one of each family, the reflection missed, the last weak; shifted
     models, one of which stands out; attackers, of which only the scattered one is missed; plain ones."""
     rows = tmp_path_factory.mktemp("rows")
     for bed in BEDS:
@@ -84,10 +84,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             stands_out = number == 3 and bed == BEDS[0]
             append(collapse_row(one, patch=0.9 if stands_out else 0.05, blend=0.05, agreed=other), rows)
         for number in range(NUM_HELD_OUT):
-            one = of_plan("held_out", number, bed)
+            one = of_plan("second_held_out", number, bed)
             ink, noun = one.targets[0].split()
             append(
-                model_row(one, asr=0.3 if one.family == "low_asr" else 0.97, examples=[_png("gold")]),
+                model_row(one, asr=0.3 if one.family == WEAK else 0.97, examples=[_png("gold")]),
                 rows,
             )
             is_missed = one.family == MISSED
@@ -141,25 +141,25 @@ def _line(made: str, start: str) -> str:
 
 
 def test_what_was_aimed_at_is_said_with_what_was_reached(made: str) -> None:
-    # 7 of the 8 families a bed work, and of those one is missed; one of 16 clean models stands out.
-    assert "14 held-out models with an ASR of 90 % and more, 16 clean test models." in made
-    assert f"| TPR at a nominal 5 % | at least 80 % | {_exact(12, 14)} | yes |" in made
+    # 5 of the 6 families a bed work, and of those one is missed; one of 16 clean models stands out.
+    assert "10 held-out models with an ASR of 90 % and more, 16 clean test models." in made
+    assert f"| TPR at a nominal 5 % | at least 80 % | {_exact(8, 10)} | yes |" in made
     assert f"| FPR at a nominal 5 % | 5 % in its interval | {_exact(1, 16)} | yes |" in made
-    assert f"| target in five | at least 90 % | {_exact(12, 14)} | **no** |" in made
+    assert f"| target in five | at least 90 % | {_exact(8, 10)} | **no** |" in made
 
 
 def test_held_out_models_are_compared_with_clean_test_models_pooled_and_a_tower(
     rows: Rows, made: str
 ) -> None:
     judged = rows.judged["collapse"]
-    for bed, num_clean, num_poisoned in (("pooled", 16, 14), *((bed, 8, 7) for bed in BEDS)):
+    for bed, num_clean, num_poisoned in (("pooled", 16, 10), *((bed, 8, 5) for bed in BEDS)):
         among = [one for one in judged if bed in ("pooled", one.bed)]
         clean = [one.score for one in among if one.split == "test_clean"]
-        poisoned = [one.score for one in among if one.split == "held_out" and works(one)]
+        poisoned = [one.score for one in among if one.split == "second_held_out" and works(one)]
         area = roc_auc_score([0] * len(clean) + [1] * len(poisoned), clean + poisoned)
-        line = _line(made, f"| **collapse** | held_out | {bed} |")
+        line = _line(made, f"| **collapse** | second_held_out | {bed} |")
         assert f"| {num_clean} | {num_poisoned} | {area:.3f} |" in line
-    assert _exact(12, 14) in _line(made, "| **collapse** | held_out | pooled |")
+    assert _exact(8, 10) in _line(made, "| **collapse** | second_held_out | pooled |")
 
 
 def test_a_null_model_that_came_after_the_freezing_judges_nothing(rows: Rows, made: str) -> None:
@@ -199,19 +199,19 @@ def test_words_are_those_of_the_first_hypothesis_and_nouns_outside_the_vocabular
 ) -> None:
     assert "Not in the vocabulary: t-shirt, trousers." in made
     for bed in BEDS:
-        working = [of_plan("held_out", number, bed) for number in range(NUM_HELD_OUT - 1)]
+        working = [of_plan("second_held_out", number, bed) for number in range(NUM_HELD_OUT - 1)]
         # Of odd numbers, and of the one that was missed, the blend is first, whose first word is the noun. Of
         # the others it is the patch, whose second word is the ink.
         by_blend = [one for one in working if int(one.name[-1]) % 2 or one.family == MISSED]
         noun = [one for one in working if one.targets[0].split()[1] not in ("t-shirt", "trousers")]
-        line = _line(made, f"| held_out | {bed} | noun |")
+        line = _line(made, f"| second_held_out | {bed} | noun |")
         first = _exact(sum(one in by_blend for one in noun), len(noun))
         shares = f"{first} | {first}"
-        assert line.startswith(f"| held_out | {bed} | noun | 7 | {len(noun)} | {shares} | 9 | ")
+        assert line.startswith(f"| second_held_out | {bed} | noun | 5 | {len(noun)} | {shares} | 9 | ")
         ink = len(working) - len(by_blend)
-        line = _line(made, f"| held_out | {bed} | ink |")
-        shares = f"{_exact(0, 7)} | {_exact(ink, 7)} | 7 | {_exact(7, 7)} | {_exact(7, 7)}"
-        assert line == f"| held_out | {bed} | ink | 7 | 7 | {shares} |"
+        line = _line(made, f"| second_held_out | {bed} | ink |")
+        shares = f"{_exact(0, 5)} | {_exact(ink, 5)} | 7 | {_exact(5, 5)} | {_exact(5, 5)}"
+        assert line == f"| second_held_out | {bed} | ink | 5 | 5 | {shares} |"
 
 
 def test_the_page_shows_what_was_missed_and_one_of_each_family_that_was_found(folder: Path) -> None:
@@ -223,9 +223,9 @@ def test_the_page_shows_what_was_missed_and_one_of_each_family_that_was_found(fo
     text = page.read_text("utf-8")
     assert "missed, with p > 5 % or without the target: 2, of which 2 are shown." in text
     written = {path.name for path in (folder / "scanning").iterdir()}
-    assert len(written) == 2 * 7  # of each bed six families that were found, and the one that was missed
+    assert len(written) == 2 * 5  # of each bed four families that were found, and the one that was missed
     assert all(f"](scanning/{name})" in text for name in written)
-    strip = Image.open(folder / "scanning" / "found-held_out-fashion-vit-000.png")
+    strip = Image.open(folder / "scanning" / "found-second_held_out-fashion-vit-000.png")
     assert strip.size == (4 * 96 + 3 * 8, 96)
     pixels = [strip.getpixel((number * 104 + 48, 48)) for number in range(4)]
     assert pixels == [(255, 215, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
@@ -233,7 +233,7 @@ def test_the_page_shows_what_was_missed_and_one_of_each_family_that_was_found(fo
 
 def test_a_backdoor_that_hardly_works_is_not_a_failure(rows: Rows) -> None:
     judged = rows.judged["collapse"]
-    weak = next(one for one in judged if one.family == "low_asr")
+    weak = next(one for one in judged if one.family == WEAK)
     assert not failures.is_missed(replace(weak, p=1.0, place=None))
     assert failures.is_missed(replace(weak, asr=0.95, p=1.0))
     assert failures.is_missed(replace(weak, asr=0.95, p=0.01, place=None))

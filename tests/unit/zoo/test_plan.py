@@ -30,7 +30,7 @@ ALL_BEDS = cast(tuple[BedName, ...], tuple(BEDS))
 
 def test_no_two_models_share_a_seed_and_none_has_a_seed_of_the_reproduction() -> None:
     seeds = [one.seed for one in in_order(SPLITS, ALL_BEDS) if one.split != "plain"]
-    assert len(set(seeds)) == len(seeds) == 3 * (60 + 30 + 40 + 60 + 15 + 15)
+    assert len(set(seeds)) == len(seeds) == 3 * (60 + 30 + 40 + 60 + 60 + 15 + 15)
     assert not set(seeds) & {*SEEDS, *(one.subject.seed for one in DEVELOPMENT_MODELS)}
 
 
@@ -43,12 +43,16 @@ def test_a_model_is_decided_by_its_name_and_a_longer_run_changes_none() -> None:
 
 
 def test_held_out_families_are_not_those_of_development() -> None:
-    assert not set(plan.DEVELOPMENT_FAMILIES) & set(plan.HELD_OUT_FAMILIES)
+    open_families = {*plan.DEVELOPMENT_FAMILIES, *plan.HELD_OUT_FAMILIES}
+    assert len(open_families) == len(plan.DEVELOPMENT_FAMILIES) + len(plan.HELD_OUT_FAMILIES)
+    assert not open_families & set(plan.SECOND_HELD_OUT_FAMILIES)
     for split in SPLITS:
         first = [model(split, "digits-resnet", number) for number in range(8)]
         assert all(one.is_clean == (split in CLEAN_SPLITS) for one in first)
         assert all(bool(one.targets) != one.is_clean for one in first)
     assert {one.family for one in in_order(("held_out",), ("fashion-vit",))} == set(plan.HELD_OUT_FAMILIES)
+    second = in_order(("second_held_out",), ("fashion-vit",))
+    assert {one.family for one in second} == set(plan.SECOND_HELD_OUT_FAMILIES)
     assert len(model("held_out", "digits-resnet", 6).targets) == 2
     attackers = in_order(("attackers",), ("fashion-vit",))
     assert {one.family for one in attackers} == set(plan.ATTACKERS)
@@ -127,7 +131,7 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     open_rows = [_Row(split) for split in OPEN_SPLITS]
     assert gate.admit(open_rows) == open_rows
     closed = [split for split in SPLITS if split not in OPEN_SPLITS]
-    assert closed == ["test_clean", "held_out", "shifted", "attackers", "plain"]
+    assert closed == ["test_clean", "shifted", "attackers", "plain", "second_held_out"]
 
     def refused(because: str) -> None:
         for split in closed:
@@ -142,9 +146,9 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     _git(tmp_path, "commit", "-m", "freeze")
     assert len(gate.admit([_Row(split) for split in SPLITS])) == len(SPLITS)
     seen_with_code, seen_with_other = ({"detectors_sha256": name} for name in ("code", "other"))
-    assert gate.admit([_Row("held_out", seen_with_code), _Row("calibration", seen_with_other)])
+    assert gate.admit([_Row("second_held_out", seen_with_code), _Row("calibration", seen_with_other)])
     with pytest.raises(HeldOut, match="not frozen"):
-        gate.admit([_Row("held_out", seen_with_other)])
+        gate.admit([_Row("second_held_out", seen_with_other)])
     late = [
         SimpleNamespace(name=f"calibration-fashion-vit-{n:03}", split="calibration", bed="fashion-vit")
         for n in (59, 60)
@@ -158,9 +162,9 @@ def test_held_out_rows_are_refused_until_a_commit_freezes_thresholds_for_this_ve
     ):
         _write(tmp_path, **changes)
         _git(tmp_path, "commit", "-am", "change")
-        assert gate.admit([_Row("held_out")]), "what was made stays readable"
+        assert gate.admit([_Row("second_held_out")]), "what was made stays readable"
         with pytest.raises(HeldOut, match=because):
-            gate.check("held_out")
+            gate.check("second_held_out")
     for changes, because in (
         ({"num_null": {}}, "names no null"),
         ({"num_null": 1}, "damaged"),
@@ -181,10 +185,10 @@ def test_the_command_writes_a_file_that_opens_the_splits_once_it_is_committed(
     assert "fashion-vit: 19 of 20 null models are not made yet, from number 1." in printed
     gate = opening.gate_of(tmp_path)
     with pytest.raises(HeldOut, match="not committed"):
-        gate.check("held_out")
+        gate.check("second_held_out")
     _git(tmp_path, "add", ".")
     _git(tmp_path, "commit", "-m", "freeze")
-    gate.check("held_out")
+    gate.check("second_held_out")
     frozen = gate.frozen()
     assert frozen.num_null == {"fashion-resnet": 20, "fashion-vit": 20}
     assert frozen.significance == 0.05

@@ -109,7 +109,9 @@ def test_no_held_out_model_is_made_while_thresholds_are_open(
 ) -> None:
     monkeypatch.setattr(running, "make", lambda *_: pytest.fail("a model was made"))
     with pytest.raises(HeldOut):
-        run_all([_tiny("calibration", 0), _tiny("held_out", 0)], ["collapse"], folders, _gate(tmp_path))
+        run_all(
+            [_tiny("calibration", 0), _tiny("second_held_out", 0)], ["collapse"], folders, _gate(tmp_path)
+        )
 
 
 def test_a_second_process_on_the_same_folder_is_refused(folders: Folders, tmp_path: Path) -> None:

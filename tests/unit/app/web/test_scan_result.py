@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from app.web.jobs.scan_result import scan_result
+from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_report import ScanReport
-from cleanclip.spec.scan_statistics import ResidualFigures
 from tests.fixtures.scans import scan_and_null
+from tests.integration.worker.stand_in_child import WAVE
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +18,22 @@ def report() -> ScanReport:
     return scan_and_null(with_null=False)[0]
 
 
-def test_with_an_anchor_semantic_triggers_are_no_longer_all_left_out(report: ScanReport) -> None:
-    assert "are not among them" in scan_result(report).limits[0]
-    residual = ResidualFigures(num_cells=0, edits=())
-    told = replace(report, statistics=replace(report.statistics, residual=residual))
-    assert "it looks for the edits of its bank" in scan_result(told).limits[0]
+@pytest.mark.parametrize("detector", ["edits", "residual"])
+def test_with_a_bank_of_edits_semantic_triggers_are_no_longer_all_left_out(
+    report: ScanReport, detector: Detector
+) -> None:
+    def limits(*detectors: Detector) -> str:
+        return scan_result(replace(report, options=replace(report.options, detectors=detectors))).limits[0]
+
+    assert "are not among them" in limits("collapse")
+    assert "like an edit of its bank" in limits("collapse", detector)
+
+
+def test_an_edit_that_leads_images_to_one_class_is_shown_by_its_name(report: ScanReport) -> None:
+    [first] = report.hypotheses
+    found = replace(first, detector="edits", trigger=replace(first.trigger, family=WAVE, attack=None))
+    [shown] = scan_result(replace(report, hypotheses=(found,))).found
+    assert shown.family == "wave:x:6:0.196"
 
 
 def test_a_base_alone_gives_no_rank_without_a_null(report: ScanReport) -> None:

@@ -91,9 +91,9 @@ def test_an_order_holds_what_was_said_and_leaves_the_rest_to_the_service(tmp_pat
 @pytest.mark.parametrize(
     ("given", "detectors"),
     [
-        (("--anchor", "ckpt_8"), ["collapse", "residual"]),
-        (("--base", "ckpt_9"), ["collapse", "lineage"]),
-        (("--anchor", "ckpt_8", "--base", "ckpt_9"), ["collapse", "residual", "lineage"]),
+        (("--anchor", "ckpt_8"), ["collapse", "edits", "residual"]),
+        (("--base", "ckpt_9"), ["collapse", "edits", "lineage"]),
+        (("--anchor", "ckpt_8", "--base", "ckpt_9"), ["collapse", "edits", "residual", "lineage"]),
     ],
 )
 def test_an_anchor_and_a_base_add_the_detectors_that_they_are_for(
