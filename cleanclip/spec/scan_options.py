@@ -176,10 +176,11 @@ class LineageDetectorOptions(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanOptions:
-    """Does the model have a trigger that nobody named? Patterns are inverted from the model itself.
+    """Does the model have a trigger that nobody named? Patterns are inverted from it, known edits are tried.
 
-    The default is `collapse` alone: `ease` costs six times as much and found no trigger that `collapse`
-    missed, and every further detector costs a small null power (docs/decisions/0085).
+    The default is `collapse` and `edits`, which find different triggers (docs/decisions/0087). `ease` costs
+    six times as much as `collapse` and found nothing that it missed, and every further detector costs a small
+    null power (docs/decisions/0085).
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
