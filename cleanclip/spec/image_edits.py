@@ -6,6 +6,7 @@ The code that makes them lives in `sanitizer.scans.image_edits`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 from annotated_types import Interval
@@ -51,7 +52,7 @@ class Edit(StrictOptions):
     frequency: Annotated[int, Interval(ge=1, le=512), NUMBER] | None = None
     """Of a wave: periods in an image."""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """ "tint:#ff0000:0.3", "filter:blur:2", "wave:x:6:0.196", "none"."""
         if self.edit == "none":

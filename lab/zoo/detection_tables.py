@@ -15,7 +15,7 @@ from sanitizer.seeding import generator
 CLEAN_FOR = {"development": "calibration", "held_out": "calibration", "second_held_out": "test_clean"}
 """Which clean models the poisoned ones of a split are compared with."""
 NULL_SIZES = (9, 19, 39, 59, 119)
-_NUM_SUBSETS = 50
+_NUM_SUBSETS = 20
 _FEWEST = 20
 """Judged models, clean and poisoned, from which each statistic has an AUROC of its own."""
 MOST_STATISTICS = 20
