@@ -24,6 +24,7 @@ from app.domain.shown_texts import is_fit_to_show
 from app.services import trusted_models
 from app.services.orders import SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
+from cleanclip.spec.clip_text import num_different
 from cleanclip.spec.null_set import NullRefused, NullSet, differences, dump_null, load_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
@@ -138,10 +139,10 @@ def check_data(options: ScanOptions, labelled: Dataset, pointer: str) -> None:
             "Leave it out of further_classes.",
             pointer="/scan/further_classes",
         )
-    if options.class_names == "labelled" and len(names) < MIN_CLASSES:
+    if options.class_names == "labelled" and (num := num_different(names)) < MIN_CLASSES:
         raise InvalidInput(
             "scan_too_few_classes",
-            f"There are {len(names)} class names; with fewer than {MIN_CLASSES} no target stands out.",
+            f"There are {num} different class names; with fewer than {MIN_CLASSES} no target stands out.",
             "Name further classes in further_classes: any that images of yours could have.",
             pointer="/scan/further_classes",
         )

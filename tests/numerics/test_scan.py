@@ -325,6 +325,29 @@ def test_two_classes_and_a_class_named_twice_are_refused(model, tmp_path) -> Non
     assert report.num_classes == 3
 
 
+def test_class_names_that_clip_reads_alike_are_one_class(model, tmp_path) -> None:
+    folder = tmp_path / "bags"
+    bags = zip(pictures(130), [n % 3 for n in range(130)], strict=True)
+    write_labelled_shards(bags, folder, ("bag", "bag ", "Bag"), TEMPLATES, shard_size=130)
+    for further, num in (((), 1), (("shoe",), 2)):
+        with pytest.raises(OptionsRejected, match=f"There are {num} different class names") as refused:
+            scan(model, folder, replace(COLLAPSE, further_classes=further), tmp_path / "out")
+        assert refused.value.code == "scan_too_few_classes"
+    options = replace(COLLAPSE, further_classes=("shoe", "ship"))
+    (warning,) = (one for one in scan(model, folder, options, tmp_path / "out").warnings if "bag" in one)
+    assert warning.startswith("1 class names occur more than once, 'bag' among them")
+
+
+def test_pairs_of_class_names_with_nearly_one_text_embedding_are_counted(model, images, tmp_path) -> None:
+    num_classes = len(CLASS_NAMES)
+    options = replace(COLLAPSE, ease=replace(COLLAPSE.ease, synonyms_cosine=0.0))
+    (warning,) = (
+        one for one in scan(model, images, options, tmp_path).warnings if "nearly the same text" in one
+    )
+    assert warning.startswith(f"{num_classes * (num_classes - 1) // 2} pairs of class names")
+    assert not any("nearly the same text" in one for one in scan(model, images, COLLAPSE, tmp_path).warnings)
+
+
 def test_no_class_names_need_the_vocabulary_and_collapse_works_with_it(model, images, tmp_path) -> None:
     for wrong in ({"detectors": ["ease"]}, {"detectors": ["collapse"], "vocabulary": False}):
         with pytest.raises(ValueError, match="class names"):
@@ -354,6 +377,22 @@ def test_a_model_whose_embeddings_are_constant_is_refused(model, images, tmp_pat
     with pytest.raises(CheckpointRejected) as refused:
         scan(folder, images, COLLAPSE, tmp_path / "out")
     assert refused.value.code in ("embeddings_constant", "settings_at_chance")
+
+
+@pytest.mark.parametrize("detector", ["collapse", "ease", "edits"])
+def test_a_model_that_gives_all_classes_one_text_embedding_is_refused(
+    model, images, tmp_path, detector
+) -> None:
+    known = load_canonical(model)
+    state = {name: tensor.clone() for name, tensor in known.model.state_dict().items()}
+    state["text_projection"].zero_()
+    write_canonical(tmp_path / "alike", state, known.architecture, {"layout": "open_clip"})
+    events: list[ProgressEvent] = []
+    options = replace(FAST, detectors=(detector,))
+    with pytest.raises(OptionsRejected) as refused:
+        scan(tmp_path / "alike", images, options, tmp_path / "out", progress=events.append)
+    assert refused.value.code == "scan_classes_alike"
+    assert not any(isinstance(one, PhaseStarted) and one.phase == "scan" for one in events)
 
 
 def comparable(report: ScanReport) -> ScanReport:
