@@ -25,7 +25,7 @@ from app.services import trusted_models
 from app.services.orders import SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.clip_text import num_different
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, dump_null, load_null
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_options, dump_null, load_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
@@ -192,9 +192,12 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
             pointer=POINTER,
         )
     if what := _differing(row, order, checkpoints, labelled):
+        named = differing_options(null_of(row), order.scan)
+        details = f" Options that differ: {named}." if named else ""
         raise InvalidInput(
             "null_does_not_fit",
-            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it.",
+            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it."
+            f"{details}",
             _ANOTHER_NULL,
             pointer=POINTER,
         )

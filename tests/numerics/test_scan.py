@@ -17,7 +17,7 @@ from cleanclip.evidence import scans as evidence
 from cleanclip.evidence.report import check
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
 from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_options import (
@@ -156,6 +156,7 @@ def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) ->
     path.write_bytes(dump_null(null))
     report = scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
     assert report.null is not None
+    assert not any("of this code" in warning for warning in report.warnings)
     assert report.null.num_models == 3, "two of the four share a base"
     assert report.p_value in (0.25, 0.5, 0.75, 1.0)
     assert report.verdict.outcome == "inconclusive"
@@ -229,6 +230,41 @@ def test_a_null_that_was_measured_otherwise_is_refused_with_what_differs(
         scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
     assert refused.value.code == "null_does_not_fit"
     assert what in refused.value.message
+
+
+def test_the_first_options_that_differ_from_the_nulls_are_named_with_both_values(
+    model, images, null, tmp_path
+) -> None:
+    path = tmp_path / "null.json"
+    path.write_bytes(dump_null(null))
+    one, many = replace(PATCH, budget=0.1), tuple(f"class {number}" for number in range(40))
+    options = replace(
+        COLLAPSE,
+        num_images=65,
+        further_classes=many,
+        collapse=replace(COLLAPSE.collapse, families=(one,), restarts=3),
+        vocabulary=not COLLAPSE.vocabulary,
+    )
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, options, tmp_path / "out", null_path=path, seed=5)
+    told = refused.value.message
+    assert told.startswith("The null set 'small ones' differs in: class list, options (")
+    assert "collapse.families.0.budget 0.25 in the null and 0.1 in the scan" in told
+    assert told.count(" in the null and ") == 3
+    assert told.endswith("and 1 more).")
+    assert len(told) < 500
+
+
+def test_a_null_that_another_version_measured_judges_with_a_warning(model, images, null, tmp_path) -> None:
+    path = tmp_path / "null.json"
+    path.write_bytes(dump_null(sealed(replace(null, code_version="0.0.1"))))
+    heard: list[ProgressEvent] = []
+    report = scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5, progress=heard.append)
+    ours = report.environment.code_version
+    (warning,) = (one for one in report.warnings if "of this code" in one)
+    assert "by version 0.0.1 of this code" in warning
+    assert f"the scan by version {ours}:" in warning
+    assert [one.message for one in heard if isinstance(one, Noted)].count(warning) == 1
 
 
 def test_a_null_that_holds_the_suspect_is_refused(model, images, null, tmp_path) -> None:
