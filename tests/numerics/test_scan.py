@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from cleanclip.evidence import scans as evidence
 from cleanclip.evidence.report import check
+from cleanclip.evidence.verification import verify
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
@@ -148,6 +149,9 @@ def test_pages_of_a_scan_show_sentence_number_and_images_and_escape_names(scanne
     assert "no p-value" in html
     assert "<script>" not in html + markdown.replace("`<script>alert(1)</script>`", "")
     assert html.count("data:image/") == 1 + 2 * len(report.examples)
+    for page in (html, markdown):
+        assert "cleanclip verify" not in page, "no service made this folder"
+        assert "it is not signed, and nobody vouches for it" in page
     assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
 
 
@@ -175,6 +179,8 @@ def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) ->
     assert [share for share, _ in doses] == [point.share for point in first.dose]
     assert doses[0][1] == sorted(one.dose[0].asr for one in known)[1]
     assert list(evidence.check_null(report, null)) == []
+    (finding,) = (one for one in verify(tmp_path / "out").findings if one.where == "null")
+    assert finding.message == "cannot be checked: null.json is missing or damaged"
     all_four = replace(report, null=replace(report.null, num_models=4))
     (finding,) = evidence.check_null(all_four, null)
     assert finding.where == "null.num_models"
