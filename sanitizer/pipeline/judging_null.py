@@ -56,10 +56,10 @@ def check_null(
     )
     if found:
         named = differing_options(null, options)
-        listed = ", ".join(f"options ({named})" if one == "options" else one for one in found)
+        details = f" Options that differ: {named}." if named else ""
         raise OptionsRejected(
             "null_does_not_fit",
-            f"The null set '{null.name}' differs in: {listed}.",
+            f"The null set '{null.name}' differs in: {', '.join(found)}.{details}",
             "Scan with what the null was measured with, or build a null for this model; without one the scan "
             "gives no p-value.",
             where="null",

@@ -254,10 +254,10 @@ def test_the_first_options_that_differ_from_the_nulls_are_named_with_both_values
     with pytest.raises(OptionsRejected) as refused:
         scan(model, images, options, tmp_path / "out", null_path=path, seed=5)
     told = refused.value.message
-    assert told.startswith("The null set 'small ones' differs in: class list, options (")
+    assert told.startswith("The null set 'small ones' differs in: class list, options. Options that differ: ")
     assert "collapse.families.0.budget 0.25 in the null and 0.1 in the scan" in told
     assert told.count(" in the null and ") == 3
-    assert told.endswith("and 1 more).")
+    assert told.endswith("and 1 more.")
     assert len(told) < 500
 
 
