@@ -22,7 +22,7 @@ from app.services.orders import Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.attack_options import AttackOptions
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.found_attacks import audit_with, fitting, section_of
+from cleanclip.spec.found_attacks import audit_with, check_scan_of, fitting, section_of
 from cleanclip.spec.scan_report import ScanReport, load_scan
 
 POINTER = "/audit/attacks_from_scan"
@@ -45,16 +45,13 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
             weights = _weights(unit, caller, order)
             known = _known_classes(unit, caller, order)
         report, digest = _read(store, key)
-        if weights is not None and report.checkpoint.weights_sha256 != weights:
-            raise InvalidInput(
-                "scan_of_another_model",
-                "The scan is of another model: its weights have another digest than those of the checkpoint.",
-                "Name a scan of this checkpoint, or scan it.",
-            )
+        if weights is not None:
+            with _refusing(POINTER):
+                check_scan_of(weights, report.checkpoint.weights_sha256)
         taken = fitting(report.attacks(), order.attacks_beside, known)
         if not taken:
             raise _nothing_to_take(report)
-        with _refusing():
+        with _refusing("/audit/target"):
             audit = audit_with(order.audit, order.attacks_beside, report, known)
     return replace(
         order,
@@ -71,11 +68,11 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _refusing(pointer: str) -> Iterator[None]:
     try:
         yield
     except OptionsRejected as error:
-        raise InvalidInput(error.code, error.message, error.remedy, "/audit/target") from error
+        raise InvalidInput(error.code, error.message, error.remedy, pointer) from error
 
 
 def with_found_or_refusal(

@@ -24,7 +24,8 @@ from app.domain.shown_texts import is_fit_to_show
 from app.services import trusted_models
 from app.services.orders import SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, dump_null, load_null
+from cleanclip.spec.clip_text import num_different
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_options, dump_null, load_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
@@ -138,10 +139,10 @@ def check_data(options: ScanOptions, labelled: Dataset, pointer: str) -> None:
             "Leave it out of further_classes.",
             pointer="/scan/further_classes",
         )
-    if options.class_names == "labelled" and len(names) < MIN_CLASSES:
+    if options.class_names == "labelled" and (num := num_different(names)) < MIN_CLASSES:
         raise InvalidInput(
             "scan_too_few_classes",
-            f"There are {len(names)} class names; with fewer than {MIN_CLASSES} no target stands out.",
+            f"There are {num} different class names; with fewer than {MIN_CLASSES} no target stands out.",
             "Name further classes in further_classes: any that images of yours could have.",
             pointer="/scan/further_classes",
         )
@@ -191,9 +192,12 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
             pointer=POINTER,
         )
     if what := _differing(row, order, checkpoints, labelled):
+        named = differing_options(null_of(row), order.scan)
+        details = f" Options that differ: {named}." if named else ""
         raise InvalidInput(
             "null_does_not_fit",
-            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it.",
+            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it."
+            f"{details}",
             _ANOTHER_NULL,
             pointer=POINTER,
         )

@@ -198,8 +198,11 @@ def _apart(pool: Sequence[float], number: int) -> float:
 def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
     """Whether the null beside the report is the one that it names, and was measured in the same way."""
     used = report.null
-    if (used is None) != (null is None):
+    if used is None and null is not None:
         yield misfit("null", f"does not agree with {NULL_NAME}")
+        return
+    if used is not None and null is None:
+        yield misfit("null", f"cannot be checked: {NULL_NAME} is missing or damaged")
         return
     for place, found in enumerate(report.hypotheses):
         figures = null and null.figures_of(found.detector, found.trigger.family.group)

@@ -38,6 +38,17 @@ def scans_first(ordered: bool | None, *named: object) -> bool:
     return not any(named) if ordered is None else ordered
 
 
+def check_scan_of(weights_sha256: str, scanned_sha256: str) -> None:
+    """A scan's triggers are of the model that it scanned. Raises OptionsRejected `scan_of_another_model`."""
+    if scanned_sha256 != weights_sha256:
+        raise OptionsRejected(
+            "scan_of_another_model",
+            "The scan is of another model: its weights have another digest than those of the checkpoint.",
+            "Name a scan of this checkpoint, or scan it.",
+            where="audit.attacks_from_scan",
+        )
+
+
 def audit_with(
     audit: AuditOptions,
     beside: Sequence[AttackOptions],

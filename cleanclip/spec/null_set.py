@@ -25,6 +25,10 @@ from cleanclip.spec.strict_json import parse_bounded
 
 MAX_NULL_BYTES = 64 * 2**20
 NULL_VERSION = 1
+_MOST_SHOWN = 3
+"""Of the options that differ."""
+_MOST_CHARACTERS = 60
+"""Of an option's value in a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +204,32 @@ def differences(
         yield "anchor"
     if null.base_sha256 != base_sha256:
         yield "base"
+
+
+def differing_options(null: NullSet, options: ScanOptions) -> str:
+    """The first few options that keep a scan from being judged by this null, with both values; or nothing."""
+    adapter = TypeAdapter(ScanOptions)
+    theirs = adapter.dump_python(_measured_by(null.options), mode="json")
+    found = [*_differing("", theirs, adapter.dump_python(_measured_by(options), mode="json"))]
+    more = [f"and {len(found) - _MOST_SHOWN} more"] if len(found) > _MOST_SHOWN else []
+    return ", ".join([*found[:_MOST_SHOWN], *more])
+
+
+def _differing(where: str, theirs: Any, ours: Any) -> Iterator[str]:
+    """Values that differ, by their places; lists of different lengths as they stand."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for name in [*theirs, *(name for name in ours if name not in theirs)]:
+            yield from _differing(f"{where}.{name}".lstrip("."), theirs.get(name), ours.get(name))
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for place, (one, other) in enumerate(zip(theirs, ours, strict=True)):
+            yield from _differing(f"{where}.{place}", one, other)
+    elif theirs != ours:
+        yield f"{where} {_shown(theirs)} in the null and {_shown(ours)} in the scan"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
 
 
 def _measured_by(options: ScanOptions) -> ScanOptions:

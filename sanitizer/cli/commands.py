@@ -11,15 +11,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cleanclip.spec.found_attacks import check_scan_of
 from cleanclip.spec.jobspec import (
     DATASET_ADAPTER,
     EXIT_SUCCEEDED,
     INSPECTION_ADAPTER,
     REPORT_NAME,
     STATE_PATH,
+    WEIGHTS_NAME,
 )
+from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report, dump_json
+from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_report import EXCLUDED_NAME
+from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.cli import pages, terminal
 from sanitizer.cli.arguments import (
     UsageError,
@@ -75,12 +80,14 @@ def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options, policy = audit_from(arguments), policy_from(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
+        inspected = folder / INSPECTED_NAME
+        checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
         report = pipeline.audit(
-            canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars),
+            checkpoint,
             arguments.labelled,
             options,
             folder,
-            scan_section=section_from(arguments, options),
+            scan_section=_section(arguments, options, checkpoint),
             policy=policy,
             retrieval_path=arguments.retrieval,
             exclude=arguments.exclude or (),
@@ -105,6 +112,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     with Bars(err) as bars, StopFlag() as stop:
         inspected = arguments.out / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
+        section = None if options is None else _section(arguments, options, checkpoint)
         if arguments.vet:
             vetted = arguments.out / VETTED_NAME
             vet_into(
@@ -122,6 +130,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             scan_into(scanned, arguments, checkpoint, progress=bars, stop=stop)
             arguments.attacks_from_scan = scanned / REPORT_NAME
             options = audit_from(arguments)
+            section = section_from(arguments, options)
         report = pipeline.sanitize(
             checkpoint,
             arguments.training,
@@ -129,7 +138,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             recipe=recipe,
             recipe_given=recipe_given,
             options=options,
-            scan_section=section_from(arguments, options),
+            scan_section=section,
             out_dir=arguments.out,
             state_folder=arguments.out / STATE_PATH,
             policy=policy,
@@ -163,6 +172,14 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="audit-") as scratch:
         yield Path(scratch)
+
+
+def _section(arguments: argparse.Namespace, options: AuditOptions, checkpoint: Path) -> ScanSection | None:
+    """What the report says of the scan that is named. Raises OptionsRejected for one of another model."""
+    section = section_from(arguments, options)
+    if section is not None:
+        check_scan_of(file_sha256(checkpoint / WEIGHTS_NAME), section.weights_sha256)
+    return section
 
 
 def _show(report: Report, arguments: argparse.Namespace, out: Console) -> int:

@@ -30,6 +30,10 @@ def inspect(
 
     `scanner_time_limit_s`: for each scanner that adds evidence; 0 runs none.
     """
+    if not upload.exists():
+        raise CheckpointRejected(
+            "not_found", f"There is no file or folder {upload.name}.", "Check the path.", where=str(upload)
+        )
     progress(PhaseStarted(phase="inspect", total=None, unit="bytes"))
     if upload.is_file():
         try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, load_null
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_options, load_null
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.software import software
 
 
 def read_null(path: Path) -> NullSet:
@@ -54,9 +55,11 @@ def check_null(
         )
     )
     if found:
+        named = differing_options(null, options)
+        details = f" Options that differ: {named}." if named else ""
         raise OptionsRejected(
             "null_does_not_fit",
-            f"The null set '{null.name}' differs in: {', '.join(found)}.",
+            f"The null set '{null.name}' differs in: {', '.join(found)}.{details}",
             "Scan with what the null was measured with, or build a null for this model; without one the scan "
             "gives no p-value.",
             where="null",
@@ -71,6 +74,17 @@ def check_null(
             f"The model that is scanned is one of the models of the null set '{null.name}'.",
             "Judge it by a null of other models.",
             where="null",
+        )
+
+
+def null_warnings(null: NullSet) -> Iterator[str]:
+    """What the report says of a null that another version of this code measured."""
+    ours = software()["code_version"]
+    if null.code_version != ours:
+        yield (
+            f"The null set '{null.name}' was measured by version {null.code_version} of this code, and the "
+            f"scan by version {ours}: a change between them can set the model apart as well. Build the null "
+            "again with this version."
         )
 
 

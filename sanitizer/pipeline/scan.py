@@ -22,7 +22,7 @@ import torch
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
-from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
@@ -31,7 +31,7 @@ from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
-from sanitizer.pipeline.judging_null import check_null, read_null
+from sanitizer.pipeline.judging_null import check_null, null_warnings, read_null
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
 from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.scans import judging
@@ -112,6 +112,8 @@ def scan(
                 anchor_sha256=opened.anchor_sha256,
                 base_sha256=opened.base_sha256,
             )
+            for warning in null_warnings(null):
+                progress(Noted(level="warning", message=warning))
         with ExitStack() as stack:
             after_part = _nothing
             if state_folder is not None and save_every_s is not None:
@@ -280,7 +282,7 @@ def _report(
         examples=examples,
         verdict=judging.verdict(judged, hypotheses, options),
         environment=reporting.environment(opened.device, options.precision),
-        warnings=opened.warnings,
+        warnings=(*opened.warnings, *(() if null is None else null_warnings(null))),
         anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
         base=None if opened.base is None else reporting.checkpoint_input(opened.base, None),
     )

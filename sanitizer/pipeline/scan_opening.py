@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+from torch import Tensor
 
+from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
@@ -33,6 +36,8 @@ from sanitizer.scans.meter import Meter
 from sanitizer.scans.opening import ScanImages
 from sanitizer.scans.subject import Subject
 from sanitizer.training.device import pick, share_cores
+
+_CLASSES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,7 @@ def open_for_scan(
         base=base,
     ) as subject:
         meter.plan(planned_thirds(subject, options))
-        warnings = (*unsettled, *_warnings(images, class_names, options))
+        warnings = (*unsettled, *_warnings(images, class_names, subject.class_CD, options))
         for warning in warnings:
             progress(Noted(level="warning", message=warning))
         yield OpenedScan(
@@ -163,7 +168,9 @@ def planned_thirds(subject: Subject, options: ScanOptions) -> int:
     return detecting + num_studied * len(DOSES) * num_held_out
 
 
-def _warnings(images: ScanImages, class_names: Sequence[str], options: ScanOptions) -> Iterator[str]:
+def _warnings(
+    images: ScanImages, class_names: Sequence[str], class_CD: Tensor | None, options: ScanOptions
+) -> Iterator[str]:
     num = len(images.image_MCHW) + len(images.held_NCHW)
     if num < options.num_images + options.num_held_out:
         yield (
@@ -177,9 +184,31 @@ def _warnings(images: ScanImages, class_names: Sequence[str], options: ScanOptio
             f"{images.num_enlarged} of {num} images have fewer pixels than the model takes and were "
             "enlarged: patterns are inverted on images unlike those that the model was trained on."
         )
-    repeated = sorted({name for name in class_names if class_names.count(name) > 1})
+    read = [as_clip_reads(name) for name in class_names]
+    counts = Counter(read)
+    repeated = [name for name, num in sorted(counts.items()) if num > 1]
     if repeated:
         yield (
             f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: "
             "they are taken for one target."
         )
+    num_near = 0 if class_CD is None else _num_near(class_CD, read, options.ease.synonyms_cosine)
+    if num_near:
+        yield (
+            f"{num_near} {'pair' if num_near == 1 else 'pairs'} of class names have nearly the same text "
+            f"embedding (cosine above {options.ease.synonyms_cosine:g}): do not read the classes of a pair "
+            "as rivals, for a pattern that leads to one leads near the other."
+        )
+
+
+def _num_near(class_CD: Tensor, names: Sequence[str], synonyms_cosine: float) -> int:
+    """Pairs of different names whose texts the detector `ease` counts as one class."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    name_C = torch.tensor([numbers[name] for name in names], device=class_CD.device)
+    num = 0
+    for start in range(0, len(names), _CLASSES_AT_ONCE):
+        rows = slice(start, start + _CLASSES_AT_ONCE)
+        near_KC = class_CD[rows] @ class_CD.T > synonyms_cosine
+        near_KC &= name_C[rows, None] != name_C
+        num += int(near_KC.triu(start + 1).sum())
+    return num

@@ -73,8 +73,8 @@ def render_markdown(report: Report) -> str:
     parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
     parts.append(
         f"Seed {report.seed}, {sentences.time(report.created_at)}; audits in "
-        f"{report.audit.precision} on {text(report.environment.device)}. This file is not "
-        "signed by itself: `cleanclip verify FOLDER` checks its folder."
+        f"{report.audit.precision} on {text(report.environment.device)}. "
+        f"{sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
 

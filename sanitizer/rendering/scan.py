@@ -80,8 +80,7 @@ def render_scan_markdown(report: ScanReport) -> str:
         parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in report.warnings[:20]))
     parts.append(
         f"Weights {code(report.checkpoint.weights_sha256)}, seed {report.seed}, "
-        f"{sentences.time(report.created_at)}. This file is not signed by itself: `cleanclip verify FOLDER` "
-        "checks its folder."
+        f"{sentences.time(report.created_at)}. {sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
+from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.strangers import name
 from cleanclip.spec.untested import KNOWN_TRIGGERS, quoted, targets_of
 from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
@@ -38,6 +39,15 @@ class Headline:
     label: str
     mood: Mood
     sentence: str
+
+
+def signing(report: AnyReport) -> str:
+    """What the short page says of its signature. `cleanclip verify` checks the folder of a job only."""
+    if report.origin is None:
+        return (
+            "`python -m sanitizer` wrote this file on its own: it is not signed, and nobody vouches for it."
+        )
+    return "This file is not signed by itself: `cleanclip verify FOLDER` checks its folder."
 
 
 def question(report: Report) -> str:

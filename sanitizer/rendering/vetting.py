@@ -74,8 +74,7 @@ def render_vet_markdown(report: VetReport) -> str:
         parts.append(f"**Warnings**\n\n{listed}")
     parts.append(
         f"Dataset {code(report.vetted.sha256)}, weights {code(report.checkpoint.weights_sha256)}, seed "
-        f"{report.seed}, {sentences.time(report.created_at)}. This file is not signed by itself: `cleanclip "
-        "verify FOLDER` checks its folder."
+        f"{report.seed}, {sentences.time(report.created_at)}. {sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
 

@@ -33,7 +33,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.scan_cost import measured_at, sees_anchor, survivors
 from cleanclip.spec.scan_options import EaseDetectorOptions, PatternFamily
 from cleanclip.spec.scan_statistics import EaseFigures
@@ -41,7 +40,7 @@ from sanitizer.perturbations.ascent import Ascent, AscentOptions
 from sanitizer.perturbations.patterns import Pattern
 from sanitizer.scans.families import build
 from sanitizer.scans.parts import Part
-from sanitizer.scans.subject import Subject
+from sanitizer.scans.subject import Subject, classes_alike
 
 
 @dataclass
@@ -67,12 +66,7 @@ def neighbours(class_CD: Tensor, synonyms_cosine: float) -> Tensor:
     near_CC = class_CD @ class_CD.T > synonyms_cosine
     near_CC.fill_diagonal_(True)
     if bool(near_CC.all(dim=1).any()):
-        raise OptionsRejected(
-            "scan_classes_alike",
-            "The model's texts of all classes are alike, so none stands out from the others.",
-            "Name classes that differ more, or raise scan.ease.synonyms_cosine.",
-            where="scan.ease.synonyms_cosine",
-        )
+        raise classes_alike()
     return near_CC
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cleanclip.spec.clip_text import num_different
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 from sanitizer.attacks.trigger_images import resize_matrix
@@ -24,7 +25,7 @@ from sanitizer.data.skipping import Skipped, good_ones
 from sanitizer.perturbations.ascent import Embed
 from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
-from sanitizer.scans.subject import Anchor, Subject, embedded, refuse_unusable
+from sanitizer.scans.subject import Anchor, Subject, embedded, refuse_alike, refuse_unusable
 from sanitizer.seeding import generator
 from sanitizer.training.device import towers_dtype
 from sanitizer.training.inverting import embedder
@@ -64,10 +65,10 @@ def class_names_of(labelled: LabelledDataset, options: ScanOptions) -> tuple[str
                 where="scan.further_classes",
             )
     names = (*labelled.class_names, *options.further_classes)
-    if len(names) < MIN_CLASSES:
+    if (num := num_different(names)) < MIN_CLASSES:
         raise OptionsRejected(
             "scan_too_few_classes",
-            f"There are {len(names)} class names; with fewer than {MIN_CLASSES} no target stands out.",
+            f"There are {num} different class names; with fewer than {MIN_CLASSES} no target stands out.",
             "Name further classes in scan.further_classes: any that images of yours could have.",
             where="scan.further_classes",
         )
@@ -148,7 +149,8 @@ def scanning(
 ) -> Iterator[Subject]:
     """The model in eval mode on `device`, its weights without gradients, as a subject; then as it was.
 
-    Raises CheckpointRejected `embeddings_not_finite` and `embeddings_constant` of an anchor.
+    Raises OptionsRejected `scan_classes_alike`; CheckpointRejected `embeddings_not_finite` and
+    `embeddings_constant` of an anchor.
     """
     image_MCHW, held_NCHW = images.image_MCHW.to(device), images.held_NCHW.to(device)
 
@@ -160,6 +162,8 @@ def scanning(
         return class_CD.clone().float()  # what is made under inference_mode may not enter a graph
 
     class_CD, at_once = texts(checkpoint), options.images_at_once
+    if class_CD is not None:
+        refuse_alike(class_CD)
     with ExitStack() as stack:
         stack.enter_context(torch.backends.cudnn.flags(deterministic=True, allow_tf32=False))
         known = None

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.errors import CheckpointRejected, OptionsRejected
 from sanitizer.perturbations.ascent import Embed, to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
 from sanitizer.scans.extrapolation import Lineage
@@ -20,7 +20,7 @@ from sanitizer.scans.meter import Meter
 from sanitizer.seeding import generator
 
 _ALL_ALIKE = 1 - 1e-6
-"""Of ‖mean unit embedding‖²: above it every image has one embedding."""
+"""Of ‖mean unit embedding‖²: above it every image, or every class, has one embedding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,3 +137,19 @@ def refuse_unusable(embedding_ND: Tensor, whose: str = "model") -> None:
             f"The {whose} gives every image the same embedding, so no pattern can change anything.",
             "Check the weights and the preprocessing; such a model cannot be scanned.",
         )
+
+
+def refuse_alike(class_CD: Tensor) -> None:
+    """Raises OptionsRejected `scan_classes_alike` where all classes have the same text embedding."""
+    if squared_mean(class_CD) > _ALL_ALIKE or not bool(class_CD.any()):
+        raise classes_alike()
+
+
+def classes_alike() -> OptionsRejected:
+    """The refusal of classes that this model's texts do not tell apart."""
+    return OptionsRejected(
+        "scan_classes_alike",
+        "The model's texts of all classes are alike, so none stands out from the others.",
+        "Name classes that differ more, or raise scan.ease.synonyms_cosine.",
+        where="scan.ease.synonyms_cosine",
+    )

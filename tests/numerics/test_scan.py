@@ -15,9 +15,10 @@ from pydantic import TypeAdapter
 
 from cleanclip.evidence import scans as evidence
 from cleanclip.evidence.report import check
+from cleanclip.evidence.verification import verify
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
 from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_options import (
@@ -148,6 +149,9 @@ def test_pages_of_a_scan_show_sentence_number_and_images_and_escape_names(scanne
     assert "no p-value" in html
     assert "<script>" not in html + markdown.replace("`<script>alert(1)</script>`", "")
     assert html.count("data:image/") == 1 + 2 * len(report.examples)
+    for page in (html, markdown):
+        assert "cleanclip verify" not in page, "no service made this folder"
+        assert "it is not signed, and nobody vouches for it" in page
     assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
 
 
@@ -156,6 +160,7 @@ def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) ->
     path.write_bytes(dump_null(null))
     report = scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
     assert report.null is not None
+    assert not any("of this code" in warning for warning in report.warnings)
     assert report.null.num_models == 3, "two of the four share a base"
     assert report.p_value in (0.25, 0.5, 0.75, 1.0)
     assert report.verdict.outcome == "inconclusive"
@@ -174,6 +179,8 @@ def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) ->
     assert [share for share, _ in doses] == [point.share for point in first.dose]
     assert doses[0][1] == sorted(one.dose[0].asr for one in known)[1]
     assert list(evidence.check_null(report, null)) == []
+    (finding,) = (one for one in verify(tmp_path / "out").findings if one.where == "null")
+    assert finding.message == "cannot be checked: null.json is missing or damaged"
     all_four = replace(report, null=replace(report.null, num_models=4))
     (finding,) = evidence.check_null(all_four, null)
     assert finding.where == "null.num_models"
@@ -229,6 +236,41 @@ def test_a_null_that_was_measured_otherwise_is_refused_with_what_differs(
         scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
     assert refused.value.code == "null_does_not_fit"
     assert what in refused.value.message
+
+
+def test_the_first_options_that_differ_from_the_nulls_are_named_with_both_values(
+    model, images, null, tmp_path
+) -> None:
+    path = tmp_path / "null.json"
+    path.write_bytes(dump_null(null))
+    one, many = replace(PATCH, budget=0.1), tuple(f"class {number}" for number in range(40))
+    options = replace(
+        COLLAPSE,
+        num_images=65,
+        further_classes=many,
+        collapse=replace(COLLAPSE.collapse, families=(one,), restarts=3),
+        vocabulary=not COLLAPSE.vocabulary,
+    )
+    with pytest.raises(OptionsRejected) as refused:
+        scan(model, images, options, tmp_path / "out", null_path=path, seed=5)
+    told = refused.value.message
+    assert told.startswith("The null set 'small ones' differs in: class list, options. Options that differ: ")
+    assert "collapse.families.0.budget 0.25 in the null and 0.1 in the scan" in told
+    assert told.count(" in the null and ") == 3
+    assert told.endswith("and 1 more.")
+    assert len(told) < 500
+
+
+def test_a_null_that_another_version_measured_judges_with_a_warning(model, images, null, tmp_path) -> None:
+    path = tmp_path / "null.json"
+    path.write_bytes(dump_null(sealed(replace(null, code_version="0.0.1"))))
+    heard: list[ProgressEvent] = []
+    report = scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5, progress=heard.append)
+    ours = report.environment.code_version
+    (warning,) = (one for one in report.warnings if "of this code" in one)
+    assert "by version 0.0.1 of this code" in warning
+    assert f"the scan by version {ours}:" in warning
+    assert [one.message for one in heard if isinstance(one, Noted)].count(warning) == 1
 
 
 def test_a_null_that_holds_the_suspect_is_refused(model, images, null, tmp_path) -> None:
@@ -325,6 +367,29 @@ def test_two_classes_and_a_class_named_twice_are_refused(model, tmp_path) -> Non
     assert report.num_classes == 3
 
 
+def test_class_names_that_clip_reads_alike_are_one_class(model, tmp_path) -> None:
+    folder = tmp_path / "bags"
+    bags = zip(pictures(130), [n % 3 for n in range(130)], strict=True)
+    write_labelled_shards(bags, folder, ("bag", "bag ", "Bag"), TEMPLATES, shard_size=130)
+    for further, num in (((), 1), (("shoe",), 2)):
+        with pytest.raises(OptionsRejected, match=f"There are {num} different class names") as refused:
+            scan(model, folder, replace(COLLAPSE, further_classes=further), tmp_path / "out")
+        assert refused.value.code == "scan_too_few_classes"
+    options = replace(COLLAPSE, further_classes=("shoe", "ship"))
+    (warning,) = (one for one in scan(model, folder, options, tmp_path / "out").warnings if "bag" in one)
+    assert warning.startswith("1 class names occur more than once, 'bag' among them")
+
+
+def test_pairs_of_class_names_with_nearly_one_text_embedding_are_counted(model, images, tmp_path) -> None:
+    num_classes = len(CLASS_NAMES)
+    options = replace(COLLAPSE, ease=replace(COLLAPSE.ease, synonyms_cosine=0.0))
+    (warning,) = (
+        one for one in scan(model, images, options, tmp_path).warnings if "nearly the same text" in one
+    )
+    assert warning.startswith(f"{num_classes * (num_classes - 1) // 2} pairs of class names")
+    assert not any("nearly the same text" in one for one in scan(model, images, COLLAPSE, tmp_path).warnings)
+
+
 def test_no_class_names_need_the_vocabulary_and_collapse_works_with_it(model, images, tmp_path) -> None:
     for wrong in ({"detectors": ["ease"]}, {"detectors": ["collapse"], "vocabulary": False}):
         with pytest.raises(ValueError, match="class names"):
@@ -354,6 +419,22 @@ def test_a_model_whose_embeddings_are_constant_is_refused(model, images, tmp_pat
     with pytest.raises(CheckpointRejected) as refused:
         scan(folder, images, COLLAPSE, tmp_path / "out")
     assert refused.value.code in ("embeddings_constant", "settings_at_chance")
+
+
+@pytest.mark.parametrize("detector", ["collapse", "ease", "edits"])
+def test_a_model_that_gives_all_classes_one_text_embedding_is_refused(
+    model, images, tmp_path, detector
+) -> None:
+    known = load_canonical(model)
+    state = {name: tensor.clone() for name, tensor in known.model.state_dict().items()}
+    state["text_projection"].zero_()
+    write_canonical(tmp_path / "alike", state, known.architecture, {"layout": "open_clip"})
+    events: list[ProgressEvent] = []
+    options = replace(FAST, detectors=(detector,))
+    with pytest.raises(OptionsRejected) as refused:
+        scan(tmp_path / "alike", images, options, tmp_path / "out", progress=events.append)
+    assert refused.value.code == "scan_classes_alike"
+    assert not any(isinstance(one, PhaseStarted) and one.phase == "scan" for one in events)
 
 
 def comparable(report: ScanReport) -> ScanReport:

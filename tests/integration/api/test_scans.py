@@ -98,6 +98,8 @@ def test_a_null_of_something_else_is_refused_with_what_differs(
         answer = api.post("/v1/jobs", json=scan_order(service, null="small models"))
         told = refused(answer, 422, "null_does_not_fit", "/scan/null")
         assert f"another {what} " in told["detail"]
+        named = "Options that differ: num_images 128 in the null and "
+        assert (named in told["detail"]) == (what == "options")
     finally:
         nulls.remove(service.database, service.store, row.id)
 

@@ -65,6 +65,43 @@ def test_debug_shows_where_an_error_came_from(inputs, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("inspect", ()),
+        ("audit", ("--target", "dog")),
+        ("scan", ()),
+        ("sanitize", ("--target", "dog", "--pairs", "{inputs}/pairs", "--out", "{out}")),
+        ("vet", ("--pairs", "{inputs}/pairs", "--out", "{out}")),
+        ("vet", ("--pairs", "{inputs}/pairs", "--out", "{out}", "--anchor", "{nowhere}")),
+        ("scan", ("--anchor", "{nowhere}")),
+        ("null build", ("--anchor", "{nowhere}", "--name", "one", "--out", "{out}")),
+    ],
+)
+def test_a_checkpoint_that_is_not_there_is_refused_with_its_path(inputs, tmp_path, capsys, command, extra):
+    nowhere = str(tmp_path / "nowhere.pt")
+    checkpoint = str(inputs / "checkpoint") if "--anchor" in extra else nowhere
+    typed = [one.format(inputs=inputs, out=tmp_path / "out", nowhere=nowhere) for one in extra]
+    labelled = ["--labelled", str(inputs / "labelled")] if command not in ("inspect", "vet") else []
+    assert main([*command.split(), checkpoint, *labelled, *typed]) == 3
+    told = " ".join(capsys.readouterr().err.split())
+    assert "There is no file or folder nowhere.pt. Check the path. (not_found at " in told
+
+
+def test_the_scan_of_another_model_is_refused_before_anything_is_measured(inputs, tmp_path, capsys):
+    report, _ = scan_and_null(with_null=False)
+    (tmp_path / "scan.json").write_bytes(dump_scan(report))
+    pairs, out = str(inputs / "pairs"), tmp_path / "out"
+    for command in (["audit"], ["sanitize", "--pairs", pairs], ["sanitize", "--pairs", pairs, "--vet"]):
+        typed = [*command, str(inputs / "checkpoint"), "--labelled", str(inputs / "labelled")]
+        found = ["--target", "dog", "--attacks-from-scan", str(tmp_path / "scan.json"), "--out", str(out)]
+        assert main([*typed, *found]) == 3
+        told = " ".join(capsys.readouterr().err.split())
+        assert "The scan is of another model" in told
+        assert told.endswith("(scan_of_another_model at audit.attacks_from_scan)")
+        assert not [*out.rglob("*.json")]
+
+
 def test_validate_counts_the_samples(inputs, capsys):
     assert main(["validate", str(inputs / "pairs"), "--kind", "pairs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["num_samples"] == 16

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from cleanclip.evidence.verification import verify
 from cleanclip.spec.attack_options import BadNetOptions
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions, load_exclusions
@@ -86,6 +87,17 @@ def test_it_scores_every_sample_and_sets_the_worst_share_aside(inputs: Path, tmp
     [measured] = report.measured
     assert measured.poison == "shuffled_captions"
     assert 25 <= measured.recall.n <= 30
+
+
+def test_the_digests_of_a_folder_that_no_service_packed_are_not_said_to_differ(
+    inputs: Path, tmp_path: Path
+) -> None:
+    run(inputs, tmp_path)
+    named = [(one.file, one.message) for one in verify(tmp_path).findings if one.file == "excluded.json"]
+    assert named == []
+    (tmp_path / "excluded.json").write_text((tmp_path / "excluded.json").read_text() + "\n")
+    (finding,) = (one for one in verify(tmp_path).findings if one.file == "excluded.json")
+    assert (finding.where, finding.message) == ("its SHA-256", "is not what report.json says")
 
 
 def test_every_score_and_labelled_images_work_too(inputs: Path, tmp_path: Path) -> None:

@@ -271,6 +271,23 @@ def test_the_front_names_file_job_project_and_requester_and_has_room_to_sign() -
     assert Page(drawn("audit")[0]).all("section")[0].all("dl") == [], "of a report that no service made"
 
 
+@pytest.mark.parametrize("name", ["cleaned", "examples"])
+def test_pages_name_the_command_that_checks_a_folder_where_a_service_made_it_alone(name: str) -> None:
+    origin = {
+        "filename": "clip.pt",
+        "job_id": "job_01k",
+        "job_name": None,
+        "project": "p",
+        "requested_by": "m",
+    }
+    for page in drawn_from(document(name) | {"origin": origin}):
+        assert "cleanclip verify FOLDER" in page
+    for page in drawn_from(document(name) | {"origin": None}):
+        assert "cleanclip verify" not in page
+        assert "python -m sanitizer" in page
+        assert "nobody vouches for" in page
+
+
 def test_what_dangerous_means_here_stands_beside_a_scanner_that_says_it() -> None:
     changed = document("audit")
     assert WHAT_DANGEROUS_MEANS not in Page(drawn_from(changed)[0]).all("main")[0].text
