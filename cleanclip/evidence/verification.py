@@ -268,7 +268,10 @@ def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Itera
     if report.kind == "sanitize" and report.after is not None:
         if WEIGHTS_NAME not in check.sizes:
             yield Finding(file=WEIGHTS_NAME, message="is missing")
-        elif check.sha256[WEIGHTS_NAME] not in {NOT_READ, report.after.weights_sha256}:
+        elif check.sha256[WEIGHTS_NAME] == NOT_READ:
+            why = "no list names it with the size that it has"
+            yield misfit("after.weights_sha256", f"cannot be compared with {WEIGHTS_NAME}: {why}")
+        elif check.sha256[WEIGHTS_NAME] != report.after.weights_sha256:
             yield misfit("after.weights_sha256", f"is not that of {WEIGHTS_NAME}")
     config = check.read(CONFIG_NAME, parse_json)
     if isinstance(config, dict):
