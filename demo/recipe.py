@@ -26,7 +26,7 @@ DECLARED = {"quick_gelu": False}
 NUM_CLEAN_PAIRS = 8_000
 NUM_TEST_IMAGES = 3_000
 
-SCAN = ScanOptions(detectors=("collapse",))  # NULL_PATH was measured before `edits` was in the default
+SCAN = ScanOptions()
 SCAN_SEED = 1
 """The null's, whatever SEED is: it decides which images are drawn, and patterns begin where it says."""
 NULL_PATH = Path(__file__).resolve().parent / "null.json"

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -112,8 +112,9 @@ def scan(
                 anchor_sha256=opened.anchor_sha256,
                 base_sha256=opened.base_sha256,
             )
-            for warning in null_warnings(null):
-                progress(Noted(level="warning", message=warning))
+        warnings = () if null is None else tuple(null_warnings(null))
+        for warning in warnings:
+            progress(Noted(level="warning", message=warning))
         with ExitStack() as stack:
             after_part = _nothing
             if state_folder is not None and save_every_s is not None:
@@ -121,7 +122,8 @@ def scan(
                 stack.enter_context(states.saving_at_a_stop())
                 after_part = states.part_done
             measured = _measure(opened, options, _parts(opened, options, state_folder, after_part))
-            report = _report(opened, options, measured, null, upload_sha256)
+            said = replace(opened, warnings=(*opened.warnings, *warnings))
+            report = _report(said, options, measured, null, upload_sha256)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_scan(report))
     return report
@@ -282,7 +284,7 @@ def _report(
         examples=examples,
         verdict=judging.verdict(judged, hypotheses, options),
         environment=reporting.environment(opened.device, options.precision),
-        warnings=(*opened.warnings, *(() if null is None else null_warnings(null))),
+        warnings=opened.warnings,
         anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
         base=None if opened.base is None else reporting.checkpoint_input(opened.base, None),
     )

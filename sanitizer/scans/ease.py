@@ -33,6 +33,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.scan_cost import measured_at, sees_anchor, survivors
 from cleanclip.spec.scan_options import EaseDetectorOptions, PatternFamily
 from cleanclip.spec.scan_statistics import EaseFigures
@@ -40,7 +41,7 @@ from sanitizer.perturbations.ascent import Ascent, AscentOptions
 from sanitizer.perturbations.patterns import Pattern
 from sanitizer.scans.families import build
 from sanitizer.scans.parts import Part
-from sanitizer.scans.subject import Subject, classes_alike
+from sanitizer.scans.subject import Subject
 
 
 @dataclass
@@ -62,11 +63,16 @@ class _Curve:
 
 
 def neighbours(class_CD: Tensor, synonyms_cosine: float) -> Tensor:
-    """bool [C, C]: row c is N(c). Raises OptionsRejected `scan_classes_alike` where a class has no rival."""
+    """bool [C, C]: row c is N(c). Raises OptionsRejected `scan_class_without_rival`."""
     near_CC = class_CD @ class_CD.T > synonyms_cosine
     near_CC.fill_diagonal_(True)
     if bool(near_CC.all(dim=1).any()):
-        raise classes_alike()
+        raise OptionsRejected(
+            "scan_class_without_rival",
+            "By this model a class has no rival: all others count as its synonyms.",
+            "Name classes that differ more, or raise scan.ease.synonyms_cosine.",
+            where="scan.ease.synonyms_cosine",
+        )
     return near_CC
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_options import EditsDetectorOptions
 from cleanclip.spec.scan_statistics import EditRise, EditsFigures
-from sanitizer.perturbations.ascent import to_unit
 from sanitizer.scans import image_edits
 from sanitizer.scans.subject import Subject, squared_mean
 
@@ -51,8 +50,7 @@ def _edited(subject: Subject, edit: Edit, num: int) -> Tensor:
     """[N, D]: embeddings of the first held-out images with the edit."""
     parts = []
     with torch.no_grad():
-        for start in range(0, num, subject.at_once):
-            pixels = to_unit(subject.held_NCHW[start : min(start + subject.at_once, num)])
+        for pixels in subject.held_pixels(num):
             parts.append(subject.embed(image_edits.apply(edit, pixels)))
             subject.meter.forward(len(pixels))
     return torch.cat(parts)

@@ -34,7 +34,6 @@ from torch import Tensor
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_options import ResidualDetectorOptions
 from cleanclip.spec.scan_statistics import EditFigures, ResidualFigures
-from sanitizer.perturbations.ascent import to_unit
 from sanitizer.scans import image_edits, regression
 from sanitizer.scans.regression import Floats, ResidualModel
 from sanitizer.scans.subject import Anchor, Subject
@@ -118,8 +117,7 @@ def _means(
 def _edited(subject: Subject, model: ResidualModel, edit: Edit, num: int) -> Iterator[Floats]:
     """r(x ⊕ e) of the first held-out images, batch by batch."""
     anchor = _anchor(subject)
-    for start in range(0, num, subject.at_once):
-        pixels = to_unit(subject.held_NCHW[start : min(start + subject.at_once, num)])
+    for pixels in subject.held_pixels(num):
         with torch.no_grad():
             edited = image_edits.apply(edit, pixels)
             suspect_ND, anchor_NG = subject.embed(edited), anchor.embed(edited)

@@ -81,6 +81,11 @@ class Subject:
         """Unit embeddings of uint8 images as they are."""
         return embedded(self.embed, image_NCHW, self.at_once, self.meter)
 
+    def held_pixels(self, num: int) -> Iterator[Tensor]:
+        """Pixels in [0, 1] of the first `num` held-out images, batch by batch."""
+        for held_BCHW in torch.split(self.held_NCHW[:num], self.at_once):
+            yield to_unit(held_BCHW)
+
     def triggered(self, patterns: Sequence[Pattern], *, most: int | None = None) -> Iterator[Tensor]:
         """Embeddings [N, D] of the held-out images, or the first `most`, under each pattern in turn.
 
@@ -142,14 +147,9 @@ def refuse_unusable(embedding_ND: Tensor, whose: str = "model") -> None:
 def refuse_alike(class_CD: Tensor) -> None:
     """Raises OptionsRejected `scan_classes_alike` where all classes have the same text embedding."""
     if squared_mean(class_CD) > _ALL_ALIKE or not bool(class_CD.any()):
-        raise classes_alike()
-
-
-def classes_alike() -> OptionsRejected:
-    """The refusal of classes that this model's texts do not tell apart."""
-    return OptionsRejected(
-        "scan_classes_alike",
-        "The model's texts of all classes are alike, so none stands out from the others.",
-        "Name classes that differ more, or raise scan.ease.synonyms_cosine.",
-        where="scan.ease.synonyms_cosine",
-    )
+        raise OptionsRejected(
+            "scan_classes_alike",
+            "The model gives the texts of all classes one embedding, so none stands out from the others.",
+            "Name classes that differ more. If they do, check the weights: such a model cannot be scanned.",
+            where="classes",
+        )

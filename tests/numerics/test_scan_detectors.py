@@ -157,7 +157,7 @@ def test_the_margin_climbs_along_what_finite_differences_say() -> None:
 def test_classes_that_are_all_alike_are_refused() -> None:
     with pytest.raises(OptionsRejected) as refused:
         ease.neighbours(texts()[:1].expand(4, -1).clone(), 0.9)
-    assert refused.value.code == "scan_classes_alike"
+    assert refused.value.code == "scan_class_without_rival"
 
 
 @pytest.mark.parametrize(("embed", "code"), [
