@@ -29,6 +29,7 @@ from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pixels import normalise
 from sanitizer.perturbations.ascent import Embed
+from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.statistics import measure
 from sanitizer.scans.subject import Anchor, Subject, embedded
@@ -115,7 +116,12 @@ def needs_anchor(detector: str) -> bool:
     return detector == "residual"
 
 
-def subject_of(checkpoint: LoadedCheckpoint, model: Model, anchor: LoadedCheckpoint | None = None) -> Subject:
+def subject_of(
+    checkpoint: LoadedCheckpoint,
+    model: Model,
+    anchor: LoadedCheckpoint | None = None,
+    base: LoadedCheckpoint | None = None,
+) -> Subject:
     """The model with the auditor's images. Raises GlyphsMissing."""
     glyphs = glyph_sets.load(model.options.glyphs)
     images = compose(glyphs, "validation", NUM_IMAGES + NUM_HELD_OUT, seed=IMAGES_SEED)
@@ -139,7 +145,12 @@ def subject_of(checkpoint: LoadedCheckpoint, model: Model, anchor: LoadedCheckpo
         at_once=_AT_ONCE,
         meter=meter,
         anchor=known,
+        lineage=None if base is None else Lineage(checkpoint.model.visual, _weights(base)),
     )
+
+
+def _weights(checkpoint: LoadedCheckpoint) -> dict[str, Tensor]:
+    return dict(checkpoint.model.visual.named_parameters())
 
 
 def _embedder(checkpoint: LoadedCheckpoint) -> Embed:
@@ -153,11 +164,18 @@ def _embedder(checkpoint: LoadedCheckpoint) -> Embed:
 
 
 def scan(
-    checkpoint: LoadedCheckpoint, model: Model, detector: str, anchor: LoadedCheckpoint | None = None
+    checkpoint: LoadedCheckpoint,
+    model: Model,
+    detector: str,
+    anchor: LoadedCheckpoint | None = None,
+    base: LoadedCheckpoint | None = None,
 ) -> ScanRow:
-    """One detector's look at one model. Raises CheckpointRejected for a model that cannot be scanned."""
+    """One detector's look at one model; `lineage` needs its base.
+
+    Raises CheckpointRejected for a model that cannot be scanned.
+    """
     started, cpu_started = time.monotonic(), time.process_time()
-    subject = subject_of(checkpoint, model, anchor)
+    subject = subject_of(checkpoint, model, anchor, base)
     _ = subject.clean_embeddings
     names = class_names(glyph_sets.load(model.options.glyphs))
     look, measured = None, None
@@ -175,6 +193,7 @@ def scan(
             images_sha256=f"{model.options.glyphs}, seed {IMAGES_SEED}",
             class_names=names,
             anchor_sha256=None if anchor is None else anchor.weights_sha256,
+            base_sha256=None if base is None else base.weights_sha256,
         )
     num_passes, cpu_s = subject.meter.num_passes, time.process_time() - cpu_started
     wall_s = time.monotonic() - started
