@@ -161,7 +161,8 @@ def fewer_images(recipes: Recipes) -> Rows:
 def full(recipes: Recipes) -> Rows:
     """UAR itself on these models, to stand beside what was changed; these cells are of the tables."""
     return {
-        f"{model}: UAR": _cleaning(attack, bed, recipes[bed.tower]) for model, (attack, bed) in ABLATED.items()
+        f"{model}: UAR": _cleaning(attack, bed, recipes[bed.tower])
+        for model, (attack, bed) in ABLATED.items()
     }
 
 

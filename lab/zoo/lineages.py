@@ -2,7 +2,7 @@
 
 The zoo's models are trained from nothing, so a detector that compares with a base says nothing of them. Here
 the base is a bed's first calibration model; the null is copies of it that were fine-tuned on clean pairs, the
-suspects are copies that were fine-tuned on poisoned ones, with rates of one decade. All families are open
+suspects are copies that were fine-tuned on poisoned ones; rates differ up to four times. All families are open
 ones: nothing was chosen on these models, and nothing is held out.
 """
 
@@ -27,7 +27,7 @@ from lab.testbed.options import OptimisedPattern
 from lab.testbed.poisoned_pairs import poisoned_set
 from lab.testbed.shards import write_pairs
 from lab.zoo.intervals import clopper_pearson, delong
-from lab.zoo.judging import SCAN, WORKS, judge_all
+from lab.zoo.judging import WORKS, judge_all
 from lab.zoo.making import made_with, measure
 from lab.zoo.markdown import bounds, cells, percent, table, value_range
 from lab.zoo.plan import DEVELOPMENT_FAMILIES, HELD_OUT_FAMILIES, BedName, Model, anchor_of
@@ -43,15 +43,15 @@ from sanitizer.training.loop import finetune
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "lineages"
 """Of the rows, below the zoo's."""
-DETECTORS = ("lineage", "residual", "collapse", "edits")
+DETECTORS = ("lineage", "residual", "collapse")
 """The base is the anchor of `residual`, too."""
 _OPEN = DEVELOPMENT_FAMILIES | HELD_OUT_FAMILIES
 FAMILIES = ("badnet", "blended", "stripes", "triangles", "text", "sig", "semantic", "filter")
 NUM_CLEAN, NUM_POISONED = 12, 8
 NUM_PAIRS = 8_000
-RECIPE = CleanCLIPRecipe(lambda1=1.0, lambda2=0.0, epochs=2, batch_size=64, warmup_steps=20)
+RECIPE = CleanCLIPRecipe(lambda1=1.0, lambda2=0.0, epochs=4, batch_size=64, warmup_steps=20)
 """CLIP's own loss on both towers; the rate is drawn."""
-_LOG_RATES, _SHARES = (-4.0, -3.0), (0.01, 0.05)
+_LOG_RATES, _SHARES = (-3.3, -2.7), (0.03, 0.06)
 _FIRST_CLEAN, _FIRST_POISONED = 810_000, 820_000
 _CPU = torch.device("cpu")
 
@@ -176,11 +176,11 @@ def _written(checkpoint: LoadedCheckpoint, folder: Path) -> LoadedCheckpoint:
 
 
 def section(rows: Path) -> str:
-    """The table: every detector, and the scan without and with the lineage."""
+    """The table of every detector."""
     known, scans = read_models(rows / FOLDER), list(read_scans(rows / FOLDER).values())
     about = _about(known)
     lines = []
-    for detector in (SCAN, *DETECTORS):
+    for detector in DETECTORS:
         judged = judge_all(known, scans, detector)
         for bed in sorted({one.bed for one in judged}):
             mine = [one for one in judged if one.bed == bed]

@@ -82,7 +82,9 @@ def test_fewer_images_have_as_many_updates() -> None:
 def test_an_ablation_changes_uar_and_no_two_are_the_same_run() -> None:
     question = next(one for one in final.questions() if one.name == "ablations")
     cells = [cell for cell in in_order([question]) if isinstance(cell, Cleaning)]
-    assert len({cell_id(cell) for cell in cells}) == len(final.ABLATIONS) * len(final.ABLATED) * len(grid.SEEDS)
+    assert len({cell_id(cell) for cell in cells}) == len(final.ABLATIONS) * len(final.ABLATED) * len(
+        grid.SEEDS
+    )
     assert all(cell.recipe != UAR for cell in cells)
 
 
