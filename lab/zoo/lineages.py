@@ -2,8 +2,8 @@
 
 The zoo's models are trained from nothing, so a detector that compares with a base says nothing of them. Here
 the base is a bed's first calibration model; the null is copies of it that were fine-tuned on clean pairs, the
-suspects are copies that were fine-tuned on poisoned ones; rates differ up to four times. All families are open
-ones: nothing was chosen on these models, and nothing is held out.
+suspects are copies that were fine-tuned on poisoned ones; rates differ up to four times. All families are
+open ones: nothing was chosen on these models, and nothing is held out.
 """
 
 from __future__ import annotations
