@@ -43,11 +43,11 @@ from sanitizer.training.loop import finetune
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "lineages"
 """Of the rows, below the zoo's."""
-DETECTORS = ("lineage", "residual", "collapse")
+DETECTORS = ("lineage", "residual")
 """The base is the anchor of `residual`, too."""
 _OPEN = DEVELOPMENT_FAMILIES | HELD_OUT_FAMILIES
 FAMILIES = ("badnet", "blended", "stripes", "triangles", "text", "sig", "semantic", "filter")
-NUM_CLEAN, NUM_POISONED = 12, 8
+NUM_CLEAN, NUM_POISONED = 10, 8
 NUM_PAIRS = 8_000
 RECIPE = CleanCLIPRecipe(lambda1=1.0, lambda2=0.0, epochs=4, batch_size=64, warmup_steps=20)
 """CLIP's own loss on both towers; the rate is drawn."""
