@@ -87,13 +87,22 @@ NullChoice = Annotated[
 ]
 
 
+_SCANNED_ON = Field(description="The labelled dataset: patterns are inverted and measured on its images.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class _ScanOfService(ScanOptions):
     """What a scan is told by names and ids."""
 
     null: NullChoice = "auto"
-    anchor_checkpoint_id: CheckpointId | None = None
-    base_checkpoint_id: CheckpointId | None = None
+    anchor_checkpoint_id: Annotated[
+        CheckpointId | None,
+        Field(description="Another model that you trust, for the detectors `residual` and `ease`."),
+    ] = None
+    base_checkpoint_id: Annotated[
+        CheckpointId | None,
+        Field(description="The model that this one was fine-tuned from, for the detector `lineage`."),
+    ] = None
 
     def options(self) -> ScanOptions:
         """The library's part of it."""
@@ -102,20 +111,16 @@ class _ScanOfService(ScanOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class JobScan(_ScanOfService):
-    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged.
+    """How a scan looks for triggers, on which labelled dataset, and by which null it is judged."""
 
-    `anchor_checkpoint_id` names another model that you trust, for the detectors `residual` and `ease`;
-    `base_checkpoint_id` the model that this one was fine-tuned from, for `lineage`.
-    """
-
-    dataset_id: DatasetId
+    dataset_id: Annotated[DatasetId, _SCANNED_ON]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRunScan(_ScanOfService):
     """As of an order; a dataset that is not registered yet is left out."""
 
-    dataset_id: DatasetId | None = None
+    dataset_id: Annotated[DatasetId | None, _SCANNED_ON] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,11 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt, Interval, Le, Len, MaxLen
+from pydantic import Field
 
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
 
 Detector = Literal["collapse", "edits", "ease", "residual", "lineage"]
-"""`collapse`: patterns under which all images look alike. `edits`: which known change of an image leads many
-images to one class. `ease`: how little it takes to lead images to each class. `residual`: what the model sees
-in edited images and a trusted anchor does not. `lineage`: whether predictions collapse when the step from the
-base to this model is made longer."""
 
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
@@ -27,17 +24,34 @@ MAX_FURTHER_CLASSES = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class PatternFamily(StrictOptions):
-    """A family of universal patterns and the budget that bounds them.
+    """A family of universal patterns and the budget that bounds them."""
 
-    `budget`: of `patch` the side by the image's side; of `additive` and `dct` the largest change of a pixel
-    (8/255 is 0.0314), `dct` with low frequencies only; of `blend` the pattern's share of a pixel; of `warp`
-    the largest displacement by the image's side; of `colour` the largest change of a factor or offset.
-    """
-
-    family: FamilyName
-    budget: Annotated[float, Gt(0), Le(1), NUMBER]
-    placement: Literal["random", "fixed"] = "random"
-    """Of a patch: a place of its own in every image, or one place in all. Others have no place."""
+    family: Annotated[
+        FamilyName,
+        Field(
+            description="`patch`: a square. `additive`: a change of every pixel. `dct`: the same with low"
+            " frequencies only. `blend`: an image mixed in. `warp`: a displacement. `colour`: of colours."
+        ),
+    ]
+    budget: Annotated[
+        float,
+        Gt(0),
+        Le(1),
+        NUMBER,
+        Field(
+            description="Of `patch` the side, as a share of the image's side; of `additive` and `dct` the"
+            " largest change of a pixel (8/255 is 0.0314); of `blend` the pattern's share of a pixel; of"
+            " `warp` the largest displacement, as a share of the image's side; of `colour` the largest change"
+            " of a factor or offset."
+        ),
+    ]
+    placement: Annotated[
+        Literal["random", "fixed"],
+        Field(
+            description="Of a patch: a place of its own in every image, or one place in all. Other families"
+            " have no place."
+        ),
+    ] = "random"
 
     @property
     def name(self) -> str:
@@ -62,7 +76,24 @@ def _refuse_repeated(families: tuple[PatternFamily, ...]) -> None:
 
 
 _Steps = Annotated[int, Interval(ge=1, le=10_000), NUMBER]
-_Families = Annotated[tuple[PatternFamily, ...], MaxLen(32), *NOT_EMPTY]
+_Families = Annotated[
+    tuple[PatternFamily, ...],
+    MaxLen(32),
+    *NOT_EMPTY,
+    Field(description="Families of patterns, each searched on its own."),
+]
+_ImagesPerStep = Annotated[
+    int,
+    Interval(ge=2, le=256),
+    NUMBER,
+    Field(description="Images for each pattern in each step, other ones in every step."),
+]
+_EditedImages = Annotated[
+    int,
+    Interval(ge=MIN_IMAGES, le=100_000),
+    NUMBER,
+    Field(description="Held-out images on which each edit is measured."),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +107,19 @@ class CollapseDetectorOptions(StrictOptions):
         PatternFamily(family="warp", budget=0.2),
         PatternFamily(family="colour", budget=0.3),
     )
-    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 12
-    images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
-    """For each restart, others in every step."""
-    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (32,)
-    """After how many steps to measure, in ascending order."""
+    restarts: Annotated[
+        int,
+        Interval(ge=1, le=64),
+        NUMBER,
+        Field(description="Patterns for each family, each from noise of its own."),
+    ] = 12
+    images_per_step: _ImagesPerStep = 8
+    steps: Annotated[
+        tuple[_Steps, ...],
+        MaxLen(10),
+        *NOT_EMPTY,
+        Field(description="After how many steps to measure, ascending. The search ends after the last."),
+    ] = (32,)
 
     def __post_init__(self) -> None:
         _refuse_unordered(self.steps, "steps")
@@ -89,12 +128,18 @@ class CollapseDetectorOptions(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Heat(StrictOptions):
-    """A part of the race: so many of the classes that are left stay, up to `steps` steps in all. The first
-    has all classes, whatever it says."""
+    """A part of the race: the easiest of the classes that are left run it. The first heat has all classes,
+    whatever it says."""
 
-    share: Annotated[float, Gt(0), Le(1), NUMBER]
-    most: Annotated[int, Interval(ge=1, le=100_000), NUMBER]
-    steps: _Steps
+    share: Annotated[
+        float, Gt(0), Le(1), NUMBER, Field(description="Share of the classes of the heat before that run it.")
+    ]
+    most: Annotated[
+        int, Interval(ge=1, le=100_000), NUMBER, Field(description="How many classes run it at most.")
+    ]
+    steps: Annotated[
+        _Steps, Field(description="The step at which the heat ends, counted from the race's start.")
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,22 +158,50 @@ class EaseDetectorOptions(StrictOptions):
         PatternFamily(family="warp", budget=0.06),
         PatternFamily(family="colour", budget=0.3),
     )
-    heats: Annotated[tuple[Heat, ...], MaxLen(8), *NOT_EMPTY] = (
+    heats: Annotated[
+        tuple[Heat, ...],
+        MaxLen(8),
+        *NOT_EMPTY,
+        Field(description="The parts of the race, one after the other."),
+    ] = (
         Heat(share=1.0, most=100_000, steps=8),
         Heat(share=0.25, most=1_000, steps=16),
         Heat(share=1.0, most=4, steps=64),
     )
-    restarts: Annotated[int, Interval(ge=1, le=64), NUMBER] = 2
-    """From how many starts the classes of the last heat are run; the best counts."""
-    images_per_step: Annotated[int, Interval(ge=2, le=256), NUMBER] = 8
-    held_out_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 64
-    """On which ASR is measured in the course of the race."""
-    steps: Annotated[tuple[_Steps, ...], MaxLen(10), *NOT_EMPTY] = (4, 8, 16, 32, 64)
-    synonyms_cosine: Annotated[float, Interval(ge=0, le=1), NUMBER] = 0.9
-    """Classes whose texts are closer than this are not rivals of each other."""
-    anchor_weight: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
-    """γ: how much it counts against a pattern that it leads the anchor to the class, too. It has no effect
-    without an anchor."""
+    restarts: Annotated[
+        int,
+        Interval(ge=1, le=64),
+        NUMBER,
+        Field(description="From how many starts the classes of the last heat are run; the best counts."),
+    ] = 2
+    images_per_step: _ImagesPerStep = 8
+    held_out_images: Annotated[
+        int,
+        Interval(ge=MIN_IMAGES, le=100_000),
+        NUMBER,
+        Field(description="Held-out images on which ASR is measured during the race."),
+    ] = 64
+    steps: Annotated[
+        tuple[_Steps, ...],
+        MaxLen(10),
+        *NOT_EMPTY,
+        Field(description="After how many steps to measure, ascending, none after the end of the last heat."),
+    ] = (4, 8, 16, 32, 64)
+    synonyms_cosine: Annotated[
+        float,
+        Interval(ge=0, le=1),
+        NUMBER,
+        Field(description="Classes whose texts have a higher cosine than this are not rivals of each other."),
+    ] = 0.9
+    anchor_weight: Annotated[
+        float,
+        Interval(ge=0, le=100),
+        NUMBER,
+        Field(
+            description="γ: how much it counts against a pattern that it leads the anchor to the class, too."
+            " It has no effect without an anchor."
+        ),
+    ] = 1.0
 
     def __post_init__(self) -> None:
         _refuse_unordered(self.steps, "steps")
@@ -144,30 +217,38 @@ class EaseDetectorOptions(StrictOptions):
 class ResidualDetectorOptions(StrictOptions):
     """D3: a bank of edits, in all images and in cells of images that are alike to the anchor."""
 
-    cells: Annotated[int, Interval(ge=1, le=256), NUMBER] = 8
-    min_cell_images: Annotated[int, Interval(ge=2, le=100_000), NUMBER] = 12
-    """Cells with fewer held-out images are left out; all images together always count."""
-    held_out_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 192
-    """On which each edit is measured."""
+    cells: Annotated[
+        int,
+        Interval(ge=1, le=256),
+        NUMBER,
+        Field(description="Cells, each of images that are alike to the anchor."),
+    ] = 8
+    min_cell_images: Annotated[
+        int,
+        Interval(ge=2, le=100_000),
+        NUMBER,
+        Field(description="Cells with fewer held-out images are left out; all images together always count."),
+    ] = 12
+    held_out_images: _EditedImages = 192
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditsDetectorOptions(StrictOptions):
     """D5: a bank of known edits, each put into the same images."""
 
-    held_out_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 192
-    """On which each edit is measured."""
+    held_out_images: _EditedImages = 192
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineageDetectorOptions(StrictOptions):
     """D4: the model's step from its base, made longer by each factor."""
 
-    factors: Annotated[tuple[Annotated[float, Gt(1), Le(16), NUMBER], ...], MaxLen(10), *NOT_EMPTY] = (
-        1.5,
-        2.0,
-        3.0,
-    )
+    factors: Annotated[
+        tuple[Annotated[float, Gt(1), Le(16), NUMBER], ...],
+        MaxLen(10),
+        *NOT_EMPTY,
+        Field(description="Factors of the step from the base to the model, ascending."),
+    ] = (1.5, 2.0, 3.0)
 
     def __post_init__(self) -> None:
         if any(later <= earlier for earlier, later in pairwise(self.factors)):
@@ -185,32 +266,97 @@ class ScanOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    detectors: Annotated[tuple[Detector, ...], MaxLen(5), *NOT_EMPTY] = ("collapse", "edits")
-    """`residual` needs an anchor, `lineage` a base."""
-    collapse: CollapseDetectorOptions = CollapseDetectorOptions()
-    edits: EditsDetectorOptions = EditsDetectorOptions()
-    ease: EaseDetectorOptions = EaseDetectorOptions()
-    residual: ResidualDetectorOptions = ResidualDetectorOptions()
-    lineage: LineageDetectorOptions = LineageDetectorOptions()
-    num_images: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 256
-    """To invert on, drawn by the seed from the labelled set."""
-    num_held_out: Annotated[int, Interval(ge=MIN_IMAGES, le=100_000), NUMBER] = 384
-    """Others, to measure on. Of fewer than both together, a third is inverted on."""
-    class_names: Literal["labelled", "none"] = "labelled"
-    """Targets are looked for among the names of the labelled set and `further_classes`, or not at all."""
-    further_classes: Annotated[tuple[ShortText, ...], MaxLen(MAX_FURTHER_CLASSES)] = ()
-    """Names that no image of the labelled set has."""
-    vocabulary: bool = True
-    """Whether to name targets by the open vocabulary of English words, too."""
-    templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None = None
-    """For the texts of classes. None: those of the labelled set, else ImageNet's 80."""
-    significance: Annotated[float, Gt(0), Le(0.5), NUMBER] = 0.05
-    """A p-value at or under it fails; there is one with a null only."""
-    images_at_once: Annotated[int, Interval(ge=2, le=65_536), NUMBER] = 256
-    """In one pass of the image tower: bounds the memory. It changes no result but by rounding."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    num_examples: Annotated[int, Interval(ge=0, le=12), NUMBER] = 4
-    """Images that the report shows with and without the first trigger."""
+    detectors: Annotated[
+        tuple[Detector, ...],
+        MaxLen(5),
+        *NOT_EMPTY,
+        Field(
+            description="`collapse`: patterns under which all images look alike. `edits`: which known edit"
+            " leads many images to one class. `ease`: how little it takes to lead images to each class."
+            " `residual`: what the model sees in edited images and a trusted anchor does not; needs an"
+            " anchor. `lineage`: whether predictions collapse when the step from the base to this model is"
+            " made longer; needs a base."
+        ),
+    ] = ("collapse", "edits")
+    collapse: Annotated[CollapseDetectorOptions, Field(description="Options of the detector `collapse`.")] = (
+        CollapseDetectorOptions()
+    )
+    edits: Annotated[EditsDetectorOptions, Field(description="Options of the detector `edits`.")] = (
+        EditsDetectorOptions()
+    )
+    ease: Annotated[EaseDetectorOptions, Field(description="Options of the detector `ease`.")] = (
+        EaseDetectorOptions()
+    )
+    residual: Annotated[ResidualDetectorOptions, Field(description="Options of the detector `residual`.")] = (
+        ResidualDetectorOptions()
+    )
+    lineage: Annotated[LineageDetectorOptions, Field(description="Options of the detector `lineage`.")] = (
+        LineageDetectorOptions()
+    )
+    num_images: Annotated[
+        int,
+        Interval(ge=MIN_IMAGES, le=100_000),
+        NUMBER,
+        Field(description="Images of the labelled set to invert patterns on, drawn by the seed."),
+    ] = 256
+    num_held_out: Annotated[
+        int,
+        Interval(ge=MIN_IMAGES, le=100_000),
+        NUMBER,
+        Field(
+            description="Other images of it, to measure on. If the set has fewer than both together, patterns"
+            " are inverted on a third of it."
+        ),
+    ] = 384
+    class_names: Annotated[
+        Literal["labelled", "none"],
+        Field(
+            description="Which classes a target can be. `labelled`: those of the labelled set and"
+            " `further_classes`. `none`: no class. Then targets are described by words of the vocabulary"
+            " only, there is no ASR, and the detector `ease` cannot run."
+        ),
+    ] = "labelled"
+    further_classes: Annotated[
+        tuple[ShortText, ...],
+        MaxLen(MAX_FURTHER_CLASSES),
+        Field(description="Class names that a target can be although no image of the labelled set has them."),
+    ] = ()
+    vocabulary: Annotated[
+        bool,
+        Field(description="Whether to describe targets by the nearest of 20,000 English nouns, too."),
+    ] = True
+    templates: Annotated[
+        Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None,
+        Field(
+            description="Texts of a class; {c} stands for its name. null: those of the labelled set, else the"
+            " 80 of ImageNet."
+        ),
+    ] = None
+    significance: Annotated[
+        float,
+        Gt(0),
+        Le(0.5),
+        NUMBER,
+        Field(description="A p-value at or under it fails. There is a p-value with a null only."),
+    ] = 0.05
+    images_at_once: Annotated[
+        int,
+        Interval(ge=2, le=65_536),
+        NUMBER,
+        Field(
+            description="Images in one pass of the image tower: bounds the memory. Results differ by rounding"
+            " only."
+        ),
+    ] = 256
+    precision: Annotated[
+        Literal["fp32", "bf16"], Field(description="Of the computation: float32 or bfloat16.")
+    ] = "fp32"
+    num_examples: Annotated[
+        int,
+        Interval(ge=0, le=12),
+        NUMBER,
+        Field(description="Images that the report shows with and without the first pattern."),
+    ] = 4
 
     @property
     def families(self) -> tuple[PatternFamily, ...]:

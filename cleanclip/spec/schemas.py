@@ -10,8 +10,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OrderedRecipe, Policy
 from cleanclip.spec.report import Report
+from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_report import VetReport
 
@@ -23,13 +26,16 @@ _KINDS: dict[str, Any] = {
     "declared": DeclaredOptions,
     "vet": VetOptions,
     "vet-report": VetReport,
+    "scan": ScanOptions,
+    "scan-report": ScanReport,
+    "null": NullSet,
 }
 NAMES = tuple(_KINDS)
-_WRITTEN = ("report", "vet-report")
+_WRITTEN = ("report", "vet-report", "scan-report")
 
 
 def schema(name: str) -> str:
-    """JSON Schema (2020-12) of one of `NAMES`: of reports as they are written, options as they are read."""
+    """JSON Schema (2020-12) of one of `NAMES`: of reports as they are written, the rest as it is read."""
     adapter: TypeAdapter[Any] = TypeAdapter(_KINDS[name])
     made = adapter.json_schema(mode="serialization" if name in _WRITTEN else "validation")
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, **made}

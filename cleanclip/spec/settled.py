@@ -78,13 +78,17 @@ class Setting:
     @property
     def known_by(self) -> str:
         """'measured: the best of 1, 4, 2. Mean log-likelihood -0.474 against -1.320 with 2 (margin …)'."""
-        words = f"{self.settled}: {self.why}"
+        return ". ".join(filter(None, (f"{self.settled}: {self.why}", self.comparison)))
+
+    @property
+    def comparison(self) -> str:
+        """'Mean log-likelihood -0.474 against -1.320 with 2 (margin …)'; empty where nothing was compared."""
         if self.chosen is None or self.runner_up is None or self.margin is None:
-            return words
+            return ""
         chosen, other, margin = self.chosen, self.runner_up, self.margin
         interval = f"interval {margin.low:.3f} to {margin.high:.3f}, n = {margin.n}"
         return (
-            f"{words}. Mean log-likelihood {chosen.log_likelihood:.3f} against {other.log_likelihood:.3f} "
+            f"Mean log-likelihood {chosen.log_likelihood:.3f} against {other.log_likelihood:.3f} "
             f"with {other.value} (margin {margin.mean:.3f}, {interval}), CA {100 * chosen.ca.value:.1f} % "
             f"against {100 * other.ca.value:.1f} %"
         )
@@ -132,7 +136,10 @@ class SettledArchitecture:
 
 
 def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> Iterator[str]:
-    """Sentences on settings that are not as the checkpoint was read, or are not known."""
+    """Sentences on settings that are not as the checkpoint was read, or are not known.
+
+    They refer to no section: the report of a scan repeats them, and has none on the architecture.
+    """
     unknown = []
     for setting in architecture.settings:
         option = setting.option
@@ -141,7 +148,7 @@ def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> I
         if setting.value != as_read[option]:
             yield (
                 f"{option} is {setting.value} by measurement on {architecture.n} images, not "
-                f"{as_read[option]} as usual: the section on the architecture has the figures."
+                f"{as_read[option]} as usual. {setting.comparison}."
             )
         elif setting.settled == "assumed" and not setting.makes_no_difference:
             unknown.append(option)
@@ -153,5 +160,5 @@ def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> I
     elif unknown:
         yield (
             f"{', '.join(unknown)}: assumed; {architecture.n} images cannot distinguish the "
-            "usual value from others. The section on the architecture has the figures."
+            "usual value from others."
         )

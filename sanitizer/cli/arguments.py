@@ -179,7 +179,9 @@ def parser() -> argparse.ArgumentParser:
         help="… report.md are written beside the report, unless different files exist",
     )
 
-    schema = commands.add_parser("schema", help="print the JSON Schema of a report, or of options")
+    schema = commands.add_parser(
+        "schema", help="print the JSON Schema of a report, of options or of a null set"
+    )
     schema.add_argument("name", choices=schemas.NAMES, help="of what")
 
     run = commands.add_parser("run", help="run one job folder, as a worker does; events on stdout")

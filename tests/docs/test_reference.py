@@ -64,6 +64,12 @@ def test_each_option_field_and_code_has_a_meaning(name: str) -> None:
     assert without_meaning(text_of(name)) == [], ANEW
 
 
+def test_an_option_has_the_meaning_that_the_code_gives_it() -> None:
+    """What was written into its cell by hand is not kept beside a description."""
+    kept = text_of("options.md").replace("Options of the detector `edits`.", "By hand.")
+    assert "By hand." not in reference.made(kept)
+
+
 def test_no_route_but_the_ways_to_the_pages_is_left_out_of_the_schema() -> None:
     """What the schema leaves out, the reference does not see."""
     hidden = {

@@ -1,4 +1,5 @@
-"""Options and the report as their JSON Schemas have them; what each means is written by hand, and kept."""
+"""Options and the report as their JSON Schemas have them; what each means is its description there, or is
+written by hand, and kept."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _BOUNDS = {
     "minItems": "at least {}",
     "maxItems": "at most {}",
 }
-OF_RECIPE_AND_AUDIT = ("recipe", "audit", "policy", "declared")
+OPTIONS = ("recipe", "audit", "policy", "declared", "scan")
 
 
 def objects(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -59,6 +60,8 @@ def shape(schema: Mapping[str, Any]) -> str:
 
 
 def _default(field: Mapping[str, Any], *, is_needed: bool) -> str:
+    if "$ref" in field and "default" in field:
+        return "its defaults"
     if "default" in field:
         return code(json.dumps(field["default"]))
     return "needed" if is_needed else ""
@@ -75,7 +78,7 @@ def _options(name: str) -> Maker:
                     code(field),
                     shape(told),
                     _default(told, is_needed=field in one.get("required", ())),
-                    kept(f"{title}/{field}"),
+                    told.get("description") or kept(f"{title}/{field}"),
                 )
                 for field, told in one["properties"].items()
             ]
@@ -87,7 +90,7 @@ def _options(name: str) -> Maker:
 
 def _report(kept: Kept) -> str:
     """The report's own fields with a meaning each; of what they are made of, the shapes."""
-    told_elsewhere = {title for name in OF_RECIPE_AND_AUDIT for title, _ in objects(name)}
+    told_elsewhere = {title for name in OPTIONS for title, _ in objects(name)}
     parts = []
     for title, one in objects("report"):
         if title in told_elsewhere:
@@ -105,6 +108,6 @@ def _report(kept: Kept) -> str:
 
 
 MAKERS: Mapping[str, Maker] = {
-    **{f"options of {name}": _options(name) for name in OF_RECIPE_AND_AUDIT},
+    **{f"options of {name}": _options(name) for name in OPTIONS},
     "fields of a report": _report,
 }

@@ -10,9 +10,14 @@ import jsonschema_rs
 import pytest
 
 from cleanclip.spec import schemas
+from cleanclip.spec.null_set import dump_null, load_null
 from cleanclip.spec.recipe import AuditOptions, Policy, SupervisedRecipe, to_json
 from cleanclip.spec.report import dump_json, load_json
+from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_report import dump_scan
+from demo.recipe import NULL_PATH
 from sanitizer.__main__ import main
+from tests.fixtures.scans import scan_and_null
 
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = sorted((ROOT / "tests" / "fixtures" / "reports").glob("*.json"))
@@ -46,6 +51,25 @@ def test_a_report_that_is_written_today_fits_its_schema(path: Path) -> None:
     assert not validator("report").is_valid(written)
 
 
+@pytest.mark.parametrize("with_null", [True, False])
+def test_a_scans_report_that_is_written_today_fits_its_schema(with_null: bool) -> None:
+    report, _ = scan_and_null(with_null=with_null)
+    written = json.loads(dump_scan(report))
+    assert [error.message for error in validator("scan-report").iter_errors(written)] == []
+    del written["verdict"]
+    assert not validator("scan-report").is_valid(written)
+
+
+def test_nulls_fit_their_schema_also_one_that_was_built_before_there_were_edits() -> None:
+    """A null keeps the fields that it was sealed with."""
+    early = load_null(NULL_PATH.read_bytes())
+    for null in (early, scan_and_null()[1]):
+        written = json.loads(dump_null(null))
+        assert [error.message for error in validator("null").iter_errors(written)] == []
+    assert "edits" not in json.loads(dump_null(early))["options"]
+    assert not validator("null").is_valid(written | {"kind": "scan"})
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
@@ -53,6 +77,7 @@ def test_a_report_that_is_written_today_fits_its_schema(path: Path) -> None:
         ("audit", to_json(AuditOptions(target="banana")), {"target": ""}),
         ("policy", to_json(Policy()), {"asr_at_most": 2}),
         ("declared", {"quick_gelu": False}, {"image_size": 0}),
+        ("scan", to_json(ScanOptions()), {"class_names": "mine"}),
     ],
 )
 def test_options_are_judged_as_the_library_judges_them(name: str, good: Any, bad: Any) -> None:

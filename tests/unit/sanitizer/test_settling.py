@@ -13,12 +13,14 @@ from cleanclip.spec.errors import CheckpointRejected, Interrupted
 from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from cleanclip.spec.report import load_json
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.settled import MIN_IMAGES
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.pipeline import baseline
 from sanitizer.pipeline import operations as pipeline
+from sanitizer.pipeline.scan_opening import open_for_scan
 from sanitizer.work import rechecking
 from tests.fixtures import audited, learned
 from tests.fixtures.shards import make_pairs
@@ -86,6 +88,15 @@ def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
     assert any(
         one.startswith("num_heads_vision is 4 by measurement on 240 images, not 1") for one in report.warnings
     )
+
+
+def test_the_warning_of_a_scan_has_the_figures_itself_because_its_report_has_no_section_for_them(inputs):
+    options = ScanOptions(num_images=64, num_held_out=64, vocabulary=False)
+    with open_for_scan(inputs / "checkpoint", inputs / "labelled", options, seed=3, device="cpu") as opened:
+        warnings = opened.warnings
+    heads = next(one for one in warnings if one.startswith("num_heads_vision is 4 by measurement"))
+    assert ", not 1 as usual. Mean log-likelihood " in heads
+    assert [one for one in warnings if "section" in one] == []
 
 
 def test_a_measurement_repeats_to_the_last_bit(inputs, report, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from cleanclip.evidence import settings
 from cleanclip.evidence.report import parse
 from cleanclip.spec.errors import ReportRejected
+from cleanclip.spec.settled import warnings
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.kept_reports import document, drawn_from, read
 
@@ -72,6 +73,17 @@ def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:
     for page in (html, markdown.replace("\\", "")):
         assert "measured: the best of 1, 2. Mean log-likelihood -0.500 against -1.750 with 8" in page
         assert "CA 77.1 % against 31.2 %" in page
+
+
+def test_a_warning_of_what_images_do_not_tell_refers_to_no_section_that_a_scan_lacks() -> None:
+    report = told()
+    (setting,) = report["architecture"]["settings"]
+    setting |= {"settled": "assumed", "why": "as usual", "margin": setting["margin"] | {"low": -1.0}}
+    architecture = parse(json.dumps(report).encode()).architecture
+    assert architecture is not None
+    assert list(warnings({setting["option"]: setting["value"]}, architecture)) == [
+        "num_heads_text: assumed; 240 images cannot distinguish the usual value from others."
+    ]
 
 
 @pytest.mark.parametrize(
