@@ -399,6 +399,8 @@ def test_no_class_names_need_the_vocabulary_and_collapse_works_with_it(model, im
     assert report.num_classes == 0
     assert report.hypotheses[0].target is None
     assert len(report.hypotheses[0].words) == 5
+    assert report.examples
+    assert all(one.true_class in CLASS_NAMES and one.clean_class is None for one in report.examples)
     assert report.verdict.outcome == "inconclusive"
     assert pages(report)["report.html"]
 

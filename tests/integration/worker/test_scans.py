@@ -188,6 +188,17 @@ def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: Worl
     assert shown.result.scan.hypotheses[0].family == "patch:0.25"
 
 
+@pytest.mark.full  # daily: tests/unit/worker/test_scanning.py, tests/numerics/test_scan.py
+def test_a_real_child_scans_without_class_names_and_is_believed(world: World, tmp_path: Path) -> None:
+    job_id = real_scan_job(world, tmp_path, replace(FEW, class_names="none", vocabulary=True))
+    assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
+    folder = downloaded(world, job_id, tmp_path / "scanned")
+    assert verify(folder).findings == ()
+    report = json.loads((folder / "report.json").read_text())
+    assert report["hypotheses"][0]["target"] is None
+    assert [one["true_class"] in CLASS_NAMES for one in report["examples"]] == [True]
+
+
 @pytest.mark.full  # daily: the stand-in child, above, and tests/numerics/test_scan_trusted_models.py
 def test_a_real_child_scans_with_an_anchor_and_a_base(world: World, tmp_path: Path) -> None:
     detectors = ("collapse", "residual", "lineage")
