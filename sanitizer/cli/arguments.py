@@ -395,7 +395,8 @@ def policy_from(arguments: argparse.Namespace) -> Policy | None:
 
 
 def audit_from(arguments: argparse.Namespace) -> AuditOptions:
-    """The audit file's options, changed by --target and by --attack or --suite. Raises UsageError."""
+    """The audit file's options, changed by --target and by --attack or --suite; of a cleaning that has yet to
+    scan without what it will find. Raises UsageError."""
     if arguments.attack and arguments.suite:
         raise UsageError("Give --attack or --suite, not both.")
     values = _read_json(arguments.audit_file) if arguments.audit_file else {}
@@ -415,6 +416,8 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values["target"] = arguments.target
     if arguments.attacks_from_scan is not None:
         return _with_found(values, arguments)
+    if getattr(arguments, "scan_first", None):
+        values = {"target": TARGET_OF_SCAN} | values
     if "target" not in values:
         raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")

@@ -521,6 +521,29 @@ def test_the_commands_scan_and_null(model, images, tmp_path, capsys) -> None:
     assert main(["null", "build", "no-such:tag", *common, "--out", str(null_path), "--name", "x"]) == 3
 
 
+def test_a_model_that_the_audit_after_a_scan_would_refuse_is_refused_before_the_scan(
+    model, images, tmp_path, capsys
+) -> None:
+    """The images' labels are not the model's answers: it names them no better than guessing does."""
+    report = scan(model, images, COLLAPSE, tmp_path / "alone")
+    assert any("no better than guessing" in warning for warning in report.warnings)
+    heard: list[ProgressEvent] = []
+    with pytest.raises(CheckpointRejected) as refused:
+        scan(
+            *(model, images, COLLAPSE, tmp_path / "first"),
+            audit_next=AuditOptions(target=CLASS_NAMES[0]),
+            progress=heard.append,
+        )
+    assert refused.value.code == "settings_at_chance"
+    assert not any(isinstance(event, PhaseStarted) for event in heard)
+    make_pairs(tmp_path / "pairs", 16)
+    (tmp_path / "scan.json").write_bytes(TypeAdapter(ScanOptions).dump_json(COLLAPSE))
+    typed = ["sanitize", str(model), "--pairs", str(tmp_path / "pairs"), "--labelled", str(images)]
+    assert main([*typed, "--scan-options", str(tmp_path / "scan.json"), "--out", str(tmp_path / "out")]) == 3
+    assert "settings_at_chance" in capsys.readouterr().err
+    assert not (tmp_path / "out/scan").exists()
+
+
 def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found(
     model, tmp_path, capsys
 ) -> None:

@@ -21,7 +21,16 @@ from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from lab.drills.processes import processes_in, signal_all
-from tests.fixtures.audited import CLASS_NAMES, changed, pictures, write_answered, write_model
+from lab.testbed.writing import write_labelled_shards
+from tests.fixtures.audited import (
+    CLASS_NAMES,
+    TEMPLATES,
+    changed,
+    labels,
+    pictures,
+    write_answered,
+    write_model,
+)
 from tests.integration.worker.stand_in_child import a_null
 from tests.integration.worker.world import World, wait_until
 from worker.confinement import sandbox
@@ -264,15 +273,27 @@ def inspected(world: World, model: Path) -> str:
     return checkpoint.id
 
 
-def real_scan_job(world: World, tmp_path: Path, options: ScanOptions, *, trusted: Sequence[str] = ()) -> str:
-    """Of a tiny model that was inspected and of images that were validated; `trusted` are near to it."""
+def real_scan_job(
+    world: World,
+    tmp_path: Path,
+    options: ScanOptions,
+    *,
+    trusted: Sequence[str] = (),
+    is_at_chance: bool = False,
+) -> str:
+    """Of a tiny model that was inspected and of images that were validated; `trusted` are near to it. Where
+    it `is_at_chance`, the images have other labels than the model gives them."""
     model = write_model(tmp_path / "model")
     checkpoint_id = inspected(world, model)
     models = {
         f"{name}_checkpoint_id": inspected(world, changed(model, tmp_path / name, seed))
         for seed, name in enumerate(trusted)
     }
-    shards = write_answered(tmp_path / "labelled", model, pictures(140), CLASS_NAMES)
+    shards, shown = tmp_path / "labelled", pictures(140)
+    if is_at_chance:
+        write_labelled_shards(zip(shown, labels(140), strict=True), shards, CLASS_NAMES, TEMPLATES)
+    else:
+        write_answered(shards, model, shown, CLASS_NAMES)
     files = {path.name: path.read_bytes() for path in shards.iterdir()}
     dataset, validating = world.dataset(DatasetKind.LABELLED, files)
     assert world.runner(**REAL).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error
