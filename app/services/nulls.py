@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
 
@@ -25,7 +25,7 @@ from app.services import trusted_models
 from app.services.orders import SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.clip_text import num_different
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_options, dump_null, load_null
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_values, dump_null, load_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
@@ -192,12 +192,11 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
             pointer=POINTER,
         )
     if what := _differing(row, order, checkpoints, labelled):
-        named = differing_options(null_of(row), order.scan)
-        details = f" Options that differ: {named}." if named else ""
+        details = differing_values(null_of(row), **_measured(order, checkpoints, labelled))
         raise InvalidInput(
             "null_does_not_fit",
-            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it."
-            f"{details}",
+            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it. "
+            f"{details}".rstrip(),
             _ANOTHER_NULL,
             pointer=POINTER,
         )
@@ -211,20 +210,35 @@ def _holds(row: Row, checkpoint: Checkpoint) -> bool:
 def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> list[str]:
     """What the scan does not share with the null."""
     assert order.scan is not None
-    checkpoint = checkpoints[SUSPECT]
-    anchor, base = (checkpoints.get(one) for one in (order.anchor_pointer, order.base_pointer))
     return list(
         differences(
             null_of(row),
-            architecture=(checkpoint.inspection or {}).get("architecture") or {},
+            architecture=(checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
             class_names=scanned_names(order.scan, class_names(labelled)),
-            images_sha256=str((labelled.summary or {}).get("sha256")),
-            options=order.scan,
-            seed=order.seed,
-            anchor_sha256=None if anchor is None else anchor.weights_sha256,
-            base_sha256=None if base is None else base.weights_sha256,
+            **_measured(order, checkpoints, labelled),
         )
     )
+
+
+class _Measured(TypedDict):
+    images_sha256: str
+    options: ScanOptions
+    seed: int
+    anchor_sha256: str | None
+    base_sha256: str | None
+
+
+def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> _Measured:
+    """What the scan is measured with besides the model and the class names."""
+    assert order.scan is not None
+    anchor, base = (checkpoints.get(one) for one in (order.anchor_pointer, order.base_pointer))
+    return {
+        "images_sha256": str((labelled.summary or {}).get("sha256")),
+        "options": order.scan,
+        "seed": order.seed,
+        "anchor_sha256": None if anchor is None else anchor.weights_sha256,
+        "base_sha256": None if base is None else base.weights_sha256,
+    }
 
 
 def _listed(words: Sequence[str]) -> str:

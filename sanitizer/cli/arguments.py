@@ -197,6 +197,10 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "checkpoint", type=Path, help="a checkpoint file, or a Hugging Face or canonical folder"
     )
+    _add_declare(command)
+
+
+def _add_declare(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--declare",
         type=Path,
@@ -229,6 +233,7 @@ def _add_scan_commands(
         help="checkpoint files or folders that were never poisoned, or open_clip tags (ViT-B-32:openai); "
         "BASE=MODEL for one of several models that were trained from the same base",
     )
+    _add_declare(build)
     _add_scan(build)
     build.add_argument("--out", type=Path, required=True, help="the file to write")
     build.add_argument("--name", required=True, help="what the null set is called in reports")

@@ -236,6 +236,10 @@ def test_a_null_that_was_measured_otherwise_is_refused_with_what_differs(
         scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
     assert refused.value.code == "null_does_not_fit"
     assert what in refused.value.message
+    if what == "image set":
+        assert "Image sets: SHA-256 0… in the null and SHA-256 " in refused.value.message
+    if what == "seed":
+        assert "Seeds: 6 in the null and 5 in the scan." in refused.value.message
 
 
 def test_the_first_options_that_differ_from_the_nulls_are_named_with_both_values(
@@ -542,6 +546,20 @@ def test_a_model_that_the_audit_after_a_scan_would_refuse_is_refused_before_the_
     assert main([*typed, "--scan-options", str(tmp_path / "scan.json"), "--out", str(tmp_path / "out")]) == 3
     assert "settings_at_chance" in capsys.readouterr().err
     assert not (tmp_path / "out/scan").exists()
+
+
+def test_a_null_is_built_of_models_whose_heads_are_declared(model, images, tmp_path, capsys) -> None:
+    (tmp_path / "options.json").write_text(json.dumps(to_json(COLLAPSE)))
+    (tmp_path / "declared.json").write_text('{"num_heads_vision": 4, "num_heads_text": 2}')
+    upload = tmp_path / "upload.safetensors"
+    upload.write_bytes((model / "model.safetensors").read_bytes())  # without the configuration beside it
+    built = ["null", "build", str(upload), "--labelled", str(images), "--name", "declared"]
+    built += ["--options", str(tmp_path / "options.json"), "--out", str(tmp_path / "null.json")]
+    assert main(built) == 3
+    assert "heads_undeclared" in capsys.readouterr().err
+    assert main([*built, "--declare", str(tmp_path / "declared.json")]) == 0
+    null = load_null((tmp_path / "null.json").read_bytes())
+    assert null.architecture == load_canonical(model).architecture.to_config()
 
 
 def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found(
