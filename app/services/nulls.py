@@ -22,7 +22,7 @@ from app.domain.ids import new_id
 from app.domain.object_keys import null_key
 from app.domain.shown_texts import is_fit_to_show
 from app.services import trusted_models
-from app.services.orders import SUSPECT, Order, class_names, naming
+from app.services.orders import SUSPECT, Order, check_templates, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.clip_text import num_different
 from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_values, dump_null, load_null
@@ -130,6 +130,7 @@ def scan_spec(
 
 def check_data(options: ScanOptions, labelled: Dataset, pointer: str) -> None:
     """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job."""
+    check_templates(options, "scan")
     given, summary = class_names(labelled), labelled.summary or {}
     names = scanned_names(options, given)
     if repeated := next((name for name in options.further_classes if name in set(given)), None):
@@ -193,10 +194,11 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
         )
     if what := _differing(row, order, checkpoints, labelled):
         details = differing_values(null_of(row), **_measured(order, checkpoints, labelled))
+        details = f" {details}" if details else ""
         raise InvalidInput(
             "null_does_not_fit",
-            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it. "
-            f"{details}".rstrip(),
+            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it."
+            f"{details}",
             _ANOTHER_NULL,
             pointer=POINTER,
         )

@@ -63,9 +63,10 @@ def check_null(
             anchor_sha256=anchor_sha256,
             base_sha256=base_sha256,
         )
+        details = f" {details}" if details else ""
         raise OptionsRejected(
             "null_does_not_fit",
-            f"The null set '{null.name}' differs in: {', '.join(found)}. {details}".rstrip(),
+            f"The null set '{null.name}' differs in: {', '.join(found)}.{details}",
             "Scan with what the null was measured with, or build a null for this model; without one the scan "
             "gives no p-value.",
             where="null",

@@ -196,8 +196,10 @@ def _warnings(
     repeated = [name for name, num in sorted(counts.items()) if num > 1]
     if repeated:
         yield (
-            f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: "
-            "they are taken for one target."
+            f"The class name '{repeated[0]}' occurs more than once: its classes are taken for one target."
+            if len(repeated) == 1
+            else f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: those of "
+            "one name are taken for one target."
         )
     num_near = 0 if class_CD is None else _num_near(class_CD, read, options.ease.synonyms_cosine)
     if num_near:

@@ -381,7 +381,7 @@ def test_class_names_that_clip_reads_alike_are_one_class(model, tmp_path) -> Non
         assert refused.value.code == "scan_too_few_classes"
     options = replace(COLLAPSE, further_classes=("shoe", "ship"))
     (warning,) = (one for one in scan(model, folder, options, tmp_path / "out").warnings if "bag" in one)
-    assert warning.startswith("1 class names occur more than once, 'bag' among them")
+    assert warning.startswith("The class name 'bag' occurs more than once: its classes")
 
 
 def test_pairs_of_class_names_with_nearly_one_text_embedding_are_counted(model, images, tmp_path) -> None:

@@ -160,6 +160,18 @@ def test_without_a_null_a_scan_has_no_p_value_and_cannot_fail(world: World) -> N
     assert "null.json" not in world.artifacts(job_id)
 
 
+def test_a_scan_whose_null_was_removed_says_which_and_to_order_again(world: World) -> None:
+    job_id = scan_job(world)
+    chosen = world.job(job_id).spec["null"]
+    nulls.remove(world.hands, world.store, chosen["id"])
+    assert world.runner().run(job_id) is JobState.FAILED
+    error = world.job(job_id).error
+    assert error is not None
+    assert (error["code"], error["retryable"]) == ("null_removed", False)
+    assert f"The null '{chosen['name']}'" in error["message"]
+    assert "Order the scan again" in error["remedy"]
+
+
 def test_a_scan_whose_report_lies_fails_and_publishes_nothing(world: World) -> None:
     """Each lie by itself: tests/unit/worker/test_scanning.py."""
     job_id = scan_job(world)

@@ -187,7 +187,7 @@ def test_what_is_not_understood_is_refused_with_what_is(tmp_path: Path, name: st
 
 def test_classes_that_the_service_would_refuse_are_told_before_anything_is_packed(tmp_path: Path) -> None:
     image(tmp_path / "d" / "only" / "0.png")
-    with pytest.raises(Unreadable, match="1 classes; 2 to 25,000"):
+    with pytest.raises(Unreadable, match="1 class; 2 to 25,000"):
         contents_of(tmp_path / "d")
     image(tmp_path / "d" / ("n" * 201) / "0.png")
     with pytest.raises(Unreadable, match="more than 200 characters"):
