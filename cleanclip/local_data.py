@@ -80,7 +80,8 @@ def contents_of(
 def _check_names(root: Path, names: Sequence[str], templates: Sequence[str]) -> None:
     """Raises Unreadable for what the service would refuse once everything was sent."""
     if not 2 <= len(names) <= MAX_CLASSES or len(set(names)) != len(names):
-        raise Unreadable(f"{root} has {len(names)} classes; 2 to {MAX_CLASSES:,} are taken, each once.")
+        noun = "class" if len(names) == 1 else "classes"
+        raise Unreadable(f"{root} has {len(names)} {noun}; 2 to {MAX_CLASSES:,} are taken, each once.")
     if too_long := next((name for name in names if len(name) > MAX_NAME), None):
         raise Unreadable(f"The class {too_long[:60]!r}… has more than {MAX_NAME} characters.")
     if wrong := next((one for one in templates if "{c}" not in one or len(one) > MAX_TEMPLATE), None):

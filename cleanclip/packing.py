@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cleanclip import places
 from cleanclip.errors import Unreadable
+from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
 from cleanclip.spec.sample_files import MAX_IMAGE_BYTES
 
 _BLOCK = 512
@@ -97,6 +98,24 @@ def pack(contents: Contents) -> Iterator[int]:
             f"The shard takes {contents.size_bytes:,} bytes, and {free_bytes:,} are free in {folder}. Make "
             "room, or set CLEANCLIP_CACHE_DIR to a folder on a larger disk."
         )
+    yield from _write(contents, target)
+
+
+def pack_into(contents: Contents, folder: Path) -> Iterator[int]:
+    """Write what a push sends as files: the shard under the name that it has in the service, and the lists of
+    class names and templates. Yields as `pack` does.
+
+    The library reads the folder as the service reads the dataset, so both have the same digest.
+    Raises Unreadable, OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in ((CLASS_NAMES_NAME, contents.class_names), (TEMPLATES_NAME, contents.templates)):
+        if lines:
+            (folder / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
+    yield from _write(contents, folder / shard_of(contents).name)
+
+
+def _write(contents: Contents, target: Path) -> Iterator[int]:
     part = target.with_name(f"{target.name}.part")
     with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
         for number, sample in enumerate(contents.samples):

@@ -86,9 +86,13 @@ class Tracker:
                 self._say(0.0, step=None, total_steps=None, eta_s=None, message=None)
 
     def advance(self, share: float, **values: Any) -> None:
-        """`share` (0 to 1) of the running phase is done; `values` are step, total_steps, eta_s, message, …"""
+        """`share` (0 to 1) of the running phase is done; `values` are step, total_steps, eta_s, message, …
+
+        Between two phases nothing is told: a cleaning that scanned first stages its inputs a second time.
+        """
         with self._lock:
-            self._say(share, **values)
+            if self._phase is not None and self._phases[self._phase] is PhaseState.RUNNING:
+                self._say(share, **values)
 
     def note(self, level: str, message: str) -> None:
         """A sentence for the job's events."""

@@ -49,8 +49,8 @@ def operators_database(url: str | None = None, *, role: Role | None = Role.OPERA
             error.code,
             f"{error.message} The address is {where} ({source}).",
             f"{error.remedy} Check that it is the service's own database and that it is "
-            "running. With a key of scope admin, "
-            "`cleanclip keys create` makes keys over the API.",
+            "running. For a service of `serve` load its environment first: `. var/serve/environment`. "
+            "With a key of scope admin, `cleanclip keys create` makes keys over the API.",
         ) from error
     finally:
         database.dispose()

@@ -15,6 +15,7 @@ from app.storage.s3 import S3Store
 from cleanclip.spec.null_set import MAX_NULL_BYTES
 
 _SHOWN = ("id", "name", "num_models", "size_bytes", "sha256", "created_at", "added_by")
+"""`sha256` is over the null's content, as in the API and in reports; the row's own is over the file."""
 
 
 def _run_add(options: argparse.Namespace) -> int:
@@ -52,7 +53,9 @@ def _run_list(options: argparse.Namespace) -> int:
     with operators_database() as database, database.unit_of_work() as unit:
         rows = unit.nulls.all()
         for row in rows:
-            print_row([getattr(row, name) for name in _SHOWN], _SHOWN, options)
+            values = [getattr(row, name) for name in _SHOWN]
+            values[_SHOWN.index("sha256")] = row.facts["sha256"]
+            print_row(values, _SHOWN, options)
     return 0
 
 

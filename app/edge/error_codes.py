@@ -144,6 +144,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "rebound_too_long": ErrorCode(422, "The rebound asks for too many updates or measurements"),
     "rebound_without_clean_data": ErrorCode(422, "The order has no clean data to measure a rebound with"),
     "too_many_policies": ErrorCode(409, "The project has as many policies as it may"),
+    "bad_template": ErrorCode(422, "A template does not name the class"),
     # scans and nulls
     "null_not_found": ErrorCode(404, "There is no such null"),
     "null_does_not_fit": ErrorCode(422, "The null was measured in another way than the scan"),
@@ -167,6 +168,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "too_few_to_vet": ErrorCode(422, "The dataset has too few samples for the neighbours"),
     "too_few_trusted": ErrorCode(422, "There are too few trusted samples for the share"),
     "score_without_input": ErrorCode(422, "A score lacks what it is computed from"),
+    "triggers_unused": ErrorCode(422, "No score of the vetting uses the triggers"),
     "job_is_no_vetting": ErrorCode(422, "The job is no vetting"),
     "exclusions_of_another_dataset": ErrorCode(422, "The list is of a dataset that the order does not use"),
     "exclusions_given_twice": ErrorCode(422, "Two lists are of the same dataset"),

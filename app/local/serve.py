@@ -11,6 +11,7 @@ import base64
 import json
 import os
 import secrets
+import shlex
 import signal
 import sys
 import threading
@@ -25,6 +26,8 @@ from app.local.service import Service, ServiceOptions, service_environment
 from app.local.stack import Stack
 from app.settings import Settings
 
+ENVIRONMENT_NAME = "environment"
+"""Of the file in the folder that other commands of the service load while it runs."""
 DATA_BUCKET = "cleanclip-data"
 """Beside the service's own bucket: where datasets may lie, as s3://cleanclip-data/…"""
 _LOOK_EVERY_S = 1.0
@@ -78,6 +81,7 @@ def serve(
         ).start()
         try:
             servers = _Servers(stack)
+            _write_environment(options.folder / ENVIRONMENT_NAME, own)
             _write_ready(options, service, access, own)
             _announce(options, service, access, say)
             while not stop.wait(_LOOK_EVERY_S):
@@ -89,6 +93,7 @@ def serve(
             say("Stopping; a running job saves its state first.")
         finally:
             service.stop()
+            (options.folder / ENVIRONMENT_NAME).unlink(missing_ok=True)
             if options.ready_file is not None:
                 options.ready_file.unlink(missing_ok=True)
 
@@ -162,10 +167,19 @@ def _write_ready(options: ServeOptions, service: Service, access: Access, own: M
         "pids": {name: process.pid for name, process in service.processes.items()},
         "down": service.down(),
     }
-    draft = options.ready_file.with_name(options.ready_file.name + ".draft")
+    _write_private(options.ready_file, json.dumps(ready, indent=1))
+
+
+def _write_environment(path: Path, own: Mapping[str, str]) -> None:
+    """What a shell sources so that `python -m app.cli` finds this service's servers."""
+    _write_private(path, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items()))
+
+
+def _write_private(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".draft")
     draft.touch(mode=0o600)
-    draft.write_text(json.dumps(ready, indent=1), encoding="utf-8")
-    draft.replace(options.ready_file)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def _announce(options: ServeOptions, service: Service, access: Access, say: Callable[[str], None]) -> None:
@@ -173,4 +187,6 @@ def _announce(options: ServeOptions, service: Service, access: Access, say: Call
     say(f"key      {access.key}")
     say(f"pages    {service.url}{access.sign_in_path}   (signs in once)")
     say(f"data     {options.folder}   (logs: {options.folder / 'logs'}; datasets: s3://{DATA_BUCKET}/)")
+    environment = shlex.quote(str(options.folder / ENVIRONMENT_NAME))
+    say(f"operate  (. {environment} && python -m app.cli nulls)   (and every other command of app.cli)")
     say("Ctrl-C stops everything and keeps the data.")

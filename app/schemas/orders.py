@@ -199,7 +199,8 @@ def _check_audited(audit: JobAudit | DryRunAudit, first: FirstScan | None) -> No
         raise PydanticCustomError(
             "two_scans", "Give scan or audit.attacks_from_scan, not both.", {"pointer": "/scan"}
         )
-    if first is None and audit.target is None and audit.attacks_from_scan is None:
+    finds_target = first is not None and first.class_names != "none"
+    if audit.target is None and audit.attacks_from_scan is None and not finds_target:
         raise PydanticCustomError(
             "target_missing",
             "Give the target: the class that the triggers lead to.",

@@ -24,7 +24,9 @@ def delete(unit: UnitOfWork, caller: Caller, checkpoint_id: str) -> Checkpoint:
     if using:
         raise Conflict(
             "checkpoint_in_use",
-            f"{len(using)} unfinished jobs read the checkpoint, {using[0]} among them.",
+            f"An unfinished job reads the checkpoint: {using[0]}."
+            if len(using) == 1
+            else f"{len(using)} unfinished jobs read the checkpoint, {using[0]} among them.",
             "Cancel them or wait for their end.",
         )
     is_undecided = row.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}

@@ -169,7 +169,9 @@ def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:
     if using:
         raise Conflict(
             "dataset_in_use",
-            f"{len(using)} unfinished jobs read the dataset, {using[0]} among them.",
+            f"An unfinished job reads the dataset: {using[0]}."
+            if len(using) == 1
+            else f"{len(using)} unfinished jobs read the dataset, {using[0]} among them.",
             "Cancel them or wait for their end.",
         )
     is_undecided = row.state is DatasetState.VALIDATING and row.error is None  # else it was given up

@@ -26,6 +26,7 @@ from app.services.orders import (
     Order,
     check_apart,
     check_targets,
+    check_templates,
     checkpoints_named,
     datasets_named,
     naming,
@@ -145,6 +146,8 @@ def look_ahead(
         if labelled is not None:
             with found.noting():
                 check_targets(_audit_of(order), labelled.names)
+        with found.noting():
+            check_templates(_audit_of(order), "audit")
         _judge_policy(unit, caller, order, labelled, found)
         _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)

@@ -1,7 +1,8 @@
 """How much a job computes, and how long earlier jobs took for as much. Plain arithmetic: asks no database.
 
 An estimate is what earlier jobs took for one unit of the same work, times the units of this one: the fastest
-of them gives the lower end, the slowest the upper. Where there is none, nothing is said.
+of them gives the lower end, the slowest the upper. Where there is none, nothing is said. A scan also takes a
+time that does not grow with its passes (it embeds 20,000 words): only scans of similar size tell of one.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ costs the same before and after. A scan counts images that pass forward and back
 files of the size of the model: once a job."""
 
 
+_SIMILAR = 4
+"""So many times larger or smaller is a scan that tells how long another takes."""
 AUTO_BATCH = 256
 """The largest of a ladder's rungs."""
 _LADDERS_METHODS = ("uar", "par", "supervised")
@@ -185,7 +188,10 @@ def span_of(
     *,
     precision: AuditPrecision = "fp32",
 ) -> Span | None:
-    """None where the amount is not known or nothing was measured."""
+    """None where the amount is not known or nothing was measured.
+
+    How much of a scan's time grows with its passes is not known: the ends are as if none and as if all did.
+    """
     alike = [
         one
         for one in measured
@@ -193,9 +199,13 @@ def span_of(
         and (unit != "samples" or one.method == method)
         and (unit not in {"images", "passes"} or one.precision == precision)
     ]
+    if amount is not None and unit == "passes":
+        alike = [one for one in alike if amount / _SIMILAR <= one.amount <= amount * _SIMILAR]
     if amount is None or not alike:
         return None
     seconds = [one.seconds / one.amount * amount for one in alike]
+    if unit == "passes":
+        seconds += [one.seconds for one in alike]
     return Span(low_s=min(seconds), high_s=max(seconds), num_jobs=len({one.job_id for one in alike}))
 
 

@@ -17,6 +17,7 @@ from app.services.orders import (
     Order,
     check_apart,
     check_targets,
+    check_templates,
     class_names,
     naming,
     usable_checkpoints,
@@ -75,6 +76,7 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
     """Of an audit or a cleaning, which limits decide."""
     assert order.audit is not None, "scans and vettings have none"
     check_targets(order.audit, class_names(labelled))
+    check_templates(order.audit, "audit")
     with naming("/policy_name"):
         policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
     policies.check_order(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
 
@@ -22,10 +22,10 @@ from app.domain.ids import new_id
 from app.domain.object_keys import null_key
 from app.domain.shown_texts import is_fit_to_show
 from app.services import trusted_models
-from app.services.orders import SUSPECT, Order, class_names, naming
+from app.services.orders import SUSPECT, Order, check_templates, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.clip_text import num_different
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_options, dump_null, load_null
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_values, dump_null, load_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
@@ -130,6 +130,7 @@ def scan_spec(
 
 def check_data(options: ScanOptions, labelled: Dataset, pointer: str) -> None:
     """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job."""
+    check_templates(options, "scan")
     given, summary = class_names(labelled), labelled.summary or {}
     names = scanned_names(options, given)
     if repeated := next((name for name in options.further_classes if name in set(given)), None):
@@ -192,8 +193,8 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
             pointer=POINTER,
         )
     if what := _differing(row, order, checkpoints, labelled):
-        named = differing_options(null_of(row), order.scan)
-        details = f" Options that differ: {named}." if named else ""
+        details = differing_values(null_of(row), **_measured(order, checkpoints, labelled))
+        details = f" {details}" if details else ""
         raise InvalidInput(
             "null_does_not_fit",
             f"The null was measured with another {_listed(what)} than this scan: it says nothing about it."
@@ -211,20 +212,35 @@ def _holds(row: Row, checkpoint: Checkpoint) -> bool:
 def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> list[str]:
     """What the scan does not share with the null."""
     assert order.scan is not None
-    checkpoint = checkpoints[SUSPECT]
-    anchor, base = (checkpoints.get(one) for one in (order.anchor_pointer, order.base_pointer))
     return list(
         differences(
             null_of(row),
-            architecture=(checkpoint.inspection or {}).get("architecture") or {},
+            architecture=(checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
             class_names=scanned_names(order.scan, class_names(labelled)),
-            images_sha256=str((labelled.summary or {}).get("sha256")),
-            options=order.scan,
-            seed=order.seed,
-            anchor_sha256=None if anchor is None else anchor.weights_sha256,
-            base_sha256=None if base is None else base.weights_sha256,
+            **_measured(order, checkpoints, labelled),
         )
     )
+
+
+class _Measured(TypedDict):
+    images_sha256: str
+    options: ScanOptions
+    seed: int
+    anchor_sha256: str | None
+    base_sha256: str | None
+
+
+def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> _Measured:
+    """What the scan is measured with besides the model and the class names."""
+    assert order.scan is not None
+    anchor, base = (checkpoints.get(one) for one in (order.anchor_pointer, order.base_pointer))
+    return {
+        "images_sha256": str((labelled.summary or {}).get("sha256")),
+        "options": order.scan,
+        "seed": order.seed,
+        "anchor_sha256": None if anchor is None else anchor.weights_sha256,
+        "base_sha256": None if base is None else base.weights_sha256,
+    }
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
@@ -15,6 +16,8 @@ from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
+from cleanclip.spec import templates
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OrderedRecipe, OutputLayout, Policy
@@ -165,6 +168,15 @@ def check_apart(order: Order) -> None:
                 "Register another dataset.",
                 pointer=pointer,
             )
+
+
+def check_templates(options: AuditOptions | ScanOptions, part: Literal["audit", "scan"]) -> None:
+    """Raises InvalidInput (`bad_template`); `part` of the order the options are."""
+    try:
+        templates.check_templates(options.templates, where=f"/{part}/templates")
+    except OptionsRejected as error:
+        pointer = (error.where or "").replace(".", "/")
+        raise InvalidInput(error.code, error.message, error.remedy, pointer) from error
 
 
 @contextmanager

@@ -94,7 +94,8 @@ def _check_waiting(current: int, limits: QuotaLimits) -> None:
     if current >= limits.waiting_jobs:
         raise QuotaExceeded(
             "quota_exceeded",
-            f"{current} jobs of the project are waiting already; the limit is {limits.waiting_jobs}.",
+            f"{current} {'job of the project waits' if current == 1 else 'jobs of the project wait'} "
+            f"already; the limit is {limits.waiting_jobs}.",
             "Wait until some have started, or cancel some; the operator can give the project more.",
             retry_after_s=_TRY_AGAIN_AFTER_S,
             quota=QuotaUse(name=QuotaName.WAITING_JOBS, limit=limits.waiting_jobs, current=current),

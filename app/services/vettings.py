@@ -55,7 +55,8 @@ def refusals(
     try:
         plan(order.vet, has_anchor=order.anchor_checkpoint_id is not None)
     except OptionsRejected as error:
-        found.append(InvalidInput(error.code, error.message, error.remedy, "/vet/scores"))
+        pointer = f"/{error.where.replace('.', '/')}" if error.where else None
+        found.append(InvalidInput(error.code, error.message, error.remedy, pointer))
     return [*found, *trusted_models.refusals(order, checkpoints), *_of_data(order, data)]
 
 

@@ -1,4 +1,5 @@
-"""`datasets push`: a local folder of images becomes a dataset of the project."""
+"""`datasets push`: a local folder of images becomes a dataset of the project. `datasets pack`: it becomes the
+same files in another folder."""
 
 from __future__ import annotations
 
@@ -31,25 +32,28 @@ from cleanclip.transfer import TransferProgress
 
 _NAMED = 3
 
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The folder, or one CSV or TSV file.")]
+KindOption = Annotated[
+    str | None,
+    typer.Option(help="pairs or labelled, if the folder could be either.", autocompletion=completion.kinds),
+]
+ClassNamesOption = Annotated[
+    Path | None,
+    typer.Option(help="File with one class name per line, in the order of the labels.", metavar="FILE"),
+]
+TemplatesOption = Annotated[
+    Path | None, typer.Option(help="File with one template per line, {c} for the class.", metavar="FILE")
+]
+
 
 def push(
     context: typer.Context,
     *,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder, or one CSV or TSV file.")],
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            help="pairs or labelled, if the folder could be either.", autocompletion=completion.kinds
-        ),
-    ] = None,
+    folder: FolderArgument,
+    kind: KindOption = None,
     name: NameOption = None,
-    class_names: Annotated[
-        Path | None,
-        typer.Option(help="File with one class name per line, in the order of the labels.", metavar="FILE"),
-    ] = None,
-    templates: Annotated[
-        Path | None, typer.Option(help="File with one template per line, {c} for the class.", metavar="FILE")
-    ] = None,
+    class_names: ClassNamesOption = None,
+    templates: TemplatesOption = None,
     max_skipped_share: Annotated[
         float, typer.Option(min=0, max=1, help="The data is refused above this share of bad samples.")
     ] = MAX_SKIPPED_SHARE,
@@ -67,15 +71,8 @@ def push(
 
     Example: cleanclip datasets push photos/ --wait
     """
-    if kind not in {None, "pairs", "labelled"}:
-        raise typer.BadParameter("--kind is pairs or labelled.")
     output = Output(is_json=as_json)
-    contents = contents_of(
-        folder,
-        kind=kind,
-        class_names=None if class_names is None else values.lines(class_names, "--class-names"),
-        templates=None if templates is None else values.lines(templates, "--templates"),
-    )
+    contents = _contents(folder, kind, class_names, templates)
     _tell(output, contents)
     with session_of(context).client() as client:
         found = _pushed(
@@ -85,6 +82,43 @@ def push(
             output.note(found.id)
             found = wait_for_dataset(client, output, found.id, timeout_s=timeout)
     output.result(found.to_json(), views.dataset(found) if wait else found.id, made=found.id)
+
+
+def pack(
+    *,
+    folder: FolderArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the shard and its lists.")],
+    kind: KindOption = None,
+    class_names: ClassNamesOption = None,
+    templates: TemplatesOption = None,
+) -> None:
+    """Write what `datasets push` sends into a folder, and send nothing.
+
+    The library reads the folder as the service reads the pushed dataset: build a null set from it, and the
+    null fits scans with the dataset. Give the options that you push with.
+
+    Example: cleanclip datasets pack photos/ --out packed/
+    """
+    if out.exists() and any(out.iterdir()):
+        raise typer.BadParameter("--out is not empty: its files would be part of the set.")
+    output = Output(is_json=False)
+    contents = _contents(folder, kind, class_names, templates)
+    _tell(output, contents)
+    with ProgressLine() as line:
+        for done in packing.pack_into(contents, out):
+            line.show("packing", f"{done:,} of {len(contents.samples):,} samples")
+    output.note(f"The set is in {out}.")
+
+
+def _contents(folder: Path, kind: str | None, class_names: Path | None, templates: Path | None) -> Contents:
+    if kind not in {None, "pairs", "labelled"}:
+        raise typer.BadParameter("--kind is pairs or labelled.")
+    return contents_of(
+        folder,
+        kind=kind,
+        class_names=None if class_names is None else values.lines(class_names, "--class-names"),
+        templates=None if templates is None else values.lines(templates, "--templates"),
+    )
 
 
 def _tell(output: Output, contents: Contents) -> None:

@@ -19,6 +19,9 @@ from cleanclip.command.steps import Order, named
 from cleanclip.errors import Unreadable
 from cleanclip.models import Null
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.sync.client import Client
+
+_PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,16 +137,28 @@ def list_nulls(
 @nulls.command("show")
 def show_null(
     context: typer.Context,
-    null: Annotated[str, typer.Argument(metavar="NULL", help="Its id.")],
+    null: Annotated[str, typer.Argument(metavar="NULL", help="Its name or its id.")],
     as_json: JsonFlag = False,
 ) -> None:
     """Show what a null is of.
 
-    Example: cleanclip nulls show null_…
+    Example: cleanclip nulls show vit-b-32
     """
     with session_of(context).client() as client:
-        found = client.nulls.get(null)
+        found = client.nulls.get(_id_of(client, null))
     Output(is_json=as_json).result(found.to_json(), _text(found))
+
+
+def _id_of(client: Client, null: str) -> str:
+    """Of the null with that name; where none has it, it is an id."""
+    after, has_more = None, True
+    while has_more:
+        page = client.nulls.list(limit=_PAGE, after=after)
+        for one in page.data:
+            if one.name == null:
+                return one.id
+        after, has_more = page.last_id, page.has_more
+    return null
 
 
 def _text(row: Null) -> str:

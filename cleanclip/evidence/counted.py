@@ -61,8 +61,17 @@ def _recomputed(
         for name, is_told, should in zip(("value", "low", "high"), told, expected, strict=True)
         if not close(is_told, should)
     ]
-    if len(wrong) > 1:
-        yield misfit(where, f"does not fit itself: {counts} give {expected[0]:.6g}, not {told[0]:.6g}")
+    if not wrong:
         return
-    for name, is_told, should in wrong:
-        yield misfit(f"{where}.{name}", f"is {is_told:.6g}, but {counts} give {should:.6g}")
+    name, is_told, should = wrong[0]
+    shown_told, shown_should = _apart(is_told, should)
+    if len(wrong) > 1:
+        yield misfit(where, f"does not fit itself: {counts} give {name} {shown_should}, not {shown_told}")
+    else:
+        yield misfit(f"{where}.{name}", f"is {shown_told}, but {counts} give {shown_should}")
+
+
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two different numbers in six digits each, in all of them where six are the same."""
+    short = f"{one:.6g}", f"{other:.6g}"
+    return short if short[0] != short[1] else (repr(one), repr(other))

@@ -40,8 +40,7 @@ def proven(found: Verification) -> list[str]:
     upload = facts.checkpoint.upload.digest.sha256
     sentences = [
         f"No file is missing, added or changed since {_SINCE[found.signature]}.",
-        "The report's rates follow from their counts, its counts are consistent, and its "
-        "verdict follows from them.",
+        _figures(facts.job.kind),
         f"{says} that {facts.job.kind} job {facts.job.id}, attempt {facts.job.attempt}, made them from the "
         f"upload {facts.checkpoint.filename!r} with SHA-256 {upload}.",
     ]
@@ -58,10 +57,7 @@ def proven(found: Verification) -> list[str]:
 def not_proven(found: Verification) -> list[str]:
     """What people might take for proven."""
     sentences = [
-        "That the model is clean: the figures are about the triggers that were tested, on the given data."
-        + _verdict(found),
-        "That no other job gave these weights a worse verdict: `cleanclip report "
-        f"{_job(found)}` asks the service.",
+        *_judged(found),
         _whose_word(found),
         _whose_weights(found),
     ]
@@ -72,6 +68,33 @@ def not_proven(found: Verification) -> list[str]:
     if found.input is None:
         sentences.append("That the job was about your file: give the original with --input.")
     return sentences
+
+
+def _figures(kind: str) -> str:
+    if kind == "vet":
+        return (
+            "The samples that are set aside are the worst by their scores, and the list to leave out names "
+            "exactly these."
+        )
+    return (
+        "The report's rates follow from their counts, its counts are consistent, and its verdict follows "
+        "from them."
+    )
+
+
+def _judged(found: Verification) -> list[str]:
+    """What a verdict is taken for; of a vetting, which has none, what its list is taken for."""
+    if found.statement is not None and found.statement.predicate.observed.job.kind == "vet":
+        return [
+            "That the samples which are set aside are poisoned, or that the others are not: a score says how "
+            "unusual a sample is."
+        ]
+    return [
+        "That the model is clean: the figures are about the triggers that were tested, on the given data."
+        + _verdict(found),
+        f"That no other job gave these weights a worse verdict: `cleanclip report {_job(found)}` asks the "
+        "service.",
+    ]
 
 
 def _whose_word(found: Verification) -> str:
@@ -98,7 +121,7 @@ def _whose_weights(found: Verification) -> str:
         else "only the process that inspected it says so (`claimed.canonical_of`)"
     )
     return (
-        f"That the weights that were audited are those of the upload: {said_by}. `python -m sanitizer` "
+        f"That the weights that were used are those of the upload: {said_by}. `python -m sanitizer` "
         "measures again from the upload itself."
     )
 

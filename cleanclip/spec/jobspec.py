@@ -209,6 +209,8 @@ class ScanSpec(StrictOptions):
     """Whether a trusted model is in `inputs/anchor`."""
     has_base: bool = False
     """Whether the model that the checkpoint was fine-tuned from is in `inputs/base`."""
+    audit: AuditOptions | None = None
+    """Of the cleaning that begins with the scan."""
 
 
 @dataclass(frozen=True, kw_only=True)

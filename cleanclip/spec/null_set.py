@@ -27,6 +27,7 @@ MAX_NULL_BYTES = 64 * 2**20
 NULL_VERSION = 1
 _MOST_SHOWN = 3
 """Of the options that differ."""
+_DIGEST_CHARACTERS = 12
 _MOST_CHARACTERS = 60
 """Of an option's value in a sentence."""
 
@@ -206,8 +207,39 @@ def differences(
         yield "base"
 
 
-def differing_options(null: NullSet, options: ScanOptions) -> str:
-    """The first few options that keep a scan from being judged by this null, with both values; or nothing."""
+def differing_values(
+    null: NullSet,
+    *,
+    images_sha256: str,
+    options: ScanOptions,
+    seed: int,
+    anchor_sha256: str | None = None,
+    base_sha256: str | None = None,
+) -> str:
+    """Sentences with both values of what keeps a scan from being judged by this null, of options the first
+    few; or nothing."""
+    digests = (
+        ("Image sets", null.images_sha256, images_sha256),
+        ("Anchors", null.anchor_sha256, anchor_sha256),
+        ("Bases", null.base_sha256, base_sha256),
+    )
+    sentences = [
+        f"{what}: {_digest(theirs)} in the null and {_digest(ours)} in the scan."
+        for what, theirs, ours in digests
+        if theirs != ours
+    ]
+    if null.seed != seed:
+        sentences.append(f"Seeds: {null.seed} in the null and {seed} in the scan.")
+    if named := _differing_options(null, options):
+        sentences.append(f"Options that differ: {named}.")
+    return " ".join(sentences)
+
+
+def _digest(sha256: str | None) -> str:
+    return "none" if sha256 is None else f"SHA-256 {sha256[:_DIGEST_CHARACTERS]}…"
+
+
+def _differing_options(null: NullSet, options: ScanOptions) -> str:
     adapter = TypeAdapter(ScanOptions)
     theirs = adapter.dump_python(_measured_by(null.options), mode="json")
     found = [*_differing("", theirs, adapter.dump_python(_measured_by(options), mode="json"))]

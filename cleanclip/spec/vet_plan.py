@@ -30,7 +30,7 @@ class Plan:
 
 def plan(options: VetOptions, *, has_anchor: bool) -> Plan:
     """Raises OptionsRejected `score_without_input` where a score that was asked for by name cannot be
-    made."""
+    made, and `triggers_unused` where triggers or directions are given that no score uses."""
     made: list[ScoreName] = []
     left_out: list[tuple[ScoreName, str]] = []
     for name in SCORE_NAMES:
@@ -50,6 +50,14 @@ def plan(options: VetOptions, *, has_anchor: bool) -> Plan:
             made.append(name)
         else:
             left_out.append((name, why))
+    why_unused = dict(left_out).get("trigger_direction")
+    if why_unused is not None and (options.triggers or options.directions):
+        raise OptionsRejected(
+            "triggers_unused",
+            f"Triggers and directions are for the score trigger_direction alone, and {why_unused}.",
+            "Give what it needs, or leave triggers and directions out.",
+            where="vet.triggers" if options.triggers else "vet.directions",
+        )
     return Plan(made=tuple(made), left_out=tuple(left_out))
 
 

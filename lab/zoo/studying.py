@@ -49,6 +49,7 @@ def found_patterns(
         held_NCHW=subject.held_NCHW,
         held_index=tuple(range(num_images, num_images + num_held_out)),
         held_label=subject.label_N,
+        labelled_names=tuple(class_names),
         skipped=(),
         num_enlarged=0,
     )

@@ -199,6 +199,10 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "checkpoint", type=Path, help="a checkpoint file, or a Hugging Face or canonical folder"
     )
+    _add_declare(command)
+
+
+def _add_declare(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--declare",
         type=Path,
@@ -231,6 +235,7 @@ def _add_scan_commands(
         help="checkpoint files or folders that were never poisoned, or open_clip tags (ViT-B-32:openai); "
         "BASE=MODEL for one of several models that were trained from the same base",
     )
+    _add_declare(build)
     _add_scan(build)
     build.add_argument("--out", type=Path, required=True, help="the file to write")
     build.add_argument("--name", required=True, help="what the null set is called in reports")
@@ -397,7 +402,8 @@ def policy_from(arguments: argparse.Namespace) -> Policy | None:
 
 
 def audit_from(arguments: argparse.Namespace) -> AuditOptions:
-    """The audit file's options, changed by --target and by --attack or --suite. Raises UsageError."""
+    """The audit file's options, changed by --target and by --attack or --suite; of a cleaning that has yet to
+    scan without what it will find. Raises UsageError."""
     if arguments.attack and arguments.suite:
         raise UsageError("Give --attack or --suite, not both.")
     values = _read_json(arguments.audit_file) if arguments.audit_file else {}
@@ -417,6 +423,8 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values["target"] = arguments.target
     if arguments.attacks_from_scan is not None:
         return _with_found(values, arguments)
+    if getattr(arguments, "scan_first", None):
+        values = {"target": TARGET_OF_SCAN} | values
     if "target" not in values:
         raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")

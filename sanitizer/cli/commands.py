@@ -104,7 +104,7 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     recipe, recipe_given = recipe_from(arguments)
     arguments.scan_first = scans_first(arguments)
-    options = None if arguments.scan_first else audit_from(arguments)
+    options = audit_from(arguments)
     policy = policy_from(arguments)
     if not arguments.vet and (arguments.anchor or arguments.trusted or arguments.vet_options):
         raise UsageError("--anchor, --trusted and --vet-options are for vetting: give --vet as well.")
@@ -112,7 +112,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     with Bars(err) as bars, StopFlag() as stop:
         inspected = arguments.out / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
-        section = None if options is None else _section(arguments, options, checkpoint)
+        section = None if arguments.scan_first else _section(arguments, options, checkpoint)
         if arguments.vet:
             vetted = arguments.out / VETTED_NAME
             vet_into(
@@ -125,9 +125,9 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
                 stop=stop,
             )
             exclude.append(vetted / EXCLUDED_NAME)
-        if options is None:
+        if arguments.scan_first:
             scanned = arguments.out / SCANNED_NAME
-            scan_into(scanned, arguments, checkpoint, progress=bars, stop=stop)
+            scan_into(scanned, arguments, checkpoint, options, progress=bars, stop=stop)
             arguments.attacks_from_scan = scanned / REPORT_NAME
             options = audit_from(arguments)
             section = section_from(arguments, options)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cleanclip.spec.jobspec import STATE_PATH
 from cleanclip.spec.progress import Progress, Stop
+from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.cli import pages
 from sanitizer.cli.arguments import scan_from
@@ -18,9 +19,16 @@ SCANNED_NAME = "scan"
 
 
 def scan_into(
-    folder: Path, arguments: argparse.Namespace, checkpoint: Path, *, progress: Progress, stop: Stop
+    folder: Path,
+    arguments: argparse.Namespace,
+    checkpoint: Path,
+    audit: AuditOptions,
+    *,
+    progress: Progress,
+    stop: Stop,
 ) -> None:
-    """The scan before a cleaning: report and pages in `folder`. The same call again makes no part twice."""
+    """The scan before a cleaning and its `audit`: report and pages in `folder`. The same call again makes no
+    part twice."""
     options, seed = scan_from(arguments.scan_options), arguments.seed
     if arguments.null is not None and options is None:
         null = read_null(arguments.null)
@@ -31,6 +39,7 @@ def scan_into(
         options or ScanOptions(),
         folder,
         null_path=arguments.null,
+        audit_next=audit,
         state_folder=folder / STATE_PATH,
         seed=seed,
         device=arguments.device,

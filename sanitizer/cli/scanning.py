@@ -102,10 +102,11 @@ def _null(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """The file is written last; what was measured before an interruption is kept in FILE.state/."""
+    declared = declared_from(arguments)
     state = arguments.out.with_name(f"{arguments.out.name}.{STATE_PATH}")
     with tempfile.TemporaryDirectory(prefix="null-") as scratch, Bars(err) as bars, StopFlag() as stop:
         references = [
-            _reference(typed, Path(scratch) / str(number), bars)
+            _reference(typed, Path(scratch) / str(number), declared, bars)
             for number, typed in enumerate(arguments.models)
         ]
         null = build_null(
@@ -126,13 +127,13 @@ def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     return EXIT_SUCCEEDED
 
 
-def _reference(typed: str, folder: Path, bars: Bars) -> Reference:
+def _reference(typed: str, folder: Path, declared: DeclaredOptions, bars: Bars) -> Reference:
     """A path or an open_clip tag, with "BASE=" before it where it has one."""
     base, _, model = typed.rpartition("=")
     path = Path(model)
     if not path.exists():
         path = _downloaded(model)
-    found = canonical(path, folder, DeclaredOptions(), bars)
+    found = canonical(path, folder, declared, bars)
     return Reference(source=model, folder=found, base=base or None)
 
 

@@ -19,17 +19,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from cleanclip.spec.errors import DatasetRejected, OptionsRejected
+from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.templates import check_templates
 from sanitizer.data.class_folders import FolderSource, class_folders
 from sanitizer.data.images import decode
 from sanitizer.data.pairs import empty_dataset, find_shards, not_found
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import Indexed, Selected, Source
-from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER, parse_templates
+from sanitizer.data.templates import IMAGENET_80, parse_templates
 from sanitizer.data.texts import clean, decode_text, json_object
 
 MAX_CLASSES = 100_000
@@ -151,14 +152,7 @@ def templates_of(
 
     Raises OptionsRejected `bad_template`.
     """
-    for number, template in enumerate(options.templates or ()):
-        if PLACEHOLDER not in template:
-            raise OptionsRejected(
-                "bad_template",
-                f"Template {number} does not name the class.",
-                f"Write {PLACEHOLDER} where the class name belongs.",
-                where=f"{where}.templates.{number}",
-            )
+    check_templates(options.templates, where=f"{where}.templates")
     return options.templates or labelled.templates or IMAGENET_80
 
 

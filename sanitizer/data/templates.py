@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib.resources import files
 
 from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.templates import PLACEHOLDER
 
-PLACEHOLDER = "{c}"
 MAX_TEMPLATES = 200
 MAX_TEMPLATE_LENGTH = 300
 

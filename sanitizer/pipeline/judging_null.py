@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_options, load_null
+from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_values, load_null
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.software import software
@@ -55,8 +55,15 @@ def check_null(
         )
     )
     if found:
-        named = differing_options(null, options)
-        details = f" Options that differ: {named}." if named else ""
+        details = differing_values(
+            null,
+            images_sha256=images_sha256,
+            options=options,
+            seed=seed,
+            anchor_sha256=anchor_sha256,
+            base_sha256=base_sha256,
+        )
+        details = f" {details}" if details else ""
         raise OptionsRejected(
             "null_does_not_fit",
             f"The null set '{null.name}' differs in: {', '.join(found)}.{details}",

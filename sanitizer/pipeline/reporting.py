@@ -210,10 +210,15 @@ def _not_shown(figures: RetrievalFigures) -> Iterator[str]:
         yield f"{why}, so it could not be measured how often a trigger retrieves one that does."
 
 
+_SAMPLE = {"pairs": "pair", "labelled": "labelled image"}
+"""Of a kind of data; of another "training sample"."""
+
+
 def excluded_warnings(*inputs: DataInput) -> list[str]:
     """One sentence for each dataset that an order left samples out of."""
     return [
-        f"{one.excluded.num} {one.kind} samples were left out by a list: {one.excluded.reason}."
+        f"{one.excluded.num} {_SAMPLE.get(one.kind, f'{one.kind} sample')}"
+        f"{' was' if one.excluded.num == 1 else 's were'} left out by a list: {one.excluded.reason}."
         for one in inputs
         if one.excluded is not None
     ]

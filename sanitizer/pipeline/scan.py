@@ -23,7 +23,7 @@ from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
-from cleanclip.spec.recipe import to_json
+from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
@@ -74,6 +74,7 @@ def scan(
     *,
     null_path: Path | None = None,
     trusted: TrustedModels = NO_TRUSTED_MODELS,
+    audit_next: AuditOptions | None = None,
     state_folder: Path | None = None,
     save_every_s: float | None = None,
     seed: int = 0,
@@ -85,7 +86,8 @@ def scan(
     """Look for triggers; report.json in `out_dir`.
 
     Finished parts are kept in `state_folder`. With `save_every_s` they are saved there as states that a
-    supervisor may take to another machine, so often and when the scan is stopped.
+    supervisor may take to another machine, so often and when the scan is stopped. A cleaning that begins with
+    the scan gives the audit that follows: what that refuses in the model is refused before the scan.
     Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor and a base those of
     `trusted_models`; of a null: `null_unreadable`, `null_damaged`,
     `null_version`, `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and Interrupted.
@@ -98,6 +100,7 @@ def scan(
         seed=seed,
         device=device,
         trusted=trusted,
+        audit_next=audit_next,
         progress=progress,
         stop=stop,
     ) as opened:

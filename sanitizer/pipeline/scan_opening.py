@@ -74,11 +74,12 @@ def open_for_scan(
     seed: int,
     device: str,
     trusted: TrustedModels = NO_TRUSTED_MODELS,
+    audit_next: AuditOptions | None = None,
     progress: Progress = ignore,
     stop: Stop = never_stop,
 ) -> Iterator[OpenedScan]:
     """The model under the settings that its images fit, its images decoded, its classes embedded; so the
-    anchor."""
+    anchor. A model that `audit_next` would refuse is refused now (`settings_at_chance`)."""
     check_needed(options, trusted)
     torch_device = pick(device)
     labelled = open_labelled(labelled_path)
@@ -90,7 +91,9 @@ def open_for_scan(
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
     share_cores(checkpoint.model, torch_device)
     given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
-    checkpoint, unsettled = _settled(given, options, seed, torch_device, progress=progress, stop=stop)
+    checkpoint, unsettled = _settled(
+        given, options, seed, torch_device, audit_next=audit_next, progress=progress, stop=stop
+    )
     if anchor is not None:
         given = ForAudit(checkpoint=anchor, labelled=labelled, retrieval=None)
         anchor, about_anchor = _settled(given, options, seed, torch_device, progress=progress, stop=stop)
@@ -131,12 +134,14 @@ def _settled(
     seed: int,
     device: torch.device,
     *,
+    audit_next: AuditOptions | None = None,
     progress: Progress,
     stop: Stop,
 ) -> tuple[LoadedCheckpoint, tuple[str, ...]]:
     """The model under the heads and the activation that fit its images, as in an audit; and warnings.
 
-    A scan needs no classifier: one that names no image better than guessing does is scanned as it was read.
+    A scan needs no classifier: one that names no image better than guessing does is scanned as it was read,
+    unless an audit comes next, which needs one.
     """
     order = AuditOptions(target=given.labelled.class_names[0], templates=options.templates)
     try:
@@ -144,6 +149,8 @@ def _settled(
     except CheckpointRejected as error:
         if error.code != "settings_at_chance":
             raise
+        if audit_next is not None:  # its templates may be others
+            settle(given, audit_next, seed=seed, device=device, progress=progress, stop=stop)
         return given.checkpoint, (
             "The model names these images no better than guessing does: its heads and activation were not "
             "checked by them, and PA says nothing.",
@@ -189,8 +196,10 @@ def _warnings(
     repeated = [name for name, num in sorted(counts.items()) if num > 1]
     if repeated:
         yield (
-            f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: "
-            "they are taken for one target."
+            f"The class name '{repeated[0]}' occurs more than once: its classes are taken for one target."
+            if len(repeated) == 1
+            else f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: those of "
+            "one name are taken for one target."
         )
     num_near = 0 if class_CD is None else _num_near(class_CD, read, options.ease.synonyms_cosine)
     if num_near:

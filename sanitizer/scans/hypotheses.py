@@ -132,7 +132,7 @@ class Study:
         return tuple(
             ScanExample(
                 index=self._images.held_index[row],
-                true_class=self._true_name(row),
+                true_class=self._images.labelled_names[self._images.held_label[row]],
                 clean=encode(clean_NCHW[at]),
                 clean_class=name(self._clean_N[row]) if self._class_names else None,
                 triggered=encode(triggered_NCHW[at]),
@@ -152,10 +152,6 @@ class Study:
             asr=self._rate(predicted_N, found.target, rows),
             examples=tuple(encode(to_unit(self._subject.held_NCHW[row])) for row in rows[:CELL_EXAMPLES]),
         )
-
-    def _true_name(self, row: int) -> str:
-        label = self._images.held_label[row]
-        return self._class_names[label] if label < len(self._class_names) else f"class {label}"
 
     def _under(self, found: Found, attack: FoundAttack | None, dose: float) -> Tensor:
         """[N, D]: embeddings of the held-out images under the attack, or the pattern, at this dose."""

@@ -43,6 +43,8 @@ class ScanImages:
     held_index: tuple[int, ...]
     """In the labelled set."""
     held_label: tuple[int, ...]
+    labelled_names: tuple[str, ...]
+    """Of the classes that `held_label` counts, also where the scan has no class names."""
     skipped: tuple[Skipped, ...]
     num_enlarged: int
     """Images that have fewer pixels than the model takes."""
@@ -101,6 +103,7 @@ def draw_images(labelled: LabelledDataset, image_size: int, options: ScanOptions
         held_NCHW=torch.stack(pixels[cut:]),
         held_index=tuple(index[cut:]),
         held_label=tuple(label[cut:]),
+        labelled_names=labelled.class_names,
         skipped=tuple(skipped),
         num_enlarged=num_enlarged,
     )

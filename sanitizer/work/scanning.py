@@ -23,6 +23,7 @@ def do(spec: ScanSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             anchor=folder / jobspec.ANCHOR_PATH if spec.has_anchor else None,
             base=folder / jobspec.BASE_PATH if spec.has_base else None,
         ),
+        audit_next=spec.audit,
         state_folder=folder / jobspec.STATE_PATH,
         save_every_s=spec.save_every_s,
         seed=spec.seed,

@@ -109,7 +109,7 @@ def test_a_checkpoint_that_a_job_reads_is_kept_and_the_page_says_why(
     page.goto(f"/ui/checkpoints/{order['checkpoint_id']}")
     page.get_by_text("Delete this checkpoint…").click()
     page.get_by_role("button", name="Delete clip.pt").click()
-    expect(page.get_by_role("alert")).to_contain_text("unfinished jobs read the checkpoint")
+    expect(page.get_by_role("alert")).to_contain_text("An unfinished job reads the checkpoint")
     expect(page.get_by_role("heading", name="clip.pt")).to_be_visible()
     watched.expect("409")
 

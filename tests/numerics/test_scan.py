@@ -236,6 +236,10 @@ def test_a_null_that_was_measured_otherwise_is_refused_with_what_differs(
         scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
     assert refused.value.code == "null_does_not_fit"
     assert what in refused.value.message
+    if what == "image set":
+        assert "Image sets: SHA-256 0… in the null and SHA-256 " in refused.value.message
+    if what == "seed":
+        assert "Seeds: 6 in the null and 5 in the scan." in refused.value.message
 
 
 def test_the_first_options_that_differ_from_the_nulls_are_named_with_both_values(
@@ -377,7 +381,7 @@ def test_class_names_that_clip_reads_alike_are_one_class(model, tmp_path) -> Non
         assert refused.value.code == "scan_too_few_classes"
     options = replace(COLLAPSE, further_classes=("shoe", "ship"))
     (warning,) = (one for one in scan(model, folder, options, tmp_path / "out").warnings if "bag" in one)
-    assert warning.startswith("1 class names occur more than once, 'bag' among them")
+    assert warning.startswith("The class name 'bag' occurs more than once: its classes")
 
 
 def test_pairs_of_class_names_with_nearly_one_text_embedding_are_counted(model, images, tmp_path) -> None:
@@ -399,6 +403,8 @@ def test_no_class_names_need_the_vocabulary_and_collapse_works_with_it(model, im
     assert report.num_classes == 0
     assert report.hypotheses[0].target is None
     assert len(report.hypotheses[0].words) == 5
+    assert report.examples
+    assert all(one.true_class in CLASS_NAMES and one.clean_class is None for one in report.examples)
     assert report.verdict.outcome == "inconclusive"
     assert pages(report)["report.html"]
 
@@ -517,6 +523,43 @@ def test_the_commands_scan_and_null(model, images, tmp_path, capsys) -> None:
     assert main(["report", str(out / "report.json"), "--html", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_bytes() == (out / "report.html").read_bytes()
     assert main(["null", "build", "no-such:tag", *common, "--out", str(null_path), "--name", "x"]) == 3
+
+
+def test_a_model_that_the_audit_after_a_scan_would_refuse_is_refused_before_the_scan(
+    model, images, tmp_path, capsys
+) -> None:
+    """The images' labels are not the model's answers: it names them no better than guessing does."""
+    report = scan(model, images, COLLAPSE, tmp_path / "alone")
+    assert any("no better than guessing" in warning for warning in report.warnings)
+    heard: list[ProgressEvent] = []
+    with pytest.raises(CheckpointRejected) as refused:
+        scan(
+            *(model, images, COLLAPSE, tmp_path / "first"),
+            audit_next=AuditOptions(target=CLASS_NAMES[0]),
+            progress=heard.append,
+        )
+    assert refused.value.code == "settings_at_chance"
+    assert not any(isinstance(event, PhaseStarted) for event in heard)
+    make_pairs(tmp_path / "pairs", 16)
+    (tmp_path / "scan.json").write_bytes(TypeAdapter(ScanOptions).dump_json(COLLAPSE))
+    typed = ["sanitize", str(model), "--pairs", str(tmp_path / "pairs"), "--labelled", str(images)]
+    assert main([*typed, "--scan-options", str(tmp_path / "scan.json"), "--out", str(tmp_path / "out")]) == 3
+    assert "settings_at_chance" in capsys.readouterr().err
+    assert not (tmp_path / "out/scan").exists()
+
+
+def test_a_null_is_built_of_models_whose_heads_are_declared(model, images, tmp_path, capsys) -> None:
+    (tmp_path / "options.json").write_text(json.dumps(to_json(COLLAPSE)))
+    (tmp_path / "declared.json").write_text('{"num_heads_vision": 4, "num_heads_text": 2}')
+    upload = tmp_path / "upload.safetensors"
+    upload.write_bytes((model / "model.safetensors").read_bytes())  # without the configuration beside it
+    built = ["null", "build", str(upload), "--labelled", str(images), "--name", "declared"]
+    built += ["--options", str(tmp_path / "options.json"), "--out", str(tmp_path / "null.json")]
+    assert main(built) == 3
+    assert "heads_undeclared" in capsys.readouterr().err
+    assert main([*built, "--declare", str(tmp_path / "declared.json")]) == 0
+    null = load_null((tmp_path / "null.json").read_bytes())
+    assert null.architecture == load_canonical(model).architecture.to_config()
 
 
 def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found(

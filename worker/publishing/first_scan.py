@@ -32,7 +32,7 @@ from worker.publishing.searching import complete_search
 from worker.staging.stage import Staged
 from worker.staging.transfer import fetch, retry_while_unavailable, upload
 
-_OF_SCAN = ("scan", "null", "requested_by")
+_OF_SCAN = ("scan", "audit", "null", "requested_by")
 _NAMES: Mapping[str, str] = {**SCAN_NAMES, NULL_NAME: NULL_NAME}
 """Of a scan job's files those that a cleaning publishes, and their names there."""
 

@@ -79,21 +79,21 @@ def _check_names(report: ScanReport, spec: ScanSpec, known: Known) -> None:
     """Only classes that the scan has are named: they stand in pages, and are a stranger's words."""
     if known.class_names is None:
         return
-    allowed = {*scanned_names(spec, known), *known.class_names}
-    if not allowed.issuperset(_class_names(report)):
+    scanned, labelled = set(scanned_names(spec, known)), set(known.class_names)
+    true_classes = (one.true_class for one in report.examples)
+    if not (scanned.issuperset(_predicted(report)) and labelled.issuperset(true_classes)):
         raise not_believed("its figures name a class that the scan does not have")
     words = (named.word for one in report.hypotheses for named in one.words)
     if any(len(word) > _MAX_WORD_CHARACTERS or not word.isprintable() for word in words):
         raise not_believed("its figures name a word that no vocabulary has")
 
 
-def _class_names(report: ScanReport) -> Iterator[str]:
+def _predicted(report: ScanReport) -> Iterator[str]:
     for one in report.hypotheses:
         yield from (named.class_name for named in one.classes)
         if one.target is not None:
             yield one.target
     for example in report.examples:
-        yield example.true_class
         yield from filter(None, (example.clean_class, example.triggered_class))
 
 

@@ -229,7 +229,13 @@ def _null(unit: UnitOfWork, job: ClaimedJob) -> list[Wanted]:
     chosen = job.spec.get("null")
     if chosen is None or job.kind is not JobKind.SCAN:
         return []
-    row = unit.nulls.get(chosen["id"])
+    row = unit.nulls.find_by_id(chosen["id"])
+    if row is None:
+        raise AttemptFailed(
+            "null_removed",
+            f"The null '{chosen['name']}', which the scan was ordered to be judged by, was removed.",
+            "Order the scan again: with another null, or with none.",
+        )
     return [
         Wanted(bucket=None, key=row.object_key, path=NULL_PATH, size_bytes=row.size_bytes, sha256=row.sha256)
     ]

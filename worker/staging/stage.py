@@ -289,8 +289,10 @@ _JUDGED = ("audit", "policy", "policy_source", "scan_section")
 
 
 def _asked(kind: JobKind) -> Sequence[str]:
-    if kind in {JobKind.SCAN, JobKind.VET}:
-        return (kind.value,)
+    if kind is JobKind.VET:
+        return ("vet",)
+    if kind is JobKind.SCAN:
+        return ("scan", "audit")
     if kind is JobKind.SANITIZE:
         return (*_JUDGED, "recipe", "recipe_given", "output_layout")
     return _JUDGED if kind is JobKind.AUDIT else ()

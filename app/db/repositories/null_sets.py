@@ -24,10 +24,13 @@ class NullSetRepository(Repository):
 
     def get(self, id: str) -> NullSet:  # noqa: A002
         """Raises NotFound."""
-        row = self._session.get(NullSet, id)
+        row = self.find_by_id(id)
         if row is None:
             raise _not_found(id)
         return row
+
+    def find_by_id(self, id: str) -> NullSet | None:  # noqa: A002
+        return self._session.get(NullSet, id)
 
     def find(self, name: str) -> NullSet | None:
         return self._session.scalars(select(NullSet).where(NullSet.name == name)).one_or_none()

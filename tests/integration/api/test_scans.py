@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.cli.main import main
 from app.db.models.null_set import NullSet as NullRow
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.states import DatasetKind
@@ -82,14 +83,28 @@ def test_a_scan_is_judged_by_the_null_that_fits_and_keeps_it(
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"architecture": {"model_cfg": {"embed_dim": 65}, "preprocess_cfg": {}}}, "architecture"),
-        ({"names": ("zero", "banana", "one")}, "class list"),
-        ({"images_sha256": "2" * 64}, "image set"),
-        ({"options": ScanOptions(num_images=128)}, "options"),
-        ({"seed": 1}, "seed"),
+        (
+            {"architecture": {"model_cfg": {"embed_dim": 65}, "preprocess_cfg": {}}},
+            "architecture than this scan: it says nothing about it.",
+        ),
+        ({"names": ("zero", "banana", "one")}, "class list than this scan: it says nothing about it."),
+        (
+            {"images_sha256": "2" * 64},
+            "image set than this scan: it says nothing about it. Image sets: SHA-256 222222222222… in the "
+            "null and SHA-256 111111111111… in the scan.",
+        ),
+        (
+            {"options": ScanOptions(num_images=128)},
+            "options than this scan: it says nothing about it. Options that differ: num_images 128 in the "
+            "null and 256 in the scan.",
+        ),
+        (
+            {"seed": 1},
+            "seed than this scan: it says nothing about it. Seeds: 1 in the null and 0 in the scan.",
+        ),
     ],
 )
-def test_a_null_of_something_else_is_refused_with_what_differs(
+def test_a_null_of_something_else_is_refused_with_what_differs_and_both_values(
     service: Service, api: httpx.Client, changes: dict[str, Any], what: str
 ) -> None:
     row = nulls.add(service.database, service.store, dump_null(fitting(**changes)), account="me@here")
@@ -97,9 +112,7 @@ def test_a_null_of_something_else_is_refused_with_what_differs(
         assert ordered(api, scan_order(service))["scan"]["null"] is None, "none fits by itself"
         answer = api.post("/v1/jobs", json=scan_order(service, null="small models"))
         told = refused(answer, 422, "null_does_not_fit", "/scan/null")
-        assert f"another {what} " in told["detail"]
-        named = "Options that differ: num_images 128 in the null and "
-        assert (named in told["detail"]) == (what == "options")
+        assert told["detail"] == f"The null was measured with another {what}"
     finally:
         nulls.remove(service.database, service.store, row.id)
 
@@ -123,6 +136,16 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
     both = scan_order(service, class_names="none", vocabulary=False, detectors=["collapse"])
     twice = scan_order(service, further_classes=["apple", "banana"])
     hasty = scan_order(service, collapse={"restarts": 0})
+    nameless = scan_order(service, templates=["a photo of a {c}.", "a photo"])
+    audit = {"dataset_id": nameless["scan"]["dataset_id"], "target": "zero", "templates": ["a photo"]}
+    audited = {"kind": "audit", "checkpoint_id": nameless["checkpoint_id"], "audit": audit}
+    cleaned = {
+        "kind": "sanitize",
+        "checkpoint_id": nameless["checkpoint_id"],
+        "dataset_id": service.dataset(DatasetKind.PAIRS),
+        "audit": {"dataset_id": nameless["scan"]["dataset_id"]},
+        "scan": {"class_names": "none", "detectors": ["collapse"]},
+    }
     pairs = scan_order(service)
     pairs["scan"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
     with service.nothing_left_behind():
@@ -133,6 +156,12 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
         refused(api.post("/v1/jobs", json=twice), 422, "scan_class_repeated", "/scan/further_classes")
         refused(api.post("/v1/jobs", json=hasty), 422, "invalid_request", "/scan/collapse/restarts")
         refused(api.post("/v1/jobs", json=both), 422, "invalid_request")
+        refused(api.post("/v1/jobs", json=nameless), 422, "bad_template", "/scan/templates/1")
+        refused(api.post("/v1/jobs", json=audited), 422, "bad_template", "/audit/templates/0")
+        for order in (nameless, audited):
+            ahead = api.post("/v1/jobs/dry-run", json=order).json()
+            assert [one["code"] for one in ahead["obstacles"]] == ["bad_template"]
+        refused(api.post("/v1/jobs", json=cleaned), 422, "invalid_request", "/audit/target")
         refused(api.post("/v1/jobs", json=pairs), 422, "dataset_wrong_kind", "/scan/dataset_id")
 
 
@@ -271,6 +300,19 @@ def test_an_operator_adds_a_null_once_and_no_damaged_one(service: Service, added
             with pytest.raises(InvalidInput) as refusal:
                 nulls.add(service.database, service.store, data, account="me@here")
             assert refusal.value.code == code
+
+
+def test_the_digest_that_operators_see_is_the_one_of_the_api_and_of_reports(
+    service: Service,
+    added: NullRow,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CLEANCLIP_DATABASE__URL", database_url)
+    assert main(["nulls", "--json"]) == 0
+    [listed] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if added.id in line]
+    assert listed["sha256"] == fitting().sha256 != added.sha256
 
 
 def test_a_removed_null_judges_nothing_any_more(service: Service, api: httpx.Client) -> None:

@@ -131,6 +131,7 @@ def test_what_cannot_be_vetted_is_refused_before_anything_is_queued(
     thirty = with_digest(service, service.dataset(DatasetKind.PAIRS), "4", 30)
     few_trusted = vet_order(service, trusted_dataset_id=thirty)
     by_name = vet_order(service, scores=["residual"])
+    triggered = vet_order(service, triggers=[{"attack": "badnet"}])
     unknown = vet_order(service, anchor_checkpoint_id="ckpt_" + "0" * 26)
     bound = vet_order(service, share=0.6)
     with service.nothing_left_behind():
@@ -142,6 +143,7 @@ def test_what_cannot_be_vetted_is_refused_before_anything_is_queued(
             (few, 422, "too_few_to_vet", "/vet/dataset_id"),
             (few_trusted, 422, "too_few_trusted", "/vet/trusted_dataset_id"),
             (by_name, 422, "score_without_input", "/vet/scores"),
+            (triggered, 422, "triggers_unused", "/vet/triggers"),
             (unknown, 404, "checkpoint_not_found", "/vet/anchor_checkpoint_id"),
             (bound, 422, "invalid_request", "/vet/share"),
         ):

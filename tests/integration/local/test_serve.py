@@ -38,9 +38,12 @@ class Running:
         return httpx.get(self.ready["url"] + path, headers=headers, timeout=10.0)
 
 
+def _without_settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("CLEANCLIP_")}
+
+
 def start_serve(folder: Path) -> Running:
     ready_file = folder / "ready.json"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CLEANCLIP_")}
     with (folder / "said").open("ab") as said:
         process = subprocess.Popen(
             [
@@ -48,7 +51,7 @@ def start_serve(folder: Path) -> Running:
                 *("--ready-file", str(ready_file), "--until-stdin-closes"),
             ],
             cwd=ROOT,
-            env=environment,
+            env=_without_settings(),
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,
@@ -79,6 +82,27 @@ def test_it_serves_restarts_what_dies_and_stops_with_stdin(running: Running) -> 
     assert (running.folder / "data" / "key").stat().st_mode & 0o077 == 0
     assert set(running.ready["pids"]) == {"api", "worker-light", "worker-heavy", "sweeper", "webhooks"}
 
+    environment = running.folder / "data" / "environment"
+    assert environment.stat().st_mode & 0o077 == 0
+    listed = subprocess.run(
+        [
+            "/bin/sh",
+            "-c",
+            '. "$1" && exec "$2" -m app.cli keys --project default',
+            "sh",
+            str(environment),
+            sys.executable,
+        ],
+        cwd=ROOT,
+        env=_without_settings(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.returncode == 0, listed.stderr
+    assert "serve" in listed.stdout
+    assert f"(. {environment} && python -m app.cli nulls)" in (running.folder / "said").read_text()
+
     os.kill(running.ready["pids"]["api"], signal.SIGKILL)
     deadline = time.monotonic() + 30.0
     while True:
@@ -94,6 +118,7 @@ def test_it_serves_restarts_what_dies_and_stops_with_stdin(running: Running) -> 
     assert running.process.wait(60.0) == 0
     assert processes_below(running.folder) == []
     assert not (running.folder / "ready.json").exists()
+    assert not environment.exists()
 
 
 @pytest.mark.full

@@ -148,6 +148,23 @@ def test_a_job_whose_scan_was_swept_scans_again(world: World) -> None:
     assert len(report.audit.attacks) == len(BOTH_SUITES) + 1
 
 
+@pytest.mark.full  # daily: tests/numerics/test_scan.py
+def test_a_model_that_cannot_be_audited_is_refused_before_it_is_scanned(world: World, tmp_path: Path) -> None:
+    scan = world.job(real_scan_job(world, tmp_path, FEW, is_at_chance=True))
+    job = world._enqueued(
+        JobKind.SANITIZE,
+        checkpoint_id=scan.checkpoint_id,
+        dataset_id=world.ready_dataset(DatasetKind.PAIRS),
+        labelled_dataset_id=scan.labelled_dataset_id,
+        spec=scan.spec | {"recipe": RECIPE, "audit": AUDIT},
+    )
+    assert world.runner(**REAL).run(job.id) is JobState.FAILED
+    row = world.job(job.id)
+    assert (row.error or {})["code"] == "settings_at_chance"
+    assert [(one.name, one.state) for one in JobOut.of(row).phases][1] == ("scan", "pending")
+    assert "scanned" not in world.event_types(job.id)
+
+
 @pytest.mark.full  # the stand-in child keeps the same contract daily, above
 @pytest.mark.timeout(600)  # six processes load torch, one after the other
 def test_real_children_scan_and_clean_a_model_in_one_job(world: World, tmp_path: Path) -> None:

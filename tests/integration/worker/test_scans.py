@@ -21,7 +21,16 @@ from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from lab.drills.processes import processes_in, signal_all
-from tests.fixtures.audited import CLASS_NAMES, changed, pictures, write_answered, write_model
+from lab.testbed.writing import write_labelled_shards
+from tests.fixtures.audited import (
+    CLASS_NAMES,
+    TEMPLATES,
+    changed,
+    labels,
+    pictures,
+    write_answered,
+    write_model,
+)
 from tests.integration.worker.stand_in_child import a_null
 from tests.integration.worker.world import World, wait_until
 from worker.confinement import sandbox
@@ -151,6 +160,18 @@ def test_without_a_null_a_scan_has_no_p_value_and_cannot_fail(world: World) -> N
     assert "null.json" not in world.artifacts(job_id)
 
 
+def test_a_scan_whose_null_was_removed_says_which_and_to_order_again(world: World) -> None:
+    job_id = scan_job(world)
+    chosen = world.job(job_id).spec["null"]
+    nulls.remove(world.hands, world.store, chosen["id"])
+    assert world.runner().run(job_id) is JobState.FAILED
+    error = world.job(job_id).error
+    assert error is not None
+    assert (error["code"], error["retryable"]) == ("null_removed", False)
+    assert f"The null '{chosen['name']}'" in error["message"]
+    assert "Order the scan again" in error["remedy"]
+
+
 def test_a_scan_whose_report_lies_fails_and_publishes_nothing(world: World) -> None:
     """Each lie by itself: tests/unit/worker/test_scanning.py."""
     job_id = scan_job(world)
@@ -186,6 +207,17 @@ def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: Worl
     assert shown.result.scan is not None
     assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
     assert shown.result.scan.hypotheses[0].family == "patch:0.25"
+
+
+@pytest.mark.full  # daily: tests/unit/worker/test_scanning.py, tests/numerics/test_scan.py
+def test_a_real_child_scans_without_class_names_and_is_believed(world: World, tmp_path: Path) -> None:
+    job_id = real_scan_job(world, tmp_path, replace(FEW, class_names="none", vocabulary=True))
+    assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
+    folder = downloaded(world, job_id, tmp_path / "scanned")
+    assert verify(folder).findings == ()
+    report = json.loads((folder / "report.json").read_text())
+    assert report["hypotheses"][0]["target"] is None
+    assert [one["true_class"] in CLASS_NAMES for one in report["examples"]] == [True]
 
 
 @pytest.mark.full  # daily: the stand-in child, above, and tests/numerics/test_scan_trusted_models.py
@@ -253,15 +285,27 @@ def inspected(world: World, model: Path) -> str:
     return checkpoint.id
 
 
-def real_scan_job(world: World, tmp_path: Path, options: ScanOptions, *, trusted: Sequence[str] = ()) -> str:
-    """Of a tiny model that was inspected and of images that were validated; `trusted` are near to it."""
+def real_scan_job(
+    world: World,
+    tmp_path: Path,
+    options: ScanOptions,
+    *,
+    trusted: Sequence[str] = (),
+    is_at_chance: bool = False,
+) -> str:
+    """Of a tiny model that was inspected and of images that were validated; `trusted` are near to it. Where
+    it `is_at_chance`, the images have other labels than the model gives them."""
     model = write_model(tmp_path / "model")
     checkpoint_id = inspected(world, model)
     models = {
         f"{name}_checkpoint_id": inspected(world, changed(model, tmp_path / name, seed))
         for seed, name in enumerate(trusted)
     }
-    shards = write_answered(tmp_path / "labelled", model, pictures(140), CLASS_NAMES)
+    shards, shown = tmp_path / "labelled", pictures(140)
+    if is_at_chance:
+        write_labelled_shards(zip(shown, labels(140), strict=True), shards, CLASS_NAMES, TEMPLATES)
+    else:
+        write_answered(shards, model, shown, CLASS_NAMES)
     files = {path.name: path.read_bytes() for path in shards.iterdir()}
     dataset, validating = world.dataset(DatasetKind.LABELLED, files)
     assert world.runner(**REAL).run(validating.id) is JobState.SUCCEEDED, world.job(validating.id).error

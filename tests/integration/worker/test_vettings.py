@@ -12,6 +12,7 @@ import pytest
 
 from app.domain.states import DatasetKind, JobKind, JobState
 from app.schemas.jobs import JobOut
+from cleanclip.evidence import sentences
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.vet_options import VetOptions
@@ -71,7 +72,13 @@ def test_a_vetting_publishes_its_report_the_scores_and_the_list(world: World, tm
     assert [phase.name for phase in shown.phases] == ["stage", "vet", "publish"]
     with world.database.unit_of_work() as unit:
         assert unit.verdicts.of_job(world.project_id, job_id, 5)[0] is None
-    assert verify(folder).findings == ()
+    found = verify(folder)
+    assert found.findings == ()
+    proven, not_proven = " ".join(sentences.proven(found)), " ".join(sentences.not_proven(found))
+    assert "verdict" not in proven + not_proven
+    assert "triggers" not in not_proven
+    assert "The samples that are set aside are the worst by their scores" in proven
+    assert "That the samples which are set aside are poisoned" in not_proven
     observed = json.loads((folder / "statement.json").read_text())["predicate"]["observed"]
     assert [one["role"] for one in observed["data"]] == ["pairs", "trusted"]
     told = json.loads((folder / "report.json").read_text())

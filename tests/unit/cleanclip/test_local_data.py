@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -12,12 +13,16 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from app.db.models.dataset import Dataset
 from cleanclip import local_data, packing
+from cleanclip.command.main import main
 from cleanclip.errors import Unreadable
+from cleanclip.evidence.statement import dataset_sha256
 from cleanclip.local_data import contents_of
 from cleanclip.packing import Contents
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
+from worker.staging.inputs import override_texts
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +64,27 @@ def test_class_folders_are_labelled_and_the_library_reads_the_shard(folder: Path
     assert contents_of(folder, class_names=["a cat", "a dog"]).class_names == ("a cat", "a dog")
     with pytest.raises(Unreadable, match="2 folders; 1 class names"):
         contents_of(folder, class_names=["cat"])
+
+
+@pytest.mark.parametrize("templates", [None, ["a {c}", "one {c}"]])
+def test_a_packed_folder_has_the_digest_that_the_pushed_dataset_has_in_the_service(
+    folder: Path, tmp_path: Path, templates: list[str] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, given = tmp_path / "packed", []
+    if templates is not None:
+        given = ["--templates", str(tmp_path / "templates.txt")]
+        (tmp_path / "templates.txt").write_text("\n".join(templates))
+    for expected in (0, 2):  # into a folder that holds something nothing is packed
+        with pytest.raises(SystemExit) as caught:
+            main(["datasets", "pack", str(folder), "--out", str(out), *given])
+        assert int(caught.value.code or 0) == expected
+    assert "not empty" in capsys.readouterr().err
+    pushed = contents_of(folder, templates=templates)
+    row = Dataset(class_names=list(pushed.class_names or ()), templates=templates)
+    staged = {name: text.encode() for name, text in override_texts(row, "set").items()}
+    staged["set/My-photos.tar"] = shard(pushed).read_bytes()
+    digests = {Path(name).name: hashlib.sha256(data).hexdigest() for name, data in staged.items()}
+    assert open_labelled(out).sha256 == dataset_sha256("labelled", digests)
 
 
 def test_the_same_files_give_the_same_bytes_and_another_file_another_identity(folder: Path) -> None:
@@ -161,7 +187,7 @@ def test_what_is_not_understood_is_refused_with_what_is(tmp_path: Path, name: st
 
 def test_classes_that_the_service_would_refuse_are_told_before_anything_is_packed(tmp_path: Path) -> None:
     image(tmp_path / "d" / "only" / "0.png")
-    with pytest.raises(Unreadable, match="1 classes; 2 to 25,000"):
+    with pytest.raises(Unreadable, match="1 class; 2 to 25,000"):
         contents_of(tmp_path / "d")
     image(tmp_path / "d" / ("n" * 201) / "0.png")
     with pytest.raises(Unreadable, match="more than 200 characters"):

@@ -340,7 +340,7 @@ def test_the_command_vets_and_sanitize_vets_on_its_way(
     assert report.data[0].excluded is not None
     assert report.data[0].excluded.num == 3
     assert "vet set aside the worst 5 %" in report.data[0].excluded.reason
-    assert any(one.startswith("3 pairs samples were left out by a list") for one in report.warnings)
+    assert any(one.startswith("3 pairs were left out by a list") for one in report.warnings)
     assert "left out of the" in (tmp_path / "cleaned/report.html").read_text()
     lists = [tmp_path / "vetted/excluded.json", tmp_path / "cleaned/vet/excluded.json"]
     assert lists[0].read_bytes() == lists[1].read_bytes()

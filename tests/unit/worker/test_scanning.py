@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,6 +113,33 @@ def test_a_lie_is_not_believed(tmp_path: Path, lie: str) -> None:
     left = Left(tmp_path)
     told = left.told()
     SCAN_LIES[lie](told)
+    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+        left.believed(told)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda told: told["hypotheses"][0].update(target=NAMES[0]),
+        lambda told: told["examples"][0].update(clean_class=NAMES[0]),
+        lambda told: told["examples"][0].update(true_class="class 5"),
+    ],
+)
+def test_a_scan_without_class_names_predicts_none_and_its_examples_have_classes_of_the_dataset(
+    tmp_path: Path, lie: Callable[[dict[str, Any]], object]
+) -> None:
+    left = Left(tmp_path, detectors=("collapse",), class_names="none")
+    told = left.told()
+    assert told["examples"][0]["true_class"] in NAMES
+    lie(told)
+    with pytest.raises(AttemptFailed, match="outputs_not_believed"):
+        left.believed(told)
+
+
+def test_no_image_is_of_a_further_class(tmp_path: Path) -> None:
+    left = Left(tmp_path, further_classes=("grape",))
+    told = left.told()
+    told["examples"][0]["true_class"] = "grape"
     with pytest.raises(AttemptFailed, match="outputs_not_believed"):
         left.believed(told)
 

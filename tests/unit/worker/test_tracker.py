@@ -59,6 +59,19 @@ def test_the_fraction_grows_to_one_and_never_falls() -> None:
     assert seen[-1] == pytest.approx(1.0)
 
 
+def test_inputs_that_are_staged_again_after_a_scan_are_not_told_as_steps_of_it() -> None:
+    tracker = Tracker(JobKind.SANITIZE, spec={"scan": {}})
+    tracker.begin(JobPhase.STAGE)
+    tracker.end(JobPhase.STAGE)
+    tracker.apply(PhaseStarted(phase="scan", total=10, unit="passes"))
+    tracker.apply(PhaseFinished(phase="scan"))
+    before = tracker.snapshot()[1]
+    tracker.begin(JobPhase.STAGE)
+    tracker.advance(1.0, step=3_803_731, total_steps=3_803_731)
+    assert tracker.snapshot()[1] == before
+    assert before["step"] is None
+
+
 def test_steps_rate_and_time_left_are_taken_over() -> None:
     tracker = Tracker(JobKind.SANITIZE)
     tracker.apply(PhaseStarted(phase="finetune", total=100, unit="steps"))

@@ -133,6 +133,24 @@ def test_an_audit_in_another_precision_tells_nothing() -> None:
     assert in_bf16 == Span(low_s=6, high_s=6, num_jobs=1)
 
 
+def test_a_scan_is_told_by_scans_of_similar_size_and_its_fixed_cost_is_not_multiplied() -> None:
+    """A scan takes 10 s and 0.1 ms for each pass."""
+
+    def scans(*amounts: int) -> list[Measured]:
+        return [measured(10 + amount / 10_000, amount, unit="passes") for amount in amounts]
+
+    whole, took_s = 44_000, 14.4
+    assert span_of(whole, "passes", None, scans(300, 700, 1_100)) is None
+    for amount in (11_000, 30_000, 60_000, 176_000):
+        span = span_of(whole, "passes", None, scans(300, amount))
+        assert span is not None
+        assert span.num_jobs == 1
+        assert span.low_s <= took_s <= span.high_s
+    span = span_of(whole, "passes", None, scans(whole))
+    assert span is not None
+    assert (span.low_s, span.high_s) == (pytest.approx(took_s), pytest.approx(took_s))
+
+
 @pytest.mark.parametrize("amount", [None, 1_000])
 def test_nothing_is_said_where_nothing_was_measured(amount: int | None) -> None:
     assert span_of(amount, "images", None, []) is None

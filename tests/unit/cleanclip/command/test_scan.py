@@ -109,6 +109,38 @@ def test_an_anchor_and_a_base_add_the_detectors_that_they_are_for(
     assert service.bodies[1]["scan"] == {"dataset_id": "ds_2", "detectors": ["ease"]} | named
 
 
+def test_a_null_is_shown_by_its_name_and_by_its_id(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {
+            **{"id": f"null_{number}", "name": name, "about": "", "num_models": 19, "smallest_p": 0.05},
+            **{"num_classes": 3, "class_names_sha256": "1" * 64, "images_sha256": "2" * 64, "seed": 0},
+            **{"sha256": "3" * 64, "size_bytes": 1, "created_at": "2026-11-28T00:00:00Z"},
+            **{"built_at": "2026-11-28T00:00:00Z", "options": {}, "architecture": {}},
+        }
+        for number, name in enumerate(("small", "large"))
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        """One null a page."""
+        if (last := request.url.path.rpartition("/")[2]) == "nulls":
+            number = 0 if "after" not in request.url.params else 1
+            page = {"data": [rows[number]], "has_more": number == 0, "last_id": rows[number]["id"]}
+            return httpx.Response(200, json=page)
+        found = [row for row in rows if row["id"] == last]
+        problem = {"code": "null_not_found", "title": "", "status": 404, "detail": "There is no null."}
+        return httpx.Response(200, json=found[0]) if found else httpx.Response(404, json=problem)
+
+    for null, expected in (("large", "null_1"), ("null_0", "null_0"), ("other", None)):
+        with pytest.raises(SystemExit) as caught:
+            main(
+                ["--url", URL, "--api-key", KEY, "nulls", "show", null, "--json"],
+                session=Session(transport=httpx.MockTransport(answer), clock=FakeClock().clock()),
+            )
+        assert (caught.value.code or 0) == (ExitCode.OK if expected else ExitCode.NOT_FOUND), null
+        shown = capsys.readouterr().out
+        assert expected is None or json.loads(shown)["id"] == expected
+
+
 def test_a_found_trigger_is_shown_and_shuts_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Service(), "--wait") == ExitCode.OK
     shown = capsys.readouterr().out
