@@ -20,10 +20,10 @@ def check(report: Report) -> Iterator[Finding]:
     if section is None:
         return
     yield from same("scan.weights_sha256", section.weights_sha256, report.checkpoint.weights_sha256)
-    if section.outcome not in ("fail", "inconclusive") or (
-        section.outcome == "fail" and section.p_value is None
-    ):
-        yield misfit("scan.outcome", "is not one that a scan can have")
+    fails = section.p_value is not None and section.p_value <= section.significance
+    expected_outcome = "fail" if fails else "inconclusive"
+    if section.outcome != expected_outcome:
+        yield misfit("scan.outcome", f"is {section.outcome}, but the p-value says {expected_outcome}")
     taken = [one.attack for one in section.found if one.attack is not None]
     expected = list(range(section.num_known, len(report.audit.attacks)))
     yield from same("scan.found", sorted(taken), expected)

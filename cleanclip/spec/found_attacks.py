@@ -125,6 +125,7 @@ def section_of(
         weights_sha256=report.checkpoint.weights_sha256,
         outcome=report.verdict.outcome,
         p_value=report.p_value,
+        significance=options.significance,
         families=tuple(dict.fromkeys(families)),
         num_known=num_known,
         found=tuple(

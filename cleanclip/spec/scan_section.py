@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.bounds import ShortText, StrictOptions
-from cleanclip.spec.measures import Count, Estimate
+from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.strangers import name as stranger
 from cleanclip.spec.verdicts import Outcome
@@ -49,11 +49,18 @@ class ScanSection(StrictOptions):
     outcome: Outcome
     p_value: Annotated[float, Interval(gt=0, le=1)] | None
     """None: no null fitted, so nothing says how rare such a model is."""
+    significance: Ratio
+    """The scan fails where its p-value is at or under it."""
     families: Annotated[tuple[ShortText, ...], MaxLen(64)]
     """The families of patterns that were looked for, and "edits" where edited images were."""
     num_known: Count
     """Attacks that the order names itself."""
     found: Annotated[tuple[FoundPattern, ...], MaxLen(MOST_FOUND)]
+
+    def judges(self, attack: int) -> bool:
+        """Whether the audit's attack of that number counts in the verdict: one that the order names does, one
+        that only the scan found does where the scan fails."""
+        return attack < self.num_known or self.outcome == "fail"
 
     @property
     def sentence(self) -> str:

@@ -543,6 +543,8 @@ def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found
     assert report.audit.attacks == (*SUITES["paper"], *SUITES["structured"], *found.attacks())
     assert report.audit.target == found.attacks()[0].target
     assert (section.num_known, section.outcome, section.p_value) == (9, "inconclusive", None)
+    judged = [one.judged for one in report.verdict.attacks]
+    assert judged == [True] * 9 + [False] * len(found.attacks()), "no null, so the scan sets nothing apart"
     assert "(inconclusive, no p-value)" in section.sentence
     assert "were not looked for" in section.sentence
     assert section.sentence in shown

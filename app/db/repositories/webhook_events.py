@@ -38,8 +38,12 @@ def _verdict(job: Job) -> dict[str, str]:
         return {"outcome": outcome, "headline": scan_headline(outcome)}
     if job.state is not JobState.SUCCEEDED or not result.get("verdict"):
         return {}
-    outcome = result["verdict"]["outcome"]
-    triggers = {attack["trigger_sha256"] for attack in result["before"]["attacks"]}
+    outcome, judged = result["verdict"]["outcome"], result["verdict"]["attacks"]
+    triggers = {
+        attack["trigger_sha256"]
+        for attack, verdict in zip(result["before"]["attacks"], judged, strict=False)
+        if verdict.get("judged", True)
+    }
     is_cleaned = job.kind is JobKind.SANITIZE
     return {
         "outcome": outcome,

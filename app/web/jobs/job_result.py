@@ -177,7 +177,8 @@ def result_of(report: Report) -> Result:
 
 
 def _label(report: Report) -> str:
-    is_cleaned, num_triggers = report.kind == "sanitize", report.before.num_triggers
+    is_cleaned = report.kind == "sanitize"
+    num_triggers = report.before.num_triggers(report.verdict.attacks)
     return f"{headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)}."
 
 
@@ -230,5 +231,5 @@ def first_headline(kept: ResultOut | None) -> str | None:
     """Of a preliminary verdict; None where there is none."""
     if kept is None or kept.before is None or kept.before_verdict is None or not kept.preliminary:
         return None
-    triggers = kept.before.num_triggers
+    triggers = kept.before.num_triggers(kept.before_verdict.attacks)
     return headline(kept.before_verdict.outcome, is_cleaned=False, num_triggers=triggers)

@@ -45,7 +45,7 @@ def test_service_and_gate_know_the_outcomes_of_the_vocabulary_worst_first() -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reason_of_a_verdict_begins_with_its_headline(name: str) -> None:
     report = load_json((FOLDER / f"{name}.json").read_bytes())
-    is_cleaned, num_triggers = report.after is not None, report.before.num_triggers
+    is_cleaned, num_triggers = report.after is not None, report.before.num_triggers(report.verdict.attacks)
     found = headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     assert report.verdict.reason.startswith(f"{found}. ")
 
