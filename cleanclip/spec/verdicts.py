@@ -75,11 +75,20 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
     return f"{phrase}: {outcome}"
 
 
-def scan_headline(outcome: Outcome) -> str:
-    """The same of a scan, which names no trigger beforehand: "fail" or "inconclusive"."""
+def scan_headline(outcome: Outcome, *, has_null: bool | None) -> str:
+    """The same of a scan, which names no trigger beforehand: "fail" or "inconclusive".
+
+    `has_null`: whether a null judged it; None: not known.
+    """
     if outcome == "fail":
-        return "The scan found a trigger that nobody named: fail"
-    return f"The scan found no sign of a trigger that counts: {outcome}"
+        phrase = "The scan found a trigger that nobody named"
+    elif has_null is None:
+        phrase = "The scan shows nothing either way"
+    elif has_null:
+        phrase = "The scan found nothing that sets this model apart from clean ones"
+    else:
+        phrase = "The scan cannot tell, because it had no null that fits this model (null build makes one)"
+    return f"{phrase}: {outcome}"
 
 
 def overall(

@@ -39,7 +39,6 @@ def render_scan_html(report: ScanReport) -> str:
             report=report,
             created=sentences.time(report.created_at),
             mood=MEANINGS[report.verdict.outcome].mood,
-            number=number(report),
             first=report.hypotheses[0] if report.hypotheses else None,
             image=_uri_of_trigger,
             sides=_uris_of_example,
@@ -60,7 +59,7 @@ def render_scan_markdown(report: ScanReport) -> str:
     """The short form, to be pasted where Markdown is read."""
     parts = [
         f"## Scan for triggers: {report.verdict.outcome}",
-        f"**{text(number(report))}.** {text(report.verdict.sentence)}",
+        f"**{text(report.number)}.** {text(report.verdict.sentence)}",
     ]
     if report.hypotheses:
         lines = ["| pattern | target | words | ASR | without it | PA |", "|---|---|---|---|---|---|"]
@@ -83,15 +82,6 @@ def render_scan_markdown(report: ScanReport) -> str:
         f"{sentences.time(report.created_at)}. {sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
-
-
-def number(report: ScanReport) -> str:
-    """The one number of a scan: p, or where nothing is calibrated z."""
-    if report.p_value is not None:
-        return f"p = {report.p_value:.3g}"
-    if not report.judgements:
-        return "no p-value"
-    return f"z = {max(one.z for one in report.judgements):.1f}, no p-value"
 
 
 def share(estimate: Estimate | None) -> str:

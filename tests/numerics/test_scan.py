@@ -120,6 +120,11 @@ def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(sca
     assert report.p_value is None
     assert report.verdict.sentence.startswith("Not calibrated for this architecture: z = ")
     assert [one.detector for one in report.judgements] == ["collapse", "ease"]
+    first, leading = report.hypotheses[0], report.leading
+    assert leading is not None
+    assert leading.detector == first.detector
+    assert leading.what.startswith(f"{first.trigger.family.name}, "), "the figures are of the first pattern"
+    assert f"z = {leading.z:.1f}, rank 1 of {leading.of} {leading.among}" in report.verdict.sentence
     assert load_scan((folder / "report.json").read_bytes()) == report
     assert load_scan(dump_scan(report)) == report
     assert len(report.hypotheses) == 5

@@ -62,7 +62,8 @@ def verdict_label(job: Job, result: ResultOut | None) -> VerdictLabel | None:
         return VerdictLabel(word="set_aside", lead=sentence.removesuffix("set aside"))
     if result is not None and result.scan is not None:
         scanned = result.scan.verdict.outcome
-        return VerdictLabel(word=scanned, lead=scan_headline(scanned).removesuffix(scanned))
+        sentence = scan_headline(scanned, has_null=result.scan.null is not None)
+        return VerdictLabel(word=scanned, lead=sentence.removesuffix(scanned))
     if result is None or result.verdict is None or result.before is None:
         return None
     outcome, is_cleaned = result.verdict.outcome, job.kind is JobKind.SANITIZE

@@ -104,13 +104,12 @@ def read_scan(store: ObjectStore, key: str) -> ScanResult:
 def scan_result(report: ScanReport) -> ScanResult:
     """Everything that the page shows of a scan."""
     outcome = report.verdict.outcome
-    number, words = _number(report)
     return ScanResult(
         report=report,
         mood=_MOODS[MEANINGS[outcome].mood],
-        label=f"{scan_headline(outcome)}.",
-        number=number,
-        number_words=words,
+        label=f"{scan_headline(outcome, has_null=report.null is not None)}.",
+        number=report.number,
+        number_words=_number_words(report),
         found=tuple(
             FoundPattern(hypothesis=one, uri=_uri(one.trigger.image), family=one.trigger.family.name)
             for one in report.hypotheses
@@ -128,23 +127,19 @@ def scan_result(report: ScanReport) -> ScanResult:
     )
 
 
-def _number(report: ScanReport) -> tuple[str, str]:
-    """The one number of the page, and what it means."""
-    null = report.null
-    if report.p_value is not None and null is not None:
+def _number_words(report: ScanReport) -> str:
+    """What the one number of the page means."""
+    null, leading = report.null, report.leading
+    if null is not None:
         return (
-            f"p = {report.p_value:.3g}",
             f"Of {null.num_models} models that were never poisoned and this one, this share looks at least "
-            "as conspicuous.",
+            "as conspicuous."
         )
-    compared = (one for one in report.judgements if one.of > 1)  # without a null, `lineage` compares nothing
-    best = min(compared, key=lambda one: one.rank / one.of, default=None)
-    if best is None:
-        return "no rank", "Nothing was compared."
+    if leading is None:
+        return "Nothing was compared."
     return (
-        f"rank {best.rank} of {best.of}",
-        f"Among {best.among} of this model, by the detector {best.detector}. No null was used, so "
-        "there is no p-value.",
+        f"Rank {leading.rank} of {leading.of} {leading.among} of this model, by the detector "
+        f"{leading.detector}: {leading.what}. No null was used, so there is no p-value."
     )
 
 

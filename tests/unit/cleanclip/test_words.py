@@ -17,7 +17,7 @@ from cleanclip.command.gate import OUTCOMES
 from cleanclip.spec.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL, in_brief
 from cleanclip.spec.measures import Estimate, RankDistribution
 from cleanclip.spec.report import AuditFigures, load_json
-from cleanclip.spec.verdicts import MEANINGS, WORST_FIRST, Outcome, headline
+from cleanclip.spec.verdicts import MEANINGS, WORST_FIRST, Outcome, headline, scan_headline
 from tests.fixtures.kept_reports import FOLDER, NAMES, document
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,6 +35,8 @@ def test_an_outcome_has_a_meaning_and_a_headline_that_ends_with_its_word(outcome
     assert all((MEANINGS[outcome].of_job, MEANINGS[outcome].of_part, MEANINGS[outcome].remedy))
     for is_cleaned in (True, False):
         assert headline(outcome, is_cleaned=is_cleaned, num_triggers=2).endswith(f": {outcome}")
+    for has_null in (True, False, None):
+        assert scan_headline(outcome, has_null=has_null).endswith(f": {outcome}")
 
 
 def test_service_and_gate_know_the_outcomes_of_the_vocabulary_worst_first() -> None:
