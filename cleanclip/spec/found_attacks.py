@@ -102,6 +102,11 @@ def _fitting(
             yield one
 
 
+def only_suites(known: Sequence[AttackOptions]) -> bool:
+    """Whether the attacks that are not the scan's are both suites and nothing else."""
+    return tuple(known) == BOTH_SUITES
+
+
 def _image_characters(attack: AttackOptions) -> int:
     return len(getattr(attack, "image", ""))
 
@@ -128,6 +133,7 @@ def section_of(
         significance=options.significance,
         families=tuple(dict.fromkeys(families)),
         num_known=num_known,
+        only_suites=only_suites(attacks[:num_known]),
         found=tuple(
             FoundPattern(
                 detector=one.detector,

@@ -54,7 +54,9 @@ class ScanSection(StrictOptions):
     families: Annotated[tuple[ShortText, ...], MaxLen(64)]
     """The families of patterns that were looked for, and "edits" where edited images were."""
     num_known: Count
-    """Attacks that the order names itself."""
+    """Attacks of the audit that are not the scan's: those that the order names, or both suites."""
+    only_suites: bool
+    """Whether these are both suites and nothing else, which an order that names no trigger gets."""
     found: Annotated[tuple[FoundPattern, ...], MaxLen(MOST_FOUND)]
 
     def judges(self, attack: int) -> bool:
@@ -68,9 +70,11 @@ class ScanSection(StrictOptions):
         p = "no p-value" if self.p_value is None else f"p = {self.p_value:.3g}"
         sure = f"{self.outcome}, {p}"
         others = "other triggers" if "edits" in self.families else "triggers"
-        known = _count(self.num_known, "trigger")
+        known = f"names {_count(self.num_known, 'trigger')}"
+        if self.only_suites:
+            known = f"names no trigger beyond both suites ({self.num_known} triggers), which were tried"
         return (
-            f"The order names {known}; {_found(self.found)} ({sure}); patterns of "
+            f"The order {known}; {_found(self.found)} ({sure}); patterns of "
             f"other families than {', '.join(self.families)}, and {others} that depend on what an image "
             "shows, were not looked for."
         )

@@ -175,6 +175,7 @@ def test_an_attack_that_only_a_scan_found_decides_only_where_the_scan_failed(p_v
         significance=0.05,
         families=("edits",),
         num_known=1,
+        only_suites=False,
         found=(),
     )
     before = validated((390, 390), (300,))

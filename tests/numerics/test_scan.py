@@ -551,6 +551,9 @@ def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found
     judged = [one.judged for one in report.verdict.attacks]
     assert judged == [True] * 9 + [False] * len(found.attacks()), "no null, so the scan sets nothing apart"
     assert "(inconclusive, no p-value)" in section.sentence
+    assert section.sentence.startswith(
+        "The order names no trigger beyond both suites (9 triggers), which were tried; a scan found "
+    )
     assert "were not looked for" in section.sentence
     assert section.sentence in shown
     for page in ("report.html", "report.md"):
@@ -560,6 +563,7 @@ def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found
     for lie in (
         replace(section, weights_sha256="0" * 64),
         replace(section, num_known=8),
+        replace(section, only_suites=False),
         replace(section, outcome="pass"),
         replace(section, outcome="fail"),
         replace(section, found=(moved, *section.found[1:])),

@@ -81,7 +81,7 @@ def attack_lines(result: ResultOut) -> Sequence[AttackLine]:
             name=attack.name,
             before=attack,
             after=after.get(attack.name),
-            outcome=verdict and verdict.outcome,
+            outcome=None if verdict is None else verdict.outcome,
             judged=verdict is None or verdict.judged,
         )
         for attack in (result.before.attacks if result.before else ())

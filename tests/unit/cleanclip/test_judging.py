@@ -413,6 +413,7 @@ def of_scan(p_value: float | None, *, num_known: int) -> ScanSection:
         significance=0.05,
         families=("edits",),
         num_known=num_known,
+        only_suites=False,
         found=(),
     )
 
