@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
+from cleanclip.spec.dots import Dot, dots, in_words
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanExample, ScanReport, load_scan
 from cleanclip.spec.verdicts import MEANINGS, scan_headline
 
 _WIDTH, _LEFT, _RIGHT, _ROW = 420, 14, 406, 64
-_MOST_DOTS = 400
-"""Of the null's models; more lie upon each other."""
 _MOODS = {"bad": "bad", "open": "warn", "good": "good"}
 _NOTHING_FOUND = (
     "A scan that finds nothing does not show that the model is clean: it looks for patterns of these "
@@ -36,11 +35,12 @@ _NOT_THE_ATTACKERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Dots:
-    """One detector: the null's models as dots, this model as a diamond. Places in the drawing."""
+    """One detector: the null's models as dots on a line, each with how many it stands for, this model as a
+    diamond under it. Places in the drawing."""
 
     name: str
     y: float
-    others: tuple[float, ...]
+    others: tuple[Dot, ...]
     suspect: float
 
 
@@ -163,7 +163,7 @@ def _plot(judgements: Sequence[DetectorJudgement]) -> DotPlot | None:
         Dots(
             name=f"{one.detector}: {one.what}"[:60],
             y=_ROW * number,
-            others=tuple(at(value) for value in one.others[:_MOST_DOTS]),
+            others=dots(map(at, one.others)),
             suspect=at(one.z),
         )
         for number, one in enumerate(shown)
@@ -175,8 +175,8 @@ def _plot(judgements: Sequence[DetectorJudgement]) -> DotPlot | None:
         height=bottom + 24,
         bottom=bottom,
         words=" ".join(
-            f"{one.detector} ({one.what}): this model is {one.rank} of {one.of}, at {one.z:.3g}; the highest "
-            f"of the others is {max(one.others):.3g}."
+            f"{one.detector} ({one.what}): this model is {one.rank} of {one.of}, at {one.z:.3g}; "
+            f"{in_words(one)}; the highest of them is {max(one.others):.3g}."
             for one in shown
         ),
     )

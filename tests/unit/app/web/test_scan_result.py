@@ -17,6 +17,7 @@ from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_report import ScanReport
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.documents import pages
+from sanitizer.rendering.scan import render_scan_html
 from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied
 from sanitizer.scans.statistics import Found
@@ -134,3 +135,20 @@ def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanR
     assert f"{told['headline']}." == labels[0]
     judged = judging.Judgement(judgements=report.judgements, p_value=None, null=None, pooled={})
     assert "build one with “null build”" in judging.verdict(judged, (), report.options).sentence
+
+
+def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report: ScanReport) -> None:
+    """Rank 17 of 20: to look at, not the first."""
+    with_null, _ = scan_and_null(with_null=True)
+    tied = replace(with_null.judgements[0], z=0.85, rank=17, of=20, others=(0.85,) * 16 + (0.2, 0.5, 0.5))
+    shown = scan_result(replace(with_null, judgements=(tied,)))
+    assert shown.plot is not None
+    [row] = shown.plot.rows
+    assert [dot.num for dot in row.others] == [1, 2, 16]
+    assert row.others[-1].at == row.suspect
+    assert "16 of the 19 models of the null are at least as conspicuous as this model" in shown.plot.words
+    page = render_scan_html(replace(with_null, judgements=(tied,)))
+    assert "16 of the 19 models of the null are at least as conspicuous as this model" in page
+    [svg] = [one.partition("</svg>")[0] for one in page.split('<svg class="plot"')[1:]]
+    assert [svg.count(f">{number}</text>") for number in (2, 16)] == [1, 1]
+    assert svg.count("<circle") == 4
