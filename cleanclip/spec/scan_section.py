@@ -64,6 +64,10 @@ class ScanSection(StrictOptions):
         that only the scan found does where the scan fails."""
         return attack < self.num_known or self.outcome == "fail"
 
+    def family_of(self, attack: int) -> str | None:
+        """What the scan calls the audit's attack of that number; None of one that it did not find."""
+        return next((one.family for one in self.found if one.attack == attack), None)
+
     @property
     def sentence(self) -> str:
         """What was known, what was found, and what was not looked for, in one sentence."""

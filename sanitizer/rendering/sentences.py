@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cleanclip.spec.attack_options import kind_of
-from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.strangers import name
@@ -182,7 +181,9 @@ def time(moment: datetime) -> str:
     return f"{told:%Y-%m-%d %H:%M:%S}{' UTC' if moment.tzinfo else ''}"
 
 
-def trigger(report_audit: AuditOptions, number: int) -> str:
+def trigger(report: Report, number: int) -> str:
     """What the trigger of that number is, in a few words."""
-    kind = kind_of(report_audit.attacks[number])
+    if report.scan is not None and (family := report.scan.family_of(number)) is not None:
+        return f"{family}, found by the scan"
+    kind = kind_of(report.audit.attacks[number])
     return {**KNOWN_TRIGGERS, **CUSTOM_TRIGGERS}.get(kind, kind)

@@ -132,7 +132,8 @@ def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(sca
         assert one.asr is not None
         assert one.dose[-1].asr == one.asr
         assert one.target in CLASS_NAMES
-    assert all(example.true_class != report.hypotheses[0].target for example in report.examples)
+    for example in report.examples:
+        assert first.target not in (example.true_class, example.clean_class)
 
 
 def test_found_triggers_are_attacks_of_an_audit_as_they_stand(scanned) -> None:

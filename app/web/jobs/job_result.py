@@ -53,6 +53,8 @@ class Attack:
     """All that is said of one trigger."""
 
     name: str
+    family: str | None
+    """As the scan that found it calls it; None of any other."""
     target: str
     outcome: str
     reason: str
@@ -193,6 +195,7 @@ def _attack(report: Report, number: int) -> Attack:
     judged = report.verdict.attacks[number]
     return Attack(
         name=was.name,
+        family=None if report.scan is None else report.scan.family_of(number),
         target=was.target,
         outcome=judged.outcome,
         reason=judged.reason,

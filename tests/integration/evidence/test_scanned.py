@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from app.web.jobs.job_result import result_of
+from app.web.kit.rendering import environment
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.jobspec import SanitizeSpec
 from cleanclip.spec.report import Report, load_json
@@ -45,6 +48,16 @@ def test_pages_say_why_it_is_not_judged(scanned: Path) -> None:
     drawn = pages(read(scanned))
     for page in ("report.html", "report.md"):
         assert "clean models have such patterns too" in drawn[page].decode()
+    assert "wave:x:6:0.196, found by the scan" in drawn["report.html"].decode()
+
+
+def test_a_jobs_page_calls_an_attack_as_the_scan_does(scanned: Path) -> None:
+    result = result_of(read(scanned))
+    families = {one.name: one.family for one in (*result.worst, *result.others)}
+    assert families == {"badnet": None, "blended": None, "wanet": None, "sig": "wave:x:6:0.196"}
+    template = environment.get_template("job_verdict.html")
+    html = template.render(shown=SimpleNamespace(result=result))
+    assert "<strong>sig</strong> (wave:x:6:0.196, found by the scan) to" in html
 
 
 def fails(report: Any) -> None:

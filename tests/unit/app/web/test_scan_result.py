@@ -12,6 +12,7 @@ from app.domain.states import JobKind, JobState
 from app.schemas.jobs import ResultOut
 from app.web.jobs.figures import verdict_label
 from app.web.jobs.scan_result import scan_result
+from app.web.kit.rendering import environment
 from cleanclip.command import scan_view
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_report import ScanReport
@@ -152,3 +153,10 @@ def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report
     [svg] = [one.partition("</svg>")[0] for one in page.split('<svg class="plot"')[1:]]
     assert [svg.count(f">{number}</text>") for number in (2, 16)] == [1, 1]
     assert svg.count("<circle") == 4
+
+
+def test_a_page_shows_every_image_that_the_report_has(report: ScanReport) -> None:
+    shown = scan_result(replace(report, examples=report.examples * 3))
+    macros = environment.get_template("job_scan_macros.html").module
+    html = str(macros.first_pattern(shown))  # type: ignore[attr-defined]
+    assert html.count("without the pattern") == html.count("with the pattern") == 3
