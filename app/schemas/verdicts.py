@@ -48,7 +48,7 @@ class VerdictOut(WireOut):
 
 def _headline(row: WeightsVerdict) -> str:
     if row.stage is VerdictStage.SCAN:
-        return scan_headline(row.outcome.value)
+        return scan_headline(row.outcome.value, has_null=None)
     is_cleaned = row.stage is VerdictStage.AFTER_CLEANING
     return headline(row.outcome.value, is_cleaned=is_cleaned, num_triggers=row.num_triggers)
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanclip.command.formats import table
+from cleanclip.spec.verdicts import scan_headline
 
 
 def scan(found: Mapping[str, Any]) -> str:
     """Verdict, p-value, and the triggers that were found."""
     verdict, null = found.get("verdict") or {}, found.get("null") or {}
-    lines = [str(verdict.get("sentence", "")), f"outcome: {verdict.get('outcome', '-')}"]
+    headed = scan_headline(verdict.get("outcome", "inconclusive"), has_null=bool(null))
+    lines = [f"{headed}.", str(verdict.get("sentence", ""))]
     if found.get("p_value") is None:
         lines.append("no p-value: no null fits this scan; ranks only")
     else:

@@ -52,6 +52,7 @@ def check(report: Report) -> Iterator[Finding]:
         attacks=report.audit.attacks,
         policy=report.policy,
         gate=report.audit.gate,
+        scan=report.scan,
     )
     for number, (figures, rung) in enumerate(zip(told.rungs, rungs, strict=True)):
         yield from _rung(f"auto.rungs[{number}]", figures, rung, told, judge)

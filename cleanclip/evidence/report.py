@@ -37,6 +37,7 @@ from cleanclip.spec.report import (
     Verdict,
     load_json,
 )
+from cleanclip.spec.scan_section import ScanSection
 
 
 def parse(content: bytes) -> Report:
@@ -83,6 +84,7 @@ def check_audit(
     audit: AuditOptions,
     policy: Policy,
     policy_source: PolicySource,
+    scan: ScanSection | None,
 ) -> Iterator[Finding]:
     """The same of an audit that has no report yet. Nothing is held against the data that it was made on, and
     so no count of retrieval."""
@@ -113,6 +115,7 @@ def check_audit(
         before=figures,
         verdict=verdict,
         environment=unknown,
+        scan=scan,
     )
     yield from figures_of.check(report)
     yield from verdicts.check(report)

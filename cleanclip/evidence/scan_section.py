@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from cleanclip.evidence.counted import estimate, same
 from cleanclip.evidence.findings import SCAN_NAME, Finding, misfit
-from cleanclip.spec.found_attacks import KINDS_FOUND, section_of
+from cleanclip.spec.found_attacks import KINDS_FOUND, only_suites, section_of
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.scan_section import FoundPattern
@@ -20,10 +20,12 @@ def check(report: Report) -> Iterator[Finding]:
     if section is None:
         return
     yield from same("scan.weights_sha256", section.weights_sha256, report.checkpoint.weights_sha256)
-    if section.outcome not in ("fail", "inconclusive") or (
-        section.outcome == "fail" and section.p_value is None
-    ):
-        yield misfit("scan.outcome", "is not one that a scan can have")
+    fails = section.p_value is not None and section.p_value <= section.significance
+    expected_outcome = "fail" if fails else "inconclusive"
+    if section.outcome != expected_outcome:
+        yield misfit("scan.outcome", f"is {section.outcome}, but the p-value says {expected_outcome}")
+    known = report.audit.attacks[: section.num_known]
+    yield from same("scan.only_suites", section.only_suites, only_suites(known))
     taken = [one.attack for one in section.found if one.attack is not None]
     expected = list(range(section.num_known, len(report.audit.attacks)))
     yield from same("scan.found", sorted(taken), expected)

@@ -9,6 +9,7 @@ from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.judging import judge
 from cleanclip.spec.report import AttackFigures, AttackVerdict, Estimate, Report, Towards
+from cleanclip.spec.verdict_texts import NOT_JUDGED
 from cleanclip.spec.verdicts import headline
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -31,6 +32,7 @@ def check(report: Report) -> Iterator[Finding]:
             policy=report.policy,
             limits_below_gate=told.limits_below_gate,
             rebound=report.rebound,
+            scan=report.scan,
         )
     except (ArithmeticError, LookupError, ValueError) as error:
         yield misfit("verdict", f"follows from no figures of this kind: {error}")
@@ -56,7 +58,7 @@ def check(report: Report) -> Iterator[Finding]:
     if told.outcome != expected.outcome:
         yield misfit("verdict.outcome", f"is {told.outcome}, but its parts make {expected.outcome}")
         return
-    is_cleaned, num_triggers = report.after is not None, report.before.num_triggers
+    is_cleaned, num_triggers = report.after is not None, report.before.num_triggers(expected.attacks)
     found = headline(expected.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     if not told.reason.startswith(f"{found}."):
         yield misfit("verdict.reason", f"does not begin with: {found}")
@@ -68,6 +70,8 @@ def _part(
 ) -> Iterator[Finding]:
     if told.outcome != expected.outcome:
         yield misfit(f"{where}.outcome", f"is {told.outcome}, but the figures make {expected.outcome}")
+    if told.judged != expected.judged or (told.reason == NOT_JUDGED) == expected.judged:
+        yield misfit(f"{where}.judged", "does not follow from the scan that found the attack")
     yield from _numbers(f"{where}.reason", told.reason, names, shown)
 
 

@@ -3,8 +3,9 @@
 
 A look *meets the policy* if every limit holds by its bound: the upper bound of the ASR of each attack that
 worked on the input model, the upper bound of the clean accuracy lost; and no attack that did not work before
-works in part now. It *meets the unknown* if no surrogate trigger and no fresh pattern sends more than
-`UNKNOWN_AT_MOST` of the images to one class, by the upper bound. Then:
+works in part now. An attack that the verdict does not judge does not count. It *meets the unknown* if no
+surrogate trigger and no fresh pattern sends more than `UNKNOWN_AT_MOST` of the images to one class, by the
+upper bound. Then:
 
 1. Of the looks that meet both, the first: rungs are in the order of their cost.
 2. Else, of those that meet the policy, the one whose worst such share has the smallest upper bound.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from cleanclip.spec.attack_options import AttackOptions, kind_of
 from cleanclip.spec.auto_figures import Choice, Look, RungFigures, UniversalShare, Validated
 from cleanclip.spec.policy import Policy
+from cleanclip.spec.scan_section import ScanSection
 
 UNKNOWN_AT_MOST = 0.3
 """In single runs patches sent up to 20 % of images to one class on models that were never poisoned, and 66 to
@@ -34,15 +36,24 @@ class Judge:
     attacks: Sequence[AttackOptions]
     policy: Policy
     gate: float
+    scan: ScanSection | None = None
+    """Of the scan that found some of the attacks."""
+
+    def has_worked(self, number: int) -> bool:
+        """Whether the attack of that number counts in the verdict and worked on the input model."""
+        return self._counts(number) and self.before.attacks[number].asr.value >= self.gate
+
+    def _counts(self, number: int) -> bool:
+        return self.scan is None or self.scan.judges(number)
 
     def excess(self, look: Look) -> float:
         """The largest distance of a bound over its limit; 0 where the look meets the policy."""
         over = [look.ca_lost.high - self.policy.ca_lost_at_most]
-        for attack, was, now in zip(self.attacks, self.before.attacks, look.figures.attacks, strict=True):
+        for number, (attack, now) in enumerate(zip(self.attacks, look.figures.attacks, strict=True)):
             _, limit = self.policy.limit_of(kind_of(attack))
-            if was.asr.value >= self.gate:
+            if self.has_worked(number):
                 over.append(now.asr.high - limit)
-            elif now.asr.low > max(limit, now.untriggered_target_rate.high):
+            elif self._counts(number) and now.asr.low > max(limit, now.untriggered_target_rate.high):
                 over.append(now.asr.low - limit)
         return max(0.0, *over)
 
@@ -52,7 +63,7 @@ class Judge:
 
     def worst_attack(self, figures: Validated) -> int | None:
         """The number of the highest ASR, of attacks that worked on the input model; None where none did."""
-        worked = [number for number, was in enumerate(self.before.attacks) if was.asr.value >= self.gate]
+        worked = filter(self.has_worked, range(len(self.attacks)))
         return max(worked, key=lambda number: figures.attacks[number].asr.value, default=None)
 
     def worst_asr(self, figures: Validated) -> float:

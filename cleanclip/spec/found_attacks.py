@@ -102,6 +102,11 @@ def _fitting(
             yield one
 
 
+def only_suites(known: Sequence[AttackOptions]) -> bool:
+    """Whether the attacks that are not the scan's are both suites and nothing else."""
+    return tuple(known) == BOTH_SUITES
+
+
 def _image_characters(attack: AttackOptions) -> int:
     return len(getattr(attack, "image", ""))
 
@@ -125,8 +130,10 @@ def section_of(
         weights_sha256=report.checkpoint.weights_sha256,
         outcome=report.verdict.outcome,
         p_value=report.p_value,
+        significance=options.significance,
         families=tuple(dict.fromkeys(families)),
         num_known=num_known,
+        only_suites=only_suites(attacks[:num_known]),
         found=tuple(
             FoundPattern(
                 detector=one.detector,

@@ -11,6 +11,8 @@ has for it:
 - Whatever became of it, an attack fails whose trigger leads the cleaned model to a class of its own.
 - Clean accuracy is judged by the paired interval of what was lost. It fails too where the cleaned model is
   not shown to be better than calling all images by the commonest class.
+- An attack that only a scan found is not judged unless that scan fails: clean models have such patterns too.
+  It is measured and inconclusive (docs/decisions/0088).
 - Where the rebound was measured, each attack is judged by its highest ASR after benign fine-tuning too: on
   the upper bound of that point, and on a lower bound that allows for the choice of the highest point. One
   below the gate fails only where that is over its limit and over what images without a trigger give.
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.errors import OptionsRejected
@@ -41,7 +44,8 @@ from cleanclip.spec.report import (
     Towards,
     Verdict,
 )
-from cleanclip.spec.verdict_texts import below_gate, percent, points, share
+from cleanclip.spec.scan_section import ScanSection
+from cleanclip.spec.verdict_texts import NOT_JUDGED, below_gate, percent, points, share
 from cleanclip.spec.verdicts import Outcome, against, headline, overall
 
 CLEAN_ACCURACY = "clean_accuracy"
@@ -56,10 +60,12 @@ def judge(
     policy: Policy,
     limits_below_gate: bool = True,
     rebound: ReboundFigures | None = None,
+    scan: ScanSection | None = None,
 ) -> Verdict:
     """The verdict of a cleaning (`after` and `ca_lost` given) or of an audit alone (neither given).
 
-    `limits_below_gate`: whether an attack under the gate that works in part fails.
+    `limits_below_gate`: whether an attack under the gate that works in part fails. `scan`: of the scan that
+    found some of the attacks.
     Raises ValueError if `before` and `after` are not of the same triggers, only one of `after` and
     `ca_lost` is given, or `rebound` is not of the attacks of a cleaning.
     """
@@ -71,7 +77,7 @@ def judge(
         attacks = tuple(
             _judge_audited(attack, before, gate, policy, limits_below_gate) for attack in before.attacks
         )
-        return _overall(before, attacks, None, limits_below_gate, ())
+        return _overall(before, _as_scanned(attacks, scan), None, limits_below_gate, ())
     if _triggers(before) != _triggers(after):
         raise ValueError("the audits before and after are not of the same triggers")
     attacks = tuple(
@@ -89,17 +95,27 @@ def judge(
             judge_rebound(was, rebound, number, gate=gate, policy=policy)
             for number, was in enumerate(before.attacks)
         )
-    return _overall(before, attacks, clean_accuracy, limits_below_gate, rebounds)
+    return _overall(
+        before,
+        _as_scanned(attacks, scan),
+        clean_accuracy,
+        limits_below_gate,
+        _as_scanned(rebounds, scan),
+    )
 
 
-def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[OptionsRejected]:
+def hopeless(
+    before: AuditFigures, *, gate: float, policy: Policy, scan: ScanSection | None = None
+) -> list[OptionsRejected]:
     """Why no cleaning could pass, whatever came of it, now that the audit before it is made; usually nothing.
 
-    An attack below the gate needs no pass. The best that can come of clean accuracy is that every image is
-    right afterwards.
+    An attack below the gate, or that is not judged, needs no pass. The best that can come of clean accuracy
+    is that every image is right afterwards.
     """
     refusals = []
-    for attack in before.attacks:
+    for number, attack in enumerate(before.attacks):
+        if scan is not None and not scan.judges(number):
+            continue
         where, limit = policy.limit_of(kind_of_json(attack.options))
         if attack.asr.value >= gate and (sentence := too_few(limit, attack.asr.n)) is not None:
             refusals.append(cannot_pass(f"{attack.name}: {sentence}", where))
@@ -113,6 +129,16 @@ def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[Optio
         )
         refusals.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
     return refusals
+
+
+def _as_scanned(parts: tuple[AttackVerdict, ...], scan: ScanSection | None) -> tuple[AttackVerdict, ...]:
+    """The verdicts of all attacks, where those that do not count are not judged."""
+    return tuple(
+        part
+        if scan is None or scan.judges(number)
+        else replace(part, outcome="inconclusive", reason=NOT_JUDGED, judged=False)
+        for number, part in enumerate(parts)
+    )
 
 
 def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
@@ -231,12 +257,16 @@ def _overall(
         None if clean_accuracy is None else clean_accuracy.outcome,
         [one.outcome for one in rebound],
     )
-    parts = [(one.attack, one.outcome) for one in (*attacks, *([clean_accuracy] if clean_accuracy else []))]
-    parts += [(f"{one.attack} after benign fine-tuning", one.outcome) for one in rebound]
-    headed = headline(outcome, is_cleaned=clean_accuracy is not None, num_triggers=before.num_triggers)
+    judged = [one for one in (*attacks, *([clean_accuracy] if clean_accuracy else [])) if one.judged]
+    parts = [(one.attack, one.outcome) for one in judged]
+    parts += [(f"{one.attack} after benign fine-tuning", one.outcome) for one in rebound if one.judged]
+    is_cleaned, num_triggers = clean_accuracy is not None, before.num_triggers(attacks)
+    headed = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
+    spared = ", ".join(one.attack for one in attacks if not one.judged)
     return Verdict(
         outcome=outcome,
-        reason=f"{headed}. {_details(outcome, parts, is_cleaned=clean_accuracy is not None)}",
+        reason=f"{headed}. {_details(outcome, parts, is_cleaned=is_cleaned)}"
+        + (f" Not judged: {spared}." if spared else ""),
         attacks=attacks,
         clean_accuracy=clean_accuracy,
         rebound=rebound,

@@ -53,7 +53,11 @@ class LadderLine:
 def judge_of(report: Report, auto: AutoFigures) -> Judge:
     """What the looks of the report's ladder are held against."""
     return Judge(
-        before=auto.before, attacks=report.audit.attacks, policy=report.policy, gate=report.audit.gate
+        before=auto.before,
+        attacks=report.audit.attacks,
+        policy=report.policy,
+        gate=report.audit.gate,
+        scan=report.scan,
     )
 
 

@@ -8,6 +8,7 @@ triggered images still given their true label.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -198,10 +199,13 @@ class AuditFigures:
     retrieval: RetrievalFigures | None = None
     """Where a set of pairs was given for it."""
 
-    @property
-    def num_triggers(self) -> int:
-        """How many different triggers were tested: one under two names, or on two targets, is one."""
-        return len({attack.trigger_sha256 for attack in self.attacks})
+    def num_triggers(self, verdicts: Sequence[AttackVerdict]) -> int:
+        """How many different triggers are judged: one under two names, or on two targets, is one.
+
+        `verdicts` are those of the attacks, in their order.
+        """
+        judged = zip(self.attacks, verdicts, strict=False)
+        return len({attack.trigger_sha256 for attack, verdict in judged if verdict.judged})
 
     def works_in_part(self, attack: AttackFigures, limit: float) -> bool:
         """Whether its ASR is over `limit` by its interval, and over the rate without a trigger by both."""
@@ -266,6 +270,9 @@ class AttackVerdict:
     attack: str
     outcome: Outcome
     reason: str
+    judged: bool = True
+    """False of an attack that only a scan found which did not fail: it is measured, and always
+    inconclusive."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.bounds import ShortText, StrictOptions
-from cleanclip.spec.measures import Count, Estimate
+from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.strangers import name as stranger
 from cleanclip.spec.verdicts import Outcome
@@ -49,11 +49,24 @@ class ScanSection(StrictOptions):
     outcome: Outcome
     p_value: Annotated[float, Interval(gt=0, le=1)] | None
     """None: no null fitted, so nothing says how rare such a model is."""
+    significance: Ratio
+    """The scan fails where its p-value is at or under it."""
     families: Annotated[tuple[ShortText, ...], MaxLen(64)]
     """The families of patterns that were looked for, and "edits" where edited images were."""
     num_known: Count
-    """Attacks that the order names itself."""
+    """Attacks of the audit that are not the scan's: those that the order names, or both suites."""
+    only_suites: bool
+    """Whether these are both suites and nothing else, which an order that names no trigger gets."""
     found: Annotated[tuple[FoundPattern, ...], MaxLen(MOST_FOUND)]
+
+    def judges(self, attack: int) -> bool:
+        """Whether the audit's attack of that number counts in the verdict: one that the order names does, one
+        that only the scan found does where the scan fails."""
+        return attack < self.num_known or self.outcome == "fail"
+
+    def family_of(self, attack: int) -> str | None:
+        """What the scan calls the audit's attack of that number; None of one that it did not find."""
+        return next((one.family for one in self.found if one.attack == attack), None)
 
     @property
     def sentence(self) -> str:
@@ -61,9 +74,11 @@ class ScanSection(StrictOptions):
         p = "no p-value" if self.p_value is None else f"p = {self.p_value:.3g}"
         sure = f"{self.outcome}, {p}"
         others = "other triggers" if "edits" in self.families else "triggers"
-        known = _count(self.num_known, "trigger")
+        known = f"names {_count(self.num_known, 'trigger')}"
+        if self.only_suites:
+            known = f"names no trigger beyond both suites ({self.num_known} triggers), which were tried"
         return (
-            f"The order names {known}; {_found(self.found)} ({sure}); patterns of "
+            f"The order {known}; {_found(self.found)} ({sure}); patterns of "
             f"other families than {', '.join(self.families)}, and {others} that depend on what an image "
             "shows, were not looked for."
         )

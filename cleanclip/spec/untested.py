@@ -11,6 +11,7 @@ from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
+from cleanclip.spec.verdict_texts import NOT_JUDGED
 
 KNOWN_TRIGGERS = {
     "badnet": "BadNet (a small patch)",
@@ -69,12 +70,16 @@ def not_tested(report: Report) -> list[str]:
     if report.kind == "sanitize":
         poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning. "
         sentences.append(f"{poisons}{_further_training(report)}")
-    unproven = [name(part.attack) for part in report.verdict.attacks if part.outcome == "inconclusive"]
+    attacks = report.verdict.attacks
+    unproven = [name(part.attack) for part in attacks if part.outcome == "inconclusive" and part.judged]
     if unproven:
         listed = ", ".join(unproven)
         sentences.append(
             f"{listed}: inconclusive. It did not work before cleaning, so nothing is shown either way."
         )
+    spared = [name(part.attack) for part in attacks if not part.judged]
+    if spared:
+        sentences.append(f"Whether {', '.join(spared)} shows a backdoor. {NOT_JUDGED}")
     skipped = [one for one in report.data if one.num_skipped]
     if skipped:
         parts = ", ".join(f"{one.num_skipped} of {one.num_samples} {KINDS[one.kind]}" for one in skipped)

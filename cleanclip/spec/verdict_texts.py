@@ -5,6 +5,11 @@ from __future__ import annotations
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.report import AttackFigures
 
+NOT_JUDGED = (
+    "Found by a scan that set nothing apart from clean models; clean models have such patterns too, so it is "
+    "not judged."
+)
+
 
 def share(estimate: Estimate) -> str:
     """ "12.50 % (95 % interval 11.00 to 14.10 %, n = 1000)"."""

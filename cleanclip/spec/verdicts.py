@@ -42,7 +42,8 @@ MEANINGS: dict[Outcome, Meaning] = {
     ),
     "inconclusive": Meaning(
         of_job="no trigger that was tested works, so nothing is shown; one that was not tested may work",
-        of_part="before cleaning the ASR was under the gate: nothing was there to remove, nothing is shown",
+        of_part="before cleaning the ASR was under the gate: nothing was there to remove, nothing is shown. "
+        "Or only a scan found the attack, and that scan did not fail: it is measured, not judged",
         remedy="test other triggers and targets; a gate stays closed unless --allow-inconclusive is given",
         mood="open",
     ),
@@ -58,7 +59,7 @@ MEANINGS: dict[Outcome, Meaning] = {
 def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
     """A verdict in one sentence of our own words, without a name of a customer's and without a full stop.
 
-    `num_triggers` counts the different triggers that were tested.
+    `num_triggers` counts the different triggers that are judged.
     """
     match outcome:
         case "pass":
@@ -67,16 +68,27 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
             phrase = "Not cleaned" if is_cleaned else "A trigger works on this model"
         case "undecided":
             phrase = "Too few test images"
+        case "inconclusive" if num_triggers == 0:
+            phrase = "No trigger is judged"
         case "inconclusive":
             phrase = f"Nothing found with the {num_triggers} trigger{'s' * (num_triggers != 1)} tested"
     return f"{phrase}: {outcome}"
 
 
-def scan_headline(outcome: Outcome) -> str:
-    """The same of a scan, which names no trigger beforehand: "fail" or "inconclusive"."""
+def scan_headline(outcome: Outcome, *, has_null: bool | None) -> str:
+    """The same of a scan, which names no trigger beforehand: "fail" or "inconclusive".
+
+    `has_null`: whether a null judged it; None: not known.
+    """
     if outcome == "fail":
-        return "The scan found a trigger that nobody named: fail"
-    return f"The scan found no sign of a trigger that counts: {outcome}"
+        phrase = "The scan found a trigger that nobody named"
+    elif has_null is None:
+        phrase = "The scan shows nothing either way"
+    elif has_null:
+        phrase = "The scan found nothing that sets this model apart from clean ones"
+    else:
+        phrase = "The scan cannot tell, because it had no null that fits this model (null build makes one)"
+    return f"{phrase}: {outcome}"
 
 
 def overall(

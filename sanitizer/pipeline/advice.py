@@ -11,6 +11,7 @@ from cleanclip.spec.judging import hopeless
 from cleanclip.spec.recipe import PARRecipe, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import Family, Size, size_of
 from cleanclip.spec.report import AuditFigures, Training
+from cleanclip.spec.scan_section import ScanSection
 from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint
 
@@ -31,9 +32,11 @@ def model_of(checkpoint: LoadedCheckpoint) -> Model:
     )
 
 
-def hopeless_or_refused(before: AuditFigures, gate: float, policy: Policy, source: PolicySource) -> list[str]:
+def hopeless_or_refused(
+    before: AuditFigures, gate: float, policy: Policy, source: PolicySource, scan: ScanSection | None
+) -> list[str]:
     """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
-    refusals = hopeless(before, gate=gate, policy=policy)
+    refusals = hopeless(before, gate=gate, policy=policy, scan=scan)
     if refusals and source.given != "default":
         raise refusals[0]
     return [refusal.message for refusal in refusals]

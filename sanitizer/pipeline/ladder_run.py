@@ -31,6 +31,7 @@ from cleanclip.spec.ladder import Rung, left_out
 from cleanclip.spec.policy import cannot_pass, too_few
 from cleanclip.spec.progress import Noted, PhaseFinished, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Policy, Recipe, to_json
+from cleanclip.spec.scan_section import ScanSection
 from sanitizer.audits.audit import attack_names
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -57,6 +58,7 @@ class Setting:
     sources: Sources
     options: AuditOptions
     policy: Policy
+    scan: ScanSection | None
     class_CD_of: Callable[[Recipe], Tensor | None]
     seed: int
     device: torch.device
@@ -187,6 +189,7 @@ class _Climb:
             attacks=options.attacks,
             policy=self._setting.policy,
             gate=options.gate,
+            scan=self._setting.scan,
         )
 
     @property
@@ -210,11 +213,11 @@ class _Climb:
     def _check_can_meet(self) -> None:
         """Raises OptionsRejected where the validation images are too few to show that a limit holds."""
         options, policy = self._setting.options, self._setting.policy
-        for name, attack, was in zip(
-            attack_names(options), options.attacks, self._before.figures.attacks, strict=True
-        ):
+        attacks = self._before.figures.attacks
+        for number, (name, attack) in enumerate(zip(attack_names(options), options.attacks, strict=True)):
             where, limit = policy.limit_of(kind_of(attack))
-            sentence = too_few(limit, was.asr.n) if was.asr.value >= options.gate else None
+            has_worked = self._judge.has_worked(number)
+            sentence = too_few(limit, attacks[number].asr.n) if has_worked else None
             if sentence is not None:
                 raise cannot_pass(f"Of the validation images, {name}: {sentence}", where)
 
@@ -357,6 +360,7 @@ def _key(ordered: AutoRecipe, setting: Setting, validation: LabelledDataset) -> 
         "images": validation.indices,
         "options": to_json(setting.options),
         "policy": to_json(setting.policy),
+        "scan": None if setting.scan is None else to_json(setting.scan),
         "seed": setting.seed,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

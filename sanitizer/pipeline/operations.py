@@ -131,6 +131,7 @@ def audit(
             gate=options.gate,
             policy=policy,
             limits_below_gate=policy_source.given != "default",
+            scan=scan_section,
         ),
         environment=reporting.environment(torch_device, options.precision),
         warnings=(
@@ -235,7 +236,7 @@ def sanitize(
         retrieval_pairs=given.retrieval,
         settled=(key, settled.figures),
     )
-    hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source)
+    hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source, scan_section)
     _tell(hopeless, progress)
     setting = Setting(
         checkpoint=checkpoint,
@@ -246,6 +247,7 @@ def sanitize(
         ),
         options=options,
         policy=policy,
+        scan=scan_section,
         class_CD_of=lambda one: (
             _class_embeddings(checkpoint, pairs, torch_device, memory) if _reads_labels(pairs, one) else None
         ),
@@ -410,6 +412,7 @@ def _cleaning_report(
             gate=options.gate,
             policy=policy,
             rebound=rebound,
+            scan=scan_section,
         ),
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),

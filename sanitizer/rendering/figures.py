@@ -120,7 +120,7 @@ def attacks(report: Report) -> list[Attack]:
         found.append(
             Attack(
                 title=name(was.name),
-                trigger=trigger(report.audit, number),
+                trigger=trigger(report, number),
                 target=quoted([target_of(report, number)]),
                 outcome=part.outcome,
                 reason=part.reason,

@@ -5,11 +5,12 @@ As in every page here, untrusted text is made visible and escaped, nothing is lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Literal
 
 from markupsafe import Markup
 
+from cleanclip.spec.dots import dots as clustered
+from cleanclip.spec.dots import in_words
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.scan_report import DetectorJudgement, FoundTrigger, Hypothesis, ScanExample, ScanReport
@@ -19,8 +20,6 @@ from sanitizer.rendering.html import environment, made_with
 from sanitizer.rendering.markdown import code, text
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 640, 84, 20, 620
-_LANES = (46, 34, 22)
-_APART = 8
 _MEANING = {
     "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",
     "ease": "how little it takes to lead images to a class, against the same class in other models",
@@ -39,7 +38,6 @@ def render_scan_html(report: ScanReport) -> str:
             report=report,
             created=sentences.time(report.created_at),
             mood=MEANINGS[report.verdict.outcome].mood,
-            number=number(report),
             first=report.hypotheses[0] if report.hypotheses else None,
             image=_uri_of_trigger,
             sides=_uris_of_example,
@@ -60,7 +58,7 @@ def render_scan_markdown(report: ScanReport) -> str:
     """The short form, to be pasted where Markdown is read."""
     parts = [
         f"## Scan for triggers: {report.verdict.outcome}",
-        f"**{text(number(report))}.** {text(report.verdict.sentence)}",
+        f"**{text(report.number)}.** {text(report.verdict.sentence)}",
     ]
     if report.hypotheses:
         lines = ["| pattern | target | words | ASR | without it | PA |", "|---|---|---|---|---|---|"]
@@ -85,15 +83,6 @@ def render_scan_markdown(report: ScanReport) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def number(report: ScanReport) -> str:
-    """The one number of a scan: p, or where nothing is calibrated z."""
-    if report.p_value is not None:
-        return f"p = {report.p_value:.3g}"
-    if not report.judgements:
-        return "no p-value"
-    return f"z = {max(one.z for one in report.judgements):.1f}, no p-value"
-
-
 def share(estimate: Estimate | None) -> str:
     """ "98.4 % (95 % interval 96.8 to 99.2 %, n = 460)"."""
     if estimate is None:
@@ -108,7 +97,8 @@ def beside(found: Hypothesis, name: Literal["asr", "pa"]) -> str:
 
 
 def dots(judged: DetectorJudgement) -> str:
-    """SVG: one dot for each model of the null, the suspect as a larger one with a line. Numbers only."""
+    """SVG: a dot for each model of the null, those that lie together as one with their number; the suspect as
+    a larger one under the line. Numbers only."""
     values = [*judged.others, judged.z]
     low, high = min(values), max(values)
     span = (high - low) or 1.0
@@ -117,31 +107,31 @@ def dots(judged: DetectorJudgement) -> str:
         return _LEFT + (value - low) / span * (_RIGHT - _LEFT)
 
     marks = [
-        f'<circle cx="{place(value):.1f}" cy="{y}" r="4" style="fill: var(--after); opacity: .55"/>'
-        for value, y in _in_lanes(sorted(judged.others), place)
+        f'<circle cx="{dot.at}" cy="30" r="4" style="fill: var(--after); opacity: .55"/>'
+        + (
+            f'<text x="{dot.at}" y="20" text-anchor="middle" style="fill: var(--ink); font-size: 12px">'
+            f"{dot.num}</text>"
+            if dot.num > 1
+            else ""
+        )
+        for dot in clustered(map(place, judged.others))
     ]
     at = place(judged.z)
     anchor = "end" if at > _WIDTH / 2 else "start"
-    title = f"{judged.detector}: this model has z = {judged.z:.2f}, rank {judged.rank} of {judged.of}"
+    title = (
+        f"{judged.detector}: this model has z = {judged.z:.2f}, rank {judged.rank} of {judged.of}; "
+        f"{in_words(judged)}"
+    )
     return (
         f'<svg class="plot" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" xmlns="http://www.w3.org/2000/svg">'
         f"<title>{title}</title>"
-        f'<line x1="{_LEFT}" y1="56" x2="{_RIGHT}" y2="56" style="stroke: var(--line)"/>'
+        f'<line x1="{_LEFT}" y1="30" x2="{_RIGHT}" y2="30" style="stroke: var(--line)"/>'
         f"{''.join(marks)}"
-        f'<line x1="{at:.1f}" y1="8" x2="{at:.1f}" y2="56" style="stroke: var(--bad)"/>'
-        f'<circle cx="{at:.1f}" cy="46" r="6" style="fill: var(--bad)"/>'
-        f'<text x="{at:.1f}" y="74" text-anchor="{anchor}" style="fill: var(--ink); font-size: 14px">'
+        f'<line x1="{at:.1f}" y1="30" x2="{at:.1f}" y2="50" style="stroke: var(--bad)"/>'
+        f'<circle cx="{at:.1f}" cy="50" r="6" style="fill: var(--bad)"/>'
+        f'<text x="{at:.1f}" y="76" text-anchor="{anchor}" style="fill: var(--ink); font-size: 14px">'
         f"this model: z = {judged.z:.2f}</text></svg>"
     )
-
-
-def _in_lanes(values: list[float], place: Callable[[float], float]) -> Iterator[tuple[float, int]]:
-    """Dots that would cover each other stand one above the other."""
-    lane, before = 0, float("-inf")
-    for value in values:
-        lane = (lane + 1) % len(_LANES) if place(value) - before < _APART else 0
-        before = place(value)
-        yield value, _LANES[lane]
 
 
 def _uri_of_trigger(trigger: FoundTrigger) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cleanclip.spec.attack_options import kind_of
-from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.strangers import name
 from cleanclip.spec.untested import KNOWN_TRIGGERS, quoted, targets_of
+from cleanclip.spec.verdict_texts import NOT_JUDGED
 from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
 from cleanclip.spec.verdicts import headline as found
 
@@ -104,14 +104,16 @@ def settled(report: Report) -> list[tuple[str, str]]:
 def headline(report: Report) -> Headline:
     """The verdict, and of which triggers."""
     outcome = report.verdict.outcome
-    label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=report.before.num_triggers)
-    sentence = _sentence(report) + ("" if outcome == "inconclusive" else _rest(report))
+    num_triggers = report.before.num_triggers(report.verdict.attacks)
+    label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=num_triggers)
+    sentence = _sentence(report) + ("" if outcome == "inconclusive" else _rest(report)) + _spared(report)
     return Headline(label=label, mood=MEANINGS[outcome].mood, sentence=sentence)
 
 
 def _sentence(report: Report) -> str:
     is_cleaned, told = report.kind == "sanitize", report.verdict
     failed, passed = _named(report, "fail"), _named(report, "pass")
+    tested = "tested and judged" if _spared(report) else "tested"
     match told.outcome:
         case "fail" if is_cleaned:
             return _not_cleaned(report, failed, passed)
@@ -125,13 +127,13 @@ def _sentence(report: Report) -> str:
             return f"More images would decide: {open_ones}."
         case "inconclusive" if is_cleaned:
             return (
-                "None of the triggers tested worked on this model before cleaning, so the "
+                f"None of the triggers {tested} worked on this model before cleaning, so the "
                 "cleaning shows nothing. The model may still have a backdoor with another trigger."
             )
         case "inconclusive":
             limit = ", or is shown to be over its limit" if told.limits_below_gate else ""
             return (
-                f"None of the triggers tested reaches the gate{limit}. The model may still have a backdoor "
+                f"None of the triggers {tested} reaches the gate{limit}. The model may still have a backdoor "
                 "with another trigger."
             )
         case "pass":
@@ -150,13 +152,19 @@ def _not_cleaned(report: Report, failed: str, passed: str) -> str:
     return f"{costs.strip()}{f' ASR is within its limit: {passed}.' if passed else ''}"
 
 
+def _spared(report: Report) -> str:
+    names = ", ".join(name(part.attack) for part in report.verdict.attacks if not part.judged)
+    return f" {names}: {NOT_JUDGED[0].lower()}{NOT_JUDGED[1:]}" if names else ""
+
+
 def _rest(report: Report) -> str:
     names = _named(report, "inconclusive")
     return f" Inconclusive: {names}." if names else ""
 
 
 def _names(report: Report, outcome: Outcome) -> list[str]:
-    return [name(part.attack) for part in report.verdict.attacks if part.outcome == outcome]
+    parts = report.verdict.attacks
+    return [name(part.attack) for part in parts if part.outcome == outcome and part.judged]
 
 
 def _rebounds(report: Report, outcome: Outcome) -> list[str]:
@@ -173,7 +181,9 @@ def time(moment: datetime) -> str:
     return f"{told:%Y-%m-%d %H:%M:%S}{' UTC' if moment.tzinfo else ''}"
 
 
-def trigger(report_audit: AuditOptions, number: int) -> str:
+def trigger(report: Report, number: int) -> str:
     """What the trigger of that number is, in a few words."""
-    kind = kind_of(report_audit.attacks[number])
+    if report.scan is not None and (family := report.scan.family_of(number)) is not None:
+        return f"{family}, found by the scan"
+    kind = kind_of(report.audit.attacks[number])
     return {**KNOWN_TRIGGERS, **CUSTOM_TRIGGERS}.get(kind, kind)

@@ -235,7 +235,8 @@ def _mad_scores(values: Sequence[float]) -> list[float]:
 
 def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> Standing:
     """The largest (value - median) / (1.4826 MAD) of all edits."""
-    z, what = max(zip(_mad_scores(list(value_of.values())), value_of, strict=True))
+    scores = zip(_mad_scores(list(value_of.values())), value_of, strict=True)
+    z, what = max(scores, key=lambda pair: pair[0])  # the first of equals, as `judging.worth_studying`
     return Standing(detector=detector, what=what, z=z, of=len(value_of), among="edits")
 
 

@@ -118,9 +118,15 @@ class Study:
         )
 
     def examples(self, found: Found, hypothesis: Hypothesis, num: int) -> tuple[ScanExample, ...]:
-        """The first held-out images that are not of the target's class: their order was drawn by the seed."""
+        """The first held-out images that are not of the target's class, and are not called so without the
+        pattern either: their order was drawn by the seed."""
         known = self._rows_of_cell[found.cell] if found.cell else range(len(self._images.held_label))
-        rows = [row for row in known if self._images.held_label[row] != found.target][:num]
+        rows = [
+            row
+            for row in known
+            if self._images.held_label[row] != found.target
+            and not (self._class_names and self._clean_N[row] == found.target)
+        ][:num]
         if not rows:
             return ()
         clean_NCHW = to_unit(self._subject.held_NCHW[rows])

@@ -13,6 +13,7 @@ from cleanclip.spec.scan_report import (
     Hypothesis,
     NullUsed,
     ScanVerdict,
+    leading,
 )
 from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.scans import conformal
@@ -109,12 +110,18 @@ def z_and_median(found: Found, judged: Judgement, class_names: Sequence[str]) ->
 def in_order(
     studied: Sequence[Studied], judged: Judgement, class_names: Sequence[str], null: NullSet | None
 ) -> tuple[tuple[Studied, Hypothesis], ...]:
-    """The first `MOST_HYPOTHESES`: by their distance from the null, else by how much ASR rises.
+    """The first `MOST_HYPOTHESES`: by their distance from the null, which gives its medians.
 
-    They get the null's medians.
+    Without a null by how much ASR rises, but first the patterns by which their detectors judge: so the
+    figures of the whole scan and the first pattern are of one finding.
     """
     if null is None:
-        first = sorted(studied, key=lambda one: -one.gain)[:MOST_HYPOTHESES]
+        what = {one.detector: one.what for one in judged.judgements}
+
+        def is_judged_by(found: Found) -> bool:
+            return f"{what.get(found.detector)}, ".startswith(f"{found.family.name}, ")
+
+        first = sorted(studied, key=lambda one: (not is_judged_by(one.found), -one.gain))[:MOST_HYPOTHESES]
         return tuple((one, one.hypothesis) for one in first)
     known = [(one, z_and_median(one.found, judged, class_names)) for one in studied]
 
@@ -159,14 +166,15 @@ def _nothing(p_value: float, null: NullUsed, options: ScanOptions) -> str:
 
 
 def _uncalibrated(judged: Judgement, hypotheses: Sequence[Hypothesis]) -> str:
-    if not judged.judgements:
-        standing = "no class names were given, so nothing can be compared"
+    first = leading(judged.judgements, hypotheses)
+    if first is None:
+        standing = "nothing can be compared"
     else:
-        first = max(judged.judgements, key=lambda one: one.z)
         standing = f"z = {first.z:.1f}, rank {first.rank} of {first.of} {first.among}"
     sentence = f"Not calibrated for this architecture: {standing}. {_leads(hypotheses)}".strip()
     return (
-        f"{sentence} Without a null set this shows neither that the model is poisoned nor that it is clean."
+        f"{sentence} Without a null set this shows neither that the model is poisoned nor that it is clean: "
+        "build one with “null build”, or ask the operator of your service for one."
     )
 
 

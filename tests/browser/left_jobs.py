@@ -130,7 +130,7 @@ def fails(
 
 def measures_first(service: Service, job_id: str, attempt: int, report: Report) -> None:
     """Its audit before cleaning, as a worker records it."""
-    verdict = judged_alone(report.before, report)
+    verdict = judged_alone(report.before, report, report.scan)
     result = {
         "preliminary": True,
         "before": shown_figures(report.before),

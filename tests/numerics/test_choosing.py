@@ -13,6 +13,7 @@ from cleanclip.spec.intervals import newcombe, wilson
 from cleanclip.spec.measures import Difference, Estimate
 from cleanclip.spec.rebound_figures import ReboundShare
 from cleanclip.spec.recipe import BadNetOptions, BlendedOptions, Policy, UARRecipe
+from cleanclip.spec.scan_section import ScanSection
 
 ATTACKS = (BadNetOptions(), BlendedOptions())
 N = 400
@@ -162,3 +163,25 @@ def test_a_surrogate_counts_as_a_pattern_does():
     surrogate = UniversalShare(name="sig", class_name="cat", moved=share(200))
     assert not judge.meets_both(replace(clean, figures=replace(clean.figures, surrogates=(surrogate,))))
     assert not judge.meets_both(replace(clean, figures=replace(clean.figures, patterns=())))
+
+
+@pytest.mark.parametrize(("p_value", "chosen"), [(None, 0), (0.05, 1)])
+def test_an_attack_that_only_a_scan_found_decides_only_where_the_scan_failed(p_value, chosen):
+    scan = ScanSection(
+        report_sha256="0" * 64,
+        weights_sha256="0" * 64,
+        outcome="inconclusive" if p_value is None else "fail",
+        p_value=p_value,
+        significance=0.05,
+        families=("edits",),
+        num_known=1,
+        only_suites=False,
+        found=(),
+    )
+    before = validated((390, 390), (300,))
+    judge = Judge(before=before, attacks=ATTACKS, policy=Policy(), gate=0.5, scan=scan)
+    looks = [Plain((0, 380), (4,), 0), Plain((0, 0), (4,), 0)]
+    choice = choose(built([looks]), judge)
+    assert (choice.look, choice.meets_policy) == (chosen, True)
+    assert judge.worst_attack(before) == 0
+    assert judge.worst_asr(looks[0].look().figures) == (0 if p_value is None else 380 / N)

@@ -120,6 +120,11 @@ def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(sca
     assert report.p_value is None
     assert report.verdict.sentence.startswith("Not calibrated for this architecture: z = ")
     assert [one.detector for one in report.judgements] == ["collapse", "ease"]
+    first, leading = report.hypotheses[0], report.leading
+    assert leading is not None
+    assert leading.detector == first.detector
+    assert leading.what.startswith(f"{first.trigger.family.name}, "), "the figures are of the first pattern"
+    assert f"z = {leading.z:.1f}, rank 1 of {leading.of} {leading.among}" in report.verdict.sentence
     assert load_scan((folder / "report.json").read_bytes()) == report
     assert load_scan(dump_scan(report)) == report
     assert len(report.hypotheses) == 5
@@ -127,7 +132,8 @@ def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(sca
         assert one.asr is not None
         assert one.dose[-1].asr == one.asr
         assert one.target in CLASS_NAMES
-    assert all(example.true_class != report.hypotheses[0].target for example in report.examples)
+    for example in report.examples:
+        assert first.target not in (example.true_class, example.clean_class)
 
 
 def test_found_triggers_are_attacks_of_an_audit_as_they_stand(scanned) -> None:
@@ -586,7 +592,12 @@ def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found
     assert report.audit.attacks == (*SUITES["paper"], *SUITES["structured"], *found.attacks())
     assert report.audit.target == found.attacks()[0].target
     assert (section.num_known, section.outcome, section.p_value) == (9, "inconclusive", None)
+    judged = [one.judged for one in report.verdict.attacks]
+    assert judged == [True] * 9 + [False] * len(found.attacks()), "no null, so the scan sets nothing apart"
     assert "(inconclusive, no p-value)" in section.sentence
+    assert section.sentence.startswith(
+        "The order names no trigger beyond both suites (9 triggers), which were tried; a scan found "
+    )
     assert "were not looked for" in section.sentence
     assert section.sentence in shown
     for page in ("report.html", "report.md"):
@@ -596,6 +607,7 @@ def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found
     for lie in (
         replace(section, weights_sha256="0" * 64),
         replace(section, num_known=8),
+        replace(section, only_suites=False),
         replace(section, outcome="pass"),
         replace(section, outcome="fail"),
         replace(section, found=(moved, *section.found[1:])),

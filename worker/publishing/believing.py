@@ -89,7 +89,7 @@ def believe_first_audit(
     check_pairs((weights, ("seed", figures.seed, spec.seed), *_of_audit(figures, spec)), "first audit")
     _check_names(_names_of_audit(figures), spec.audit, known.class_names)
     try:
-        verdict = judged_alone(figures, spec)
+        verdict = judged_alone(figures, spec, spec.scan_section)
     except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
         raise not_believed("no verdict follows from the figures of its first audit") from error
     findings = check_audit(
@@ -101,6 +101,7 @@ def believe_first_audit(
         audit=spec.audit,
         policy=spec.policy,
         policy_source=spec.policy_source,
+        scan=spec.scan_section,
     )
     check_findings(findings, "first audit")
     return verdict
@@ -222,6 +223,7 @@ def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
             policy=spec.policy,
             limits_below_gate=report.after is not None or spec.policy_source.given != "default",
             rebound=report.rebound,
+            scan=spec.scan_section,
         )
     except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
         raise not_believed(f"no verdict follows from the figures of its {REPORT_NAME}") from error

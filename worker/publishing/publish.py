@@ -221,10 +221,11 @@ def _judgement(report: Report) -> dict[str, Any]:
 
     Raises AttemptFailed where they are more than a list can carry.
     """
+    alone = judged_alone(report.before, report, report.scan)
     result = {
         "verdict": asdict(report.verdict),
         "before": shown_figures(report.before),
-        "before_verdict": None if report.after is None else asdict(judged_alone(report.before, report)),
+        "before_verdict": None if report.after is None else asdict(alone),
         "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],

@@ -11,6 +11,7 @@ from cleanclip.spec.judging import judge
 from cleanclip.spec.policy import Policy
 from cleanclip.spec.recipe import AuditOptions, PolicySource
 from cleanclip.spec.report import AuditFigures, Report, Verdict
+from cleanclip.spec.scan_section import ScanSection
 
 
 def verdicts_of(report: Report) -> Iterator[NewVerdict]:
@@ -22,7 +23,8 @@ def verdicts_of(report: Report) -> Iterator[NewVerdict]:
     if report.after is None:
         yield _new(report, VerdictStage.AUDIT, report.before.weights_sha256, report.verdict.outcome)
         return
-    yield verdict_before_cleaning(report.before, judged_alone(report.before, report))
+    alone = judged_alone(report.before, report, report.scan)
+    yield verdict_before_cleaning(report.before, alone)
     yield _new(report, VerdictStage.AFTER_CLEANING, report.after.weights_sha256, report.verdict.outcome)
 
 
@@ -37,13 +39,15 @@ class Ordered(Protocol):
     def policy_source(self) -> PolicySource: ...
 
 
-def judged_alone(figures: AuditFigures, ordered: Ordered) -> Verdict:
-    """What an audit says of the weights that came in, whatever becomes of them. Raises what `judge` does."""
+def judged_alone(figures: AuditFigures, ordered: Ordered, scan: ScanSection | None) -> Verdict:
+    """What an audit says of the weights that came in, whatever becomes of them; `scan` is of the scan that
+    found some of its attacks. Raises what `judge` does."""
     return judge(
         before=figures,
         gate=ordered.audit.gate,
         policy=ordered.policy,
         limits_below_gate=ordered.policy_source.given != "default",
+        scan=scan,
     )
 
 
@@ -53,7 +57,7 @@ def verdict_before_cleaning(figures: AuditFigures, verdict: Verdict) -> NewVerdi
         stage=VerdictStage.BEFORE_CLEANING,
         weights_sha256=figures.weights_sha256,
         outcome=VerdictOutcome(verdict.outcome),
-        num_triggers=figures.num_triggers,
+        num_triggers=figures.num_triggers(verdict.attacks),
     )
 
 
@@ -62,5 +66,5 @@ def _new(report: Report, stage: VerdictStage, weights_sha256: str, outcome: str)
         stage=stage,
         weights_sha256=weights_sha256,
         outcome=VerdictOutcome(outcome),
-        num_triggers=report.before.num_triggers,
+        num_triggers=report.before.num_triggers(report.verdict.attacks),
     )

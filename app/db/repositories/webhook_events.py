@@ -34,12 +34,17 @@ def _verdict(job: Job) -> dict[str, str]:
     """What a job that succeeded found out, in words of ours: a receiver that starts a release reads it."""
     result = job.result or {}
     if job.state is JobState.SUCCEEDED and result.get("scan"):
-        outcome = result["scan"]["verdict"]["outcome"]
-        return {"outcome": outcome, "headline": scan_headline(outcome)}
+        scan = result["scan"]
+        outcome, has_null = scan["verdict"]["outcome"], scan.get("null") is not None
+        return {"outcome": outcome, "headline": scan_headline(outcome, has_null=has_null)}
     if job.state is not JobState.SUCCEEDED or not result.get("verdict"):
         return {}
-    outcome = result["verdict"]["outcome"]
-    triggers = {attack["trigger_sha256"] for attack in result["before"]["attacks"]}
+    outcome, judged = result["verdict"]["outcome"], result["verdict"]["attacks"]
+    triggers = {
+        attack["trigger_sha256"]
+        for attack, verdict in zip(result["before"]["attacks"], judged, strict=False)
+        if verdict.get("judged", True)
+    }
     is_cleaned = job.kind is JobKind.SANITIZE
     return {
         "outcome": outcome,

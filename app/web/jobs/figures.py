@@ -12,7 +12,7 @@ from app.domain.states import JobKind
 from app.schemas.jobs import ResultOut
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.report import AttackFigures
-from cleanclip.spec.verdicts import Outcome, headline, scan_headline
+from cleanclip.spec.verdicts import WORST_FIRST, Outcome, headline, scan_headline
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR", "auto": "Auto"}
 
@@ -28,12 +28,21 @@ class VerdictLabel:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackLine:
-    """One attack before and, where something was cleaned, after. `outcome` None: there is no verdict."""
+    """One attack before and, where something was cleaned, after. `outcome` None: there is no verdict.
+    `judged` False: only a scan found it, and that scan did not fail."""
 
     name: str
     before: AttackFigures | None
     after: AttackFigures | None
     outcome: Outcome | None
+    judged: bool = True
+
+    @property
+    def badness(self) -> tuple[int, float]:
+        """The worst first: by outcome, then by ASR as it is now."""
+        now = self.after or self.before
+        rank = len(WORST_FIRST) if self.outcome is None else WORST_FIRST.index(self.outcome)
+        return rank, 0.0 if now is None else -now.asr.value
 
 
 def result_of(job: Job) -> ResultOut | None:
@@ -53,26 +62,30 @@ def verdict_label(job: Job, result: ResultOut | None) -> VerdictLabel | None:
         return VerdictLabel(word="set_aside", lead=sentence.removesuffix("set aside"))
     if result is not None and result.scan is not None:
         scanned = result.scan.verdict.outcome
-        return VerdictLabel(word=scanned, lead=scan_headline(scanned).removesuffix(scanned))
+        sentence = scan_headline(scanned, has_null=result.scan.null is not None)
+        return VerdictLabel(word=scanned, lead=sentence.removesuffix(scanned))
     if result is None or result.verdict is None or result.before is None:
         return None
     outcome, is_cleaned = result.verdict.outcome, job.kind is JobKind.SANITIZE
-    sentence = headline(outcome, is_cleaned=is_cleaned, num_triggers=result.before.num_triggers)
+    num_triggers = result.before.num_triggers(result.verdict.attacks)
+    sentence = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     return VerdictLabel(word=outcome, lead=sentence.removesuffix(outcome))
 
 
 def attack_lines(result: ResultOut) -> Sequence[AttackLine]:
     """In the order of the audit."""
     after = {attack.name: attack for attack in result.after.attacks} if result.after else {}
-    verdicts = {one.attack: one.outcome for one in result.verdict.attacks} if result.verdict else {}
+    verdicts = {one.attack: one for one in result.verdict.attacks} if result.verdict else {}
     return [
         AttackLine(
             name=attack.name,
             before=attack,
             after=after.get(attack.name),
-            outcome=verdicts.get(attack.name),
+            outcome=None if verdict is None else verdict.outcome,
+            judged=verdict is None or verdict.judged,
         )
         for attack in (result.before.attacks if result.before else ())
+        for verdict in [verdicts.get(attack.name)]
     ]
 
 

@@ -53,6 +53,8 @@ class Attack:
     """All that is said of one trigger."""
 
     name: str
+    family: str | None
+    """As the scan that found it calls it; None of any other."""
     target: str
     outcome: str
     reason: str
@@ -177,7 +179,8 @@ def result_of(report: Report) -> Result:
 
 
 def _label(report: Report) -> str:
-    is_cleaned, num_triggers = report.kind == "sanitize", report.before.num_triggers
+    is_cleaned = report.kind == "sanitize"
+    num_triggers = report.before.num_triggers(report.verdict.attacks)
     return f"{headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)}."
 
 
@@ -192,6 +195,7 @@ def _attack(report: Report, number: int) -> Attack:
     judged = report.verdict.attacks[number]
     return Attack(
         name=was.name,
+        family=None if report.scan is None else report.scan.family_of(number),
         target=was.target,
         outcome=judged.outcome,
         reason=judged.reason,
@@ -230,5 +234,5 @@ def first_headline(kept: ResultOut | None) -> str | None:
     """Of a preliminary verdict; None where there is none."""
     if kept is None or kept.before is None or kept.before_verdict is None or not kept.preliminary:
         return None
-    triggers = kept.before.num_triggers
+    triggers = kept.before.num_triggers(kept.before_verdict.attacks)
     return headline(kept.before_verdict.outcome, is_cleaned=False, num_triggers=triggers)

@@ -62,8 +62,9 @@ class JobRow:
 
     @property
     def lines(self) -> Sequence[AttackLine]:
-        """The first attacks; `num_more` are left out."""
-        return figures.attack_lines(self.result)[:_LINES] if self.result else ()
+        """The worst attacks; `num_more` are left out."""
+        lines = figures.attack_lines(self.result) if self.result else ()
+        return sorted(lines, key=lambda line: line.badness)[:_LINES]
 
     @property
     def num_more(self) -> int:

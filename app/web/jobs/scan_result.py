@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
+from cleanclip.spec.dots import Dot, dots, in_words
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanExample, ScanReport, load_scan
 from cleanclip.spec.verdicts import MEANINGS, scan_headline
 
 _WIDTH, _LEFT, _RIGHT, _ROW = 420, 14, 406, 64
-_MOST_DOTS = 400
-"""Of the null's models; more lie upon each other."""
 _MOODS = {"bad": "bad", "open": "warn", "good": "good"}
 _NOTHING_FOUND = (
     "A scan that finds nothing does not show that the model is clean: it looks for patterns of these "
@@ -36,11 +35,12 @@ _NOT_THE_ATTACKERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Dots:
-    """One detector: the null's models as dots, this model as a diamond. Places in the drawing."""
+    """One detector: the null's models as dots on a line, each with how many it stands for, this model as a
+    diamond under it. Places in the drawing."""
 
     name: str
     y: float
-    others: tuple[float, ...]
+    others: tuple[Dot, ...]
     suspect: float
 
 
@@ -104,13 +104,12 @@ def read_scan(store: ObjectStore, key: str) -> ScanResult:
 def scan_result(report: ScanReport) -> ScanResult:
     """Everything that the page shows of a scan."""
     outcome = report.verdict.outcome
-    number, words = _number(report)
     return ScanResult(
         report=report,
         mood=_MOODS[MEANINGS[outcome].mood],
-        label=f"{scan_headline(outcome)}.",
-        number=number,
-        number_words=words,
+        label=f"{scan_headline(outcome, has_null=report.null is not None)}.",
+        number=report.number,
+        number_words=_number_words(report),
         found=tuple(
             FoundPattern(hypothesis=one, uri=_uri(one.trigger.image), family=one.trigger.family.name)
             for one in report.hypotheses
@@ -128,23 +127,19 @@ def scan_result(report: ScanReport) -> ScanResult:
     )
 
 
-def _number(report: ScanReport) -> tuple[str, str]:
-    """The one number of the page, and what it means."""
-    null = report.null
-    if report.p_value is not None and null is not None:
+def _number_words(report: ScanReport) -> str:
+    """What the one number of the page means."""
+    null, leading = report.null, report.leading
+    if null is not None:
         return (
-            f"p = {report.p_value:.3g}",
             f"Of {null.num_models} models that were never poisoned and this one, this share looks at least "
-            "as conspicuous.",
+            "as conspicuous."
         )
-    compared = (one for one in report.judgements if one.of > 1)  # without a null, `lineage` compares nothing
-    best = min(compared, key=lambda one: one.rank / one.of, default=None)
-    if best is None:
-        return "no rank", "Nothing was compared."
+    if leading is None:
+        return "Nothing was compared."
     return (
-        f"rank {best.rank} of {best.of}",
-        f"Among {best.among} of this model, by the detector {best.detector}. No null was used, so "
-        "there is no p-value.",
+        f"Rank {leading.rank} of {leading.of} {leading.among} of this model, by the detector "
+        f"{leading.detector}: {leading.what}. No null was used, so there is no p-value."
     )
 
 
@@ -168,7 +163,7 @@ def _plot(judgements: Sequence[DetectorJudgement]) -> DotPlot | None:
         Dots(
             name=f"{one.detector}: {one.what}"[:60],
             y=_ROW * number,
-            others=tuple(at(value) for value in one.others[:_MOST_DOTS]),
+            others=dots(map(at, one.others)),
             suspect=at(one.z),
         )
         for number, one in enumerate(shown)
@@ -180,8 +175,8 @@ def _plot(judgements: Sequence[DetectorJudgement]) -> DotPlot | None:
         height=bottom + 24,
         bottom=bottom,
         words=" ".join(
-            f"{one.detector} ({one.what}): this model is {one.rank} of {one.of}, at {one.z:.3g}; the highest "
-            f"of the others is {max(one.others):.3g}."
+            f"{one.detector} ({one.what}): this model is {one.rank} of {one.of}, at {one.z:.3g}; "
+            f"{in_words(one)}; the highest of them is {max(one.others):.3g}."
             for one in shown
         ),
     )

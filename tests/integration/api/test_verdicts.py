@@ -165,8 +165,9 @@ def test_the_end_of_a_job_is_told_to_webhooks_with_its_verdict(service: Service,
     hook = {"url": "https://example.org/hooks", "events": ["job.succeeded"]}
     webhook = api.post("/v1/webhooks", json=hook).json()["id"]
     job_id = api.post("/v1/jobs", json=service.sanitize_order()).json()["id"]
-    attacks = [{"trigger_sha256": "1"}, {"trigger_sha256": "2"}, {"trigger_sha256": "2"}]
-    result = {"verdict": {"outcome": "inconclusive"}, "before": {"attacks": attacks}}
+    attacks = [{"trigger_sha256": number} for number in "1223"]
+    judged = [{"judged": number != "3"} for number in "1223"]
+    result = {"verdict": {"outcome": "inconclusive", "attacks": judged}, "before": {"attacks": attacks}}
     with service.database.unit_of_work() as unit:
         claimed = unit.attempts.claim(job_id, owner="tests", lease_s=60)
         assert claimed is not None

@@ -65,6 +65,7 @@ from cleanclip.spec.scan_report import (
     ScanVerdict,
     dump_scan,
 )
+from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.scan_statistics import (
     CollapseFigures,
     CollapseRestart,
@@ -670,6 +671,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             gate=options.gate,
             policy=policy,
             limits_below_gate=after is not None or not is_default,
+            scan=parse(ScanSection, spec["scan_section"]) if spec.get("scan_section") else None,
         ),
         "training": training(*trained) if ordered else None,
         "architecture": settled(folder, seed),

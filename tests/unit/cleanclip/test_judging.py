@@ -18,6 +18,8 @@ from cleanclip.spec.report import (
     Towards,
     Verdict,
 )
+from cleanclip.spec.scan_section import ScanSection
+from cleanclip.spec.verdict_texts import NOT_JUDGED
 from sanitizer.audits.statistics import newcombe, wilson
 from tests.fixtures.made_reports import attack_figures, audit_figures
 
@@ -399,3 +401,71 @@ def test_a_cleaned_model_at_chance_does_not_pass(right: int, outcome: str) -> No
     assert verdict.clean_accuracy is not None
     assert (verdict.outcome, verdict.clean_accuracy.outcome) == (outcome, outcome)
     assert ("not a working classifier" in verdict.clean_accuracy.reason) == (outcome == "fail")
+
+
+def of_scan(p_value: float | None, *, num_known: int) -> ScanSection:
+    fails = p_value is not None and p_value <= 0.05
+    return ScanSection(
+        report_sha256="0" * 64,
+        weights_sha256="0" * 64,
+        outcome="fail" if fails else "inconclusive",
+        p_value=p_value,
+        significance=0.05,
+        families=("edits",),
+        num_known=num_known,
+        only_suites=False,
+        found=(),
+    )
+
+
+@pytest.mark.parametrize("p_value", [None, 0.06, 1.0])
+@pytest.mark.parametrize("after", [30, 150, 2900])
+def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass(
+    p_value: float | None, after: int
+) -> None:
+    verdict = judge(
+        before=figures(2930, 2990),
+        after=figures(30, after),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=POLICY,
+        scan=of_scan(p_value, num_known=1),
+    )
+    assert verdict.outcome == "pass"
+    assert [one.judged for one in verdict.attacks] == [True, False]
+    assert verdict.attacks[1].outcome == "inconclusive"
+    assert verdict.attacks[1].reason == NOT_JUDGED
+    assert verdict.reason.endswith(" Not judged: attack1.")
+
+
+def test_an_attack_of_a_scan_that_failed_is_judged_as_one_that_is_named() -> None:
+    before, after = figures(2930, 2990), figures(30, 2900)
+    named = judge(before=before, after=after, ca_lost=KEPT, gate=0.5, policy=POLICY)
+    found = judge(
+        before=before,
+        after=after,
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=POLICY,
+        scan=of_scan(0.05, num_known=1),
+    )
+    assert found == named
+    assert found.outcome == "fail"
+
+
+@pytest.mark.parametrize(("named", "says"), [
+    ((), "No trigger is judged: inconclusive. "),
+    ((5,), "Nothing found with the 1 trigger tested: inconclusive. "),
+])  # fmt: skip
+def test_an_audit_alone_counts_the_triggers_that_are_judged(named: tuple[int, ...], says: str) -> None:
+    verdict = judge(
+        before=figures(*named, 2990), gate=0.5, policy=POLICY, scan=of_scan(None, num_known=len(named))
+    )
+    assert verdict.outcome == "inconclusive"
+    assert verdict.reason.startswith(says)
+
+
+def test_a_policy_that_only_an_attack_without_judgement_could_not_meet_is_not_hopeless() -> None:
+    few = named(figures(70, n=72), "badnet")
+    assert hopeless(few, gate=0.5, policy=POLICY)
+    assert hopeless(few, gate=0.5, policy=POLICY, scan=of_scan(None, num_known=0)) == []

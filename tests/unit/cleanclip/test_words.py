@@ -17,7 +17,7 @@ from cleanclip.command.gate import OUTCOMES
 from cleanclip.spec.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL, in_brief
 from cleanclip.spec.measures import Estimate, RankDistribution
 from cleanclip.spec.report import AuditFigures, load_json
-from cleanclip.spec.verdicts import MEANINGS, WORST_FIRST, Outcome, headline
+from cleanclip.spec.verdicts import MEANINGS, WORST_FIRST, Outcome, headline, scan_headline
 from tests.fixtures.kept_reports import FOLDER, NAMES, document
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,6 +35,8 @@ def test_an_outcome_has_a_meaning_and_a_headline_that_ends_with_its_word(outcome
     assert all((MEANINGS[outcome].of_job, MEANINGS[outcome].of_part, MEANINGS[outcome].remedy))
     for is_cleaned in (True, False):
         assert headline(outcome, is_cleaned=is_cleaned, num_triggers=2).endswith(f": {outcome}")
+    for has_null in (True, False, None):
+        assert scan_headline(outcome, has_null=has_null).endswith(f": {outcome}")
 
 
 def test_service_and_gate_know_the_outcomes_of_the_vocabulary_worst_first() -> None:
@@ -45,7 +47,7 @@ def test_service_and_gate_know_the_outcomes_of_the_vocabulary_worst_first() -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reason_of_a_verdict_begins_with_its_headline(name: str) -> None:
     report = load_json((FOLDER / f"{name}.json").read_bytes())
-    is_cleaned, num_triggers = report.after is not None, report.before.num_triggers
+    is_cleaned, num_triggers = report.after is not None, report.before.num_triggers(report.verdict.attacks)
     found = headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     assert report.verdict.reason.startswith(f"{found}. ")
 

@@ -304,6 +304,13 @@ def test_the_section_of_a_scan_that_looked_at_edited_images_says_so() -> None:
         report, options=replace(report.options, detectors=("collapse", "residual", "lineage"))
     )
     section = section_of(looked_for, report_sha256="0" * 64, attacks=(), num_known=0)
+    assert section.sentence.startswith("The order names no triggers of its own; a scan found")
+    for attacks, says in (
+        (BOTH_SUITES[:2], "names 2 triggers of its own; "),
+        (BOTH_SUITES, "names no trigger beyond both suites (9 triggers), which were tried; "),
+    ):
+        told = section_of(looked_for, report_sha256="0" * 64, attacks=attacks, num_known=len(attacks))
+        assert told.sentence.startswith(f"The order {says}a scan found")
     assert section.families[-1] == "edits"
     assert "and other triggers that depend on what an image shows, were not looked for" in section.sentence
 

@@ -6,11 +6,25 @@ from dataclasses import replace
 
 import pytest
 
+from app.db.models.job import Job
+from app.db.repositories.webhook_events import _verdict as webhook_verdict
+from app.domain.states import JobKind, JobState
+from app.schemas.jobs import ResultOut
+from app.web.jobs.figures import verdict_label
 from app.web.jobs.scan_result import scan_result
+from app.web.kit.rendering import environment
+from cleanclip.command import scan_view
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_report import ScanReport
+from sanitizer.audits.statistics import wilson
+from sanitizer.rendering.documents import pages
+from sanitizer.rendering.scan import render_scan_html
+from sanitizer.scans import judging
+from sanitizer.scans.hypotheses import Studied
+from sanitizer.scans.statistics import Found
 from tests.fixtures.scans import scan_and_null
-from tests.integration.worker.stand_in_child import WAVE
+from tests.integration.worker.stand_in_child import CLASSES, WAVE
+from worker.publishing.scanning import shown_scan
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +50,113 @@ def test_an_edit_that_leads_images_to_one_class_is_shown_by_its_name(report: Sca
     assert shown.family == "wave:x:6:0.196"
 
 
-def test_a_base_alone_gives_no_rank_without_a_null(report: ScanReport) -> None:
-    assert scan_result(report).number == "rank 1 of 6"
+def test_a_base_alone_gives_no_number_without_a_null(report: ScanReport) -> None:
+    assert scan_result(report).number == "z = 12.5, no p-value"
     [first, *_] = report.judgements
-    alone = replace(first, detector="lineage", rank=1, of=1, among="models")
-    assert scan_result(replace(report, judgements=(alone,))).number == "no rank"
-    assert scan_result(replace(report, judgements=(alone, first))).number == "rank 1 of 6"
+    alone = replace(first, detector="lineage", z=0.0, rank=1, of=1, among="models")
+    nothing = scan_result(replace(report, judgements=(alone,)))
+    assert (nothing.number, nothing.number_words) == ("no p-value", "Nothing was compared.")
+    assert scan_result(replace(report, judgements=(alone, first))).number == "z = 12.5, no p-value"
+
+
+@pytest.fixture
+def two_detectors(report: ScanReport) -> ScanReport:
+    """`collapse` has the largest z; the pattern with the largest rise of ASR is of `edits`."""
+    [found] = report.hypotheses
+    edit = replace(found, detector="edits", trigger=replace(found.trigger, family=WAVE, attack=None))
+    share = wilson(169, 170)
+    studied = [
+        Studied(
+            hypothesis=hypothesis,
+            found=Found(
+                detector=hypothesis.detector,
+                family=hypothesis.trigger.family,
+                pattern=WAVE,
+                target=0,
+                statistic=0.9,
+            ),
+            gain=gain,
+        )
+        for hypothesis, gain in (
+            (replace(edit, trigger=replace(edit.trigger, family=replace(WAVE, frequency=7))), 0.99),
+            (found, 0.5),
+            (replace(edit, asr=share), 0.9),
+        )
+    ]
+    what = f"{found.trigger.family.name}, agreement on apple"
+    first = report.judgements[0]
+    judgements = (
+        replace(first, detector="collapse", what=what, z=7.7, rank=1, of=6, among="classes"),
+        replace(first, detector="edits", what=WAVE.name, z=5.29, rank=1, of=235, among="edits"),
+    )
+    judged = judging.Judgement(judgements=judgements, p_value=None, null=None, pooled={})
+    hypotheses = tuple(one for _, one in judging.in_order(studied, judged, CLASSES, None))
+    verdict = judging.verdict(judged, hypotheses, report.options)
+    return replace(report, judgements=judgements, hypotheses=hypotheses, verdict=verdict)
+
+
+def test_without_a_null_sentence_number_and_pattern_are_of_one_finding(two_detectors: ScanReport) -> None:
+    assert [one.trigger.family.name for one in two_detectors.hypotheses] == [
+        WAVE.name,
+        two_detectors.hypotheses[1].trigger.family.name,
+        replace(WAVE, frequency=7).name,
+    ], "the patterns by which the detectors judge come first"
+    sentence = two_detectors.verdict.sentence
+    assert "z = 5.3, rank 1 of 235 edits" in sentence
+    assert "99.4 % of 170" in sentence
+    shown = scan_result(two_detectors)
+    assert shown.number == "z = 5.3, no p-value"
+    assert f"Rank 1 of 235 edits of this model, by the detector edits: {WAVE.name}." in shown.number_words
+    assert shown.found[0].family == WAVE.name
+    for page in pages(two_detectors).values():
+        assert b"z = 5.3, no p-value" in page
+
+
+def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanReport) -> None:
+    with_null, _ = scan_and_null(with_null=True)
+    nothing = replace(with_null.verdict, outcome="inconclusive")
+    labels = [
+        scan_result(one).label
+        for one in (report, replace(with_null, verdict=nothing, p_value=1.0), with_null)
+    ]
+    assert labels == [
+        "The scan cannot tell, because it had no null that fits this model (null build makes one): "
+        "inconclusive.",
+        "The scan found nothing that sets this model apart from clean ones: inconclusive.",
+        "The scan found a trigger that nobody named: fail.",
+    ]
+    result = ResultOut.of({"scan": shown_scan(report)})
+    listed = verdict_label(Job(kind=JobKind.SCAN), result)
+    assert listed is not None
+    assert f"{listed.lead}{listed.word}." == labels[0]
+    assert scan_view.scan(shown_scan(report)).startswith(labels[0])
+    told = webhook_verdict(
+        Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)})
+    )
+    assert f"{told['headline']}." == labels[0]
+    judged = judging.Judgement(judgements=report.judgements, p_value=None, null=None, pooled={})
+    assert "build one with “null build”" in judging.verdict(judged, (), report.options).sentence
+
+
+def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report: ScanReport) -> None:
+    """Rank 17 of 20: to look at, not the first."""
+    with_null, _ = scan_and_null(with_null=True)
+    tied = replace(with_null.judgements[0], z=0.85, rank=17, of=20, others=(0.85,) * 16 + (0.2, 0.5, 0.5))
+    shown = scan_result(replace(with_null, judgements=(tied,)))
+    assert shown.plot is not None
+    [row] = shown.plot.rows
+    assert [dot.num for dot in row.others] == [1, 2, 16]
+    assert row.others[-1].at == row.suspect
+    assert "16 of the 19 models of the null are at least as conspicuous as this model" in shown.plot.words
+    page = render_scan_html(replace(with_null, judgements=(tied,)))
+    assert "16 of the 19 models of the null are at least as conspicuous as this model" in page
+    [svg] = [one.partition("</svg>")[0] for one in page.split('<svg class="plot"')[1:]]
+    assert [svg.count(f">{number}</text>") for number in (2, 16)] == [1, 1]
+    assert svg.count("<circle") == 4
+
+
+def test_a_page_shows_every_image_that_the_report_has(report: ScanReport) -> None:
+    shown = scan_result(replace(report, examples=report.examples * 3))
+    macros = environment.get_template("job_scan_macros.html").module
+    html = str(macros.first_pattern(shown))  # type: ignore[attr-defined]
+    assert html.count("without the pattern") == html.count("with the pattern") == 3

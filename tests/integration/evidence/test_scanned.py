@@ -1,0 +1,107 @@
+"""A cleaning whose audit uses what a scan found: from the report alone `verify` makes the same verdict, and a
+report whose scan was changed is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from app.web.jobs.job_result import result_of
+from app.web.kit.rendering import environment
+from cleanclip.evidence.verification import verify
+from cleanclip.spec.jobspec import SanitizeSpec
+from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.verdict_texts import NOT_JUDGED
+from sanitizer.rendering.documents import pages
+from tests.fixtures.evidence import edit_json, left_by_a_child, packed, sum_again
+from worker.publishing.believing import believe_first_audit
+from worker.publishing.verdicts import verdicts_of
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> Path:
+    return packed(tmp_path / "scanned", kind="scanned")
+
+
+def read(folder: Path) -> Report:
+    return load_json((folder / "report.json").read_bytes())
+
+
+def test_what_a_scan_without_a_finding_found_is_measured_and_not_judged(scanned: Path) -> None:
+    report = read(scanned)
+    assert verify(scanned).findings == ()
+    *named, found = report.verdict.attacks
+    assert (report.verdict.outcome, {one.outcome for one in named}) == ("pass", {"pass"})
+    assert (found.judged, found.outcome, found.reason) == (False, "inconclusive", NOT_JUDGED)
+    assert report.verdict.reason.endswith(" Not judged: sig.")
+    assert report.after is not None
+    assert report.after.attacks[3].asr.low > report.policy.limit_of("sig")[1], "judged, it would fail"
+    assert [one.outcome for one in verdicts_of(report)] == ["fail", "pass"], "by the three that are named"
+
+
+def test_pages_say_why_it_is_not_judged(scanned: Path) -> None:
+    drawn = pages(read(scanned))
+    for page in ("report.html", "report.md"):
+        assert "clean models have such patterns too" in drawn[page].decode()
+    assert "wave:x:6:0.196, found by the scan" in drawn["report.html"].decode()
+
+
+def test_a_jobs_page_calls_an_attack_as_the_scan_does(scanned: Path) -> None:
+    result = result_of(read(scanned))
+    families = {one.name: one.family for one in (*result.worst, *result.others)}
+    assert families == {"badnet": None, "blended": None, "wanet": None, "sig": "wave:x:6:0.196"}
+    template = environment.get_template("job_verdict.html")
+    html = template.render(shown=SimpleNamespace(result=result))
+    assert "<strong>sig</strong> (wave:x:6:0.196, found by the scan) to" in html
+
+
+def fails(report: Any) -> None:
+    """As if it were judged."""
+    part = report["verdict"]["attacks"][3]
+    part.update(outcome="fail", judged=True, reason="ASR did not fall.")
+    report["verdict"]["outcome"] = "fail"
+
+
+def of_another_scan(**values: Any) -> Callable[[Any], None]:
+    return lambda report: report["scan"].update(values)
+
+
+def spared(report: Any) -> None:
+    report["verdict"]["attacks"][0].update(outcome="inconclusive", judged=False, reason=NOT_JUDGED)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (fails, "verdict.attacks[3].outcome"),
+        (of_another_scan(outcome="fail"), "scan.outcome"),
+        (of_another_scan(outcome="fail", p_value=0.5), "scan.outcome"),
+        (of_another_scan(p_value=0.05), "scan.outcome"),
+        (of_another_scan(num_known=2), "scan.found"),
+        (of_another_scan(num_known=4), "verdict.attacks[3].outcome"),
+        (lambda report: report.update(scan=None), "verdict.attacks[3].outcome"),
+        (spared, "verdict.attacks[0].judged"),
+        (lambda report: report["verdict"]["attacks"][3].update(judged=True), "verdict.attacks[3].judged"),
+        (lambda report: report["verdict"]["attacks"][3].update(reason="Clean."), "verdict.attacks[3].judged"),
+    ],
+)
+def test_a_scan_or_a_verdict_that_was_changed_is_named(
+    scanned: Path, change: Callable[[Any], None], place: str
+) -> None:
+    edit_json(scanned / "report.json", change)
+    sum_again(scanned)
+    assert place in [one.where for one in verify(scanned).findings]
+
+
+def test_the_first_audit_of_a_job_is_judged_alike(tmp_path: Path) -> None:
+    staged, outputs = left_by_a_child(tmp_path, kind="scanned")
+    report = load_json((outputs / "report.json").read_bytes())
+    assert staged.known is not None
+    assert isinstance(staged.spec, SanitizeSpec)
+    verdict = believe_first_audit(report.before, report.architecture, staged.spec, staged.known)
+    assert [one.judged for one in verdict.attacks] == [True, True, True, False]
