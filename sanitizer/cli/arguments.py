@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -443,6 +442,7 @@ def _with_found(values: dict[str, Any], arguments: argparse.Namespace) -> AuditO
         beside = BOTH_SUITES
     if not is_first and not fitting(report.attacks(), beside, None):
         raise UsageError(f"The scan of {arguments.attacks_from_scan} found no trigger that an audit can use.")
+    arguments.num_known = len(beside)
     return audit_with(audit, beside, report, None)
 
 
@@ -456,13 +456,11 @@ def read_scan(path: Path) -> tuple[ScanReport, str]:
 
 
 def section_from(arguments: argparse.Namespace, options: AuditOptions) -> ScanSection | None:
-    """What the report says of the scan that found some of the attacks. Raises UsageError."""
+    """What the report says of the scan that found some of the attacks of `audit_from`. Raises UsageError."""
     if arguments.attacks_from_scan is None:
         return None
     report, digest = read_scan(arguments.attacks_from_scan)
-    num_taken = len([*takewhile(report.attacks().__contains__, reversed(options.attacks))])
-    num_known = len(options.attacks) - num_taken
-    return section_of(report, report_sha256=digest, attacks=options.attacks, num_known=num_known)
+    return section_of(report, report_sha256=digest, attacks=options.attacks, num_known=arguments.num_known)
 
 
 def vet_from(arguments: argparse.Namespace) -> VetOptions:

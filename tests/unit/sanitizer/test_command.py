@@ -18,11 +18,11 @@ from cleanclip.spec.found_attacks import (
     scans_first,
     section_of,
 )
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse, to_json
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_report import dump_scan
 from sanitizer.__main__ import main
-from sanitizer.cli.arguments import UsageError, audit_from, parser
+from sanitizer.cli.arguments import UsageError, audit_from, parser, section_from
 from sanitizer.rendering.documents import pages
 from tests.fixtures.audited import write_model
 from tests.fixtures.scans import scan_and_null
@@ -271,6 +271,22 @@ def test_an_audit_takes_what_a_scan_found_beside_what_is_named(tmp_path):
     path.write_text("{}")
     with pytest.raises(UsageError, match="cannot be read as the report of a scan"):
         options_of("--attacks-from-scan", str(path))
+
+
+def test_a_named_attack_that_the_scan_found_as_well_counts_as_named(tmp_path):
+    report, _ = scan_and_null(with_null=False)
+    (first,) = report.hypotheses
+    centred = replace(first.trigger, attack=replace(first.trigger.attack, placement="centre"))
+    report = replace(report, hypotheses=(first, replace(first, trigger=centred)))
+    (tmp_path / "scan.json").write_bytes(dump_scan(report))
+    named = {"target": "dog", "attacks": [{"attack": "sig"}, to_json(report.attacks()[0])]}
+    (tmp_path / "audit.json").write_text(json.dumps(named))
+    typed = ["--audit", str(tmp_path / "audit.json"), "--attacks-from-scan", str(tmp_path / "scan.json")]
+    arguments = parser().parse_args(["audit", "checkpoint", "--labelled", "labelled", *typed])
+    section = section_from(arguments, audit_from(arguments))
+    assert section is not None
+    assert section.num_known == 2
+    assert [section.judges(attack) for attack in range(3)] == [True, True, False]
 
 
 def test_a_cleaning_scans_first_where_nothing_of_a_trigger_is_named():
