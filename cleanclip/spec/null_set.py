@@ -19,7 +19,7 @@ from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec.bounds import STRICT, ShortText
-from cleanclip.spec.scan_options import Detector, EditsDetectorOptions, ScanOptions
+from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import DoseRate, NullFigures, PatternFigures, ScanStatistics
 from cleanclip.spec.strict_json import parse_bounded
 
@@ -278,12 +278,6 @@ def _measured_by(options: ScanOptions) -> ScanOptions:
 
 def _document(null: NullSet) -> dict[str, Any]:
     document: dict[str, Any] = _adapter().dump_python(null, mode="json")
-    # A file that was written before there was the detector `edits` has no field of it, and its digest stays.
-    if null.options.edits == EditsDetectorOptions():
-        del document["options"]["edits"]
-    for model in document["models"]:
-        if model["statistics"]["edits"] is None:
-            del model["statistics"]["edits"]
     return document
 
 
