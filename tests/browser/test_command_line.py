@@ -35,7 +35,7 @@ AUDITS: dict[str, dict[str, Any]] = {
     },
     "the rebound": {"rebound": {}},
     "the probe": {"linear_probe": {}, "attacks": [{"attack": "sig"}]},
-    "what has no option": {"gate": 0.25, "templates": ["a photo of it's {}."], "linear_probe": {"folds": 3}},
+    "what has no option": {"gate": 0.25, "templates": ["a photo of it's {c}."], "linear_probe": {"folds": 3}},
     "fewer examples": {"examples": 2},
     "a picture": {"attacks": [PICTURE]},
 }
