@@ -69,7 +69,7 @@ UAR_ROWS = (
     "| CLIP and SSL: UAR",
     "| BadNet, ResNet: no bank",
     "| Blended, ViT: labelled images",
-    "| Triangles, ViT: 500 pairs",
+    "| Blended, ViT: 500 pairs",
 )
 
 
