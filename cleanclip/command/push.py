@@ -91,8 +91,9 @@ def pack(
     kind: KindOption = None,
     class_names: ClassNamesOption = None,
     templates: TemplatesOption = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Write what `datasets push` sends into a folder, and send nothing.
+    """Write what `datasets push` sends into a folder, and send nothing. Prints the folder.
 
     The library reads the folder as the service reads the pushed dataset: build a null set from it, and the
     null fits scans with the dataset. Give the options that you push with.
@@ -101,13 +102,14 @@ def pack(
     """
     if out.exists() and any(out.iterdir()):
         raise typer.BadParameter("--out is not empty: its files would be part of the set.")
-    output = Output(is_json=False)
+    output = Output(is_json=as_json)
     contents = _contents(folder, kind, class_names, templates)
     _tell(output, contents)
     with ProgressLine() as line:
         for done in packing.pack_into(contents, out):
             line.show("packing", f"{done:,} of {len(contents.samples):,} samples")
-    output.note(f"The set is in {out}.")
+    written = {"folder": str(out), "kind": contents.kind, "num_samples": len(contents.samples)}
+    output.result(written, str(out))
 
 
 def _contents(folder: Path, kind: str | None, class_names: Path | None, templates: Path | None) -> Contents:

@@ -77,9 +77,9 @@ class FoundPattern:
     """Of the words of the true targets that the vocabulary has: the place in all of it, from 1."""
     image: str
     """The pattern; of a warp or a colour what it makes of a held-out image."""
-    clean_example: str
-    """A held-out image of another class than the target."""
-    example: str
+    clean_example: str | None
+    """A held-out image that is not the target's, and is not called so. None: every image is called so."""
+    example: str | None
     """The same image with the pattern."""
 
 

@@ -58,7 +58,7 @@ def found_patterns(
     patterns = []
     for one in found:
         hypothesis = study.of(one).hypothesis
-        (example,) = study.examples(one, hypothesis, 1)
+        example = next(iter(study.examples(one, hypothesis, 1)), None)
         place_of = vocabulary.places()
         known = {word for name in class_names for word in name.split() if word in place_of}
         patterns.append(
@@ -72,8 +72,8 @@ def found_patterns(
                     word: place_of[word] for target in targets for word in target.split() if word in place_of
                 },
                 image=hypothesis.trigger.image,
-                clean_example=example.clean,
-                example=example.triggered,
+                clean_example=None if example is None else example.clean,
+                example=None if example is None else example.triggered,
             )
         )
     return tuple(patterns)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.states import JobKind
+from app.domain.states import JobKind, JobPhase
 from cleanclip.spec.jobspec import RECHECKED_ADAPTER, AuditSpec, RecheckedFigures, SanitizeSpec
 from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe
@@ -125,6 +125,7 @@ def test_a_second_audit_is_given_weights_and_test_data_and_nothing_that_came_fro
     tmp_path: Path,
 ) -> None:
     job = Job(tmp_path)
+    job.tracker.begin(JobPhase.PUBLISH)
     assert job.confirm() == Recheck(done=True, why="ordered", figures="after", tolerated_share=0.0)
     assert job.auditor.seen == (
         "inputs/checkpoint/config.json",
