@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-from lab.zoo import clean_tables, detection_tables, failures, word_tables
+from lab.zoo import clean_tables, detection_tables, failures, lineages, word_tables
 from lab.zoo.detection_tables import MOST_STATISTICS, names_of
 from lab.zoo.freezing import Gate
 from lab.zoo.judging import SCAN, statistics_of
@@ -40,6 +40,7 @@ def tables(rows: Rows) -> str:
         heading("Universal adversarial patterns are not backdoors", clean_tables.universal(rows)),
         heading("Clean models that were trained otherwise", clean_tables.shifted(rows)),
         heading("Attackers who know the scan", detection_tables.attackers(rows)),
+        heading("Models that were fine-tuned from a clean base", lineages.section(rows.folder)),
         heading("By the number of null models", detection_tables.null_sizes(rows)),
         heading("Naming the target in words", word_tables.recall(rows)),
         heading("What was found, in pictures", failures.section(rows)),

@@ -20,6 +20,7 @@ class Rows:
 
     def __init__(self, folder: Path, gate: Gate) -> None:
         """With as many null models as were frozen, if any were. Raises HeldOut."""
+        self.folder = folder
         self.all_models = gate.admit(read_models(folder).values())
         self.models = {row.name: row for row in gate.null_of(self.all_models)}
         self.scans = gate.admit(
