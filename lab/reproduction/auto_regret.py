@@ -177,6 +177,7 @@ def run(model: DevelopmentModel, root: Path) -> Row:
             sources=Sources(checkpoint_folder=source, training_path=pairs),
             options=AuditOptions(target=options.target, attacks=attacks),
             policy=Policy(),
+            scan=None,
             class_CD_of=lambda _: None,
             seed=ORDER_SEED + seed,
             device=_CPU,
