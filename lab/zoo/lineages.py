@@ -9,13 +9,12 @@ open ones: nothing was chosen on these models, and nothing is held out.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -28,11 +27,11 @@ from lab.testbed.poisoned_pairs import poisoned_set
 from lab.testbed.shards import write_pairs
 from lab.zoo.intervals import clopper_pearson, delong
 from lab.zoo.judging import WORKS, judge_all
-from lab.zoo.making import made_with, measure
+from lab.zoo.making import measure, row_of
 from lab.zoo.markdown import bounds, cells, percent, table, value_range
 from lab.zoo.plan import DEVELOPMENT_FAMILIES, HELD_OUT_FAMILIES, BedName, Model, anchor_of
 from lab.zoo.rows import ModelRow, append, read_models, read_scans
-from lab.zoo.running import opened_or_made
+from lab.zoo.running import line_of, opened_or_made
 from lab.zoo.scanning import needs_anchor, scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
@@ -126,8 +125,7 @@ def _finish(model: Model, base_folder: Path, folder: Path, say: Callable[[str], 
     append(row, folder)
     for look in looks:
         append(look, folder)
-    asr = "".join(f", ASR {100 * one.value:.1f}" for one in row.asr)
-    say(f"{row.name} ({row.family}): CA {100 * row.ca.value:.1f}{asr}, {row.cpu_s:.0f} CPU-s")
+    say(line_of(row))
 
 
 def _tuned(model: Model, base_folder: Path, scratch: Path) -> ModelRow:
@@ -151,22 +149,13 @@ def _tuned(model: Model, base_folder: Path, scratch: Path) -> ModelRow:
     finetune(tuned, open_pairs(scratch / "pairs"), recipe, seed=model.seed, device=_CPU)
     checkpoint = _written(tuned, scratch / "tuned")
     measured = measure(checkpoint, glyphs, [] if attack is None else [(attack, options.target, model.seed)])
-    return ModelRow(
-        name=model.name,
-        split=model.split,
-        bed=model.bed,
-        family=model.family,
-        seed=model.seed,
-        options=json.loads(json.dumps(asdict(options))),
-        targets=model.targets,
+    return row_of(
+        model,
+        checkpoint,
+        measured,
         num_poisons=len(poisoned.rows),
-        ca=measured.ca,
-        asr=measured.asr,
-        untriggered=measured.untriggered,
-        weights_sha256=checkpoint.weights_sha256,
-        cpu_s=round(time.process_time() - cpu_started, 1),
-        wall_s=round(time.monotonic() - started, 1),
-        made_with=made_with(),
+        cpu_s=time.process_time() - cpu_started,
+        wall_s=time.monotonic() - started,
     )
 
 

@@ -84,6 +84,21 @@ def make(model: Model, folder: Path) -> ModelRow:
     glyphs = glyph_sets.load(model.options.glyphs)
     measured = measure(checkpoint, glyphs, _implanted(model, attack))
     cpu_s, wall_s = time.process_time() - cpu_started, time.monotonic() - started
+    universal = universal_pattern(checkpoint, glyphs, model) if model.is_clean else None
+    row = row_of(model, checkpoint, measured, num_poisons=trained.num_poisons, cpu_s=cpu_s, wall_s=wall_s)
+    return replace(row, universal=universal)
+
+
+def row_of(
+    model: Model,
+    checkpoint: LoadedCheckpoint,
+    measured: Measured,
+    *,
+    num_poisons: int,
+    cpu_s: float,
+    wall_s: float,
+) -> ModelRow:
+    """The row of a model that was trained and measured."""
     return ModelRow(
         name=model.name,
         split=model.split,
@@ -92,7 +107,7 @@ def make(model: Model, folder: Path) -> ModelRow:
         seed=model.seed,
         options=json.loads(json.dumps(asdict(model.options))),
         targets=model.targets,
-        num_poisons=trained.num_poisons,
+        num_poisons=num_poisons,
         ca=measured.ca,
         asr=measured.asr,
         untriggered=measured.untriggered,
@@ -101,7 +116,6 @@ def make(model: Model, folder: Path) -> ModelRow:
         cpu_s=round(cpu_s, 1),
         wall_s=round(wall_s, 1),
         made_with=made_with(),
-        universal=universal_pattern(checkpoint, glyphs, model) if model.is_clean else None,
     )
 
 

@@ -109,7 +109,7 @@ def opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], 
             say(f"{model.name} came out with other weights than before: this machine computes differently.")
         if known is None or is_other or (made.universal is not None and known.universal is None):
             append(made, rows)
-        say(_line(made))
+        say(line_of(made))
         checkpoint = load_canonical(folder)
     return checkpoint
 
@@ -138,7 +138,8 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _line(row: ModelRow) -> str:
+def line_of(row: ModelRow) -> str:
+    """What is told of a model that was made."""
     asr = "".join(f", ASR {100 * one.value:.1f}" for one in row.asr)
     if row.universal is not None:
         asr = f", universal pattern {100 * row.universal.asr.value:.1f}"
