@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cleanclip.spec.scan_report import DetectorJudgement
-
 APART = 8.0
 """Dots that are nearer than this, in units of the drawing, cover each other."""
 
@@ -28,12 +26,3 @@ def dots(places: Iterable[float]) -> tuple[Dot, ...]:
         else:
             together.append([place])
     return tuple(Dot(at=round(sum(one) / len(one), 1), num=len(one)) for one in together)
-
-
-def in_words(judged: DetectorJudgement) -> str:
-    """Where this model stands among the null's: what a plot of the dots shows."""
-    ahead = judged.rank - 1
-    return (
-        f"{ahead} of the {len(judged.others)} models of the null {'is' if ahead == 1 else 'are'} at least as "
-        "conspicuous as this model"
-    )

@@ -147,6 +147,15 @@ class DetectorJudgement:
     among: Literal["models", "classes", "edits"]
     others: Annotated[tuple[Finite, ...], MaxLen(10_000)] = ()
 
+    @property
+    def standing(self) -> str:
+        """Where this model stands among the null's, in words: what a plot of `others` shows."""
+        ahead = self.rank - 1
+        return (
+            f"{ahead} of the {len(self.others)} models of the null {'is' if ahead == 1 else 'are'} at least "
+            "as conspicuous as this model"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class NullUsed:

@@ -10,7 +10,6 @@ from typing import Literal
 from markupsafe import Markup
 
 from cleanclip.spec.dots import dots as clustered
-from cleanclip.spec.dots import in_words
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.scan_report import DetectorJudgement, FoundTrigger, Hypothesis, ScanExample, ScanReport
@@ -120,7 +119,7 @@ def dots(judged: DetectorJudgement) -> str:
     anchor = "end" if at > _WIDTH / 2 else "start"
     title = (
         f"{judged.detector}: this model has z = {judged.z:.2f}, rank {judged.rank} of {judged.of}; "
-        f"{in_words(judged)}"
+        f"{judged.standing}"
     )
     return (
         f'<svg class="plot" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" xmlns="http://www.w3.org/2000/svg">'

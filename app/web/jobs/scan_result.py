@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
-from cleanclip.spec.dots import Dot, dots, in_words
+from cleanclip.spec.dots import Dot, dots
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanExample, ScanReport, load_scan
@@ -176,7 +176,7 @@ def _plot(judgements: Sequence[DetectorJudgement]) -> DotPlot | None:
         bottom=bottom,
         words=" ".join(
             f"{one.detector} ({one.what}): this model is {one.rank} of {one.of}, at {one.z:.3g}; "
-            f"{in_words(one)}; the highest of them is {max(one.others):.3g}."
+            f"{one.standing}; the highest of them is {max(one.others):.3g}."
             for one in shown
         ),
     )
