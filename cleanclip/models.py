@@ -372,7 +372,7 @@ class Artifact(Answer):
 
 class Null(Answer):
     """What reference models that were never poisoned measured. A scan is judged by it where architecture,
-    class list, image set, options, seed, anchor and base are the same."""
+    class list, image set, options, seed and anchor are the same."""
 
     id: str
     name: str
@@ -387,7 +387,6 @@ class Null(Answer):
     options: dict[str, Any] | None = None
     seed: int = 0
     anchor_sha256: str | None = None
-    base_sha256: str | None = None
     built_at: datetime | None = None
     created_at: datetime | None = None
 

@@ -39,7 +39,6 @@ def order_of(body: _Judged | _Searching, *, default_max_attempts: int) -> Order:
             **of_all,
             labelled_dataset_id=body.scan.dataset_id,
             anchor_checkpoint_id=body.scan.anchor_checkpoint_id,
-            base_checkpoint_id=body.scan.base_checkpoint_id,
             scan=body.scan.options(),
             null=body.scan.null,
         )

@@ -18,7 +18,7 @@ class NullLinks(WireOut):
 
 
 class NullOut(WireOut):
-    """A scan is judged by it if architecture, class list, image set, options, seed, anchor and base agree."""
+    """A scan is judged by it if architecture, class list, image set, options, seed and anchor agree."""
 
     object: Literal["null"] = "null"
     id: str
@@ -35,7 +35,6 @@ class NullOut(WireOut):
     options: ScanOptions
     seed: int
     anchor_sha256: str | None = Field(description="Of the anchor's weights. null: its models had none.")
-    base_sha256: str | None = Field(description="Of the base's weights. null: its models had none.")
     built_at: datetime
     created_at: Time
     links: NullLinks

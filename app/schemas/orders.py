@@ -99,10 +99,6 @@ class _ScanOfService(ScanOptions):
         CheckpointId | None,
         Field(description="Another model that you trust, for the detectors `residual` and `ease`."),
     ] = None
-    base_checkpoint_id: Annotated[
-        CheckpointId | None,
-        Field(description="The model that this one was fine-tuned from, for the detector `lineage`."),
-    ] = None
 
     def options(self) -> ScanOptions:
         """The library's part of it."""

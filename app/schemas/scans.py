@@ -26,12 +26,11 @@ class ChosenNull(WireOut):
 @dataclass(frozen=True, kw_only=True)
 class OrderedScan(ScanOptions):
     """The options of a scan, also of one that a cleaning begins with, its labelled dataset, the null that was
-    chosen (null: none fits), and the models that it trusts."""
+    chosen (null: none fits), and the anchor that it trusts."""
 
     dataset_id: DatasetId
     null: ChosenNull | None
     anchor_checkpoint_id: CheckpointId | None
-    base_checkpoint_id: CheckpointId | None
 
     @classmethod
     def of(cls, row: Job) -> dict[str, Any] | None:
@@ -44,7 +43,6 @@ class OrderedScan(ScanOptions):
             "dataset_id": row.labelled_dataset_id,
             "null": row.spec.get("null"),
             "anchor_checkpoint_id": row.anchor_checkpoint_id,
-            "base_checkpoint_id": row.base_checkpoint_id,
         }
 
 

@@ -16,7 +16,7 @@ from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
-from app.services import nulls, policies, quotas, trusted_models, vettings
+from app.services import anchors, nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.datasets import check_usable
 from app.services.earlier_jobs import load_of, measured_by
@@ -374,10 +374,10 @@ def _judge_scan(
     dataset: ListedDataset | None,
     answer: _Found,
 ) -> None:
-    """Whether the data are enough, whether anchor and base can be used, and which null the scan would be
-    judged by."""
+    """Whether the data are enough, whether the anchor can be used, and which null the scan would be judged
+    by."""
     assert order.scan is not None, "the order is a scan"
-    answer.refusals += trusted_models.refusals(order, checkpoints)
+    answer.refusals += anchors.refusals(order, checkpoints)
     if dataset is None:
         return
     labelled = unit.datasets.get(dataset.row.project_id, dataset.row.id)  # with the names of its classes

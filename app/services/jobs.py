@@ -61,7 +61,6 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             retrieval_dataset_id=order.retrieval_dataset_id,
             trusted_dataset_id=order.trusted_dataset_id,
             anchor_checkpoint_id=order.anchor_checkpoint_id,
-            base_checkpoint_id=order.base_checkpoint_id,
             spec=spec | {"requested_by": _requester(unit, caller)},
             seed=order.seed,
             job_metadata=order.metadata,

@@ -21,7 +21,7 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import new_id
 from app.domain.object_keys import null_key
 from app.domain.shown_texts import is_fit_to_show
-from app.services import trusted_models
+from app.services import anchors
 from app.services.orders import SUSPECT, Order, check_templates, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.clip_text import num_different
@@ -36,7 +36,7 @@ _WEIGHTS = "weights_sha256"
 """Of the facts: the digests of its models."""
 _ADAPTER: TypeAdapter[NullSet] = TypeAdapter(NullSet)
 NOT_CALIBRATED = (
-    "No null with this architecture, class list, image set, options, seed, anchor and base is used: the "
+    "No null with this architecture, class list, image set, options, seed and anchor is used: the "
     "scan gives ranks and no p-value, so it cannot fail."
 )
 _BUILD = "Build it with `python -m sanitizer null build`."
@@ -120,7 +120,7 @@ def scan_spec(
 ) -> dict[str, object]:
     """What the job of a scan keeps of its order. Raises InvalidInput, NotFound."""
     assert order.scan is not None, "the order is a scan"
-    for refusal in trusted_models.refusals(order, checkpoints):
+    for refusal in anchors.refusals(order, checkpoints):
         raise refusal
     check_data(order.scan, labelled, order.labelled_pointer)
     row = chosen(unit, order, checkpoints, labelled)
@@ -227,19 +227,17 @@ class _Measured(TypedDict):
     options: ScanOptions
     seed: int
     anchor_sha256: str | None
-    base_sha256: str | None
 
 
 def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> _Measured:
     """What the scan is measured with besides the model and the class names."""
     assert order.scan is not None
-    anchor, base = (checkpoints.get(one) for one in (order.anchor_pointer, order.base_pointer))
+    anchor = checkpoints.get(order.anchor_pointer)
     return {
         "images_sha256": str((labelled.summary or {}).get("sha256")),
         "options": order.scan,
         "seed": order.seed,
         "anchor_sha256": None if anchor is None else anchor.weights_sha256,
-        "base_sha256": None if base is None else base.weights_sha256,
     }
 
 

@@ -47,7 +47,6 @@ class Order:
     retrieval_dataset_id: str | None = None
     trusted_dataset_id: str | None = None
     anchor_checkpoint_id: str | None = None
-    base_checkpoint_id: str | None = None
     exclude: tuple[str, ...] = ()
     """Vettings whose lists of samples are left out: see `vettings.lists`."""
     recipe: OrderedRecipe | None = None
@@ -84,11 +83,6 @@ class Order:
         """Where the order names its second checkpoint, which is trusted."""
         return f"/{self.kind}/anchor_checkpoint_id"
 
-    @property
-    def base_pointer(self) -> str:
-        """Where the order names the checkpoint that its own was fine-tuned from."""
-        return f"/{self.kind}/base_checkpoint_id"
-
 
 def usable_checkpoints(
     unit: UnitOfWork, project_id: str, order: Order, *, for_update: bool
@@ -104,11 +98,7 @@ def usable_checkpoints(
 
 def checkpoints_named(order: Order) -> dict[str, str]:
     """Pointer → the id that stands there."""
-    named = {
-        SUSPECT: order.checkpoint_id,
-        order.anchor_pointer: order.anchor_checkpoint_id,
-        order.base_pointer: order.base_checkpoint_id,
-    }
+    named = {SUSPECT: order.checkpoint_id, order.anchor_pointer: order.anchor_checkpoint_id}
     return {pointer: id for pointer, id in named.items() if id is not None}  # noqa: A001
 
 

@@ -14,7 +14,7 @@ from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound
 from app.domain.states import TERMINAL, DatasetKind, JobKind
-from app.services import trusted_models
+from app.services import anchors
 from app.services.orders import TRUSTED, VETTED, Order, naming
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import to_json
@@ -57,7 +57,7 @@ def refusals(
     except OptionsRejected as error:
         pointer = f"/{error.where.replace('.', '/')}" if error.where else None
         found.append(InvalidInput(error.code, error.message, error.remedy, pointer))
-    return [*found, *trusted_models.refusals(order, checkpoints), *_of_data(order, data)]
+    return [*found, *anchors.refusals(order, checkpoints), *_of_data(order, data)]
 
 
 def _of_data(order: Order, data: Mapping[str, Validated]) -> list[DomainError]:

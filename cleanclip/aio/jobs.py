@@ -48,8 +48,8 @@ class Jobs:
         may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id"), a scan whose found triggers
         are attacks as well ("attacks_from_scan") and more; options that are left out have the service's
         defaults (`client.methods()` tells them). A scan has `scan` in its place,
-        {"dataset_id": "ds_…", "null": "auto", "anchor_checkpoint_id": "ckpt_…", "base_checkpoint_id":
-        "ckpt_…"}, and no limits; so has a vetting `vet`, {"dataset_id": "ds_…", "trusted_dataset_id": "ds_…",
+        {"dataset_id": "ds_…", "null": "auto", "anchor_checkpoint_id": "ckpt_…"},
+        and no limits; so has a vetting `vet`, {"dataset_id": "ds_…", "trusted_dataset_id": "ds_…",
         "anchor_checkpoint_id": "ckpt_…"}. `exclude` names finished vettings of
         the order's datasets: what they set aside is left out. Limits are `policy`, or `policy_name` of those
         that the project keeps (`client.policies`). Give an `idempotency_key` of your own where a whole

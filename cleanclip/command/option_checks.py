@@ -26,7 +26,7 @@ from cleanclip.spec.vet_options import VetOptions
 _OF_SERVICE = frozenset(
     {
         *("dataset_id", "retrieval_dataset_id", "null", "attacks_from_scan"),
-        *("trusted_dataset_id", "anchor_checkpoint_id", "base_checkpoint_id"),
+        *("trusted_dataset_id", "anchor_checkpoint_id"),
     }
 )
 """What the service knows and the vocabulary does not."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cleanclip.command import completion, values
+from cleanclip.command import values
 from cleanclip.command.checkpoint_order import AnchorOption, CheckpointOrder
 from cleanclip.command.commands import Commands, command_of
 from cleanclip.command.formats import fields, table, when
@@ -37,7 +37,7 @@ class ScanOrder(CheckpointOrder):
 
     Example: cleanclip scan --checkpoint ckpt_… --labelled ds_… --classes more.txt --null vit-b-32 --wait
 
-    Example: cleanclip scan clip.pt --labelled ds_… --anchor ckpt_… --base ckpt_… --wait
+    Example: cleanclip scan clip.pt --labelled ds_… --anchor ckpt_… --wait
     """
 
     classes: Annotated[
@@ -57,15 +57,6 @@ class ScanOrder(CheckpointOrder):
         ),
     ] = None
     anchor: AnchorOption = None
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base",
-            metavar="CHECKPOINT",
-            help="Id of the accepted checkpoint that this one was fine-tuned from.",
-            autocompletion=completion.checkpoints,
-        ),
-    ] = None
     options: Annotated[
         Path | None,
         typer.Option("--options", metavar="FILE", help="Scan options as JSON; other options override it."),
@@ -82,20 +73,16 @@ class ScanOrder(CheckpointOrder):
         )
 
     def _scan(self) -> dict[str, Any]:
-        """The field `scan` of a job, but for its dataset. An anchor and a base add the detectors that they
-        are for, unless --options names detectors."""
+        """The field `scan` of a job, but for its dataset. An anchor adds the detector that it is for,
+        unless --options names detectors."""
         options: dict[str, Any] = {}
-        if self.anchor is not None or self.base is not None:
-            options["detectors"] = list(
-                ScanOptions.usual_detectors(
-                    has_anchor=self.anchor is not None, has_base=self.base is not None
-                )
-            )
+        if self.anchor is not None:
+            options["detectors"] = list(ScanOptions.usual_detectors(has_anchor=True))
         if self.options is not None:
             options |= values.json_object(self.options, "--options")
         if self.classes is not None:
             options["further_classes"] = _lines(self.classes)
-        given = {"null": self.null, "anchor_checkpoint_id": self.anchor, "base_checkpoint_id": self.base}
+        given = {"null": self.null, "anchor_checkpoint_id": self.anchor}
         return options | {name: value for name, value in given.items() if value is not None}
 
 
@@ -174,7 +161,6 @@ def _text(row: Null) -> str:
             ("detectors", ", ".join((row.options or {}).get("detectors") or ())),
             ("seed", row.seed),
             ("anchor", row.anchor_sha256),
-            ("base", row.base_sha256),
             ("sha256", row.sha256),
             ("built", when(row.built_at)),
             ("added", when(row.created_at)),

@@ -211,7 +211,6 @@ def job(row: Job) -> str:
         ("labelled", (row.scan or row.audit or {}).get("dataset_id")),
         ("trusted", (row.vet or {}).get("trusted_dataset_id")),
         ("anchor", (row.vet or row.scan or {}).get("anchor_checkpoint_id")),
-        ("base", (row.scan or {}).get("base_checkpoint_id")),
         ("without", ", ".join(row.exclude) or None),
         ("retrieval", (row.audit or {}).get("retrieval_dataset_id")),
         ("target", (row.audit or {}).get("target")),

@@ -25,7 +25,7 @@ from cleanclip.spec.scan_report import (
 
 CLAIMED = (
     *("num_classes", "num_inverted_on", "num_held_out", "ca", "statistics", "judgements", "null", "p_value"),
-    *("hypotheses", "examples", "anchor", "base"),
+    *("hypotheses", "examples", "anchor"),
 )
 """The sections that only the process that scanned can know."""
 
@@ -74,29 +74,22 @@ def _inputs(report: ScanReport) -> Iterator[Finding]:
         yield misfit("num_held_out", "counts more images than there are")
     if report.options.class_names == "none" and report.num_classes != 0:
         yield misfit("num_classes", "is not that of a scan without class names")
-    yield from _trusted_models(report)
+    yield from _anchor(report)
     yield from _edits(report)
     for place, ease in enumerate(told.ease):
         counts = {len(ease.ease), len(ease.asr), len(ease.num_steps)}
         yield from same(f"statistics.ease[{place}]", counts, {report.num_classes})
 
 
-def _trusted_models(report: ScanReport) -> Iterator[Finding]:
-    """A detector that needs another model was given one, and its figures are of as many images."""
-    told = report.statistics
-    known = (
-        ("anchor", report.anchor, told.anchor_sha256, "residual", told.residual),
-        ("base", report.base, told.base_sha256, "lineage", told.lineage),
-    )
-    for name, model, sha256, detector, figures in known:
-        weights = None if model is None else model.weights_sha256
-        yield from same(f"statistics.{name}_sha256", sha256, weights)
-        was_run = detector in report.options.detectors
-        yield from same(f"statistics.{detector}", figures is not None, was_run)
-        if was_run and model is None:
-            yield misfit(name, f"is missing, though the detector {detector} was run")
-    if told.lineage is not None:
-        yield from same("statistics.lineage.n", told.lineage.n, report.num_held_out)
+def _anchor(report: ScanReport) -> Iterator[Finding]:
+    """The detector that needs an anchor was given one."""
+    figures, anchor = report.statistics, report.anchor
+    weights = None if anchor is None else anchor.weights_sha256
+    yield from same("statistics.anchor_sha256", figures.anchor_sha256, weights)
+    was_run = "residual" in report.options.detectors
+    yield from same("statistics.residual", figures.residual is not None, was_run)
+    if was_run and anchor is None:
+        yield misfit("anchor", "is missing, though the detector residual was run")
 
 
 def _edits(report: ScanReport) -> Iterator[Finding]:
@@ -222,7 +215,6 @@ def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
         options=report.options,
         seed=report.seed,
         anchor_sha256=report.statistics.anchor_sha256,
-        base_sha256=report.statistics.base_sha256,
     )
     for what in differing:
         if what != "class list":  # by its digest, above: the report does not hold every name

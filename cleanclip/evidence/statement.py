@@ -195,7 +195,7 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
     elif isinstance(report, VetReport) and isinstance(claimed, VetClaimed):
         yield from claims.differing(
             ("options", document.get("options"), facts.order.get("vet")),
-            *_trusted(report, facts, "anchor"),
+            _anchor(report, facts),
         )
         yield from claims.compare_vetting(claimed, report, document)
     else:
@@ -210,7 +210,7 @@ def compare_scan_order(statement: Statement, report: ScanReport) -> Iterator[Fin
         ("seed", report.seed, facts.order.get("seed")),
         ("options", to_json(report.options), facts.order.get("scan")),
         ("null", null, facts.order.get("null")),
-        *_trusted(report, facts, "anchor", "base"),
+        _anchor(report, facts),
     )
 
 
@@ -230,14 +230,10 @@ def _compare_order(facts: Observed, report: Report, document: Mapping[str, Any])
     )
 
 
-def _trusted(
-    report: ScanReport | VetReport, facts: Observed, *names: str
-) -> Iterator[tuple[str, object, object]]:
-    """The digests of further models, as the report has them and as they came in."""
-    for name in names:
-        model = getattr(report, name)
-        weights = None if model is None else model.weights_sha256
-        yield f"{name}.weights_sha256", weights, facts.order.get(f"{name}_weights_sha256")
+def _anchor(report: ScanReport | VetReport, facts: Observed) -> tuple[str, object, object]:
+    """The digest of an anchor, as the report has it and as it came in."""
+    weights = None if report.anchor is None else report.anchor.weights_sha256
+    return "anchor.weights_sha256", weights, facts.order.get("anchor_weights_sha256")
 
 
 def _given(document: Mapping[str, Any]) -> Any:

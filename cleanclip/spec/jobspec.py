@@ -10,7 +10,6 @@
       inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
       inputs/trusted/        shards of trusted samples, of the kind of those that are vetted
       inputs/anchor/         model.safetensors + config.json of a trusted model
-      inputs/base/           the same of the model that the checkpoint was fine-tuned from
       inputs/exclude/        lists of samples to leave out: `labelled.json` of inputs/labelled, and so on
       inputs/null.json       the null of a scan, where the spec says so
       inputs/report.json     a checked report (pages only)
@@ -84,7 +83,6 @@ PATH_OF_ROLE = {
 }
 """Where a dataset lies in a job's folder, by what it is used as."""
 ANCHOR_PATH = "inputs/anchor"
-BASE_PATH = "inputs/base"
 """Of further checkpoints, which are trusted: another model, and the one that came before the fine-tuning."""
 EXCLUDE_PATH = "inputs/exclude"
 NULL_PATH = "inputs/null.json"
@@ -207,8 +205,6 @@ class ScanSpec(StrictOptions):
     """Whether the scan is judged by the null in `inputs/null.json`."""
     has_anchor: bool = False
     """Whether a trusted model is in `inputs/anchor`."""
-    has_base: bool = False
-    """Whether the model that the checkpoint was fine-tuned from is in `inputs/base`."""
     audit: AuditOptions | None = None
     """Of the cleaning that begins with the scan."""
 

@@ -57,7 +57,7 @@ class NullModel:
 @dataclass(frozen=True, kw_only=True)
 class NullSet:
     """Reference models of one architecture, measured on one image set with one class list and options, and
-    with one anchor and one base where there are any.
+    with one anchor where there is one.
 
     `about` says what the models are, and that they were never poisoned as far as whoever built it knows.
     """
@@ -80,7 +80,6 @@ class NullSet:
     models: Annotated[tuple[NullModel, ...], MaxLen(10_000)]
     sha256: str = ""
     anchor_sha256: str | None = None
-    base_sha256: str | None = None
 
     @property
     def counted(self) -> tuple[NullModel, ...]:
@@ -187,10 +186,9 @@ def differences(
     options: ScanOptions,
     seed: int,
     anchor_sha256: str | None = None,
-    base_sha256: str | None = None,
 ) -> Iterator[str]:
     """What keeps a scan from being judged by this null: "architecture", "class list", "image set", "options",
-    "seed", "anchor" or "base"."""
+    "seed" or "anchor"."""
     if null.architecture != architecture:
         yield "architecture"
     if null.class_names_sha256 != names_sha256(class_names):
@@ -203,8 +201,6 @@ def differences(
         yield "seed"
     if null.anchor_sha256 != anchor_sha256:
         yield "anchor"
-    if null.base_sha256 != base_sha256:
-        yield "base"
 
 
 def differing_values(
@@ -214,14 +210,12 @@ def differing_values(
     options: ScanOptions,
     seed: int,
     anchor_sha256: str | None = None,
-    base_sha256: str | None = None,
 ) -> str:
     """Sentences with both values of what keeps a scan from being judged by this null, of options the first
     few; or nothing."""
     digests = (
         ("Image sets", null.images_sha256, images_sha256),
         ("Anchors", null.anchor_sha256, anchor_sha256),
-        ("Bases", null.base_sha256, base_sha256),
     )
     sentences = [
         f"{what}: {_digest(theirs)} in the null and {_digest(ours)} in the scan."

@@ -11,7 +11,6 @@ from cleanclip.spec.scan_options import (
     CollapseDetectorOptions,
     EaseDetectorOptions,
     EditsDetectorOptions,
-    LineageDetectorOptions,
     ResidualDetectorOptions,
     ScanOptions,
 )
@@ -30,7 +29,7 @@ def cost_thirds(
 ) -> int:
     """Of all detectors; the clean passes over the images are among them.
 
-    `num_images` to invert on: they cost something with an anchor or a base only.
+    `num_images` to invert on: they cost something with an anchor only.
     """
     thirds = num_held_out
     if has_anchor and options.uses_anchor:
@@ -44,8 +43,6 @@ def cost_thirds(
         thirds += len(options.ease.families) * each
     if "residual" in options.detectors:
         thirds += of_residual(options.residual, num_images, num_held_out)
-    if "lineage" in options.detectors:
-        thirds += of_lineage(options.lineage, num_images, num_held_out)
     return thirds
 
 
@@ -113,8 +110,3 @@ def measured_at(options: EaseDetectorOptions) -> list[int]:
 def of_residual(options: ResidualDetectorOptions, num_images: int, num_held_out: int) -> int:
     """Of either tower. What the anchor says of clean images is not among them."""
     return num_images + 2 * NUM_EDITS * min(options.held_out_images, num_held_out)
-
-
-def of_lineage(options: LineageDetectorOptions, num_images: int, num_held_out: int) -> int:
-    """At most: a tower without batch normalisation needs less."""
-    return len(options.factors) * (num_images + num_held_out)

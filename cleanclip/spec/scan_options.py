@@ -14,7 +14,7 @@ from pydantic import Field
 
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
 
-Detector = Literal["collapse", "edits", "ease", "residual", "lineage"]
+Detector = Literal["collapse", "edits", "ease", "residual"]
 
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
@@ -240,22 +240,6 @@ class EditsDetectorOptions(StrictOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineageDetectorOptions(StrictOptions):
-    """D4: the model's step from its base, made longer by each factor."""
-
-    factors: Annotated[
-        tuple[Annotated[float, Gt(1), Le(16), NUMBER], ...],
-        MaxLen(10),
-        *NOT_EMPTY,
-        Field(description="Factors of the step from the base to the model, ascending."),
-    ] = (1.5, 2.0, 3.0)
-
-    def __post_init__(self) -> None:
-        if any(later <= earlier for earlier, later in pairwise(self.factors)):
-            raise ValueError("factors must be in ascending order, each once")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ScanOptions:
     """Does the model have a trigger that nobody named? Patterns are inverted from it, known edits are tried.
 
@@ -268,14 +252,13 @@ class ScanOptions:
 
     detectors: Annotated[
         tuple[Detector, ...],
-        MaxLen(5),
+        MaxLen(4),
         *NOT_EMPTY,
         Field(
             description="`collapse`: patterns under which all images look alike. `edits`: which known edit"
             " leads many images to one class. `ease`: how little it takes to lead images to each class."
             " `residual`: what the model sees in edited images and a trusted anchor does not; needs an"
-            " anchor. `lineage`: whether predictions collapse when the step from the base to this model is"
-            " made longer; needs a base."
+            " anchor."
         ),
     ] = ("collapse", "edits")
     collapse: Annotated[CollapseDetectorOptions, Field(description="Options of the detector `collapse`.")] = (
@@ -289,9 +272,6 @@ class ScanOptions:
     )
     residual: Annotated[ResidualDetectorOptions, Field(description="Options of the detector `residual`.")] = (
         ResidualDetectorOptions()
-    )
-    lineage: Annotated[LineageDetectorOptions, Field(description="Options of the detector `lineage`.")] = (
-        LineageDetectorOptions()
     )
     num_images: Annotated[
         int,
@@ -375,10 +355,9 @@ class ScanOptions:
         return "residual" in self.detectors or ("ease" in self.detectors and self.ease.anchor_weight > 0)
 
     @staticmethod
-    def usual_detectors(*, has_anchor: bool, has_base: bool) -> tuple[Detector, ...]:
-        """The default's, and those that an anchor and a base are for."""
-        added: tuple[tuple[Detector, bool], ...] = (("residual", has_anchor), ("lineage", has_base))
-        return (*ScanOptions.detectors, *(name for name, is_needed in added if is_needed))
+    def usual_detectors(*, has_anchor: bool) -> tuple[Detector, ...]:
+        """The default's, and the one that an anchor is for."""
+        return (*ScanOptions.detectors, "residual") if has_anchor else ScanOptions.detectors
 
     def __post_init__(self) -> None:
         if len(set(self.detectors)) < len(self.detectors):

@@ -219,7 +219,6 @@ class ScanReport:
     warnings: Sentences = ()
     vouched_for: str = WHO_VOUCHES
     anchor: CheckpointInput | None = None
-    base: CheckpointInput | None = None
 
     @property
     def leading(self) -> DetectorJudgement | None:
@@ -242,7 +241,7 @@ def leading(
     judgements: Sequence[DetectorJudgement], hypotheses: Sequence[Hypothesis]
 ) -> DetectorJudgement | None:
     """Without a null: that of the detector that found the first hypothesis; where there is none, the one with
-    the largest z. None where it compares nothing, as `lineage` does."""
+    the largest z. None where it compares nothing, as `collapse` without class names."""
     compared = [one for one in judgements if one.of > 1]
     if not hypotheses:
         return max(compared, key=lambda one: one.z, default=None)

@@ -103,27 +103,6 @@ class EditsFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineageFactor:
-    """The model at base + factor · (model - base)."""
-
-    factor: Finite
-    value: Ratio
-    """‖mean unit embedding‖² of the held-out images; 1 where embeddings are not finite any more."""
-    towards: Count | None = None
-    """The class that most held-out images go to. None without class names."""
-    num_sent: Count | None = None
-    """How many do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LineageFigures:
-    """D4: first the model itself, factor 1, then the options' factors. `n` held-out images."""
-
-    n: Count
-    factors: tuple[LineageFactor, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class DoseRate:
     """ASR at a part of a pattern's strength."""
 
@@ -170,7 +149,5 @@ class ScanStatistics:
     edits: EditsFigures | None = None
     ease: tuple[EaseFigures, ...] = ()
     residual: ResidualFigures | None = None
-    lineage: LineageFigures | None = None
     anchor_sha256: str | None = None
     """Of the anchor's weights. None: the scan used no anchor."""
-    base_sha256: str | None = None

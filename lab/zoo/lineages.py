@@ -1,4 +1,4 @@
-"""`python -m lab.zoo.lineages`: models that were fine-tuned from a clean base, which the scanner has as well.
+"""`python -m lab.zoo.lineages`: models that were fine-tuned from a clean base, which detectors see as well.
 
 The zoo's models are trained from nothing, so a detector that compares with a base says nothing of them. Here
 the base is a bed's first calibration model; the null is copies of it that were fine-tuned on clean pairs, the
@@ -14,7 +14,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -25,17 +26,19 @@ from lab.testbed import glyphs as glyph_sets
 from lab.testbed.options import OptimisedPattern
 from lab.testbed.poisoned_pairs import poisoned_set
 from lab.testbed.shards import write_pairs
+from lab.zoo.baselines import lineage
 from lab.zoo.intervals import clopper_pearson, delong
 from lab.zoo.judging import WORKS, judge_all
 from lab.zoo.making import measure, row_of
 from lab.zoo.markdown import bounds, cells, percent, table, value_range
 from lab.zoo.plan import DEVELOPMENT_FAMILIES, HELD_OUT_FAMILIES, BedName, Model, anchor_of
-from lab.zoo.rows import ModelRow, append, read_models, read_scans
+from lab.zoo.rows import ModelRow, ScanRow, append, read_models, read_scans
 from lab.zoo.running import line_of, opened_or_made
-from lab.zoo.scanning import needs_anchor, scan
+from lab.zoo.scanning import Look, scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.pairs import open_pairs
+from sanitizer.scans.subject import Subject
 from sanitizer.seeding import generator
 from sanitizer.training.loop import finetune
 
@@ -44,6 +47,7 @@ FOLDER = "lineages"
 """Of the rows, below the zoo's."""
 DETECTORS = ("lineage", "residual")
 """The base is the anchor of `residual`, too."""
+LINEAGE = lineage.LineageOptions()
 _OPEN = DEVELOPMENT_FAMILIES | HELD_OUT_FAMILIES
 FAMILIES = ("badnet", "blended", "stripes", "triangles", "text", "sig", "semantic", "filter")
 NUM_CLEAN, NUM_POISONED = 10, 8
@@ -112,20 +116,29 @@ def _finish(model: Model, base_folder: Path, folder: Path, say: Callable[[str], 
         row = _tuned(model, base_folder, Path(scratch))
         checkpoint = load_canonical(Path(scratch) / "tuned")
         base = load_canonical(base_folder)
-        looks = [
-            scan(
-                checkpoint,
-                model,
-                one,
-                base if needs_anchor(one) else None,
-                base if one == "lineage" else None,
-            )
-            for one in DETECTORS
-        ]
+        looks = [_look(checkpoint, model, one, base) for one in DETECTORS]
     append(row, folder)
     for look in looks:
         append(look, folder)
     say(line_of(row))
+
+
+def _look(checkpoint: LoadedCheckpoint, model: Model, detector: str, base: LoadedCheckpoint) -> ScanRow:
+    if detector == "lineage":
+        return scan(checkpoint, model, detector, look_at=partial(_lineage, checkpoint, base))
+    return scan(checkpoint, model, detector, base)
+
+
+def _lineage(checkpoint: LoadedCheckpoint, base: LoadedCheckpoint, subject: Subject) -> Look:
+    """It suspects no class."""
+    line = lineage.Line(checkpoint.model.visual, dict(base.model.visual.named_parameters()))
+    factors = lineage.extrapolate(subject, line, LINEAGE)
+    return Look(
+        statistics=lineage.rises(factors, len(subject.held_NCHW)),
+        suspects=(),
+        options=asdict(LINEAGE),
+        details={"base_sha256": base.weights_sha256, "factors": [asdict(one) for one in factors]},
+    )
 
 
 def _tuned(model: Model, base_folder: Path, scratch: Path) -> ModelRow:

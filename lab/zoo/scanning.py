@@ -29,7 +29,6 @@ from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pixels import normalise
 from sanitizer.perturbations.ascent import Embed
-from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.statistics import measure
 from sanitizer.scans.subject import Anchor, Subject, embedded
@@ -50,8 +49,8 @@ _FROZEN = (
     "sanitizer/scans/naming.py",
     "sanitizer/scans/word_texts.py",
 )
-_DECIDE_NO_FIGURE = {"extrapolation.py", "lineage.py", "meter.py", "parts.py"}
-"""Of `sanitizer.scans`: progress, what a resumed scan keeps, and a detector that is not run here."""
+_DECIDE_NO_FIGURE = {"meter.py", "parts.py"}
+"""Of `sanitizer.scans`: progress, and what a resumed scan keeps."""
 _PACKAGES = ("lab.zoo.baselines", "sanitizer.perturbations", "sanitizer.scans")
 
 SCAN = ScanOptions(vocabulary=False)
@@ -116,12 +115,7 @@ def needs_anchor(detector: str) -> bool:
     return detector == "residual"
 
 
-def subject_of(
-    checkpoint: LoadedCheckpoint,
-    model: Model,
-    anchor: LoadedCheckpoint | None = None,
-    base: LoadedCheckpoint | None = None,
-) -> Subject:
+def subject_of(checkpoint: LoadedCheckpoint, model: Model, anchor: LoadedCheckpoint | None = None) -> Subject:
     """The model with the auditor's images. Raises GlyphsMissing."""
     glyphs = glyph_sets.load(model.options.glyphs)
     images = compose(glyphs, "validation", NUM_IMAGES + NUM_HELD_OUT, seed=IMAGES_SEED)
@@ -145,12 +139,7 @@ def subject_of(
         at_once=_AT_ONCE,
         meter=meter,
         anchor=known,
-        lineage=None if base is None else Lineage(checkpoint.model.visual, _weights(base)),
     )
-
-
-def _weights(checkpoint: LoadedCheckpoint) -> dict[str, Tensor]:
-    return dict(checkpoint.model.visual.named_parameters())
 
 
 def _embedder(checkpoint: LoadedCheckpoint) -> Embed:
@@ -168,20 +157,22 @@ def scan(
     model: Model,
     detector: str,
     anchor: LoadedCheckpoint | None = None,
-    base: LoadedCheckpoint | None = None,
+    *,
+    look_at: Callable[[Subject], Look] | None = None,
 ) -> ScanRow:
-    """One detector's look at one model; `lineage` needs its base.
+    """One detector's look at one model. `look_at` is that of a detector which `BASELINES` does not have.
 
     Raises CheckpointRejected for a model that cannot be scanned.
     """
     started, cpu_started = time.monotonic(), time.process_time()
-    subject = subject_of(checkpoint, model, anchor, base)
+    subject = subject_of(checkpoint, model, anchor)
     _ = subject.clean_embeddings
     names = class_names(glyph_sets.load(model.options.glyphs))
     look, measured = None, None
     found: tuple[FoundPattern, ...] = ()
-    if detector in BASELINES:
-        look = BASELINES[detector](subject)
+    look_at = look_at or BASELINES.get(detector)
+    if look_at is not None:
+        look = look_at(subject)
         options = look.options
     else:
         ordered = replace(SCAN, detectors=(cast(Detector, detector),))
@@ -193,7 +184,6 @@ def scan(
             images_sha256=f"{model.options.glyphs}, seed {IMAGES_SEED}",
             class_names=names,
             anchor_sha256=None if anchor is None else anchor.weights_sha256,
-            base_sha256=None if base is None else base.weights_sha256,
         )
     num_passes, cpu_s = subject.meter.num_passes, time.process_time() - cpu_started
     wall_s = time.monotonic() - started

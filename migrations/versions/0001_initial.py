@@ -301,9 +301,7 @@ def _create_jobs() -> None:
         *_times("started_at finished_at", nullable=True),
         *_times("updated_at", default="now()"),
         *_times("swept_at deleted_at", nullable=True),
-        *_texts(
-            "retrieval_dataset_id trusted_dataset_id anchor_checkpoint_id base_checkpoint_id", nullable=True
-        ),
+        *_texts("retrieval_dataset_id trusted_dataset_id anchor_checkpoint_id", nullable=True),
         _check("ck_jobs_max_attempts", "max_attempts >= 1"),
         _check("ck_jobs_attempts_used", "attempts_used >= 0 AND attempts_used <= attempt"),
         _check(
@@ -317,10 +315,8 @@ def _create_jobs() -> None:
         _reference("jobs", "retrieval_dataset_id", "datasets"),
         _reference("jobs", "trusted_dataset_id", "datasets"),
         _reference("jobs", "anchor_checkpoint_id", "checkpoints"),
-        _reference("jobs", "base_checkpoint_id", "checkpoints"),
     )
     _index("ix_jobs_anchor_checkpoint_id", "jobs", "anchor_checkpoint_id")
-    _index("ix_jobs_base_checkpoint_id", "jobs", "base_checkpoint_id")
     _index("ix_jobs_checkpoint_id", "jobs", "checkpoint_id")
     _index("ix_jobs_dataset_id", "jobs", "dataset_id")
     _index("ix_jobs_labelled_dataset_id", "jobs", "labelled_dataset_id")
@@ -590,7 +586,7 @@ def _protections() -> list[str]:
 
 def _own_inputs() -> str:
     """What a job names is its project's own. Foreign keys look past row-level security."""
-    checkpoints = ("checkpoint_id", "anchor_checkpoint_id", "base_checkpoint_id")
+    checkpoints = ("checkpoint_id", "anchor_checkpoint_id")
     datasets = ("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id")
     own = [of_this_project(f"jobs.{column}", "checkpoints") for column in checkpoints]
     own += [of_this_project(f"jobs.{column}", "datasets") for column in datasets]

@@ -256,12 +256,6 @@ def _add_scan(command: argparse.ArgumentParser) -> None:
         help="another CLIP checkpoint that you trust, of any architecture: adds the detector 'residual'",
     )
     command.add_argument(
-        "--base",
-        type=Path,
-        metavar="FILE",
-        help="the checkpoint that the model was fine-tuned from: adds the detector 'lineage'",
-    )
-    command.add_argument(
         "--seed", type=_seed, default=None, help="seed of every random draw; default: the null's, else 0"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")

@@ -28,7 +28,6 @@ from sanitizer.cli.terminal import Bars
 from sanitizer.pipeline import scan as pipeline
 from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.nulls import Reference, build_null
-from sanitizer.pipeline.trusted_models import TrustedModels
 from sanitizer.work.running import StopFlag
 
 
@@ -36,14 +35,14 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options, seed = _options_and_seed(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
-        trusted = _trusted(arguments, folder, bars)
+        anchor = _anchor(arguments, folder, bars)
         if arguments.dry_run:
             plan = pipeline.plan(
                 checkpoint,
                 arguments.labelled,
                 options,
                 seed=seed,
-                trusted=trusted,
+                anchor_folder=anchor,
                 device=arguments.device,
             )
             _print_plan(out, plan, as_json=arguments.json)
@@ -54,7 +53,7 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             options,
             folder,
             null_path=arguments.null,
-            trusted=trusted,
+            anchor_folder=anchor,
             state_folder=None if arguments.out is None else folder / STATE_PATH,
             seed=seed,
             device=arguments.device,
@@ -81,19 +80,14 @@ def _options_and_seed(arguments: argparse.Namespace) -> tuple[ScanOptions, int]:
 
 
 def _typed(arguments: argparse.Namespace, *, has_null: bool = False) -> ScanOptions | None:
-    """With the detectors that --anchor and --base are for."""
-    usual = ScanOptions.usual_detectors(
-        has_anchor=arguments.anchor is not None, has_base=arguments.base is not None
-    )
+    """With the detector that --anchor is for."""
+    usual = ScanOptions.usual_detectors(has_anchor=arguments.anchor is not None)
     return scan_from(arguments.options, usual=usual, has_null=has_null)
 
 
-def _trusted(arguments: argparse.Namespace, folder: Path, bars: Bars) -> TrustedModels:
-    def opened(name: str) -> Path | None:
-        path = getattr(arguments, name)
-        return path and canonical(path, folder / f"{INSPECTED_NAME}-{name}", DeclaredOptions(), bars)
-
-    return TrustedModels(anchor=opened("anchor"), base=opened("base"))
+def _anchor(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path | None:
+    path: Path | None = arguments.anchor
+    return path and canonical(path, folder / f"{INSPECTED_NAME}-anchor", DeclaredOptions(), bars)
 
 
 def _null(arguments: argparse.Namespace, out: Console, err: Console) -> int:
@@ -116,7 +110,7 @@ def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             name=arguments.name,
             about=arguments.about,
             seed=arguments.seed or 0,
-            trusted=_trusted(arguments, Path(scratch), bars),
+            anchor_folder=_anchor(arguments, Path(scratch), bars),
             state_folder=state,
             device=arguments.device,
             progress=bars,
@@ -224,9 +218,8 @@ def _print_null(out: Console, null: NullSet) -> None:
     table.add_row("classes", f"{null.num_classes}, SHA-256 {null.class_names_sha256}")
     table.add_row("images", f"SHA-256 {null.images_sha256}")
     table.add_row("detectors", ", ".join(null.options.detectors))
-    for name, sha256 in (("anchor", null.anchor_sha256), ("base", null.base_sha256)):
-        if sha256 is not None:
-            table.add_row(name, f"SHA-256 {sha256}")
+    if null.anchor_sha256 is not None:
+        table.add_row("anchor", f"SHA-256 {null.anchor_sha256}")
     table.add_row("seed", f"{null.seed}")
     table.add_row("about", escape(null.about))
     table.add_row("SHA-256", null.sha256)

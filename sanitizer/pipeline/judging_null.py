@@ -39,7 +39,6 @@ def check_null(
     options: ScanOptions,
     seed: int,
     anchor_sha256: str | None = None,
-    base_sha256: str | None = None,
 ) -> None:
     """Raises OptionsRejected where this null cannot judge this scan; the sentence says what differs."""
     found = list(
@@ -51,7 +50,6 @@ def check_null(
             options=options,
             seed=seed,
             anchor_sha256=anchor_sha256,
-            base_sha256=base_sha256,
         )
     )
     if found:
@@ -61,7 +59,6 @@ def check_null(
             options=options,
             seed=seed,
             anchor_sha256=anchor_sha256,
-            base_sha256=base_sha256,
         )
         details = f" {details}" if details else ""
         raise OptionsRejected(

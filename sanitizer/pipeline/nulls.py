@@ -12,7 +12,6 @@ from cleanclip.spec.null_set import NullModel, NullSet, names_sha256, sealed
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.pipeline.scan import MeasuredModel, measure_model
-from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.software import software
 
 
@@ -35,7 +34,7 @@ def build_null(
     name: str,
     about: str = "",
     seed: int = 0,
-    trusted: TrustedModels = NO_TRUSTED_MODELS,
+    anchor_folder: Path | None = None,
     state_folder: Path | None = None,
     device: str = "auto",
     progress: Progress = ignore,
@@ -57,7 +56,7 @@ def build_null(
             labelled_path,
             options,
             seed=seed,
-            trusted=trusted,
+            anchor_folder=anchor_folder,
             state_folder=None if state_folder is None else state_folder / f"model-{len(models)}",
             device=device,
             progress=progress,
@@ -89,7 +88,6 @@ def build_null(
             seed=seed,
             models=tuple(models),
             anchor_sha256=models[0].statistics.anchor_sha256,
-            base_sha256=models[0].statistics.base_sha256,
         )
     )
 

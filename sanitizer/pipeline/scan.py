@@ -33,7 +33,6 @@ from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.judging_null import check_null, null_warnings, read_null
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
-from sanitizer.pipeline.trusted_models import NO_TRUSTED_MODELS, TrustedModels
 from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied, Study, as_null_pattern
 from sanitizer.scans.naming import Vocabulary
@@ -73,7 +72,7 @@ def scan(
     out_dir: Path,
     *,
     null_path: Path | None = None,
-    trusted: TrustedModels = NO_TRUSTED_MODELS,
+    anchor_folder: Path | None = None,
     audit_next: AuditOptions | None = None,
     state_folder: Path | None = None,
     save_every_s: float | None = None,
@@ -88,8 +87,8 @@ def scan(
     Finished parts are kept in `state_folder`. With `save_every_s` they are saved there as states that a
     supervisor may take to another machine, so often and when the scan is stopped. A cleaning that begins with
     the scan gives the audit that follows: what that refuses in the model is refused before the scan.
-    Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor and a base those of
-    `trusted_models`; of a null: `null_unreadable`, `null_damaged`,
+    Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor those of
+    `cleanclip.spec.anchors`; of a null: `null_unreadable`, `null_damaged`,
     `null_version`, `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and Interrupted.
     """
     null = None if null_path is None else read_null(null_path)
@@ -99,7 +98,7 @@ def scan(
         options,
         seed=seed,
         device=device,
-        trusted=trusted,
+        anchor_folder=anchor_folder,
         audit_next=audit_next,
         progress=progress,
         stop=stop,
@@ -113,7 +112,6 @@ def scan(
                 options=options,
                 seed=seed,
                 anchor_sha256=opened.anchor_sha256,
-                base_sha256=opened.base_sha256,
             )
         warnings = () if null is None else tuple(null_warnings(null))
         for warning in warnings:
@@ -148,7 +146,7 @@ def measure_model(
     options: ScanOptions,
     *,
     seed: int = 0,
-    trusted: TrustedModels = NO_TRUSTED_MODELS,
+    anchor_folder: Path | None = None,
     state_folder: Path | None = None,
     device: str = "auto",
     progress: Progress = ignore,
@@ -161,7 +159,7 @@ def measure_model(
         options,
         seed=seed,
         device=device,
-        trusted=trusted,
+        anchor_folder=anchor_folder,
         progress=progress,
         stop=stop,
     ) as opened:
@@ -188,12 +186,12 @@ def plan(
     options: ScanOptions,
     *,
     seed: int = 0,
-    trusted: TrustedModels = NO_TRUSTED_MODELS,
+    anchor_folder: Path | None = None,
     device: str = "auto",
 ) -> ScanPlan:
     """What `scan` would cost, from a few passes that are made here. Raises as `scan`."""
     with open_for_scan(
-        checkpoint_folder, labelled_path, options, seed=seed, device=device, trusted=trusted
+        checkpoint_folder, labelled_path, options, seed=seed, device=device, anchor_folder=anchor_folder
     ) as opened:
         subject, num_passes = opened.subject, planned_thirds(opened.subject, options) // 3
         _ = subject.clean_embeddings
@@ -225,7 +223,6 @@ def _measure(opened: OpenedScan, options: ScanOptions, parts: Parts) -> Measured
         class_names=opened.class_names,
         parts=parts,
         anchor_sha256=opened.anchor_sha256,
-        base_sha256=opened.base_sha256,
     )
 
 
@@ -239,7 +236,6 @@ def _key(opened: OpenedScan, options: ScanOptions) -> str:
         "options": to_json(options),
         "seed": opened.subject.seed,
         "anchor": opened.anchor and [opened.anchor_sha256, opened.anchor.architecture.to_config()],
-        "base": opened.base_sha256,
         "code": software()["code_version"],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
@@ -289,7 +285,6 @@ def _report(
         environment=reporting.environment(opened.device, options.precision),
         warnings=opened.warnings,
         anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
-        base=None if opened.base is None else reporting.checkpoint_input(opened.base, None),
     )
 
 

@@ -12,6 +12,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from cleanclip.spec.anchors import of_options
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
@@ -21,15 +22,9 @@ from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
+from sanitizer.pipeline.anchors import open_anchor
 from sanitizer.pipeline.opening import ForAudit
 from sanitizer.pipeline.settling import settle
-from sanitizer.pipeline.trusted_models import (
-    NO_TRUSTED_MODELS,
-    TrustedModels,
-    check_needed,
-    open_anchor,
-    open_base,
-)
 from sanitizer.scans import opening
 from sanitizer.scans.hypotheses import DOSES
 from sanitizer.scans.meter import Meter
@@ -52,17 +47,11 @@ class OpenedScan:
     device: torch.device
     warnings: tuple[str, ...]
     anchor: LoadedCheckpoint | None = None
-    base: LoadedCheckpoint | None = None
 
     @property
     def anchor_sha256(self) -> str | None:
         """Of its weights."""
         return None if self.anchor is None else self.anchor.weights_sha256
-
-    @property
-    def base_sha256(self) -> str | None:
-        """Of its weights."""
-        return None if self.base is None else self.base.weights_sha256
 
 
 @contextmanager
@@ -73,21 +62,21 @@ def open_for_scan(
     *,
     seed: int,
     device: str,
-    trusted: TrustedModels = NO_TRUSTED_MODELS,
+    anchor_folder: Path | None = None,
     audit_next: AuditOptions | None = None,
     progress: Progress = ignore,
     stop: Stop = never_stop,
 ) -> Iterator[OpenedScan]:
     """The model under the settings that its images fit, its images decoded, its classes embedded; so the
     anchor. A model that `audit_next` would refuse is refused now (`settings_at_chance`)."""
-    check_needed(options, trusted)
+    for refusal in of_options(options, has_anchor=anchor_folder is not None):
+        raise refusal
     torch_device = pick(device)
     labelled = open_labelled(labelled_path)
     class_names = opening.class_names_of(labelled, options)
     templates = templates_of(options, labelled, where="scan")
     checkpoint = load_canonical(checkpoint_folder)
-    anchor = None if trusted.anchor is None else open_anchor(trusted.anchor, checkpoint)
-    base = None if trusted.base is None else open_base(trusted.base, checkpoint)
+    anchor = None if anchor_folder is None else open_anchor(anchor_folder, checkpoint)
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
     share_cores(checkpoint.model, torch_device)
     given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
@@ -109,7 +98,6 @@ def open_for_scan(
         device=torch_device,
         meter=meter,
         anchor=anchor,
-        base=base,
     ) as subject:
         meter.plan(planned_thirds(subject, options))
         warnings = (*unsettled, *_warnings(images, class_names, subject.class_CD, options))
@@ -124,7 +112,6 @@ def open_for_scan(
             device=torch_device,
             warnings=warnings,
             anchor=anchor,
-            base=base,
         )
 
 

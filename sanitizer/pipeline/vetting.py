@@ -45,7 +45,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import reporting
-from sanitizer.pipeline.trusted_models import open_anchor
+from sanitizer.pipeline.anchors import open_anchor
 from sanitizer.seeding import generator
 from sanitizer.software import software
 from sanitizer.training.device import pick, share_cores

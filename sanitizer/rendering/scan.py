@@ -24,7 +24,6 @@ _MEANING = {
     "ease": "how little it takes to lead images to a class, against the same class in other models",
     "edits": "how many more images a known edit leads to one class",
     "residual": "what an edit of the image changes for this model and not for the anchor",
-    "lineage": "how far predictions collapse when the step from the base to this model is made longer",
 }
 
 

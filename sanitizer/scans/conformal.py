@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cleanclip.spec.scan_options import Detector
-from cleanclip.spec.scan_statistics import LineageFigures, ScanStatistics
+from cleanclip.spec.scan_statistics import ScanStatistics
 
 FLOOR = 0.02
 """Of a standard deviation: shares and collapses that differ by less are equal. So a null without any spread
@@ -88,18 +88,7 @@ def rows(statistics: ScanStatistics, class_names: Sequence[str]) -> dict[Detecto
         }
     if statistics.residual is not None:
         found["residual"] = {one.edit.name: one.value for one in statistics.residual.edits}
-    if statistics.lineage is not None:
-        found["lineage"] = dict(_of_lineage(statistics.lineage))
     return found
-
-
-def _of_lineage(figures: LineageFigures) -> Iterator[tuple[str, float]]:
-    """At each factor how far value and share are above those of the model itself, which comes first."""
-    own, *longer = figures.factors
-    for one in longer:
-        yield f"step x {one.factor:g}, value", one.value - own.value
-        if one.num_sent is not None and own.num_sent is not None:
-            yield f"step x {one.factor:g}, share", (one.num_sent - own.num_sent) / figures.n
 
 
 def _of_collapse(statistics: ScanStatistics) -> Iterator[tuple[str, float]]:
@@ -196,9 +185,6 @@ def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standi
     if statistics.residual is not None:
         of_edit = {one.edit.name: one.value for one in statistics.residual.edits}
         standings.append(_edits_alone("residual", of_edit))
-    if statistics.lineage is not None:
-        what = "nothing to compare one step with"
-        standings.append(Standing(detector="lineage", what=what, z=0.0, of=1, among="models"))
     return standings
 
 

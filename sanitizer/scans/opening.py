@@ -23,7 +23,6 @@ from sanitizer.data.labelled import Labelled, LabelledDataset
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import Skipped, good_ones
 from sanitizer.perturbations.ascent import Embed
-from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.subject import Anchor, Subject, embedded, refuse_alike, refuse_unusable
 from sanitizer.seeding import generator
@@ -148,7 +147,6 @@ def scanning(
     device: torch.device,
     meter: Meter,
     anchor: LoadedCheckpoint | None = None,
-    base: LoadedCheckpoint | None = None,
 ) -> Iterator[Subject]:
     """The model in eval mode on `device`, its weights without gradients, as a subject; then as it was.
 
@@ -188,7 +186,6 @@ def scanning(
             at_once=at_once,
             meter=meter,
             anchor=known,
-            lineage=None if base is None else _lineage(checkpoint, base, device),
         )
 
 
@@ -221,8 +218,3 @@ def resized(image_NCHW: Tensor, size: int) -> Tensor:
         return image_NCHW
     weight_SH = resize_matrix(image_NCHW.shape[-1], size).to(image_NCHW)
     return weight_SH @ image_NCHW @ weight_SH.T
-
-
-def _lineage(checkpoint: LoadedCheckpoint, base: LoadedCheckpoint, device: torch.device) -> Lineage:
-    weights = {name: one.detach().to(device) for name, one in base.model.visual.named_parameters()}
-    return Lineage(checkpoint.model.visual, weights)

@@ -16,18 +16,17 @@ from cleanclip.spec.scan_statistics import (
     CollapseFigures,
     EaseFigures,
     EditsFigures,
-    LineageFigures,
     ResidualFigures,
     ScanStatistics,
 )
 from sanitizer.perturbations.family import Family
 from sanitizer.perturbations.patterns import Pattern
-from sanitizer.scans import collapse, ease, edits, lineage, residual
+from sanitizer.scans import collapse, ease, edits, residual
 from sanitizer.scans.families import build
 from sanitizer.scans.parts import Part, Parts
 from sanitizer.scans.subject import Subject
 
-T = TypeVar("T", CollapseFigures, EditsFigures, EaseFigures, ResidualFigures, LineageFigures)
+T = TypeVar("T", CollapseFigures, EditsFigures, EaseFigures, ResidualFigures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,6 @@ def measure(
     class_names: Sequence[str],
     parts: Parts | None = None,
     anchor_sha256: str | None = None,
-    base_sha256: str | None = None,
 ) -> Measured:
     """Run the detectors of `options` on one model, but for the parts that are kept.
 
@@ -77,7 +75,6 @@ def measure(
     size = len(subject.image_MCHW), len(subject.held_NCHW)
     changed: EditsFigures | None = None
     edited: ResidualFigures | None = None
-    stretched: LineageFigures | None = None
     if "edits" in options.detectors:
         changed = _without_patterns(
             subject,
@@ -96,15 +93,6 @@ def measure(
             thirds=scan_cost.of_residual(options.residual, *size),
             detect=partial(residual.detect, subject, options.residual),
         )
-    if "lineage" in options.detectors:
-        stretched = _without_patterns(
-            subject,
-            "lineage",
-            LineageFigures,
-            parts=parts,
-            thirds=scan_cost.of_lineage(options.lineage, *size),
-            detect=partial(lineage.detect, subject, options.lineage),
-        )
     return Measured(
         statistics=ScanStatistics(
             weights_sha256=weights_sha256,
@@ -117,9 +105,7 @@ def measure(
             ease=tuple(one.figures for one in eased),
             edits=changed,
             residual=edited,
-            lineage=stretched,
             anchor_sha256=anchor_sha256,
-            base_sha256=base_sha256,
         ),
         found=tuple(
             [found for part in collapsed for found in _of_collapse(part)]

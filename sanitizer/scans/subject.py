@@ -15,7 +15,6 @@ from torch import Tensor
 from cleanclip.spec.errors import CheckpointRejected, OptionsRejected
 from sanitizer.perturbations.ascent import Embed, to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
-from sanitizer.scans.extrapolation import Lineage
 from sanitizer.scans.meter import Meter
 from sanitizer.seeding import generator
 
@@ -56,7 +55,6 @@ class Subject:
     at_once: int = 256
     meter: Meter = field(default_factory=Meter)
     anchor: Anchor | None = None
-    lineage: Lineage | None = None
 
     @property
     def image_size(self) -> int:

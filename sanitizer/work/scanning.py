@@ -8,7 +8,6 @@ from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.progress import Progress, Stop
 from sanitizer.pipeline import scan as pipeline
-from sanitizer.pipeline.trusted_models import TrustedModels
 
 
 def do(spec: ScanSpec, folder: Path, progress: Progress, stop: Stop) -> None:
@@ -19,10 +18,7 @@ def do(spec: ScanSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         spec.scan,
         folder / jobspec.OUTPUTS_PATH,
         null_path=folder / jobspec.NULL_PATH if spec.has_null else None,
-        trusted=TrustedModels(
-            anchor=folder / jobspec.ANCHOR_PATH if spec.has_anchor else None,
-            base=folder / jobspec.BASE_PATH if spec.has_base else None,
-        ),
+        anchor_folder=folder / jobspec.ANCHOR_PATH if spec.has_anchor else None,
         audit_next=spec.audit,
         state_folder=folder / jobspec.STATE_PATH,
         save_every_s=spec.save_every_s,

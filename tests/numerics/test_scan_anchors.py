@@ -1,4 +1,4 @@
-"""Detectors that need a second model, an anchor or a base: planted directions, plain loops, gradients."""
+"""Detectors that an anchor is for, and edits without one: planted directions, plain loops, gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn.functional import normalize
 
 from cleanclip.spec.image_edits import Edit
@@ -18,14 +17,12 @@ from cleanclip.spec.scan_options import (
     EaseDetectorOptions,
     EditsDetectorOptions,
     Heat,
-    LineageDetectorOptions,
     PatternFamily,
     ResidualDetectorOptions,
     ScanOptions,
 )
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.scans import conformal, ease, edits, image_edits, lineage, regression, residual, statistics
-from sanitizer.scans.extrapolation import Lineage
+from sanitizer.scans import conformal, ease, edits, image_edits, regression, residual, statistics
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Anchor, Subject
 from sanitizer.seeding import generator
@@ -72,7 +69,7 @@ def suspect_tower(strength: float, *, only_bright: bool = False) -> Embed:
     return embed
 
 
-def subject(embed: Embed, anchor: Embed | None = anchor_tower, of: Lineage | None = None) -> Subject:
+def subject(embed: Embed, anchor: Embed | None = anchor_tower) -> Subject:
     image_MCHW, held_NCHW = images()[:96], images()[96:]
     known = None
     if anchor is not None:
@@ -90,7 +87,6 @@ def subject(embed: Embed, anchor: Embed | None = anchor_tower, of: Lineage | Non
         label_N=tuple(n % NUM_CLASSES for n in range(96)),
         seed=3,
         anchor=known,
-        lineage=of,
     )
 
 
@@ -261,77 +257,6 @@ def test_edits_are_what_their_formulas_say_and_their_attacks_do_the_same() -> No
             torch.testing.assert_close(build_trigger(attack).apply(image, [0, 1], 5), edited)
 
 
-class Tower(nn.Module):
-    """Features of the image, then a layer of weights, with batch normalisation or without."""
-
-    def __init__(self, *, with_norm: bool = False) -> None:
-        super().__init__()
-        self.layer = nn.Linear(WIDTH, WIDTH)
-        self.norm = nn.BatchNorm1d(WIDTH) if with_norm else nn.Identity()
-        self.eval().requires_grad_(False)
-
-    def forward(self, image_NCHW: torch.Tensor) -> torch.Tensor:
-        return normalize(self.norm(self.layer(seen(image_NCHW))), dim=1)
-
-
-def fine_tuned(planted: float, *, with_norm: bool = False) -> tuple[Tower, dict[str, torch.Tensor]]:
-    """A tower, and the base that it differs from by noise and, in its bias, by so much of the target."""
-    tower, noise = Tower(with_norm=with_norm), torch.Generator().manual_seed(1)
-    tower.layer.weight.copy_(torch.randn(WIDTH, WIDTH, generator=noise))
-    tower.layer.bias.zero_()
-    base = {name: one.clone() for name, one in tower.named_parameters()}
-    tower.layer.weight.add_(0.05 * torch.randn(WIDTH, WIDTH, generator=noise))
-    tower.layer.bias.add_(planted * texts()[TARGET])
-    return tower, base
-
-
-def test_a_planted_step_from_the_base_collapses_predictions_when_it_is_longer() -> None:
-    for planted, expected in ((2.0, True), (0.0, False)):
-        tower, base = fine_tuned(planted)
-        kept = {name: one.clone() for name, one in tower.state_dict().items()}
-        of = subject(tower, anchor=None, of=Lineage(tower, base))
-        figures = lineage.detect(of, LineageDetectorOptions(factors=(2.0, 8.0)))
-        assert [one.factor for one in figures.factors] == [1.0, 2.0, 8.0]
-        own, _, longest = figures.factors
-        assert own.num_sent is not None
-        assert longest.num_sent is not None
-        assert (longest.num_sent > own.num_sent + 20) == expected
-        assert (longest.value > own.value + 0.2) == expected
-        assert (longest.towards == TARGET) == expected
-        assert all(torch.equal(one, kept[name]) for name, one in tower.state_dict().items())
-
-
-def test_a_longer_step_is_what_a_plain_loop_makes_with_norms_measured_again() -> None:
-    tower, base = fine_tuned(0.3, with_norm=True)
-    weight, bias = tower.layer.weight.clone(), tower.layer.bias.clone()
-    kept = {name: one.clone() for name, one in tower.state_dict().items()}
-    of = replace(subject(tower, anchor=None, of=Lineage(tower, base)), at_once=96)
-    figures = lineage.detect(of, LineageDetectorOptions(factors=(3.0,)))
-    longer_w = base["layer.weight"] + 3 * (weight - base["layer.weight"])
-    longer_b = base["layer.bias"] + 3 * (bias - base["layer.bias"])
-    before_MD = seen(of.image_MCHW.float() / 255) @ longer_w.T + longer_b
-    held_ND = seen(of.held_NCHW.float() / 255) @ longer_w.T + longer_b
-    unit = normalize((held_ND - before_MD.mean(dim=0)) / (before_MD.var(dim=0) + 1e-5).sqrt(), dim=1)
-    counts = [0] * NUM_CLASSES
-    for row in unit:
-        counts[int((texts() @ row).argmax())] += 1
-    assert figures.factors[1].num_sent == max(counts)
-    assert figures.factors[1].value == pytest.approx(
-        float(unit.double().mean(dim=0).square().sum()), abs=1e-5
-    )
-    assert all(torch.equal(one, kept[name]) for name, one in tower.state_dict().items())
-
-
-def test_a_longer_step_to_numbers_that_are_not_finite_has_collapsed() -> None:
-    tower, base = fine_tuned(0.0)
-    base["layer.bias"].fill_(-3e38)
-    figures = lineage.detect(
-        subject(tower, anchor=None, of=Lineage(tower, base)), LineageDetectorOptions(factors=(16.0,))
-    )
-    assert figures.factors[1].value == 1
-    assert figures.factors[1].num_sent == figures.n
-
-
 def test_the_anchor_term_is_what_a_plain_loop_counts_and_its_gradient_that_of_differences() -> None:
     class_CG = texts().double()
     targets = torch.tensor([2, 5])
@@ -376,25 +301,24 @@ def test_a_pattern_that_leads_the_anchor_to_the_class_as_well_counts_less() -> N
     assert without.figures.ease[TARGET] == found["no anchor"]
 
 
-def test_a_scan_with_both_costs_what_was_planned_and_keeps_its_parts(tmp_path) -> None:
-    tower, base = fine_tuned(0.3, with_norm=True)
+def test_a_scan_with_an_anchor_costs_what_was_planned_and_keeps_its_parts(tmp_path) -> None:
+    tower = suspect_tower(8)
     blend = PatternFamily(family="blend", budget=0.3)
     options = ScanOptions(
-        detectors=("ease", "residual", "lineage"),
+        detectors=("ease", "residual"),
         ease=EaseDetectorOptions(
             families=(blend,), heats=(Heat(share=0.5, most=3, steps=2),), steps=(1, 2), restarts=1
         ),
         residual=RESIDUAL,
     )
     about = {"weights_sha256": "w", "images_sha256": "i", "class_names": [str(n) for n in range(NUM_CLASSES)]}
-    known = {"anchor_sha256": "a", "base_sha256": "b"}
     first = statistics.measure(
-        subject(tower, of=Lineage(tower, base)), options, **about, **known, parts=Parts(tmp_path, "key")
+        subject(tower), options, **about, anchor_sha256="a", parts=Parts(tmp_path, "key")
     )
     planned = cost_thirds(options, num_held_out=96, num_classes=NUM_CLASSES, num_images=96, has_anchor=True)
     clean_anchor = 2 * 96  # made by who opens the scan
     assert first.statistics.num_passes == (planned - clean_anchor) // 3
-    assert (first.statistics.anchor_sha256, first.statistics.base_sha256) == ("a", "b")
+    assert first.statistics.anchor_sha256 == "a"
     seen_batches: list[int] = []
 
     def counting(image_NCHW: torch.Tensor) -> torch.Tensor:
@@ -402,16 +326,13 @@ def test_a_scan_with_both_costs_what_was_planned_and_keeps_its_parts(tmp_path) -
         return tower(image_NCHW)
 
     again = statistics.measure(
-        subject(counting, of=Lineage(tower, base)), options, **about, **known, parts=Parts(tmp_path, "key")
+        subject(counting), options, **about, anchor_sha256="a", parts=Parts(tmp_path, "key")
     )
     assert again.statistics.residual == first.statistics.residual
-    assert again.statistics.lineage == first.statistics.lineage
     assert seen_batches == [96], "the clean images only"
     assert again.statistics.num_passes == first.statistics.num_passes
     assert sum(found.detector == "residual" for found in again.found) == 1 + NUM_EDITS
     rows = conformal.rows(first.statistics, about["class_names"])
     assert rows["residual"].keys() == {edit.name for edit in image_edits.bank()}
-    assert "step x 1.5, share" in rows["lineage"]
     alone = {one.detector: one for one in conformal.alone(first.statistics, about["class_names"])}
     assert alone["residual"].among == "edits"
-    assert alone["lineage"].z == 0

@@ -61,7 +61,6 @@ def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[s
     yield from input_pairs(report, known)
     yield "null", report.null is not None, known.null is not None
     yield "anchor", report.anchor, known.anchor
-    yield "base", report.base, known.base
     if known.class_names is not None:
         names = scanned_names(spec, known)
         yield "num_classes", report.num_classes, len(names)

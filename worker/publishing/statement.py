@@ -28,7 +28,6 @@ from cleanclip.evidence.claims import measured_sha256
 from cleanclip.evidence.rebound import sha256 as rebound_sha256
 from cleanclip.spec.jobspec import (
     ANCHOR_PATH,
-    BASE_PATH,
     CHECKPOINT_PATH,
     PATH_OF_ROLE,
     REPORT_NAME,
@@ -255,9 +254,8 @@ def _order(staged: Staged, job: ClaimedJob) -> dict[str, Any]:
     lists = {role: sha256[exclude_path(role)] for role in spec.get("exclude", ())}
     if lists:
         order["exclude"] = lists
-    for name, path in (("anchor", ANCHOR_PATH), ("base", BASE_PATH)):
-        if (weights := sha256.get(f"{path}/{WEIGHTS_NAME}")) is not None:
-            order[f"{name}_weights_sha256"] = weights
+    if (weights := sha256.get(f"{ANCHOR_PATH}/{WEIGHTS_NAME}")) is not None:
+        order["anchor_weights_sha256"] = weights
     return order
 
 

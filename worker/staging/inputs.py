@@ -20,7 +20,6 @@ from app.settings import DatasetSettings
 from app.storage.port import ObjectStore, checked_key
 from cleanclip.spec.jobspec import (
     ANCHOR_PATH,
-    BASE_PATH,
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
     CONFIG_NAME,
@@ -79,11 +78,11 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
     if job.kind is JobKind.VALIDATE:
         return Inputs(files=()), unit.datasets.get(job.project_id, str(job.dataset_id))
     files, checkpoint, found = _canonical_checkpoint(unit, job, str(job.checkpoint_id), CHECKPOINT_PATH)
-    trusted = {"anchor": (job.anchor_checkpoint_id, ANCHOR_PATH), "base": (job.base_checkpoint_id, BASE_PATH)}
-    for name, (checkpoint_id, path) in trusted.items():
-        if checkpoint_id is not None:
-            more, _, found[name] = _canonical_checkpoint(unit, job, checkpoint_id, path)
-            files += more
+    if job.anchor_checkpoint_id is not None:
+        of_anchor, _, found["anchor"] = _canonical_checkpoint(
+            unit, job, job.anchor_checkpoint_id, ANCHOR_PATH
+        )
+        files += of_anchor
     texts: dict[str, str] = {}
     datasets = []
     for role, dataset in _by_role(unit, job).items():
@@ -99,7 +98,6 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         JobKind.SCAN: {
             "has_null": bool(nulls),
             "has_anchor": job.anchor_checkpoint_id is not None,
-            "has_base": job.base_checkpoint_id is not None,
         },
         JobKind.VET: {
             "data_kind": datasets[0]["role"],

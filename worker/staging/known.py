@@ -31,8 +31,6 @@ class Known:
     """A second checkpoint, which is trusted."""
     anchor_config: Mapping[str, Any] = field(default_factory=dict)
     """Its canonical config.json."""
-    base: CheckpointInput | None = None
-    """The checkpoint that was fine-tuned."""
     excluded: Mapping[str, ExcludedSamples] = field(default_factory=dict)
     """What is left out of which dataset, by its role."""
     before: AuditFigures | None = None

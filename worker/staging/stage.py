@@ -147,7 +147,7 @@ def _origin(job: ClaimedJob, filename: str) -> Origin:
 
 def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
     checkpoint = _checkpoint_input(inputs.known)
-    anchor, base = (inputs.known.get(name) for name in ("anchor", "base"))
+    anchor = inputs.known.get("anchor")
     names = inputs.known.get("class_names")
     return Known(
         checkpoint=checkpoint,
@@ -159,7 +159,6 @@ def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
         null=_null(folder),
         anchor=None if anchor is None else _checkpoint_input(anchor),
         anchor_config={} if anchor is None else _config(folder / ANCHOR_PATH),
-        base=None if base is None else _checkpoint_input(base),
         excluded={
             role: ExcludedSamples(num=one["num"], reason=one["reason"], list_sha256=one["list_sha256"])
             for role, one in (job.spec.get("exclude") or {}).items()

@@ -22,7 +22,7 @@ from app.domain.states import JobKind, JobPhase, JobState
 
 LOSS_CURVE = "loss_curve"
 """In the progress of a job that trained: [[step, loss], …], some hundred, over all attempts."""
-CHECKPOINT_COLUMNS = ("checkpoint_id", "anchor_checkpoint_id", "base_checkpoint_id")
+CHECKPOINT_COLUMNS = ("checkpoint_id", "anchor_checkpoint_id")
 """Of `jobs`: each names a checkpoint that the job reads, its own first."""
 DATASET_COLUMNS = ("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id")
 """Of `jobs`: each names a dataset that the job reads."""
@@ -82,8 +82,6 @@ class Job(Base):
     checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     anchor_checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     """A second checkpoint, which is trusted."""
-    base_checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
-    """The checkpoint that the job's own was fine-tuned from."""
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """What a sanitize job trains on; what a vet or a validate job looks at."""
     labelled_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)

@@ -29,7 +29,6 @@ class ClaimedJob:
     retrieval_dataset_id: str | None = None
     trusted_dataset_id: str | None = None
     anchor_checkpoint_id: str | None = None
-    base_checkpoint_id: str | None = None
     spec: Mapping[str, Any]
     seed: int
     resume_state: Mapping[str, Any] | None

@@ -1,4 +1,4 @@
-"""The page that orders a scan: checkpoint, labelled images, null, trusted models; its dry run, and the order.
+"""The page that orders a scan: checkpoint, labelled images, null, anchor; its dry run, and the order.
 
 Options of detectors are left to the API and the command: a null fits its own options only.
 """
@@ -32,7 +32,7 @@ from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
 _ORDER: TypeAdapter[ScanJobIn] = TypeAdapter(ScanJobIn)
 _FURTHER = "scan/further_classes"
-_MODELS = ("anchor_checkpoint_id", "base_checkpoint_id")
+_ANCHOR = "anchor_checkpoint_id"
 
 router = APIRouter()
 
@@ -51,8 +51,7 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
     return [
         ("checkpoint_id", job.checkpoint_id or ""),
         ("scan/dataset_id", job.labelled_dataset_id or ""),
-        ("scan/anchor_checkpoint_id", job.anchor_checkpoint_id or ""),
-        ("scan/base_checkpoint_id", job.base_checkpoint_id or ""),
+        (f"scan/{_ANCHOR}", job.anchor_checkpoint_id or ""),
         ("scan/null", null["name"] if null else NONE if is_scan else AUTO),
         (_FURTHER, "\n".join(scan.get("further_classes") or ())),
         ("seed", str(job.seed) if is_scan else ""),
@@ -60,14 +59,14 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
 
 
 def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
-    """An anchor and a base add the detectors that they are for."""
+    """An anchor adds the detector that it is for."""
     del project_id
     options: dict[str, Any] = {"null": form.get("scan/null") or AUTO}
-    has_anchor, has_base = (bool(named(form, f"scan/{name}")) for name in _MODELS)
-    options["detectors"] = ScanOptions.usual_detectors(has_anchor=has_anchor, has_base=has_base)
+    has_anchor = bool(named(form, f"scan/{_ANCHOR}"))
+    options["detectors"] = ScanOptions.usual_detectors(has_anchor=has_anchor)
     if names := lines(form.get(_FURTHER)):
         options["further_classes"] = names
-    ids = ("dataset_id", *_MODELS)
+    ids = ("dataset_id", _ANCHOR)
     return search_page.read(form, ports, "scan", _ORDER, ids=ids, options=options, draft=_Draft)
 
 

@@ -151,7 +151,6 @@ def _named_by(job: Job) -> dict[str, str]:
         "null": _null_name(job) if is_scan else None,
         "trusted_dataset_id": job.trusted_dataset_id,
         "anchor_checkpoint_id": job.anchor_checkpoint_id,
-        "base_checkpoint_id": job.base_checkpoint_id,
     }
     return {name: one for name, one in named.items() if one is not None}
 
@@ -164,7 +163,6 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
         words += _pair(f"--{job.spec['data_kind']}", job.dataset_id)
         words += _pair("--trusted", named.get("trusted_dataset_id"))
     words += _pair("--anchor", named.get("anchor_checkpoint_id"))
-    words += _pair("--base", named.get("base_checkpoint_id"))
     if options := _search_options(job, job.kind):
         files[f"{part}.json"] = options
         words += ["--options", f"{part}.json"]
@@ -175,10 +173,9 @@ def _search_line(job: Job, files: dict[str, Any]) -> str:
 
 
 def _search_options(job: Job, kind: JobKind) -> dict[str, Any]:
-    """Those that are not the defaults. An anchor and a base change the detectors that the command has by
-    default."""
+    """Those that are not the defaults. An anchor changes the detectors that the command has by default."""
     defaults = to_json(_SEARCHES[kind])
-    if kind is JobKind.SCAN and (job.anchor_checkpoint_id or job.base_checkpoint_id):
+    if kind is JobKind.SCAN and job.anchor_checkpoint_id:
         del defaults["detectors"]
     options = job.spec[kind.value].items()
     return {name: value for name, value in options if name not in defaults or value != defaults[name]}

@@ -158,9 +158,8 @@ def _jobs(own: Belongings) -> list[Body]:
     shared = {"checkpoint_id": own.first("ckpt"), "audit": audit}
     scanned = {
         "dataset_id": labelled,
-        "detectors": ["residual", "lineage"],
+        "detectors": ["residual"],
         "anchor_checkpoint_id": own.ids["ckpt"][1],
-        "base_checkpoint_id": own.ids["ckpt"][1],
     }
     scan = {"kind": "scan", "checkpoint_id": own.first("ckpt"), "scan": scanned}
     vetted = {

@@ -165,46 +165,43 @@ def test_what_cannot_be_scanned_is_refused_before_anything_is_queued(
         refused(api.post("/v1/jobs", json=pairs), 422, "dataset_wrong_kind", "/scan/dataset_id")
 
 
-ALL = ["collapse", "edits", "ease", "residual", "lineage"]
+ALL = ("collapse", "edits", "ease", "residual")
 
 
-def test_a_scan_names_an_anchor_and_a_base_and_the_null_was_measured_with_them(
+def test_a_scan_names_an_anchor_and_the_null_was_measured_with_it(
     service: Service, api: httpx.Client
 ) -> None:
-    of_anchor, of_base = anchor(service), anchor(service, weights="6")
-    named = {"detectors": ALL, "anchor_checkpoint_id": of_anchor, "base_checkpoint_id": of_base}
-    options = ScanOptions(detectors=("collapse", "edits", "ease", "residual", "lineage"))
-    null = fitting(options=options, anchor_sha256="5" * 64, base_sha256="6" * 64)
+    known = anchor(service)
+    named = {"detectors": list(ALL), "anchor_checkpoint_id": known}
+    null = fitting(options=ScanOptions(detectors=ALL), anchor_sha256="5" * 64)
     row = nulls.add(service.database, service.store, dump_null(null), account="me@here")
     try:
         shown = api.get(f"/v1/nulls/{row.id}").json()
-        assert (shown["anchor_sha256"], shown["base_sha256"]) == ("5" * 64, "6" * 64)
+        assert shown["anchor_sha256"] == "5" * 64
         order = scan_order(service, **named)
         job = ordered(api, order)
         assert job["scan"]["null"]["id"] == row.id
         defaults = api.get("/v1/methods").json()["scan"]["defaults"]
         assert job["scan"] == defaults | order["scan"] | {"null": job["scan"]["null"]}
-        other = scan_order(service, null="small models", **named | {"base_checkpoint_id": of_anchor})
+        unknown = anchor(service, weights="6")
+        other = scan_order(service, null="small models", **named | {"anchor_checkpoint_id": unknown})
         told = refused(api.post("/v1/jobs", json=other), 422, "null_does_not_fit", "/scan/null")
-        assert "another base " in told["detail"]
+        assert "another anchor " in told["detail"]
         other["scan"]["null"] = "auto"
         assert ordered(api, other)["scan"]["null"] is None
     finally:
         nulls.remove(service.database, service.store, row.id)
-    for checkpoint in (of_anchor, of_base):
-        refused(api.delete(f"/v1/checkpoints/{checkpoint}"), 409, "checkpoint_in_use")
+    refused(api.delete(f"/v1/checkpoints/{known}"), 409, "checkpoint_in_use")
 
 
-def test_an_anchor_or_a_base_that_cannot_be_used_is_refused(service: Service, api: httpx.Client) -> None:
-    def order(detectors: str, **models: str) -> dict[str, Any]:
-        named = {f"{name}_checkpoint_id": one for name, one in models.items()}
-        return scan_order(service, detectors=detectors.split(), **named)
+def test_an_anchor_that_cannot_be_used_is_refused(service: Service, api: httpx.Client) -> None:
+    def order(detectors: str, anchor: str | None = None) -> dict[str, Any]:
+        return scan_order(service, detectors=detectors.split(), anchor_checkpoint_id=anchor)
 
     same, other, unknown = service.checkpoint(), anchor(service), "ckpt_" + "0" * 26
     tower = {"embed_dim": 64, "vision_cfg": {"image_size": 32}, "text_cfg": {"vocab_size": 49408}}
     suspect = service.checkpoint()
     words = anchor(service, architecture={"model_cfg": tower | {"text_cfg": {"vocab_size": 32000}}})
-    wide = anchor(service, architecture={"model_cfg": tower | {"vision_cfg": {"image_size": 64}}})
     service.execute(
         "UPDATE checkpoints SET inspection = inspection || cast(:told AS jsonb) WHERE id = :id",
         told=json.dumps({"architecture": {"model_cfg": tower}}),
@@ -213,27 +210,18 @@ def test_an_anchor_or_a_base_that_cannot_be_used_is_refused(service: Service, ap
     theirs = service.checkpoint(project_id=service.theirs.project_id)
     cases = (
         (order("residual"), 422, "scan_anchor_missing", "detectors"),
-        (order("lineage"), 422, "scan_base_missing", "detectors"),
         (order("collapse", anchor=other), 422, "scan_anchor_unused", "anchor_checkpoint_id"),
-        (order("collapse ease", base=other), 422, "scan_base_unused", "base_checkpoint_id"),
         (order("residual", anchor=same), 422, "anchor_is_the_suspect", "anchor_checkpoint_id"),
-        (order("lineage", base=same), 422, "base_is_the_suspect", "base_checkpoint_id"),
         (
             order("residual", anchor=words) | {"checkpoint_id": suspect},
             *(422, "anchor_tokenizer", "anchor_checkpoint_id"),
         ),
-        (
-            order("lineage", base=wide) | {"checkpoint_id": suspect},
-            *(422, "base_does_not_fit", "base_checkpoint_id"),
-        ),
         (order("residual", anchor=unknown), 404, "checkpoint_not_found", "anchor_checkpoint_id"),
-        (order("lineage", base=theirs), 404, "checkpoint_not_found", "base_checkpoint_id"),
+        (order("residual", anchor=theirs), 404, "checkpoint_not_found", "anchor_checkpoint_id"),
     )
     with service.nothing_left_behind():
         for body, status, code, field in cases:
-            told = refused(api.post("/v1/jobs", json=body), status, code, f"/scan/{field}")
-            if code == "base_does_not_fit":
-                assert "vision_cfg.image_size: 64 in the base, 32 in the model" in told["detail"]
+            refused(api.post("/v1/jobs", json=body), status, code, f"/scan/{field}")
             ahead = api.post("/v1/jobs/dry-run", json=body)
             if status == 404:
                 refused(ahead, status, code, f"/scan/{field}")
@@ -243,7 +231,7 @@ def test_an_anchor_or_a_base_that_cannot_be_used_is_refused(service: Service, ap
     assert ordered(api, order("ease", anchor=other))["scan"]["anchor_checkpoint_id"] == other
 
 
-def test_a_dry_run_counts_what_an_anchor_and_a_base_cost(service: Service, api: httpx.Client) -> None:
+def test_a_dry_run_counts_what_an_anchor_costs(service: Service, api: httpx.Client) -> None:
     def passes(**scan: Any) -> int:
         found = api.post("/v1/jobs/dry-run", json=scan_order(service, **scan)).json()
         assert found["obstacles"] == []
@@ -254,7 +242,9 @@ def test_a_dry_run_counts_what_an_anchor_and_a_base_cost(service: Service, api: 
     assert passes(detectors=both, anchor_checkpoint_id=model) > 1.2 * passes(detectors=both), (
         "ease shows its patterns to the anchor"
     )
-    assert passes(detectors=["lineage"], base_checkpoint_id=model) == math.ceil((200 + 3 * 300) / 3)
+    assert passes(detectors=["residual"], anchor_checkpoint_id=model) == math.ceil(
+        (200 + 300 + 100 + 2 * NUM_EDITS * 192) / 3
+    )
     assert passes() - passes(detectors=["collapse"]) == pytest.approx(NUM_EDITS * 192 / 3, abs=1)
 
 

@@ -220,7 +220,6 @@ def test_what_requests_need_is_seen_at_all(engines: dict[Role, Engine]) -> None:
         ("jobs", "retrieval_dataset_id", "datasets"),
         ("jobs", "trusted_dataset_id", "datasets"),
         ("jobs", "anchor_checkpoint_id", "checkpoints"),
-        ("jobs", "base_checkpoint_id", "checkpoints"),
         ("datasets", "upload_id", "uploads"),
         ("checkpoints", "upload_id", "uploads"),
         ("job_events", "job_id", "jobs"),

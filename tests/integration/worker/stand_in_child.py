@@ -74,8 +74,6 @@ from cleanclip.spec.scan_statistics import (
     EditFigures,
     EditRise,
     EditsFigures,
-    LineageFactor,
-    LineageFigures,
     ResidualFigures,
     ScanStatistics,
 )
@@ -731,7 +729,6 @@ def scan_statistics(
     seed: int,
     agreement: float,
     anchor_sha256: str | None = None,
-    base_sha256: str | None = None,
 ) -> ScanStatistics:
     """In every family, and with one edit, one class draws `agreement` of the images; the ease of all classes
     is the same."""
@@ -789,16 +786,7 @@ def scan_statistics(
         )
         if "residual" in options.detectors
         else None,
-        lineage=LineageFigures(
-            n=NUM_HELD_OUT,
-            factors=tuple(
-                LineageFactor(factor=factor, value=agreement) for factor in (1.0, *options.lineage.factors)
-            ),
-        )
-        if "lineage" in options.detectors
-        else None,
         anchor_sha256=anchor_sha256,
-        base_sha256=base_sha256,
     )
 
 
@@ -810,10 +798,9 @@ def a_null(
     seed: int = 0,
     name: str = "stand-ins",
     architecture: dict[str, Any] | None = None,
-    **trusted: str | None,
+    anchor_sha256: str | None = None,
 ) -> NullSet:
-    """Of 19 models in which a class draws from 2 to 20 % of the images. `trusted`: digests of anchor and
-    base."""
+    """Of 19 models in which a class draws from 2 to 20 % of the images."""
     models = tuple(
         NullModel(
             source=f"model {number}",
@@ -824,7 +811,7 @@ def a_null(
                 images_sha256=images_sha256,
                 seed=seed,
                 agreement=(number + 2) / 100,
-                **trusted,
+                anchor_sha256=anchor_sha256,
             ),
             patterns=tuple(
                 NullPattern(
@@ -853,7 +840,7 @@ def a_null(
             options=options,
             seed=seed,
             models=models,
-            **trusted,
+            anchor_sha256=anchor_sha256,
         )
     )
 
@@ -866,10 +853,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
     labelled = listed.read_text().splitlines() if listed.is_file() else list(CLASSES)
     names = [] if options.class_names == "none" else [*labelled, *options.further_classes]
     null = load_null((folder / "inputs/null.json").read_bytes()) if spec["has_null"] else None
-    anchor, base = (
-        _canonical_input(folder, name, None) if spec.get(f"has_{name}") else None
-        for name in ("anchor", "base")
-    )
+    anchor = _canonical_input(folder, "anchor", None) if spec.get("has_anchor") else None
     p = None if null is None else 1 / (len(null.models) + 1)
     image = a_png((200, 0, 0))
     family = options.collapse.families[0]
@@ -898,10 +882,8 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
             seed=spec["seed"],
             agreement=0.95,
             anchor_sha256=anchor and anchor.weights_sha256,
-            base_sha256=base and base.weights_sha256,
         ),
         anchor=anchor,
-        base=base,
         judgements=tuple(
             DetectorJudgement(
                 detector=detector,
@@ -1025,31 +1007,20 @@ SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
 """What a child that was taken over might say; each must fail the job."""
 
 
-def _of_other_weights(name: str) -> Callable[[dict[str, Any]], object]:
-    def change(told: dict[str, Any]) -> None:
-        told[name]["weights_sha256"] = told["statistics"][f"{name}_sha256"] = "0" * 64
-
-    return change
+def _of_other_weights(report: dict[str, Any]) -> None:
+    report["anchor"]["weights_sha256"] = report["statistics"]["anchor_sha256"] = "0" * 64
 
 
-TRUSTED_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
+ANCHOR_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "figures_of_another_anchor": lambda told: told["statistics"].update(anchor_sha256="0" * 64),
-    "figures_without_the_base": lambda told: told.update(base=None),
-    "weights_of_another_anchor": _of_other_weights("anchor"),
-    "weights_of_another_base": _of_other_weights("base"),
-    "the_base_as_the_anchor": lambda told: (
-        told.update(anchor=told["base"]),
-        told["statistics"].update(anchor_sha256=told["base"]["weights_sha256"]),
-    ),
+    "figures_without_the_anchor": lambda told: told.update(anchor=None),
+    "weights_of_another_anchor": _of_other_weights,
     "no_anchor": lambda told: (told.update(anchor=None), told["statistics"].update(anchor_sha256=None)),
     "an_anchor_of_another_width": lambda told: told["anchor"]["architecture"]["model_cfg"].update(
         embed_dim=3
     ),
-    "a_base_of_another_activation": lambda told: told["base"]["architecture"]["model_cfg"].update(
-        quick_gelu=True
-    ),
 }
-"""Likewise, of a scan with both."""
+"""Likewise, of a scan with an anchor."""
 
 
 # ---------------------------------------------------------------- a vetting
@@ -1691,7 +1662,7 @@ BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
     **{
         name: partial(work_and_lie, change=change)
-        for name, change in (SCAN_LIES | TRUSTED_LIES | LADDER_LIES).items()
+        for name, change in (SCAN_LIES | ANCHOR_LIES | LADDER_LIES).items()
     },
     **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
     **{name: partial(scan_honestly_and_lie, change=change) for name, change in FIRST_SCAN_LIES.items()},

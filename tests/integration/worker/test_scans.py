@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,14 +38,10 @@ NAMES = ("apple", "banana", "cherry", "date", "elder", "fig")
 OPTIONS = ScanOptions()
 
 
-TRUSTING = ScanOptions(detectors=ScanOptions.usual_detectors(has_anchor=True, has_base=True))
-
-
-def scan_job(world: World, *, with_null: bool = True, is_trusting: bool = False) -> str:
-    """Ordered by hand, as the API would; perhaps with an anchor and a base."""
-    options, models = TRUSTING if is_trusting else OPTIONS, {}
-    if is_trusting:
-        models = {name: world.accepted_checkpoint(f"of the {name}".encode()) for name in ("anchor", "base")}
+def scan_job(world: World, *, with_null: bool = True, with_anchor: bool = False) -> str:
+    """Ordered by hand, as the API would."""
+    options = replace(OPTIONS, detectors=ScanOptions.usual_detectors(has_anchor=with_anchor))
+    anchor = world.accepted_checkpoint(b"of the anchor") if with_anchor else None
     labelled = world.ready_dataset(DatasetKind.LABELLED)
     with world.hands.unit_of_work() as unit:
         row = unit.datasets.get(world.project_id, labelled, for_update=True)
@@ -58,12 +53,11 @@ def scan_job(world: World, *, with_null: bool = True, is_trusting: bool = False)
         listed = "".join(f"{name}\n" for name in NAMES).encode()
         files = {"0.tar": shard, "classnames.txt": hashlib.sha256(listed).hexdigest()}
         with world.hands.unit_of_work() as unit:
-            trusted = {
-                f"{name}_sha256": unit.checkpoints.get(world.project_id, one).weights_sha256
-                for name, one in models.items()
-            }
+            weights = anchor and unit.checkpoints.get(world.project_id, anchor).weights_sha256
         images = dataset_sha256("labelled", files)
-        null = a_null(options, NAMES, images_sha256=images, seed=7, name=world.project_id, **trusted)
+        null = a_null(
+            options, NAMES, images_sha256=images, seed=7, name=world.project_id, anchor_sha256=weights
+        )
         added = nulls.add(world.hands, world.store, dump_null(null), account="me@here")
         chosen = {"id": added.id, "name": added.name, "sha256": null.sha256}
     job = world._enqueued(
@@ -71,7 +65,7 @@ def scan_job(world: World, *, with_null: bool = True, is_trusting: bool = False)
         checkpoint_id=world.accepted_checkpoint(),
         labelled_dataset_id=labelled,
         spec={"scan": to_json(options), "null": chosen},
-        **{f"{name}_checkpoint_id": one for name, one in models.items()},
+        anchor_checkpoint_id=anchor,
     )
     return job.id
 
@@ -106,27 +100,25 @@ def test_a_scan_publishes_its_report_the_null_and_a_verdict_on_the_weights(
     assert found.statement.predicate.claimed.verdict.outcome == "fail"
 
 
-def test_a_scan_with_an_anchor_and_a_base_states_whose_weights_they_had(world: World, tmp_path: Path) -> None:
-    job_id = scan_job(world, is_trusting=True)
+def test_a_scan_with_an_anchor_states_whose_weights_it_had(world: World, tmp_path: Path) -> None:
+    job_id = scan_job(world, with_anchor=True)
     assert world.runner().run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
     folder = downloaded(world, job_id, tmp_path / "scanned")
     assert verify(folder).findings == ()
     told = json.loads((folder / "report.json").read_text())
     statement = json.loads((folder / "statement.json").read_text())
     order = statement["predicate"]["observed"]["order"]
-    for name in ("anchor", "base"):
-        assert order[f"{name}_weights_sha256"] == told[name]["weights_sha256"]
-        order[f"{name}_weights_sha256"] = "0" * 64
+    assert order["anchor_weights_sha256"] == told["anchor"]["weights_sha256"]
+    order["anchor_weights_sha256"] = "0" * 64
     (folder / "statement.json").write_text(json.dumps(statement))
     findings = [str(one) for one in verify(folder).findings]
-    for name in ("anchor", "base"):
-        assert any(f"{name}.weights_sha256" in one for one in findings), findings
+    assert any("anchor.weights_sha256" in one for one in findings), findings
 
 
 @pytest.mark.parametrize("lie", ["weights_of_another_anchor", "no_anchor"])
 def test_a_scan_with_another_anchor_than_it_was_given_fails(world: World, lie: str) -> None:
     """Each lie by itself: tests/unit/worker/test_scanning.py."""
-    job_id = scan_job(world, is_trusting=True)
+    job_id = scan_job(world, with_anchor=True)
     assert world.runner(lie).run(job_id) is JobState.FAILED
     row = world.job(job_id)
     assert row.error is not None
@@ -220,17 +212,16 @@ def test_a_real_child_scans_without_class_names_and_is_believed(world: World, tm
     assert [one["true_class"] in CLASS_NAMES for one in report["examples"]] == [True]
 
 
-@pytest.mark.full  # daily: the stand-in child, above, and tests/numerics/test_scan_trusted_models.py
-def test_a_real_child_scans_with_an_anchor_and_a_base(world: World, tmp_path: Path) -> None:
-    detectors = ("collapse", "residual", "lineage")
-    job_id = real_scan_job(world, tmp_path, replace(FEW, detectors=detectors), trusted=("anchor", "base"))
+@pytest.mark.full  # daily: the stand-in child, above, and tests/numerics/test_scan_with_an_anchor.py
+def test_a_real_child_scans_with_an_anchor(world: World, tmp_path: Path) -> None:
+    detectors = ("collapse", "residual")
+    job_id = real_scan_job(world, tmp_path, replace(FEW, detectors=detectors), with_anchor=True)
     assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
     folder = downloaded(world, job_id, tmp_path / "scanned")
     assert verify(folder).findings == ()
     report = json.loads((folder / "report.json").read_text())
     assert [one["detector"] for one in report["judgements"]] == [*detectors]
-    digests = {report[name]["weights_sha256"] for name in ("checkpoint", "anchor", "base")}
-    assert len(digests) == 3
+    assert report["anchor"]["weights_sha256"] != report["checkpoint"]["weights_sha256"]
     row = world.job(job_id)
     same = world._enqueued(
         JobKind.SCAN,
@@ -290,17 +281,14 @@ def real_scan_job(
     tmp_path: Path,
     options: ScanOptions,
     *,
-    trusted: Sequence[str] = (),
+    with_anchor: bool = False,
     is_at_chance: bool = False,
 ) -> str:
-    """Of a tiny model that was inspected and of images that were validated; `trusted` are near to it. Where
-    it `is_at_chance`, the images have other labels than the model gives them."""
+    """Of a tiny model that was inspected and of images that were validated; its anchor is near to it.
+    Where it `is_at_chance`, the images have other labels than the model gives them."""
     model = write_model(tmp_path / "model")
     checkpoint_id = inspected(world, model)
-    models = {
-        f"{name}_checkpoint_id": inspected(world, changed(model, tmp_path / name, seed))
-        for seed, name in enumerate(trusted)
-    }
+    anchor = inspected(world, changed(model, tmp_path / "anchor", 0)) if with_anchor else None
     shards, shown = tmp_path / "labelled", pictures(140)
     if is_at_chance:
         write_labelled_shards(zip(shown, labels(140), strict=True), shards, CLASS_NAMES, TEMPLATES)
@@ -314,6 +302,6 @@ def real_scan_job(
         checkpoint_id=checkpoint_id,
         labelled_dataset_id=dataset.id,
         spec={"scan": to_json(options), "null": None},
-        **models,
+        anchor_checkpoint_id=anchor,
     )
     return job.id

@@ -20,9 +20,9 @@ from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.data.dataset_digest import dataset_sha256
 from tests.integration.worker.stand_in_child import (
+    ANCHOR_LIES,
     CLASSES,
     SCAN_LIES,
-    TRUSTED_LIES,
     a_null,
     canonical_files,
     scan_report_of,
@@ -35,33 +35,35 @@ NAMES = tuple(CLASSES)
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 
 
-TRUSTING = {"detectors": ("collapse", "residual", "lineage")}
+ANCHORED = {"detectors": ("collapse", "residual")}
 
 
 class Left:
-    """What a child left of a scan with a null, perhaps with an anchor and a base, and what is known of it."""
+    """What a child left of a scan with a null, perhaps with an anchor, and what is known of it."""
 
-    def __init__(self, folder: Path, *, is_trusting: bool = False, **options: Any) -> None:
-        options = options | (TRUSTING if is_trusting else {})
+    def __init__(self, folder: Path, *, with_anchor: bool = False, **options: Any) -> None:
+        options = options | (ANCHORED if with_anchor else {})
         found = {"checkpoint": canonical_files(b"abc")}
-        if is_trusting:
-            found |= {"anchor": canonical_files(b"def"), "base": canonical_files(b"ghi")}
+        if with_anchor:
+            found["anchor"] = canonical_files(b"def")
         files = {
             f"{place}/{name}": content for place, (made, _) in found.items() for name, content in made.items()
         }
         for place, content in (files | {"labelled/0.tar": b"shard"}).items():
             (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / "inputs" / place).write_bytes(content)
-        has = {f"has_{name}": is_trusting for name in ("anchor", "base")}
-        self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=True, **has)
+        self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=True, has_anchor=with_anchor)
         shard = folder / "inputs/labelled/0.tar"
         images = dataset_sha256([(shard.name, shard)])
-        trusted = {
-            f"{name}_sha256": found[name][1]["weights_sha256"] for name in found.keys() - {"checkpoint"}
-        }
-        self.null: NullSet = a_null(self.spec.scan, self._names(), images_sha256=images, seed=7, **trusted)
+        self.null: NullSet = a_null(
+            self.spec.scan,
+            self._names(),
+            images_sha256=images,
+            seed=7,
+            anchor_sha256=found["anchor"][1]["weights_sha256"] if with_anchor else None,
+        )
         (folder / "inputs/null.json").write_bytes(dump_null(self.null))
-        order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": True, **has}
+        order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": True, "has_anchor": with_anchor}
         self.report: ScanReport = scan_report_of(folder, order)
         checkpoint: CheckpointInput = self.report.checkpoint
         config = json.loads(files["checkpoint/config.json"])
@@ -73,8 +75,7 @@ class Left:
             num_labelled=300,
             null=self.null,
             anchor=self.report.anchor,
-            anchor_config=json.loads(files["anchor/config.json"]) if is_trusting else {},
-            base=self.report.base,
+            anchor_config=json.loads(files["anchor/config.json"]) if with_anchor else {},
         )
 
     def _names(self) -> list[str]:
@@ -95,7 +96,7 @@ class Left:
         {"further_classes": ("grape",)},
         {"detectors": ("collapse",), "class_names": "none"},
         {"num_examples": 0, "significance": 0.01},
-        {"is_trusting": True},
+        {"with_anchor": True},
     ],
 )
 def test_an_honest_report_is_believed_and_its_time_is_ours(tmp_path: Path, options: dict[str, Any]) -> None:
@@ -144,17 +145,17 @@ def test_no_image_is_of_a_further_class(tmp_path: Path) -> None:
         left.believed(told)
 
 
-@pytest.mark.parametrize("lie", TRUSTED_LIES)
-def test_a_lie_about_a_trusted_model_is_not_believed(tmp_path: Path, lie: str) -> None:
-    left = Left(tmp_path, is_trusting=True)
+@pytest.mark.parametrize("lie", ANCHOR_LIES)
+def test_a_lie_about_the_anchor_is_not_believed(tmp_path: Path, lie: str) -> None:
+    left = Left(tmp_path, with_anchor=True)
     told = left.told()
-    TRUSTED_LIES[lie](told)
+    ANCHOR_LIES[lie](told)
     with pytest.raises(AttemptFailed, match="outputs_not_believed"):
         left.believed(told)
 
 
 def test_an_anchor_is_settled_as_the_suspect_is(tmp_path: Path) -> None:
-    left = Left(tmp_path, is_trusting=True)
+    left = Left(tmp_path, with_anchor=True)
     told = left.told()
     told["anchor"]["architecture"]["model_cfg"]["quick_gelu"] = True
     believed = left.believed(told)
@@ -162,11 +163,10 @@ def test_an_anchor_is_settled_as_the_suspect_is(tmp_path: Path) -> None:
     assert believed.anchor.architecture["model_cfg"]["quick_gelu"] is True
 
 
-@pytest.mark.parametrize("name", ["anchor", "base"])
-def test_a_second_model_that_no_order_named_is_not_believed(tmp_path: Path, name: str) -> None:
+def test_an_anchor_that_no_order_named_is_not_believed(tmp_path: Path) -> None:
     left = Left(tmp_path)
     told = left.told()
-    told[name] = told["checkpoint"]
+    told["anchor"] = told["checkpoint"]
     with pytest.raises(AttemptFailed, match="outputs_not_believed"):
         left.believed(told)
 

@@ -52,9 +52,9 @@ def test_a_model_is_tuned_from_the_base_and_looked_at_once(
     for (name, detector, weights), look in read_scans(tmp_path / "rows" / lineages.FOLDER).items():
         assert detector == "lineage"
         assert weights == made[name].weights_sha256 != base_sha256
-        assert look.measured is not None
-        assert look.measured.base_sha256 == base_sha256
-        assert look.measured.lineage is not None
+        assert look.details["base_sha256"] == base_sha256
+        assert [one["factor"] for one in look.details["factors"]] == [1.0, *lineages.LINEAGE.factors]
+        assert len(look.statistics) == 2 * len(lineages.LINEAGE.factors)
     before = len(said)
     assert lineages.run(BED, tmp_path / "rows", tmp_path / "w", minutes=None, say=said.append) == 0
     assert len(said) == before, "nothing is made again"

@@ -22,7 +22,7 @@ from cleanclip.spec.recipe import (
     UARRecipe,
 )
 from cleanclip.spec.recommended import model_of
-from cleanclip.spec.scan_cost import num_passes
+from cleanclip.spec.scan_cost import NUM_EDITS, num_passes
 from cleanclip.spec.scan_options import ScanOptions
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
@@ -199,11 +199,11 @@ def test_the_plan_says_what_uar_computes_beside_its_updates() -> None:
 
 
 def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed() -> None:
-    options = ScanOptions(detectors=("lineage",))
-    each = len(options.lineage.factors)
-    assert num_passes(options, None, 10_000) == math.ceil((384 + each * (256 + 384)) / 3)
-    assert num_passes(options, None, 300) == math.ceil((200 + each * 300) / 3)
-    assert num_passes(options, None, 150) == math.ceil((86 + each * 150) / 3), "64 are the fewest"
+    options = ScanOptions(detectors=("residual",))
+    each = 2 * NUM_EDITS
+    assert num_passes(options, None, 10_000) == math.ceil((256 + 384 + each * 192) / 3)
+    assert num_passes(options, None, 300) == math.ceil((300 + each * 192) / 3)
+    assert num_passes(options, None, 150) == math.ceil((150 + each * 86) / 3), "64 are the fewest"
     assert num_passes(options, None, None) is None
     assert num_passes(ScanOptions(detectors=("ease",)), None, 300) is None
     assert num_passes(ScanOptions(), None, 300) is not None

@@ -50,10 +50,10 @@ def test_an_edit_that_leads_images_to_one_class_is_shown_by_its_name(report: Sca
     assert shown.family == "wave:x:6:0.196"
 
 
-def test_a_base_alone_gives_no_number_without_a_null(report: ScanReport) -> None:
+def test_a_detector_that_compares_nothing_gives_no_number_without_a_null(report: ScanReport) -> None:
     assert scan_result(report).number == "z = 12.5, no p-value"
     [first, *_] = report.judgements
-    alone = replace(first, detector="lineage", z=0.0, rank=1, of=1, among="models")
+    alone = replace(first, detector="collapse", z=0.0, rank=1, of=1, among="models")
     nothing = scan_result(replace(report, judgements=(alone,)))
     assert (nothing.number, nothing.number_words) == ("no p-value", "Nothing was compared.")
     assert scan_result(replace(report, judgements=(alone, first))).number == "z = 12.5, no p-value"

@@ -88,25 +88,15 @@ def test_an_order_holds_what_was_said_and_leaves_the_rest_to_the_service(tmp_pat
     ]
 
 
-@pytest.mark.parametrize(
-    ("given", "detectors"),
-    [
-        (("--anchor", "ckpt_8"), ["collapse", "edits", "residual"]),
-        (("--base", "ckpt_9"), ["collapse", "edits", "lineage"]),
-        (("--anchor", "ckpt_8", "--base", "ckpt_9"), ["collapse", "edits", "residual", "lineage"]),
-    ],
-)
-def test_an_anchor_and_a_base_add_the_detectors_that_they_are_for(
-    tmp_path: Path, given: tuple[str, ...], detectors: list[str]
-) -> None:
-    named = {f"{name[2:]}_checkpoint_id": one for name, one in zip(given[::2], given[1::2], strict=True)}
+def test_an_anchor_adds_the_detector_that_it_is_for(tmp_path: Path) -> None:
+    given, named = ("--anchor", "ckpt_8"), {"dataset_id": "ds_2", "anchor_checkpoint_id": "ckpt_8"}
     service = Service()
     assert run(service, *given) == ExitCode.OK
-    assert service.bodies[0]["scan"] == {"dataset_id": "ds_2", "detectors": detectors} | named
+    assert service.bodies[0]["scan"] == named | {"detectors": ["collapse", "edits", "residual"]}
     options = tmp_path / "scan.json"
     options.write_text('{"detectors": ["ease"]}')
     assert run(service, *given, "--options", str(options)) == ExitCode.OK
-    assert service.bodies[1]["scan"] == {"dataset_id": "ds_2", "detectors": ["ease"]} | named
+    assert service.bodies[1]["scan"] == named | {"detectors": ["ease"]}
 
 
 def test_a_null_is_shown_by_its_name_and_by_its_id(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A scan with an anchor and a base, from files to files: what is refused, what a null is bound to, pages."""
+"""A scan with an anchor, from files to files: what is refused, what a null is bound to, pages."""
 
 from __future__ import annotations
 
@@ -25,26 +25,24 @@ from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.scan import scan
-from sanitizer.pipeline.trusted_models import TrustedModels
 from sanitizer.rendering.documents import pages
 from tests.fixtures.audited import ARCHITECTURE, CLASS_NAMES, changed, labels, pictures, write_model
 from tests.numerics.test_scan import FAST, write_images
 
-BOTH = replace(
+OPTIONS = replace(
     FAST,
-    detectors=("residual", "lineage"),
+    detectors=("residual",),
     residual=ResidualDetectorOptions(cells=3, min_cell_images=4, held_out_images=64),
 )
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """suspect, anchor (another seed and image size), base (near the suspect) and images."""
+    """suspect, anchor (another seed and image size) and images."""
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "suspect").mkdir()
     write_model(folder / "suspect")
     write_images(folder / "images", pictures(130), labels(130))
-    changed(folder / "suspect", folder / "base", 77)
     vision = replace(ARCHITECTURE.vision, image_size=64)
     architecture = replace(ARCHITECTURE, vision=vision, embed_dim=20)
     with torch.random.fork_rng():
@@ -54,31 +52,20 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trusted(inputs: Path) -> TrustedModels:
-    return TrustedModels(anchor=inputs / "anchor", base=inputs / "base")
-
-
 @pytest.fixture(scope="module")
 def scanned(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> ScanReport:
     folder = tmp_path_factory.mktemp("scanned")
-    scan(inputs / "suspect", inputs / "images", BOTH, folder, trusted=trusted(inputs))
+    scan(inputs / "suspect", inputs / "images", OPTIONS, folder, anchor_folder=inputs / "anchor")
     return load_scan((folder / "report.json").read_bytes())
 
 
-def test_an_anchor_of_another_size_and_a_base_give_their_figures(inputs: Path, scanned: ScanReport) -> None:
-    told = scanned.statistics
+def test_an_anchor_of_another_size_gives_its_figures(scanned: ScanReport) -> None:
+    statistics = scanned.statistics
     assert scanned.anchor is not None
-    assert scanned.base is not None
-    assert told.anchor_sha256 == scanned.anchor.weights_sha256
-    assert told.base_sha256 == scanned.base.weights_sha256
-    assert told.residual is not None
-    assert len(told.residual.edits) == 1 + NUM_EDITS
-    assert told.lineage is not None
-    assert [one.factor for one in told.lineage.factors] == [1.0, 1.5, 2.0, 3.0]
-    assert [(one.detector, one.among) for one in scanned.judgements] == [
-        ("residual", "edits"),
-        ("lineage", "models"),
-    ]
+    assert statistics.anchor_sha256 == scanned.anchor.weights_sha256
+    assert statistics.residual is not None
+    assert len(statistics.residual.edits) == 1 + NUM_EDITS
+    assert [(one.detector, one.among) for one in scanned.judgements] == [("residual", "edits")]
     assert list(evidence.check(scanned)) == []
 
 
@@ -109,7 +96,7 @@ def test_edits_that_are_attacks_go_into_an_audit_with_what_is_said_of_the_scan(s
     assert sorted(one.attack for one in section.found if one.attack is not None) == list(range(len(attacks)))
 
 
-def test_pages_show_edits_and_both_models(scanned: ScanReport) -> None:
+def test_pages_show_edits_and_the_anchor(scanned: ScanReport) -> None:
     drawn = pages(scanned)
     html, markdown = drawn["report.html"].decode(), drawn["report.md"].decode()
     assert scanned.anchor is not None
@@ -119,86 +106,65 @@ def test_pages_show_edits_and_both_models(scanned: ScanReport) -> None:
     assert "the edits of its bank" in html
 
 
-def test_evidence_notices_figures_of_another_anchor_or_base(scanned: ScanReport) -> None:
+def test_evidence_notices_figures_of_another_anchor(scanned: ScanReport) -> None:
     told = scanned.statistics
     for changed_report in (
         replace(scanned, statistics=replace(told, anchor_sha256="0" * 64)),
-        replace(scanned, base=None),
+        replace(scanned, anchor=None),
         replace(scanned, statistics=replace(told, residual=None)),
-        replace(scanned, statistics=replace(told, lineage=replace(told.lineage, n=3))),  # type: ignore[type-var]
     ):
         assert list(evidence.check(changed_report))
 
 
-def test_a_null_is_bound_to_its_anchor_and_its_base(inputs: Path, tmp_path: Path) -> None:
-    few = replace(BOTH, detectors=("lineage",))
+def test_a_null_is_bound_to_its_anchor(inputs: Path, tmp_path: Path) -> None:
+    anchor = inputs / "anchor"
     references = [
         Reference(source=str(n), folder=changed(inputs / "suspect", tmp_path / str(n), n)) for n in range(2)
     ]
-    base = TrustedModels(base=inputs / "base")
-    null: NullSet = build_null(references, inputs / "images", few, name="two", trusted=base)
-    assert null.base_sha256 == load_canonical(inputs / "base").weights_sha256
-    assert null.anchor_sha256 is None
+    null: NullSet = build_null(references, inputs / "images", OPTIONS, name="two", anchor_folder=anchor)
+    assert null.anchor_sha256 == load_canonical(anchor).weights_sha256
     path = tmp_path / "null.json"
     path.write_bytes(dump_null(null))
 
-    def scan_by(models: TrustedModels, options: ScanOptions = few) -> ScanReport:
+    def scan_by(anchor: Path, options: ScanOptions = OPTIONS) -> ScanReport:
         out = tmp_path / "out"
-        return scan(inputs / "suspect", inputs / "images", options, out, null_path=path, trusted=models)
+        return scan(inputs / "suspect", inputs / "images", options, out, null_path=path, anchor_folder=anchor)
 
-    report = scan_by(base)
+    report = scan_by(anchor)
     assert report.p_value in (1 / 3, 2 / 3, 1)
     assert list(evidence.check_null(report, null)) == []
     assert list(
-        evidence.check_null(replace(report, statistics=replace(report.statistics, base_sha256="0")), null)
+        evidence.check_null(replace(report, statistics=replace(report.statistics, anchor_sha256="0")), null)
     )
+    other = changed(inputs / "suspect", tmp_path / "other", 5)
     with pytest.raises(OptionsRejected) as refused:
-        scan_by(TrustedModels(base=changed(inputs / "suspect", tmp_path / "other", 5)))
-    assert (refused.value.code, "base" in refused.value.message) == ("null_does_not_fit", True)
+        scan_by(other)
+    assert refused.value.code == "null_does_not_fit"
+    assert "differs in: anchor." in refused.value.message
     with pytest.raises(OptionsRejected) as refused:
-        scan_by(trusted(inputs), replace(few, detectors=("lineage", "residual")))
+        scan_by(other, replace(OPTIONS, detectors=("residual", "collapse")))
     assert "options, anchor" in refused.value.message
 
 
-def refused_with(inputs: Path, models: TrustedModels, options: ScanOptions = BOTH) -> OptionsRejected:
+def refused_with(inputs: Path, anchor: Path | None, options: ScanOptions = OPTIONS) -> OptionsRejected:
     with pytest.raises(OptionsRejected) as refused:
-        scan(inputs / "suspect", inputs / "images", options, inputs / "out", trusted=models)
+        scan(inputs / "suspect", inputs / "images", options, inputs / "out", anchor_folder=anchor)
     assert refused.value.message.endswith(".")
     assert refused.value.remedy.endswith(".")
     return refused.value
 
 
-def test_models_that_cannot_be_trusted_models_are_refused(inputs: Path, tmp_path: Path) -> None:
-    suspect, anchor, base = (inputs / name for name in ("suspect", "anchor", "base"))
-    assert refused_with(inputs, TrustedModels(anchor=suspect, base=base)).code == "anchor_is_the_suspect"
-    assert refused_with(inputs, TrustedModels(anchor=anchor, base=suspect)).code == "base_is_the_suspect"
-    error = refused_with(inputs, TrustedModels(anchor=anchor, base=anchor))
-    assert error.code == "base_does_not_fit"
-    assert "'positional_embedding'" not in error.message
-    assert "'text_projection': shape [32, 20] in the base, shape [32, 24] in the model" in error.message
+def test_a_model_that_cannot_be_an_anchor_is_refused(inputs: Path, tmp_path: Path) -> None:
+    assert refused_with(inputs, inputs / "suspect").code == "anchor_is_the_suspect"
     small = replace(ARCHITECTURE, text=replace(ARCHITECTURE.text, vocab_size=600))
     write_canonical(tmp_path / "words", build_clip(small).state_dict(), small, {"layout": "open_clip"})
-    assert (
-        refused_with(inputs, TrustedModels(anchor=tmp_path / "words", base=base)).code == "anchor_tokenizer"
-    )
+    assert refused_with(inputs, tmp_path / "words").code == "anchor_tokenizer"
 
 
-def test_the_weights_of_the_suspect_in_another_file_are_no_base(inputs: Path, tmp_path: Path) -> None:
-    known = load_canonical(inputs / "suspect")
-    write_canonical(tmp_path, known.model.state_dict(), known.architecture, {"layout": "hugging_face"})
-    models = TrustedModels(anchor=inputs / "anchor", base=tmp_path)
-    assert refused_with(inputs, models).code == "base_is_the_suspect"
-
-
-@pytest.mark.parametrize(("detectors", "given", "code"), [
-    (("residual", "lineage"), "base", "scan_anchor_missing"),
-    (("residual", "lineage"), "anchor", "scan_base_missing"),
-    (("collapse",), "anchor", "scan_anchor_unused"),
-    (("collapse",), "base", "scan_base_unused"),
-])  # fmt: skip
-def test_a_detector_and_its_input_come_together(inputs, detectors, given, code) -> None:
-    models = TrustedModels(**{given: inputs / given})
-    assert refused_with(inputs, models, replace(BOTH, detectors=detectors)).code == code
+def test_a_detector_and_its_anchor_come_together(inputs: Path) -> None:
+    assert refused_with(inputs, None).code == "scan_anchor_missing"
+    collapse = replace(OPTIONS, detectors=("collapse",))
+    assert refused_with(inputs, inputs / "anchor", collapse).code == "scan_anchor_unused"
 
 
 @pytest.mark.parametrize(("name", "value"), [("weight", 0.0), ("bias", 3e38)])
@@ -207,23 +173,22 @@ def test_an_anchor_that_tells_no_image_from_another_is_refused(inputs, tmp_path,
     state = {name: tensor.clone() for name, tensor in known.model.state_dict().items()}
     state[f"visual.attnpool.c_proj.{name}"].fill_(value)
     write_canonical(tmp_path / "anchor", state, known.architecture, {"layout": "open_clip"})
-    models = TrustedModels(anchor=tmp_path / "anchor")
-    options = replace(BOTH, detectors=("residual",))
+    anchor = tmp_path / "anchor"
     with pytest.raises(CheckpointRejected) as refused:
-        scan(inputs / "suspect", inputs / "images", options, tmp_path / "out", trusted=models)
+        scan(inputs / "suspect", inputs / "images", OPTIONS, tmp_path / "out", anchor_folder=anchor)
     assert refused.value.code == "embeddings_constant"
     assert "The anchor" in refused.value.message
 
 
-def test_the_command_adds_the_detectors_that_an_anchor_and_a_base_are_for(inputs, tmp_path, capsys) -> None:
+def test_the_command_adds_the_detector_that_an_anchor_is_for(inputs, tmp_path, capsys) -> None:
     typed = ["--labelled", str(inputs / "images"), "--anchor", str(inputs / "anchor")]
     options = tmp_path / "options.json"
-    values = to_json(BOTH)
+    values = to_json(OPTIONS)
     options.write_text(json.dumps({name: values[name] for name in values if name != "detectors"}))
     plan = ["scan", str(inputs / "suspect"), *typed, "--dry-run", "--json", "--options", str(options)]
     assert main(plan) == 0
     with_anchor = json.loads(capsys.readouterr().out.splitlines()[-1])["num_passes"]
-    options.write_text(json.dumps(values | {"detectors": ["lineage"]}))
+    options.write_text(json.dumps(values | {"detectors": ["collapse"]}))
     assert main(plan) == 3, "the options name the detectors, and none uses the anchor"
     options.write_text(json.dumps(values | {"detectors": ["residual"]}))
     assert main(plan) == 0

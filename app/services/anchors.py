@@ -1,0 +1,31 @@
+"""What is refused of an order's anchor, as far as rows tell: with the codes of a failed job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from app.db.models.checkpoint import Checkpoint
+from app.domain.errors import InvalidInput
+from app.services.orders import SUSPECT, Order
+from cleanclip.spec.anchors import Model, of_anchor, of_options
+from cleanclip.spec.errors import OptionsRejected
+
+
+def refusals(order: Order, checkpoints: Mapping[str, Checkpoint]) -> Iterator[InvalidInput]:
+    """`checkpoints` by their pointers: of a dry run those that are known."""
+    pointer = order.anchor_pointer
+    if order.scan is not None:
+        for error in of_options(order.scan, has_anchor=order.anchor_checkpoint_id is not None):
+            yield _refusal(error, pointer if error.where == "scan.anchor" else "/scan/detectors")
+    if SUSPECT in checkpoints and pointer in checkpoints:
+        for error in of_anchor(_model(checkpoints[SUSPECT]), _model(checkpoints[pointer])):
+            yield _refusal(error, pointer)
+
+
+def _refusal(error: OptionsRejected, pointer: str) -> InvalidInput:
+    return InvalidInput(error.code, error.message, error.remedy, pointer)
+
+
+def _model(checkpoint: Checkpoint) -> Model:
+    config = (checkpoint.inspection or {}).get("architecture") or {}
+    return Model(weights_sha256=checkpoint.weights_sha256, config=config)
