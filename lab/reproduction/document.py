@@ -112,7 +112,7 @@ def _write_raw(runs: Sequence[Measured], folder: Path) -> None:
 
 def joined(runs: Sequence[Measured], final: FinalRows) -> Results:
     """What was published and what UAR's final evaluation gave, together."""
-    return Results([*final.runs, *runs], final.recipes)
+    return Results(runs, final.recipes, final.runs)
 
 
 def document(

@@ -52,7 +52,14 @@ def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
 
 
 def _state(rows: FinalRows) -> str:
-    return "" if rows.runs else "**Nothing of the final evaluation was run yet.**"
+    if not rows.runs:
+        return "**Nothing of the final evaluation was run yet.**"
+    return (
+        "Their models were trained again with the seeds of the other rows, on a machine that computes a "
+        "little differently: they are others than those that CleanCLIP's and PAR's rows started from, and a "
+        "difference between these rows is one of models, too. What UAR lost is paired with its own model as "
+        "it came."
+    )
 
 
 def _tables(results: Results, *parts: Callable[[final.Recipes], Rows]) -> str:
@@ -68,19 +75,20 @@ def attackers_table(rows: FinalRows) -> str:
 
 def aims_table(results: Results) -> str:
     """Of UAR, a row for each place and family: whether the aims are met, each by its bound."""
-    headings = ("", "seeds", "n of ASR", "ASR %", "n", "CA lost, points", "PA / CA", "aims")
+    headings = ("", "seeds", "n of ASR", "ASR % before", "ASR %", "n", "CA lost, points", "PA / CA", "aims")
     rows = []
     for bed, families in FAMILIES.items():
         for family, attack in families.items():
-            group = results.uar(cleaned(subject(attack, bed), grid.CLEANCLIP))
-            rows.append([f"{bed}: {family}", *_aims(group)])
+            make = cleaned(subject(attack, bed), grid.CLEANCLIP)
+            group = results.uar(make)
+            rows.append([f"{bed}: {family}", *_aims(group, results.before_uar(make, group.seeds))])
     return table(headings, rows)
 
 
-def _aims(group: Group) -> Sequence[str]:
+def _aims(group: Group, before: Group) -> Sequence[str]:
     asr, lost, ca, pa = group.share("asr"), group.ca_lost(), group.share("ca"), group.share("pa")
     if asr is None or lost is None or ca is None or pa is None:
-        return ("–", *[""] * 5, "the trigger did not work before" if group.not_implanted else NOT_RUN)
+        return ("–", *[""] * 6, "the trigger did not work before" if group.not_implanted else NOT_RUN)
     missed = [
         name
         for name, is_met in (
@@ -91,7 +99,8 @@ def _aims(group: Group) -> Sequence[str]:
         if not is_met
     ]
     told = f"missed: {', '.join(missed)}" if missed else "met"
-    shares = (f"{asr.n:,}", str(asr), f"{lost.n:,}", str(lost), f"{pa.value / ca.value:.2f}")
+    was = str(before.share("asr") or "")
+    shares = (f"{asr.n:,}", was, str(asr), f"{lost.n:,}", str(lost), f"{pa.value / ca.value:.2f}")
     return (spelled(group.seeds), *shares, told)
 
 

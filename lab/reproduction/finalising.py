@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cleanclip.spec.recipe import UARRecipe, parse
@@ -38,7 +39,7 @@ from lab.reproduction.final_rows import (
     read_lines,
 )
 from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT, Frozen, Gate, Tower
-from lab.reproduction.grid import SEEDS, in_order
+from lab.reproduction.grid import SEEDS, Question, in_order
 from lab.reproduction.grid import questions as published_questions
 from lab.reproduction.opening import gate_of
 from lab.reproduction.running import Folders
@@ -51,37 +52,40 @@ _ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES, _REGRET_MINUTES = 2.5, 1.
 EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
 
 
-def beyond_cells(recipes: Recipes) -> tuple[Cell, ...]:
-    """The varied subjects of every seed as they are and after each method."""
-    return tuple(make(seed) for seed in SEEDS for make in beyond_zero_shot(recipes).values())
+def all_questions(recipes: Recipes) -> tuple[Question, ...]:
+    """Those of the plan, and the varied subjects as they are and after each method."""
+    makes = beyond_zero_shot(recipes).values()
+    return (
+        *questions(recipes),
+        Question(name=BEYOND, cells=lambda seed: (make(seed) for make in makes)),
+    )
 
 
 def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPlan]:
-    """All parts, with what is missing of each: a published model is trained again for what starts from it,
-    where its weights are not below `root`."""
+    """All parts, with what is missing of each. What was published counts for nothing: models that are
+    trained again here have other weights, so whatever UAR is compared with starts from these."""
     folder = docs / document.FOLDER
     published = document.read_raw(folder / document.RAW)
     rows = developing.read_rows(folder / "development.jsonl")
     uar = [(_tower(row.model), row.cpu_s) for row in rows if row.method == "uar" and row.cpu_s]
-    known = {run.id: run for run in (*published, *read_final(folder, gate).runs)}
+    known = {run.id: run for run in read_final(folder, gate).runs}
     folders = Folders(root)
 
     def missing_of(cells: Sequence[Cell]) -> list[Cell]:
         done = {cell_id(cell): run for cell in cells if (run := folders.measured(cell)) is not None}
         return to_run(cells, done, known, GATE)
 
-    found = parts(questions(recipes), missing_of, timings(published, uar))
+    *found, last = parts(all_questions(recipes), missing_of, timings(published, uar))
     attackers = sum(len(names) for _, names in ATTACKERS_PLAN) - len(read_lines(folder / ATTACKERS_RAW))
     rebounds = len(rebound.missing([json.loads(line) for line in read_lines(folder / REBOUND_RAW)]))
     regrets = len(MODELS) - len(read_lines(folder / REGRET_RAW))
-    cells, seen = beyond_cells(recipes), {row.id for row in beyond.read_rows(folder / BEYOND_RAW)}
-    missing = tuple(cell for cell in cells if cell_id(cell) not in seen)
+    to_look_at = len(last.cells) - len(beyond.read_rows(folder / BEYOND_RAW))
     return [
         *found,
         PartPlan(name=ATTACKERS, cells=(), missing=(), minutes=attackers * _ATTACKERS_MINUTES),
         PartPlan(name=REBOUND, cells=(), missing=(), minutes=rebounds * _REBOUND_MINUTES),
         PartPlan(name=REGRET, cells=(), missing=(), minutes=regrets * _REGRET_MINUTES),
-        PartPlan(name=BEYOND, cells=cells, missing=missing, minutes=len(missing) * _BEYOND_MINUTES),
+        replace(last, minutes=last.minutes + to_look_at * _BEYOND_MINUTES),
     ]
 
 
@@ -122,19 +126,16 @@ def listed(plan: Sequence[PartPlan]) -> list[str]:
 def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) -> int:
     folder = given.docs / document.FOLDER
     names = {part.name for part in plan}
-    asked = [one for one in questions(recipes) if one.name in names]
-    cells = in_order(asked)
-    published = {run.id: run for run in document.read_raw(folder / document.RAW)}
-    ours = {run.id: run for run in read_final(folder, gate_of(given.root)).runs}
+    everything = all_questions(recipes)
     failed = run_all(
-        cells,
+        in_order([one for one in everything if one.name in names]),
         given.folder,
         jobs=given.jobs,
         stop_after_s=None if given.minutes is None else 60 * given.minutes,
-        known=published | ours,
+        known={run.id: run for run in read_final(folder, gate_of(given.root)).runs},
         say=lambda line: print(line, flush=True),
     )
-    _write(cells, given.folder, folder / RAW, published.keys())
+    _write(in_order(everything), given.folder, folder / RAW)
     is_bad = bool(failed)
     if ATTACKERS in names:
         order = ["--attackers", "--folder", str(given.folder), "--raw", str(folder / ATTACKERS_RAW)]
@@ -144,7 +145,8 @@ def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) 
     if REGRET in names:
         auto_regret.main(["--folder", str(given.folder), "--raw", str(folder / REGRET_RAW)])
     if BEYOND in names:
-        is_bad |= _run_beyond(beyond_cells(recipes), given.folder, folder / BEYOND_RAW) > 0
+        varied = [make(seed) for seed in SEEDS for make in beyond_zero_shot(recipes).values()]
+        is_bad |= _run_beyond(varied, given.folder, folder / BEYOND_RAW) > 0
     write_pages(given.docs, gate_of(given.root))
     return EXIT_MISSING if is_bad else EXIT_DONE
 
@@ -157,11 +159,10 @@ def write_pages(docs: Path, gate: Gate) -> None:
     uar_page.write(docs, final)
 
 
-def _write(cells: Sequence[Cell], root: Path, raw: Path, published: Collection[str]) -> None:
-    """What was run of `cells` and is not published: with the subjects that it started from, if they are."""
+def _write(cells: Sequence[Cell], root: Path, raw: Path) -> None:
+    """What was run of `cells`, with the subjects that it started from."""
     runs = document.gather(cells, root, raw if raw.is_file() else None)
-    lines = [measured.to_line(run) + "\n" for run in runs if run.id not in published]
-    raw.write_text("".join(lines), encoding="utf-8")
+    raw.write_text("".join(measured.to_line(run) + "\n" for run in runs), encoding="utf-8")
 
 
 def _run_beyond(cells: Sequence[Cell], root: Path, raw: Path) -> int:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from cleanclip.spec.recipe import UARRecipe
 from cleanclip.spec.report import Difference, Estimate
-from lab.reproduction.cells import Cell, cell_id
+from lab.reproduction.cells import Cell, Cleaning, cell_id, subject_of
 from lab.reproduction.final import CANDIDATE, Recipes, with_uar
 from lab.reproduction.grid import SEEDS
 from lab.reproduction.measured import Measured, Shares, is_implanted, is_pointless
@@ -89,24 +90,36 @@ class Group:
 
 
 class Results:
-    """Every cell that was run, by its name."""
+    """Every cell that was run, by its name.
 
-    def __init__(self, measured: Iterable[Measured], recipes: Recipes = CANDIDATE) -> None:
-        """`recipes`: UAR's, of each tower."""
+    UAR's final evaluation has models of its own: trained again with the same seeds, on another machine, and
+    so with other weights. What it ran stands beside those; all else beside what was published.
+    """
+
+    def __init__(
+        self, measured: Iterable[Measured], recipes: Recipes = CANDIDATE, final: Iterable[Measured] = ()
+    ) -> None:
+        """`recipes`: UAR's, of each tower. `final`: the runs of its evaluation."""
         self._by_id = {run.id: run for run in measured}
+        self._final = {run.id: run for run in final}
         self.recipes = recipes
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def of(self, cell: Cell) -> Measured | None:
-        """What the cell gave; None if it was not run."""
-        return self._by_id.get(cell_id(cell))
+        """What the cell gave; None if it was not run. Of what both ran: what was published."""
+        return self._by_id.get(cell_id(cell)) or self._final.get(cell_id(cell))
+
+    def in_final(self, cell: Cell) -> Measured | None:
+        """What the cell gave in UAR's evaluation, where that ran it."""
+        return self._final.get(cell_id(cell)) or self._by_id.get(cell_id(cell))
 
     def over_seeds(self, make: Callable[[int], Cell]) -> Group:
         """The runs of `make(seed)` for every seed of the grid that was run."""
         cells = {seed: make(seed) for seed in SEEDS}
-        not_implanted = tuple(seed for seed, cell in cells.items() if is_pointless(cell, self.of))
+        before = self.in_final if any(map(_is_uars, cells.values())) else self.of
+        not_implanted = tuple(seed for seed, cell in cells.items() if is_pointless(cell, before))
         found = {seed: self.of(cell) for seed, cell in cells.items() if seed not in not_implanted}
         return Group({seed: run for seed, run in found.items() if run is not None}, not_implanted)
 
@@ -123,6 +136,11 @@ class Results:
             return cell
 
         return self.over_seeds(ours)
+
+    def before_uar(self, make: Callable[[int], Cell], seeds: Iterable[int]) -> Group:
+        """The models that UAR's runs in the place of `make(seed)` started from, as they came."""
+        found = {seed: self.in_final(subject_of(make(seed))) for seed in seeds}
+        return Group({seed: run for seed, run in found.items() if run is not None})
 
     @property
     def code(self) -> set[str]:
@@ -181,6 +199,10 @@ def gain_at_end(run: Measured) -> float:
     *_, last = run.ca_by_epoch
     before = run.ca_by_epoch[-1 - PLATEAU_EPOCHS : -1]
     return last - sum(before) / len(before)
+
+
+def _is_uars(cell: Cell) -> bool:
+    return isinstance(cell, Cleaning) and isinstance(cell.recipe, UARRecipe)
 
 
 def _share_of(run: Measured, name: ShareName, part: Literal["test", "validation"]) -> Estimate | None:
