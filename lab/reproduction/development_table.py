@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from cleanclip.spec.recipe import to_json
@@ -21,9 +21,9 @@ _VARIANTS_HEAD = """\
 |---|---|---|---|---|---|---|"""
 
 
-def methods_table(rows: Sequence[Row]) -> str:
-    """Every model as it came and after each method; a run that failed has its error."""
-    told = sorted((row for row in rows if row.method in METHODS), key=_place(rows))
+def methods_table(rows: Sequence[Row], variants: Collection[str] = ()) -> str:
+    """Every model as it came, after each method and after these variants; a run that failed has its error."""
+    told = sorted((row for row in rows if row.method in (*METHODS, *variants)), key=_place(rows))
     seeds = {row.model: row.seed for row in rows}
     num_test = next(row.test.ca.n for row in rows if row.test is not None)
     named = ", ".join(f"{model} {seed}" for model, seed in seeds.items())
