@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.freezing import HeldOut
-from lab.reproduction import beyond, developing, document, final, fronts, grid
+from lab.reproduction import beyond, developing, document, final, fronts, grid, groups
 from lab.reproduction.attackers import ATTACKERS
 from lab.reproduction.beyond import CORRUPTIONS, Beyond
 from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, describe, subject_of
@@ -149,6 +149,26 @@ def test_an_aim_is_met_by_the_bounds() -> None:
     assert met.endswith("| met |")
     assert "not measured yet" in line_of(
         aims_table(document.joined([], FinalRows())), "| digits, resnet: BadNet"
+    )
+
+
+def test_uar_stands_beside_its_own_models_and_the_other_rows_beside_the_published_ones() -> None:
+    poisoned = groups.subject(grid.PAPER_ATTACKS["BadNet"])
+    make, subject = groups.cleaned(poisoned, grid.CLEANCLIP), poisoned(1)
+    uar = final.with_uar(make(1), CANDIDATE)
+    assert uar is not None
+    published = [made_up(subject, 2_700, 29), made_up(make(1), 2_650, 29)]
+    again = [made_up(subject, 2_600, 2_320), made_up(uar, 2_590, 3, lost=10)]
+    results = document.joined(published, FinalRows(runs=tuple(again)))
+    assert results.over_seeds(make).not_implanted == (1,), "published with an ASR of 1 %"
+    group = results.uar(make)
+    assert (group.seeds, group.not_implanted) == ((1,), ()), "its own model has one of 80 %"
+    assert results.of(subject) == published[0]
+    row = line_of(aims_table(results), "| digits, resnet: BadNet").split(" | ")
+    assert row[3] == plain(2_320, OTHERS)
+    never = [made_up(subject, 2_600, 29), again[1]]
+    assert (
+        document.joined([made_up(subject, 2_700, 2_871)], FinalRows(runs=tuple(never))).uar(make).runs == ()
     )
 
 
