@@ -47,21 +47,23 @@ def section(rows: Rows) -> str:
     about = (
         "From left to right: a test image with the true trigger; the found pattern of the first hypothesis;"
         " a held-out image; the same image with the found pattern. Of a warp and a change of colour the"
-        " second image is what they make of another held-out image."
+        " second image is what they make of another held-out image. These patterns are *collapse*'s, and so are"
+        " p and the targets; the last p is that of the whole scan."
     )
     return "\n\n".join(
         [
             about,
-            "The first model of each family and bed whose backdoor works and was found:",
+            "The first model of each family and bed whose backdoor works and that *collapse* found:",
             _table(rows, found),
-            f"Backdoors that work and were missed, with p > 5 % or without the target: {num_missed}, of which"
-            f" {len(missed)} are shown.",
+            "Backdoors that work and that *collapse* missed, with p > 5 % or without the target:"
+            f" {num_missed}, of which {len(missed)} are shown.",
             _table(rows, missed) if missed else "None.",
         ]
     )
 
 
 def _table(rows: Rows, shown: list[Named]) -> str:
+    p_of_scan = {one.name: f"{one.p:.2f}" for one in rows.judged_by_scan}
     lines = []
     for one in shown:
         model, judged = rows.models[one.judged.name], one.judged
@@ -71,6 +73,7 @@ def _table(rows: Rows, shown: list[Named]) -> str:
                 judged.family,
                 " / ".join(f"{100 * asr.value:.1f}" for asr in model.asr),
                 f"{judged.p:.2f}",
+                p_of_scan.get(judged.name, NOT_YET),
                 " / ".join(model.targets),
                 one.first.target,
                 ", ".join(one.first.words),
@@ -78,7 +81,10 @@ def _table(rows: Rows, shown: list[Named]) -> str:
                 f"![{judged.family}: what was found]({FOLDER}/{_PREFIX}{judged.name}.png)",
             )
         )
-    head = ("model", "family", "ASR %", "p", "target", "found target", "first words", "pattern", "pictures")
+    head = (
+        *("model", "family", "ASR %", "p", "p of the scan", "target"),
+        *("found target", "first words", "pattern", "pictures"),
+    )
     return table(head, lines)
 
 
