@@ -44,7 +44,10 @@ def read_frozen(
     for field, today in versions.items():
         then, now, what = getattr(frozen, field), today(), field.removesuffix("_sha256")
         if then != now:
-            raise HeldOut(f"{path} was made with another version of the {what}: {then}, now {now}.")
+            raise HeldOut(
+                f"{path} was made with another version of the {what}: {then}, now {now}. Run this in a "
+                f"checkout of the commit that froze it: git worktree add ../frozen {_last_commit(root, path)}"
+            )
     return frozen
 
 
@@ -53,3 +56,8 @@ def _committed(root: Path, path: Path) -> bytes | None:
         ["git", "show", f"HEAD:{path.as_posix()}"], cwd=root, capture_output=True, check=False
     )
     return found.stdout if found.returncode == 0 else None
+
+
+def _last_commit(root: Path, path: Path) -> str:
+    log = ("git", "log", "-1", "--format=%h", "--", path.as_posix())
+    return subprocess.run(log, cwd=root, capture_output=True, check=True, text=True).stdout.strip()
