@@ -12,6 +12,7 @@ from app.services import nulls
 from app.settings import load_settings
 from app.storage.errors import StorageError
 from app.storage.s3 import S3Store
+from cleanclip.evidence.signed_file import NotVouched, check
 from cleanclip.spec.null_set import MAX_NULL_BYTES
 
 _SHOWN = ("id", "name", "num_models", "size_bytes", "sha256", "created_at", "added_by")
@@ -25,6 +26,18 @@ def _run_add(options: argparse.Namespace) -> int:
     except OSError as error:
         say(f"add-null: {options.file} cannot be read: {error.strerror}.")
         return 1
+    if options.signature is not None and options.key is None:
+        say("add-null: --signature needs --key, the public key of whoever signed the null.")
+        return 1
+    signed_by = None
+    if options.key is not None:
+        try:
+            signed_by = check(
+                options.file, data, key_file=options.key, signature_file=options.signature
+            ).key_sha256
+        except NotVouched as error:
+            say(f"add-null: The null is not verified, and was not added. {error}")
+            return 1
     settings = load_settings()
     with operators_database(settings.database.url) as database:
         try:
@@ -33,6 +46,10 @@ def _run_add(options: argparse.Namespace) -> int:
             say(f"add-null: {error}")
             return 1
     say(f"Scans that it fits are judged by '{row.name}', of {row.num_models} models, from now on.")
+    if signed_by is None:
+        say("Its signature was not checked: --key names the public key of whoever signed it.")
+    else:
+        say(f"The key {signed_by} vouches for it.")
     sys.stdout.write(f"{row.id}\n")
     return 0
 
@@ -63,6 +80,12 @@ def add_nulls(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Their commands."""
     parser = commands.add_parser("add-null", help="keep a null that scans are judged by, for every project")
     parser.add_argument("file", metavar="FILE", type=Path, help="made by `python -m sanitizer null build`")
+    parser.add_argument(
+        "--key", metavar="PUB.pem", type=Path, help="refuse the null unless this public key signed it"
+    )
+    parser.add_argument(
+        "--signature", metavar="FILE", type=Path, help="its signature (default: FILE.sig beside it)"
+    )
     parser.set_defaults(run=_run_add)
 
     parser = commands.add_parser("remove-null", help="judge no scan by this null any more")

@@ -212,17 +212,12 @@ def _holds(row: Row, checkpoint: Checkpoint) -> bool:
 def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> list[str]:
     """What the scan does not share with the null."""
     assert order.scan is not None
-    return list(
-        differences(
-            null_of(row),
-            architecture=(checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
-            class_names=scanned_names(order.scan, class_names(labelled)),
-            **_measured(order, checkpoints, labelled),
-        )
-    )
+    return list(differences(null_of(row), **_measured(order, checkpoints, labelled)))
 
 
 class _Measured(TypedDict):
+    architecture: dict[str, Any]
+    class_names: Sequence[str]
     images_sha256: str
     options: ScanOptions
     seed: int
@@ -230,10 +225,12 @@ class _Measured(TypedDict):
 
 
 def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> _Measured:
-    """What the scan is measured with besides the model and the class names."""
+    """What the scan is of, and what it is measured with."""
     assert order.scan is not None
     anchor = checkpoints.get(order.anchor_pointer)
     return {
+        "architecture": (checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
+        "class_names": scanned_names(order.scan, class_names(labelled)),
         "images_sha256": str((labelled.summary or {}).get("sha256")),
         "options": order.scan,
         "seed": order.seed,
