@@ -47,8 +47,8 @@ def section(rows: Rows) -> str:
     about = (
         "From left to right: a test image with the true trigger; the found pattern of the first hypothesis;"
         " a held-out image; the same image with the found pattern. Of a warp and a change of colour the"
-        " second image is what they make of another held-out image. These patterns are *collapse*'s, and so are"
-        " p and the targets; the last p is that of the whole scan."
+        " second image is what they make of another held-out image. These patterns are *collapse*'s, and so"
+        " are p and the targets; the last p is that of the whole scan."
     )
     return "\n\n".join(
         [
