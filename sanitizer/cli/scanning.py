@@ -214,7 +214,7 @@ def _print_scan(out: Console, report: ScanReport) -> None:
     out.print(f"{report.verdict.outcome}: {report.verdict.sentence}", highlight=False, markup=False)
     table = Table(title="Most conspicuous patterns", title_justify="left")
     for column in ("family", "target", "words", "ASR", "without it", "PA", "clean models' ASR, PA"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for one in report.hypotheses:
         shares, clean = [one.asr, one.untriggered_target_rate, one.pa], one.null_figures
         table.add_row(
