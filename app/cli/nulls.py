@@ -15,7 +15,7 @@ from app.storage.s3 import S3Store
 from cleanclip.evidence.signed_file import NotVouched, check
 from cleanclip.spec.null_set import MAX_NULL_BYTES
 
-_SHOWN = ("id", "name", "num_models", "size_bytes", "sha256", "created_at", "added_by")
+_SHOWN = ("id", "name", "num_models", "size_bytes", "sha256", "created_at", "added_by", "signing_key_sha256")
 """`sha256` is over the null's content, as in the API and in reports; the row's own is over the file."""
 
 
@@ -26,32 +26,36 @@ def _run_add(options: argparse.Namespace) -> int:
     except OSError as error:
         say(f"add-null: {options.file} cannot be read: {error.strerror}.")
         return 1
-    if options.signature is not None and options.key is None:
-        say("add-null: --signature needs --key, the public key of whoever signed the null.")
+    try:
+        key_id = _signing_key(options, data)
+    except NotVouched as error:
+        say(f"add-null: The null is not verified and was not added. {error}")
         return 1
-    signed_by = None
-    if options.key is not None:
-        try:
-            signed_by = check(
-                options.file, data, key_file=options.key, signature_file=options.signature
-            ).key_sha256
-        except NotVouched as error:
-            say(f"add-null: The null is not verified, and was not added. {error}")
-            return 1
     settings = load_settings()
     with operators_database(settings.database.url) as database:
         try:
-            row = nulls.add(database, S3Store(settings.storage), data, account=account())
+            row = nulls.add(
+                database, S3Store(settings.storage), data, account=account(), signing_key_sha256=key_id
+            )
         except StorageError as error:
             say(f"add-null: {error}")
             return 1
     say(f"Scans that it fits are judged by '{row.name}', of {row.num_models} models, from now on.")
-    if signed_by is None:
-        say("Its signature was not checked: --key names the public key of whoever signed it.")
+    if key_id is None:
+        say("No signature was checked. With --key, only a null that this key signed is added.")
     else:
-        say(f"The key {signed_by} vouches for it.")
+        say(f"The key {key_id} vouches for it.")
     sys.stdout.write(f"{row.id}\n")
     return 0
+
+
+def _signing_key(options: argparse.Namespace, data: bytes) -> str | None:
+    """The id of the key that signed the null; None where no key was given. Raises NotVouched."""
+    if options.key is None:
+        if options.signature is not None:
+            raise NotVouched("--signature needs --key, the public key of whoever signed the null.")
+        return None
+    return check(options.file, data, key_file=options.key, signature_file=options.signature).key_sha256
 
 
 def _run_remove(options: argparse.Namespace) -> int:

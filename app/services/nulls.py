@@ -43,8 +43,17 @@ _BUILD = "Build it with `python -m sanitizer null build`."
 _ANOTHER_NULL = "Choose another null, or `auto`, or `none` for ranks without a p-value."
 
 
-def add(database: Database, store: ObjectStore, data: bytes, *, account: str) -> Row:
+def add(
+    database: Database,
+    store: ObjectStore,
+    data: bytes,
+    *,
+    account: str,
+    signing_key_sha256: str | None = None,
+) -> Row:
     """Check a null's file and keep it. Its bytes are stored before its row: no row names what is not there.
+
+    `signing_key_sha256` is the id of the key whose signature of the file the caller checked.
 
     Raises InvalidInput (`null_unreadable`, `null_damaged`, `null_version`, `null_name_invalid`), Conflict
     (`null_exists`), StorageError.
@@ -65,6 +74,7 @@ def add(database: Database, store: ObjectStore, data: bytes, *, account: str) ->
         num_models=len(null.counted),
         facts=facts_of(null),
         added_by=account,
+        signing_key_sha256=signing_key_sha256,
     )
     row.object_key = null_key(row.id)
     with database.unit_of_work() as unit:
