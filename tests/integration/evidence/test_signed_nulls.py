@@ -154,9 +154,11 @@ def test_a_private_key_does_not_verify(
 def test_a_scan_refuses_a_null_that_its_key_did_not_sign(
     signed_null: Path, key_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edited(signed_null)
     scan = ["scan", str(tmp_path / "clip.pt"), "--labelled", str(tmp_path)]
     key = ["--null-key", str(key_folder / PUBLIC_NAME)]
+    assert main([*scan, "--null", str(signed_null), *key]) != 0
+    assert "vouches for the null set" in capsys.readouterr().err, "it goes on; there is no clip.pt"
+    edited(signed_null)
     assert main([*scan, "--null", str(signed_null), *key]) == REFUSED
     assert "its SHA-256 differs" in " ".join(capsys.readouterr().err.split())
     assert main([*scan, *key]) == 2, "a key without a null"
