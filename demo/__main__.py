@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or 1))
     parser.add_argument("--keep", action="store_true", default=os.environ.get("KEEP", "") not in ("", "0"))
     given = parser.parse_args(arguments)
-    console = Console()
+    console = Console(emoji=False)
     try:
         is_reached = run(DemoOptions(folder=given.folder, seed=given.seed, keep=given.keep), console)
     except KeyboardInterrupt:

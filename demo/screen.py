@@ -26,11 +26,11 @@ PHASES = {
 def bars(console: Console) -> Progress:
     """A group of bars; use with `with`."""
     return Progress(
-        TextColumn("  {task.description:<20}"),
+        TextColumn("  {task.description:<20}", markup=False),
         BarColumn(bar_width=32),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         transient=True,
     )

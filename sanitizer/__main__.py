@@ -50,8 +50,11 @@ def _do(arguments: argparse.Namespace) -> int:
 
 
 def _console(**options: bool) -> Any:
-    """Rich is loaded where something is to be printed, which a child does on its way to a crash only."""
-    return importlib.import_module("rich.console").Console(**options)
+    """Rich is loaded where something is to be printed, which a child does on its way to a crash only.
+
+    Without emoji: a pattern's name such as wave:x:6:0.275 has an emoji's code, :x:, in it.
+    """
+    return importlib.import_module("rich.console").Console(emoji=False, **options)
 
 
 def _explained(error: Exception) -> tuple[int, str]:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 PRIVATE_NAME = "signing-key.pem"
 PUBLIC_NAME = "signing-key.pub.pem"
-_PASSWORD_VARIABLE = "CLEANCLIP_SIGNING__KEY_PASSWORD"  # noqa: S105 - the variable's name
+PASSWORD_VARIABLE = "CLEANCLIP_SIGNING__KEY_PASSWORD"  # noqa: S105 - the variable's name
 _MAX_KEY_BYTES = 64 * 1024
 
 
@@ -44,9 +44,9 @@ def load_private_key(path: Path, password: bytes | None) -> ec.EllipticCurvePriv
         key = serialization.load_pem_private_key(content, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         hint = (
-            f"the password in {_PASSWORD_VARIABLE} does not open it, or it is not a private key in PEM"
+            f"the password in {PASSWORD_VARIABLE} does not open it, or it is not a private key in PEM"
             if password is not None
-            else f"it is not a private key in PEM, or it is encrypted and {_PASSWORD_VARIABLE} is not set"
+            else f"it is not a private key in PEM, or it is encrypted and {PASSWORD_VARIABLE} is not set"
         )
         raise SigningKeyUnusable(f"The signing key {path} cannot be used: {hint}.") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("new", help="make a key").add_argument("folder", type=Path)
     commands.add_parser("show", help="print a public key and its id").add_argument("file", type=Path)
     given = parser.parse_args(arguments)
-    password = os.environ.get(_PASSWORD_VARIABLE, "").encode() or None
+    password = os.environ.get(PASSWORD_VARIABLE, "").encode() or None
     try:
         if given.command == "new":
             path, key_id = new_key(given.folder, password)

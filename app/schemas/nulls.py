@@ -35,6 +35,9 @@ class NullOut(WireOut):
     options: ScanOptions
     seed: int
     anchor_sha256: str | None = Field(description="Of the anchor's weights. null: its models had none.")
+    signing_key_sha256: Sha256 | None = Field(
+        description="Id of the key that signed its file. null: no signature was checked when it was added."
+    )
     built_at: datetime
     created_at: Time
     links: NullLinks

@@ -43,8 +43,17 @@ _BUILD = "Build it with `python -m sanitizer null build`."
 _ANOTHER_NULL = "Choose another null, or `auto`, or `none` for ranks without a p-value."
 
 
-def add(database: Database, store: ObjectStore, data: bytes, *, account: str) -> Row:
+def add(
+    database: Database,
+    store: ObjectStore,
+    data: bytes,
+    *,
+    account: str,
+    signing_key_sha256: str | None = None,
+) -> Row:
     """Check a null's file and keep it. Its bytes are stored before its row: no row names what is not there.
+
+    `signing_key_sha256` is the id of the key whose signature of the file the caller checked.
 
     Raises InvalidInput (`null_unreadable`, `null_damaged`, `null_version`, `null_name_invalid`), Conflict
     (`null_exists`), StorageError.
@@ -65,6 +74,7 @@ def add(database: Database, store: ObjectStore, data: bytes, *, account: str) ->
         num_models=len(null.counted),
         facts=facts_of(null),
         added_by=account,
+        signing_key_sha256=signing_key_sha256,
     )
     row.object_key = null_key(row.id)
     with database.unit_of_work() as unit:
@@ -212,17 +222,12 @@ def _holds(row: Row, checkpoint: Checkpoint) -> bool:
 def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> list[str]:
     """What the scan does not share with the null."""
     assert order.scan is not None
-    return list(
-        differences(
-            null_of(row),
-            architecture=(checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
-            class_names=scanned_names(order.scan, class_names(labelled)),
-            **_measured(order, checkpoints, labelled),
-        )
-    )
+    return list(differences(null_of(row), **_measured(order, checkpoints, labelled)))
 
 
 class _Measured(TypedDict):
+    architecture: dict[str, Any]
+    class_names: Sequence[str]
     images_sha256: str
     options: ScanOptions
     seed: int
@@ -230,10 +235,12 @@ class _Measured(TypedDict):
 
 
 def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> _Measured:
-    """What the scan is measured with besides the model and the class names."""
+    """What the scan is of, and what it is measured with."""
     assert order.scan is not None
     anchor = checkpoints.get(order.anchor_pointer)
     return {
+        "architecture": (checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
+        "class_names": scanned_names(order.scan, class_names(labelled)),
         "images_sha256": str((labelled.summary or {}).get("sha256")),
         "options": order.scan,
         "seed": order.seed,

@@ -162,6 +162,7 @@ def _text(row: Null) -> str:
             ("seed", row.seed),
             ("anchor", row.anchor_sha256),
             ("sha256", row.sha256),
+            ("signed by the key", row.signing_key_sha256),
             ("built", when(row.built_at)),
             ("added", when(row.created_at)),
         ]

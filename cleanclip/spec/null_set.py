@@ -206,14 +206,17 @@ def differences(
 def differing_values(
     null: NullSet,
     *,
+    architecture: dict[str, Any],
+    class_names: Sequence[str],
     images_sha256: str,
     options: ScanOptions,
     seed: int,
     anchor_sha256: str | None = None,
 ) -> str:
-    """Sentences with both values of what keeps a scan from being judged by this null, of options the first
-    few; or nothing."""
+    """Sentences with both values of what keeps a scan from being judged by this null, of the architecture
+    and of the options the first few; or nothing."""
     digests = (
+        ("Class lists", null.class_names_sha256, names_sha256(class_names)),
         ("Image sets", null.images_sha256, images_sha256),
         ("Anchors", null.anchor_sha256, anchor_sha256),
     )
@@ -222,6 +225,8 @@ def differing_values(
         for what, theirs, ours in digests
         if theirs != ours
     ]
+    if named := _first(_differing("", null.architecture, architecture)):
+        sentences.insert(0, f"Architectures: {named}.")
     if null.seed != seed:
         sentences.append(f"Seeds: {null.seed} in the null and {seed} in the scan.")
     if named := _differing_options(null, options):
@@ -236,7 +241,12 @@ def _digest(sha256: str | None) -> str:
 def _differing_options(null: NullSet, options: ScanOptions) -> str:
     adapter = TypeAdapter(ScanOptions)
     theirs = adapter.dump_python(_measured_by(null.options), mode="json")
-    found = [*_differing("", theirs, adapter.dump_python(_measured_by(options), mode="json"))]
+    return _first(_differing("", theirs, adapter.dump_python(_measured_by(options), mode="json")))
+
+
+def _first(differing: Iterator[str]) -> str:
+    """The first few, and how many more there are."""
+    found = [*differing]
     more = [f"and {len(found) - _MOST_SHOWN} more"] if len(found) > _MOST_SHOWN else []
     return ", ".join([*found[:_MOST_SHOWN], *more])
 

@@ -472,6 +472,7 @@ def _create_nulls() -> None:
         *_numbers("num_models"),
         *_json("facts"),
         *_texts("added_by"),
+        *_texts("signing_key_sha256", nullable=True),
         *_times("created_at", default="now()"),
         sa.UniqueConstraint("name", name=op.f("uq_null_sets_name")),
         _check("ck_null_sets_object_key", "object_key = 'nulls/' || id || '.json'"),

@@ -186,10 +186,10 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run one job folder, as a worker does; events on stdout")
     run.add_argument("folder", type=Path, help="with spec.json in it")
 
-    scan, build, show = _add_scan_commands(commands)
+    scan, build, show, verify = _add_scan_commands(commands)
     for command in (inspect, validate, audit, vet, sanitize, scan, show):
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    for command in (inspect, validate, audit, vet, sanitize, scan, build, show, report, schema, run):
+    for command in (inspect, validate, audit, vet, sanitize, scan, build, show, verify, report, schema, run):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 
@@ -213,11 +213,14 @@ def _add_declare(command: argparse.ArgumentParser) -> None:
 def _add_scan_commands(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> tuple[argparse.ArgumentParser, ...]:
-    """scan, null build, null show."""
+    """scan, null build, null show, null verify."""
     scan = commands.add_parser("scan", help="look for triggers that nobody named")
     _add_checkpoint(scan)
     _add_scan(scan)
     scan.add_argument("--null", type=Path, metavar="FILE", help="a null set: reference models to judge by")
+    scan.add_argument(
+        "--null-key", type=Path, metavar="PUB.pem", help="refuse the null set unless this key signed it"
+    )
     scan.add_argument(
         "--out", type=Path, help="folder for report.json and its pages; the same command resumes there"
     )
@@ -241,7 +244,15 @@ def _add_scan_commands(
     build.add_argument("--about", default="", help="what the models are, in a sentence or two")
     show = nulls.add_parser("show", help="what a null set holds")
     show.add_argument("file", type=Path)
-    return scan, build, show
+    verify = nulls.add_parser("verify", help="check that a key that you trust vouches for a null set")
+    verify.add_argument("file", type=Path)
+    verify.add_argument(
+        "--key", type=Path, metavar="PUB.pem", required=True, help="the public key of whoever signed it"
+    )
+    verify.add_argument(
+        "--signature", type=Path, metavar="FILE", help="default: FILE.sig beside the null set"
+    )
+    return scan, build, show, verify
 
 
 def _add_scan(command: argparse.ArgumentParser) -> None:

@@ -22,8 +22,9 @@ from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
-from sanitizer.cli.arguments import declared_from, scan_from
+from sanitizer.cli.arguments import UsageError, declared_from, scan_from
 from sanitizer.cli.canonical import INSPECTED_NAME, canonical
+from sanitizer.cli.null_signature import SignedNull, signed_null
 from sanitizer.cli.terminal import Bars
 from sanitizer.pipeline import scan as pipeline
 from sanitizer.pipeline.judging_null import read_null
@@ -32,6 +33,8 @@ from sanitizer.work.running import StopFlag
 
 
 def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
+    if arguments.null_key is not None:
+        _check_signature(arguments, err)
     options, seed = _options_and_seed(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
@@ -69,6 +72,17 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     return EXIT_SUCCEEDED
 
 
+def _check_signature(arguments: argparse.Namespace, err: Console) -> None:
+    if arguments.null is None:
+        raise UsageError("--null-key is the key that signed a null set: give --null as well.")
+    _say(err, signed_null(arguments.null, key_file=arguments.null_key))
+
+
+def _say(console: Console, signed: SignedNull) -> None:
+    """In one line, so that a digest can be copied."""
+    console.print(str(signed), highlight=False, markup=False, soft_wrap=True)
+
+
 def _options_and_seed(arguments: argparse.Namespace) -> tuple[ScanOptions, int]:
     """What was typed, else what the null was measured with, else the defaults."""
     options, seed = _typed(arguments, has_null=arguments.null is not None), arguments.seed
@@ -91,6 +105,12 @@ def _anchor(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path | N
 
 
 def _null(arguments: argparse.Namespace, out: Console, err: Console) -> int:
+    if arguments.null_command == "verify":
+        _say(
+            out,
+            signed_null(arguments.file, key_file=arguments.key, signature_file=arguments.signature),
+        )
+        return EXIT_SUCCEEDED
     return _show(arguments, out) if arguments.null_command == "show" else _build(arguments, out, err)
 
 
@@ -194,7 +214,7 @@ def _print_scan(out: Console, report: ScanReport) -> None:
     out.print(f"{report.verdict.outcome}: {report.verdict.sentence}", highlight=False, markup=False)
     table = Table(title="Most conspicuous patterns", title_justify="left")
     for column in ("family", "target", "words", "ASR", "without it", "PA", "clean models' ASR, PA"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for one in report.hypotheses:
         shares, clean = [one.asr, one.untriggered_target_rate, one.pa], one.null_figures
         table.add_row(

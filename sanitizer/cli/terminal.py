@@ -34,10 +34,11 @@ class Bars:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[detail]}"),
+            # As markup it would be read with emoji, whatever the console says.
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
@@ -63,7 +64,7 @@ class Bars:
                 self._bars.update(self._task, total=total, completed=total)
             case Noted():
                 style = "yellow" if event.level == "warning" else "dim"
-                self._console.print(event.message, style=style, highlight=False)
+                self._console.print(event.message, style=style, highlight=False, markup=False)
             case _:
                 pass
 

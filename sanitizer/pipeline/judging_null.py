@@ -7,7 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_values, load_null
+from cleanclip.spec.null_set import (
+    MAX_NULL_BYTES,
+    NullRefused,
+    NullSet,
+    differences,
+    differing_values,
+    load_null,
+)
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.software import software
@@ -15,8 +22,14 @@ from sanitizer.software import software
 
 def read_null(path: Path) -> NullSet:
     """The null set in the file. Raises OptionsRejected."""
+    return null_from(read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file of a null set, at most a byte more than one may have. Raises OptionsRejected."""
     try:
-        return load_null(path.read_bytes())
+        with path.open("rb") as file:
+            return file.read(MAX_NULL_BYTES + 1)
     except OSError as error:
         raise OptionsRejected(
             "null_unreadable",
@@ -24,6 +37,12 @@ def read_null(path: Path) -> NullSet:
             "Name a null set.",
             where="null",
         ) from error
+
+
+def null_from(content: bytes) -> NullSet:
+    """The null set that a file holds. Raises OptionsRejected."""
+    try:
+        return load_null(content)
     except NullRefused as error:
         raise OptionsRejected(
             error.code, str(error), "Give the file as `null build` wrote it, or build it again.", where="null"
@@ -55,6 +74,8 @@ def check_null(
     if found:
         details = differing_values(
             null,
+            architecture=checkpoint.architecture.to_config(),
+            class_names=class_names,
             images_sha256=images_sha256,
             options=options,
             seed=seed,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.errors import Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullModel, NullSet, names_sha256, sealed
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.scan_options import ScanOptions
@@ -42,8 +42,8 @@ def build_null(
 ) -> NullSet:
     """Measure each reference model as a scan does.
 
-    Raises what `scan` raises, and OptionsRejected `null_mixed` where two models have different architectures
-    and `null_repeated` where two are the same.
+    Raises what `scan` raises, where Interrupted names the null set, and OptionsRejected `null_mixed` where
+    two models have different architectures and `null_repeated` where two are the same.
     """
     models: list[NullModel] = []
     architecture: dict[str, object] | None = None
@@ -51,17 +51,27 @@ def build_null(
     for reference in references:
         done = f"reference model {len(models) + 1} of {len(references)}: {reference.source}"
         progress(Noted(level="info", message=done))
-        measured = measure_model(
-            reference.folder,
-            labelled_path,
-            options,
-            seed=seed,
-            anchor_folder=anchor_folder,
-            state_folder=None if state_folder is None else state_folder / f"model-{len(models)}",
-            device=device,
-            progress=progress,
-            stop=stop,
-        )
+        try:
+            measured = measure_model(
+                reference.folder,
+                labelled_path,
+                options,
+                seed=seed,
+                anchor_folder=anchor_folder,
+                state_folder=None if state_folder is None else state_folder / f"model-{len(models)}",
+                device=device,
+                progress=progress,
+                stop=stop,
+            )
+        except Interrupted as error:
+            raise Interrupted(
+                "stopped",
+                f"Building the null set was stopped on request, at model {len(models) + 1} of "
+                f"{len(references)}.",
+                "Run it again."
+                if state_folder is None
+                else "Run the same command again; finished parts are not measured again.",
+            ) from error
         _check(reference, measured, architecture, models)
         architecture, class_names = measured.architecture, measured.class_names
         models.append(

@@ -60,7 +60,9 @@ def settle(
 
     def check() -> None:
         if stop():
-            raise Interrupted("stopped", "The audit was stopped on request.", "Run it again.")
+            raise Interrupted(
+                "stopped", "Measuring the checkpoint's settings was stopped on request.", "Run it again."
+            )
 
     figures = kept
     if figures is None:

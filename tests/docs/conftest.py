@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from app.local.serve import DATA_BUCKET
 from app.local.service import Service, ServiceOptions, service_environment
 from app.local.stack import Stack
 from app.storage.s3 import S3Store
-from demo.recipe import TARGET
+from demo.recipe import NULL_PATH, TARGET
 from lab.testbed.glyphs import digits
 from lab.testbed.pictures import class_names
 from lab.testbed.writing import write_labelled_shards, write_pair_shards
@@ -63,6 +64,7 @@ def write_place(folder: Path) -> None:
         (folder / "vit.pt", VIT),
     ):
         torch.save(tiny_clip(config).state_dict(), path)
+    shutil.copy(NULL_PATH, folder / "null.json")
     Image.new("RGB", (24, 16), (255, 0, 180)).save(folder / "mark.png")
     (folder / "pairs").mkdir()
     for number, picture in enumerate(audited.pictures(64)):

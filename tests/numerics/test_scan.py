@@ -244,6 +244,10 @@ def test_a_null_that_was_measured_otherwise_is_refused_with_what_differs(
     assert what in refused.value.message
     if what == "image set":
         assert "Image sets: SHA-256 0… in the null and SHA-256 " in refused.value.message
+    if what == "architecture":
+        assert "Architectures: embed_dim 1 in the null and null in the scan, " in refused.value.message
+    if what == "class list":
+        assert "Class lists: SHA-256 0… in the null and SHA-256 " in refused.value.message
     if what == "seed":
         assert "Seeds: 6 in the null and 5 in the scan." in refused.value.message
 
@@ -264,7 +268,8 @@ def test_the_first_options_that_differ_from_the_nulls_are_named_with_both_values
     with pytest.raises(OptionsRejected) as refused:
         scan(model, images, options, tmp_path / "out", null_path=path, seed=5)
     told = refused.value.message
-    assert told.startswith("The null set 'small ones' differs in: class list, options. Options that differ: ")
+    assert told.startswith("The null set 'small ones' differs in: class list, options. Class lists: SHA-256 ")
+    _, told = told.split(" in the scan. Options that differ: ")
     assert "collapse.families.0.budget 0.25 in the null and 0.1 in the scan" in told
     assert told.count(" in the null and ") == 3
     assert told.endswith("and 1 more.")
@@ -291,6 +296,18 @@ def test_a_null_that_holds_the_suspect_is_refused(model, images, null, tmp_path)
     with pytest.raises(OptionsRejected) as refused:
         scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
     assert refused.value.code == "null_holds_the_suspect"
+
+
+def test_a_null_build_that_is_stopped_says_that_it_was_the_null(model, images, tmp_path) -> None:
+    references = [Reference(source="own", folder=changed(model, tmp_path / "own", 1))]
+    for state, remedy in (
+        (None, "Run it again."),
+        (tmp_path / "state", "finished parts are not measured again"),
+    ):
+        with pytest.raises(Interrupted) as stopped:
+            build_null(references, images, COLLAPSE, name="one", state_folder=state, stop=lambda: True)
+        assert "Building the null set was stopped on request, at model 1 of 1." in str(stopped.value)
+        assert remedy in str(stopped.value)
 
 
 def test_a_damaged_null_and_one_of_another_version_are_refused(null) -> None:

@@ -29,4 +29,6 @@ class NullSet(Base):
     """What a scan must share with it: see `app.services.nulls.facts_of`."""
     added_by: Mapped[str]
     """The operator's account."""
+    signing_key_sha256: Mapped[str | None]
+    """Id of the key that vouches for the file. None: no signature was checked."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

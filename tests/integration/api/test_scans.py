@@ -17,7 +17,7 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.states import DatasetKind
 from app.services import nulls
 from cleanclip.spec.attack_options import SIGOptions
-from cleanclip.spec.null_set import NullSet, dump_null
+from cleanclip.spec.null_set import NullSet, dump_null, names_sha256
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_cost import NUM_EDITS
 from cleanclip.spec.scan_options import ScanOptions
@@ -85,9 +85,15 @@ def test_a_scan_is_judged_by_the_null_that_fits_and_keeps_it(
     [
         (
             {"architecture": {"model_cfg": {"embed_dim": 65}, "preprocess_cfg": {}}},
-            "architecture than this scan: it says nothing about it.",
+            "architecture than this scan: it says nothing about it. Architectures: model_cfg.embed_dim 65 in "
+            "the null and 64 in the scan.",
         ),
-        ({"names": ("zero", "banana", "one")}, "class list than this scan: it says nothing about it."),
+        (
+            {"names": ("zero", "banana", "one")},
+            "class list than this scan: it says nothing about it. Class lists: SHA-256 "
+            f"{names_sha256(('zero', 'banana', 'one'))[:12]}… in the null and SHA-256 "
+            f"{names_sha256(NAMES)[:12]}… in the scan.",
+        ),
         (
             {"images_sha256": "2" * 64},
             "image set than this scan: it says nothing about it. Image sets: SHA-256 222222222222… in the "

@@ -60,6 +60,26 @@ def test_inspect_refuses_a_file_that_is_no_checkpoint_in_one_sentence(inputs, ca
     assert "Traceback" not in captured.err
 
 
+def test_a_name_with_an_emojis_code_is_printed_as_it_is(inputs, tmp_path, capsys):
+    declared = str(tmp_path / "wave:x:6:0.275")
+    assert main(["inspect", str(inputs / "checkpoint/model.safetensors"), "--declare", declared]) == 2
+    assert "wave:x:6:0.275" in "".join(capsys.readouterr().err.split())
+
+
+def test_a_scan_prints_the_names_of_its_patterns_as_they_are(inputs, tmp_path, capsys, monkeypatch):
+    report, _ = scan_and_null()
+    (first,) = report.hypotheses
+    found = replace(report, hypotheses=(replace(first, trigger=replace(first.trigger, family=WAVE)),))
+    monkeypatch.setattr("sanitizer.pipeline.scan.scan", lambda *_, **__: found)
+    typed = ["scan", str(inputs / "checkpoint"), "--labelled", str(inputs / "labelled")]
+    assert main([*typed, "--declare", str(inputs / "declared.json")]) == 0
+    shown = "".join(
+        line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if "│" in line
+    )
+    assert WAVE.name == "wave:x:6:0.196"
+    assert WAVE.name in shown
+
+
 def test_debug_shows_where_an_error_came_from(inputs, capsys):
     assert main(["inspect", str(inputs / "recipe.json"), "--debug"]) == 3
     assert "Traceback" in capsys.readouterr().err

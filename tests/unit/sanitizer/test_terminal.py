@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
+from cleanclip.spec.progress import Advanced, Noted, PhaseStarted
 from cleanclip.spec.report import load_json
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.target_ranks import rank_distribution
-from sanitizer.cli.terminal import print_report
+from sanitizer.cli.terminal import Bars, print_report
 from tests.fixtures.kept_reports import document
 
 
@@ -47,3 +48,15 @@ def test_targets_ranks_drift_and_probe_are_told_and_names_are_no_markup() -> Non
     assert any("Linear probe, accuracy" in line for line in lines)
     assert any("Linear probe, ASR, badnet" in line and "99.5 %" in line for line in lines)
     assert any("cosine distance of 0.2000 [0.0000, 1.4706] n=2" in line for line in lines)
+
+
+def test_a_bar_shows_a_patterns_name_as_it_is() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=200, force_terminal=True, emoji=False)
+    with Bars(console) as bars:
+        bars(PhaseStarted(phase="scan", total=3, unit="passes"))
+        bars(Advanced(phase="scan", done=1, total=3, message="edits: wave:x:6:0.275 [red]"))
+        bars(Noted(level="info", message="wave:x:6:0.275 [red]"))
+    shown = stream.getvalue()
+    assert "edits: wave:x:6:0.275 [red]" in shown
+    assert shown.count("wave:x:6:0.275 [red]") > shown.count("edits: wave:x:6:0.275 [red]"), "the note, too"

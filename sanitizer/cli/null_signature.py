@@ -1,0 +1,40 @@
+"""Whether a key that the reader trusts vouches for a null set in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanclip.evidence.signed_file import NotVouched, Vouched, check
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.null_set import NullSet
+from sanitizer.pipeline.judging_null import null_from, read_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedNull:
+    """A null set whose file a trusted key signed."""
+
+    null: NullSet
+    by: Vouched
+
+    def __str__(self) -> str:
+        return (
+            f"The key {self.by.key_sha256} vouches for the null set '{self.null.name}' with the SHA-256 "
+            f"{self.null.sha256} (the SHA-256 of the file is {self.by.file_sha256})."
+        )
+
+
+def signed_null(path: Path, *, key_file: Path, signature_file: Path | None = None) -> SignedNull:
+    """The null set in the file, signed by the key. Raises OptionsRejected."""
+    content = read_bytes(path)
+    try:
+        by = check(path, content, key_file=key_file, signature_file=signature_file)
+    except NotVouched as error:
+        raise OptionsRejected(
+            "null_not_verified",
+            f"The null set is not verified. {error}",
+            "Get the null set, its signature and the public key again from whoever signed it.",
+            where="null",
+        ) from error
+    return SignedNull(null=null_from(content), by=by)
