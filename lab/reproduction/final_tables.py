@@ -69,7 +69,8 @@ def _tables(results: Results, *parts: Callable[[final.Recipes], Rows]) -> str:
 
 
 def attackers_table(rows: FinalRows) -> str:
-    """Every attacker's model as it came and after each method; UAR's change whole and as frozen for ResNets."""
+    """Every attacker's model as it came and after each method; UAR's change whole and as frozen for
+    ResNets."""
     return methods_table(rows.attackers, ("uar kept 0.8",)) if rows.attackers else _NOTHING
 
 
