@@ -19,7 +19,7 @@ import torch
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline.scan_opening import open_for_scan
-from sanitizer.scans import collapse, ease
+from sanitizer.scans import collapse
 from sanitizer.scans.subject import Subject
 
 _PLAIN_ROUNDS = 8
@@ -59,8 +59,6 @@ def _parts(subject: Subject, options: ScanOptions) -> dict[str, Callable[[], obj
     parts: dict[str, Callable[[], object]] = {}
     for family in options.collapse.families:
         parts[f"collapse, {family.name}"] = lambda f=family: collapse.detect(subject, f, options.collapse)
-    for family in options.ease.families:
-        parts[f"ease, {family.name}"] = lambda f=family: ease.detect(subject, f, options.ease)
     return parts
 
 
