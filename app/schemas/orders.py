@@ -97,7 +97,7 @@ class _ScanOfService(ScanOptions):
     null: NullChoice = "auto"
     anchor_checkpoint_id: Annotated[
         CheckpointId | None,
-        Field(description="Another model that you trust, for the detectors `residual` and `ease`."),
+        Field(description="Another model that you trust, for the detector `residual`."),
     ] = None
 
     def options(self) -> ScanOptions:

@@ -127,9 +127,7 @@ class Load:
                     return epochs_of(self.recipe)[1] * self.num_training
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
             case "passes":
-                if self.scan is None:
-                    return None
-                return num_passes(self.scan, self.num_classes, self.num_labelled, has_anchor=self.has_anchor)
+                return None if self.scan is None else num_passes(self.scan, self.num_labelled)
             case "jobs":
                 return 1
 

@@ -76,9 +76,6 @@ def _inputs(report: ScanReport) -> Iterator[Finding]:
         yield misfit("num_classes", "is not that of a scan without class names")
     yield from _anchor(report)
     yield from _edits(report)
-    for place, ease in enumerate(told.ease):
-        counts = {len(ease.ease), len(ease.asr), len(ease.num_steps)}
-        yield from same(f"statistics.ease[{place}]", counts, {report.num_classes})
 
 
 def _anchor(report: ScanReport) -> Iterator[Finding]:

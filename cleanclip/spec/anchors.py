@@ -38,7 +38,7 @@ def of_options(options: ScanOptions, *, has_anchor: bool) -> Iterator[OptionsRej
             "Give another CLIP checkpoint that you trust as the anchor, or leave the detector out.",
             where="scan.detectors",
         )
-    if has_anchor and not options.uses_anchor:
+    if has_anchor and "residual" not in options.detectors:
         yield OptionsRejected(
             "scan_anchor_unused",
             "An anchor was given, and no detector uses it.",

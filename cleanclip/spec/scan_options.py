@@ -14,7 +14,7 @@ from pydantic import Field
 
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, ShortText, StrictOptions
 
-Detector = Literal["collapse", "edits", "ease", "residual"]
+Detector = Literal["collapse", "edits", "residual"]
 
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
@@ -127,93 +127,6 @@ class CollapseDetectorOptions(StrictOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heat(StrictOptions):
-    """A part of the race: the easiest of the classes that are left run it. The first heat has all classes,
-    whatever it says."""
-
-    share: Annotated[
-        float, Gt(0), Le(1), NUMBER, Field(description="Share of the classes of the heat before that run it.")
-    ]
-    most: Annotated[
-        int, Interval(ge=1, le=100_000), NUMBER, Field(description="How many classes run it at most.")
-    ]
-    steps: Annotated[
-        _Steps, Field(description="The step at which the heat ends, counted from the race's start.")
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EaseDetectorOptions(StrictOptions):
-    """D1: a race of all classes in each family; the schedule is the same for every model.
-
-    A class's ease is its mean held-out ASR at `steps`; a class that left the race keeps its last value there.
-    """
-
-    families: _Families = (
-        PatternFamily(family="patch", budget=0.1875),
-        PatternFamily(family="patch", budget=0.25, placement="fixed"),
-        PatternFamily(family="additive", budget=0.03137),
-        PatternFamily(family="dct", budget=0.03137),
-        PatternFamily(family="blend", budget=0.1),
-        PatternFamily(family="warp", budget=0.06),
-        PatternFamily(family="colour", budget=0.3),
-    )
-    heats: Annotated[
-        tuple[Heat, ...],
-        MaxLen(8),
-        *NOT_EMPTY,
-        Field(description="The parts of the race, one after the other."),
-    ] = (
-        Heat(share=1.0, most=100_000, steps=8),
-        Heat(share=0.25, most=1_000, steps=16),
-        Heat(share=1.0, most=4, steps=64),
-    )
-    restarts: Annotated[
-        int,
-        Interval(ge=1, le=64),
-        NUMBER,
-        Field(description="From how many starts the classes of the last heat are run; the best counts."),
-    ] = 2
-    images_per_step: _ImagesPerStep = 8
-    held_out_images: Annotated[
-        int,
-        Interval(ge=MIN_IMAGES, le=100_000),
-        NUMBER,
-        Field(description="Held-out images on which ASR is measured during the race."),
-    ] = 64
-    steps: Annotated[
-        tuple[_Steps, ...],
-        MaxLen(10),
-        *NOT_EMPTY,
-        Field(description="After how many steps to measure, ascending, none after the end of the last heat."),
-    ] = (4, 8, 16, 32, 64)
-    synonyms_cosine: Annotated[
-        float,
-        Interval(ge=0, le=1),
-        NUMBER,
-        Field(description="Classes whose texts have a higher cosine than this are not rivals of each other."),
-    ] = 0.9
-    anchor_weight: Annotated[
-        float,
-        Interval(ge=0, le=100),
-        NUMBER,
-        Field(
-            description="γ: how much it counts against a pattern that it leads the anchor to the class, too."
-            " It has no effect without an anchor."
-        ),
-    ] = 1.0
-
-    def __post_init__(self) -> None:
-        _refuse_unordered(self.steps, "steps")
-        _refuse_repeated(self.families)
-        for earlier, later in pairwise(self.heats):
-            if later.steps < earlier.steps:
-                raise ValueError("a later heat must have at least as many steps as an earlier one")
-        if self.steps[-1] > self.heats[-1].steps:
-            raise ValueError("steps go past the last heat")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ResidualDetectorOptions(StrictOptions):
     """D3: a bank of edits, in all images and in cells of images that are alike to the anchor."""
 
@@ -243,22 +156,20 @@ class EditsDetectorOptions(StrictOptions):
 class ScanOptions:
     """Does the model have a trigger that nobody named? Patterns are inverted from it, known edits are tried.
 
-    The default is `collapse` and `edits`, which find different triggers (docs/decisions/0087). `ease` costs
-    six times as much as `collapse` and found nothing that it missed, and every further detector costs a small
-    null power (docs/decisions/0085).
+    The default is `collapse` and `edits`, which find different triggers (docs/decisions/0087).
+    Every further detector costs a small null power (docs/decisions/0085).
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     detectors: Annotated[
         tuple[Detector, ...],
-        MaxLen(4),
+        MaxLen(3),
         *NOT_EMPTY,
         Field(
             description="`collapse`: patterns under which all images look alike. `edits`: which known edit"
-            " leads many images to one class. `ease`: how little it takes to lead images to each class."
-            " `residual`: what the model sees in edited images and a trusted anchor does not; needs an"
-            " anchor."
+            " leads many images to one class. `residual`: what the model sees in edited images and a trusted"
+            " anchor does not; needs an anchor."
         ),
     ] = ("collapse", "edits")
     collapse: Annotated[CollapseDetectorOptions, Field(description="Options of the detector `collapse`.")] = (
@@ -266,9 +177,6 @@ class ScanOptions:
     )
     edits: Annotated[EditsDetectorOptions, Field(description="Options of the detector `edits`.")] = (
         EditsDetectorOptions()
-    )
-    ease: Annotated[EaseDetectorOptions, Field(description="Options of the detector `ease`.")] = (
-        EaseDetectorOptions()
     )
     residual: Annotated[ResidualDetectorOptions, Field(description="Options of the detector `residual`.")] = (
         ResidualDetectorOptions()
@@ -293,7 +201,7 @@ class ScanOptions:
         Field(
             description="Which classes a target can be. `labelled`: those of the labelled set and"
             " `further_classes`. `none`: no class. Then targets are described by words of the vocabulary"
-            " only, there is no ASR, and the detector `ease` cannot run."
+            " only, and there is no ASR."
         ),
     ] = "labelled"
     further_classes: Annotated[
@@ -340,19 +248,13 @@ class ScanOptions:
 
     @property
     def families(self) -> tuple[PatternFamily, ...]:
-        """Of the detectors that invert patterns, one after the other."""
-        inverting = {"collapse": self.collapse.families, "ease": self.ease.families}
-        return tuple(family for name in self.detectors for family in inverting.get(name, ()))
+        """That patterns are inverted in."""
+        return self.collapse.families if "collapse" in self.detectors else ()
 
     @property
     def uses_edits(self) -> bool:
         """Whether the bank of edits is tried, by one detector or two."""
         return "edits" in self.detectors or "residual" in self.detectors
-
-    @property
-    def uses_anchor(self) -> bool:
-        """Whether an anchor would change a figure."""
-        return "residual" in self.detectors or ("ease" in self.detectors and self.ease.anchor_weight > 0)
 
     @staticmethod
     def usual_detectors(*, has_anchor: bool) -> tuple[Detector, ...]:
@@ -365,7 +267,5 @@ class ScanOptions:
         if self.class_names == "none":
             if self.further_classes:
                 raise ValueError("further_classes needs class_names 'labelled'")
-            if "ease" in self.detectors:
-                raise ValueError("the detector 'ease' needs class names")
             if not self.vocabulary:
                 raise ValueError("without class names and without the vocabulary no target can be named")

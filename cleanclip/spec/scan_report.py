@@ -97,10 +97,10 @@ class Hypothesis:
     untriggered_target_rate: Estimate | None = None
     dose: Annotated[tuple[DosePoint, ...], MaxLen(20)] = ()
     statistic: Finite
-    """What its detector measured of it: of `collapse` the agreement, of `ease` the ease, 0 to 1; of
-    `edits` the rise; of `residual` a logarithm."""
+    """What its detector measured of it: of `collapse` the agreement, 0 to 1; of `edits` the rise; of
+    `residual` a logarithm."""
     null_median: Finite | None = None
-    """Of the same statistic, family and class over the null's models."""
+    """Of the same statistic and family over the null's models."""
     null_figures: NullFigures | None = None
     """ASR, PA and dose of clean models, with a null: medians over its models of each one's own most
     conspicuous pattern of this detector and family."""
@@ -133,13 +133,13 @@ class DetectorJudgement:
     """How far one detector sets this model apart.
 
     With a null, among its models and this one: `z` is by the mean and the standard deviation of all others,
-    the largest over families and classes, and `others` are the same figures of the null's models. Without
-    one, among the classes of this model, by median and MAD, and `others` is empty.
+    the largest over families or edits, and `others` are the same figures of the null's models. Without one,
+    among the classes or edits of this model, and `others` is empty.
     """
 
     detector: Detector
     what: str
-    """Which family, and which class where the detector has one for each."""
+    """Which family or edit."""
     z: Finite
     rank: Count
     """1 is the most conspicuous."""

@@ -45,20 +45,6 @@ class CollapseFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EaseFigures:
-    """D1 of one family: one entry for each class, in the order of the class names."""
-
-    family: PatternFamily
-    n: Count
-    """Held-out images behind each ASR, those of the class itself among them, which are not counted."""
-    ease: tuple[Ratio, ...]
-    asr: tuple[Ratio, ...]
-    """At the last step that the class ran."""
-    num_steps: tuple[Count, ...]
-    """How many that was: it tells how far the class came in the race."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class EditFigures:
     """What one edit leaves of the residual in the cell that answers it most."""
 
@@ -147,7 +133,6 @@ class ScanStatistics:
     wall_s: Finite
     collapse: tuple[CollapseFigures, ...] = ()
     edits: EditsFigures | None = None
-    ease: tuple[EaseFigures, ...] = ()
     residual: ResidualFigures | None = None
     anchor_sha256: str | None = None
     """Of the anchor's weights. None: the scan used no anchor."""

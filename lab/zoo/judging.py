@@ -13,7 +13,7 @@ from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split, class_names
-from lab.zoo.rows import ModelRow, ScanRow
+from lab.zoo.rows import EaseStatistics, ModelRow, ScanRow
 from sanitizer.scans.conformal import Judged as InPool
 from sanitizer.scans.conformal import Pooled, Row, distance, judge, rows, z_of_family
 
@@ -92,8 +92,20 @@ def statistics_of(look: ScanRow) -> Row:
     """What the judgement takes of one look, each the larger the more suspicious."""
     if look.measured is None:
         return look.statistics
+    if isinstance(look.measured, EaseStatistics):
+        names = class_names(look.bed)
+        return {
+            _of_class(one.family.name, name): value
+            for one in look.measured.ease
+            for name, value in zip(names, one.ease, strict=True)
+        }
     (row,) = rows(look.measured, class_names(look.bed)).values()
     return row
+
+
+def _of_class(family: str, class_name: str) -> str:
+    """A statistic of `ease`."""
+    return f"{family}, {class_name}"
 
 
 def _values(looks: Sequence[ScanRow], only: str | None) -> dict[str, Row]:
@@ -124,7 +136,7 @@ def _first_family(looks: Sequence[ScanRow], pool: InPool[str]) -> str | None:
     families = [
         one.family.name for look in looks if look.measured is not None for one in look.measured.collapse
     ]
-    return max(families, key=lambda name: z_of_family(pooled, "collapse", name, None)[0], default=None)
+    return max(families, key=lambda name: z_of_family(pooled, "collapse", name)[0], default=None)
 
 
 def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
@@ -149,14 +161,13 @@ def _patterns(
     assert look.measured is not None
     for collapsed in look.measured.collapse:
         if collapsed.agreed_class is not None:
-            z, _ = z_of_family(pooled, look.detector, collapsed.family.name, None)
+            z, _ = z_of_family(pooled, look.detector, collapsed.family.name)
             yield z, names[collapsed.agreed_class]
-    for eased in look.measured.ease:
-        z_C = [z_of_family(pooled, look.detector, eased.family.name, name)[0] for name in names]
-        yield max(zip(z_C, names, strict=True))
+    for eased in look.measured.ease if isinstance(look.measured, EaseStatistics) else ():
+        yield max((pooled["ease"].z_of[_of_class(eased.family.name, name)], name) for name in names)
     of_kind: dict[str, tuple[float, str]] = {}
     for edit, towards in _edits(look.measured):
-        z, _ = z_of_family(pooled, look.detector, edit.name, None)
+        z, _ = z_of_family(pooled, look.detector, edit.name)
         standing = z, names[towards]
         of_kind[edit.group] = max(standing, of_kind.get(edit.group, standing))
     yield from of_kind.values()

@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter
+from annotated_types import MinLen
+from pydantic import Field, TypeAdapter
 
-from cleanclip.spec.measures import Estimate
+from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split
 
@@ -84,11 +86,33 @@ class FoundPattern:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EaseFigures:
+    """Ease of one family: one entry for each class, in the order of the class names."""
+
+    family: PatternFamily
+    n: Count
+    """Held-out images behind each ASR, those of the class itself among them, which are not counted."""
+    ease: tuple[Ratio, ...]
+    asr: tuple[Ratio, ...]
+    """At the last step that the class ran."""
+    num_steps: tuple[Count, ...]
+    """How many that was: it tells how far the class came in the race."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EaseStatistics(ScanStatistics):
+    """The record of the detector `ease`, as scans made it when they had the detector."""
+
+    ease: Annotated[tuple[EaseFigures, ...], MinLen(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScanRow:
     """What one detector measured of one model.
 
     A detector of the scan leaves `measured`, the record that a null set has, which the scan's own judgement
-    reads. A published one leaves `statistics`, all the larger the more suspicious, and its `targets`.
+    reads; so does `ease`, whose figures are judged class by class. A published one leaves `statistics`, all
+    the larger the more suspicious, and its `targets`.
     """
 
     name: str
@@ -99,7 +123,7 @@ class ScanRow:
     statistics: dict[str, float] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     """The class names that the detector suspects most, at most five, the first one first."""
-    measured: ScanStatistics | None = None
+    measured: Annotated[EaseStatistics | ScanStatistics | None, Field(union_mode="left_to_right")] = None
     options: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     found: tuple[FoundPattern, ...] = ()

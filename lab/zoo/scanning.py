@@ -18,19 +18,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from cleanclip.spec.null_set import names_sha256
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.pictures import class_names, compose
-from lab.zoo.baselines import decree, mm_bd, neural_cleanse
+from lab.zoo.baselines import decree, ease, mm_bd, neural_cleanse
 from lab.zoo.plan import Model
-from lab.zoo.rows import FoundPattern, ScanRow
+from lab.zoo.rows import EaseStatistics, FoundPattern, ScanRow
 from lab.zoo.studying import found_patterns
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pixels import normalise
 from sanitizer.perturbations.ascent import Embed
 from sanitizer.scans.meter import Meter
-from sanitizer.scans.statistics import measure
+from sanitizer.scans.statistics import Measured, measure
 from sanitizer.scans.subject import Anchor, Subject, embedded
 from sanitizer.training.inverting import embedder
 
@@ -58,6 +59,7 @@ SCAN = ScanOptions(vocabulary=False)
 DECREE = decree.DecreeOptions(num_steps=100, restarts=2)
 MM_BD = mm_bd.MarginOptions()
 NEURAL_CLEANSE = neural_cleanse.NeuralCleanseOptions()
+EASE = ease.EaseOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,11 +171,15 @@ def scan(
     _ = subject.clean_embeddings
     names = class_names(glyph_sets.load(model.options.glyphs))
     look, measured = None, None
+    images = f"{model.options.glyphs}, seed {IMAGES_SEED}"
     found: tuple[FoundPattern, ...] = ()
     look_at = look_at or BASELINES.get(detector)
     if look_at is not None:
         look = look_at(subject)
         options = look.options
+    elif detector == "ease":
+        options = asdict(EASE)
+        measured = _eased(subject, checkpoint.weights_sha256, images, names)
     else:
         ordered = replace(SCAN, detectors=(cast(Detector, detector),))
         options = asdict(ordered)
@@ -181,7 +187,7 @@ def scan(
             subject,
             ordered,
             weights_sha256=checkpoint.weights_sha256,
-            images_sha256=f"{model.options.glyphs}, seed {IMAGES_SEED}",
+            images_sha256=images,
             class_names=names,
             anchor_sha256=None if anchor is None else anchor.weights_sha256,
         )
@@ -206,6 +212,21 @@ def scan(
         wall_s=round(wall_s, 1),
         made_with={"torch": torch.__version__, "detectors_sha256": detectors_sha256()},
     )
+
+
+def _eased(subject: Subject, weights: str, images: str, names: Sequence[str]) -> Measured:
+    started, before = time.monotonic(), subject.meter.num_passes
+    figures = tuple(ease.detect(subject, family, EASE) for family in EASE.families)
+    statistics = EaseStatistics(
+        weights_sha256=weights,
+        class_names_sha256=names_sha256(names),
+        images_sha256=images,
+        seed=subject.seed,
+        num_passes=subject.meter.num_passes - before,
+        wall_s=time.monotonic() - started,
+        ease=figures,
+    )
+    return Measured(statistics=statistics, found=())
 
 
 def detectors_sha256() -> str:

@@ -252,7 +252,7 @@ def _report(
     judged = judging.judge(measured.statistics, class_names, null, options.detectors)
     vocabulary = _vocabulary(opened) if options.vocabulary else None
     study, studied = _studied(opened, options, measured, judged, vocabulary)
-    ordered = judging.in_order(studied, judged, class_names, null)
+    ordered = judging.in_order(studied, judged, null)
     hypotheses: tuple[Hypothesis, ...] = tuple(one for _, one in ordered)
     examples = study.examples(ordered[0][0].found, ordered[0][1], options.num_examples) if ordered else ()
     subject.meter.end()
@@ -299,7 +299,7 @@ def _studied(
     subject = opened.subject
     study = Study(subject, opened.images, opened.class_names, vocabulary, _rows_of_cells(subject, options))
     studied: list[Studied] = []
-    for found in judging.worth_studying(measured.found, judged, opened.class_names):
+    for found in judging.worth_studying(measured.found, judged):
         subject.meter.begin(f"measuring what was found: {found.family.name}")
         studied.append(study.of(found))
     return study, studied

@@ -32,6 +32,8 @@ from sanitizer.scans.opening import ScanImages
 from sanitizer.scans.subject import Subject
 from sanitizer.training.device import pick, share_cores
 
+NEAR_COSINE = 0.9
+"""Of two class texts: above it a scan warns that a pattern to one class leads near the other."""
 _CLASSES_AT_ONCE = 1024
 
 
@@ -155,9 +157,7 @@ def planned_thirds(subject: Subject, options: ScanOptions) -> int:
     detecting = cost_thirds(
         options,
         num_held_out=num_held_out,
-        num_classes=subject.num_classes,
         num_images=len(subject.image_MCHW),
-        has_anchor=subject.anchor is not None,
     )
     return detecting + num_studied * len(DOSES) * num_held_out
 
@@ -188,23 +188,23 @@ def _warnings(
             else f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: those of "
             "one name are taken for one target."
         )
-    num_near = 0 if class_CD is None else _num_near(class_CD, read, options.ease.synonyms_cosine)
+    num_near = 0 if class_CD is None else _num_near(class_CD, read)
     if num_near:
         yield (
             f"{num_near} {'pair' if num_near == 1 else 'pairs'} of class names have nearly the same text "
-            f"embedding (cosine above {options.ease.synonyms_cosine:g}): do not read the classes of a pair "
+            f"embedding (cosine above {NEAR_COSINE:g}): do not read the classes of a pair "
             "as rivals, for a pattern that leads to one leads near the other."
         )
 
 
-def _num_near(class_CD: Tensor, names: Sequence[str], synonyms_cosine: float) -> int:
-    """Pairs of different names whose texts the detector `ease` counts as one class."""
+def _num_near(class_CD: Tensor, names: Sequence[str]) -> int:
+    """Pairs of different names whose texts have a cosine above `NEAR_COSINE`."""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     name_C = torch.tensor([numbers[name] for name in names], device=class_CD.device)
     num = 0
     for start in range(0, len(names), _CLASSES_AT_ONCE):
         rows = slice(start, start + _CLASSES_AT_ONCE)
-        near_KC = class_CD[rows] @ class_CD.T > synonyms_cosine
+        near_KC = class_CD[rows] @ class_CD.T > NEAR_COSINE
         near_KC &= name_C[rows, None] != name_C
         num += int(near_KC.triu(start + 1).sum())
     return num

@@ -21,7 +21,6 @@ from sanitizer.rendering.markdown import code, text
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 640, 84, 20, 620
 _MEANING = {
     "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",
-    "ease": "how little it takes to lead images to a class, against the same class in other models",
     "edits": "how many more images a known edit leads to one class",
     "residual": "what an edit of the image changes for this model and not for the anchor",
 }

@@ -1,8 +1,7 @@
 """How a scan is judged by a null: scores of every detector, ranks in the pool, one p-value. Knows no model.
 
 Full conformal: the suspect joins the n models of the null, and everything is computed for each of the n + 1
-as if it were the suspect. With s_k(m) the statistics of model m (one for each family, and class where the
-detector has one for each):
+as if it were the suspect. With s_k(m) the statistics of model m (one for each family or edit):
 
     z_k(m)  =  (s_k(m) − mean of s_k over the others) / max(std of s_k over the others, floor)
     D(m)    =  max over a detector's k of z_k(m)
@@ -15,7 +14,7 @@ Learning in a Random World, 2005). Ties count against us: p only grows by them. 
 
 Why distances are combined and not ranks: docs/decisions/0085.
 
-Without a null there is no p: the classes of the one model stand for the pool, by median and MAD.
+Without a null there is no p: the classes or edits of the one model stand for the pool.
 
 Legend: M models of the pool, K statistics of a detector.
 """
@@ -80,12 +79,6 @@ def rows(statistics: ScanStatistics, class_names: Sequence[str]) -> dict[Detecto
         found["collapse"] = dict(_of_collapse(statistics))
     if statistics.edits is not None:
         found["edits"] = {one.edit.name: one.rise for one in statistics.edits.edits}
-    if statistics.ease:
-        found["ease"] = {
-            f"{one.family.name}, {name}": value
-            for one in statistics.ease
-            for name, value in zip(_different(class_names), one.ease, strict=True)
-        }
     if statistics.residual is not None:
         found["residual"] = {one.edit.name: one.value for one in statistics.residual.edits}
     return found
@@ -101,16 +94,6 @@ def _of_collapse(statistics: ScanStatistics) -> Iterator[tuple[str, float]]:
         for place in range(len(one.restarts[0].values)):
             values = [restart.values[place] for restart in one.restarts]
             yield f"{one.family.name}, collapse {place + 1}", float(np.median(values))
-
-
-def _different(class_names: Sequence[str]) -> list[str]:
-    """Class names need not differ: those that come again are numbered."""
-    seen: dict[str, int] = {}
-    names = []
-    for name in class_names:
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return names
 
 
 def judge(null: Sequence[Mapping[Name, Row]], suspect: Mapping[Name, Row]) -> Judged[Name]:
@@ -180,8 +163,6 @@ def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standi
     if statistics.edits is not None:
         of_edit = {one.edit.name: one.rise for one in statistics.edits.edits}
         standings.append(_edits_alone("edits", of_edit))
-    if statistics.ease:
-        standings.append(_ease_alone(statistics, class_names))
     if statistics.residual is not None:
         of_edit = {one.edit.name: one.value for one in statistics.residual.edits}
         standings.append(_edits_alone("residual", of_edit))
@@ -202,28 +183,18 @@ def _collapse_alone(statistics: ScanStatistics, class_names: Sequence[str]) -> S
     return Standing(detector="collapse", what=what, z=z, of=len(class_names))
 
 
-def _ease_alone(statistics: ScanStatistics, class_names: Sequence[str]) -> Standing:
-    """The largest (value - median) / (1.4826 MAD) of one family's classes: the anomaly index of
-    Neural Cleanse (Wang et al., S&P 2019)."""
-    z, what = max(
-        (z, f"{one.family.name}, {name}")
-        for one in statistics.ease
-        for name, z in zip(class_names, _mad_scores(one.ease), strict=True)
-    )
-    return Standing(detector="ease", what=what, z=z, of=len(class_names))
-
-
-def _mad_scores(values: Sequence[float]) -> list[float]:
-    value_C = np.array(values, dtype=np.float64)
-    distance_C = value_C - np.median(value_C)
-    return list(distance_C / max(FLOOR, MAD_TO_STD * float(np.median(np.abs(distance_C)))))
-
-
 def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> Standing:
-    """The largest (value - median) / (1.4826 MAD) of all edits."""
+    """The largest (value - median) / (1.4826 MAD) of all edits: the anomaly index of Neural Cleanse (Wang et
+    al., S&P 2019)."""
     scores = zip(_mad_scores(list(value_of.values())), value_of, strict=True)
     z, what = max(scores, key=lambda pair: pair[0])  # the first of equals, as `judging.worth_studying`
     return Standing(detector=detector, what=what, z=z, of=len(value_of), among="edits")
+
+
+def _mad_scores(values: Sequence[float]) -> list[float]:
+    value_K = np.array(values, dtype=np.float64)
+    distance_K = value_K - np.median(value_K)
+    return list(distance_K / max(FLOOR, MAD_TO_STD * float(np.median(np.abs(distance_K)))))
 
 
 def distance(one: Pooled[Name], z: float) -> float:
@@ -235,12 +206,11 @@ def distance(one: Pooled[Name], z: float) -> float:
 
 
 def z_of_family(
-    pooled: Mapping[Name, Pooled[Name]], detector: Name, family: str, class_name: str | None
+    pooled: Mapping[Name, Pooled[Name]], detector: Name, family: str
 ) -> tuple[float, float | None]:
     """(z, the null's median of the statistic that a hypothesis shows) of one family's pattern."""
     one = pooled[detector]
-    named = {"collapse": f"{family}, agreement", "edits": family, "residual": family}
-    name = named.get(detector, f"{family}, {class_name}")
+    name = f"{family}, agreement" if detector == "collapse" else family
     if name not in one.z_of:  # without class names: the collapse at the last step
         name = [other for other in one.z_of if other.startswith(f"{family}, ")][-1]
     return one.z_of[name], one.median_of[name]

@@ -85,13 +85,11 @@ def judge(
     )
 
 
-def worth_studying(
-    found: Sequence[Found], judged: Judgement, class_names: Sequence[str]
-) -> tuple[Found, ...]:
+def worth_studying(found: Sequence[Found], judged: Judgement) -> tuple[Found, ...]:
     """The most conspicuous pattern of each detector and family: by z with a null, else by its statistic."""
 
     def standing(one: Found) -> float:
-        return z_and_median(one, judged, class_names)[0] if judged.pooled else one.statistic
+        return z_and_median(one, judged)[0] if judged.pooled else one.statistic
 
     best: dict[tuple[Detector, str], Found] = {}
     for one in found:
@@ -101,14 +99,13 @@ def worth_studying(
     return tuple(best.values())
 
 
-def z_and_median(found: Found, judged: Judgement, class_names: Sequence[str]) -> tuple[float, float | None]:
+def z_and_median(found: Found, judged: Judgement) -> tuple[float, float | None]:
     """Of the statistic behind a pattern; with a null only."""
-    name = None if found.target is None else class_names[found.target]
-    return conformal.z_of_family(judged.pooled, found.detector, found.family.name, name)
+    return conformal.z_of_family(judged.pooled, found.detector, found.family.name)
 
 
 def in_order(
-    studied: Sequence[Studied], judged: Judgement, class_names: Sequence[str], null: NullSet | None
+    studied: Sequence[Studied], judged: Judgement, null: NullSet | None
 ) -> tuple[tuple[Studied, Hypothesis], ...]:
     """The first `MOST_HYPOTHESES`: by their distance from the null, which gives its medians.
 
@@ -123,7 +120,7 @@ def in_order(
 
         first = sorted(studied, key=lambda one: (not is_judged_by(one.found), -one.gain))[:MOST_HYPOTHESES]
         return tuple((one, one.hypothesis) for one in first)
-    known = [(one, z_and_median(one.found, judged, class_names)) for one in studied]
+    known = [(one, z_and_median(one.found, judged)) for one in studied]
 
     def far(one: Studied, z: float) -> float:
         return conformal.distance(judged.pooled[one.found.detector], z)

@@ -154,27 +154,21 @@ def scanning(
     `embeddings_constant` of an anchor.
     """
     image_MCHW, held_NCHW = images.image_MCHW.to(device), images.held_NCHW.to(device)
-
-    def texts(one: LoadedCheckpoint) -> Tensor | None:
-        if not class_names:
-            return None
-        with measuring(one, device):
-            class_CD = class_embeddings(one, class_names, templates, device)
-        return class_CD.clone().float()  # what is made under inference_mode may not enter a graph
-
-    class_CD, at_once = texts(checkpoint), options.images_at_once
-    if class_CD is not None:
+    class_CD, at_once = None, options.images_at_once
+    if class_names:
+        with measuring(checkpoint, device):
+            class_CD = class_embeddings(checkpoint, class_names, templates, device)
+        class_CD = class_CD.clone().float()  # what is made under inference_mode may not enter a graph
         refuse_alike(class_CD)
     with ExitStack() as stack:
         stack.enter_context(torch.backends.cudnn.flags(deterministic=True, allow_tf32=False))
         known = None
         if anchor is not None:
-            class_CG = texts(anchor)
             embed = stack.enter_context(_frozen(anchor, options, device))
             held_NG = embedded(embed, held_NCHW, at_once, meter)
             refuse_unusable(held_NG, "anchor")
             image_MG = embedded(embed, image_MCHW, at_once, meter)
-            known = Anchor(embed=embed, image_MG=image_MG, held_NG=held_NG, class_CG=class_CG)
+            known = Anchor(embed=embed, image_MG=image_MG, held_NG=held_NG)
         embed = stack.enter_context(_frozen(checkpoint, options, device))
         yield Subject(
             embed=embed,

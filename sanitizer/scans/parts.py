@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Generic[T]):
-    """What one detector makes of one family: figures, and patterns by restart or class number."""
+    """What one detector makes of one family: figures, and patterns by the number of the restart."""
 
     figures: T
     pattern_of: Mapping[int, Pattern]

@@ -14,19 +14,18 @@ from cleanclip.spec.null_set import names_sha256
 from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
 from cleanclip.spec.scan_statistics import (
     CollapseFigures,
-    EaseFigures,
     EditsFigures,
     ResidualFigures,
     ScanStatistics,
 )
 from sanitizer.perturbations.family import Family
 from sanitizer.perturbations.patterns import Pattern
-from sanitizer.scans import collapse, ease, edits, residual
+from sanitizer.scans import collapse, edits, residual
 from sanitizer.scans.families import build
 from sanitizer.scans.parts import Part, Parts
 from sanitizer.scans.subject import Subject
 
-T = TypeVar("T", CollapseFigures, EditsFigures, EaseFigures, ResidualFigures)
+T = TypeVar("T", CollapseFigures, EditsFigures, ResidualFigures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +63,12 @@ def measure(
 ) -> Measured:
     """Run the detectors of `options` on one model, but for the parts that are kept.
 
-    Raises CheckpointRejected as `Subject.clean_embeddings` does, OptionsRejected as `ease.neighbours`, and
-    Interrupted where a stop was asked for.
+    Raises CheckpointRejected as `Subject.clean_embeddings` does, and Interrupted where a stop was asked for.
     """
     parts = parts or Parts(None, "")
     started, before = time.monotonic(), subject.meter.num_passes
     _ = subject.clean_embeddings  # an unusable model is refused before anything is inverted
     collapsed = _collapsed(subject, options, parts) if "collapse" in options.detectors else []
-    eased = _eased(subject, options, parts) if "ease" in options.detectors else []
     size = len(subject.image_MCHW), len(subject.held_NCHW)
     changed: EditsFigures | None = None
     edited: ResidualFigures | None = None
@@ -102,14 +99,12 @@ def measure(
             num_passes=subject.meter.num_passes - before,
             wall_s=time.monotonic() - started,
             collapse=tuple(one.figures for one in collapsed),
-            ease=tuple(one.figures for one in eased),
             edits=changed,
             residual=edited,
             anchor_sha256=anchor_sha256,
         ),
         found=tuple(
             [found for part in collapsed for found in _of_collapse(part)]
-            + [found for part in eased for found in _of_ease(part)]
             + ([] if changed is None else _of_edits(changed))
             + ([] if edited is None else _of_residual(edited))
         ),
@@ -130,17 +125,6 @@ def _collapsed(subject: Subject, options: ScanOptions, parts: Parts) -> list[Par
         )
         for family in options.collapse.families
         for make in [partial(collapse.detect, subject, family, options.collapse)]
-    ]
-
-
-def _eased(subject: Subject, options: ScanOptions, parts: Parts) -> list[Part[EaseFigures]]:
-    each = scan_cost.of_ease(
-        options.ease, subject.num_classes, len(subject.held_NCHW), has_anchor=subject.anchor is not None
-    )
-    return [
-        _part(subject, f"ease: {family.name}", family, EaseFigures, parts=parts, thirds=each, make=make)
-        for family in options.ease.families
-        for make in [partial(ease.detect, subject, family, options.ease)]
     ]
 
 
@@ -198,20 +182,6 @@ def _of_collapse(part: Part[CollapseFigures]) -> list[Found]:
             target=figures.agreed_class,
             statistic=statistic,
         )
-    ]
-
-
-def _of_ease(part: Part[EaseFigures]) -> list[Found]:
-    """The best pattern of each class that came to the last heat."""
-    return [
-        Found(
-            detector="ease",
-            family=part.figures.family,
-            pattern=pattern,
-            target=number,
-            statistic=part.figures.ease[number],
-        )
-        for number, pattern in part.pattern_of.items()
     ]
 
 

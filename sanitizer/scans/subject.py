@@ -30,14 +30,6 @@ class Anchor:
     embed: Embed
     image_MG: Tensor
     held_NG: Tensor
-    class_CG: Tensor | None = None
-    """Its unit text embeddings of the classes. None: no class names."""
-
-    @cached_property
-    def clean_cosines(self) -> Tensor:
-        """[M, C]: ⟨g(x_i), t_c⟩ of the images to invert on. There must be class names."""
-        assert self.class_CG is not None
-        return self.image_MG.to(self.class_CG.dtype) @ self.class_CG.T
 
 
 @dataclass(frozen=True, kw_only=True)

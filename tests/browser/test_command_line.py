@@ -150,7 +150,7 @@ def test_limits_that_are_kept_are_named_and_so_is_a_set_for_retrieval(
     assert what_was_ordered(service, sent(str(curl.text_content()), service)) == expected
 
 
-@pytest.mark.parametrize("detectors", [["collapse", "edits", "residual"], ["residual"], ["ease"]])
+@pytest.mark.parametrize("detectors", [["collapse", "edits", "residual"], ["residual"]])
 def test_a_scan_with_an_anchor_is_ordered_again_with_its_detectors(
     page: Page,
     service: Service,

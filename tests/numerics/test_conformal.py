@@ -13,7 +13,7 @@ from sanitizer.seeding import generator
 
 def models(values: np.ndarray) -> list[dict[str, Row]]:
     """[models, detectors, statistics] → what `judge` takes."""
-    names = ("collapse", "ease")
+    names = ("collapse", "edits")
     return [
         {names[d]: {f"statistic {k}": float(v) for k, v in enumerate(row)} for d, row in enumerate(model)}
         for model in values
@@ -99,7 +99,7 @@ def test_the_pattern_that_is_the_furthest_from_the_null_is_the_one_that_p_speaks
     of = {(one.detector, name): distance(one, z) for one in judged.detectors for name, z in one.z_of.items()}
     first = max(of, key=lambda key: of[key])
     assert of[first] == pytest.approx(judged.combined_M[-1], abs=1e-6)
-    assert first == ("ease", "statistic 2")
+    assert first == ("edits", "statistic 2")
 
 
 def test_ties_count_against_us() -> None:
@@ -113,7 +113,7 @@ def test_ties_count_against_us() -> None:
     assert judged.detectors[0].rank == 2
 
 
-def test_a_class_that_is_easy_on_every_model_says_nothing() -> None:
+def test_a_statistic_that_is_large_on_every_model_says_nothing() -> None:
     values = 0.02 * generator(2, "pool").random((12, 2, 3))
     values[:, :, 0] += 0.9
     pool = models(values)

@@ -23,8 +23,6 @@ from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_options import (
     CollapseDetectorOptions,
-    EaseDetectorOptions,
-    Heat,
     PatternFamily,
     ScanOptions,
 )
@@ -34,6 +32,7 @@ from sanitizer.__main__ import main
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.pipeline import scan_opening
 from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.scan import plan, scan
 from sanitizer.rendering.documents import pages
@@ -55,22 +54,14 @@ FAMILIES = (
     *(PatternFamily(family=family, budget=0.1) for family in ("additive", "dct", "blend", "warp", "colour")),
 )
 FAST = ScanOptions(
-    detectors=("collapse", "ease"),
-    collapse=CollapseDetectorOptions(families=(PATCH,), restarts=2, steps=(1, 2), images_per_step=4),
-    ease=EaseDetectorOptions(
-        families=FAMILIES,
-        heats=(Heat(share=1.0, most=10, steps=1), Heat(share=0.3, most=2, steps=2)),
-        steps=(1, 2),
-        images_per_step=2,
-        restarts=1,
-        synonyms_cosine=1.0,
-    ),
+    detectors=("collapse", "edits"),
+    collapse=CollapseDetectorOptions(families=FAMILIES, restarts=2, steps=(1, 2), images_per_step=4),
     num_images=64,
     num_held_out=64,
     vocabulary=False,
     num_examples=2,
 )
-COLLAPSE = replace(FAST, detectors=("collapse",))
+COLLAPSE = replace(FAST, detectors=("collapse",), collapse=replace(FAST.collapse, families=(PATCH,)))
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +110,13 @@ def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(sca
     assert report.verdict.outcome == "inconclusive"
     assert report.p_value is None
     assert report.verdict.sentence.startswith("Not calibrated for this architecture: z = ")
-    assert [one.detector for one in report.judgements] == ["collapse", "ease"]
+    assert [one.detector for one in report.judgements] == ["collapse", "edits"]
     first, leading = report.hypotheses[0], report.leading
     assert leading is not None
     assert leading.detector == first.detector
-    assert leading.what.startswith(f"{first.trigger.family.name}, "), "the figures are of the first pattern"
+    assert f"{leading.what}, ".startswith(f"{first.trigger.family.name}, "), (
+        "the figures are of the first pattern"
+    )
     assert f"z = {leading.z:.1f}, rank 1 of {leading.of} {leading.among}" in report.verdict.sentence
     assert load_scan((folder / "report.json").read_bytes()) == report
     assert load_scan(dump_scan(report)) == report
@@ -407,20 +400,22 @@ def test_class_names_that_clip_reads_alike_are_one_class(model, tmp_path) -> Non
     assert warning.startswith("The class name 'bag' occurs more than once: its classes")
 
 
-def test_pairs_of_class_names_with_nearly_one_text_embedding_are_counted(model, images, tmp_path) -> None:
+def test_pairs_of_class_names_with_nearly_one_text_embedding_are_counted(
+    model, images, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     num_classes = len(CLASS_NAMES)
-    options = replace(COLLAPSE, ease=replace(COLLAPSE.ease, synonyms_cosine=0.0))
+    monkeypatch.setattr(scan_opening, "NEAR_COSINE", 0.0)
     (warning,) = (
-        one for one in scan(model, images, options, tmp_path).warnings if "nearly the same text" in one
+        one for one in scan(model, images, COLLAPSE, tmp_path).warnings if "nearly the same text" in one
     )
     assert warning.startswith(f"{num_classes * (num_classes - 1) // 2} pairs of class names")
+    monkeypatch.setattr(scan_opening, "NEAR_COSINE", 1.0)
     assert not any("nearly the same text" in one for one in scan(model, images, COLLAPSE, tmp_path).warnings)
 
 
 def test_no_class_names_need_the_vocabulary_and_collapse_works_with_it(model, images, tmp_path) -> None:
-    for wrong in ({"detectors": ["ease"]}, {"detectors": ["collapse"], "vocabulary": False}):
-        with pytest.raises(ValueError, match="class names"):
-            parse(ScanOptions, {"class_names": "none"} | wrong)
+    with pytest.raises(ValueError, match="class names"):
+        parse(ScanOptions, {"class_names": "none", "vocabulary": False})
     options = replace(COLLAPSE, class_names="none", vocabulary=True)
     report = scan(model, images, options, tmp_path / "out")
     assert report.num_classes == 0
@@ -450,7 +445,7 @@ def test_a_model_whose_embeddings_are_constant_is_refused(model, images, tmp_pat
     assert refused.value.code in ("embeddings_constant", "settings_at_chance")
 
 
-@pytest.mark.parametrize("detector", ["collapse", "ease", "edits"])
+@pytest.mark.parametrize("detector", ["collapse", "edits"])
 def test_a_model_that_gives_all_classes_one_text_embedding_is_refused(
     model, images, tmp_path, detector
 ) -> None:
@@ -477,7 +472,7 @@ def test_a_stopped_scan_goes_on_where_it_was_and_gives_the_same(model, images, s
     heard: list[ProgressEvent] = []
 
     def stop() -> bool:
-        return any(isinstance(event, Advanced) and event.message == "ease: blend:0.1" for event in heard)
+        return any(isinstance(event, Advanced) and event.message == "collapse: blend:0.1" for event in heard)
 
     folder = tmp_path / "state"
     with pytest.raises(Interrupted):

@@ -14,15 +14,14 @@ from torch.nn.functional import normalize
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_cost import NUM_EDITS, cost_thirds
 from cleanclip.spec.scan_options import (
-    EaseDetectorOptions,
+    CollapseDetectorOptions,
     EditsDetectorOptions,
-    Heat,
     PatternFamily,
     ResidualDetectorOptions,
     ScanOptions,
 )
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.scans import conformal, ease, edits, image_edits, regression, residual, statistics
+from sanitizer.scans import conformal, edits, image_edits, regression, residual, statistics
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Anchor, Subject
 from sanitizer.seeding import generator
@@ -77,7 +76,6 @@ def subject(embed: Embed, anchor: Embed | None = anchor_tower) -> Subject:
             embed=anchor,
             image_MG=anchor(image_MCHW.float() / 255),
             held_NG=anchor(held_NCHW.float() / 255),
-            class_CG=texts(),
         )
     return Subject(
         embed=embed,
@@ -257,65 +255,19 @@ def test_edits_are_what_their_formulas_say_and_their_attacks_do_the_same() -> No
             torch.testing.assert_close(build_trigger(attack).apply(image, [0, 1], 5), edited)
 
 
-def test_the_anchor_term_is_what_a_plain_loop_counts_and_its_gradient_that_of_differences() -> None:
-    class_CG = texts().double()
-    targets = torch.tensor([2, 5])
-    clean_cosine_MC = (
-        normalize(torch.from_numpy(generator(9, "g").normal(size=(7, WIDTH))), dim=1) @ class_CG.T
-    )
-    image_KN = torch.tensor([[0, 3, 4, 6], [1, 1, 2, 5]])
-
-    def term(raw_KNG: torch.Tensor) -> torch.Tensor:
-        return ease.anchor_term(normalize(raw_KNG, dim=2), clean_cosine_MC, image_KN, class_CG, targets)
-
-    raw = torch.from_numpy(generator(9, "raw").normal(size=(2, 4, WIDTH))).requires_grad_()
-    for k in range(2):
-        rises = []
-        for n in range(4):
-            cosine = float(normalize(raw.detach()[k, n], dim=0) @ class_CG[targets[k]])
-            rises.append(max(0.0, cosine - float(clean_cosine_MC[image_KN[k, n], targets[k]])))
-        assert float(term(raw.detach())[k]) == pytest.approx(sum(rises) / 4)
-    assert torch.autograd.gradcheck(term, (raw,))
-
-
-def test_a_pattern_that_leads_the_anchor_to_the_class_as_well_counts_less() -> None:
-    blend = PatternFamily(family="blend", budget=0.4)
-    options = EaseDetectorOptions(
-        families=(blend,),
-        heats=(Heat(share=1.0, most=100, steps=24),),
-        steps=(8, 24),
-        restarts=1,
-        anchor_weight=20,
-    )
-    knows = suspect_tower(30)
-    of = {
-        "no anchor": subject(knows, anchor=None),
-        "an anchor that does not answer": subject(knows),
-        "an anchor that answers alike": subject(knows, anchor=knows),
-    }
-    found = {name: ease.detect(one, blend, options).figures.ease[TARGET] for name, one in of.items()}
-    assert found["no anchor"] > 0.4
-    assert found["an anchor that does not answer"] > 0.4
-    assert found["an anchor that answers alike"] < found["no anchor"] - 0.3
-    without = ease.detect(of["an anchor that answers alike"], blend, replace(options, anchor_weight=0))
-    assert without.figures.ease[TARGET] == found["no anchor"]
-
-
 def test_a_scan_with_an_anchor_costs_what_was_planned_and_keeps_its_parts(tmp_path) -> None:
     tower = suspect_tower(8)
     blend = PatternFamily(family="blend", budget=0.3)
     options = ScanOptions(
-        detectors=("ease", "residual"),
-        ease=EaseDetectorOptions(
-            families=(blend,), heats=(Heat(share=0.5, most=3, steps=2),), steps=(1, 2), restarts=1
-        ),
+        detectors=("collapse", "residual"),
+        collapse=CollapseDetectorOptions(families=(blend,), restarts=2, steps=(1, 2)),
         residual=RESIDUAL,
     )
     about = {"weights_sha256": "w", "images_sha256": "i", "class_names": [str(n) for n in range(NUM_CLASSES)]}
     first = statistics.measure(
         subject(tower), options, **about, anchor_sha256="a", parts=Parts(tmp_path, "key")
     )
-    planned = cost_thirds(options, num_held_out=96, num_classes=NUM_CLASSES, num_images=96, has_anchor=True)
+    planned = cost_thirds(options, num_held_out=96, num_images=96)
     clean_anchor = 2 * 96  # made by who opens the scan
     assert first.statistics.num_passes == (planned - clean_anchor) // 3
     assert first.statistics.anchor_sha256 == "a"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
-from cleanclip.spec.errors import CheckpointRejected, Interrupted, OptionsRejected
+from cleanclip.spec.errors import CheckpointRejected, Interrupted
 from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import (
     CollapseDetectorOptions,
-    EaseDetectorOptions,
-    Heat,
     PatternFamily,
     ScanOptions,
 )
-from sanitizer.scans import collapse, ease, naming, statistics
+from sanitizer.scans import collapse, naming, statistics
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Subject
@@ -26,13 +25,8 @@ from sanitizer.seeding import generator
 SIZE, NUM_CLASSES, TARGET = 9, 12, 7
 BLEND = PatternFamily(family="blend", budget=0.3)
 COLLAPSE = CollapseDetectorOptions(families=(BLEND,), restarts=3, steps=(10, 30))
-EASE = EaseDetectorOptions(
-    families=(BLEND,),
-    heats=(Heat(share=1.0, most=100, steps=8), Heat(share=0.25, most=100, steps=24)),
-    steps=(4, 8, 16),
-    restarts=2,
-)
-OPTIONS = ScanOptions(detectors=("collapse", "ease"), collapse=COLLAPSE, ease=EASE)
+WARP = PatternFamily(family="warp", budget=0.2)
+OPTIONS = ScanOptions(detectors=("collapse",), collapse=replace(COLLAPSE, families=(BLEND, WARP)))
 
 Embed = Callable[[torch.Tensor], torch.Tensor]
 
@@ -114,52 +108,6 @@ def test_collapse_values_and_shares_are_what_a_plain_loop_counts() -> None:
         assert restart.num_sent == max(counts)
 
 
-def test_ease_finds_the_planted_class_and_sets_it_apart_from_the_others() -> None:
-    planted = ease.detect(subject(linear_clip(0.15)), BLEND, EASE).figures
-    control = ease.detect(subject(linear_clip(0.0)), BLEND, EASE).figures
-    others = [value for number, value in enumerate(planted.ease) if number != TARGET]
-    assert planted.ease[TARGET] > 0.5 > max(others)
-    assert planted.ease[TARGET] > control.ease[TARGET] + 0.2
-    assert planted.num_steps[TARGET] == 24
-    assert sorted(planted.num_steps) == [8] * 9 + [24] * 3
-
-
-def test_margins_are_those_of_a_plain_loop_and_leave_synonyms_out() -> None:
-    class_CD = texts()
-    class_CD[4] = torch.nn.functional.normalize(class_CD[3] + 0.1 * class_CD[4], dim=0)
-    near_CC = ease.neighbours(class_CD, 0.9)
-    assert near_CC[3].nonzero().flatten().tolist() == [3, 4]
-    embedding_KND = torch.nn.functional.normalize(
-        torch.from_numpy(generator(8, "embeddings").normal(size=(2, 5, 16))).float(), dim=2
-    )
-    targets = torch.tensor([3, 9])
-    ours = ease.margins(embedding_KND, class_CD, near_CC[targets], targets)
-    for k, target in enumerate(targets.tolist()):
-        for n in range(5):
-            cosines = [float(embedding_KND[k, n] @ text) for text in class_CD]
-            rivals = [cosine for c, cosine in enumerate(cosines) if not bool(near_CC[target, c])]
-            assert float(ours[k, n]) == pytest.approx(max(rivals) - cosines[target], abs=1e-6)
-
-
-def test_the_margin_climbs_along_what_finite_differences_say() -> None:
-    class_CD = texts().double()
-    near_CC = ease.neighbours(class_CD, 0.9)
-    targets = torch.tensor([2, 5])
-
-    def value(raw_KND: torch.Tensor) -> torch.Tensor:
-        unit = torch.nn.functional.normalize(raw_KND, dim=2)
-        return ease.margins(unit, class_CD, near_CC[targets], targets).mean(dim=1)
-
-    raw = torch.from_numpy(generator(9, "raw").normal(size=(2, 4, 16))).requires_grad_()
-    assert torch.autograd.gradcheck(value, (raw,))
-
-
-def test_classes_that_are_all_alike_are_refused() -> None:
-    with pytest.raises(OptionsRejected) as refused:
-        ease.neighbours(texts()[:1].expand(4, -1).clone(), 0.9)
-    assert refused.value.code == "scan_class_without_rival"
-
-
 @pytest.mark.parametrize(("embed", "code"), [
     (lambda images: torch.nn.functional.normalize(torch.ones(len(images), 16), dim=1), "embeddings_constant"),
     (lambda images: torch.full((len(images), 16), math.nan), "embeddings_not_finite"),
@@ -174,17 +122,16 @@ def test_the_same_seed_gives_the_same_statistics_whatever_fits_into_memory() -> 
     embed = linear_clip(0.15)
     first, second = measured(embed).statistics, measured(embed, at_once=20).statistics
     assert [one.agreed_class for one in first.collapse] == [one.agreed_class for one in second.collapse]
-    assert first.ease[0].ease == pytest.approx(second.ease[0].ease, abs=0.02)
     assert first.num_passes == second.num_passes
-    assert measured(embed).statistics.ease == first.ease
-    assert measured(embed, seed=4).statistics.ease != first.ease
+    assert measured(embed).statistics.collapse == first.collapse
+    assert measured(embed, seed=4).statistics.collapse != first.collapse
 
 
 def test_a_scan_costs_what_was_planned_and_a_stopped_one_makes_no_part_twice(tmp_path) -> None:
     embed, names = linear_clip(0.15), [f"class {number}" for number in range(NUM_CLASSES)]
     about = {"weights_sha256": "w", "images_sha256": "i", "class_names": names}
     whole = statistics.measure(subject(embed), OPTIONS, **about)
-    planned = cost_thirds(OPTIONS, num_held_out=96, num_classes=NUM_CLASSES)
+    planned = cost_thirds(OPTIONS, num_held_out=96)
     assert whole.statistics.num_passes == planned // 3
 
     num_left = [40]
@@ -202,7 +149,6 @@ def test_a_scan_costs_what_was_planned_and_a_stopped_one_makes_no_part_twice(tmp
     parts = Parts(tmp_path, "key", after=lambda: num_made.append(1))
     again = statistics.measure(subject(embed), OPTIONS, **about, parts=parts)
     assert again.statistics.collapse == whole.statistics.collapse
-    assert again.statistics.ease == whole.statistics.ease
     assert again.statistics.num_passes == whole.statistics.num_passes, "the kept part's count, too"
     assert len(num_made) == len([*tmp_path.iterdir()]) - 1
     for ours, theirs in zip(again.found, whole.found, strict=True):

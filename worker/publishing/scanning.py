@@ -108,9 +108,8 @@ def scan_verdict(report: ScanReport) -> NewVerdict:
 
 def _families(report: ScanReport) -> set[str]:
     told = report.statistics
-    families = [one.family for one in told.collapse] + [one.family for one in told.ease]
     edits = [one.edit for figures in (told.edits, told.residual) if figures for one in figures.edits]
-    return {one.name for one in families} | {one.name for one in edits}
+    return {one.family.name for one in told.collapse} | {one.name for one in edits}
 
 
 def shown_scan(report: ScanReport) -> dict[str, Any]:

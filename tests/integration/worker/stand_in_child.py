@@ -70,7 +70,6 @@ from cleanclip.spec.scan_statistics import (
     CollapseFigures,
     CollapseRestart,
     DoseRate,
-    EaseFigures,
     EditFigures,
     EditRise,
     EditsFigures,
@@ -730,8 +729,7 @@ def scan_statistics(
     agreement: float,
     anchor_sha256: str | None = None,
 ) -> ScanStatistics:
-    """In every family, and with one edit, one class draws `agreement` of the images; the ease of all classes
-    is the same."""
+    """In every family, and with one edit, one class draws `agreement` of the images."""
     num_edited = min(options.edits.held_out_images, NUM_HELD_OUT)
     restart = CollapseRestart(
         values=(agreement,) * len(options.collapse.steps), towards=0, num_sent=round(agreement * NUM_HELD_OUT)
@@ -755,18 +753,6 @@ def scan_statistics(
             for family in options.collapse.families
         )
         if "collapse" in options.detectors
-        else (),
-        ease=tuple(
-            EaseFigures(
-                family=family,
-                n=NUM_HELD_OUT,
-                ease=(0.25,) * len(names),
-                asr=(0.5,) * len(names),
-                num_steps=(options.ease.steps[-1],) * len(names),
-            )
-            for family in options.ease.families
-        )
-        if "ease" in options.detectors
         else (),
         edits=EditsFigures(
             n=num_edited,

@@ -12,9 +12,10 @@ from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
 from lab.freezing import HeldOut
 from lab.testbed import training
 from lab.zoo import making, running, scanning
+from lab.zoo.baselines import ease
 from lab.zoo.freezing import Gate
 from lab.zoo.judging import statistics_of
-from lab.zoo.plan import Model, model
+from lab.zoo.plan import Model, class_names, model
 from lab.zoo.rows import MODELS_NAME, SCANS_NAME, read_models, read_scans
 from lab.zoo.running import Busy, Folders, run_all
 from sanitizer.scans.naming import words
@@ -102,6 +103,26 @@ def test_a_look_with_an_anchor_is_made_of_every_model_but_the_anchor(
     assert look.residual is not None
     assert look.anchor_sha256 == made[models[0].name].weights_sha256
     assert not (folders.weights / models[1].name).exists()
+
+
+def test_the_look_of_ease_is_made_where_it_is_named(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = ease.EaseOptions(
+        families=(PatternFamily(family="blend", budget=0.1),),
+        heats=(ease.Heat(share=1.0, most=100, steps=1), ease.Heat(share=0.1, most=2, steps=2)),
+        steps=(1, 2),
+        restarts=1,
+        images_per_step=2,
+        synonyms_cosine=1.0,
+    )
+    monkeypatch.setattr(scanning, "EASE", quick)
+    said = list[str]()
+    assert run_all([_tiny("calibration", 0)], ["ease"], folders, _gate(tmp_path), say=said.append) == 0
+    (look,) = read_scans(folders.rows).values()
+    assert len(statistics_of(look)) == len(class_names("digits-resnet"))
+    assert look.options["steps"] == [1, 2]
+    assert said[-1].startswith("  ease: blend:0.1, ")
 
 
 def test_no_held_out_model_is_made_while_thresholds_are_open(

@@ -123,7 +123,7 @@ def test_states_and_kinds_are_enums() -> None:
 
 @pytest.mark.parametrize("name", ["JobScan", "FirstScan", "DryRunScan"])
 def test_each_option_of_a_scan_is_described(name: str) -> None:
-    """With those of its detectors, their families and heats."""
+    """With those of its detectors and their families."""
     seen, left = set(), [name]
     while left:
         schema = left.pop()
@@ -131,7 +131,7 @@ def test_each_option_of_a_scan_is_described(name: str) -> None:
         fields = SCHEMAS[schema]["properties"]
         assert [field for field, value in fields.items() if not value.get("description")] == [], schema
         left += {*re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(fields))} - seen
-    assert {"CollapseDetectorOptions", "PatternFamily", "Heat"} <= seen
+    assert {"CollapseDetectorOptions", "EditsDetectorOptions", "PatternFamily"} <= seen
 
 
 def test_what_comes_in_and_what_goes_out_are_two() -> None:

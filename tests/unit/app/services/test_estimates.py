@@ -201,9 +201,7 @@ def test_the_plan_says_what_uar_computes_beside_its_updates() -> None:
 def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed() -> None:
     options = ScanOptions(detectors=("residual",))
     each = 2 * NUM_EDITS
-    assert num_passes(options, None, 10_000) == math.ceil((256 + 384 + each * 192) / 3)
-    assert num_passes(options, None, 300) == math.ceil((300 + each * 192) / 3)
-    assert num_passes(options, None, 150) == math.ceil((150 + each * 86) / 3), "64 are the fewest"
-    assert num_passes(options, None, None) is None
-    assert num_passes(ScanOptions(detectors=("ease",)), None, 300) is None
-    assert num_passes(ScanOptions(), None, 300) is not None
+    assert num_passes(options, 10_000) == math.ceil((2 * 256 + 2 * 384 + each * 192) / 3)
+    assert num_passes(options, 300) == math.ceil((2 * 300 + each * 192) / 3)
+    assert num_passes(options, 150) == math.ceil((2 * 150 + each * 86) / 3), "64 are the fewest"
+    assert num_passes(options, None) is None

@@ -23,7 +23,7 @@ from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied
 from sanitizer.scans.statistics import Found
 from tests.fixtures.scans import scan_and_null
-from tests.integration.worker.stand_in_child import CLASSES, WAVE
+from tests.integration.worker.stand_in_child import WAVE
 from worker.publishing.scanning import shown_scan
 
 
@@ -90,7 +90,7 @@ def two_detectors(report: ScanReport) -> ScanReport:
         replace(first, detector="edits", what=WAVE.name, z=5.29, rank=1, of=235, among="edits"),
     )
     judged = judging.Judgement(judgements=judgements, p_value=None, null=None, pooled={})
-    hypotheses = tuple(one for _, one in judging.in_order(studied, judged, CLASSES, None))
+    hypotheses = tuple(one for _, one in judging.in_order(studied, judged, None))
     verdict = judging.verdict(judged, hypotheses, report.options)
     return replace(report, judgements=judgements, hypotheses=hypotheses, verdict=verdict)
 

@@ -94,9 +94,9 @@ def test_an_anchor_adds_the_detector_that_it_is_for(tmp_path: Path) -> None:
     assert run(service, *given) == ExitCode.OK
     assert service.bodies[0]["scan"] == named | {"detectors": ["collapse", "edits", "residual"]}
     options = tmp_path / "scan.json"
-    options.write_text('{"detectors": ["ease"]}')
+    options.write_text('{"detectors": ["edits"]}')
     assert run(service, *given, "--options", str(options)) == ExitCode.OK
-    assert service.bodies[1]["scan"] == named | {"detectors": ["ease"]}
+    assert service.bodies[1]["scan"] == named | {"detectors": ["edits"]}
 
 
 def test_a_null_is_shown_by_its_name_and_by_its_id(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""D1, ease: how little does it take to lead images to each class, within a budget? Needs class names.
+"""Ease (D1): how little does it take to lead images to each class, within a budget?
 
 For class c, pattern p of a family, unit embeddings f, class texts t, and N(c) the classes whose texts are
 closer to c's than `synonyms_cosine`, c among them:
@@ -7,19 +7,14 @@ closer to c's than `synonyms_cosine`, c among them:
     ASR     =  the share of held-out images of classes outside N(c) whose nearest class lies in N(c)
     E_c     =  the mean of ASR at fixed steps of the ascent: the area under its curve
 
-Where there is an anchor g, a model that is trusted, with class texts t^g, the loss has a further term:
-
-    γ · mean_i [ ⟨g(x_i ⊕ p) − g(x_i), t_c^g⟩ ]_+
-
-so that a pattern gains nothing by what leads every model to the class: its written name, its colour.
-
 All classes race: the same schedule of heats for every model, so that two models' figures can be compared. A
 class that leaves keeps its last ASR for the steps it does not run; those of the last heat are run from
 several starts, and the best E counts. E is to be compared class by class with other models: a class that is
 easy on models that were never poisoned says nothing when it is easy here.
 
 Margin and budget are CLIP-Inspector's (arXiv 2604.09101): without a budget every model has such patterns;
-after Neural Cleanse (Wang et al., S&P 2019), which compares the sizes of one model's patterns instead.
+after Neural Cleanse (Wang et al., S&P 2019), which compares the sizes of one model's patterns instead. The
+scan had this detector and does not have it any more (docs/decisions/0090).
 
 Legend: K patterns, n images for each in a step, C classes, D embedding width.
 """
@@ -33,24 +28,66 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.scan_cost import measured_at, sees_anchor, survivors
-from cleanclip.spec.scan_options import EaseDetectorOptions, PatternFamily
-from cleanclip.spec.scan_statistics import EaseFigures
+from cleanclip.spec.scan_options import PatternFamily
+from lab.zoo.rows import EaseFigures
 from sanitizer.perturbations.ascent import Ascent, AscentOptions
-from sanitizer.perturbations.patterns import Pattern
 from sanitizer.scans.families import build
-from sanitizer.scans.parts import Part
 from sanitizer.scans.subject import Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heat:
+    """A part of the race: the easiest of the classes that are left run it. The first heat has all classes,
+    whatever it says."""
+
+    share: float
+    """Of the classes of the heat before."""
+    most: int
+    """How many classes run it at most."""
+    steps: int
+    """The step at which it ends, counted from the race's start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EaseOptions:
+    """The schedule is the same for every model."""
+
+    families: tuple[PatternFamily, ...] = (
+        PatternFamily(family="patch", budget=0.1875),
+        PatternFamily(family="patch", budget=0.25, placement="fixed"),
+        PatternFamily(family="additive", budget=0.03137),
+        PatternFamily(family="dct", budget=0.03137),
+        PatternFamily(family="blend", budget=0.1),
+        PatternFamily(family="warp", budget=0.06),
+        PatternFamily(family="colour", budget=0.3),
+    )
+    heats: tuple[Heat, ...] = (
+        Heat(share=1.0, most=100_000, steps=8),
+        Heat(share=0.25, most=1_000, steps=16),
+        Heat(share=1.0, most=4, steps=64),
+    )
+    restarts: int = 2
+    """From how many starts the classes of the last heat are run; the best counts."""
+    images_per_step: int = 8
+    held_out_images: int = 64
+    """On which ASR is measured during the race."""
+    steps: tuple[int, ...] = (4, 8, 16, 32, 64)
+    """After how many steps to measure E, ascending, none after the end of the last heat."""
+    synonyms_cosine: float = 0.9
+    """Classes whose texts have a higher cosine than this are not rivals of each other."""
+
+    @property
+    def measured_at(self) -> list[int]:
+        """The steps of E and the end of each heat, where it is decided which classes stay."""
+        return sorted({*self.steps, *(heat.steps for heat in self.heats)})
 
 
 @dataclass
 class _Curve:
-    """One class from one start: ASR by step, the last margin, the pattern as it stands."""
+    """One class from one start: ASR by step, the last margin."""
 
     asr_at: dict[int, float]
     margin: float
-    pattern: Pattern
 
     def ease(self, steps: Sequence[int]) -> float:
         last = max(self.asr_at)
@@ -63,16 +100,11 @@ class _Curve:
 
 
 def neighbours(class_CD: Tensor, synonyms_cosine: float) -> Tensor:
-    """bool [C, C]: row c is N(c). Raises OptionsRejected `scan_class_without_rival`."""
+    """bool [C, C]: row c is N(c). Raises ValueError where a class has no rival."""
     near_CC = class_CD @ class_CD.T > synonyms_cosine
     near_CC.fill_diagonal_(True)
     if bool(near_CC.all(dim=1).any()):
-        raise OptionsRejected(
-            "scan_class_without_rival",
-            "By this model a class has no rival: all others count as its synonyms.",
-            "Name classes that differ more, or raise scan.ease.synonyms_cosine.",
-            where="scan.ease.synonyms_cosine",
-        )
+        raise ValueError("by this model a class has no rival: all others count as its synonyms")
     return near_CC
 
 
@@ -84,25 +116,10 @@ def margins(embedding_KND: Tensor, class_CD: Tensor, near_KC: Tensor, target_K: 
     return rival_KN - own_KN
 
 
-def anchor_term(
-    anchor_KNG: Tensor, clean_cosine_MC: Tensor, image_KN: Tensor, class_CG: Tensor, target_K: Tensor
-) -> Tensor:
-    """[K]: how far each pattern leads the anchor to its target, images that it leads away not counted.
+def detect(subject: Subject, family: PatternFamily, options: EaseOptions) -> EaseFigures:
+    """Race all classes in one family. Deterministic by the subject's seed, but for the device's arithmetic.
 
-    `anchor_KNG` are g(x_i ⊕ p), `image_KN` which images these are, `clean_cosine_MC` the cosines of all.
-    """
-    target_KG = class_CG[target_K].to(anchor_KNG.dtype)
-    cosine_KN = (anchor_KNG * target_KG[:, None, :]).sum(dim=2)
-    clean_KN = clean_cosine_MC[image_KN, target_K[:, None]].to(cosine_KN.dtype)
-    return (cosine_KN - clean_KN).relu().mean(dim=1)
-
-
-def detect(subject: Subject, family: PatternFamily, options: EaseDetectorOptions) -> Part[EaseFigures]:
-    """Race all classes in one family; the best pattern of each class of the last heat.
-
-    Deterministic by the subject's seed, but for the device's arithmetic.
-
-    Raises OptionsRejected as `neighbours`.
+    Raises ValueError as `neighbours`.
     """
     race = _Race(subject, family, options)
     curves = race.first_start()
@@ -113,29 +130,24 @@ def detect(subject: Subject, family: PatternFamily, options: EaseDetectorOptions
             if curve.ease(options.steps) > best[number].ease(options.steps):
                 best[number] = curve
     ordered = [best[number] for number in range(subject.num_classes)]
-    return Part(
-        figures=EaseFigures(
-            family=family,
-            n=race.num_held_out,
-            ease=tuple(curve.ease(options.steps) for curve in ordered),
-            asr=tuple(curve.standing[0] for curve in ordered),
-            num_steps=tuple(max(curve.asr_at) for curve in ordered),
-        ),
-        pattern_of={number: best[number].pattern for number in last},
+    return EaseFigures(
+        family=family,
+        n=race.num_held_out,
+        ease=tuple(curve.ease(options.steps) for curve in ordered),
+        asr=tuple(curve.standing[0] for curve in ordered),
+        num_steps=tuple(max(curve.asr_at) for curve in ordered),
     )
 
 
 class _Race:
     """All classes of one model in one family."""
 
-    def __init__(self, subject: Subject, family: PatternFamily, options: EaseDetectorOptions) -> None:
+    def __init__(self, subject: Subject, family: PatternFamily, options: EaseOptions) -> None:
         assert subject.class_CD is not None
         self._subject, self._family, self._options = subject, family, options
         self._class_CD = subject.class_CD
         self._near_CC = neighbours(subject.class_CD, options.synonyms_cosine)
         self.num_held_out = min(options.held_out_images, len(subject.held_NCHW))
-        is_seen = sees_anchor(options, has_anchor=subject.anchor is not None)
-        self._anchor = subject.anchor if is_seen else None
         self._label_N = torch.tensor(subject.label_N[: self.num_held_out], device=subject.class_CD.device)
 
     def first_start(self) -> dict[int, _Curve]:
@@ -147,7 +159,7 @@ class _Race:
         left = classes
         for heat in options.heats:
             if curves:
-                num_left = survivors(len(left), heat.share, heat.most)
+                num_left = max(1, min(heat.most, math.ceil(heat.share * len(left))))
                 left = sorted(left, key=lambda number: curves[number].standing, reverse=True)[:num_left]
                 ascent.keep(sorted(left))
             self._climb(ascent, left, heat.steps, curves)
@@ -167,24 +179,12 @@ class _Race:
         options, subject = self._options, self._subject
         target_K = torch.tensor(classes, device=self._class_CD.device)
 
-        def objective(embedding_KND: Tensor, numbers: Sequence[int], image_KN: Tensor) -> Tensor:
+        def objective(embedding_KND: Tensor, numbers: Sequence[int], _image_KN: Tensor) -> Tensor:
             target = target_K[list(numbers)]
-            width = self._class_CD.shape[1]
-            margin_KN = margins(embedding_KND[:, :, :width], self._class_CD, self._near_CC[target], target)
-            loss_K = margin_KN.mean(dim=1)
-            if self._anchor is not None:
-                assert self._anchor.class_CG is not None
-                loss_K = loss_K + options.anchor_weight * anchor_term(
-                    embedding_KND[:, :, width:],
-                    self._anchor.clean_cosines,
-                    image_KN,
-                    self._anchor.class_CG,
-                    target,
-                )
-            return -loss_K
+            return -margins(embedding_KND, self._class_CD, self._near_CC[target], target).mean(dim=1)
 
         return Ascent(
-            self._embed,
+            subject.embed,
             subject.image_MCHW,
             [build(self._family, subject.image_size, seed=subject.seed, number=c) for c in classes],
             objective,
@@ -197,13 +197,6 @@ class _Race:
             stream=f"scan_ease_{self._family.name}{suffix}",
         )
 
-    def _embed(self, image_NCHW: Tensor) -> Tensor:
-        """The suspect's embeddings, then, where there is one, the anchor's."""
-        embedding_ND = self._subject.embed(image_NCHW)
-        if self._anchor is None:
-            return embedding_ND
-        return torch.cat([embedding_ND, self._anchor.embed(image_NCHW).to(embedding_ND.dtype)], dim=1)
-
     def _climb(
         self,
         ascent: Ascent,
@@ -213,16 +206,16 @@ class _Race:
         class_of: Callable[[int], int] = lambda number: number,
     ) -> None:
         """Up to `to_step`, measuring on the way and at its end."""
-        num_images = self._options.images_per_step * len(classes) * (1 + (self._anchor is not None))
-        stops = sorted({step for step in measured_at(self._options) if ascent.step < step <= to_step})
+        num_images = self._options.images_per_step * len(classes)
+        stops = [step for step in self._options.measured_at if ascent.step < step <= to_step]
         for step in stops:
             ascent.climb_to(step, lambda _: self._subject.meter.both_ways(num_images))
             found = self._subject.triggered(ascent.patterns, most=self.num_held_out)
-            for number, pattern, embedding_ND in zip(ascent.numbers, ascent.patterns, found, strict=True):
+            for number, embedding_ND in zip(ascent.numbers, found, strict=True):
                 target = class_of(number)
                 asr, margin = self._success(embedding_ND, target)
-                curve = curves.setdefault(target, _Curve({}, margin, pattern))
-                curve.asr_at[step], curve.margin, curve.pattern = asr, margin, pattern
+                curve = curves.setdefault(target, _Curve({}, margin))
+                curve.asr_at[step], curve.margin = asr, margin
 
     def _success(self, embedding_ND: Tensor, target: int) -> tuple[float, float]:
         """ASR and mean margin on images of classes outside N(target), on all where no label is known."""
