@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cleanclip.spec.recipe import UARRecipe, parse
@@ -41,9 +42,11 @@ from lab.reproduction.final_rows import (
 from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT, Frozen, Gate, Tower
 from lab.reproduction.grid import SEEDS, Question, in_order
 from lab.reproduction.grid import questions as published_questions
+from lab.reproduction.measured import is_pointless
 from lab.reproduction.opening import gate_of
 from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all, to_run
+from lab.reproduction.summary import Results
 from sanitizer.training.device import num_granted_cores
 
 ATTACKERS, BEYOND, REBOUND, REGRET = "attackers", "beyond zero-shot", "rebound", "auto's regret"
@@ -52,13 +55,22 @@ _ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES, _REGRET_MINUTES = 2.5, 1.
 EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
 
 
-def all_questions(recipes: Recipes) -> tuple[Question, ...]:
-    """Those of the plan, and the varied subjects as they are and after each method."""
+def all_questions(recipes: Recipes, published: Results) -> tuple[Question, ...]:
+    """Those of the plan, and the varied subjects as they are and after each method.
+
+    Without the cleanings of models whose attack was not implanted as published: these would be trained again
+    only to find the same.
+    """
     makes = beyond_zero_shot(recipes).values()
-    return (
+    asked = (
         *questions(recipes),
         Question(name=BEYOND, cells=lambda seed: (make(seed) for make in makes)),
     )
+
+    def worth_it(question: Question, seed: int) -> Iterator[Cell]:
+        return (cell for cell in question.cells(seed) if not is_pointless(cell, published.of))
+
+    return tuple(Question(name=one.name, cells=partial(worth_it, one)) for one in asked)
 
 
 def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPlan]:
@@ -75,8 +87,10 @@ def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPl
         done = {cell_id(cell): run for cell in cells if (run := folders.measured(cell)) is not None}
         return to_run(cells, done, known, GATE)
 
-    *found, last = parts(all_questions(recipes), missing_of, timings(published, uar))
-    attackers = sum(len(names) for _, names in ATTACKERS_PLAN) - len(read_lines(folder / ATTACKERS_RAW))
+    asked = all_questions(recipes, Results(published))
+    *found, last = parts(asked, missing_of, timings(published, uar))
+    seen = {(row.model, row.method) for row in developing.read_rows(folder / ATTACKERS_RAW)}
+    attackers = sum((model, name) not in seen for model, names in ATTACKERS_PLAN for name in names)
     rebounds = len(rebound.missing([json.loads(line) for line in read_lines(folder / REBOUND_RAW)]))
     regrets = len(MODELS) - len(read_lines(folder / REGRET_RAW))
     to_look_at = len(last.cells) - len(beyond.read_rows(folder / BEYOND_RAW))
@@ -126,7 +140,7 @@ def listed(plan: Sequence[PartPlan]) -> list[str]:
 def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) -> int:
     folder = given.docs / document.FOLDER
     names = {part.name for part in plan}
-    everything = all_questions(recipes)
+    everything = all_questions(recipes, Results(document.read_raw(folder / document.RAW)))
     failed = run_all(
         in_order([one for one in everything if one.name in names]),
         given.folder,

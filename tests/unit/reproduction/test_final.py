@@ -13,14 +13,16 @@ from cleanclip.spec.recipe import CleanCLIPRecipe, UARRecipe, to_json
 from lab.freezing import HeldOut
 from lab.reproduction import developing, final, finalising, grid
 from lab.reproduction.beyond import CORRUPTIONS, read_rows
-from lab.reproduction.cells import Cleaning, Control, Subject, cell_id
+from lab.reproduction.cells import Cleaning, Control, Subject, cell_id, subject_of
 from lab.reproduction.development import MODELS, UAR
 from lab.reproduction.document import read_raw
 from lab.reproduction.finalising import EXIT_DONE, EXIT_HELD_OUT
 from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT
 from lab.reproduction.grid import in_order
 from lab.reproduction.opening import gate_of
+from lab.reproduction.summary import Results
 from lab.testbed.leaves import leaves
+from tests.unit.reproduction.made_up import made_up
 
 PUBLISHED = read_raw(ROOT / "docs/reproduction/cells.jsonl")
 
@@ -94,6 +96,15 @@ def test_no_final_model_is_a_development_model() -> None:
     assert not developed & {cell_id(cell) for cell in cells if isinstance(cell, Subject)}
     cleaned = {cell.recipe for cell in cells if isinstance(cell, Cleaning)}
     assert any(isinstance(recipe, CleanCLIPRecipe) for recipe in cleaned), "of models never poisoned, too"
+
+
+def test_models_whose_attack_was_not_implanted_as_published_are_not_trained_again() -> None:
+    question = next(one for one in final.questions() if one.name == "table: paper digits resnet")
+    *others, weak = (cell for cell in in_order([question]) if isinstance(cell, Subject))
+    published = Results([*(made_up(one, 2_700, 2_871) for one in others), made_up(weak, 2_700, 29)])
+    asked = finalising.all_questions(final.CANDIDATE, published)
+    left = in_order([one for one in asked if one.name == question.name])
+    assert {subject_of(cell) for cell in left} == set(others)
 
 
 def test_the_list_says_what_is_missing_and_how_long_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
