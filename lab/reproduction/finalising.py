@@ -40,7 +40,7 @@ from lab.reproduction.final_rows import (
     read_lines,
 )
 from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT, Frozen, Gate, Tower
-from lab.reproduction.grid import SEEDS, Question, in_order
+from lab.reproduction.grid import Question, in_order
 from lab.reproduction.grid import questions as published_questions
 from lab.reproduction.measured import is_pointless
 from lab.reproduction.opening import gate_of
@@ -159,7 +159,7 @@ def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) 
     if REGRET in names:
         auto_regret.main(["--folder", str(given.folder), "--raw", str(folder / REGRET_RAW)])
     if BEYOND in names:
-        varied = [make(seed) for seed in SEEDS for make in beyond_zero_shot(recipes).values()]
+        varied = in_order([one for one in everything if one.name == BEYOND])
         is_bad |= _run_beyond(varied, given.folder, folder / BEYOND_RAW) > 0
     write_pages(given.docs, gate_of(given.root))
     return EXIT_MISSING if is_bad else EXIT_DONE
