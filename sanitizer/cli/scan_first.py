@@ -30,15 +30,15 @@ def scan_into(
     """The scan before a cleaning and its `audit`: report and pages in `folder`. The same call again makes no
     part twice."""
     options, seed = scan_from(arguments.scan_options), arguments.seed
-    if arguments.null is not None and options is None:
-        null = read_null(arguments.null)
+    null = None if arguments.null is None else read_null(arguments.null)
+    if null is not None and options is None:
         options, seed = null.options, null.seed
     report = pipeline.scan(
         checkpoint,
         arguments.labelled,
         options or ScanOptions(),
         folder,
-        null_path=arguments.null,
+        null=null,
         audit_next=audit,
         state_folder=folder / STATE_PATH,
         seed=seed,

@@ -33,9 +33,8 @@ from sanitizer.work.running import StopFlag
 
 
 def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    if arguments.null_key is not None:
-        _check_signature(arguments, err)
-    options, seed = _options_and_seed(arguments)
+    null = _judging_null(arguments, err)
+    options, seed = _options_and_seed(arguments, null)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
         anchor = _anchor(arguments, folder, bars)
@@ -55,7 +54,7 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             arguments.labelled,
             options,
             folder,
-            null_path=arguments.null,
+            null=null,
             anchor_folder=anchor,
             state_folder=None if arguments.out is None else folder / STATE_PATH,
             seed=seed,
@@ -72,10 +71,15 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     return EXIT_SUCCEEDED
 
 
-def _check_signature(arguments: argparse.Namespace, err: Console) -> None:
+def _judging_null(arguments: argparse.Namespace, err: Console) -> NullSet | None:
+    """What was typed, read once: the null that a key vouches for is the one that judges."""
+    if arguments.null_key is None:
+        return None if arguments.null is None else read_null(arguments.null)
     if arguments.null is None:
         raise UsageError("--null-key is the key that signed a null set: give --null as well.")
-    _say(err, signed_null(arguments.null, key_file=arguments.null_key))
+    signed = signed_null(arguments.null, key_file=arguments.null_key)
+    _say(err, signed)
+    return signed.null
 
 
 def _say(console: Console, signed: SignedNull) -> None:
@@ -83,11 +87,10 @@ def _say(console: Console, signed: SignedNull) -> None:
     console.print(str(signed), highlight=False, markup=False, soft_wrap=True)
 
 
-def _options_and_seed(arguments: argparse.Namespace) -> tuple[ScanOptions, int]:
+def _options_and_seed(arguments: argparse.Namespace, null: NullSet | None) -> tuple[ScanOptions, int]:
     """What was typed, else what the null was measured with, else the defaults."""
-    options, seed = _typed(arguments, has_null=arguments.null is not None), arguments.seed
-    if arguments.null is not None and (options is None or seed is None):
-        null = read_null(arguments.null)
+    options, seed = _typed(arguments, has_null=null is not None), arguments.seed
+    if null is not None:
         options = null.options if options is None else options
         seed = null.seed if seed is None else seed
     return options or ScanOptions(), seed or 0

@@ -31,7 +31,7 @@ from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
-from sanitizer.pipeline.judging_null import check_null, null_warnings, read_null
+from sanitizer.pipeline.judging_null import check_null, null_warnings
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
 from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied, Study, as_null_pattern
@@ -71,7 +71,7 @@ def scan(
     options: ScanOptions,
     out_dir: Path,
     *,
-    null_path: Path | None = None,
+    null: NullSet | None = None,
     anchor_folder: Path | None = None,
     audit_next: AuditOptions | None = None,
     state_folder: Path | None = None,
@@ -88,10 +88,9 @@ def scan(
     supervisor may take to another machine, so often and when the scan is stopped. A cleaning that begins with
     the scan gives the audit that follows: what that refuses in the model is refused before the scan.
     Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor those of
-    `cleanclip.spec.anchors`; of a null: `null_unreadable`, `null_damaged`,
-    `null_version`, `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and Interrupted.
+    `cleanclip.spec.anchors`; of a null: `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and
+    Interrupted.
     """
-    null = None if null_path is None else read_null(null_path)
     with open_for_scan(
         checkpoint_folder,
         labelled_path,

@@ -8,6 +8,7 @@ from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.progress import Progress, Stop
 from sanitizer.pipeline import scan as pipeline
+from sanitizer.pipeline.judging_null import read_null
 
 
 def do(spec: ScanSpec, folder: Path, progress: Progress, stop: Stop) -> None:
@@ -17,7 +18,7 @@ def do(spec: ScanSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         folder / jobspec.LABELLED_PATH,
         spec.scan,
         folder / jobspec.OUTPUTS_PATH,
-        null_path=folder / jobspec.NULL_PATH if spec.has_null else None,
+        null=read_null(folder / jobspec.NULL_PATH) if spec.has_null else None,
         anchor_folder=folder / jobspec.ANCHOR_PATH if spec.has_anchor else None,
         audit_next=spec.audit,
         state_folder=folder / jobspec.STATE_PATH,

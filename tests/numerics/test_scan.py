@@ -33,6 +33,7 @@ from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline import scan_opening
+from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.scan import plan, scan
 from sanitizer.rendering.documents import pages
@@ -157,7 +158,7 @@ def test_pages_of_a_scan_show_sentence_number_and_images_and_escape_names(scanne
 def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) -> None:
     path = tmp_path / "null.json"
     path.write_bytes(dump_null(null))
-    report = scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+    report = scan(model, images, COLLAPSE, tmp_path / "out", null=read_null(path), seed=5)
     assert report.null is not None
     assert not any("of this code" in warning for warning in report.warnings)
     assert report.null.num_models == 3, "two of the four share a base"
@@ -232,7 +233,7 @@ def test_a_null_that_was_measured_otherwise_is_refused_with_what_differs(
     path = tmp_path / "null.json"
     path.write_bytes(dump_null(sealed(replace(null, **OTHERWISE[what]))))
     with pytest.raises(OptionsRejected) as refused:
-        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+        scan(model, images, COLLAPSE, tmp_path / "out", null=read_null(path), seed=5)
     assert refused.value.code == "null_does_not_fit"
     assert what in refused.value.message
     if what == "image set":
@@ -259,7 +260,7 @@ def test_the_first_options_that_differ_from_the_nulls_are_named_with_both_values
         vocabulary=not COLLAPSE.vocabulary,
     )
     with pytest.raises(OptionsRejected) as refused:
-        scan(model, images, options, tmp_path / "out", null_path=path, seed=5)
+        scan(model, images, options, tmp_path / "out", null=read_null(path), seed=5)
     told = refused.value.message
     assert told.startswith("The null set 'small ones' differs in: class list, options. Class lists: SHA-256 ")
     _, told = told.split(" in the scan. Options that differ: ")
@@ -273,7 +274,9 @@ def test_a_null_that_another_version_measured_judges_with_a_warning(model, image
     path = tmp_path / "null.json"
     path.write_bytes(dump_null(sealed(replace(null, code_version="0.0.1"))))
     heard: list[ProgressEvent] = []
-    report = scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5, progress=heard.append)
+    report = scan(
+        model, images, COLLAPSE, tmp_path / "out", null=read_null(path), seed=5, progress=heard.append
+    )
     ours = report.environment.code_version
     (warning,) = (one for one in report.warnings if "of this code" in one)
     assert "by version 0.0.1 of this code" in warning
@@ -287,7 +290,7 @@ def test_a_null_that_holds_the_suspect_is_refused(model, images, null, tmp_path)
     path = tmp_path / "null.json"
     path.write_bytes(dump_null(sealed(replace(null, models=(replace(first, statistics=own),)))))
     with pytest.raises(OptionsRejected) as refused:
-        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+        scan(model, images, COLLAPSE, tmp_path / "out", null=read_null(path), seed=5)
     assert refused.value.code == "null_holds_the_suspect"
 
 
@@ -347,11 +350,11 @@ def test_models_of_two_architectures_and_one_model_twice_make_no_null(model, ima
 def test_a_null_without_models_and_one_that_is_no_file_are_refused(model, images, null, tmp_path) -> None:
     path = tmp_path / "null.json"
     with pytest.raises(OptionsRejected) as refused:
-        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+        scan(model, images, COLLAPSE, tmp_path / "out", null=read_null(path), seed=5)
     assert refused.value.code == "null_unreadable"
     path.write_bytes(dump_null(sealed(replace(null, models=()))))
     with pytest.raises(OptionsRejected) as refused:
-        scan(model, images, COLLAPSE, tmp_path / "out", null_path=path, seed=5)
+        scan(model, images, COLLAPSE, tmp_path / "out", null=read_null(path), seed=5)
     assert refused.value.code == "null_too_small"
 
 

@@ -23,6 +23,7 @@ from sanitizer.__main__ import main
 from sanitizer.checkpoints.building import build_clip
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.scan import scan
 from sanitizer.rendering.documents import pages
@@ -128,7 +129,9 @@ def test_a_null_is_bound_to_its_anchor(inputs: Path, tmp_path: Path) -> None:
 
     def scan_by(anchor: Path, options: ScanOptions = OPTIONS) -> ScanReport:
         out = tmp_path / "out"
-        return scan(inputs / "suspect", inputs / "images", options, out, null_path=path, anchor_folder=anchor)
+        return scan(
+            inputs / "suspect", inputs / "images", options, out, null=read_null(path), anchor_folder=anchor
+        )
 
     report = scan_by(anchor)
     assert report.p_value in (1 / 3, 2 / 3, 1)
