@@ -22,12 +22,14 @@ import torch
 from pydantic import TypeAdapter
 
 from cleanclip.spec.progress import ignore
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, to_json
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, UARRecipe, to_json
 from cleanclip.spec.report import Difference, Estimate
+from lab.reproduction.ablating import ablate
 from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
 from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs, without_later
 from lab.reproduction.data import Sets
 from lab.reproduction.development import (
+    LATER,
     MODELS,
     NONE,
     NUM_PAIRS,
@@ -47,7 +49,7 @@ from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import open_labelled
-from sanitizer.data.pairs import open_pairs
+from sanitizer.data.pairs import PairDataset, open_pairs
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.training.loop import finetune
 
@@ -158,8 +160,10 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
         checkpoint, started = load_canonical(source), time.process_time()
         seed, options = ORDER_SEED + model.subject.seed, model.subject.options
         pairs = open_pairs(_pairs(folders.sets, options, model.subject.seed, variant))
-        with applied(variant.changes):
-            finetune(checkpoint, pairs, recipe, seed=seed, device=_CPU)
+        with applied(variant.changes, checkpoint.model):
+            _start(checkpoint, pairs, model, variant, root)
+            if variant.changes.is_trained:
+                finetune(checkpoint, pairs, recipe, seed=seed, device=_CPU)
         cpu_s = time.process_time() - started
         folder.mkdir(parents=True, exist_ok=True)
         write_cleaned(folder, checkpoint, source, recipe=recipe, seed=seed, output_layout="open_clip")
@@ -169,6 +173,19 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
     if variant.changes.kept < 1:
         pulled_back(checkpoint, load_canonical(source), variant.changes.kept)
     return checkpoint, cpu_s
+
+
+def _start(
+    checkpoint: LoadedCheckpoint, pairs: PairDataset, model: DevelopmentModel, variant: Variant, root: Path
+) -> None:
+    """Put the weights that the run starts from into the image tower."""
+    start, seed = variant.changes.starts_from, ORDER_SEED + model.subject.seed
+    if start == "ablation":
+        assert isinstance(variant.recipe, UARRecipe)
+        ablate(checkpoint, pairs, variant.recipe, seed=seed)
+    elif start:
+        other, _ = cleaned(model, VARIANTS[start], root)
+        checkpoint.model.visual.load_state_dict(other.model.visual.state_dict())
 
 
 def _pairs(sets: Sets, options: SubjectOptions, seed: int, variant: Variant) -> Path:
@@ -245,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.attackers:
         gate_of().opened()
-    plan = ATTACKERS_PLAN if given.attackers else PLAN
+    plan = ATTACKERS_PLAN if given.attackers else (*PLAN, *LATER)
     models = {model.name: model for model in (*MODELS, *ATTACKERS)}
     known = {row.id for row in read_rows(given.raw) if not row.error}
     failed = made = 0

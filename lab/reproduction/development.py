@@ -80,9 +80,17 @@ UAR = UARRecipe(learning_rate=5e-4)
 class Changes:
     """Of a run of uar. The defaults are the product's."""
 
-    loss: Literal["cosine", "similarities"] = "cosine"
+    loss: Literal["cosine", "similarities", "with views"] = "cosine"
     """similarities: the KL divergence between the input model's softmax over the batch's captions and the
-    trained one's, both ways. Rotations of both towers' space are free then."""
+    trained one's, both ways. Rotations of both towers' space are free then. with views: CleanCLIP's
+    self-supervised term of images is added, with its weight."""
+    starts_from: str = ""
+    """A variant that was run, whose image tower the run starts from, or "ablation" (`ablating`). The teacher
+    is the input model all the same."""
+    blends: Literal["pixels", "low frequencies"] = "pixels"
+    """low frequencies: instead of a blend a sum of 8 × 8 cosines, of the same contrast."""
+    is_trained: bool = True
+    """False: the start itself is measured."""
     kept: float = 1.0
     """The weights end at this share of the way from the input model to the trained one."""
     trained_on: Literal["clean pairs", "digits", "leaves"] = "clean pairs"
@@ -135,7 +143,21 @@ _TOWARDS_LESS_CA_LOST = {
     "uar kept 0.6": _uar(Changes(kept=0.6)),
     "uar soup": _uar(Changes(averaged_with=("uar low rate", "uar high rate"))),
     "uar low rate, weak blends": _uar(learning_rate=2e-4, blend_alpha=0.08, inverted_blend_alpha=0.12),
+    "uar views": _uar(Changes(loss="with views")),
 }
+_WEAK = {"epochs": 3, "strong_epochs": 0}
+_WITHOUT_PATTERNS = {"live_patches": 1, "live_blends": 0, "inversion_steps": 0, "weak_live_share": 0.001}
+"""All but one image of a batch: a recipe of UAR without any pattern is refused."""
+_OTHER_STARTS = {
+    "uar from cleanclip": _uar(Changes(starts_from="cleanclip"), **_WEAK),
+    "uar from par": _uar(Changes(starts_from="par"), **_WEAK),
+    "par recovered": _uar(
+        Changes(starts_from="par", loss="similarities"), consistency_weight=1.0, **_WEAK, **_WITHOUT_PATTERNS
+    ),
+    "ablation alone": _uar(Changes(starts_from="ablation", is_trained=False)),
+    "uar from ablation": _uar(Changes(starts_from="ablation"), **_WEAK),
+}
+"""A strong start by other means, then the weak stage. CleanCLIP and PAR have their own updates before it."""
 _ABLATIONS = {
     "uar short": _uar(epochs=3, strong_epochs=1),
     "uar images alone": _uar(trained_on="images_of_pairs"),
@@ -153,11 +175,13 @@ _ABLATIONS = {
     "uar two live": _uar(live_patches=1),
     "uar eight live": _uar(live_patches=6, live_blends=2),
     "uar further families": _uar(live_warps=1, live_colours=1, inverted_warps=2, inverted_colours=2),
+    "uar low frequencies": _uar(Changes(blends="low frequencies")),
 }
 VARIANTS: dict[str, Variant] = (
     _METHODS
     | _TOWARDS_LESS_CA_LOST
     | _ABLATIONS
+    | _OTHER_STARTS
     | {f"uar {num_pairs:,} pairs": _fewer(num_pairs) for num_pairs in (500, 1_000, 2_000, 4_000)}
 )
 
@@ -183,4 +207,10 @@ PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("resnet-clean", ("cleanclip", "par")),
     ("vit-clean", ("cleanclip", "par")),
 )
+LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("vit-five", ("uar low frequencies", "ablation alone", "uar from ablation", "par recovered")),
+    ("vit-five", ("uar from par", "uar from cleanclip", "uar views")),
+    ("resnet-badnet", ("uar from par", "par recovered", "uar from cleanclip", "uar views")),
+)
+"""Ideas that were run after the recipes were frozen: they decide nothing there."""
 """What is run, in this order; rows that are there already are not run again."""

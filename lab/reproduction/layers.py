@@ -22,53 +22,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch import Tensor
 
+from lab.reproduction.activations import layers_of
 from lab.reproduction.cells import VALIDATION_SEED
 from lab.reproduction.developing import row_id
 from lab.reproduction.development import MODELS, VARIANTS, DevelopmentModel
 from lab.reproduction.measuring import made_with
 from lab.reproduction.running import Folders
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
-from sanitizer.data.pixels import normalise, to_model_pixels
+from sanitizer.data.pixels import to_model_pixels
 from sanitizer.seeding import generator
 
 OUT = Path(__file__).resolve().parents[2] / "docs" / "reproduction" / "layers.jsonl"
 METHODS = ("before", "cleanclip", "par", "uar")
 MEASURED = ("vit-five", "resnet-badnet")
 NUM_IMAGES, NUM_RESAMPLES = 1_000, 500
-
-
-def layers_of(checkpoint: LoadedCheckpoint, image_NCHW: Tensor) -> dict[str, Tensor]:
-    """Per layer a row for each image; pixels are in [0, 1]. The last layer is "embedding", in unit rows."""
-    visual, found = checkpoint.model.visual, {}
-    is_vit = hasattr(visual, "transformer")
-    blocks = (
-        list(visual.transformer.resblocks) if is_vit else [getattr(visual, f"layer{n}") for n in (1, 2, 3, 4)]
-    )
-
-    def keep(name: str) -> Any:
-        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
-            if is_vit:
-                found[name] = output[:, 0] if visual.transformer.batch_first else output[0]
-            else:
-                found[name] = output.mean(dim=(2, 3))
-
-        return hook
-
-    hooks = [block.register_forward_hook(keep(str(n))) for n, block in enumerate(blocks, 1)]
-    architecture = checkpoint.architecture
-    try:
-        with torch.no_grad():
-            pixels = normalise(image_NCHW, architecture.image_mean, architecture.image_std)
-            found["embedding"] = normalize(checkpoint.model.encode_image(pixels), dim=-1)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: rows.double() for name, rows in found.items()}
 
 
 def moved(clean_ND: Tensor, triggered_ND: Tensor) -> tuple[float, float, float]:

@@ -6,25 +6,52 @@ A variant that helps becomes an option or a default; one that does not stays her
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn.functional import kl_div
 
 from lab.reproduction.development import Changes
+from lab.reproduction.grid import CLEANCLIP
+from sanitizer.augment.images import draw_operations
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.batches import PairBatch
 from sanitizer.methods import uar
-from sanitizer.methods.losses import contrastive
+from sanitizer.methods.losses import contrastive, matching
 from sanitizer.methods.method import Losses
+from sanitizer.perturbations.additive import LowFrequency
+from sanitizer.seeding import generator
+from sanitizer.training import loop, pattern_pool, step, towers
 
 
 @contextmanager
-def applied(changes: Changes) -> Iterator[None]:
-    """Runs of uar within the block are changed so; `kept` is `pulled_back`'s."""
-    objective = _similarities if changes.loss == "similarities" else uar.objective
-    with patch.object(uar, "objective", objective):
+def applied(changes: Changes, input_model: CLIP | None = None) -> Iterator[None]:
+    """Runs of uar within the block are changed so, but for where they start; `kept` is `pulled_back`'s.
+
+    `input_model`: the teacher of a run that starts elsewhere, as it is now.
+    """
+    with ExitStack() as stack:
+
+        def put(module: object, name: str, new: Any) -> None:
+            stack.enter_context(patch.object(module, name, new))
+
+        if changes.loss == "similarities":
+            put(uar, "objective", _similarities)
+        if changes.loss == "with views":
+            put(uar, "Embeddings", _Viewed)
+            put(uar, "objective", _with_views)
+            put(step, "_embed", _embedding_views())
+        if changes.blends == "low frequencies":
+            put(pattern_pool, "Blend", _low_frequency)
+        if changes.starts_from and input_model is not None:
+            teacher = towers.frozen_image_tower(input_model)
+            put(loop, "_input_model", lambda model, method: teacher)
         yield
 
 
@@ -61,3 +88,45 @@ def _similarities(embeddings: uar.Embeddings, logit_scale: Tensor, *, consistenc
         "loss_clip": contrastive(image_ND, text_ND, scale),
     }
     return Losses(consistency_weight * parts["loss_consistency"] + parts["loss_clip"], parts)
+
+
+def _low_frequency(alpha: float) -> LowFrequency:
+    """A blend moves a pixel by alpha / 2 on average where the pattern is far from the image."""
+    return LowFrequency(alpha / 2)
+
+
+_objective, _Embeddings = uar.objective, uar.Embeddings  # as they are outside of `applied`
+
+
+class _Viewed(NamedTuple):
+    image_ND: Tensor
+    view_ND: Tensor
+    before_ND: Tensor
+    text_ND: Tensor
+
+
+def _with_views(embeddings: _Viewed, logit_scale: Tensor, *, consistency_weight: float) -> Losses:
+    image_ND, view_ND, before_ND, text_ND = embeddings
+    plain = _objective(
+        _Embeddings(image_ND, before_ND, text_ND), logit_scale, consistency_weight=consistency_weight
+    )
+    view_term = matching(image_ND, view_ND, logit_scale.detach())
+    # Half: CleanCLIP's other half is of captions, whose tower is not trained here.
+    return Losses(plain.total + CLEANCLIP.lambda2 / 2 * view_term, plain.parts)
+
+
+def _embedding_views() -> Any:
+    """As `step._embed`; of the trained model also the embeddings of augmented views, by CleanCLIP's draws."""
+    plain, draws = step._embed, generator(0, "uar_views")
+
+    def embed(
+        model: CLIP, batch: PairBatch, rows: slice, options: step.StepOptions, perturb: Any = None
+    ) -> list[Tensor]:
+        found = plain(model, batch, rows, options, perturb)
+        if perturb is None:
+            return found
+        image_NCHW = batch.image_NCHW[rows]
+        view_NCHW = augment_batch(image_NCHW, encode([draw_operations(draws) for _ in image_NCHW]))
+        return [*found, *plain(model, replace(batch, image_NCHW=view_NCHW), slice(None), options)]
+
+    return embed

@@ -8,7 +8,7 @@ from lab.reproduction import grid
 from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
 from lab.reproduction.cells import SURROGATE_UAR, cell_id, subject_of, surrogates
 from lab.reproduction.developing import read_rows, row_id
-from lab.reproduction.development import MODELS, PLAN, VARIANTS
+from lab.reproduction.development import LATER, MODELS, PLAN, VARIANTS
 from lab.reproduction.development_table import changed, methods_table, variants_table
 from lab.reproduction.document import FOLDER
 from lab.reproduction.final_rows import read_final
@@ -55,7 +55,7 @@ def test_a_run_that_failed_stands_in_the_table_with_its_error() -> None:
 
 
 def test_the_plan_names_what_there_is_and_nothing_twice() -> None:
-    planned = [(model, name) for model, names in (*PLAN, *ATTACKERS_PLAN) for name in names]
+    planned = [(model, name) for model, names in (*PLAN, *LATER, *ATTACKERS_PLAN) for name in names]
     assert len(set(planned)) == len(planned)
     assert {model for model, _ in planned} <= {model.name for model in (*MODELS, *ATTACKERS)}
     assert {name for _, name in planned} <= {"before", *VARIANTS}
