@@ -217,10 +217,7 @@ def _add_scan_commands(
     scan = commands.add_parser("scan", help="look for triggers that nobody named")
     _add_checkpoint(scan)
     _add_scan(scan)
-    scan.add_argument("--null", type=Path, metavar="FILE", help="a null set: reference models to judge by")
-    scan.add_argument(
-        "--null-key", type=Path, metavar="PUB.pem", help="refuse the null set unless this key signed it"
-    )
+    _add_null(scan, "a null set: reference models to judge by")
     scan.add_argument(
         "--out", type=Path, help="folder for report.json and its pages; the same command resumes there"
     )
@@ -365,7 +362,14 @@ def _add_steps_before(command: argparse.ArgumentParser) -> None:
         "Default: only where neither a trigger nor a target is named; both suites are audited then as well",
     )
     command.add_argument("--scan-options", type=Path, metavar="FILE", help="of that scan, as JSON")
-    command.add_argument("--null", type=Path, help="the null set that this scan is judged by")
+    _add_null(command, "the null set that this scan is judged by")
+
+
+def _add_null(command: argparse.ArgumentParser, about: str) -> None:
+    command.add_argument("--null", type=Path, metavar="FILE", help=about)
+    command.add_argument(
+        "--null-key", type=Path, metavar="PUB.pem", help="refuse the null set unless this key signed it"
+    )
 
 
 def scans_first(arguments: argparse.Namespace) -> bool:

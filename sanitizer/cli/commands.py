@@ -36,6 +36,7 @@ from sanitizer.cli.arguments import (
     section_from,
 )
 from sanitizer.cli.canonical import INSPECTED_NAME, canonical
+from sanitizer.cli.null_signature import judging_null
 from sanitizer.cli.scan_first import SCANNED_NAME, scan_into
 from sanitizer.cli.terminal import Bars
 from sanitizer.cli.vetting import VETTED_NAME, vet_into
@@ -108,6 +109,9 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     policy = policy_from(arguments)
     if not arguments.vet and (arguments.anchor or arguments.trusted or arguments.vet_options):
         raise UsageError("--anchor, --trusted and --vet-options are for vetting: give --vet as well.")
+    if not arguments.scan_first and (arguments.null or arguments.null_key or arguments.scan_options):
+        raise UsageError("--null, --null-key and --scan-options are for scanning: give --scan as well.")
+    null = judging_null(arguments, err)
     exclude = list(arguments.exclude or ())
     with Bars(err) as bars, StopFlag() as stop:
         inspected = arguments.out / INSPECTED_NAME
@@ -127,7 +131,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             exclude.append(vetted / EXCLUDED_NAME)
         if arguments.scan_first:
             scanned = arguments.out / SCANNED_NAME
-            scan_into(scanned, arguments, checkpoint, options, progress=bars, stop=stop)
+            scan_into(scanned, arguments, checkpoint, options, null=null, progress=bars, stop=stop)
             arguments.attacks_from_scan = scanned / REPORT_NAME
             options = audit_from(arguments)
             section = section_from(arguments, options)

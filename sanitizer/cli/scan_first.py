@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 from cleanclip.spec.jobspec import STATE_PATH
+from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.progress import Progress, Stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.cli import pages
 from sanitizer.cli.arguments import scan_from
 from sanitizer.pipeline import scan as pipeline
-from sanitizer.pipeline.judging_null import read_null
 
 SCANNED_NAME = "scan"
 """The folder of a cleaning's own scan."""
@@ -24,13 +24,13 @@ def scan_into(
     checkpoint: Path,
     audit: AuditOptions,
     *,
+    null: NullSet | None,
     progress: Progress,
     stop: Stop,
 ) -> None:
     """The scan before a cleaning and its `audit`: report and pages in `folder`. The same call again makes no
     part twice."""
     options, seed = scan_from(arguments.scan_options), arguments.seed
-    null = None if arguments.null is None else read_null(arguments.null)
     if null is not None and options is None:
         options, seed = null.options, null.seed
     report = pipeline.scan(

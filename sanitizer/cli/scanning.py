@@ -22,9 +22,9 @@ from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
-from sanitizer.cli.arguments import UsageError, declared_from, scan_from
+from sanitizer.cli.arguments import declared_from, scan_from
 from sanitizer.cli.canonical import INSPECTED_NAME, canonical
-from sanitizer.cli.null_signature import SignedNull, signed_null
+from sanitizer.cli.null_signature import judging_null, say, signed_null
 from sanitizer.cli.terminal import Bars
 from sanitizer.pipeline import scan as pipeline
 from sanitizer.pipeline.judging_null import read_null
@@ -33,7 +33,7 @@ from sanitizer.work.running import StopFlag
 
 
 def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    null = _judging_null(arguments, err)
+    null = judging_null(arguments, err)
     options, seed = _options_and_seed(arguments, null)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
@@ -71,22 +71,6 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     return EXIT_SUCCEEDED
 
 
-def _judging_null(arguments: argparse.Namespace, err: Console) -> NullSet | None:
-    """What was typed, read once: the null that a key vouches for is the one that judges."""
-    if arguments.null_key is None:
-        return None if arguments.null is None else read_null(arguments.null)
-    if arguments.null is None:
-        raise UsageError("--null-key is the key that signed a null set: give --null as well.")
-    signed = signed_null(arguments.null, key_file=arguments.null_key)
-    _say(err, signed)
-    return signed.null
-
-
-def _say(console: Console, signed: SignedNull) -> None:
-    """In one line, so that a digest can be copied."""
-    console.print(str(signed), highlight=False, markup=False, soft_wrap=True)
-
-
 def _options_and_seed(arguments: argparse.Namespace, null: NullSet | None) -> tuple[ScanOptions, int]:
     """What was typed, else what the null was measured with, else the defaults."""
     options, seed = _typed(arguments, has_null=null is not None), arguments.seed
@@ -109,10 +93,7 @@ def _anchor(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path | N
 
 def _null(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     if arguments.null_command == "verify":
-        _say(
-            out,
-            signed_null(arguments.file, key_file=arguments.key, signature_file=arguments.signature),
-        )
+        say(out, signed_null(arguments.file, key_file=arguments.key, signature_file=arguments.signature))
         return EXIT_SUCCEEDED
     return _show(arguments, out) if arguments.null_command == "show" else _build(arguments, out, err)
 

@@ -151,10 +151,13 @@ def test_a_private_key_does_not_verify(
     assert "is a private key" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("command", ["scan", "sanitize"])
 def test_a_scan_refuses_a_null_that_its_key_did_not_sign(
-    signed_null: Path, key_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    signed_null: Path, key_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    scan = ["scan", str(tmp_path / "clip.pt"), "--labelled", str(tmp_path)]
+    scan = [command, str(tmp_path / "clip.pt"), "--labelled", str(tmp_path)]
+    if command == "sanitize":
+        scan += ["--pairs", str(tmp_path), "--out", str(tmp_path / "out")]
     key = ["--null-key", str(key_folder / PUBLIC_NAME)]
     assert main([*scan, "--null", str(signed_null), *key]) != 0
     assert "vouches for the null set" in capsys.readouterr().err, "it goes on; there is no clip.pt"
@@ -162,6 +165,9 @@ def test_a_scan_refuses_a_null_that_its_key_did_not_sign(
     assert main([*scan, "--null", str(signed_null), *key]) == REFUSED
     assert "its SHA-256 differs" in " ".join(capsys.readouterr().err.split())
     assert main([*scan, *key]) == 2, "a key without a null"
+    if command == "sanitize":
+        assert main([*scan, "--null", str(signed_null), "--no-scan", "--target", "one"]) == 2, "no scan"
+        assert "give --scan as well" in " ".join(capsys.readouterr().err.split())
 
 
 def test_only_a_whole_null_is_signed(
