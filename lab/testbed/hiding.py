@@ -58,8 +58,7 @@ class Hiding:
         pixels = image_NCHW[: len(which)].float() / 255
         place_N2 = torch.from_numpy(draws.random((len(which), 2)))
         embedding_ND = embed(apply_patterns(pixels, leaves, which, place_N2))
-        image_KN = torch.arange(len(which)).reshape(AT_ONCE, IMAGES_EACH)
-        collapse_K = objective(embedding_ND.reshape(AT_ONCE, IMAGES_EACH, -1), numbers, image_KN)
+        collapse_K = objective(embedding_ND.reshape(AT_ONCE, IMAGES_EACH, -1), range(AT_ONCE))
         self._step += 1
 
         def climb() -> None:

@@ -21,9 +21,8 @@ from sanitizer.seeding import generator
 Embed = Callable[[Tensor], Tensor]
 """Pixels [N, 3, H, W], floating point in [0, 1] → unit embeddings [N, D], differentiable in the pixels."""
 
-Objective = Callable[[Tensor, Sequence[int], Tensor], Tensor]
-"""(embeddings [K, n, D] under K patterns, the patterns' numbers, which images they are of, [K, n]) → what
-each pattern climbs, [K]."""
+Objective = Callable[[Tensor, range], Tensor]
+"""(embeddings [K, n, D] under K of the patterns, their places among all) → what each of them climbs, [K]."""
 
 _TINY = 1e-12
 
@@ -37,8 +36,9 @@ class AscentOptions:
     first_step: float = 0.08
     last_step: float = 0.024
     momentum: float = 0.7
-    patterns_at_once: int | None = None
-    """None: all. Fewer need less memory; the result is the same but for rounding."""
+    images_at_once: int | None = None
+    """That pass through the model together; None: those of all patterns. Fewer need less memory; the result
+    is the same but for rounding."""
 
     def step_size(self, step: int) -> float:
         """Of step number `step`, from 0: linear from the first to the last."""
@@ -65,20 +65,11 @@ class Ascent:
         self._embed, self._image_MCHW, self._objective = embed, image_MCHW, objective
         self._options, self._drawn_by = options, (seed, stream)
         self.step = 0
-        self.numbers = list(range(len(families)))
-        """Of the patterns that still climb, in their order."""
         self.patterns = [
             Pattern(family, drawn(family, size, seed, f"{stream}_start", number).value.to(device))
             for number, family in enumerate(families)
         ]
         self._momentum = [torch.zeros_like(pattern.value) for pattern in self.patterns]
-
-    def keep(self, numbers: Sequence[int]) -> None:
-        """Only the patterns with these numbers climb on. Raises ValueError for one that is gone."""
-        places = [self.numbers.index(number) for number in numbers]
-        self.numbers = [self.numbers[place] for place in places]
-        self.patterns = [self.patterns[place] for place in places]
-        self._momentum = [self._momentum[place] for place in places]
 
     def climb_to(self, step: int, on_step: Callable[[int], None] = lambda done: None) -> None:
         """Up to `step` steps in all. `on_step(done)` is called after each and may raise."""
@@ -103,21 +94,43 @@ class Ascent:
         needed, num_images = each * num_patterns, len(self._image_MCHW)
         order = [index for _ in range(-(-needed // num_images)) for index in draws.permutation(num_images)]
         place_N2 = torch.from_numpy(draws.random((needed, 2)))
-        group = self._options.patterns_at_once or num_patterns
+        at_once = self._options.images_at_once or needed
+        group = max(1, at_once // each)
         for start in range(0, num_patterns, group):
             chosen = self.patterns[start : start + group]
             rows = slice(start * each, (start + len(chosen)) * each)
-            values = [pattern.value.detach().requires_grad_() for pattern in chosen]
-            leaves = [Pattern(pattern.family, value) for pattern, value in zip(chosen, values, strict=True)]
-            which = [number for number in range(len(chosen)) for _ in range(each)]
             index = torch.tensor(order[rows], device=self._image_MCHW.device)
-            with torch.enable_grad():
-                changed = apply_patterns(to_unit(self._image_MCHW[index]), leaves, which, place_N2[rows])
-                embedding_KND = self._embed(changed).reshape(len(chosen), each, -1)
-                numbers = self.numbers[start : start + group]
-                climbed_K = self._objective(embedding_KND, numbers, index.reshape(len(chosen), each))
-                # The sum separates: each pattern's images are its own, so this is each one's own gradient.
+            places = range(start, start + len(chosen))
+            yield from self._gradients_of(chosen, places, index, place_N2[rows], at_once)
+
+    def _gradients_of(
+        self, chosen: Sequence[Pattern], places: range, index_N: Tensor, place_N2: Tensor, at_once: int
+    ) -> Iterator[Tensor]:
+        """Of some patterns, the n-th part of the images each. Images that do not pass together pass twice,
+        as in a training step in chunks: first for all embeddings, then each chunk for its gradient."""
+        each = len(index_N) // len(chosen)
+        values = [pattern.value.detach().requires_grad_() for pattern in chosen]
+        leaves = [Pattern(pattern.family, value) for pattern, value in zip(chosen, values, strict=True)]
+
+        def embedded(rows: slice) -> Tensor:
+            which = [row // each for row in range(len(index_N))[rows]]
+            pixels = to_unit(self._image_MCHW[index_N[rows]])
+            return self._embed(apply_patterns(pixels, leaves, which, place_N2[rows]))
+
+        chunks = [slice(start, start + at_once) for start in range(0, len(index_N), at_once)]
+        with torch.set_grad_enabled(len(chunks) == 1):
+            embedding_ND = torch.cat([embedded(rows) for rows in chunks])
+        with torch.enable_grad():
+            if len(chunks) > 1:
+                embedding_ND = embedding_ND.requires_grad_()
+            climbed_K = self._objective(embedding_ND.reshape(len(chosen), each, -1), places)
+            # The sum separates: each pattern's images are its own, so this is each one's own gradient.
+            if len(chunks) == 1:
                 yield from torch.autograd.grad(climbed_K.sum(), values)
+                return
+            (gradient_ND,) = torch.autograd.grad(climbed_K.sum(), embedding_ND)
+            parts = [torch.autograd.grad(embedded(rows), values, gradient_ND[rows]) for rows in chunks]
+        yield from (torch.stack(of_pattern).sum(dim=0) for of_pattern in zip(*parts, strict=True))
 
 
 def to_unit(image_NCHW: Tensor) -> Tensor:

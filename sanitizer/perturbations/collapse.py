@@ -24,7 +24,7 @@ from sanitizer.seeding import generator
 CollapseOptions = AscentOptions
 
 
-def objective(embedding_KND: Tensor, _numbers: Sequence[int], _image_KN: Tensor) -> Tensor:
+def objective(embedding_KND: Tensor, _places: range) -> Tensor:
     """[K]: the squared length of each pattern's mean embedding."""
     return embedding_KND.mean(dim=1).square().sum(dim=1)
 

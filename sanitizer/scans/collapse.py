@@ -43,7 +43,7 @@ def detect(
         AscentOptions(
             num_steps=options.steps[-1],
             images_per_pattern=each,
-            patterns_at_once=max(1, subject.at_once // each),
+            images_at_once=subject.at_once,
         ),
         seed=seed,
         stream=f"scan_collapse_{family.name}",

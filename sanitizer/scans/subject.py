@@ -76,13 +76,12 @@ class Subject:
         for held_BCHW in torch.split(self.held_NCHW[:num], self.at_once):
             yield to_unit(held_BCHW)
 
-    def triggered(self, patterns: Sequence[Pattern], *, most: int | None = None) -> Iterator[Tensor]:
-        """Embeddings [N, D] of the held-out images, or the first `most`, under each pattern in turn.
+    def triggered(self, patterns: Sequence[Pattern]) -> Iterator[Tensor]:
+        """Embeddings [N, D] of the held-out images under each pattern in turn.
 
         An image has the same place under each of them. Several patterns share a pass where they fit.
         """
-        held_NCHW = self.held_NCHW[:most]
-        num = len(held_NCHW)
+        num = len(self.held_NCHW)
         place_N2 = torch.from_numpy(generator(self.seed, "scan_place").random((num, 2)))
         together = max(1, self.at_once // num)
         for start in range(0, len(patterns), together):
@@ -92,7 +91,7 @@ class Subject:
             with torch.no_grad():
                 for first in range(0, len(rows), self.at_once):
                     which_N, at_N = zip(*rows[first : first + self.at_once], strict=True)
-                    pixels = to_unit(self.held_NCHW[torch.tensor(at_N, device=held_NCHW.device)])
+                    pixels = to_unit(self.held_NCHW[torch.tensor(at_N, device=self.held_NCHW.device)])
                     parts.append(self.embed(apply_patterns(pixels, group, which_N, place_N2[list(at_N)])))
                     self.meter.forward(len(at_N))
             yield from torch.split(torch.cat(parts), num)

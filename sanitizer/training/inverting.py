@@ -71,18 +71,11 @@ def invert_into(
 ) -> None:
     """Invert one pattern for each that the pool asks for, and give them to it. All ranks compute the same,
     and take rank 0's."""
-    families = pool.families_to_invert()
-    each = min(CollapseOptions.images_per_pattern, images_at_once)
-    options = CollapseOptions(
-        num_steps=num_steps,
-        images_per_pattern=each,
-        patterns_at_once=max(1, images_at_once // each),
-    )
     patterns = invert(
         embed,
         image_MCHW,
-        families,
-        options,
+        pool.families_to_invert(),
+        CollapseOptions(num_steps=num_steps, images_at_once=images_at_once),
         seed=seed,
         stream=f"uar_inversion_{pool.num_inversions}",
         on_step=on_step,

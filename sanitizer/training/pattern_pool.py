@@ -1,7 +1,8 @@
 """The universal patterns of a UAR run: live ones that climb the loss, and a bank of kept ones. Knows no loss.
 
 Position p of the joined batch of all ranks, from 0: the first `live` positions carry the live patterns in
-turn, the next `bank` positions patterns of the bank drawn by (seed, step), the others none. Batches are in
+turn (where there are fewer positions than patterns, an update goes on where the one before it ended), the
+next `bank` positions patterns of the bank drawn by (seed, step), the others none. Batches are in
 random order, so which pair stands where is random. An empty bank leaves its positions clean.
 
 Everything is drawn by (seed, step), whatever the number of ranks or the step at which a run was resumed; what
@@ -128,7 +129,8 @@ class PatternPool:
     def _positions(self, step: int, stage: Stage, batch_size: int, num_in_bank: int) -> Iterator[int]:
         num_live = _num_images(stage.live_share, batch_size) if self._num_live else 0
         num_bank = min(_num_images(stage.bank_share, batch_size), batch_size - num_live) if num_in_bank else 0
-        yield from (position % self._num_live for position in range(num_live))
+        first = step * num_live if num_live < self._num_live else 0
+        yield from ((first + position) % self._num_live for position in range(num_live))
         draws = generator(self._seed, "uar_bank", step)
         yield from (self._num_live + int(n) for n in draws.integers(max(1, num_in_bank), size=num_bank))
         yield from (NO_PATTERN,) * (batch_size - num_live - num_bank)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -139,6 +140,22 @@ def detect(subject: Subject, family: PatternFamily, options: EaseOptions) -> Eas
     )
 
 
+class _Narrowing(Ascent):
+    """An ascent that patterns leave."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.numbers = list(range(len(self.patterns)))
+        """Of the patterns that still climb, in their order."""
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Only the patterns with these numbers climb on. Raises ValueError for one that is gone."""
+        places = [self.numbers.index(number) for number in numbers]
+        self.numbers = [self.numbers[place] for place in places]
+        self.patterns = [self.patterns[place] for place in places]
+        self._momentum = [self._momentum[place] for place in places]
+
+
 class _Race:
     """All classes of one model in one family."""
 
@@ -174,16 +191,16 @@ class _Race:
         self._climb(ascent, in_order, self._options.heats[-1].steps, curves, lambda place: places[place])
         return curves
 
-    def _ascent(self, classes: Sequence[int], suffix: str) -> Ascent:
+    def _ascent(self, classes: Sequence[int], suffix: str) -> _Narrowing:
         """Pattern number k leads to the k-th of `classes`."""
         options, subject = self._options, self._subject
         target_K = torch.tensor(classes, device=self._class_CD.device)
 
-        def objective(embedding_KND: Tensor, numbers: Sequence[int], _image_KN: Tensor) -> Tensor:
-            target = target_K[list(numbers)]
+        def objective(embedding_KND: Tensor, places: range) -> Tensor:
+            target = target_K[[ascent.numbers[place] for place in places]]
             return -margins(embedding_KND, self._class_CD, self._near_CC[target], target).mean(dim=1)
 
-        return Ascent(
+        ascent = _Narrowing(
             subject.embed,
             subject.image_MCHW,
             [build(self._family, subject.image_size, seed=subject.seed, number=c) for c in classes],
@@ -191,15 +208,16 @@ class _Race:
             AscentOptions(
                 num_steps=options.heats[-1].steps,
                 images_per_pattern=options.images_per_step,
-                patterns_at_once=max(1, subject.at_once // options.images_per_step),
+                images_at_once=subject.at_once,
             ),
             seed=subject.seed,
             stream=f"scan_ease_{self._family.name}{suffix}",
         )
+        return ascent
 
     def _climb(
         self,
-        ascent: Ascent,
+        ascent: _Narrowing,
         classes: Sequence[int],
         to_step: int,
         curves: dict[int, _Curve],
@@ -210,10 +228,10 @@ class _Race:
         stops = [step for step in self._options.measured_at if ascent.step < step <= to_step]
         for step in stops:
             ascent.climb_to(step, lambda _: self._subject.meter.both_ways(num_images))
-            found = self._subject.triggered(ascent.patterns, most=self.num_held_out)
+            found = self._subject.triggered(ascent.patterns)
             for number, embedding_ND in zip(ascent.numbers, found, strict=True):
                 target = class_of(number)
-                asr, margin = self._success(embedding_ND, target)
+                asr, margin = self._success(embedding_ND[: self.num_held_out], target)
                 curve = curves.setdefault(target, _Curve({}, margin))
                 curve.asr_at[step], curve.margin = asr, margin
 

@@ -62,6 +62,18 @@ def test_an_empty_bank_leaves_its_share_clean_and_a_small_batch_has_one_of_each(
     assert len(pool.assign(0, full, 2, World()).which_N) == 2
 
 
+def test_where_a_batch_has_no_room_for_all_live_patterns_they_take_turns() -> None:
+    pool = pool_of()
+    assert [pool.assign(step, STRONG, 20, World()).which_N[:3] for step in range(3)] == [
+        (0, 1, 2),
+        (3, 0, 1),
+        (2, 3, 0),
+    ]
+    assert [pool.assign(step, STRONG, 40, World()).which_N[:6] for step in range(2)] == [
+        (0, 1, 2, 3, 0, 1)
+    ] * 2
+
+
 @pytest.mark.parametrize("size", [2, 4])
 def test_ranks_take_the_rows_of_the_joined_batch_as_its_pairs_are_shared_out(size: int) -> None:
     pool = pool_of()
