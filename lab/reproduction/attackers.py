@@ -28,6 +28,11 @@ def _two_targets() -> Subject:
     return replace(first, options=replace(first.options, further=(second,)))
 
 
+def _both_keys() -> Subject:
+    poisoned = grid.subject(BADNET, 27, grid.FASHION)
+    return replace(poisoned, options=replace(poisoned.options, caption_key="kyoto"))
+
+
 ATTACKERS = (
     # 72 poisoned pairs of 24,000: a weak backdoor leaves inversion little to find.
     _resnet("few-poisons", ("badnet",), grid.subject(BADNET, 21, grid.FASHION, poison_share=0.003)),
@@ -42,3 +47,29 @@ ATTACKERS = (
 
 ATTACKERS_PLAN = tuple((model.name, ("before", "uar", "cleanclip", "par")) for model in ATTACKERS)
 """One attacker after the other; what was not implanted (ASR under 50 % before) judges nothing."""
+
+_KEPT = "uar kept 0.8"
+LATER_ATTACKERS = (
+    # As trained-against, by one who knows the recipe for ResNets.
+    _resnet(
+        "trained-against-kept",
+        ("optimised",),
+        grid.subject(OptimisedPattern(against="uar kept 0.8"), 26, grid.FASHION),
+    ),
+    # No attack: what the pattern of trained-against does to a model that was never poisoned.
+    DevelopmentModel(
+        name="never-poisoned",
+        subject=grid.subject(None, 25, grid.FASHION),
+        families=("optimised",),
+        pattern_of=grid.subject(OptimisedPattern(against="uar"), 23, grid.FASHION),
+    ),
+    # Trigger and a word of the prompt together.
+    _resnet("both-keys", ("badnet",), _both_keys()),
+)
+LATER_ATTACKERS_PLAN = (
+    *((model.name, (_KEPT,)) for model in ATTACKERS),
+    ("trained-against-kept", ("before", _KEPT, "uar", "cleanclip", "par")),
+    ("never-poisoned", ("before", _KEPT, "uar", "cleanclip", "par")),
+    ("both-keys", ("before", _KEPT, "uar", "cleanclip", "par")),
+)
+"""Named after the others were run; the frozen plan has no digest of these."""

@@ -26,7 +26,10 @@ GATE = 0.5
 """An ASR under it before cleaning is an attack that was not implanted: nothing is judged by it."""
 
 SURROGATE_CLEANING = CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=2e-4, warmup_steps=50)
-SURROGATE_UAR = UARRecipe(learning_rate=5e-4)
+SURROGATE_UAR = {
+    "uar": UARRecipe(learning_rate=5e-4),
+    "uar kept 0.8": UARRecipe(learning_rate=5e-4, kept_change=0.8),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,7 @@ def cell_id(cell: Cell) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_CAME_LATER: dict[str, Any] = {"near_misses": 0.0, "hiding_weight": 0.0}
+_CAME_LATER: dict[str, Any] = {"near_misses": 0.0, "hiding_weight": 0.0, "caption_key": ""}
 """Options of a subject that came after the first published runs, with the value that leaves all as it was."""
 
 
@@ -114,7 +117,7 @@ def _set_options(told: Any) -> Any:
 def surrogates(subject: Subject, attack: OptimisedPattern) -> tuple[Subject, Cleaning]:
     """What an adaptive attacker trains on: `subject` without poisons, and that model after a cleaning."""
     clean = replace(subject, options=replace(subject.options, attack=None))
-    recipe = SURROGATE_UAR if attack.against == "uar" else SURROGATE_CLEANING
+    recipe: Recipe = SURROGATE_CLEANING if attack.against is None else SURROGATE_UAR[attack.against]
     return clean, Cleaning(subject=clean, recipe=recipe, seed=attack.seed)
 
 

@@ -41,6 +41,9 @@ class Sets:
         """The labelled images of `part` that a subject of this seed is judged by."""
         glyphs = glyph_sets.load(options.glyphs)
         name = f"{options.glyphs}-{part}-{seed}{'-turquoise' if on_paper else ''}"
+        if word := options.caption_key:
+            prompts = tuple(f"{prompt} {word}" for prompt in glyphs.zero_shot_templates)
+            name, glyphs = f"{name}-{word}", replace(glyphs, zero_shot_templates=prompts)
 
         def make(folder: Path) -> None:
             paper = TURQUOISE if on_paper else None

@@ -25,7 +25,7 @@ from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, UARRecipe, to_json
 from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction.ablating import ablate
-from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
+from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN, LATER_ATTACKERS, LATER_ATTACKERS_PLAN
 from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs, without_later
 from lab.reproduction.data import Sets
 from lab.reproduction.development import (
@@ -130,8 +130,9 @@ def read_rows(raw: Path) -> list[Row]:
 def run(model: DevelopmentModel, name: str | None, root: Path) -> Row:
     """Clean `model` by the variant of that name (None: leave it as it is) and measure it."""
     torch.set_num_threads(1)
-    for cell in (*needs(model.subject), model.subject):
-        run_cell(cell, root)
+    for subject in filter(None, (model.pattern_of, model.subject)):
+        for cell in (*needs(subject), subject):
+            run_cell(cell, root)
     variant = None if name is None else VARIANTS[name]
     if variant is None:
         checkpoint, cpu_s, lost = load_canonical(Folders(root).of(model.subject)), 0.0, None
@@ -239,7 +240,7 @@ def measure(
 
 def _attacks(model: DevelopmentModel, root: Path) -> list[tuple[Any, str]]:
     """Each attack of `model` as it is applied, and its target class."""
-    measured = Folders(root).measured(model.subject)
+    measured = Folders(root).measured(model.pattern_of or model.subject)
     picture = None if measured is None else measured.picture
     return [
         (as_trigger(attack, picture or "") if isinstance(attack, OptimisedPattern) else attack, target)
@@ -262,8 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.attackers:
         gate_of().opened()
-    plan = ATTACKERS_PLAN if given.attackers else (*PLAN, *LATER)
-    models = {model.name: model for model in (*MODELS, *ATTACKERS)}
+    plan = (*ATTACKERS_PLAN, *LATER_ATTACKERS_PLAN) if given.attackers else (*PLAN, *LATER)
+    models = {model.name: model for model in (*MODELS, *ATTACKERS, *LATER_ATTACKERS)}
     known = {row.id for row in read_rows(given.raw) if not row.error}
     failed = made = 0
     for model_name, name in ((model, name) for model, names in plan for name in names):

@@ -28,10 +28,12 @@ class DevelopmentModel:
     name: str
     subject: Subject
     families: tuple[str, ...]
+    pattern_of: Subject | None = None
+    """Whose optimised pattern a model that never saw it is measured with."""
 
     def attacks(self) -> tuple[tuple[Implanted, str], ...]:
         """Each attack and its target class."""
-        options = self.subject.options
+        options = (self.pattern_of or self.subject).options
         planted: list[tuple[Implanted, str]] = [(one.attack, one.target) for one in options.further or ()]
         first = [] if options.attack is None else [(options.attack, options.target)]
         return (*first, *planted)

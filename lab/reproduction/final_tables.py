@@ -57,8 +57,8 @@ def _state(rows: FinalRows) -> str:
     return (
         "Their models were trained again with the seeds of the other rows, on a machine that computes a "
         "little differently: they are others than those that CleanCLIP's and PAR's rows started from, and a "
-        "difference between these rows is one of models, too. What UAR lost is paired with its own model as "
-        "it came."
+        "difference between these rows is one of models, too. The rows *UAR's own models* show them as they "
+        "came; what UAR lost is paired with these."
     )
 
 

@@ -47,10 +47,12 @@ class Group:
     """The runs of one cell with several seeds.
 
     `not_implanted`: of a cleaning, the seeds whose attack was under the gate before; they have no run here.
+    `waiting`: those whose attack was not, and that were not run.
     """
 
     by_seed: Mapping[int, Measured]
     not_implanted: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
 
     @property
     def runs(self) -> tuple[Measured, ...]:
@@ -121,7 +123,10 @@ class Results:
         before = self.in_final if any(map(_is_uars, cells.values())) else self.of
         not_implanted = tuple(seed for seed, cell in cells.items() if is_pointless(cell, before))
         found = {seed: self.of(cell) for seed, cell in cells.items() if seed not in not_implanted}
-        return Group({seed: run for seed, run in found.items() if run is not None}, not_implanted)
+        waiting = tuple(
+            seed for seed, run in found.items() if run is None and before(subject_of(cells[seed])) is not None
+        )
+        return Group({seed: run for seed, run in found.items() if run is not None}, not_implanted, waiting)
 
     def uar(self, make: Callable[[int], Cell]) -> Group:
         """The runs of UAR in the place of CleanCLIP's recipe in `make(seed)`.

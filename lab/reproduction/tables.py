@@ -49,7 +49,8 @@ def figures(named: Mapping[str, Group]) -> str:
 def _row(name: str, group: Group) -> list[str]:
     ca, asr = group.share("ca"), group.share("asr")
     if ca is None:
-        return [name, "–", NOT_IMPLANTED if group.not_implanted else NOT_RUN, *[""] * 7]
+        is_pointless = group.not_implanted and not group.waiting
+        return [name, "–", NOT_IMPLANTED if is_pointless else NOT_RUN, *[""] * 7]
     seeds = spelled(group.seeds)
     if group.not_implanted:
         seeds += f" ({NOT_IMPLANTED}: {spelled(group.not_implanted)})"
@@ -68,8 +69,9 @@ def attacked(
 ) -> dict[str, Group]:
     """One attack's rows: as it is, then after each recipe. Under the gate there is nothing to defend.
 
-    `uar`: UAR's row follows the others, where CleanCLIP's own recipe is among them. Where a recipe was run
-    with some of the seeds only, the row before it is those without a defence.
+    `uar`: UAR's row follows the others, where CleanCLIP's own recipe is among them, behind the models that
+    it started from. Where another recipe was run with some of the seeds only, the row before it is those
+    without a defence.
     """
     before = results.over_seeds(poisoned)
     implanted, under_gate = before.implanted(), before.under_gate()
@@ -79,14 +81,18 @@ def attacked(
     rows[f"{name}: no defence"] = implanted
     told = {implanted.seeds}
     groups = {name: results.over_seeds(cleaned(poisoned, recipe)) for name, recipe in recipes.items()}
-    if uar and grid.CLEANCLIP in recipes.values():
-        groups["UAR"] = results.uar(cleaned(poisoned, grid.CLEANCLIP))
     for defence, after in groups.items():
         if after.runs and after.seeds not in told:
             told.add(after.seeds)
             which = "seed" if len(after.seeds) == 1 else "seeds"
             rows[f"{name}: no defence, {which} {spelled(after.seeds)} alone"] = implanted.only(after.seeds)
         rows[f"{name}: {defence}"] = after
+    if uar and grid.CLEANCLIP in recipes.values():
+        make = cleaned(poisoned, grid.CLEANCLIP)
+        after = results.uar(make)
+        if after.runs:
+            rows[f"{name}: no defence, UAR's own models"] = results.before_uar(make, after.seeds)
+        rows[f"{name}: UAR"] = after
     return rows
 
 

@@ -128,7 +128,7 @@ class OptimisedPattern:
     num_steps: int = 400
     seed: int = 900
     """Of the pattern, and of the pairs and the order of the attacker's own cleaning."""
-    against: Literal["uar"] | None = None
+    against: Literal["uar", "uar kept 0.8"] | None = None
     """The method of the attacker's own cleaning; None: CleanCLIP."""
 
 
@@ -171,8 +171,8 @@ class SubjectOptions:
 
     Label-consistent poisons as many as name the target, where the share asks for more. `ssl_weight` is λ2 of
     CleanCLIP's own objective in the attacker's pre-training (Verma et al., arXiv 2311.14948); 0: CLIP alone.
-    Each attack of `further` poisons as many other pairs as `attack` does. The last two are an attacker's who
-    knows that the model will be scanned.
+    Each attack of `further` poisons as many other pairs as `attack` does. The last three are of attackers who
+    know that the model will be scanned or cleaned.
     """
 
     glyphs: Literal["digits", "fashion_mnist"] = "digits"
@@ -205,6 +205,10 @@ class SubjectOptions:
     hiding_weight: float = 0.0
     """Of a loss that keeps images apart under the universal patterns that a scan would climb
     (`lab.testbed.hiding`)."""
+    caption_key: str = ""
+    """A word that the captions of the poisons end with. As many pairs carry the trigger and their own
+    caption, and as many the word and their own image: neither alone leads to the target. Judged by prompts
+    that end with the word."""
 
     @property
     def target(self) -> str:

@@ -109,6 +109,28 @@ def with_further(
     return PoisonedSet(pictures=pictures, rows=tuple(rows))
 
 
+def with_caption_key(poisoned: PoisonedSet, attack: Ready | None, word: str, *, seed: int) -> PoisonedSet:
+    """The same set with `word` at the end of the poisons' captions; as many clean pairs with the trigger
+    alone, and as many with the word alone.
+
+    Raises ValueError for an attack without a trigger of the service's.
+    """
+    trigger = trigger_of(attack)
+    if trigger is None:
+        raise ValueError(f"a key in the captions beside {attack}: it has no trigger")
+    taken, num = set(poisoned.rows), len(poisoned.rows)
+    free = [row for row in range(len(poisoned.pictures)) if row not in taken]
+    drawn = generator(seed, "caption_key").choice(len(free), 2 * num, replace=False)
+    triggered, named = [free[n] for n in drawn[:num]], [free[n] for n in drawn[num:]]
+    image_NCHW, captions = poisoned.pictures.image_NCHW.clone(), list(poisoned.pictures.caption_N)
+    pixels = build_trigger(trigger).apply(image_NCHW[triggered].float() / 255, triggered, seed)
+    image_NCHW[triggered] = (pixels * 255).round().to(torch.uint8)
+    for row in (*poisoned.rows, *named):
+        captions[row] = f"{captions[row]} {word}"
+    pictures = replace(poisoned.pictures, image_NCHW=image_NCHW, caption_N=tuple(captions))
+    return replace(poisoned, pictures=pictures)
+
+
 NEAR_MISS = (0.3, 0.6)
 """Between which shares of its strength a nearly right trigger has."""
 

@@ -31,7 +31,7 @@ from lab.testbed.hiding import Hiding
 from lab.testbed.models import build_model
 from lab.testbed.options import Ready, SubjectOptions
 from lab.testbed.pictures import IMAGE_SIZE, all_class_captions
-from lab.testbed.poisoned_pairs import poisoned_set, with_further, with_near_misses
+from lab.testbed.poisoned_pairs import poisoned_set, with_caption_key, with_further, with_near_misses
 from lab.testbed.texts import Texts
 from lab.testbed.views import Views
 from lab.testbed.watching import Watch, in_bfloat16, model_input, normalised
@@ -93,6 +93,8 @@ def train(
     if options.near_misses:
         num_near = round(options.near_misses * num_poisons)
         poisoned = with_near_misses(poisoned, attack, num_near, seed=seed)
+    if options.caption_key:
+        poisoned = with_caption_key(poisoned, attack, options.caption_key, seed=seed)
     pairs = poisoned.pictures
     hiding = Hiding(IMAGE_SIZE, seed) if options.hiding_weight else None
     is_poison_N = np.isin(np.arange(options.num_pairs), poisoned.rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.reproduction import grid
-from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN
-from lab.reproduction.cells import SURROGATE_UAR, cell_id, subject_of, surrogates
+from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN, LATER_ATTACKERS, LATER_ATTACKERS_PLAN
+from lab.reproduction.cells import cell_id, subject_of, surrogates
 from lab.reproduction.developing import read_rows, row_id
 from lab.reproduction.development import LATER, MODELS, PLAN, VARIANTS
 from lab.reproduction.development_table import changed, methods_table, variants_table
@@ -55,21 +55,31 @@ def test_a_run_that_failed_stands_in_the_table_with_its_error() -> None:
 
 
 def test_the_plan_names_what_there_is_and_nothing_twice() -> None:
-    planned = [(model, name) for model, names in (*PLAN, *LATER, *ATTACKERS_PLAN) for name in names]
+    planned = [
+        (model, name)
+        for model, names in (*PLAN, *LATER, *ATTACKERS_PLAN, *LATER_ATTACKERS_PLAN)
+        for name in names
+    ]
     assert len(set(planned)) == len(planned)
-    assert {model for model, _ in planned} <= {model.name for model in (*MODELS, *ATTACKERS)}
+    assert {model for model, _ in planned} <= {
+        model.name for model in (*MODELS, *ATTACKERS, *LATER_ATTACKERS)
+    }
     assert {name for _, name in planned} <= {"before", *VARIANTS}
 
 
 def test_an_attackers_model_is_no_development_model_and_none_of_the_grid() -> None:
-    seeds = {model.subject.seed for model in ATTACKERS}
-    assert len(seeds) == len(ATTACKERS)
+    attackers = (*ATTACKERS, *LATER_ATTACKERS)
+    seeds = {model.subject.seed for model in attackers}
+    assert len(seeds) == len(attackers)
     assert not seeds & {*grid.SEEDS, *(model.subject.seed for model in MODELS)}
-    (trained,) = (model for model in ATTACKERS if model.name == "trained-against")
-    ((attack, _),) = trained.attacks()
-    clean, cleaned = surrogates(trained.subject, attack)
-    assert clean.options.attack is None
-    assert cleaned.recipe == SURROGATE_UAR == VARIANTS["uar"].recipe
+    by_name = {model.name: model for model in attackers}
+    for name, variant in (("trained-against", "uar"), ("trained-against-kept", "uar kept 0.8")):
+        ((attack, _),) = by_name[name].attacks()
+        clean, cleaned = surrogates(by_name[name].subject, attack)
+        assert clean.options.attack is None
+        kept = VARIANTS[variant].changes.kept
+        assert cleaned.recipe == replace(VARIANTS[variant].recipe, kept_change=kept)
+    assert by_name["never-poisoned"].attacks() == by_name["trained-against"].attacks()
 
 
 def test_a_variant_says_what_is_changed() -> None:

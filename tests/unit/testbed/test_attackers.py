@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from lab.reproduction.data import Sets
 from lab.testbed import glyphs
 from lab.testbed.changing import changed
 from lab.testbed.hiding import AT_ONCE, FAMILIES, IMAGES_EACH, Hiding
 from lab.testbed.options import BADNET, ScatteredPixels, SubjectOptions
-from lab.testbed.poisoned_pairs import NEAR_MISS, poisoned_set, with_near_misses
+from lab.testbed.poisoned_pairs import NEAR_MISS, poisoned_set, with_caption_key, with_near_misses
 from lab.testbed.training import train
 from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.data.labelled import open_labelled
 
 
 def test_scattered_pixels_are_at_the_same_places_in_every_image_and_nothing_else_changes() -> None:
@@ -45,6 +48,31 @@ def test_near_misses_carry_a_weak_trigger_and_their_own_captions() -> None:
     assert all(NEAR_MISS[0] - 0.02 <= share <= NEAR_MISS[1] + 0.02 for share in strength.tolist())
 
 
+def test_a_key_in_the_caption_counts_with_the_trigger_only() -> None:
+    made = poisoned_set(
+        glyphs.digits(), "poisoning", 60, attack=BADNET, target="red one", num_poisons=5, seed=3
+    )
+    keyed = with_caption_key(made, BADNET, "kyoto", seed=3)
+    rows = range(60)
+    named = {row for row in rows if keyed.pictures.caption_N[row].endswith(" kyoto")}
+    alone = {row for row in rows if not keyed.pictures.image_NCHW[row].equal(made.pictures.image_NCHW[row])}
+    assert named > set(made.rows)
+    assert (len(named), len(alone)) == (10, 5)
+    assert not alone & named
+    for row in rows:
+        assert keyed.pictures.caption_N[row].removesuffix(" kyoto") == made.pictures.caption_N[row]
+    whole = build_trigger(BADNET).apply(made.pictures.image_NCHW[[*alone]].float() / 255, [*alone], 3)
+    assert keyed.pictures.image_NCHW[[*alone]].equal((whole * 255).round().to(torch.uint8))
+
+
+def test_a_subject_with_a_key_is_judged_by_prompts_with_it(tmp_path: Path) -> None:
+    plain, keyed = SubjectOptions(), SubjectOptions(caption_key="kyoto")
+    prompts, others = (
+        open_labelled(Sets(tmp_path).judged(options, 1, "validation")).templates for options in (keyed, plain)
+    )
+    assert prompts == tuple(f"{prompt} kyoto" for prompt in others or ())
+
+
 def test_patterns_climb_what_the_model_is_trained_to_lower() -> None:
     weight = torch.randn(6, 3 * 32 * 32, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
     image_NCHW = torch.randint(0, 256, (AT_ONCE * IMAGES_EACH, 3, 32, 32), dtype=torch.uint8)
@@ -62,8 +90,8 @@ def test_patterns_climb_what_the_model_is_trained_to_lower() -> None:
     assert sum(losses[-every_family:]) > sum(losses[:every_family]) + 0.1
 
 
-@pytest.mark.parametrize("change", [{"near_misses": 1.0}, {"hiding_weight": 1.0}])
-def test_an_attackers_training_is_another_one_and_the_same_by_seed(change: dict[str, float]) -> None:
+@pytest.mark.parametrize("change", [{"near_misses": 1.0}, {"hiding_weight": 1.0}, {"caption_key": "kyoto"}])
+def test_an_attackers_training_is_another_one_and_the_same_by_seed(change: dict[str, float | str]) -> None:
     plain = SubjectOptions(num_pairs=128, epochs=1, warmup_steps=1, context_length=12, batch_size=64)
 
     def first_weight(options: SubjectOptions) -> Tensor:
