@@ -52,7 +52,7 @@ of the poisons 13 and 43 % after six."""
 NUM_PAIRS, POISON_SHARE = 8_000, 0.05
 IMPLANT_SEED = 20_000
 """Added to the model's seed, so that the implanted pairs are not those of the cleaning."""
-RECIPES = ("uar", "uar short", "uar weak alone", "uar no bank", "cleanclip", "par")
+RECIPES = ("uar", "uar short", "uar weak alone", "uar no inversion", "cleanclip", "par")
 _CPU = torch.device("cpu")
 
 

@@ -165,7 +165,8 @@ _ABLATIONS = {
     "uar images alone": _uar(trained_on="images_of_pairs"),
     "uar digits": _uar(Changes(trained_on="digits"), trained_on="images_of_pairs"),
     "uar leaves": _uar(Changes(trained_on="leaves"), trained_on="images_of_pairs"),
-    "uar no bank": _uar(inversion_steps=0, reinversion_steps=0),
+    "uar no inversion": _uar(inversion_steps=0, reinversion_steps=0),
+    "uar no bank": _uar(strong_bank_share=0.0, weak_bank_share=0.0),
     "uar strong alone": _uar(strong_epochs=5),
     "uar weak alone": _uar(strong_epochs=0),
     "uar patches alone": _uar(live_blends=0, inverted_blends=0),
@@ -191,7 +192,7 @@ PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("vit-five", ("before", "uar", "cleanclip", "par")),
     ("resnet-badnet", ("before", "uar", "cleanclip", "par")),
     ("resnet-badnet", ("uar kept 0.8", "uar similarities", "uar low rate")),
-    ("vit-five", ("uar kept 0.8", "uar no bank", "uar short")),
+    ("vit-five", ("uar kept 0.8", "uar no inversion", "uar short")),
     ("resnet-badnet", ("uar high rate", "uar 20", "uar kept 0.6", "uar soup", "uar short")),
     ("resnet-clean", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
     ("resnet-stripes", ("before", "uar", "uar kept 0.8", "uar kept 0.6")),
@@ -211,7 +212,7 @@ PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("vit-five", ("uar low frequencies", "ablation alone", "uar from ablation", "par recovered")),
-    ("vit-five", ("uar from par", "uar from cleanclip", "uar views")),
+    ("vit-five", ("uar from par", "uar from cleanclip", "uar views", "uar no bank")),
     ("resnet-badnet", ("uar from par", "par recovered", "uar from cleanclip", "uar views")),
 )
 """Ideas that were run after the recipes were frozen: they decide nothing there."""

@@ -27,7 +27,7 @@ Recipes = Mapping[Tower, UARRecipe]
 CANDIDATE: Recipes = {"resnet": UAR, "vit": UAR}
 NUM_IMAGES = (500, 1_000, 2_000, 4_000)
 ABLATIONS = {
-    "no bank": "uar no bank",
+    "no inversion": "uar no inversion",
     "no weak stage": "uar strong alone",
     "no strong stage": "uar weak alone",
     "no CLIP term": "uar images alone",

@@ -9,7 +9,7 @@ from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import Estimate
 from lab.reproduction import auto_regret, final, grid
 from lab.reproduction.beyond import CORRUPTIONS, Beyond
-from lab.reproduction.cells import cell_id
+from lab.reproduction.cells import ORDER_SEED, cell_id
 from lab.reproduction.development_table import methods_table
 from lab.reproduction.final import Rows
 from lab.reproduction.final_rows import FinalRows
@@ -42,7 +42,12 @@ def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
         + _tables(results, final.full, final.unpaired),
         "### Number of images, with the same number of updates\n\n"
         + _tables(results, final.fewer_images, final.full),
-        f"### Rebound\n\n{rebound_table(rows.rebound)}",
+        "### Rebound\n\nEach cleaned model is trained further, on the clean pairs of its cleaning and at the "
+        "learning rate of its recipe, and measured on validation images after 0, 10, 50 and 100 updates. The "
+        "recipes have different rates, so compare how the ASR of a row changes more than rows. *Highest*: of "
+        "these four; the CA beside it is of the same point. *Way back*: the least share of the way from the "
+        "cleaned weights to the input model's at which the ASR is 50 %, by four halvings. *poisoned*: the "
+        f"demo's model.\n\n{rebound_table(rows.rebound)}",
         f"### Beyond zero-shot classification\n\n{beyond_table(rows)}",
         "### What `auto` chooses without knowing the trigger\n\n"
         "Development models; the ladder is given triggers of other kinds than the model's. *Regret* is the "
@@ -69,7 +74,8 @@ def _tables(results: Results, *parts: Callable[[final.Recipes], Rows]) -> str:
 
 
 def attackers_table(rows: FinalRows) -> str:
-    """Every attacker's model as it came and after each method; UAR also as frozen for ResNets."""
+    """Every attacker's model as it came and after each method; UAR also as frozen for ResNets. One model
+    was never poisoned: what an attacker's pattern does without a backdoor."""
     return methods_table(rows.attackers, ("uar kept 0.8",)) if rows.attackers else _NOTHING
 
 
@@ -142,8 +148,8 @@ def rebound_table(lines: Sequence[Mapping[str, Any]]) -> str:
     if not lines:
         return _NOTHING
     headings = (
-        *("", "seed", "n", "ASR % before", "ASR % after"),
-        *("highest ASR %", "at update", "CA % there", "weights kept at 50 % ASR"),
+        *("", "seed", "n", "ASR % before", "ASR % after", "CA % after"),
+        *("n of the curve", "highest ASR %", "at update", "CA % there", "way back"),
     )
     return table(headings, [_rebound_row(line) for line in lines])
 
@@ -155,9 +161,9 @@ def _rebound_row(line: Mapping[str, Any]) -> list[str]:
     highest, (before, after) = top["attacks"][0]["asr"], line["asr"]
     return [
         f"{line['subject']}: {line['method']}",
-        *(str(line["seed"]), f"{highest['n']:,}"),
-        *(_json(before), _json(after), _json(highest)),
-        *(str(top["step"]), _json(top["ca"])),
+        *(str(line["seed"] - ORDER_SEED), f"{after['n']:,}"),
+        *(_json(before), _json(after), _json(line["ca"][1])),
+        *(f"{highest['n']:,}", _json(highest), str(top["step"]), _json(top["ca"])),
         _way_back(line["rebound"].get("interpolation")),
     ]
 
