@@ -53,6 +53,8 @@ class Cleaning:
     num_poisons: int = 0
     seed: int | None = None
     """Of the pairs and their order; None: the subject's."""
+    then: Recipe | None = None
+    """A second cleaning, which starts from the first one's weights, on the same pairs in the same order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,5 +156,6 @@ def describe(cell: Cell) -> str:
     where = f"{options.glyphs} {options.tower} seed {subject_of(cell).seed}"
     what = "clean" if attack is None else attack.attack
     if isinstance(cell, Cleaning):
-        return f"{where}, {what}: {cell.recipe.method} {cell.num_samples:,}"
+        steps = cell.recipe.method if cell.then is None else f"{cell.recipe.method}, then {cell.then.method}"
+        return f"{where}, {what}: {steps} {cell.num_samples:,}"
     return f"{where}, {what}: {'control' if isinstance(cell, Control) else 'train'}"

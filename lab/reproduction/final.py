@@ -55,14 +55,15 @@ def questions(recipes: Recipes = CANDIDATE) -> tuple[Question, ...]:
     ]
     return (
         *tables,
-        _question("never poisoned", never_poisoned(recipes)),
-        _question("ablations", ablations(recipes)),
-        _question("unpaired", unpaired(recipes)),
-        _question("number of images", fewer_images(recipes)),
+        as_question("never poisoned", never_poisoned(recipes)),
+        as_question("ablations", ablations(recipes)),
+        as_question("unpaired", unpaired(recipes)),
+        as_question("number of images", fewer_images(recipes)),
     )
 
 
-def _question(name: str, rows: Rows) -> Question:
+def as_question(name: str, rows: Rows) -> Question:
+    """The cells of all rows."""
     return Question(name=name, cells=lambda seed: (make(seed) for make in rows.values()))
 
 
@@ -94,6 +95,32 @@ def _with_uar(question: Question, recipes: Recipes) -> Callable[[int], Iterator[
         yield from (cell for cell in found if cell is not None)
 
     return cells
+
+
+IN_A_ROW = "CleanCLIP, then UAR"
+AFTER_CLEANCLIP: dict[str, tuple[Implanted, Bed]] = {
+    "Semantic, digits ResNet": (grid.OTHER_ATTACKS["Semantic (colour of the paper)"], grid.DIGITS),
+    "Adaptive pattern, digits ResNet": (grid.OTHER_ATTACKS["Adaptive pattern"], grid.DIGITS),
+    "WaNet, digits ResNet": (grid.PAPER_ATTACKS["WaNet (s = 6)"], grid.DIGITS),
+    "Triangles, Fashion ViT": (grid.STRUCTURED_ATTACKS["Triangles"], grid.FASHION_VIT),
+}
+
+
+def after_cleanclip(recipes: Recipes) -> Rows:
+    """Two jobs in a row: CleanCLIP, then UAR with the result as its input model.
+
+    Not in the frozen plan: thought of after the rows of UAR and CleanCLIP alone were seen.
+    """
+    rows: Rows = {}
+    for name, (attack, bed) in AFTER_CLEANCLIP.items():
+        alone = by_method(attack, bed, recipes)
+        rows |= {f"{name}: {method}": alone[method] for method in ("no defence", "CleanCLIP (1, 1)", "UAR")}
+        rows[f"{name}: {IN_A_ROW}"] = _in_a_row(attack, bed, recipes[bed.tower])
+    return rows
+
+
+def _in_a_row(attack: Implanted, bed: Bed, then: Recipe) -> Make:
+    return lambda seed: Cleaning(subject=grid.subject(attack, seed, bed), recipe=grid.CLEANCLIP, then=then)
 
 
 VARIED: dict[str, tuple[Implanted, Bed]] = {

@@ -23,8 +23,11 @@ from lab.reproduction.cells import GATE, Cell, cell_id
 from lab.reproduction.development import MODELS
 from lab.reproduction.final import (
     CANDIDATE,
+    IN_A_ROW,
     PartPlan,
     Recipes,
+    after_cleanclip,
+    as_question,
     beyond_zero_shot,
     parts,
     questions,
@@ -50,21 +53,24 @@ from lab.reproduction.summary import Results
 from sanitizer.training.device import num_granted_cores
 
 ATTACKERS, BEYOND, REBOUND, REGRET = "attackers", "beyond zero-shot", "rebound", "auto's regret"
+AFTER = "after CleanCLIP"
 _ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES, _REGRET_MINUTES = 2.5, 1.0, 3.0, 12.0
 """A row: guessed, none was run."""
 EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
 
 
 def all_questions(recipes: Recipes, published: Results) -> tuple[Question, ...]:
-    """Those of the plan, and the varied subjects as they are and after each method.
+    """Those of the plan, those that came later, and the varied subjects as they are and after each method.
 
     Without the cleanings of models whose attack was not implanted as published: these would be trained again
     only to find the same.
     """
-    makes = beyond_zero_shot(recipes).values()
     asked = (
         *questions(recipes),
-        Question(name=BEYOND, cells=lambda seed: (make(seed) for make in makes)),
+        as_question(
+            AFTER, {name: make for name, make in after_cleanclip(recipes).items() if IN_A_ROW in name}
+        ),
+        as_question(BEYOND, beyond_zero_shot(recipes)),
     )
 
     def worth_it(question: Question, seed: int) -> Iterator[Cell]:

@@ -66,7 +66,8 @@ class Gate:
         """The runs. Raises HeldOut if one is of UAR and no recipe is frozen, or another method was."""
         admitted = list(runs)
         for run in admitted:
-            if (run.spec.get("recipe") or {}).get("method") == "uar":
+            recipes = (run.spec.get("recipe"), run.spec.get("then"))
+            if any((recipe or {}).get("method") == "uar" for recipe in recipes):
                 made_by = run.made_with.get("method_sha256")
                 if made_by != self.frozen().method_sha256:
                     raise HeldOut(f"The run {run.id} of UAR was made by a method that was not frozen.")

@@ -141,7 +141,8 @@ def _clean(cell: Cleaning, attack: Attack, folders: Folders, folder: Path) -> No
         finetune(checkpoint, data, cell.recipe, seed=ORDER_SEED + seed, device=_CPU, class_CD=class_CD)
     else:
         pairs = folders.sets.pairs(options, attack, seed, cell.num_samples, cell.num_poisons)
-        finetune(checkpoint, open_pairs(pairs), cell.recipe, seed=ORDER_SEED + seed, device=_CPU)
+        for recipe in (cell.recipe,) if cell.then is None else (cell.recipe, cell.then):
+            finetune(checkpoint, open_pairs(pairs), recipe, seed=ORDER_SEED + seed, device=_CPU)
     write_cleaned(
         folder, checkpoint, source, recipe=cell.recipe, seed=ORDER_SEED + seed, output_layout="open_clip"
     )

@@ -207,7 +207,7 @@ def gain_at_end(run: Measured) -> float:
 
 
 def _is_uars(cell: Cell) -> bool:
-    return isinstance(cell, Cleaning) and isinstance(cell.recipe, UARRecipe)
+    return isinstance(cell, Cleaning) and any(isinstance(one, UARRecipe) for one in (cell.recipe, cell.then))
 
 
 def _share_of(run: Measured, name: ShareName, part: Literal["test", "validation"]) -> Estimate | None:

@@ -40,6 +40,7 @@ from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise
+from sanitizer.training.loop import finetune
 
 pytestmark = [pytest.mark.full, pytest.mark.slow]
 TINY = SubjectOptions(num_pairs=160, epochs=5, batch_size=32, vision_width=8, warmup_steps=2)
@@ -53,9 +54,10 @@ SUPERVISED = Cleaning(
     subject=PAPER, recipe=SupervisedRecipe(epochs=1, batch_size=32, warmup_steps=1), num_samples=64
 )
 PAR = Cleaning(subject=POISONED, recipe=PARRecipe(epochs=1, batch_size=32), num_samples=64)
+IN_A_ROW = replace(CLEANED, num_poisons=0, then=PARRecipe(epochs=1, batch_size=32))
 CONTROL = Control(subject=Subject(options=replace(TINY, attack=None), seed=1), attacked=TINY)
 BROKEN = Cleaning(subject=POISONED, recipe=CleanCLIPRecipe(batch_size=128), num_samples=64)
-ALL: tuple[Cell, ...] = (POISONED, PAPER, CLEANED, SUPERVISED, PAR, CONTROL.subject, CONTROL)
+ALL: tuple[Cell, ...] = (POISONED, PAPER, CLEANED, SUPERVISED, PAR, IN_A_ROW, CONTROL.subject, CONTROL)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,18 @@ def test_a_cleaning_changes_the_weights_and_compares_the_same_pictures(root: Pat
     assert after.ca_lost is not None
     assert after.ca_lost.lost - after.ca_lost.gained == before.test.ca.successes - after.test.ca.successes
     assert told(root, CONTROL).weights_sha256 == told(root, CONTROL.subject).weights_sha256
+
+
+def test_a_second_cleaning_starts_from_the_first_ones_weights(root: Path) -> None:
+    first, second = IN_A_ROW.recipe, IN_A_ROW.then
+    assert isinstance(second, PARRecipe)
+    checkpoint = load_canonical(Folders(root).of(POISONED))
+    pairs = open_pairs(Folders(root).sets.pairs(TINY, None, 1, 64, 0))
+    for recipe in (first, second):
+        finetune(checkpoint, pairs, recipe, seed=cells.ORDER_SEED + 1, device=torch.device("cpu"))
+    cleaned = load_canonical(Folders(root).of(IN_A_ROW)).model.state_dict()
+    for name, tensor in checkpoint.model.state_dict().items():
+        torch.testing.assert_close(cleaned[name], tensor)
 
 
 def test_a_second_call_runs_nothing_and_a_cut_cell_is_run_anew(root: Path) -> None:
