@@ -92,7 +92,7 @@ def check_order(
         for attack in audit.attacks if source.given != "default" else ():
             num_images = _num_other_images(summary, attack.target or audit.target)
             if num_images is not None:
-                check_images(policy, attack, int(share * num_images))
+                check_images(policy, attack, num_images, share=share)
 
 
 def check_parts_of(recipe: OrderedRecipe | None, summary: dict[str, Any] | None) -> None:
@@ -111,7 +111,9 @@ def limits_too_strict(
     for attack in audit.attacks:
         num_images = _num_other_images(summary, attack.target or audit.target)
         _, limit = policy.limit_of(kind_of(attack))
-        if num_images is not None and (sentence := too_few(limit, int(share * num_images))) is not None:
+        if num_images is None:
+            continue
+        if (sentence := too_few(limit, int(share * num_images), share=share)) is not None:
             found.append(sentence)
     return list(dict.fromkeys(found))
 

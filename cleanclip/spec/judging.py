@@ -105,19 +105,26 @@ def judge(
 
 
 def hopeless(
-    before: AuditFigures, *, gate: float, policy: Policy, scan: ScanSection | None = None
+    before: AuditFigures,
+    *,
+    gate: float,
+    policy: Policy,
+    scan: ScanSection | None = None,
+    share: float = 1.0,
 ) -> list[OptionsRejected]:
     """Why no cleaning could pass, whatever came of it, now that the audit before it is made; usually nothing.
 
     An attack below the gate, or that is not judged, needs no pass. The best that can come of clean accuracy
-    is that every image is right afterwards.
+    is that every image is right afterwards. `share`: as in `too_few`.
     """
     refusals = []
     for number, attack in enumerate(before.attacks):
         if scan is not None and not scan.judges(number):
             continue
         where, limit = policy.limit_of(kind_of_json(attack.options))
-        if attack.asr.value >= gate and (sentence := too_few(limit, attack.asr.n)) is not None:
+        if attack.asr.value < gate:
+            continue
+        if (sentence := too_few(limit, attack.asr.n, share=share)) is not None:
             refusals.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
     _, _, highest = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)

@@ -33,10 +33,19 @@ def model_of(checkpoint: LoadedCheckpoint) -> Model:
 
 
 def hopeless_or_refused(
-    before: AuditFigures, gate: float, policy: Policy, source: PolicySource, scan: ScanSection | None
+    before: AuditFigures,
+    gate: float,
+    policy: Policy,
+    source: PolicySource,
+    scan: ScanSection | None,
+    *,
+    share: float,
 ) -> list[str]:
-    """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
-    refusals = hopeless(before, gate=gate, policy=policy, scan=scan)
+    """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave.
+
+    `share`: that of the labelled images which the smaller of a ladder's two sets has.
+    """
+    refusals = hopeless(before, gate=gate, policy=policy, scan=scan, share=share)
     if refusals and source.given != "default":
         raise refusals[0]
     return [refusal.message for refusal in refusals]

@@ -27,7 +27,7 @@ from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungEnd,
 from cleanclip.spec.choosing import Judge, choose, works_unknown
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import MaxRanks
-from cleanclip.spec.ladder import Rung, left_out
+from cleanclip.spec.ladder import Rung, left_out, smaller_part
 from cleanclip.spec.policy import cannot_pass, too_few
 from cleanclip.spec.progress import Noted, PhaseFinished, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Policy, Recipe, to_json
@@ -217,7 +217,8 @@ class _Climb:
         for number, (name, attack) in enumerate(zip(attack_names(options), options.attacks, strict=True)):
             where, limit = policy.limit_of(kind_of(attack))
             has_worked = self._judge.has_worked(number)
-            sentence = too_few(limit, attacks[number].asr.n) if has_worked else None
+            share = smaller_part(self._ordered)
+            sentence = too_few(limit, attacks[number].asr.n, share=share) if has_worked else None
             if sentence is not None:
                 raise cannot_pass(f"Of the validation images, {name}: {sentence}", where)
 

@@ -21,7 +21,7 @@ import torch
 from cleanclip.spec import cautions
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
 from cleanclip.spec.judging import judge
-from cleanclip.spec.ladder import Rung, check_parts, ladder
+from cleanclip.spec.ladder import Rung, check_parts, ladder, smaller_part
 from cleanclip.spec.policy import check_audit
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import (
@@ -236,7 +236,9 @@ def sanitize(
         retrieval_pairs=given.retrieval,
         settled=(key, settled.figures),
     )
-    hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source, scan_section)
+    hopeless = advice.hopeless_or_refused(
+        before.figures, options.gate, policy, policy_source, scan_section, share=smaller_part(recipe)
+    )
     _tell(hopeless, progress)
     setting = Setting(
         checkpoint=checkpoint,

@@ -183,3 +183,7 @@ def test_images_that_could_show_no_limit_to_be_kept_are_refused_if_the_limit_was
     assert api.post("/v1/jobs", json=order).status_code == 202, "the default's limits: the job warns"
     order["policy"] = {"asr_at_most": 0.06}
     assert api.post("/v1/jobs", json=order).status_code == 202
+    order |= {"recipe": "auto", "policy": {"asr_at_most": 0.05}}
+    assert "At least 73 images" in (told := api.post("/v1/jobs", json=order).json()["detail"])
+    assert "If none of 36 images in one set" in told
+    assert "146 in all" in told

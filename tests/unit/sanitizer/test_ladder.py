@@ -245,6 +245,8 @@ def test_a_limit_that_the_validation_images_cannot_show_is_refused_before_traini
     with pytest.raises(OptionsRejected) as refused:
         sanitize(inputs, tmp_path, policy=Policy(asr_at_most=0.01, ca_lost_at_most=0.2))
     assert refused.value.code == "policy_cannot_pass"
+    assert "381 images" in refused.value.message
+    assert "762 in all" in refused.value.message
     assert not (tmp_path / "state" / "auto" / "best.safetensors").exists()
 
 
