@@ -44,6 +44,6 @@ def _amount(phase: PhaseAhead) -> str:
 def _time(time: TimeSpan | None) -> str:
     if time is None:
         return "not known"
-    if time.num_jobs <= 1:
-        return f"about {span(time.low_s)} (1 job)"
-    return f"{span(time.low_s)} to {span(time.high_s)} ({time.num_jobs} jobs)"
+    low, high = span(time.low_s), span(time.high_s)
+    jobs = "1 job" if time.num_jobs <= 1 else f"{time.num_jobs} jobs"
+    return f"{f'about {low}' if low == high else f'{low} to {high}'} ({jobs})"

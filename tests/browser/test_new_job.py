@@ -241,11 +241,11 @@ def test_the_time_is_that_of_earlier_jobs_for_as_much_work(page: Page, service: 
         row.locator("th").inner_text(): row.locator("td").last.inner_text()
         for row in page.locator(".ahead tbody tr").all()
     }
-    assert rows["finetune"] == "20 s to 40 s, as 2 earlier jobs", "twice the epochs of 10 to 20 s"
+    assert rows["finetune"] == "20 s to 40 s, by 2 earlier jobs", "twice the epochs of 10 to 20 s"
     # 600 images in 10 s is the fastest, 500 in 20 s the slowest of both audits
-    assert rows["baseline audit"] == "8 s to 20 s, as 2 earlier jobs"
-    assert rows["final audit"] == "10 s to 24 s, as 2 earlier jobs"
-    assert rows["stage"] == rows["publish"] == "10 s to 20 s, as 2 earlier jobs"
+    assert rows["baseline audit"] == "8 s to 20 s, by 2 earlier jobs"
+    assert rows["final audit"] == "10 s to 24 s, by 2 earlier jobs"
+    assert rows["stage"] == rows["publish"] == "10 s to 20 s, by 2 earlier jobs"
     expect(page.locator(".ahead")).to_contain_text("In all: 58 s to 2 min 4 s")
     service.execute(
         "UPDATE checkpoints SET inspection = jsonb_set(inspection, '{architecture}', '{\"a\": 1}')"

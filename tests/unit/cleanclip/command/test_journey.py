@@ -293,6 +293,23 @@ def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]
         assert part in said
 
 
+@pytest.mark.parametrize(
+    ("low_s", "high_s", "num_jobs", "said"),
+    [
+        (13, 85, 1, "0:13 to 1:25 (1 job)"),
+        (13, 13.2, 1, "about 0:13 (1 job)"),
+        (13, 13, 3, "about 0:13 (3 jobs)"),
+    ],
+)
+def test_a_time_is_a_range_wherever_its_ends_differ(
+    capsys: pytest.CaptureFixture[str], low_s: float, high_s: float, num_jobs: int, said: str
+) -> None:
+    """One earlier job is enough for a range: a ladder ends between its first look and its last."""
+    time = {"low_s": low_s, "high_s": high_s, "num_jobs": num_jobs}
+    assert run(Foreseeing(time=time), *BY_IDS) == ExitCode.OK
+    assert f"in all: {said}" in capsys.readouterr().out
+
+
 def test_a_dry_run_of_what_would_be_refused_ends_as_the_order_would(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
