@@ -37,12 +37,6 @@ _ANCHOR = "anchor_checkpoint_id"
 router = APIRouter()
 
 
-class _Draft(OrderDraft):
-    def field_of(self, pointer: str) -> str:
-        path = super().field_of(pointer)
-        return _FURTHER if path.startswith(_FURTHER) else path
-
-
 def _fields_of(job: Job) -> list[tuple[str, str]]:
     """The order of an earlier scan as a form; of another job, what it shares with a scan."""
     scan = job.spec.get("scan") or {}
@@ -67,7 +61,7 @@ def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
     if names := lines(form.get(_FURTHER)):
         options["further_classes"] = names
     ids = ("dataset_id", _ANCHOR)
-    return search_page.read(form, ports, "scan", _ORDER, ids=ids, options=options, draft=_Draft)
+    return search_page.read(form, ports, "scan", _ORDER, ids=ids, options=options)
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:

@@ -235,11 +235,11 @@ def _default(value: Any) -> str:
 
 
 def _bounds(schema: dict[str, Any], kind: Kind) -> str:
-    """'1 to 100', 'over 0, at most 1'; of a text its length."""
+    """'1 to 100', 'over 0, at most 1'; of a list those of each value, of a text its length."""
     if kind == "text" and "maxLength" in schema:
         return f"at most {schema['maxLength']} characters"
     if kind == "numbers":
-        return "each 0 to 1"
+        return f"each {_bounds(schema.get('items') or schema['prefixItems'][0], 'number')}"
     if kind != "number":
         return ""
     low = readable_number(schema["minimum"]) if "minimum" in schema else None

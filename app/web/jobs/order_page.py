@@ -5,6 +5,7 @@ and the order. A page gives its path, its template, how its form is read and wha
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -36,6 +37,7 @@ from app.web.kit.visitor import Form, FormDep, Runner, Visitor
 
 MOST_CHOICES = 100
 """Of each list; what is older is named by its id."""
+_INDICES = re.compile(r"(/\d+)+$")
 _SAID = {
     "missing": "Fill this in.",
     "string_too_short": "Fill this in.",
@@ -72,9 +74,13 @@ class OrderDraft:
         """The field that a pointer into the order is about; empty where no field is to blame."""
         return pointer.strip("/")
 
+    def _place(self, pointer: str | None) -> str:
+        """`field_of`, where a list has one field, not one for each of its values."""
+        return _INDICES.sub("", self.field_of(pointer or ""))
+
     def refuse(self, error: DomainError) -> None:
         """A use case's refusal, beside its field."""
-        self.errors.setdefault(self.field_of(error.pointer or ""), f"{error.message} {error.remedy}")
+        self.errors.setdefault(self._place(error.pointer), f"{error.message} {error.remedy}")
 
     def take(self, adapter: TypeAdapter[Any], *, default_max_attempts: int) -> None:
         """The body as an order; else `errors` says everything that is wrong with it."""
@@ -83,7 +89,7 @@ class OrderDraft:
         except ValidationError as error:
             for mistake in error.errors(include_input=False, include_url=False):
                 item = error_item({**mistake, "loc": ("body", *mistake["loc"])}, self.body)
-                place = self.field_of(item.pointer or "")
+                place = self._place(item.pointer)
                 self.errors.setdefault(place, mistake_sentence(mistake["type"], place, item.detail))
             return
         if not self.errors:

@@ -29,14 +29,13 @@ def read(
     *,
     ids: Sequence[str],
     options: Mapping[str, Any],
-    draft: type[OrderDraft] = OrderDraft,
 ) -> OrderDraft:
     """Everything that is wrong with it is in `errors`; then there is no order."""
     part = dict(options)
     for name in ids:
         part |= named(form, f"{kind}/{name}", name)
     body = {"kind": kind, **named(form, "checkpoint_id"), kind: part} | name_and_seed(form)
-    made = draft(form=form, body=body)
+    made = OrderDraft(form=form, body=body)
     made.take(adapter, default_max_attempts=ports.settings.jobs.max_attempts)
     return made
 

@@ -49,6 +49,13 @@ def test_every_option_has_a_label_a_meaning_and_a_number_its_bounds() -> None:
             assert option.choices or option.kind not in ("choice", "truth"), option.name
 
 
+def test_the_bounds_of_a_list_are_those_of_its_values() -> None:
+    bounds = {option.name: option.bounds for group in GROUPS for option in group.options}
+    assert bounds["rebound/rates"] == "each over 0, at most 100"
+    assert bounds["rebound/steps"] == "each 1 to 10,000"
+    assert bounds["rebound/reference_asr"] == bounds["custom_patch/at"] == "each 0 to 1"
+
+
 def test_every_default_is_read_back_from_how_it_is_shown() -> None:
     for group in GROUPS:
         for option in group.options:
@@ -150,6 +157,16 @@ def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
             "text_trigger/at",
             "",
         ),
+        (
+            {"suite": "list", "attack": "text_trigger", "text_trigger/at": "0.5, 2"},
+            "text_trigger/at",
+            "less than or equal to 1",
+        ),
+        ({"rebound": "on", "rebound/rates": "200"}, "rebound/rates", "less than or equal to 100"),
+        ({"rebound": "on", "rebound/rates": "0"}, "rebound/rates", "greater than 0"),
+        ({"rebound": "on", "rebound/rates": "1, x"}, "rebound/rates", "A number is expected"),
+        ({"rebound": "on", "rebound/steps": "10, 1.5"}, "rebound/steps", "whole number"),
+        ({"rebound": "on", "rebound/steps": "20, 10"}, "rebound", "ascending"),
         ({"suite": "json", "attacks_json": "{"}, "attacks_json", "not JSON"),
         ({"suite": "json", "attacks_json": '[{"attack": "sig", "frequency": 0}]'}, "attacks_json", "greater"),
         (
@@ -167,9 +184,7 @@ def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
 def test_a_mistake_stands_beside_its_field(changes: dict[str, str], place: str, said: str) -> None:
     draft = read(LEAST | changes)
     assert draft.order is None
-    found = {name for name in draft.errors if name.startswith(place)}
-    assert found, draft.errors
-    assert said in draft.errors[min(found)]
+    assert said in draft.errors.get(place, f"not beside {place}: {draft.errors}")
 
 
 def test_a_wrong_number_of_the_second_trigger_stands_beside_that_trigger() -> None:
