@@ -26,13 +26,23 @@ def recipe_of(
     """The field `recipe` of a job, and whether recommended values are to be written into it.
 
     `named` are the values of options of their own, None where one was not given; `others` those of --set.
+    Raises typer.BadParameter (also for two different methods), Unreadable.
     """
     options: dict[str, Any] = {"method": AUTO} if recipe == AUTO else {}
     if recipe not in (RECOMMENDED, DEFAULTS, AUTO):
         options = values.json_object(Path(recipe), "--recipe")
-    options |= {name: value for name, value in named.items() if value is not None}
-    options |= values.pairs(others or [], "--set")
-    return options or None, recipe == RECOMMENDED
+    typed = {name: value for name, value in named.items() if value is not None}
+    assigned = values.pairs(others or [], "--set")
+    _check_one_method({f"--recipe {recipe}": options, "--method": typed, "--set": assigned})
+    return (options | typed | assigned) or None, recipe == RECOMMENDED
+
+
+def _check_one_method(parts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises typer.BadParameter where two parts of a recipe name different methods."""
+    methods = {where: str(part["method"]) for where, part in parts.items() if "method" in part}
+    if len(set(methods.values())) > 1:
+        named = " and ".join(f"{where} names {method}" for where, method in methods.items())
+        raise typer.BadParameter(f"A recipe has one method, but {named}. Remove one of them.")
 
 
 def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:
