@@ -345,7 +345,7 @@ def test_a_data_set_that_is_not_ready_gets_no_job(
 def test_data_sets_of_the_wrong_kind_are_refused(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order(dataset_id=service.dataset(DatasetKind.LABELLED))
     problem = refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/dataset_id")
-    assert problem["remedy"].endswith("order uar with trained_on: labelled_images.")
+    assert problem["remedy"].endswith("order uar or auto with trained_on: labelled_images.")
     order = service.sanitize_order()
     order["audit"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
     refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/audit/dataset_id")
