@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from annotated_types import Gt, Interval, Le, Len, Lt, MaxLen
 from pydantic import BeforeValidator, Field, Strict, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from cleanclip.spec import attack_options
 from cleanclip.spec.attack_options import (
@@ -199,7 +200,10 @@ class SupervisedRecipe(FinetuningOptions):
 
 def _named(value: Any) -> Any:
     """Without a method's name CleanCLIP is meant; "auto" is short for {"method": "auto"}."""
-    if value == AutoRecipe.method:
+    if isinstance(value, str):
+        if value != AutoRecipe.method:
+            sentence = 'A recipe is "auto", or an object with a method, for example {"method": "uar"}.'
+            raise PydanticCustomError("recipe_name", sentence)
         return {"method": value}
     return {"method": "cleanclip", **value} if isinstance(value, dict) and "method" not in value else value
 

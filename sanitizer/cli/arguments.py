@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from cleanclip.spec import found_attacks, schemas
 from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
@@ -24,7 +25,6 @@ from cleanclip.spec.recipe import (
     OrderedRecipe,
     Policy,
     parse,
-    parse_recipe,
 )
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
@@ -66,6 +66,12 @@ _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
 )
 
 T = TypeVar("T")
+
+_BY_TAG: Mapping[str, type[Any]] = {
+    **{kind.method: kind for kind in get_args(get_args(OrderedRecipe)[0])},
+    **{kind.attack: kind for kind in get_args(get_args(AttackOptions)[0])},
+}
+"""Kinds of options by the name that pydantic puts before their fields."""
 
 
 class UsageError(Exception):
@@ -391,22 +397,29 @@ def _seed(text: str) -> int:
 
 
 def recipe_from(arguments: argparse.Namespace) -> tuple[OrderedRecipe, tuple[str, ...]]:
-    """The recipe file's values, changed by the options given; and their names. Raises UsageError."""
+    """The recipe file's values, changed by the options given; and their names. Raises UsageError, also for
+    two methods."""
     values: dict[str, Any] = {}
     if arguments.recipe is not None and str(arguments.recipe) == AutoRecipe.method:
         values = {"method": AutoRecipe.method}
     elif arguments.recipe is not None:
         values = _read_json(arguments.recipe)
+    if arguments.method is not None and values.get("method", arguments.method) != arguments.method:
+        raise UsageError(
+            f"A recipe has one method, but --recipe {arguments.recipe} names {values['method']} and --method "
+            f"names {arguments.method}. Remove one of them."
+        )
     typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
     values |= {name: value for name, value in typed.items() if value is not None}
-    return _parse(parse_recipe, values, "recipe"), tuple(values)
+    kind: Any = OrderedRecipe
+    return _parse(kind, values, "recipe"), tuple(values)
 
 
 def policy_from(arguments: argparse.Namespace) -> Policy | None:
     """The limits of --policy; None: the defaults. Raises UsageError."""
     if arguments.policy is None:
         return None
-    return _parse(partial(parse, Policy), _read_json(arguments.policy), "policy")
+    return _parse(Policy, _read_json(arguments.policy), "policy")
 
 
 def audit_from(arguments: argparse.Namespace) -> AuditOptions:
@@ -435,14 +448,14 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values = {"target": TARGET_OF_SCAN} | values
     if "target" not in values:
         raise UsageError("Give --target: the class that the triggers lead to.")
-    return _parse(partial(parse, AuditOptions), values, "audit options")
+    return _parse(AuditOptions, values, "audit options")
 
 
 def _with_found(values: dict[str, Any], arguments: argparse.Namespace) -> AuditOptions:
     """Audit options with the triggers of a scan's report, after those that are named; where a cleaning
     scanned first and none are, after both suites. Raises UsageError, OptionsRejected."""
     report, _ = read_scan(arguments.attacks_from_scan)
-    audit = _parse(partial(parse, AuditOptions), {"target": TARGET_OF_SCAN} | values, "audit options")
+    audit = _parse(AuditOptions, {"target": TARGET_OF_SCAN} | values, "audit options")
     is_first = bool(getattr(arguments, "scan_first", None))
     beside: tuple[AttackOptions, ...] = ()
     if values.get("suite") or values.get("attacks"):
@@ -479,7 +492,7 @@ def vet_from(arguments: argparse.Namespace) -> VetOptions:
         values["share"] = arguments.share
     if getattr(arguments, "score", None):
         values["scores"] = arguments.score
-    return _parse(partial(parse, VetOptions), values, "vetting options")
+    return _parse(VetOptions, values, "vetting options")
 
 
 def scan_from(
@@ -493,13 +506,13 @@ def scan_from(
         return None
     values = {"detectors": [*usual]}
     values |= {} if path is None else _read_json(path)
-    return _parse(partial(parse, ScanOptions), values, "scan options")
+    return _parse(ScanOptions, values, "scan options")
 
 
 def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:
     """The declared options of --declare. Raises UsageError."""
     values = _read_json(arguments.declare) if arguments.declare else {}
-    return _parse(partial(parse, DeclaredOptions), values, "declared options")
+    return _parse(DeclaredOptions, values, "declared options")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -512,12 +525,20 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _parse(read: Callable[[object], T], values: dict[str, Any], what: str) -> T:
+def _parse(kind: type[T], values: dict[str, Any], what: str) -> T:
     try:
-        return read(values)
+        return parse(kind, values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or what}: {problem['msg']}"
-            for problem in error.errors(include_url=False)
-        )
+        problems = "; ".join(_problem(found, kind, what) for found in error.errors(include_url=False))
         raise UsageError(f"The {what} cannot be used: {problems}.") from error
+
+
+def _problem(found: ErrorDetails, kind: type[Any], what: str) -> str:
+    """A clause: where, and what is wrong; of an option that is not known, which there are."""
+    *inside, option = found["loc"] or (what,)
+    where = ".".join(str(part) for part in (*inside, option))
+    if found["type"] != "unexpected_keyword_argument":
+        return f"{where}: {found['msg'].removeprefix('Value error, ').rstrip('.')}"
+    owner = _BY_TAG.get(str(inside[-1])) if inside else kind
+    names = "" if owner is None else f"; the options are {', '.join(signature(owner).parameters)}"
+    return f"{where}: there is no such option{names}"

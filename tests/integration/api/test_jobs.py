@@ -81,6 +81,10 @@ def test_a_ladder_is_ordered_by_its_name_or_with_its_options(service: Service, a
     named = order | {"recipe": {"method": "auto", "max_device_minutes": 90}}
     job = api.post("/v1/jobs", json=named).json()
     assert (job["recipe"]["max_device_minutes"], job["recipe_given"]) == (90, ["max_device_minutes"])
+    problem = refused(
+        api.post("/v1/jobs", json=order | {"recipe": "autox"}), 422, "invalid_request", "/recipe"
+    )
+    assert 'A recipe is "auto", or an object with a method' in problem["detail"]
     labelled = named | {"recipe": {"method": "auto", "trained_on": "labelled_images"}}
     refused(api.post("/v1/jobs", json=labelled), 422, "dataset_wrong_kind", "/dataset_id")
 

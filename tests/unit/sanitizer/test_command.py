@@ -207,6 +207,48 @@ def test_options_that_make_no_sense_are_told_in_a_sentence(inputs, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+AUTO = ("--target", "dog", "--recipe", "auto")
+AUTOS_OPTIONS = "the options are method, version, trained_on, max_device_minutes, validation_share."
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ((*AUTO, "--epochs", "3"), f"auto.epochs: there is no such option; {AUTOS_OPTIONS}"),
+        (
+            ("--target", "dog", "--recipe", "{recipe}"),
+            "auto.validation_share: Input should be greater than or equal to 0.1.",
+        ),
+        (
+            ("--audit", "{audit}"),
+            "attacks.0.sig.colour: there is no such option; the options are target, attack, amplitude,",
+        ),
+        (
+            ("--target", "dog", "--policy", "{policy}"),
+            "asr: there is no such option; the options are asr_at_most,",
+        ),
+        ((*AUTO, "--method", "par"), "but --recipe auto names auto and --method names par."),
+        (
+            ("--target", "dog", "--recipe", "{recipe}", "--method", "uar"),
+            "recipe.json names auto and --method",
+        ),
+    ],
+)
+def test_wrong_options_are_told_with_what_there_is(inputs, tmp_path, capsys, extra, sentence):
+    contents = {
+        "recipe": '{"method": "auto", "validation_share": 0.05}',
+        "audit": '{"target": "dog", "attacks": [{"attack": "sig", "colour": 1}]}',
+        "policy": '{"asr": 0.1}',
+    }
+    files = {name: tmp_path / f"{name}.json" for name in contents}
+    for name, content in contents.items():
+        files[name].write_text(content)
+    data = ("--pairs", str(inputs / "pairs"), "--labelled", str(inputs / "labelled"))
+    options = [one.format(**files) for one in extra]
+    assert main(["sanitize", str(inputs / "checkpoint"), "--out", str(tmp_path), *data, *options]) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_file_of_options_with_a_key_twice_is_refused(inputs, tmp_path, capsys):
     (tmp_path / "policy.json").write_text('{"asr_at_most": 0.05, "asr_at_most": 0.9}')
     typed = ["audit", str(inputs / "checkpoint"), "--labelled", str(inputs / "labelled"), "--target", "dog"]
