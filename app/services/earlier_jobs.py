@@ -6,13 +6,14 @@ machine ran them: the service does not keep which.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.datasets import ListedDataset
+from app.db.repositories.jobs import RungTime
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
@@ -91,15 +92,18 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
     if architecture is None:
         return []
     rows = unit.jobs.first_attempts(project_id, architecture, MOST_JOBS)
-    named = {dataset_id for job, _ in rows for dataset_id in job.dataset_ids}
+    named = {dataset_id for job, *_ in rows for dataset_id in job.dataset_ids}
     datasets = unit.datasets.listed(project_id, named)
     found: list[Measured] = []
-    for job, checkpoint_bytes in rows:
-        found += _phases(job, checkpoint_bytes, datasets)
+    for job, checkpoint_bytes, rungs in rows:
+        load = _load_of_job(job, checkpoint_bytes, datasets)
+        phases = list(_phases(job, load))
+        found += phases
+        found += _rungs(job, load, rungs, phases)
     return found
 
 
-def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDataset]) -> Iterator[Measured]:
+def _load_of_job(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDataset]) -> Load:
     named = {
         VETTED if "vet" in job.spec else "/dataset_id": job.dataset_id,
         TRUSTED: job.trusted_dataset_id,
@@ -112,7 +116,7 @@ def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDatase
     its_data = {
         pointer: datasets[one] for pointer, one in named.items() if one is not None and one in datasets
     }
-    load = load_of(
+    return load_of(
         checkpoint_bytes,
         its_data,
         recipe=recipe,
@@ -122,13 +126,17 @@ def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDatase
         has_anchor=job.anchor_checkpoint_id is not None,
         lists=job.spec.get("exclude"),
     )
+
+
+def _phases(job: Job, load: Load) -> Iterator[Measured]:
+    recipe = load.recipe
     for phase in job.phases:
         seconds = _seconds(phase.get("started_at"), phase.get("finished_at"))
         amount = load.amount(JobPhase(phase["name"]))
         if phase["state"] != PhaseState.SUCCEEDED or seconds is None or not amount:
             continue
         if isinstance(recipe, AutoRecipe) and phase["name"] == JobPhase.FINETUNE:
-            continue  # how much of the ladder it climbed, its row does not tell
+            continue  # its rungs tell, each by its method
         yield Measured(
             job_id=job.id,
             unit=UNIT_OF[JobPhase(phase["name"])],
@@ -137,6 +145,16 @@ def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDatase
             seconds=seconds,
             amount=amount,
         )
+
+
+def _rungs(job: Job, load: Load, rungs: Sequence[RungTime], phases: Sequence[Measured]) -> Iterator[Measured]:
+    """The training of a ladder's rungs; what their looks took, by the job's own audits, is taken off."""
+    audits = [one for one in phases if one.unit == "images"]
+    look_s = min((one.seconds / one.amount * load.num_look_images for one in audits), default=0.0)
+    for rung in rungs:
+        seconds, amount = rung.seconds - rung.num_looks * look_s, rung.num_epochs * (load.num_training or 0)
+        if seconds > 0 and amount > 0:
+            yield Measured(job_id=job.id, unit="samples", method=rung.method, seconds=seconds, amount=amount)
 
 
 def _seconds(started_at: str | None, finished_at: str | None) -> float | None:

@@ -87,29 +87,36 @@ class Load:
             return 0
         return num_validated(self.recipe, self.num_labelled)
 
+    @property
+    def num_look_images(self) -> int:
+        """That pass through the model in one look of a ladder, surrogates and patterns not counted."""
+        if self.audit is None:
+            return 0
+        return self.num_validation * (1 + len(of_same_pixels(self.audit.attacks)))
+
     def ladder_s(self, measured: Sequence[Measured]) -> Span | None:
         """Of a ladder: from its first look to its last, by the times of the methods that it tries. None where
         nothing tells it."""
         if not isinstance(self.recipe, AutoRecipe) or self.audit is None or self.num_training is None:
             return None
         least, most = (epochs * self.num_training for epochs in epochs_of(self.recipe))
-        of_one = self.num_validation * (1 + len(of_same_pixels(self.audit.attacks)))
-        spans = [
-            (low, high)
+        spans = {
+            method: (low, high)
             for method in _LADDERS_METHODS
             if (low := span_of(least, "samples", method, measured)) is not None
             and (high := span_of(most, "samples", method, measured)) is not None
-        ]
+        }
         looks = [
-            span_of(count * of_one, "images", None, measured, precision=self.audit.precision)
+            span_of(count * self.num_look_images, "images", None, measured, precision=self.audit.precision)
             for count in (2, 1 + num_looks(self.recipe))
         ]
         if not spans:
             return None
-        low_s = min(low.low_s for low, _ in spans) + (looks[0].low_s if looks[0] else 0)
-        high_s = max(high.high_s for _, high in spans) + (looks[1].high_s if looks[1] else 0)
+        firsts = [spans["uar"]] if "uar" in spans else list(spans.values())  # a ladder begins with UAR
+        low_s = min(low.low_s for low, _ in firsts) + (looks[0].low_s if looks[0] else 0)
+        high_s = max(high.high_s for _, high in spans.values()) + (looks[1].high_s if looks[1] else 0)
         budget_s = 60 * self.recipe.max_device_minutes if self.recipe.max_device_minutes else high_s
-        num_jobs = min(low.num_jobs for low, _ in spans)
+        num_jobs = min(low.num_jobs for low, _ in spans.values())
         return Span(low_s=low_s, high_s=max(low_s, min(high_s, budget_s)), num_jobs=num_jobs)
 
     def amount(self, phase: JobPhase) -> int | None:

@@ -130,7 +130,7 @@ def test_an_estimate_looks_at_the_newest_jobs_and_not_at_all_of_them(
     with service.database.unit_of_work() as unit:
         project_id, architecture = service.ours.project_id, _ARCHITECTURE
         found = [
-            [job.id for job, _ in unit.jobs.first_attempts(project_id, architecture, 2, among=among)]
+            [job.id for job, *_ in unit.jobs.first_attempts(project_id, architecture, 2, among=among)]
             for among in (1, 2)
         ]
     assert found == [ids[:0:-1], ids[::-1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import httpx
@@ -104,6 +105,43 @@ def test_a_ladders_dry_run_tells_its_least_and_its_most(service: Service, api: h
     assert "Ends after 5 device minutes" in told
     assert phases["baseline_audit"]["amount"] == 250 * 5
     assert found["obstacles"] == []
+
+
+def test_the_rungs_of_an_earlier_ladder_tell_how_long_another_takes(
+    service: Service, api: httpx.Client
+) -> None:
+    """What its looks took is taken off, so that another ladder can have as many looks as it makes."""
+    order = service.sanitize_order(recipe="auto")
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
+        id=order["audit"]["dataset_id"],
+    )
+    job = api.post("/v1/jobs", json=order).json()
+    done = {"state": "succeeded", "started_at": "2026-01-01T00:00:00+00:00"}
+    phases = [one | done | {"finished_at": "2026-01-01T00:00:10+00:00"} for one in job["phases"]]
+    looks = [{"epoch": 4, "seconds": 40.0}, {"epoch": 5, "seconds": 60.0}]
+    rungs = [
+        {"recipe": {"method": "uar"}, "looks": looks},
+        {"recipe": {"method": "uar"}, "looks": []},
+        {"recipe": {"method": "par"}, "looks": [{"epoch": 6, "seconds": 14.0}]},
+    ]
+    service.set_job(
+        job["id"],
+        JobState.SUCCEEDED,
+        attempt=1,
+        phases=json.dumps(phases),
+        result=json.dumps({"auto": {"rungs": rungs}}),
+    )
+    found = api.post("/v1/jobs/dry-run", json=order).json()
+    time = next(one["time"] for one in found["phases"] if one["name"] == "finetune")
+    look_s = 250 * 5 * 10 / (250 * 6)  # the final audit is the faster one: 6 passes in 10 s
+    assert time["num_jobs"] == 1
+    assert time["low_s"] == pytest.approx((60 - 2 * look_s) * 4 / 5 + 2 * look_s)
+    assert time["high_s"] == pytest.approx((60 - 2 * look_s) * 24 / 5 + 6 * 10)
+    assert found["obstacles"] == []
+    order["recipe"] = {"method": "auto", "max_device_minutes": 0.5}
+    [obstacle] = api.post("/v1/jobs/dry-run", json=order).json()["obstacles"]
+    assert (obstacle["code"], obstacle["pointer"]) == ("budget_too_small", "/recipe/max_device_minutes")
 
 
 def test_an_audit_job_has_no_recipe_and_takes_no_pairs(service: Service, api: httpx.Client) -> None:
