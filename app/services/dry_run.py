@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import Any
 
@@ -41,11 +41,12 @@ from cleanclip.spec.cautions import (
     check_folds,
     check_split,
     num_updates,
+    of_rungs,
 )
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, left_out, num_looks, smaller_part
-from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Recipe, UARRecipe, to_json
-from cleanclip.spec.recommended import model_of
+from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, ladder, left_out, num_looks, smaller_part
+from cleanclip.spec.recipe import AuditOptions, AutoRecipe, OrderedRecipe, Recipe, UARRecipe, to_json
+from cleanclip.spec.recommended import Family, Size, model_of
 from cleanclip.spec.scan_section import MOST_FOUND
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
@@ -426,29 +427,46 @@ def _judge_fit(
     if recipe is not None and load.num_labelled is not None:
         with answer.noting():
             check_parts(recipe, load.num_labelled)
-    if recipe is None or num_training is None or isinstance(recipe, AutoRecipe):
+    if recipe is None or num_training is None:
         return
-    with answer.noting():
-        check_batch(recipe, num_training)
     model = None if checkpoint is None else model_of(checkpoint.inspection or {})
+    tried = _tried(recipe, model, num_training)
+    with answer.noting():
+        for one in tried.values():
+            check_batch(one, num_training)
     if model is None:
         return
     family, size = model
     with answer.noting():
-        check_split(recipe, has_batch_norm=family == "ModifiedResNet")
-    if names and num_training >= recipe.batch_size:
-        trained_names = trained.names if trained and trained.names else None
-        if trained_names and sum(map(len, chain(names, trained_names))) > MOST_COMPARED_CHARACTERS:
-            names, trained_names = trained_names, None
-            answer.warnings.append(
-                "The class names of the two sets are too long to be compared here; the job compares them."
-            )
-        answer.warnings += before_training(
-            recipe,
+        for one in tried.values():
+            check_split(one, has_batch_norm=family == "ModifiedResNet")
+    if not names or any(num_training < one.batch_size for one in tried.values()):
+        return
+    trained_names = trained.names if trained and trained.names else None
+    if trained_names and sum(map(len, chain(names, trained_names))) > MOST_COMPARED_CHARACTERS:
+        names, trained_names = trained_names, None
+        answer.warnings.append(
+            "The class names of the two sets are too long to be compared here; the job compares them."
+        )
+    warnings = {
+        name: before_training(
+            one,
             num_samples=num_training,
             classes=names,
-            trained_classes=trained_names,
+            trained_classes=None if isinstance(one, UARRecipe) else trained_names,  # it reads no label
             family=family,
             size=size,
-            given=order.recipe_given,
+            given=[option.name for option in fields(one)] if one is not recipe else order.recipe_given,
         )
+        for name, one in tried.items()
+    }
+    answer.warnings += chain(*of_rungs(warnings).values())
+
+
+def _tried(
+    recipe: OrderedRecipe, model: tuple[Family, Size | None] | None, num_training: int
+) -> dict[str, Recipe]:
+    """What the job may train by: of a ladder its rungs by their names, which depend on the model."""
+    if not isinstance(recipe, AutoRecipe):
+        return {recipe.method: recipe}
+    return {} if model is None else {rung.name: rung.recipe for rung in ladder(recipe, *model, num_training)}

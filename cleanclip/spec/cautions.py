@@ -7,7 +7,7 @@ A threshold here is where somebody should look, not where something breaks; each
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
 from cleanclip.spec.clip_text import as_clip_reads
@@ -140,6 +140,15 @@ def before_training(
         case UARRecipe():
             warnings += _uar(recipe, num_samples)
     return warnings
+
+
+def of_rungs(warnings: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The warnings of each rung of a ladder, by its name: one that not every rung has names its rung."""
+    shared = set.intersection(*map(set, warnings.values())) if warnings else set()
+    return {
+        name: tuple(one if one in shared else f"Rung {name}: {one}" for one in its)
+        for name, its in warnings.items()
+    }
 
 
 def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> list[str]:

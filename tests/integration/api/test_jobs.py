@@ -107,6 +107,25 @@ def test_a_ladders_dry_run_tells_its_least_and_its_most(service: Service, api: h
     assert found["obstacles"] == []
 
 
+def test_a_ladders_dry_run_warns_of_what_its_job_would_warn_of(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe={"method": "auto", "trained_on": "images_of_pairs"})
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
+        id=order["audit"]["dataset_id"],
+    )
+    warnings = api.post("/v1/jobs/dry-run", json=order).json()["warnings"]
+    assert any(one.startswith("Captions are not used") for one in warnings), "every rung is UAR"
+    assert any("clean pairs for 3 classes" in one for one in warnings)
+    assert any(one.startswith("Rung uar-long: The recipe makes") for one in warnings)
+    assert not any("Options that you left out" in one for one in warnings), "a ladder has no such options"
+    order["recipe"] = {"method": "auto", "trained_on": "labelled_images"}
+    order["dataset_id"] = service.dataset(DatasetKind.LABELLED, class_names=("n001", "n002", "n003"))
+    warnings = api.post("/v1/jobs/dry-run", json=order).json()["warnings"]
+    assert any(one.startswith("Rung uar: Captions are not used") for one in warnings)
+    [other] = (one for one in warnings if "No class of the audit" in one)
+    assert other.startswith("Rung supervised: "), "UAR reads no label"
+
+
 def test_the_rungs_of_an_earlier_ladder_tell_how_long_another_takes(
     service: Service, api: httpx.Client
 ) -> None:
