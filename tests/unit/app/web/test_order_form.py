@@ -184,7 +184,8 @@ def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
 def test_a_mistake_stands_beside_its_field(changes: dict[str, str], place: str, said: str) -> None:
     draft = read(LEAST | changes)
     assert draft.order is None
-    assert said in draft.errors.get(place, f"not beside {place}: {draft.errors}")
+    assert place in draft.errors, draft.errors
+    assert said in draft.errors[place]
 
 
 def test_a_wrong_number_of_the_second_trigger_stands_beside_that_trigger() -> None:
