@@ -27,7 +27,7 @@ def check(report: Report) -> Iterator[Finding]:
     steps_per_epoch = num_pairs // recipe.batch_size
     num_epochs = recipe.epochs if report.auto is None else report.auto.chosen_look.epoch
     facts = (
-        ("num_epochs", training.num_epochs, recipe.epochs),
+        ("num_epochs", training.num_epochs, num_epochs),
         ("num_steps", training.num_steps, num_epochs * steps_per_epoch),
         ("num_pairs_seen", training.num_pairs_seen, training.num_steps * recipe.batch_size),
     )

@@ -395,6 +395,7 @@ class Training:
 
     num_steps: int
     num_epochs: int
+    """That were trained: of a ladder, until the chosen look."""
     num_pairs_seen: int
     wall_s: float
     pairs_per_s: float
@@ -478,6 +479,11 @@ class Report:
         if isinstance(self.recipe, AutoRecipe):
             return None if self.auto is None else self.auto.chosen.recipe
         return self.recipe
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether a ladder chose the model before the last epoch of its recipe."""
+        return self.auto is not None and self.auto.chosen_look.epoch < self.auto.chosen.recipe.epochs
 
     def worst_attacks(self, most: int) -> tuple[int, ...]:
         """Numbers of at most so many attacks, in their order: by outcome, then by ASR as it is now."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TypeGuard
 
@@ -198,21 +199,28 @@ def sanitize(
     rungs: tuple[Rung, ...] = ()
     if isinstance(recipe, AutoRecipe):
         rungs = ladder(recipe, **advice.model_of(checkpoint), num_samples=len(pairs))
-    # Of a ladder the middle rung's options are warned of: what it lacks the others lack as well.
-    first = recipe if not isinstance(recipe, AutoRecipe) else rungs[1].recipe
-    check_fits(first, checkpoint, len(pairs))
+        tried: dict[str, Recipe] = {rung.name: rung.recipe for rung in rungs}
+    else:
+        tried = {recipe.method: recipe}
+    for one in tried.values():
+        check_fits(one, checkpoint, len(pairs))
     check_relearning(options, pairs)
     num_workers = share_cores(checkpoint.model, torch_device)
     warnings = cautions.before_audit(options, policy, is_cleaned=True)
-    warnings += cautions.before_training(
-        first,
-        num_samples=len(pairs),
-        classes=labelled.class_names,
-        trained_classes=pairs.labelled.class_names if _reads_labels(pairs, first) else None,
-        given=[field.name for field in fields(first)] if rungs else recipe_given,
-        **advice.model_of(checkpoint),
+    cautioned = cautions.of_rungs(
+        {
+            name: cautions.before_training(
+                one,
+                num_samples=len(pairs),
+                classes=labelled.class_names,
+                trained_classes=pairs.labelled.class_names if _reads_labels(pairs, one) else None,
+                given=[field.name for field in fields(one)] if rungs else recipe_given,
+                **advice.model_of(checkpoint),
+            )
+            for name, one in tried.items()
+        }
     )
-    _tell(warnings, progress)
+    _tell([*warnings, *dict.fromkeys(chain(*cautioned.values()))], progress)
     key = settled_key(checkpoint, labelled, seed)
     kept = settled_before(state_folder, key)
     settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop, kept=kept)
@@ -263,8 +271,12 @@ def sanitize(
         stop=stop,
     )
     climbed = climb(recipe, rungs, setting) if isinstance(recipe, AutoRecipe) else None
-    trained = first if climbed is None else climbed.figures.chosen.recipe
+    chosen = recipe.method if climbed is None else climbed.figures.chosen.name
+    trained = tried[chosen]
     finetuned = setting.train(checkpoint, trained) if climbed is None else climbed.finetuned
+    if climbed is not None:  # a rung that goes on after the chosen look says how long it was to be
+        num_epochs = climbed.figures.chosen_look.epoch
+        finetuned = replace(finetuned, training=replace(finetuned.training, num_epochs=num_epochs))
     findings = write_cleaned(
         out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
     )
@@ -327,6 +339,7 @@ def sanitize(
         device=torch_device,
         warnings=(
             *warnings,
+            *cautioned[chosen],
             *settled.warnings,
             *hopeless,
             *advice.after_training(trained, finetuned.training),

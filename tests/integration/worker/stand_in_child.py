@@ -471,7 +471,7 @@ def training(recipe: Recipe, num_epochs: int | None = None) -> dict[str, Any]:
     steps = sorted({*range(10, num_steps + 1, 10), num_steps})
     return {
         "num_steps": num_steps,
-        "num_epochs": recipe.epochs,
+        "num_epochs": num_epochs or recipe.epochs,
         "num_pairs_seen": num_steps * recipe.batch_size,
         "wall_s": 1.6,
         "pairs_per_s": num_steps * recipe.batch_size / 1.6,

@@ -14,7 +14,15 @@ from cleanclip.spec import jobspec
 from cleanclip.spec import ladder as spec_ladder
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import RecheckSpec
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, StateSaved, ignore, never_stop
+from cleanclip.spec.progress import (
+    Advanced,
+    Noted,
+    PhaseFinished,
+    PhaseStarted,
+    StateSaved,
+    ignore,
+    never_stop,
+)
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, BadNetOptions, Policy, TextTriggerOptions
 from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline import ladder_looks, ladder_run
@@ -99,6 +107,19 @@ def test_every_rung_is_tried_until_one_meets_the_policy_and_its_looks_are_in_the
     assert done[1].trained_recipe == auto.chosen.recipe
 
 
+def test_a_warning_on_a_recipe_names_its_rung_and_the_report_has_those_of_the_chosen_one(done):
+    _, report, events = done
+    told = [
+        event.message for event in events if isinstance(event, Noted) and "updates, fewer" in event.message
+    ]
+    assert [one.partition(", ")[0] for one in told] == [
+        "Rung uar: The recipe makes 2 updates",
+        "Rung uar-long: The recipe makes 3 updates",
+    ]
+    chosen = [one for one in told if one.startswith(f"Rung {report.auto.chosen.name}: ")]
+    assert [one for one in report.warnings if "updates, fewer" in one] == chosen
+
+
 def test_the_report_fits_itself_and_its_pages_name_the_choice(done):
     report = done[1]
     assert list(evidence.check(report)) == []
@@ -152,8 +173,9 @@ def test_a_ladder_ends_with_the_first_look_that_meets_all(inputs, tmp_path, monk
     assert (auto.choice.meets_policy, auto.choice.meets_unknown) == (True, True)
     assert auto.choice.reason not in report.warnings
     assert report.training.num_steps == 1
-    assert report.training.num_epochs == 2
+    assert report.training.num_epochs == 1
     assert list(evidence.check(report)) == []
+    assert b"1 steps in 1 of the recipe\xe2\x80\x99s 2 epochs over 48 pairs" in pages(report)["report.html"]
 
 
 @pytest.mark.parametrize(

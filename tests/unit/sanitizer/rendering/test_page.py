@@ -366,6 +366,13 @@ def test_limits_of_their_own_their_name_and_the_options_given_stand_in_the_page(
     assert "limit of each" not in drawn_from(changed)[0]
 
 
+def test_a_model_that_was_chosen_before_its_recipe_ended_has_the_epochs_that_it_was_trained_for() -> None:
+    page = drawn("auto")[0]
+    assert "1000 steps in 8 of the recipe’s 9 epochs" in page
+    assert "until one met the policy" not in page
+    assert "of the recipe’s" not in drawn("par")[0]
+
+
 def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not() -> None:
     changed = copy.deepcopy(document("cleaned"))
     assert "Blended-Triangles" in Page(drawn_from(changed)[0]).all("section")[0].text
