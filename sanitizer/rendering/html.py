@@ -7,6 +7,7 @@ asking for it; only our own SVG is put in as it is.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cleanclip.spec import ladder_lines, untested
-from cleanclip.spec.attack_options import without_image
+from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
@@ -62,8 +63,12 @@ def render_html(report: Report) -> str:
             whose_limits=sentences.whose_limits(report),
             whose_options=sentences.whose_options(report),
             method_name=sentences.METHODS[report.recipe.method] if report.recipe else None,
+            chosen_recipe=rows(to_json(report.auto.chosen.recipe)) if report.auto else [],
             documents=_documents(report),
-            has_images=any(hasattr(attack, "image") for attack in report.audit.attacks),
+            training_files=_training_files(report),
+            has_policy=report.policy_source.given != "default",
+            has_found=len(_named_attacks(report)) < len(report.audit.attacks),
+            has_images=any(hasattr(attack, "image") for attack in _named_attacks(report)),
             rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there
             highest=rebound.highest(report),
             rebound_tables=rebound.tables(report),
@@ -115,16 +120,29 @@ def _documents(report: Report) -> list[tuple[str, Markup]]:
 
     But for images, which would fill the page: with one, audit.json is to be taken from report.json.
     """
-    audit = to_json(report.audit)
-    found = {"audit.json": {**audit, "attacks": [without_image(attack) for attack in audit["attacks"]]}}
+    attacks = [without_image(to_json(attack)) for attack in _named_attacks(report)]
+    found = {"audit.json": {**to_json(report.audit), "attacks": attacks}}
+    if report.policy_source.given != "default":
+        found["policy.json"] = to_json(report.policy)
     if report.recipe is not None:
         found["recipe.json"] = to_json(report.recipe)
-    if report.auto is not None:
-        found["chosen-recipe.json"] = to_json(report.auto.chosen.recipe)
     declared = {key: value for key, value in to_json(report.checkpoint.declared).items() if value is not None}
     if declared:
         found["declared.json"] = declared
     return [(file, escape(_compact(document))) for file, document in found.items()]
+
+
+def _named_attacks(report: Report) -> Sequence[AttackOptions]:
+    """Attacks of the audit without those of a scan, which the command takes from the scan's report."""
+    attacks = report.audit.attacks
+    return attacks if report.scan is None else attacks[: report.scan.num_known]
+
+
+def _training_files(report: Report) -> str:
+    """The option that names the training data; "" of an audit."""
+    if report.recipe is None:
+        return ""
+    return " --pairs PAIRS" if report.recipe.training_data == "pairs" else " --training IMAGES"
 
 
 def _compact(document: dict[str, Any]) -> str:

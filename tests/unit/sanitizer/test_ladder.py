@@ -24,12 +24,15 @@ from cleanclip.spec.progress import (
     never_stop,
 )
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, BadNetOptions, Policy, TextTriggerOptions
+from cleanclip.spec.report import load_json
+from sanitizer.__main__ import main
 from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline import ladder_looks, ladder_run
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline.parts import parts
 from sanitizer.rendering.documents import pages
 from sanitizer.work import rechecking
+from tests.fixtures import appendix
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.suites import mostly_full
@@ -137,6 +140,23 @@ def test_the_published_weights_are_those_of_the_chosen_look(done):
     assert sha256(out / "model.safetensors") == report.after.weights_sha256
     best = out / "state" / "auto" / "best.safetensors"
     assert best.is_file()
+
+
+def test_the_appendix_of_the_page_repeats_the_choice_and_the_weights(inputs, done, tmp_path):
+    report = done[1]
+    places = {
+        "CHECKPOINT": inputs / "checkpoint",
+        "PAIRS": inputs / "pairs",
+        "TEST": inputs / "labelled",
+        "OUT": tmp_path / "out",
+    }
+    page = pages(report)["report.html"].decode()
+    arguments = appendix.command(page, tmp_path / "typed", places)
+    assert main([*arguments, "--device", "cpu"]) == 0
+    again = load_json((tmp_path / "out" / "report.json").read_bytes())
+    assert figures(again.auto) == figures(report.auto)
+    assert again.after.weights_sha256 == report.after.weights_sha256
+    assert again.verdict == report.verdict
 
 
 def test_test_images_and_validation_images_are_apart_and_decided_by_the_seed(inputs, done):

@@ -25,7 +25,7 @@ from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, load_json
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.markdown import text as markdown_text
-from tests.fixtures.html_page import Page
+from tests.fixtures.html_page import Element, Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from
 
 MAX_BYTES = 5_000_000
@@ -371,6 +371,50 @@ def test_a_model_that_was_chosen_before_its_recipe_ended_has_the_epochs_that_it_
     assert "1000 steps in 8 of the recipe’s 9 epochs" in page
     assert "until one met the policy" not in page
     assert "of the recipe’s" not in drawn("par")[0]
+
+
+def repeating(page: str) -> Element:
+    (found,) = (one for one in Page(page).all("section") if one.attributes["aria-labelledby"] == "repeat")
+    return found
+
+
+def test_the_appendix_gives_the_policy_where_limits_were_given() -> None:
+    files = [one.text for one in repeating(drawn("auto")[0]).all("h3")]
+    assert files == ["audit.json", "policy.json", "recipe.json"]
+    assert "--policy policy.json" in repeating(drawn("auto")[0]).text
+    for name in ("cleaned", "audit"):
+        assert document(name)["policy_source"]["given"] == "default"
+        assert "policy" not in repeating(drawn(name)[0]).all("pre")[0].text
+
+
+def test_the_appendix_says_of_a_model_chosen_early_that_no_recipe_of_its_own_makes_it() -> None:
+    told = repeating(drawn("auto")[0])
+    assert "those of uar-long after epoch 8 of 9. No recipe of its own makes them" in told.text
+    captions = [one.children[0].text for one in told.all("table")]
+    assert "Recipe of the chosen rung, uar-long, stopped after epoch 8 of 9" in captions
+
+
+def test_the_appendix_takes_the_triggers_of_a_scan_from_its_report() -> None:
+    changed = document("auto")
+    section = section_of_scan(changed, num_known=3)
+    told = repeating(drawn_from(changed | {"scan": section})[0])
+    assert "--attacks-from-scan SCAN_REPORT" in told.all("pre")[0].text
+    assert len(json.loads(told.all("pre")[1].text)["attacks"]) == 3
+    assert "--attacks-from-scan" not in repeating(drawn("auto")[0]).text
+
+
+def section_of_scan(changed: dict[str, Any], num_known: int) -> dict[str, Any]:
+    return {
+        "report_sha256": "0" * 64,
+        "weights_sha256": changed["before"]["weights_sha256"],
+        "outcome": "fail",
+        "p_value": 0.01,
+        "significance": 0.05,
+        "families": ["patch"],
+        "num_known": num_known,
+        "only_suites": False,
+        "found": [],
+    }
 
 
 def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not() -> None:
