@@ -7,9 +7,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cleanclip.spec import ladder_text
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
-from cleanclip.spec.ladder_lines import lines
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Difference, Report, ScannerEvidence
@@ -140,11 +140,8 @@ def print_report(console: Console, report: Report) -> None:
     for part in report.verdict.rebound:
         told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
         console.print(told, highlight=False, markup=False)
-    for tried in lines(report):
-        asr = "no attack worked" if tried.asr is None else f"worst ASR {100 * tried.asr.value:.1f} %"
-        ca = f"CA {100 * tried.figures.ca.value:.1f} %"
-        mark = "→" if tried.is_chosen else "·"
-        console.print(f"{mark} {tried.title}: {ca}, {asr}", highlight=False, markup=False)
+    for line in ladder_text.in_brief(report):
+        console.print(line, highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     if report.scan is not None:
         console.print(f"Scan: {report.scan.sentence}", highlight=False, markup=False)

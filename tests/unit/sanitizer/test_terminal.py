@@ -18,8 +18,8 @@ from sanitizer.cli.terminal import Bars, print_report
 from tests.fixtures.kept_reports import document
 
 
-def printed(written: dict[str, Any]) -> str:
-    console = Console(file=io.StringIO(), width=200)
+def printed(written: dict[str, Any], width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
     print_report(console, load_json(json.dumps(written)))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -60,3 +60,35 @@ def test_a_bar_shows_a_patterns_name_as_it_is() -> None:
     shown = stream.getvalue()
     assert "edits: wave:x:6:0.275 [red]" in shown
     assert shown.count("wave:x:6:0.275 [red]") > shown.count("edits: wave:x:6:0.275 [red]"), "the note, too"
+
+
+def test_of_a_ladder_every_model_has_its_attack_n_interval_and_accuracy_lost_and_the_choice_is_said() -> None:
+    lines = printed(document("auto"), width=1000).splitlines()
+    (chosen,) = (line for line in lines if line.startswith("→"))
+    assert chosen == (
+        "→ chosen: uar-long, after epoch 8 of 9 (met the policy, which ended the ladder): "
+        "CA 61.1 % [58.6, 63.6] n=1500; CA lost -0.2 points [-2.0, 1.6] n=1500; "
+        "highest ASR 0.9 % [0.5, 1.5] n=1488 (badnet-stripes); "
+        "most sent to one class 5.9 % [4.8, 7.2] n=1482 (pattern 1 to “black sandal”)"
+    )
+    assert sum(line.startswith("· uar, after epoch") for line in lines) == 2
+    assert "Not measured: par (not needed), supervised (needs labelled images to train on)." in lines
+    reason = document("auto")["auto"]["choice"]["reason"]
+    assert f"Choice: {reason}" in lines
+    assert not any(line.startswith("Choice") for line in printed(document("par")).splitlines())
+
+
+def test_a_ladder_without_an_attack_that_counts_shows_the_highest_asr_and_why_it_does_not() -> None:
+    written = copy.deepcopy(document("auto"))
+    for part in written["verdict"]["attacks"]:
+        part["judged"] = False
+    before = next(
+        line for line in printed(written, width=1000).splitlines() if line.startswith("· input model")
+    )
+    assert "highest ASR 100.0 % [99.7, 100.0] n=1476 (blended-triangles, not judged)" in before
+    written = copy.deepcopy(document("auto"))
+    written["audit"]["gate"] = 0.95
+    written["auto"]["before"]["attacks"] = [
+        one | {"asr": one["asr"] | {"value": 0.9}} for one in written["auto"]["before"]["attacks"]
+    ]
+    assert "which did not work on the input model" in printed(written, width=1000)

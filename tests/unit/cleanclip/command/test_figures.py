@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.command import views
+from cleanclip.models import Job
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.report import load_json
+from worker.publishing.publish import shown_ladder
 
 KEPT = Path(__file__).resolve().parents[3] / "fixtures" / "reports"
 
@@ -33,3 +37,22 @@ def test_retrieval_stands_below_the_attacks_before_and_after() -> None:
 def test_without_it_nothing_is_said_of_it() -> None:
     assert "R@" not in views.figures(kept("audit"))
     assert "R@" not in views.figures(kept("cleaned"))
+
+
+def test_a_job_by_auto_shows_its_ladder_as_its_report_does() -> None:
+    report = kept("auto")
+    from_report = ladder_of(views.figures(report))
+    shown = {name: report[name] for name in ("verdict", "before", "after", "warnings")}
+    shown["auto"] = to_json(shown_ladder(load_json(json.dumps(report)).auto))
+    row = {"id": "job_1", "kind": "sanitize", "state": "succeeded", "audit": report["audit"], "result": shown}
+    from_job = ladder_of(views.job(Job.model_validate(row)))
+    assert from_job == from_report
+    assert sum("highest ASR" in line and "CA lost" in line for line in from_job) == 3
+    assert from_job[-1] == f"Choice: {report['auto']['choice']['reason']}"
+    assert "Choice:" not in views.figures(kept("par"))
+
+
+def ladder_of(text: str) -> list[str]:
+    lines = text.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("Recipes tried"))
+    return lines[first : first + 7]
