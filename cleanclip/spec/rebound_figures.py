@@ -146,3 +146,13 @@ class ReboundFigures:
     highest: tuple[HighestASR, ...]
     relearned: tuple[Relearned, ...] = ()
     interpolation: Interpolation | None = None
+
+    def point_of(self, one: HighestASR) -> ReboundPoint | None:
+        """The measurement with that ASR; None where points were left out."""
+        points = self.curves[one.curve].points if one.curve < len(self.curves) else ()
+        return next((point for point in points if point.step == one.step), None)
+
+    def lowest_ca(self) -> tuple[ReboundCurve, ReboundPoint] | None:
+        """The measurement with the lowest clean accuracy, the first of equal ones, and its curve."""
+        measured = ((curve, point) for curve in self.curves for point in curve.points)
+        return min(measured, key=lambda found: found[1].ca.value, default=None)

@@ -80,15 +80,58 @@ def render_markdown(report: Report) -> str:
 
 
 def _rebound(report: Report) -> list[str]:
-    """The highest ASR of each attack after benign fine-tuning, and its verdict."""
-    told = rebound.highest(report)
-    if not told:
+    """The highest ASR of each attack after benign fine-tuning with what was measured beside it, and its
+    verdict; the lowest clean accuracy; relearning and the way back, where they were ordered."""
+    if report.rebound is None:
         return []
-    lines = ["| | highest ASR | after updates | verdict |", "|---|---|---|---|"]
-    for one in told:
+    lines = [
+        "| | highest ASR | without trigger there | CA there | after updates | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for number, one in enumerate(rebound.highest(report)):
+        point = report.rebound.point_of(one.told)
+        floor = ca = "not in the report"
+        if point is not None:
+            floor, ca = _estimate(point.attacks[number].untriggered_target_rate), _estimate(point.ca)
         where = f"{one.told.step}, at {one.told.rate:g} times the rate"
-        lines.append(f"| {text(one.title)} | {_share(one.share)} | {where} | {one.outcome} |")
+        cells = (text(one.title), _share(one.share), floor, ca, where, one.outcome)
+        lines.append(f"| {' | '.join(cells)} |")
     said = "Rebound, the cleaned model trained further on clean data (the curves are in report.html):"
+    parts = [f"{said}\n\n" + "\n".join(lines)]
+    if (found := report.rebound.lowest_ca()) is not None:
+        curve, point = found
+        parts.append(
+            f"The lowest CA of all measurements is {_estimate(point.ca)}, after {point.step} updates at "
+            f"{curve.rate:g} times the rate; before any update it is {_estimate(curve.points[0].ca)}."
+        )
+    return [*parts, *_relearned(report), *_way_back(report)]
+
+
+def _relearned(report: Report) -> list[str]:
+    """Updates to 50 % of an old trigger and of a fresh one."""
+    rows, ordered = rebound.relearned(report), report.audit.rebound
+    if not rows or ordered is None:
+        return []
+    lines = ["| | old | fresh, of the same kind | old through fresh |", "|---|---|---|---|"]
+    lines += [f"| {text(one.title)} | {one.old} | {one.fresh} | {one.ratio} |" for one in rows]
+    said = (
+        f"Relearning: updates until ASR is 50 %, with {ordered.poisons} poisoned samples among "
+        f"{ordered.relearning_samples}. A ratio under 1 means that the model learns the old one faster."
+    )
+    return [f"{said}\n\n" + "\n".join(lines)]
+
+
+def _way_back(report: Report) -> list[str]:
+    """The least share of the way back to the input model with an ASR of 50 %."""
+    rows = rebound.way_back(report)
+    if not rows:
+        return []
+    lines = ["| | share of the way | ASR there | CA there |", "|---|---|---|---|"]
+    lines += [f"| {text(one.title)} | {one.least} | {' | '.join(map(_share, one.shares))} |" for one in rows]
+    said = (
+        "Back towards the input model's weights: the least share of the way, of those measured, with an ASR "
+        "of 50 %. It judges nothing; where 50 % is not reached, the figures are of the input model."
+    )
     return [f"{said}\n\n" + "\n".join(lines)]
 
 

@@ -16,11 +16,12 @@ from app.logs import get_logger
 from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
-from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound
+from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound, rebound_curve
 from cleanclip.spec import ladder_lines
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
 from cleanclip.spec.ladder_lines import LadderLine
+from cleanclip.spec.rebound_figures import ReboundCurve
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
@@ -88,6 +89,9 @@ class Result:
     untested: list[str]
     rates: RatesPlot
     rebound: LossPlot | None
+    rebound_curve: ReboundCurve | None
+    """That which `rebound` draws, of the attacks with the numbers `front`."""
+    front: tuple[int, ...]
     ladder: tuple[LadderLine, ...]
     not_measured: list[str]
     """Rungs of the ladder that were not."""
@@ -169,7 +173,9 @@ def result_of(report: Report) -> Result:
         remarks=remarks(report.before, report.after, report.verdict, report.rebound),
         untested=not_tested(report),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
-        rebound=None if report.rebound is None else rebound(report.rebound, front),
+        rebound=None if report.rebound is None else rebound(report.rebound, front, report.audit.rebound),
+        rebound_curve=None if report.rebound is None else rebound_curve(report.rebound, front),
+        front=front,
         ladder=tuple(ladder_lines.lines(report)),
         not_measured=ladder_lines.not_measured(report),
         loss=None if training is None else loss(training.curve),

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cleanclip.spec.attack_options import kind_of_json
+from cleanclip.spec.rebound_figures import ReboundCurve
+from cleanclip.spec.rebound_options import ReboundOptions
 from cleanclip.spec.recipe import AuditOptions, Policy
 from cleanclip.spec.report import AttackFigures, CurvePoint, Estimate, ReboundFigures
 
@@ -169,15 +171,25 @@ def loss(curve: Sequence[CurvePoint]) -> LossPlot | None:
 _REBOUND_STYLES = ("whole", "part-a", "part-b")
 
 
-def rebound(figures: ReboundFigures, attacks: Sequence[int]) -> LossPlot | None:
-    """ASR in per cent of some attacks, along the curve that holds the highest of the first of them."""
-    if not attacks or not figures.curves:
+def rebound_curve(figures: ReboundFigures, attacks: Sequence[int]) -> ReboundCurve | None:
+    """The curve that holds the highest ASR of the first of these attacks."""
+    place = figures.highest[attacks[0]].curve if attacks else 0
+    return figures.curves[place] if place < len(figures.curves) else None
+
+
+def rebound(
+    figures: ReboundFigures, attacks: Sequence[int], ordered: ReboundOptions | None
+) -> LossPlot | None:
+    """ASR in per cent of some attacks along one curve, and of a clean model where it was ordered."""
+    curve = rebound_curve(figures, attacks)
+    if not attacks or curve is None or len(points := curve.points) < 2:
         return None
-    place = figures.highest[attacks[0]].curve
-    if place >= len(figures.curves) or len(points := figures.curves[place].points) < 2:
-        return None
-    end = max(point.step for point in points) or 1
-    highest = max(point.attacks[number].asr.value for point in points for number in attacks)
+    reference: list[tuple[int, float]] = []
+    if ordered is not None and ordered.reference_asr:
+        reference = list(zip((0, *ordered.steps), ordered.reference_asr, strict=True))
+    end = max([point.step for point in points] + [step for step, _ in reference]) or 1
+    shares = [point.attacks[number].asr.value for point in points for number in attacks]
+    highest = max(shares + [share for _, share in reference])
     y_ticks = _ticks(0.0, max(1.0, 100 * highest))
 
     def x_at(step: float) -> float:
@@ -197,13 +209,24 @@ def rebound(figures: ReboundFigures, attacks: Sequence[int]) -> LossPlot | None:
                 ),
             )
             for number, style in zip(attacks, _REBOUND_STYLES, strict=False)
-        ),
+        )
+        + _reference([(x_at(step), y_at(100 * share)) for step, share in reference]),
         x_ticks=((x_at(0), "0"), (x_at(end / 2), f"{end / 2:,.0f}"), (x_at(end), f"update {end:,}")),
         y_ticks=tuple((y_at(value), f"{value:g} %") for value in y_ticks),
-        words=f"At {figures.curves[place].rate:g} times the rate. Highest of all: "
+        words=f"At {curve.rate:g} times the rate. Highest of all: "
         + ", ".join(f"{one.attack} {rate_words(one.asr)}" for one in told)
-        + ".",
+        + "."
+        + (f" A clean model, by the order: highest {_highest(reference)}." if reference else ""),
     )
+
+
+def _reference(points: Sequence[tuple[float, float]]) -> tuple[Curve, ...]:
+    drawn = " ".join(f"{x},{y}" for x, y in points)
+    return (Curve(label="clean model, by the order", style="part-d", points=drawn),) if points else ()
+
+
+def _highest(reference: Sequence[tuple[int, float]]) -> str:
+    return f"{100 * max(share for _, share in reference):.1f} %"
 
 
 def _loss(lines: dict[str, list[tuple[float, float]]], last_step: int | None) -> LossPlot | None:

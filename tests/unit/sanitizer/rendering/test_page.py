@@ -26,7 +26,7 @@ from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, load_json
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.markdown import text as markdown_text
 from tests.fixtures.html_page import Element, Page
-from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from
+from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from, markdown_from
 
 MAX_BYTES = 5_000_000
 ROOT = Path(__file__).resolve().parents[4]
@@ -415,6 +415,30 @@ def section_of_scan(changed: dict[str, Any], num_known: int) -> dict[str, Any]:
         "only_suites": False,
         "found": [],
     }
+
+
+def test_the_short_form_of_a_rebound_has_accuracy_beside_the_asr_relearning_and_the_way_back() -> None:
+    written = document("rebound")
+    markdown = drawn("rebound")[1]
+    assert "| | highest ASR | without trigger there | CA there | after updates | verdict |" in markdown
+    lowest = min(point["ca"]["value"] for one in written["rebound"]["curves"] for point in one["points"])
+    assert f"The lowest CA of all measurements is {100 * lowest:.2f} % (95 % interval" in markdown
+    assert "| badnet | not within 100 (ASR" in markdown.partition("Relearning: updates until ASR is 50 %")[2]
+    assert "Back towards the input model" not in markdown
+    between = [{**point, "share": share} for point, share in zip(points(written), (0.0, 1.0), strict=False)]
+    for point in between:
+        del point["step"]
+    written["rebound"]["interpolation"] = {
+        "points": between,
+        "to_half": [None] * len(points(written)[0]["attacks"]),
+    }
+    told = markdown_from(written).partition("Back towards the input model")[2]
+    assert f"| badnet | not reached | {100 * between[1]['attacks'][0]['asr']['value']:.2f} %" in told
+
+
+def points(written: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = written["rebound"]["curves"][0]["points"]
+    return found
 
 
 def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not() -> None:

@@ -1,0 +1,63 @@
+"""What the page of a finished job shows of a report, by the kept ones."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+from app.web.jobs.job_result import result_of
+from app.web.kit.rendering import environment
+from cleanclip.spec.report import load_json
+from tests.fixtures.html_page import Element, Page
+from tests.fixtures.kept_reports import document
+
+
+def drawn(written: dict[str, Any]) -> Page:
+    shown = SimpleNamespace(result=result_of(load_json(json.dumps(written))))
+    return Page(environment.get_template("job_result.html").render(shown=shown))
+
+
+def part(page: Page, name: str) -> Element:
+    (found,) = (one for one in page.all("section") if one.attributes["id"] == f"job-{name}")
+    return found
+
+
+def test_a_model_chosen_before_its_recipe_ended_has_the_epochs_that_it_was_trained_for() -> None:
+    assert "1,000 steps in 8 of the recipe’s 9 epochs" in part(drawn(document("auto")), "training").text
+    assert "of the recipe’s" not in part(drawn(document("par")), "training").text
+
+
+def test_the_rebound_shows_accuracy_and_the_rate_without_trigger_at_its_points() -> None:
+    written = document("rebound")
+    points = written["rebound"]["curves"][0]["points"]
+    points[1]["ca"] |= {"value": 0.0125, "low": 0.01, "high": 0.02, "n": 1000}
+    section = part(drawn(written), "rebound")
+    highest, measured = section.all("table")[:2]
+    assert [one.text for one in highest.all("th")][1:4] == [
+        "Highest ASR",
+        "Without trigger there",
+        "CA there",
+    ]
+    assert all(
+        row.all("td")[at].text.strip() != "–" for row in highest.all("tbody")[0].all("tr") for at in (1, 2)
+    )
+    sentence = (
+        "The lowest CA of all measurements is 1.25 % (1.00 to 2.00 %), n = 1,000, after 10 updates at 1"
+    )
+    assert sentence in " ".join(section.text.split())
+    rows = measured.all("tbody")[0].all("tr")
+    assert len(rows) == len(points)
+    assert len(rows[0].all("td")) == 1 + 2 * min(3, len(written["audit"]["attacks"]))
+
+
+def test_a_clean_models_reference_is_drawn_beside_the_rebound() -> None:
+    written = document("rebound")
+    without = part(drawn(written), "rebound").text
+    assert "by the order" not in without
+    written["audit"]["rebound"]["reference_asr"] = [0.01, *[0.9] * len(written["audit"]["rebound"]["steps"])]
+    section = part(drawn(written), "rebound")
+    assert "A clean model, by the order: highest 90.0 %." in section.text
+    (line,) = (one for one in section.all("polyline") if "part-d" in one.attributes["class"])
+    assert len(line.attributes["points"].split()) == 1 + len(written["audit"]["rebound"]["steps"])
+    assert all(10 <= float(one.split(",")[1]) <= 160 for one in line.attributes["points"].split())
