@@ -5,9 +5,11 @@ Names are untrusted: they come through `strangers.name`, and whoever shows a sen
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cleanclip.spec.attack_options import kind_of
+from cleanclip.spec.auto_figures import UniversalShare
+from cleanclip.spec.choosing import works_unknown
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
@@ -31,6 +33,17 @@ KINDS = {
     "retrieval": "retrieval pairs",
 }
 
+KNOWN_TO_STAY = {
+    "cleanclip": "CleanCLIP is known to fail on some of them.",
+    "par": "PAR was published for structured triggers alone. On small models it left a part of an optimised "
+    "pattern and of a semantic trigger.",
+    "uar": "UAR is known to fail on some of them: on small models it left a semantic trigger almost whole, and "
+    "a part of WaNet and of an optimised pattern.",
+    "supervised": "On a small ViT supervised fine-tuning left more than half of Blended. It was not measured "
+    "on structured, optimised and semantic triggers.",
+}
+"""By the method that made the model; the figures stand in docs/reproduction.md and docs/uar.md."""
+
 
 def targets_of(audit: AuditOptions) -> tuple[str, ...]:
     """Every target of the audit: its own, where an attack has no other, and those of attacks; each once."""
@@ -52,24 +65,43 @@ def _further_training(report: Report) -> str:
     )
 
 
+def _only_as_surrogates(surrogates: Sequence[UniversalShare]) -> list[str]:
+    """What a ladder measured of triggers that the order does not name."""
+    if not surrogates:
+        return []
+    worked = ", ".join(name(one.name) for one in surrogates if works_unknown(one))
+    again = f"Those that work on the input model ({worked}) were measured on each cleaned model, too."
+    none = "None of them works on the input model, so none was measured on a cleaned model."
+    return [
+        f"{', '.join(name(one.name) for one in surrogates)}: measured as surrogates, on validation images, "
+        f"to choose a recipe. {again if worked else none} The verdict does not judge them."
+    ]
+
+
 def not_tested(report: Report) -> list[str]:
     """What no figure of this report speaks of; never empty."""
     tried = {kind_of(attack) for attack in report.audit.attacks}
-    others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in tried]
+    surrogates = () if report.auto is None else report.auto.before.surrogates
+    measured = tried | {one.name for one in surrogates}
+    others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in measured]
     used = "zero-shot classification of these classes"
     if report.before.retrieval is not None:
         used += " and retrieval with these captions"
     sentences = [] if report.scan is None else [report.scan.sentence]
     sentences += [
         "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
+        *_only_as_surrogates(surrogates),
         "The same triggers with another size, place or pattern.",
         "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "
-        "ones, triggers in the caption. CleanCLIP is known to fail on some of them.",
+        "ones, triggers in the caption."
+        + ("" if report.trained_recipe is None else f" {KNOWN_TO_STAY[report.trained_recipe.method]}"),
         f"Any target class but {quoted(targets_of(report.audit))}; any use but {used}.",
     ]
     if report.kind == "sanitize":
-        poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning. "
-        sentences.append(f"{poisons}{_further_training(report)}")
+        poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning."
+        if any(one.kind == "training" for one in report.data):
+            poisons = "Whether the labelled images that the model was trained on are clean."
+        sentences.append(f"{poisons} {_further_training(report)}")
     attacks = report.verdict.attacks
     unproven = [name(part.attack) for part in attacks if part.outcome == "inconclusive" and part.judged]
     if unproven:

@@ -450,6 +450,37 @@ def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not(
     assert "Blended-Stripes" in untested
 
 
+def untested_of(written: dict[str, Any]) -> str:
+    return markdown_from(written).partition("**Not tested**")[2].partition("**Digests**")[0]
+
+
+def test_what_is_known_to_stay_is_that_of_the_method_that_made_the_model() -> None:
+    fails = {
+        "cleaned": "CleanCLIP is known to fail",
+        "par": "PAR was published for structured triggers alone",
+        "auto": "UAR is known to fail",
+        "audit": None,
+    }
+    for name, words in fails.items():
+        told = untested_of(document(name))
+        assert [one for one in fails.values() if one and one in told] == ([words] if words else [])
+    assert "it left a semantic trigger almost whole, and a part of WaNet" in untested_of(document("auto"))
+
+
+def test_triggers_that_a_ladder_measured_as_surrogates_are_not_called_untested() -> None:
+    written = document("auto")
+    told = untested_of(written)
+    first = next(line for line in told.splitlines() if "Any other trigger" in line)
+    for words in ("Blended", "WaNet", "SIG", "Stripes", "Triangles"):
+        assert words not in first
+    names = ", ".join(one["name"] for one in written["auto"]["before"]["surrogates"])
+    assert f"{names}: measured as surrogates, on validation images" in told
+    assert "Those that work on the input model (blended-triangles) were measured on each cleaned" in told
+    for one in written["auto"]["before"]["surrogates"]:
+        one["moved"] |= {"high": 0.2}
+    assert "None of them works on the input model, so none was measured" in untested_of(written)
+
+
 def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_follow() -> None:
     written = document("audit")
     written["audit"]["attacks"] += written["audit"]["attacks"][2:] * 6
