@@ -37,8 +37,8 @@ KNOWN_TO_STAY = {
     "cleanclip": "CleanCLIP is known to fail on some of them.",
     "par": "PAR was published for structured triggers alone. On small models it left a part of an optimised "
     "pattern and of a semantic trigger.",
-    "uar": "UAR is known to fail on some of them: on small models it left a semantic trigger almost whole, and "
-    "a part of WaNet and of an optimised pattern.",
+    "uar": "UAR is known to fail on some of them: on small models it left a semantic trigger almost whole, "
+    "and a part of WaNet and of an optimised pattern.",
     "supervised": "On a small ViT supervised fine-tuning left more than half of Blended. It was not measured "
     "on structured, optimised and semantic triggers.",
 }
