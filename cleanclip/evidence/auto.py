@@ -13,6 +13,7 @@ from cleanclip.spec.attack_options import names_of, surrogates_of
 from cleanclip.spec.auto_figures import AutoFigures, Look, RungFigures, UniversalShare, Validated
 from cleanclip.spec.choosing import Judge, choose, works_unknown
 from cleanclip.spec.ladder import Rung, ladder, left_out
+from cleanclip.spec.ladder_budget import end_before
 from cleanclip.spec.recipe import AutoRecipe, to_json
 from cleanclip.spec.recommended import model_of
 from cleanclip.spec.report import Report
@@ -56,7 +57,7 @@ def check(report: Report) -> Iterator[Finding]:
     )
     for number, (figures, rung) in enumerate(zip(told.rungs, rungs, strict=True)):
         yield from _rung(f"auto.rungs[{number}]", figures, rung, told, judge)
-    yield from _ends(told.rungs, ordered)
+    yield from _ends(told, rungs, ordered)
     if sum(one.seconds for one in told.rungs) > told.seconds * (1 + 1e-9):
         yield misfit("auto.seconds", "is less than its rungs took")
     if any(len(look.figures.attacks) != len(judge.attacks) for one in told.rungs for look in one.looks):
@@ -76,6 +77,8 @@ def _rung(where: str, told: RungFigures, rung: Rung, auto: AutoFigures, judge: J
         yield from _look(inside, look, auto, judge)
         if look.seconds < seconds:
             yield misfit(f"{inside}.seconds", "is less than before")
+        if look.trained_s > look.seconds * (1 + 1e-9):
+            yield misfit(f"{inside}.trained_s", "is more than all seconds")
         seconds = look.seconds
     if told.seconds < seconds:
         yield misfit(f"{where}.seconds", "is less than at its last look")
@@ -126,16 +129,22 @@ def _moved(where: str, told: Sequence[UniversalShare], num_validation: int) -> I
             yield misfit(f"{where}[{number}].moved.n", "is more than all images")
 
 
-def _ends(told: Sequence[RungFigures], ordered: AutoRecipe) -> Iterator[Finding]:
-    """Rungs in their order: none is begun after one that met the policy, or after the budget."""
-    over: str | None = None
-    for number, rung in enumerate(told):
+def _ends(told: AutoFigures, rungs: Sequence[Rung], ordered: AutoRecipe) -> Iterator[Finding]:
+    """Which rungs are begun follows from those before them and from the budget; the budget ended where it is
+    said to have."""
+    budget_s = None if ordered.max_device_minutes is None else 60 * ordered.max_device_minutes
+    spent_s = told.seconds - sum(one.seconds for one in told.rungs)  # on measuring the input model
+    rounding_s = 1e-9 * max(told.seconds, budget_s or 0.0)
+    for number, (figures, rung) in enumerate(zip(told.rungs, rungs, strict=True)):
         where = f"auto.rungs[{number}].end"
-        if over is not None and (rung.end != over or rung.looks):
-            yield misfit(where, f"comes after a rung that ended the ladder, and is not {over}")
-        if over is None and rung.end == "not_needed":
-            yield misfit(where, "is not_needed, and no rung before it met the policy")
-        if rung.end == "budget" and ordered.max_device_minutes is None:
-            yield misfit(where, "is budget, and none was ordered")
-        if over is None:
-            over = {"policy_met": "not_needed", "budget": "budget"}.get(rung.end)
+        is_begun = bool(figures.looks) or figures.seconds > 0 or figures.end in ("finished", "diverged")
+        left_s = None if budget_s is None else budget_s - spent_s
+        around = {left_s} if left_s is None else {left_s - rounding_s, left_s + rounding_s}
+        ends = {end_before(told.rungs[:number], rung, one) for one in around}
+        if (None if is_begun else figures.end) not in ends:
+            yield misfit(where, "does not follow from the rungs before it and the budget")
+        spent_s += figures.seconds
+        if is_begun and figures.end in ("not_needed", "does_not_fit"):
+            yield misfit(where, f"is {figures.end}, and the rung was begun")
+        if figures.end == "budget" and (budget_s is None or spent_s < budget_s - rounding_s):
+            yield misfit(where, "is budget, and there were seconds left")

@@ -17,8 +17,10 @@ from cleanclip.spec.rebound_figures import ReboundShare
 from cleanclip.spec.recipe import Recipe
 from cleanclip.spec.recommended import Family, Size
 
-RungEnd = Literal["policy_met", "finished", "diverged", "budget", "not_needed"]
-"""Why a rung has no further look. `not_needed`: not begun, because an earlier one met the policy."""
+RungEnd = Literal["policy_met", "finished", "diverged", "budget", "does_not_fit", "not_needed"]
+"""Why a rung has no further look. Not begun are `not_needed`, because an earlier one met the policy, and
+`does_not_fit`, because at the pace of an earlier rung of its method the seconds left end before its first
+look (`cleanclip.spec.ladder_budget`). `budget`: the seconds were over, before it or in it."""
 Took = Annotated[float, Interval(ge=0, le=1e9)]
 
 
@@ -52,13 +54,15 @@ class Validated:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A rung after `epoch` epochs. `seconds`: of its training until then and of its looks with this one."""
+    """A rung after `epoch` epochs. `seconds`: of its training until then and of its looks with this one;
+    `trained_s`: of its training alone, 0 where that was not recorded."""
 
     epoch: Count
     figures: Validated
     ca_lost: Difference
     """Paired with the input model, on the validation images."""
     seconds: Took
+    trained_s: Took = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

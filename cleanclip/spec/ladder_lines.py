@@ -17,6 +17,7 @@ ENDS: dict[RungEnd, str] = {
     "diverged": "its training diverged",
     "budget": "the budget ended",
     "not_needed": "not needed",
+    "does_not_fit": "not begun: its first look does not fit in the budget",
 }
 WHY: dict[WhyLeftOut, str] = {
     "needs_captions": "needs captions",

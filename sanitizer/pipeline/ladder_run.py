@@ -28,6 +28,7 @@ from cleanclip.spec.choosing import Judge, choose, works_unknown
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import MaxRanks
 from cleanclip.spec.ladder import Rung, left_out, smaller_part
+from cleanclip.spec.ladder_budget import end_before
 from cleanclip.spec.policy import cannot_pass, too_few
 from cleanclip.spec.progress import Noted, PhaseFinished, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Policy, Recipe, to_json
@@ -153,7 +154,7 @@ class _Climb:
             self._state.keep(before=self._measure_input())
         self._check_can_meet()
         for number in range(len(self._state.rungs), len(self._rungs)):
-            self._state.keep(rungs=(*self._state.rungs, self._do_rung(number)), looks=(), trained_s=0.0)
+            self._state.keep(rungs=(*self._state.rungs, self._do_rung(number)), looks=())
         choice = choose(self._state.rungs, self._judge)
         if choice is None:
             raise self._nothing_measured()
@@ -231,9 +232,10 @@ class _Climb:
         rung, looks = self._rungs[number], list(self._state.finished.looks)
         detail = None
         self._rung_s = looks[-1].seconds if looks else 0.0
-        end = self._ended_before(number) or self._ended_after(rung, looks)
+        left_s = None if self._budget_s is None else self._budget_s - self._spent_s
+        end = end_before(self._state.rungs, rung, left_s) or self._ended_after(rung, looks)
         if end is None:
-            self._rung_s += self._cut_s(rung)
+            self._rung_s += self._cut_s(rung, looks)
             message = f"Rung {number + 1} of {len(self._rungs)}: {rung.name}."
             self._setting.progress(Noted(level="info", message=message))
         try:
@@ -246,22 +248,12 @@ class _Climb:
             end = "budget"
         return _figures(rung, looks, end, self._rung_s, detail)
 
-    def _ended_before(self, number: int) -> RungEnd | None:
-        """Why the rung is not begun, if it is not."""
-        earlier = self._state.rungs
-        if any(rung.end in ("policy_met", "not_needed") for rung in earlier):
-            return "not_needed"
-        paces = [rung.looks[-1].seconds / rung.looks[-1].epoch for rung in earlier if rung.looks]
-        least_s = min(paces, default=0.0) * self._rungs[number].looks[0]
-        is_over = self._budget_s is not None and self._spent_s + least_s > self._budget_s
-        return "budget" if earlier and is_over else None
-
     def _ended_after(self, rung: Rung, looks: list[Look]) -> RungEnd | None:
         if looks and self._judge.meets_both(looks[-1]):
             return "policy_met"
         return "finished" if len(looks) == len(rung.looks) else None
 
-    def _cut_s(self, rung: Rung) -> float:
+    def _cut_s(self, rung: Rung, looks: list[Look]) -> float:
         """That the rung was trained after its last look in an earlier attempt, by the state that goes on."""
         setting = self._setting
         run_sha256 = state.run_sha256(
@@ -274,7 +266,7 @@ class _Climb:
         newest = state.find_newest(setting.state_folder, run_sha256)
         if newest is None:
             return 0.0
-        return max(0.0, state.read_position(newest).wall_s - self._state.finished.trained_s)
+        return max(0.0, state.read_position(newest).wall_s - (looks[-1].trained_s if looks else 0.0))
 
     def _look(self, number: int, looks: list[Look]) -> Look:
         """Train to the next look, make it and keep it."""
@@ -293,13 +285,13 @@ class _Climb:
         if self._judge.excess(look) == 0:  # else no pattern could make it the chosen one
             look = replace(look, figures=replace(look.figures, patterns=self._looks.patterns(model)))
         self._rung_s += time.monotonic() - began
-        look = replace(look, seconds=self._rung_s)
+        look = replace(look, seconds=self._rung_s, trained_s=finetuned.training.wall_s)
         choice = choose((*self._state.rungs, _figures(rung, [*looks, look], "finished", 0.0)), self._judge)
         assert choice is not None, "there is this look"
         best = self._state.finished.best
         if (choice.rung, choice.look) == (number, len(looks)):
             best = self._state.write_best(model.model, finetuned)
-        self._state.keep(looks=(*looks, look), best=best, trained_s=finetuned.training.wall_s)
+        self._state.keep(looks=(*looks, look), best=best)
         return look
 
     def _trained(self, number: int, part: Part) -> tuple[LoadedCheckpoint, Finetuned]:

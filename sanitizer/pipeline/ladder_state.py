@@ -48,14 +48,12 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """`key` is over all that decides the figures. `looks` are those of the rung under way, whose training had
-    taken `trained_s` at the last of them."""
+    """`key` is over all that decides the figures. `looks` are those of the rung under way."""
 
     key: str
     before: Before | None = None
     rungs: tuple[RungFigures, ...] = ()
     looks: tuple[Look, ...] = ()
-    trained_s: float = 0.0
     best: Best | None = None
 
 

@@ -174,11 +174,17 @@ def _of_labelled(given: ForAudit, result: AuditResult, climbed: Climbed | None) 
 
 
 def ladder_warnings(climbed: Climbed | None) -> list[str]:
-    """That the choice does not meet what it was to meet, and which rungs diverged; else none."""
+    """That the choice does not meet what it was to meet, and why rungs were not trained to their end."""
     if climbed is None:
         return []
     choice, rungs = climbed.figures.choice, climbed.figures.rungs
     warnings = [f"Rung {one.name} diverged: {one.detail}" for one in rungs if one.end == "diverged"]
+    warnings += [
+        f"Rung {one.name} was not begun: at the pace of an earlier rung of its method, the budget of device "
+        "minutes ends before its first look."
+        for one in rungs
+        if one.end == "does_not_fit"
+    ]
     if any(one.end == "budget" for one in rungs):
         warnings.append("The budget of device minutes ended before the ladder did.")
     return warnings if choice.meets_policy and choice.meets_unknown else [*warnings, choice.reason]

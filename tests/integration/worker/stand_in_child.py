@@ -1261,6 +1261,7 @@ LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a_look_at_another_epoch": lambda told: _first_look(told).update(epoch=1),
     "fewer_validation_images": lambda told: told["auto"].update(num_validation=10),
     "another_family": lambda told: told["auto"].update(family="ModifiedResNet"),
+    "a_rung_that_did_not_fit": lambda told: told["auto"]["rungs"][1].update(end="does_not_fit"),
 }
 """Of a job with `method: auto`; each must fail it."""
 

@@ -47,6 +47,7 @@ SHORT = {
 }
 """A ladder of two rungs; its model is far from any policy. 48 pairs are one batch."""
 
+ENDED = "The budget of device minutes ended before the ladder did."
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
@@ -91,7 +92,7 @@ def done(inputs, tmp_path_factory, short):
 
 def figures(auto):
     """All that does not depend on a clock."""
-    looks = [replace(look, seconds=0.0) for rung in auto.rungs for look in rung.looks]
+    looks = [replace(look, seconds=0.0, trained_s=0.0) for rung in auto.rungs for look in rung.looks]
     return auto.before, looks, [rung.end for rung in auto.rungs], auto.choice
 
 
@@ -273,7 +274,87 @@ def test_a_budget_that_ends_later_ends_the_ladder_with_what_was_done(inputs, tmp
     monkeypatch.setattr(ladder_run._Climb, "_look", slow)
     report = sanitize(inputs, tmp_path, recipe=AutoRecipe(max_device_minutes=1.0))
     assert [(one.end, len(one.looks)) for one in report.auto.rungs] == [("budget", 1), ("budget", 0)]
-    assert "The budget of device minutes ended before the ladder did." in report.warnings
+    assert ENDED in report.warnings
+    assert list(evidence.check(report)) == []
+
+
+class Clock:
+    """In place of the time: a training takes so many seconds an epoch, and nothing else takes any."""
+
+    def __init__(self, **epoch_s: float) -> None:
+        self.now, self._epoch_s, self._train = 0.0, epoch_s, ladder_run.train
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def train(self, model, data, recipe, *others, part, stop, **named):
+        seconds = self._epoch_s[recipe.method]
+        for _ in range(part.first_epoch, part.last_epoch):
+            self.now += seconds
+            if stop():
+                raise Interrupted("stopped", "Stopped.", "Run it again.")
+        finetuned = self._train(model, data, recipe, *others, part=part, stop=stop, **named)
+        wall_s, num_pairs = seconds * part.last_epoch, finetuned.training.num_pairs_seen
+        training = replace(finetuned.training, wall_s=wall_s, pairs_per_s=num_pairs / wall_s)
+        return replace(finetuned, training=training)
+
+
+@pytest.fixture
+def three_rungs(monkeypatch):
+    """With PAR behind both, of which an epoch takes 5 seconds; one of UAR takes 10."""
+    clock = Clock(uar=10.0, par=5.0)
+    changes = {**SHORT, "par": {"epochs": 2}}
+    monkeypatch.setattr(spec_ladder, "LADDER", tuple(changes))
+    monkeypatch.setattr(spec_ladder, "_UAR_CHANGES", changes)
+    monkeypatch.setattr(ladder_run, "time", clock)
+    monkeypatch.setattr(ladder_run, "train", clock.train)
+
+
+def sanitize_within(inputs, out, seconds):
+    return sanitize(inputs, out, recipe=AutoRecipe(max_device_minutes=seconds / 60))
+
+
+@pytest.mark.usefixtures("three_rungs")
+def test_a_rung_that_does_not_fit_is_not_begun_and_a_quicker_one_after_it_is(inputs, tmp_path):
+    """After `uar` 19 seconds are left; the first look of `uar-long` would be after 20, PAR's after 10."""
+    report = sanitize_within(inputs, tmp_path, 39)
+    ends = [(one.end, len(one.looks), one.seconds) for one in report.auto.rungs]
+    assert ends == [("finished", 2, 20.0), ("does_not_fit", 0, 0.0), ("finished", 1, 10.0)]
+    assert [look.trained_s for look in report.auto.rungs[0].looks] == [10.0, 20.0]
+    assert list(evidence.check(report)) == []
+    assert ENDED not in report.warnings
+    assert sum(one.startswith("Rung uar-long was not begun: ") for one in report.warnings) == 1
+    drawn = pages(report)
+    for page in ("report.html", "report.md"):
+        assert b"uar-long (not begun: its first look does not fit in the budget)" in drawn[page]
+
+
+@pytest.mark.usefixtures("three_rungs")
+def test_a_rung_of_another_method_is_begun_and_cut_off_when_the_budget_is_over(inputs, tmp_path):
+    report = sanitize_within(inputs, tmp_path, 28)
+    ends = [(one.end, len(one.looks), one.seconds) for one in report.auto.rungs]
+    assert ends == [("finished", 2, 20.0), ("does_not_fit", 0, 0.0), ("budget", 0, 10.0)]
+    assert list(evidence.check(report)) == []
+    assert ENDED in report.warnings
+
+
+def with_end(report, number, end):
+    rungs = list(report.auto.rungs)
+    rungs[number] = replace(rungs[number], end=end)
+    return replace(report, auto=replace(report.auto, rungs=tuple(rungs)))
+
+
+@pytest.mark.usefixtures("three_rungs")
+def test_an_end_that_does_not_follow_from_the_seconds_is_named(inputs, tmp_path):
+    report = sanitize_within(inputs, tmp_path, 39)
+    for number, end in ((0, "budget"), (1, "budget"), (1, "not_needed"), (2, "budget"), (2, "does_not_fit")):
+        found = [finding.where for finding in evidence.check(with_end(report, number, end))]
+        assert f"auto.rungs[{number}].end" in found, (number, end)
+    roomy = replace(report, recipe=AutoRecipe(max_device_minutes=1.0))
+    assert "auto.rungs[1].end" in [finding.where for finding in evidence.check(roomy)]
+    for number in (0, 1):  # a rung after one that met the policy, or was not needed, is not begun
+        changed = with_end(with_end(report, 0, "policy_met"), 1, "not_needed" if number else "does_not_fit")
+        assert f"auto.rungs[{1 + number}].end" in [finding.where for finding in evidence.check(changed)]
 
 
 def test_too_few_images_for_two_sets_are_refused_before_anything_is_computed(inputs, tmp_path):
