@@ -63,7 +63,7 @@ def check(report: Report) -> Iterator[Finding]:
     if any(len(look.figures.attacks) != len(judge.attacks) for one in told.rungs for look in one.looks):
         return
     yield from same("auto.choice", told.choice, choose(told.rungs, judge))
-    is_met = told.choice.meets_policy and told.choice.meets_unknown
+    is_met = told.choice.meets_policy and told.choice.meets_unknown is True
     if is_met == (told.choice.reason in report.warnings):
         yield misfit("auto.choice.reason", "is a warning exactly where not all is met")
 

@@ -91,13 +91,14 @@ class Choice:
     """Which look of which rung, by their numbers. `meets_policy`: by its bounds on the validation images.
 
     `meets_unknown`: no surrogate and no fresh pattern sends more images to one class than
-    `choosing.UNKNOWN_AT_MOST`, by the upper bound. `reason` is a sentence.
+    `choosing.UNKNOWN_AT_MOST`, by the upper bound. None: no surrogate does, and patterns, which are inverted
+    only where the policy is met, were not measured. `reason` is for people.
     """
 
     rung: Count
     look: Count
     meets_policy: bool
-    meets_unknown: bool
+    meets_unknown: bool | None
     reason: str
 
 

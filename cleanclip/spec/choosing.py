@@ -5,7 +5,7 @@ A look *meets the policy* if every limit holds by its bound: the upper bound of 
 worked on the input model, the upper bound of the clean accuracy lost; and no attack that did not work before
 works in part now. An attack that the verdict does not judge does not count. It *meets the unknown* if no
 surrogate trigger and no fresh pattern sends more than `UNKNOWN_AT_MOST` of the images to one class, by the
-upper bound. Then:
+upper bound; where patterns were not inverted and no surrogate does, that is not known. Then:
 
 1. Of the looks that meet both, the first: rungs are in the order of their cost.
 2. Else, of those that meet the policy, the one whose worst such share has the smallest upper bound.
@@ -59,7 +59,7 @@ class Judge:
 
     def meets_both(self, look: Look) -> bool:
         """Whether the ladder ends with this look."""
-        return self.excess(look) == 0 and meets_unknown(look.figures)
+        return self.excess(look) == 0 and meets_unknown(look.figures) is True
 
     def worst_attack(self, figures: Validated) -> int | None:
         """The number of the highest ASR, of attacks that worked on the input model; None where none did."""
@@ -82,9 +82,11 @@ def works_unknown(one: UniversalShare) -> bool:
     return one.moved.high > UNKNOWN_AT_MOST
 
 
-def meets_unknown(figures: Validated) -> bool:
-    """False, too, where no pattern was inverted."""
-    return bool(figures.patterns) and not any(map(works_unknown, (*figures.surrogates, *figures.patterns)))
+def meets_unknown(figures: Validated) -> bool | None:
+    """None where no surrogate works and no pattern was inverted."""
+    if any(map(works_unknown, (*figures.surrogates, *figures.patterns))):
+        return False
+    return True if figures.patterns else None
 
 
 def places_of(rungs: Sequence[RungFigures]) -> list[tuple[int, int]]:
@@ -110,13 +112,17 @@ def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
         rung=number,
         look=place,
         meets_policy=step < 3,
-        meets_unknown=step == 1,
-        reason=f"{reason}: {rungs[number].name}, after epoch {rungs[number].looks[place].epoch}.",
+        meets_unknown=meets_unknown(look.figures),
+        reason=reason,
     )
 
 
 def _rank(look: Look, judge: Judge) -> tuple[int, float]:
     """Which step of the list above would take the look, and what that step compares: less is better."""
+    look = rungs[number].looks[place]
+    reason += f": {rungs[number].name}, after epoch {look.epoch}."
+    if not look.figures.patterns:
+        reason += " Fresh patterns were not inverted on it."
     excess = judge.excess(look)
     if excess > 0:
         return 3, excess

@@ -12,6 +12,7 @@ import pytest
 from cleanclip.evidence import report as evidence
 from cleanclip.spec import jobspec
 from cleanclip.spec import ladder as spec_ladder
+from cleanclip.spec.choosing import works_unknown
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import RecheckSpec
 from cleanclip.spec.progress import (
@@ -46,8 +47,8 @@ SHORT = {
     "uar-long": {"epochs": 3, "strong_epochs": 1, "inversion_steps": 1, "reinversion_steps": 1},
 }
 """A ladder of two rungs; its model is far from any policy. 48 pairs are one batch."""
-
 ENDED = "The budget of device minutes ended before the ladder did."
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
@@ -105,6 +106,8 @@ def test_every_rung_is_tried_until_one_meets_the_policy_and_its_looks_are_in_the
     assert [(one.name, one.end) for one in auto.rungs] == [("uar", "finished"), ("uar-long", "finished")]
     assert [[look.epoch for look in rung.looks] for rung in auto.rungs] == [[1, 2], [2, 3]]
     assert (auto.choice.meets_policy, auto.choice.meets_unknown) == (False, False)
+    assert not auto.chosen_look.figures.patterns
+    assert any(map(works_unknown, auto.chosen_look.figures.surrogates))
     assert auto.choice.reason in done[1].warnings
     assert auto.seconds >= sum(rung.seconds for rung in auto.rungs)
     assert done[1].recipe == AutoRecipe()
