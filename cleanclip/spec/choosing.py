@@ -3,14 +3,16 @@
 
 A look *meets the policy* if every limit holds by its bound: the upper bound of the ASR of each attack that
 worked on the input model, the upper bound of the clean accuracy lost; and no attack that did not work before
-works in part now. An attack that the verdict does not judge does not count. It *meets the unknown* if no
+works in part now. An attack that the verdict does not judge takes no part. It *meets the unknown* if no
 surrogate trigger and no fresh pattern sends more than `UNKNOWN_AT_MOST` of the images to one class, by the
 upper bound; where patterns were not inverted and no surrogate does, that is not known. Then:
 
-1. Of the looks that meet both, the first: rungs are in the order of their cost.
+1. Of the looks that meet both, the first: rungs have a fixed order.
 2. Else, of those that meet the policy, the one whose worst such share has the smallest upper bound.
 3. Else the one with the smallest excess: the largest distance of a bound from its limit. No other look is
-   better in every limit, so it is on the front. The first of equals.
+   better in every limit. The first of equals.
+
+The *front* compares values, not bounds, so the chosen look can lie off it.
 """
 
 from __future__ import annotations
@@ -46,11 +48,24 @@ class Judge:
     def _counts(self, number: int) -> bool:
         return self.scan is None or self.scan.judges(number)
 
+    @property
+    def not_judged(self) -> list[int]:
+        """Numbers of the attacks that a scan found and that take no part."""
+        return [number for number in range(len(self.attacks)) if not self._counts(number)]
+
+    def limit(self, number: int) -> float:
+        """On the ASR of the attack of that number."""
+        return self.policy.limit_of(kind_of(self.attacks[number]))[1]
+
+    def over_limit(self, figures: Validated, number: int) -> float:
+        """How far the ASR of the attack of that number is over its own limit; below 0 where it is within."""
+        return figures.attacks[number].asr.value - self.limit(number)
+
     def excess(self, look: Look) -> float:
         """The largest distance of a bound over its limit; 0 where the look meets the policy."""
         over = [look.ca_lost.high - self.policy.ca_lost_at_most]
-        for number, (attack, now) in enumerate(zip(self.attacks, look.figures.attacks, strict=True)):
-            _, limit = self.policy.limit_of(kind_of(attack))
+        for number, now in enumerate(look.figures.attacks):
+            limit = self.limit(number)
             if self.has_worked(number):
                 over.append(now.asr.high - limit)
             elif self._counts(number) and now.asr.low > max(limit, now.untriggered_target_rate.high):
@@ -62,14 +77,10 @@ class Judge:
         return self.excess(look) == 0 and meets_unknown(look.figures) is True
 
     def worst_attack(self, figures: Validated) -> int | None:
-        """The number of the highest ASR, of attacks that worked on the input model; None where none did."""
+        """The number of the attack that is the farthest over its limit, or the nearest to it, of those that
+        worked on the input model; None where none did."""
         worked = filter(self.has_worked, range(len(self.attacks)))
-        return max(worked, key=lambda number: figures.attacks[number].asr.value, default=None)
-
-    def worst_asr(self, figures: Validated) -> float:
-        """0 where no attack worked on the input model."""
-        number = self.worst_attack(figures)
-        return 0.0 if number is None else figures.attacks[number].asr.value
+        return max(worked, key=lambda number: self.over_limit(figures, number), default=None)
 
 
 def worst(shares: Sequence[UniversalShare]) -> tuple[UniversalShare, ...]:
@@ -108,6 +119,10 @@ def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
         "images to one class, the smallest such share",
         f"No rung meets the policy; this is the nearest, {100 * value:.1f} points over a limit by its bound",
     )[step - 1]
+    look = rungs[number].looks[place]
+    reason += f": {rungs[number].name}, after epoch {look.epoch}."
+    if not look.figures.patterns:
+        reason += " Fresh patterns were not inverted on it."
     return Choice(
         rung=number,
         look=place,
@@ -119,10 +134,6 @@ def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
 
 def _rank(look: Look, judge: Judge) -> tuple[int, float]:
     """Which step of the list above would take the look, and what that step compares: less is better."""
-    look = rungs[number].looks[place]
-    reason += f": {rungs[number].name}, after epoch {look.epoch}."
-    if not look.figures.patterns:
-        reason += " Fresh patterns were not inverted on it."
     excess = judge.excess(look)
     if excess > 0:
         return 3, excess
@@ -133,14 +144,18 @@ def _rank(look: Look, judge: Judge) -> tuple[int, float]:
 
 
 def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]]:
-    """Places of looks than which no other has less accuracy lost and no higher worst ASR, or the reverse."""
+    """Places of looks that no other beats in both the accuracy lost and how far the worst attack is over its
+    limit. Empty where no attack worked on the input model."""
     points = {
-        at: (look.ca_lost.value, judge.worst_asr(look.figures))
+        at: (look.ca_lost.value, judge.over_limit(look.figures, attack))
         for at in places_of(rungs)
         for look in [rungs[at[0]].looks[at[1]]]
+        if (attack := judge.worst_attack(look.figures)) is not None
     }
     return [
         at
-        for at, (lost, asr) in points.items()
-        if not any(other[0] <= lost and other[1] <= asr and other != (lost, asr) for other in points.values())
+        for at, (lost, over) in points.items()
+        if not any(
+            other[0] <= lost and other[1] <= over and other != (lost, over) for other in points.values()
+        )
     ]

@@ -112,7 +112,8 @@ def _rebound_plot(report: Report) -> Markup | None:
 def _front_plot(report: Report) -> Markup | None:
     if report.auto is None:
         return None
-    return Markup(plots.front(report, report.auto))  # noqa: S704 - our own SVG; names in it are escaped there
+    drawn = plots.front(report, report.auto)
+    return None if drawn is None else Markup(drawn)  # noqa: S704 - our own SVG; names in it are escaped there
 
 
 def _documents(report: Report) -> list[tuple[str, Markup]]:

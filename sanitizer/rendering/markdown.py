@@ -144,11 +144,13 @@ def _ladder(report: Report) -> list[str]:
         title = f"**{text(line.title)}** (chosen)" if line.is_chosen else text(line.title)
         lost = "" if line.lost is None else points(line.lost)
         seconds = "" if line.seconds is None else f"{line.seconds:.1f}"
-        asr, sent = "no attack worked", "not measured"
-        if line.asr is not None and line.attack is not None:
-            asr = f"{_estimate(line.asr)}, {text(report.before.attacks[line.attack].name)}"
+        asr, sent = line.no_asr, "not measured"
+        if line.asr is not None:
+            asr = f"{_estimate(line.asr)}, {text(line.attack_title)}"
+        if line.not_judged:
+            asr += f"; {text(line.not_judged)}"
         if line.sent is not None:
-            sent = f"{_estimate(line.sent.moved)}, {text(line.sent.name)} to {code(line.sent.class_name)}"
+            sent = f"{_estimate(line.sent.moved)}, {text(line.sent_title)}"
         rows.append(f"| {title} | {lost} | {asr} | {sent} | {seconds} |")
     told = f"Recipes tried on {report.auto.num_validation} validation images, which are not test images:"
     parts = [f"{told}\n\n" + "\n".join(rows), text(report.auto.choice.reason)]

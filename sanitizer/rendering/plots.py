@@ -24,7 +24,7 @@ from matplotlib.text import Text
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.auto_figures import AutoFigures
 from cleanclip.spec.choosing import on_front, places_of
-from cleanclip.spec.ladder_lines import judge_of
+from cleanclip.spec.ladder_lines import attack_title, judge_of
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Estimate, ReboundFigures, Report
 from cleanclip.spec.strangers import shown
 
@@ -182,10 +182,13 @@ def rebound(report: Report, rebound: ReboundFigures) -> str:
         return _svg(figure, "rebound", (title, " ".join(told)))
 
 
-def front(report: Report, auto: AutoFigures) -> str:
-    """The looks of a ladder: clean accuracy lost against the worst ASR, with intervals, on the validation
-    images. A line joins those on the front; the chosen one is filled."""
+def front(report: Report, auto: AutoFigures) -> str | None:
+    """The looks of a ladder: clean accuracy lost against how far the worst attack is over its limit, with
+    intervals, on the validation images. A line joins those on the front; the chosen one is filled. None where
+    no attack worked on the input model."""
     judge = judge_of(report, auto)
+    if judge.worst_attack(auto.before) is None:
+        return None
     with _style():
         figure = Figure(figsize=(_WIDTH_IN, 3.0))
         axes = figure.add_axes((0.12, 0.17, 0.84, 0.66))
@@ -195,14 +198,15 @@ def front(report: Report, auto: AutoFigures) -> str:
         for number, place in places_of(auto.rungs):
             look, rung = auto.rungs[number].looks[place], auto.rungs[number]
             attack = judge.worst_attack(look.figures)
-            lost, x = look.ca_lost, 100 * look.ca_lost.value
-            y = 100 * judge.worst_asr(look.figures)
+            assert attack is not None, "those that worked are the same for every look"
+            lost, asr = look.ca_lost, look.figures.attacks[attack].asr
+            x, y = 100 * lost.value, 100 * judge.over_limit(look.figures, attack)
             is_chosen = (number, place) == (auto.choice.rung, auto.choice.look)
             axes.errorbar(
                 [x],
                 [y],
                 xerr=([100 * (lost.value - lost.low)], [100 * (lost.high - lost.value)]),
-                yerr=None if attack is None else _below_and_above([look.figures.attacks[attack].asr]),
+                yerr=_below_and_above([asr]),
                 color=_AFTER if is_chosen else _BEFORE,
                 marker="o",
                 markerfacecolor=_AFTER if is_chosen else _PAPER,
@@ -213,16 +217,18 @@ def front(report: Report, auto: AutoFigures) -> str:
             label = f"{rung.name} {look.epoch}"
             axes.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
             chosen = ", chosen" if is_chosen else ""
-            told.append(f"{label}: {x:.2f} points lost, worst ASR {y:.2f} %{chosen}.")
+            told.append(
+                f"{label}: {x:.2f} points lost, worst ASR {100 * asr.value:.2f} % with a limit of "
+                f"{100 * judge.limit(attack):g} % ({attack_title(report, attack)}){chosen}."
+            )
             if (number, place) in on:
                 joined.append((x, y))
         joined.sort()
         axes.plot([x for x, _ in joined], [y for _, y in joined], color=_INK, linewidth=0.6, linestyle="--")
         axes.axvline(100 * report.policy.ca_lost_at_most, color=_LIMIT, linestyle=":", linewidth=1.2)
-        axes.axhline(100 * report.policy.asr_at_most, color=_LIMIT, linestyle=":", linewidth=1.2)
+        axes.axhline(0, color=_LIMIT, linestyle=":", linewidth=1.2)
         axes.set_xlabel("clean accuracy lost, points")
-        axes.set_ylabel("worst ASR, %")
-        axes.set_ylim(bottom=0)
+        axes.set_ylabel("worst ASR over its limit, points")
         axes.grid(visible=True, linewidth=0.5)
         _plain_spines(axes)
         title = "Clean accuracy lost against the worst attack, for each model that was measured"

@@ -165,23 +165,64 @@ def test_a_surrogate_counts_as_a_pattern_does():
     assert not judge.meets_both(replace(clean, figures=replace(clean.figures, patterns=())))
 
 
-@pytest.mark.parametrize(("p_value", "chosen"), [(None, 0), (0.05, 1)])
-def test_an_attack_that_only_a_scan_found_decides_only_where_the_scan_failed(p_value, chosen):
-    scan = ScanSection(
+def test_what_was_not_measured_on_the_chosen_look_is_not_a_failure():
+    """Patterns are not inverted where the policy is missed; a surrogate that works is known even so."""
+    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=Policy(), gate=0.5)
+    missed = Plain((200, 0), (), 0).look()
+    works = UniversalShare(name="sig", class_name="cat", moved=share(200))
+    fails = replace(missed, figures=replace(missed.figures, surrogates=(works,)))
+    for look, expected in ((missed, None), (fails, False)):
+        (rung,) = built([[Plain((200, 0), (), 0)]])
+        choice = choose([replace(rung, looks=(look,))], judge)
+        assert (choice.meets_policy, choice.meets_unknown) == (False, expected)
+        assert choice.reason.endswith("uar, after epoch 1. Fresh patterns were not inverted on it.")
+
+
+def test_the_front_and_the_worst_attack_go_by_each_attacks_own_limit():
+    """The second look has the higher ASR, under a limit of its own, and is chosen."""
+    limits = Policy(asr_at_most=0.2, asr_at_most_for={"badnet": 0.01}, ca_lost_at_most=0.05)
+    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=limits, gate=0.5)
+    looks = [Plain((6, 12), (), 2), Plain((0, 40), (4,), 2)]
+    choice = choose(built([looks]), judge)
+    assert (choice.look, choice.meets_policy) == (1, True)
+    assert on_front(built([looks]), judge) == [(0, 1)]
+    assert [judge.worst_attack(one.look().figures) for one in looks] == [0, 0]
+    assert judge.over_limit(looks[0].look().figures, 0) == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("scan", [None, "inconclusive"])
+def test_where_no_attack_takes_part_there_is_no_front(scan):
+    before = validated((390, 390) if scan else (8, 8), (300,))
+    judge = Judge(
+        before=before, attacks=ATTACKS, policy=Policy(), gate=0.5, scan=scan and of_scan(None, num_known=0)
+    )
+    looks = built([[Plain((0, 380), (4,), 0)]])
+    assert on_front(looks, judge) == []
+    assert judge.worst_attack(before) is None
+    assert judge.not_judged == ([0, 1] if scan else [])
+
+
+def of_scan(p_value, num_known):
+    return ScanSection(
         report_sha256="0" * 64,
         weights_sha256="0" * 64,
         outcome="inconclusive" if p_value is None else "fail",
         p_value=p_value,
         significance=0.05,
         families=("edits",),
-        num_known=1,
+        num_known=num_known,
         only_suites=False,
         found=(),
     )
+
+
+@pytest.mark.parametrize(("p_value", "chosen"), [(None, 0), (0.05, 1)])
+def test_an_attack_that_only_a_scan_found_decides_only_where_the_scan_failed(p_value, chosen):
+    scan = of_scan(p_value, num_known=1)
     before = validated((390, 390), (300,))
     judge = Judge(before=before, attacks=ATTACKS, policy=Policy(), gate=0.5, scan=scan)
     looks = [Plain((0, 380), (4,), 0), Plain((0, 0), (4,), 0)]
     choice = choose(built([looks]), judge)
     assert (choice.look, choice.meets_policy) == (chosen, True)
     assert judge.worst_attack(before) == 0
-    assert judge.worst_asr(looks[0].look().figures) == (0 if p_value is None else 380 / N)
+    assert judge.worst_attack(looks[0].look().figures) == (0 if p_value is None else 1)

@@ -160,6 +160,8 @@ def result_of(report: Report) -> Result:
         "recipe": None if report.recipe is None else to_json(report.recipe),
         "policy": to_json(report.policy),
     }
+    if report.auto is not None:
+        options["rungs"] = {rung.name: to_json(rung.recipe) for rung in report.auto.rungs}
     return Result(
         report=report,
         mood=_MOODS[MEANINGS[report.verdict.outcome].mood],
