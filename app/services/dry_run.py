@@ -316,7 +316,10 @@ def _ladder(recipe: AutoRecipe, data: str, load: Load) -> str:
             f"{load.num_labelled - load.num_validation:,}."
         )
     if recipe.max_device_minutes is not None:
-        told += f" Ends after {recipe.max_device_minutes:g} device minutes at the latest."
+        told += (
+            f" After {recipe.max_device_minutes:g} device minutes no update begins; the update or "
+            "measurement in hand is finished. The audits are not counted."
+        )
     return told
 
 

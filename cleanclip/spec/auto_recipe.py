@@ -16,7 +16,7 @@ from cleanclip.spec.finetuning import NAMED
 
 @dataclass(frozen=True, kw_only=True)
 class AutoRecipe:
-    """A ladder of recipes, weakest first, until a cleaned model meets the policy on validation images.
+    """A ladder of recipes in a fixed order, until a cleaned model meets the policy on validation images.
 
     Part of the labelled images becomes the validation set, which alone decides; the others are the test
     images, on which the input model and the chosen one are measured. If no rung meets the policy, the one
@@ -31,7 +31,8 @@ class AutoRecipe:
     trained_on: Literal["pairs", "images_of_pairs", "labelled_images"] = "pairs"
     """Without captions PAR is left out, with labelled images supervised fine-tuning is added."""
     max_device_minutes: Annotated[float, Gt(0), Le(43_200), NUMBER] | None = None
-    """For all rungs together, training and validation; time in which the job does not run is not counted.
+    """For all rungs together, training and validation. When it is over, the update or measurement in hand is
+    finished, and no other begins. The audits are not counted, nor is time in which the job does not run.
     None: until a rung meets the policy or the ladder ends."""
     validation_share: Annotated[float, Interval(ge=0.1, le=0.9), NUMBER] = 0.5
     """Of the labelled images, drawn by the seed. The others are the test images."""

@@ -1,4 +1,4 @@
-"""The rungs of `method: auto`, cheapest and weakest first, with explicit values for a family and size.
+"""The rungs of `method: auto` in their fixed order, with explicit values for a family and size.
 
 Every rung trains from the input model, not from the rung before: its result does not depend on what was
 tried, and what an earlier rung cost is not carried on. A rung is looked at after some of its epochs and ends

@@ -28,8 +28,8 @@ METHODS = {
         "Needs no trigger. A trial so far, run on small models only.",
     ),
     "auto": (
-        "Auto: meet the policy at the lowest cost",
-        "Tries recipes in order, weakest first, until one meets the policy on validation images, which are "
+        "Auto: meet the policy",
+        "Tries recipes in a fixed order until one meets the policy on validation images, which are "
         "taken from your labelled images. A trial so far, run on small models only.",
     ),
 }

@@ -102,7 +102,7 @@ def test_a_ladders_dry_run_tells_its_least_and_its_most(service: Service, api: h
     assert "3 recipes (uar, uar-long, par)" in told
     assert "4 to 24 epochs" in told
     assert "250 validation images; the audits are of the other 250." in told
-    assert "Ends after 5 device minutes" in told
+    assert "After 5 device minutes no update begins; the update or measurement in hand is finished." in told
     assert phases["baseline_audit"]["amount"] == 250 * 5
     assert found["obstacles"] == []
 
