@@ -29,6 +29,7 @@ from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import MaxRanks
 from cleanclip.spec.ladder import Rung, left_out, smaller_part
 from cleanclip.spec.ladder_budget import end_before
+from cleanclip.spec.ladder_lines import ENDS
 from cleanclip.spec.policy import cannot_pass, too_few
 from cleanclip.spec.progress import Noted, PhaseFinished, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Policy, Recipe, to_json
@@ -234,10 +235,12 @@ class _Climb:
         self._rung_s = looks[-1].seconds if looks else 0.0
         left_s = None if self._budget_s is None else self._budget_s - self._spent_s
         end = end_before(self._state.rungs, rung, left_s) or self._ended_after(rung, looks)
+        if end in (None, "does_not_fit"):
+            why = "" if end is None else f", {ENDS[end]}"
+            message = f"Rung {number + 1} of {len(self._rungs)}: {rung.name}{why}."
+            self._setting.progress(Noted(level="info", message=message))
         if end is None:
             self._rung_s += self._cut_s(rung, looks)
-            message = f"Rung {number + 1} of {len(self._rungs)}: {rung.name}."
-            self._setting.progress(Noted(level="info", message=message))
         try:
             while end is None:
                 looks.append(self._look(number, looks))

@@ -313,14 +313,18 @@ def three_rungs(monkeypatch):
     monkeypatch.setattr(ladder_run, "train", clock.train)
 
 
-def sanitize_within(inputs, out, seconds):
-    return sanitize(inputs, out, recipe=AutoRecipe(max_device_minutes=seconds / 60))
+def sanitize_within(inputs, out, seconds, progress=ignore):
+    return sanitize(inputs, out, recipe=AutoRecipe(max_device_minutes=seconds / 60), progress=progress)
 
 
 @pytest.mark.usefixtures("three_rungs")
 def test_a_rung_that_does_not_fit_is_not_begun_and_a_quicker_one_after_it_is(inputs, tmp_path):
     """After `uar` 19 seconds are left; the first look of `uar-long` would be after 20, PAR's after 10."""
-    report = sanitize_within(inputs, tmp_path, 39)
+    heard = []
+    report = sanitize_within(inputs, tmp_path, 39, heard.append)
+    skipped = "uar-long, not begun: its first look does not fit in the budget"
+    rungs = [one.message for one in heard if isinstance(one, Noted) and one.message.startswith("Rung ")]
+    assert rungs == ["Rung 1 of 3: uar.", f"Rung 2 of 3: {skipped}.", "Rung 3 of 3: par."]
     ends = [(one.end, len(one.looks), one.seconds) for one in report.auto.rungs]
     assert ends == [("finished", 2, 20.0), ("does_not_fit", 0, 0.0), ("finished", 1, 10.0)]
     assert [look.trained_s for look in report.auto.rungs[0].looks] == [10.0, 20.0]
