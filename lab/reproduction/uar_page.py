@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.reproduction import canaries, document, front_plot
+from lab.reproduction import canaries, cost, document, front_plot
 from lab.reproduction.developing import read_rows
 from lab.reproduction.development_table import (
     CHANGED,
@@ -39,6 +39,7 @@ def with_tables(page: str, folder: Path, final: FinalRows) -> str:
         "variants": variants_table(rows),
         "layers": layers_table(_lines(folder / "layers.jsonl")),
         "full size": full_size_table(_lines(folder / "uar-full-size.jsonl")),
+        "cost": cost.table(_lines(folder / cost.OUT.name)),
         "canaries": canaries.table(canaries.read_rows(folder / "canaries.jsonl"), rows),
     }
     for name, table in tables.items():

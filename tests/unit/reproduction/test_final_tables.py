@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.freezing import HeldOut
-from lab.reproduction import beyond, developing, document, final, fronts, grid, groups
+from lab.reproduction import beyond, cost, developing, document, final, fronts, grid, groups
 from lab.reproduction.attackers import ATTACKERS
 from lab.reproduction.beyond import CORRUPTIONS, Beyond
 from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, describe, subject_of
@@ -236,3 +236,14 @@ def test_the_published_rebound_has_a_row_for_each_run() -> None:
     assert row[1:3] == ["1001", "987"]
     assert row[5] == plain(2, 987)
     assert row[6] == "50"
+
+
+def test_costs_are_compared_within_their_round() -> None:
+    lines = [
+        {"model": "m", "cpu_s": {"cleanclip": slow * 10.0, "uar": slow * 9.0, "par": slow * 8.0}}
+        for slow in (1, 2, 4)
+    ]
+    table = cost.table(lines)
+    assert "| m | uar | 3 | 18 (9 to 36) | 0.90 (0.90 to 0.90) |" in table
+    assert "| m | cleanclip | 3 | 20 (10 to 40) | 1.00 (1.00 to 1.00) |" in table
+    assert cost.table([]) == "Not measured yet."
