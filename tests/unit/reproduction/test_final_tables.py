@@ -67,7 +67,7 @@ UAR_ROWS = (
     "| Adaptive pattern: UAR",
     "| Semantic (colour of the paper): UAR",
     "| CLIP and SSL: UAR",
-    "| BadNet, ResNet: no bank",
+    "| BadNet, ResNet: no inversion",
     "| Blended, ViT: labelled images",
     "| Blended, ViT: 500 pairs",
 )
@@ -233,9 +233,9 @@ def test_rows_of_a_held_out_run_are_not_read_before_the_freeze(tmp_path: Path) -
 def test_the_published_rebound_has_a_row_for_each_run() -> None:
     found = page(read_final(ROOT / "docs" / document.FOLDER, gate_of()))
     row = line_of(section_of(found, "### Rebound", "### Beyond"), "| poisoned: cleanclip").split(" | ")
-    assert row[1:3] == ["1001", "987"]
-    assert row[5] == plain(2, 987)
-    assert row[6] == "50"
+    assert row[1] == "1"
+    assert row[6:8] == ["987", plain(2, 987)]
+    assert row[8] == "50"
 
 
 def test_costs_are_compared_within_their_round() -> None:
