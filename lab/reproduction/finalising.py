@@ -23,14 +23,13 @@ from lab.reproduction.cells import GATE, Cell, cell_id
 from lab.reproduction.development import MODELS
 from lab.reproduction.final import (
     CANDIDATE,
-    IN_A_ROW,
     PartPlan,
     Recipes,
-    after_cleanclip,
     as_question,
     beyond_zero_shot,
     parts,
     questions,
+    remedies,
     timings,
 )
 from lab.reproduction.final_rows import (
@@ -53,7 +52,7 @@ from lab.reproduction.summary import Results
 from sanitizer.training.device import num_granted_cores
 
 ATTACKERS, BEYOND, REBOUND, REGRET = "attackers", "beyond zero-shot", "rebound", "auto's regret"
-AFTER = "after CleanCLIP"
+REMEDIES = "remedies for what UAR left"
 _ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES, _REGRET_MINUTES = 2.5, 1.0, 3.0, 12.0
 """A row: guessed, none was run."""
 EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
@@ -67,9 +66,7 @@ def all_questions(recipes: Recipes, published: Results) -> tuple[Question, ...]:
     """
     asked = (
         *questions(recipes),
-        as_question(
-            AFTER, {name: make for name, make in after_cleanclip(recipes).items() if IN_A_ROW in name}
-        ),
+        as_question(REMEDIES, remedies(recipes)),
         as_question(BEYOND, beyond_zero_shot(recipes)),
     )
 

@@ -168,7 +168,7 @@ def test_a_row_of_uar_cannot_be_read_before(repository: Path) -> None:
         gate_of(repository).admit([run])
     run.made_with["method_sha256"] = gate_of(repository).frozen().method_sha256
     assert gate_of(repository).admit([run]) == [run]
-    run.spec |= {"recipe": {"method": "cleanclip"}, "then": {"method": "uar"}}
+    run.spec.update(recipe={"method": "cleanclip"}, then={"method": "uar"})
     run.made_with["method_sha256"] = "another"
     with pytest.raises(HeldOut, match="a method that was not frozen"):
         gate_of(repository).admit([run])
