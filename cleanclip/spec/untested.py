@@ -35,12 +35,10 @@ KINDS = {
 
 KNOWN_TO_STAY = {
     "cleanclip": "CleanCLIP is known to fail on some of them.",
-    "par": "PAR was published for structured triggers alone. On small models it left a part of an optimised "
-    "pattern and of a semantic trigger.",
+    "par": "PAR was published for structured triggers only.",
     "uar": "UAR is known to fail on some of them: on small models it left a semantic trigger almost whole, "
     "and a part of WaNet and of an optimised pattern.",
-    "supervised": "On a small ViT supervised fine-tuning left more than half of Blended. It was not measured "
-    "on structured, optimised and semantic triggers.",
+    "supervised": "Supervised fine-tuning was not measured on these.",
 }
 """By the method that made the model; the figures stand in docs/reproduction.md and docs/uar.md."""
 

@@ -457,7 +457,7 @@ def untested_of(written: dict[str, Any]) -> str:
 def test_what_is_known_to_stay_is_that_of_the_method_that_made_the_model() -> None:
     fails = {
         "cleaned": "CleanCLIP is known to fail",
-        "par": "PAR was published for structured triggers alone",
+        "par": "PAR was published for structured triggers only",
         "auto": "UAR is known to fail",
         "audit": None,
     }
