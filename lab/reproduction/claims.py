@@ -242,10 +242,11 @@ def _stays(results: Results) -> str:
         f"{name}, {grid.FASHION_VIT}": subject(attack, grid.FASHION_VIT)
         for name, attack in grid.STRUCTURED_ATTACKS.items()
     }
-    text = _before_after(results, beds, recipes)
+    text = _before_after(results, beds, recipes, uar=True)
     by_itself = {
         "as they are": control(results.over_seeds),
         **{f"after {name}": control(results.over_seeds, recipe) for name, recipe in recipes.items()},
+        "after UAR": control(results.uar, grid.CLEANCLIP),
     }
     shares = [f"{asr} % {how}" for how, group in by_itself.items() if (asr := group.share("asr")) is not None]
     if shares:
@@ -256,17 +257,28 @@ def _stays(results: Results) -> str:
     return text
 
 
-def _before_after(results: Results, beds: dict[str, MakeSubject], recipes: dict[str, Recipe]) -> str:
+def _before_after(
+    results: Results, beds: dict[str, MakeSubject], recipes: dict[str, Recipe], *, uar: bool = False
+) -> str:
+    """`uar`: also what UAR did to its own models."""
     sentences = []
     for name, poisoned in beds.items():
         before = results.over_seeds(poisoned)
-        parts = []
+        told = []
         for defence, recipe in recipes.items():
             after = results.over_seeds(cleaned(poisoned, recipe)).only(before.seeds)
+            told.append((defence, before.only(after.seeds), after))
+        if uar:
+            make = cleaned(poisoned, grid.CLEANCLIP)
+            after = results.uar(make)
+            told.append(("UAR, on its own models", results.before_uar(make, after.seeds), after))
+        parts = []
+        for defence, was, after in told:
             if after.runs:
-                was = _needed(before.only(after.seeds).share("asr"))
                 now, lost = _needed(after.share("asr")), _needed(after.ca_lost())
-                parts.append(f"{was} → {now} % ASR after {defence} ({lost} points of CA lost)")
+                parts.append(
+                    f"{_needed(was.share('asr'))} → {now} % ASR after {defence} ({lost} points of CA lost)"
+                )
         if parts:
             sentences.append(f"{name}: {', '.join(parts)}.")
         sentences += [f"{part}." for part in _not_implanted(name, before)]
