@@ -161,8 +161,8 @@ def cleaned(model: DevelopmentModel, variant: Variant, root: Path) -> tuple[Load
         checkpoint, started = load_canonical(source), time.process_time()
         seed, options = ORDER_SEED + model.subject.seed, model.subject.options
         pairs = open_pairs(_pairs(folders.sets, options, model.subject.seed, variant))
-        with applied(variant.changes, checkpoint.model):
-            _start(checkpoint, pairs, model, variant, root)
+        _start(checkpoint, pairs, model, variant, root)
+        with applied(variant.changes, load_canonical(source).model):
             if variant.changes.is_trained:
                 finetune(checkpoint, pairs, recipe, seed=seed, device=_CPU)
         cpu_s = time.process_time() - started
