@@ -97,9 +97,8 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
     found: list[Measured] = []
     for job, checkpoint_bytes, rungs in rows:
         load = _load_of_job(job, checkpoint_bytes, datasets)
-        phases = list(_phases(job, load))
-        found += phases
-        found += _rungs(job, load, rungs, phases)
+        found += _phases(job, load)
+        found += _rungs(job, load, rungs)
     return found
 
 
@@ -147,14 +146,13 @@ def _phases(job: Job, load: Load) -> Iterator[Measured]:
         )
 
 
-def _rungs(job: Job, load: Load, rungs: Sequence[RungTime], phases: Sequence[Measured]) -> Iterator[Measured]:
-    """The training of a ladder's rungs; what their looks took, by the job's own audits, is taken off."""
-    audits = [one for one in phases if one.unit == "images"]
-    look_s = min((one.seconds / one.amount * load.num_look_images for one in audits), default=0.0)
+def _rungs(job: Job, load: Load, rungs: Sequence[RungTime]) -> Iterator[Measured]:
     for rung in rungs:
-        seconds, amount = rung.seconds - rung.num_looks * look_s, rung.num_epochs * (load.num_training or 0)
-        if seconds > 0 and amount > 0:
-            yield Measured(job_id=job.id, unit="samples", method=rung.method, seconds=seconds, amount=amount)
+        amount = rung.num_epochs * (load.num_training or 0)
+        if rung.seconds > 0 and amount > 0:
+            yield Measured(
+                job_id=job.id, unit="samples", method=rung.method, seconds=rung.seconds, amount=amount
+            )
 
 
 def _seconds(started_at: str | None, finished_at: str | None) -> float | None:

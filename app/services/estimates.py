@@ -87,19 +87,13 @@ class Load:
             return 0
         return num_validated(self.recipe, self.num_labelled)
 
-    @property
-    def num_look_images(self) -> int:
-        """That pass through the model in one look of a ladder, surrogates and patterns not counted."""
-        if self.audit is None:
-            return 0
-        return self.num_validation * (1 + len(of_same_pixels(self.audit.attacks)))
-
     def ladder_s(self, measured: Sequence[Measured]) -> Span | None:
         """Of a ladder: from its first look to its last, by the times of the methods that it tries. None where
         nothing tells it."""
         if not isinstance(self.recipe, AutoRecipe) or self.audit is None or self.num_training is None:
             return None
         least, most = (epochs * self.num_training for epochs in epochs_of(self.recipe))
+        of_one = self.num_validation * (1 + len(of_same_pixels(self.audit.attacks)))
         spans = {
             method: (low, high)
             for method in _LADDERS_METHODS
@@ -107,7 +101,7 @@ class Load:
             and (high := span_of(most, "samples", method, measured)) is not None
         }
         looks = [
-            span_of(count * self.num_look_images, "images", None, measured, precision=self.audit.precision)
+            span_of(count * of_one, "images", None, measured, precision=self.audit.precision)
             for count in (2, 1 + num_looks(self.recipe))
         ]
         if not spans:

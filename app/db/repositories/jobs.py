@@ -45,19 +45,18 @@ def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement
 
 
 class RungTime(NamedTuple):
-    """A rung of a ladder until its last look: how many epochs and looks, and how long both took together."""
+    """The training of a ladder's rung until its last look."""
 
     method: str
     num_epochs: int
-    num_looks: int
     seconds: float
 
 
 _RUNG_TIMES = [
     func.jsonb_path_query_array(
-        Job.result, cast(f"$.auto.rungs[*] ? (exists(@.looks[0])){part}", JSONPATH), type_=JSONB
+        Job.result, cast(f"$.auto.rungs[*] ? (exists(@.looks[last].trained_s)){part}", JSONPATH), type_=JSONB
     )
-    for part in (".recipe.method", ".looks[last].epoch", ".looks.size()", ".looks[last].seconds")
+    for part in (".recipe.method", ".looks[last].epoch", ".looks[last].trained_s")
 ]
 """Of a job's result the fields of `RungTime`, each an array over the rungs that were looked at."""
 

@@ -129,7 +129,7 @@ def test_a_ladders_dry_run_warns_of_what_its_job_would_warn_of(service: Service,
 def test_the_rungs_of_an_earlier_ladder_tell_how_long_another_takes(
     service: Service, api: httpx.Client
 ) -> None:
-    """What its looks took is taken off, so that another ladder can have as many looks as it makes."""
+    """What its looks took is not in it, so that another ladder can have as many looks as it makes."""
     order = service.sanitize_order(recipe="auto")
     service.execute(
         "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
@@ -138,11 +138,15 @@ def test_the_rungs_of_an_earlier_ladder_tell_how_long_another_takes(
     job = api.post("/v1/jobs", json=order).json()
     done = {"state": "succeeded", "started_at": "2026-01-01T00:00:00+00:00"}
     phases = [one | done | {"finished_at": "2026-01-01T00:00:10+00:00"} for one in job["phases"]]
-    looks = [{"epoch": 4, "seconds": 40.0}, {"epoch": 5, "seconds": 60.0}]
+    look_s = 250 * 5 * 10 / (250 * 6)  # the final audit is the faster one: 6 passes in 10 s
+    looks = [
+        {"epoch": 4, "seconds": 40.0, "trained_s": 40 - look_s},
+        {"epoch": 5, "seconds": 60.0, "trained_s": 60 - 2 * look_s},
+    ]
     rungs = [
         {"recipe": {"method": "uar"}, "looks": looks},
         {"recipe": {"method": "uar"}, "looks": []},
-        {"recipe": {"method": "par"}, "looks": [{"epoch": 6, "seconds": 14.0}]},
+        {"recipe": {"method": "par"}, "looks": [{"epoch": 6, "seconds": 14.0, "trained_s": 14 - look_s}]},
     ]
     service.set_job(
         job["id"],
@@ -153,7 +157,6 @@ def test_the_rungs_of_an_earlier_ladder_tell_how_long_another_takes(
     )
     found = api.post("/v1/jobs/dry-run", json=order).json()
     time = next(one["time"] for one in found["phases"] if one["name"] == "finetune")
-    look_s = 250 * 5 * 10 / (250 * 6)  # the final audit is the faster one: 6 passes in 10 s
     assert time["num_jobs"] == 1
     assert time["low_s"] == pytest.approx((60 - 2 * look_s) * 4 / 5 + 2 * look_s)
     assert time["high_s"] == pytest.approx((60 - 2 * look_s) * 24 / 5 + 6 * 10)
