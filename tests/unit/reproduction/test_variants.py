@@ -11,9 +11,10 @@ import torch
 from torch.nn.functional import normalize
 
 from cleanclip.spec.recipe import UARRecipe
+from lab.reproduction import developing
 from lab.reproduction.ablating import ablate, main_directions, take_out
 from lab.reproduction.activations import layers_of
-from lab.reproduction.development import NONE, Changes
+from lab.reproduction.development import MODELS, NONE, VARIANTS, Changes
 from lab.reproduction.layers import moved
 from lab.reproduction.variants import applied, pulled_back
 from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -23,6 +24,7 @@ from sanitizer.methods import uar
 from sanitizer.methods.catalogue import build_method
 from sanitizer.perturbations.additive import LowFrequency
 from sanitizer.perturbations.patch import Patch
+from sanitizer.training import loop
 from sanitizer.training.batching import to_input
 from sanitizer.training.loop import finetune
 from sanitizer.training.pattern_pool import PatternPool
@@ -123,6 +125,20 @@ def test_a_start_by_other_means_keeps_the_input_model_as_the_teacher(tmp_path, m
     with torch.no_grad():
         expected = normalize(given_before.encode_image(to_input(checkpoint)(image_NCHW)), dim=-1)
     assert torch.cdist(taught[0].before_ND, expected).min(dim=1).values.max() < 1e-4
+
+
+def test_a_start_is_trained_outside_of_what_changes_the_run(tmp_path, monkeypatch):
+    """Within, the teacher of the run would be the teacher of its start, too."""
+    plain, teachers = loop._input_model, []
+    for name in ("open_pairs", "write_cleaned", "_pairs"):
+        monkeypatch.setattr(developing, name, lambda *given, **named: tmp_path)
+    monkeypatch.setattr(developing, "load_canonical", lambda folder: tiny_checkpoint("vit"))
+    for name in ("_start", "finetune"):
+        monkeypatch.setattr(developing, name, lambda *given, **named: teachers.append(loop._input_model))
+    developing.cleaned(MODELS[0], VARIANTS["uar from par"], tmp_path)
+    start, run = teachers
+    assert start is plain
+    assert run is not plain
 
 
 def read_all(folder: Path) -> list[Pair]:
