@@ -80,7 +80,7 @@ def _tables(results: Results, *parts: Callable[[final.Recipes], Rows]) -> str:
 def attackers_table(rows: FinalRows) -> str:
     """Every attacker's model as it came and after each method; UAR also as frozen for ResNets. One model
     was never poisoned: what an attacker's pattern does without a backdoor."""
-    return methods_table(rows.attackers, ("uar kept 0.8",)) if rows.attackers else _NOTHING
+    return f"{methods_table(rows.attackers, ('uar kept 0.8',))}\n" if rows.attackers else _NOTHING
 
 
 def aims_table(results: Results) -> str:
