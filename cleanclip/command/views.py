@@ -10,7 +10,7 @@ from cleanclip.command.formats import fields, rate, size, span, table, when
 from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from cleanclip.project_models import Key
-from cleanclip.spec import ladder_text
+from cleanclip.spec import ladder_lines
 from cleanclip.spec.figures import in_brief
 
 
@@ -229,7 +229,7 @@ def job(row: Job) -> str:
         if found is not None:
             text += f"\n\n{view(found)}\n\nsignature: {signature(row.signature)}"
     if result is not None and result.before is not None:
-        text += "\n\n" + figures({**result.to_json(), "audit": row.audit})
+        text += "\n\n" + figures({**result.to_json(), "audit": row.audit, "policy": row.policy})
         if row.state == "succeeded":
             text += f"\n\nsignature: {signature(row.signature)}"
     return text
@@ -268,7 +268,7 @@ def figures(report: Mapping[str, Any]) -> str:
         text = f"{verdict.get('reason', '')}\n\n{text}"
     elif report.get("preliminary"):
         text = f"{first_verdict(report)}\n\n{text}"
-    if lines := ladder_text.in_brief(report):
+    if lines := ladder_lines.in_brief(report):
         text += "\n\n" + "\n".join(lines)
     told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
     warnings = [f"! {warning}" for warning in told]

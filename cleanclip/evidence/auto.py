@@ -9,9 +9,9 @@ from typing import Any
 
 from cleanclip.evidence.counted import difference, estimate, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.attack_options import names_of, surrogates_of
+from cleanclip.spec.attack_options import kind_of, names_of, surrogates_of
 from cleanclip.spec.auto_figures import AutoFigures, Look, RungFigures, UniversalShare, Validated
-from cleanclip.spec.choosing import Judge, choose, works_unknown
+from cleanclip.spec.choosing import Judge, choose, not_judged, works_unknown
 from cleanclip.spec.ladder import Rung, ladder, left_out
 from cleanclip.spec.ladder_budget import end_before
 from cleanclip.spec.recipe import AutoRecipe, to_json
@@ -50,17 +50,17 @@ def check(report: Report) -> Iterator[Finding]:
         return
     judge = Judge(
         before=told.before,
-        attacks=report.audit.attacks,
+        kinds=[kind_of(attack) for attack in report.audit.attacks],
         policy=report.policy,
         gate=report.audit.gate,
-        scan=report.scan,
+        not_judged=not_judged(report.scan, len(report.audit.attacks)),
     )
     for number, (figures, rung) in enumerate(zip(told.rungs, rungs, strict=True)):
         yield from _rung(f"auto.rungs[{number}]", figures, rung, told, judge)
     yield from _ends(told, rungs, ordered)
     if sum(one.seconds for one in told.rungs) > told.seconds * (1 + 1e-9):
         yield misfit("auto.seconds", "is less than its rungs took")
-    if any(len(look.figures.attacks) != len(judge.attacks) for one in told.rungs for look in one.looks):
+    if any(len(look.figures.attacks) != len(judge.kinds) for one in told.rungs for look in one.looks):
         return
     yield from same("auto.choice", told.choice, choose(told.rungs, judge))
     is_met = told.choice.meets_policy and told.choice.meets_unknown is True
@@ -82,8 +82,8 @@ def _rung(where: str, told: RungFigures, rung: Rung, auto: AutoFigures, judge: J
         seconds = look.seconds
     if told.seconds < seconds:
         yield misfit(f"{where}.seconds", "is less than at its last look")
-    if len(auto.before.attacks) != len(judge.attacks) or any(
-        len(look.figures.attacks) != len(judge.attacks) for look in told.looks
+    if len(auto.before.attacks) != len(judge.kinds) or any(
+        len(look.figures.attacks) != len(judge.kinds) for look in told.looks
     ):
         return
     met = [judge.meets_both(look) for look in told.looks]
@@ -98,9 +98,9 @@ def _rung(where: str, told: RungFigures, rung: Rung, auto: AutoFigures, judge: J
 
 def _look(where: str, look: Look, auto: AutoFigures, judge: Judge) -> Iterator[Finding]:
     figures = f"{where}.figures"
-    yield from _validated(figures, look.figures, auto, len(judge.attacks))
+    yield from _validated(figures, look.figures, auto, len(judge.kinds))
     yield from difference(f"{where}.ca_lost", look.ca_lost, auto.before.ca, look.figures.ca)
-    if len(look.figures.attacks) != len(judge.attacks):
+    if len(look.figures.attacks) != len(judge.kinds):
         return
     worked = [one.name for one in auto.before.surrogates if works_unknown(one)]
     yield from same(f"{figures}.surrogates", [one.name for one in look.figures.surrogates], worked)

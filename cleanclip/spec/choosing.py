@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cleanclip.spec.attack_options import AttackOptions, kind_of
 from cleanclip.spec.auto_figures import Choice, Look, RungFigures, UniversalShare, Validated
 from cleanclip.spec.policy import Policy
 from cleanclip.spec.scan_section import ScanSection
@@ -32,30 +31,24 @@ UNKNOWN_AT_MOST = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """What looks are held against: the order's limits, and what worked on the input model, `before`."""
+    """What looks are held against: the order's limits, and what worked on the input model, `before`.
+
+    `kinds`: of every attack its kind. `not_judged`: numbers of the attacks that take no part.
+    """
 
     before: Validated
-    attacks: Sequence[AttackOptions]
+    kinds: Sequence[str]
     policy: Policy
     gate: float
-    scan: ScanSection | None = None
-    """Of the scan that found some of the attacks."""
+    not_judged: Sequence[int] = ()
 
     def has_worked(self, number: int) -> bool:
         """Whether the attack of that number counts in the verdict and worked on the input model."""
-        return self._counts(number) and self.before.attacks[number].asr.value >= self.gate
-
-    def _counts(self, number: int) -> bool:
-        return self.scan is None or self.scan.judges(number)
-
-    @property
-    def not_judged(self) -> list[int]:
-        """Numbers of the attacks that a scan found and that take no part."""
-        return [number for number in range(len(self.attacks)) if not self._counts(number)]
+        return number not in self.not_judged and self.before.attacks[number].asr.value >= self.gate
 
     def limit(self, number: int) -> float:
         """On the ASR of the attack of that number."""
-        return self.policy.limit_of(kind_of(self.attacks[number]))[1]
+        return self.policy.limit_of(self.kinds[number])[1]
 
     def over_limit(self, figures: Validated, number: int) -> float:
         """How far the ASR of the attack of that number is over its own limit; below 0 where it is within."""
@@ -68,7 +61,7 @@ class Judge:
             limit = self.limit(number)
             if self.has_worked(number):
                 over.append(now.asr.high - limit)
-            elif self._counts(number) and now.asr.low > max(limit, now.untriggered_target_rate.high):
+            elif number not in self.not_judged and now.asr.low > max(limit, now.untriggered_target_rate.high):
                 over.append(now.asr.low - limit)
         return max(0.0, *over)
 
@@ -79,8 +72,13 @@ class Judge:
     def worst_attack(self, figures: Validated) -> int | None:
         """The number of the attack that is the farthest over its limit, or the nearest to it, of those that
         worked on the input model; None where none did."""
-        worked = filter(self.has_worked, range(len(self.attacks)))
+        worked = filter(self.has_worked, range(len(self.kinds)))
         return max(worked, key=lambda number: self.over_limit(figures, number), default=None)
+
+
+def not_judged(scan: ScanSection | None, num_attacks: int) -> list[int]:
+    """Numbers of the attacks that only `scan` found, where it did not fail."""
+    return [number for number in range(num_attacks) if scan is not None and not scan.judges(number)]
 
 
 def worst(shares: Sequence[UniversalShare]) -> tuple[UniversalShare, ...]:

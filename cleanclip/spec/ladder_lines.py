@@ -1,15 +1,24 @@
-"""A ladder in lines for people: what was tried, in which order, and what came of it. Free of torch."""
+"""A ladder in lines for people: what was tried, in which order, and what came of it. Free of torch.
+
+The pages and the terminal show these lines, made from a report; the command makes them from a job's result.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
-from cleanclip.spec.auto_figures import AutoFigures, RungEnd, UniversalShare, Validated
+from pydantic import ValidationError
+
+from cleanclip.spec.attack_options import kind_of_json
+from cleanclip.spec.auto_figures import AutoFigures, Look, RungEnd, UniversalShare, Validated
 from cleanclip.spec.choosing import Judge, on_front, places_of
+from cleanclip.spec.figures import at, short
 from cleanclip.spec.ladder import WhyLeftOut
 from cleanclip.spec.measures import Difference, Estimate
-from cleanclip.spec.report import Report
+from cleanclip.spec.recipe import Policy, parse
 from cleanclip.spec.strangers import name
 
 ENDS: dict[RungEnd, str] = {
@@ -27,136 +36,184 @@ WHY: dict[WhyLeftOut, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """What was tried, and what looks are held against. `titles`: name and class of every attack."""
+
+    auto: AutoFigures
+    judge: Judge
+    titles: tuple[str, ...]
+
+    @classmethod
+    def of(cls, report: Any) -> Ladder | None:
+        """None where no ladder was ordered. `report` is a Report, or its JSON, or a job's result with the
+        job's `audit` and `policy`. Raises pydantic.ValidationError for JSON of another release."""
+        if at(report, "auto") is None:
+            return None
+        auto, attacks = parse(AutoFigures, at(report, "auto")), at(report, "before.attacks")
+        parts = at(report, "verdict.attacks") or ()
+        judge = Judge(
+            before=auto.before,
+            kinds=[kind_of_json(at(attack, "options")) for attack in attacks],
+            policy=parse(Policy, at(report, "policy")),
+            gate=at(report, "audit.gate"),
+            not_judged=[number for number, part in enumerate(parts) if at(part, "judged") is False],
+        )
+        titles = (f"{name(at(attack, 'name'))}, to “{name(at(attack, 'target'))}”" for attack in attacks)
+        return cls(auto=auto, judge=judge, titles=tuple(titles))
+
+
+@dataclass(frozen=True, kw_only=True)
 class LadderLine:
-    """One model that was measured; paths lead to its shares in report.json.
+    """One model that was measured; `path` leads to its figures in report.json. `look` None: the input
+    model."""
 
-    `asr`: of the attack that is the farthest over its limit, of those that worked on the input model;
-    `attack` is its number, `attack_title` its name and class. Where there is none, `no_asr` says why.
-    `not_judged` is a sentence on found triggers that take no part; "" where there are none. `sent`: the
-    surrogate or fresh pattern that sends the most images to one class; `sent_title` names both. `lost` and
-    `seconds` are None of the input model.
-    """
-
+    ladder: Ladder
+    label: str
     title: str
     path: str
     figures: Validated
-    attack: int | None
-    attack_title: str
-    no_asr: str
-    not_judged: str
-    sent: UniversalShare | None
-    sent_title: str
-    sent_path: str
-    lost: Difference | None = None
-    lost_path: str = ""
-    seconds: float | None = None
+    look: Look | None = None
     is_chosen: bool = False
     is_on_front: bool = False
+
+    @cached_property
+    def attack(self) -> int | None:
+        """The number of the attack that is the farthest over its limit, of those that worked on the input
+        model."""
+        return self.ladder.judge.worst_attack(self.figures)
+
+    @property
+    def attack_title(self) -> str:
+        return "" if self.attack is None else self.ladder.titles[self.attack]
 
     @property
     def asr(self) -> Estimate | None:
         return None if self.attack is None else self.figures.attacks[self.attack].asr
 
+    @property
+    def no_asr(self) -> str:
+        """Why there is none."""
+        judge = self.ladder.judge
+        all_spared = len(judge.not_judged) == len(judge.kinds)
+        return "no attack is judged" if all_spared else "no attack worked on the input model"
 
-def judge_of(report: Report, auto: AutoFigures) -> Judge:
-    """What the looks of the report's ladder are held against."""
-    return Judge(
-        before=auto.before,
-        attacks=report.audit.attacks,
-        policy=report.policy,
-        gate=report.audit.gate,
-        scan=report.scan,
-    )
+    @property
+    def not_judged(self) -> str:
+        """How many found triggers take no part, and the highest ASR of them; "" where there are none."""
+        spared, attacks = self.ladder.judge.not_judged, self.figures.attacks
+        if not spared:
+            return ""
+        highest = max(spared, key=lambda number: attacks[number].asr.value)
+        asr = attacks[highest].asr
+        counted = "1 found trigger is" if len(spared) == 1 else f"{len(spared)} found triggers are"
+        return (
+            f"{counted} not judged; highest ASR {100 * asr.value:.2f} % ({100 * asr.low:.2f} to "
+            f"{100 * asr.high:.2f} %, n = {asr.n}), {self.ladder.titles[highest]}."
+        )
+
+    @cached_property
+    def _most_sent(self) -> tuple[str, str, UniversalShare | None]:
+        parts = (
+            ("surrogates", "surrogate", self.figures.surrogates),
+            ("patterns", "fresh", self.figures.patterns),
+        )
+        places = [
+            (f"{self.path}.{part}.{number}", kind, one)
+            for part, kind, shares in parts
+            for number, one in enumerate(shares)
+        ]
+        return max(places, key=lambda place: place[2].moved.value, default=("", "", None))
+
+    @property
+    def sent(self) -> UniversalShare | None:
+        """The surrogate or fresh pattern that sends the most images to one class."""
+        return self._most_sent[2]
+
+    @property
+    def sent_title(self) -> str:
+        _, kind, sent = self._most_sent
+        return "" if sent is None else f"{kind} {name(sent.name)}, to “{name(sent.class_name)}”"
+
+    @property
+    def sent_path(self) -> str:
+        return self._most_sent[0]
+
+    @property
+    def lost(self) -> Difference | None:
+        return None if self.look is None else self.look.ca_lost
+
+    @property
+    def lost_path(self) -> str:
+        return f"{self.path.removesuffix('.figures')}.ca_lost"
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.look is None else self.look.seconds
 
 
-def lines(report: Report) -> Iterator[LadderLine]:
-    """The input model, then every look; nothing where no ladder was ordered."""
-    auto = report.auto
-    if auto is None:
+def lines(report: Any) -> Iterator[LadderLine]:
+    """The input model, then every look; nothing where no ladder was ordered. `report`: as of `Ladder.of`."""
+    ladder = Ladder.of(report)
+    if ladder is None:
         return
-    judge = judge_of(report, auto)
-    front = on_front(auto.rungs, judge)
-    yield _line(report, judge, auto.before, "auto.before", "input model")
+    auto = ladder.auto
+    front = on_front(auto.rungs, ladder.judge)
+    yield LadderLine(
+        ladder=ladder, label="input", title="input model", path="auto.before", figures=auto.before
+    )
     for number, place in places_of(auto.rungs):
         rung, look = auto.rungs[number], auto.rungs[number].looks[place]
-        path = f"auto.rungs.{number}.looks.{place}"
         title = f"{rung.name}, after epoch {look.epoch} of {rung.recipe.epochs}"
         if place == len(rung.looks) - 1:
             title += f"; {ENDS[rung.end]}"
-        yield _line(
-            report,
-            judge,
-            look.figures,
-            f"{path}.figures",
-            title,
-            lost=look.ca_lost,
-            lost_path=f"{path}.ca_lost",
-            seconds=look.seconds,
+        yield LadderLine(
+            ladder=ladder,
+            label=f"{rung.name} {look.epoch}",
+            title=title,
+            path=f"auto.rungs.{number}.looks.{place}.figures",
+            figures=look.figures,
+            look=look,
             is_chosen=(number, place) == (auto.choice.rung, auto.choice.look),
             is_on_front=(number, place) in front,
         )
 
 
-def not_measured(report: Report) -> list[str]:
+def not_measured(auto: AutoFigures) -> list[str]:
     """Rungs without a look, and those that the training data do not allow, each with the reason."""
-    if report.auto is None:
+    without = [f"{one.name} ({ENDS[one.end]})" for one in auto.rungs if not one.looks]
+    return [*without, *(f"{one.name} ({WHY[one.why]})" for one in auto.left_out)]
+
+
+def heading(auto: AutoFigures) -> str:
+    """What stands above the lines."""
+    return f"Recipes tried on {auto.num_validation} validation images, which are not test images:"
+
+
+def in_brief(report: Any) -> list[str]:
+    """For a terminal: a line for each model that was measured, and the choice; empty where no ladder was
+    ordered. `report`: as of `Ladder.of`; of a ladder of another release the choice alone."""
+    try:
+        measured = list(lines(report))
+    except ValidationError:
+        return [f"Choice: {at(report, 'auto.choice.reason')}"]
+    if not measured:
         return []
-    without = [f"{one.name} ({ENDS[one.end]})" for one in report.auto.rungs if not one.looks]
-    return [*without, *(f"{one.name} ({WHY[one.why]})" for one in report.auto.left_out)]
+    auto = measured[0].ladder.auto
+    shown = [f"{'→ chosen: ' if one.is_chosen else '· '}{one.title}: {_figures(one)}" for one in measured]
+    others = ", ".join(not_measured(auto))
+    left_out = [f"Not measured: {others}."] if others else []
+    return [heading(auto), *shown, *left_out, f"Choice: {auto.choice.reason}"]
 
 
-def _line(
-    report: Report,
-    judge: Judge,
-    figures: Validated,
-    path: str,
-    title: str,
-    *,
-    lost: Difference | None = None,
-    lost_path: str = "",
-    seconds: float | None = None,
-    is_chosen: bool = False,
-    is_on_front: bool = False,
-) -> LadderLine:
-    places = [(f"{path}.surrogates.{at}", "surrogate", one) for at, one in enumerate(figures.surrogates)]
-    places += [(f"{path}.patterns.{at}", "fresh", one) for at, one in enumerate(figures.patterns)]
-    sent_path, kind, sent = max(places, key=lambda place: place[2].moved.value, default=("", "", None))
-    attack = judge.worst_attack(figures)
-    all_spared = len(judge.not_judged) == len(judge.attacks)
-    return LadderLine(
-        title=title,
-        path=path,
-        figures=figures,
-        attack=attack,
-        attack_title="" if attack is None else attack_title(report, attack),
-        no_asr="no attack is judged" if all_spared else "no attack worked on the input model",
-        not_judged=_not_judged(report, judge, figures),
-        sent=sent,
-        sent_title="" if sent is None else f"{kind} {name(sent.name)}, to “{name(sent.class_name)}”",
-        sent_path=sent_path,
-        lost=lost,
-        lost_path=lost_path,
-        seconds=seconds,
-        is_chosen=is_chosen,
-        is_on_front=is_on_front,
-    )
-
-
-def attack_title(report: Report, number: int) -> str:
-    """Name and class of the attack of that number."""
-    attack = report.before.attacks[number]
-    return f"{name(attack.name)}, to “{name(attack.target)}”"
-
-
-def _not_judged(report: Report, judge: Judge, figures: Validated) -> str:
-    """How many found triggers take no part, and the highest ASR of them."""
-    spared = judge.not_judged
-    if not spared:
-        return ""
-    highest = max(spared, key=lambda number: figures.attacks[number].asr.value)
-    asr = figures.attacks[highest].asr
-    counted = "1 found trigger is" if len(spared) == 1 else f"{len(spared)} found triggers are"
-    return (
-        f"{counted} not judged; highest ASR {100 * asr.value:.2f} % ({100 * asr.low:.2f} to "
-        f"{100 * asr.high:.2f} %, n = {asr.n}), {attack_title(report, highest)}."
-    )
+def _figures(line: LadderLine) -> str:
+    parts = [f"CA {short(line.figures.ca)}"]
+    if (lost := line.lost) is not None:
+        value, low, high = (100 * part for part in (lost.value, lost.low, lost.high))
+        parts.append(f"CA lost {value:.1f} points [{low:.1f}, {high:.1f}] n={lost.n}")
+    worst = f"worst ASR {short(line.asr)} ({line.attack_title})"
+    parts.append(line.no_asr if line.asr is None else worst)
+    if line.not_judged:
+        parts.append(line.not_judged.removesuffix("."))
+    if line.sent is not None:
+        parts.append(f"most sent to one class {short(line.sent.moved)} ({line.sent_title})")
+    return "; ".join(parts)

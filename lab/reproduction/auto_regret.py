@@ -86,7 +86,7 @@ def read_rows(raw: Path) -> list[Row]:
 
 def regret_of(row: Row, policy: Policy, gate: float = AuditOptions.gate) -> Regret:
     """Of the look that the ladder chooses by its validation figures, beside `best` by the truth."""
-    judge = Judge(before=row.before, attacks=row.attacks, policy=policy, gate=gate)
+    judge = Judge(before=row.before, kinds=[*map(kind_of, row.attacks)], policy=policy, gate=gate)
     choice = choose(row.rungs, judge)
     assert choice is not None, "a row has a look"
     names = {place: _name(row.rungs, place) for place in places_of(row.rungs)}

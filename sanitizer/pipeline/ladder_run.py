@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungEnd, RungFigures
-from cleanclip.spec.choosing import Judge, choose, works_unknown
+from cleanclip.spec.choosing import Judge, choose, not_judged, works_unknown
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import MaxRanks
 from cleanclip.spec.ladder import Rung, left_out, smaller_part
@@ -188,10 +188,10 @@ class _Climb:
         options = self._setting.options
         return Judge(
             before=self._before.figures,
-            attacks=options.attacks,
+            kinds=[kind_of(attack) for attack in options.attacks],
             policy=self._setting.policy,
             gate=options.gate,
-            scan=self._setting.scan,
+            not_judged=not_judged(self._setting.scan, len(options.attacks)),
         )
 
     @property

@@ -32,6 +32,7 @@ _MADE_WITH = ("cleanclip-service", "jinja2", "matplotlib")
 def render_html(report: Report) -> str:
     """The page. `report` has been checked: see `checked_report`."""
     front, num_left_out = figures.front(report)
+    curve = report.training.curve if report.training else ()
     page = (
         environment()
         .get_template("report.html.j2")
@@ -69,16 +70,16 @@ def render_html(report: Report) -> str:
             has_policy=report.policy_source.given != "default",
             has_found=len(_named_attacks(report)) < len(report.audit.attacks),
             has_images=any(hasattr(attack, "image") for attack in _named_attacks(report)),
-            rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there
+            rates_plot=_svg(plots.success_rates(report)),
             highest=rebound.highest(report),
             rebound_tables=rebound.tables(report),
             relearned=rebound.relearned(report),
             way_back=rebound.way_back(report),
-            rebound_plot=_rebound_plot(report),
+            rebound_plot=_svg(plots.rebound(report, report.rebound) if report.rebound else None),
             looks=list(ladder_lines.lines(report)),
-            not_measured=ladder_lines.not_measured(report),
-            front_plot=_front_plot(report),
-            loss_plot=_loss_plot(report),
+            not_measured=ladder_lines.not_measured(report.auto) if report.auto else [],
+            front_plot=_svg(plots.front(report)),
+            loss_plot=_svg(plots.training_loss(curve) if curve else None),
             made_with=made_with(),
         )
     )
@@ -97,22 +98,7 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def _loss_plot(report: Report) -> Markup | None:
-    if report.training is None or not report.training.curve:
-        return None
-    return Markup(plots.training_loss(report.training.curve))  # noqa: S704 - our own SVG; it holds numbers only
-
-
-def _rebound_plot(report: Report) -> Markup | None:
-    if report.rebound is None:
-        return None
-    return Markup(plots.rebound(report, report.rebound))  # noqa: S704 - our own SVG; names in it are escaped there
-
-
-def _front_plot(report: Report) -> Markup | None:
-    if report.auto is None:
-        return None
-    drawn = plots.front(report, report.auto)
+def _svg(drawn: str | None) -> Markup | None:
     return None if drawn is None else Markup(drawn)  # noqa: S704 - our own SVG; names in it are escaped there
 
 

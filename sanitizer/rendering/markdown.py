@@ -152,9 +152,9 @@ def _ladder(report: Report) -> list[str]:
         if line.sent is not None:
             sent = f"{_estimate(line.sent.moved)}, {text(line.sent_title)}"
         rows.append(f"| {title} | {lost} | {asr} | {sent} | {seconds} |")
-    told = f"Recipes tried on {report.auto.num_validation} validation images, which are not test images:"
+    told = ladder_lines.heading(report.auto)
     parts = [f"{told}\n\n" + "\n".join(rows), text(report.auto.choice.reason)]
-    if others := ladder_lines.not_measured(report):
+    if others := ladder_lines.not_measured(report.auto):
         parts.append(f"Not measured: {', '.join(others)}.")
     return parts
 

@@ -22,9 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cleanclip.spec.attack_options import kind_of_json
-from cleanclip.spec.auto_figures import AutoFigures
-from cleanclip.spec.choosing import on_front, places_of
-from cleanclip.spec.ladder_lines import attack_title, judge_of
+from cleanclip.spec.ladder_lines import lines
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Estimate, ReboundFigures, Report
 from cleanclip.spec.strangers import shown
 
@@ -182,46 +180,41 @@ def rebound(report: Report, rebound: ReboundFigures) -> str:
         return _svg(figure, "rebound", (title, " ".join(told)))
 
 
-def front(report: Report, auto: AutoFigures) -> str | None:
+def front(report: Report) -> str | None:
     """The looks of a ladder: clean accuracy lost against how far the worst attack is over its limit, with
     intervals, on the validation images. A line joins those on the front; the chosen one is filled. None where
-    no attack worked on the input model."""
-    judge = judge_of(report, auto)
-    if judge.worst_attack(auto.before) is None:
+    no ladder was ordered, and where no attack worked on the input model."""
+    looks = [line for line in lines(report) if line.attack is not None]
+    if not looks:
         return None
     with _style():
         figure = Figure(figsize=(_WIDTH_IN, 3.0))
         axes = figure.add_axes((0.12, 0.17, 0.84, 0.66))
         told, joined = [], []
-
-        on = on_front(auto.rungs, judge)
-        for number, place in places_of(auto.rungs):
-            look, rung = auto.rungs[number].looks[place], auto.rungs[number]
-            attack = judge.worst_attack(look.figures)
-            assert attack is not None, "those that worked are the same for every look"
-            lost, asr = look.ca_lost, look.figures.attacks[attack].asr
-            x, y = 100 * lost.value, 100 * judge.over_limit(look.figures, attack)
-            is_chosen = (number, place) == (auto.choice.rung, auto.choice.look)
+        for line in looks:
+            lost, attack, asr, judge = line.lost, line.attack, line.asr, line.ladder.judge
+            if lost is None or attack is None or asr is None:  # the input model
+                continue
+            x, y = 100 * lost.value, 100 * judge.over_limit(line.figures, attack)
             axes.errorbar(
                 [x],
                 [y],
                 xerr=([100 * (lost.value - lost.low)], [100 * (lost.high - lost.value)]),
                 yerr=_below_and_above([asr]),
-                color=_AFTER if is_chosen else _BEFORE,
+                color=_AFTER if line.is_chosen else _BEFORE,
                 marker="o",
-                markerfacecolor=_AFTER if is_chosen else _PAPER,
+                markerfacecolor=_AFTER if line.is_chosen else _PAPER,
                 markersize=5,
                 linewidth=0.8,
                 capsize=2,
             )
-            label = f"{rung.name} {look.epoch}"
-            axes.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
-            chosen = ", chosen" if is_chosen else ""
+            axes.annotate(line.label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+            chosen = ", chosen" if line.is_chosen else ""
             told.append(
-                f"{label}: {x:.2f} points lost, worst ASR {100 * asr.value:.2f} % with a limit of "
-                f"{100 * judge.limit(attack):g} % ({attack_title(report, attack)}){chosen}."
+                f"{line.label}: {x:.2f} points lost, worst ASR {100 * asr.value:.2f} % with a limit of "
+                f"{100 * judge.limit(attack):g} % ({line.attack_title}){chosen}."
             )
-            if (number, place) in on:
+            if line.is_on_front:
                 joined.append((x, y))
         joined.sort()
         axes.plot([x for x, _ in joined], [y for _, y in joined], color=_INK, linewidth=0.6, linestyle="--")

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from cleanclip.spec.auto_figures import Look, RungFigures, UniversalShare, Validated
-from cleanclip.spec.choosing import UNKNOWN_AT_MOST, Judge, choose, on_front
+from cleanclip.spec.choosing import UNKNOWN_AT_MOST, Judge, choose, not_judged, on_front
 from cleanclip.spec.intervals import newcombe, wilson
 from cleanclip.spec.measures import Difference, Estimate
 from cleanclip.spec.rebound_figures import ReboundShare
-from cleanclip.spec.recipe import BadNetOptions, BlendedOptions, Policy, UARRecipe
+from cleanclip.spec.recipe import Policy, UARRecipe
 from cleanclip.spec.scan_section import ScanSection
 
-ATTACKS = (BadNetOptions(), BlendedOptions())
+KINDS = ("badnet", "blended")
 N = 400
 
 
@@ -123,7 +123,7 @@ def test_the_choice_is_that_of_the_plain_rule(seed):
             ]
             for _ in range(draws.choice([1, 2, 4]))
         ]
-        judge = Judge(before=validated(before, (300,)), attacks=ATTACKS, policy=policy, gate=0.5)
+        judge = Judge(before=validated(before, (300,)), kinds=KINDS, policy=policy, gate=0.5)
         choice = choose(built(rungs), judge)
         found = None if choice is None else (choice.rung, choice.look)
         assert found == reference(rungs, before, policy, 0.5)
@@ -135,7 +135,7 @@ def test_the_choice_is_that_of_the_plain_rule(seed):
 def test_a_look_that_is_added_never_makes_an_older_one_of_the_others_the_choice():
     """The best weights so far are all that is kept."""
     draws = random.Random(5)
-    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=Policy(), gate=0.5)
+    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
     for _ in range(200):
         looks = [
             Plain(
@@ -151,13 +151,13 @@ def test_a_look_that_is_added_never_makes_an_older_one_of_the_others_the_choice(
 
 
 def test_the_front_holds_what_nothing_beats():
-    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=Policy(), gate=0.5)
+    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
     looks = [Plain((40, 0), (), 2), Plain((8, 0), (), 10), Plain((40, 0), (), 12), Plain((0, 8), (), 10)]
     assert on_front(built([looks]), judge) == [(0, 0), (0, 1), (0, 3)]
 
 
 def test_a_surrogate_counts_as_a_pattern_does():
-    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=Policy(), gate=0.5)
+    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
     clean = Plain((0, 0), (4,), 0).look()
     assert judge.meets_both(clean)
     surrogate = UniversalShare(name="sig", class_name="cat", moved=share(200))
@@ -167,7 +167,7 @@ def test_a_surrogate_counts_as_a_pattern_does():
 
 def test_what_was_not_measured_on_the_chosen_look_is_not_a_failure():
     """Patterns are not inverted where the policy is missed; a surrogate that works is known even so."""
-    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=Policy(), gate=0.5)
+    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
     missed = Plain((200, 0), (), 0).look()
     works = UniversalShare(name="sig", class_name="cat", moved=share(200))
     fails = replace(missed, figures=replace(missed.figures, surrogates=(works,)))
@@ -181,7 +181,7 @@ def test_what_was_not_measured_on_the_chosen_look_is_not_a_failure():
 def test_the_front_and_the_worst_attack_go_by_each_attacks_own_limit():
     """The second look has the higher ASR, under a limit of its own, and is chosen."""
     limits = Policy(asr_at_most=0.2, asr_at_most_for={"badnet": 0.01}, ca_lost_at_most=0.05)
-    judge = Judge(before=validated((390, 380), (300,)), attacks=ATTACKS, policy=limits, gate=0.5)
+    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=limits, gate=0.5)
     looks = [Plain((6, 12), (), 2), Plain((0, 40), (4,), 2)]
     choice = choose(built([looks]), judge)
     assert (choice.look, choice.meets_policy) == (1, True)
@@ -190,16 +190,13 @@ def test_the_front_and_the_worst_attack_go_by_each_attacks_own_limit():
     assert judge.over_limit(looks[0].look().figures, 0) == pytest.approx(0.005)
 
 
-@pytest.mark.parametrize("scan", [None, "inconclusive"])
-def test_where_no_attack_takes_part_there_is_no_front(scan):
-    before = validated((390, 390) if scan else (8, 8), (300,))
-    judge = Judge(
-        before=before, attacks=ATTACKS, policy=Policy(), gate=0.5, scan=scan and of_scan(None, num_known=0)
-    )
+@pytest.mark.parametrize("spared", [(), (0, 1)])
+def test_where_no_attack_takes_part_there_is_no_front(spared):
+    before = validated((390, 390) if spared else (8, 8), (300,))
+    judge = Judge(before=before, kinds=KINDS, policy=Policy(), gate=0.5, not_judged=spared)
     looks = built([[Plain((0, 380), (4,), 0)]])
     assert on_front(looks, judge) == []
     assert judge.worst_attack(before) is None
-    assert judge.not_judged == ([0, 1] if scan else [])
 
 
 def of_scan(p_value, num_known):
@@ -220,7 +217,7 @@ def of_scan(p_value, num_known):
 def test_an_attack_that_only_a_scan_found_decides_only_where_the_scan_failed(p_value, chosen):
     scan = of_scan(p_value, num_known=1)
     before = validated((390, 390), (300,))
-    judge = Judge(before=before, attacks=ATTACKS, policy=Policy(), gate=0.5, scan=scan)
+    judge = Judge(before=before, kinds=KINDS, policy=Policy(), gate=0.5, not_judged=not_judged(scan, 2))
     looks = [Plain((0, 380), (4,), 0), Plain((0, 0), (4,), 0)]
     choice = choose(built([looks]), judge)
     assert (choice.look, choice.meets_policy) == (chosen, True)

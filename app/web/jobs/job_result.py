@@ -179,7 +179,7 @@ def result_of(report: Report) -> Result:
         rebound_curve=None if report.rebound is None else rebound_curve(report.rebound, front),
         front=front,
         ladder=tuple(ladder_lines.lines(report)),
-        not_measured=ladder_lines.not_measured(report),
+        not_measured=[] if report.auto is None else ladder_lines.not_measured(report.auto),
         loss=None if training is None else loss(training.curve),
         examples=report.examples,
         options=json.dumps(options, indent=2, ensure_ascii=False),

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cleanclip.spec import jobspec, report
-from cleanclip.spec.attack_options import CustomPatchOptions, names_of, surrogates_of
+from cleanclip.spec.attack_options import CustomPatchOptions, kind_of, names_of, surrogates_of
 from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungFigures, UniversalShare, Validated
 from cleanclip.spec.choosing import Judge, choose
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
@@ -530,7 +530,8 @@ def ladder_figures(ordered: AutoRecipe, options: AuditOptions, policy: Policy) -
             for one in others
         ),
     )
-    choice = choose(rungs, Judge(before=before, attacks=options.attacks, policy=policy, gate=options.gate))
+    kinds = [kind_of(attack) for attack in options.attacks]
+    choice = choose(rungs, Judge(before=before, kinds=kinds, policy=policy, gate=options.gate))
     assert choice is not None
     return AutoFigures(
         family="VisionTransformer",

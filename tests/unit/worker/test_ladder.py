@@ -20,7 +20,6 @@ from cleanclip.evidence.verification import verify
 from cleanclip.spec.ladder_lines import lines, not_measured
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report, load_json
-from cleanclip.spec.scan_section import ScanSection
 from sanitizer.rendering.html import render_html
 from sanitizer.rendering.markdown import render_markdown
 from sanitizer.rendering.plots import front
@@ -41,7 +40,7 @@ def test_a_real_report_fits_itself_and_its_choice_can_be_made_again(report: Repo
     assert list(check(report)) == []
     assert report.auto is not None
     assert (report.auto.chosen.name, report.auto.chosen_look.epoch) == ("uar-long", 8)
-    assert not_measured(report) == ["par (not needed)", "supervised (needs labelled images to train on)"]
+    assert not_measured(report.auto) == ["par (not needed)", "supervised (needs labelled images to train on)"]
     assert [line.is_chosen for line in lines(report)] == [False] * 3 + [True]
 
 
@@ -66,21 +65,14 @@ def test_every_page_names_the_worst_attack_and_pattern_with_class_and_images(rep
     assert '"uar-long": {' in drawn(report)["page"]
 
 
-def test_found_triggers_that_are_not_judged_are_counted_and_not_drawn(
-    report: Report,
-) -> None:
-    section = ScanSection(
-        report_sha256="0" * 64,
-        weights_sha256="0" * 64,
-        outcome="inconclusive",
-        p_value=None,
-        significance=0.05,
-        families=("edits",),
-        num_known=0,
-        only_suites=False,
-        found=(),
-    )
-    scanned = replace(report, scan=section)
+def sparing(report: Report, num_known: int) -> Report:
+    """With attacks from that number on not judged."""
+    parts = [replace(one, judged=number < num_known) for number, one in enumerate(report.verdict.attacks)]
+    return replace(report, verdict=replace(report.verdict, attacks=tuple(parts)))
+
+
+def test_found_triggers_that_are_not_judged_are_counted_and_not_drawn(report: Report) -> None:
+    scanned = sparing(report, 0)
     first, *_ = lines(scanned)
     num_attacks = len(report.before.attacks)
     assert (first.asr, first.no_asr) == (None, "no attack is judged")
@@ -88,10 +80,9 @@ def test_found_triggers_that_are_not_judged_are_counted_and_not_drawn(
     for page in drawn(scanned).values():
         assert first.not_judged in page
         assert "no attack worked" not in page
-    assert report.auto is not None
-    assert front(report, report.auto) is not None
-    assert front(scanned, report.auto) is None
-    partly = replace(scanned, scan=replace(section, num_known=num_attacks - 1))
+    assert front(report) is not None
+    assert front(scanned) is None
+    partly = sparing(report, num_attacks - 1)
     assert [bool(line.asr) for line in lines(partly)] == [True] * 4
     assert all(line.not_judged.startswith("1 found trigger is not judged; ") for line in lines(partly))
 

@@ -44,12 +44,19 @@ def test_a_job_by_auto_shows_its_ladder_as_its_report_does() -> None:
     from_report = ladder_of(views.figures(report))
     shown = {name: report[name] for name in ("verdict", "before", "after", "warnings")}
     shown["auto"] = to_json(shown_ladder(load_json(json.dumps(report)).auto))
-    row = {"id": "job_1", "kind": "sanitize", "state": "succeeded", "audit": report["audit"], "result": shown}
+    row = {"id": "job_1", "kind": "sanitize", "state": "succeeded", "result": shown}
+    row |= {name: report[name] for name in ("audit", "policy")}
     from_job = ladder_of(views.job(Job.model_validate(row)))
     assert from_job == from_report
-    assert sum("highest ASR" in line and "CA lost" in line for line in from_job) == 3
+    assert sum("worst ASR" in line and "CA lost" in line for line in from_job) == 3
     assert from_job[-1] == f"Choice: {report['auto']['choice']['reason']}"
     assert "Choice:" not in views.figures(kept("par"))
+
+
+def test_of_a_ladder_of_another_release_the_choice_is_shown() -> None:
+    report = kept("auto")
+    report["auto"]["rungs"][0]["end"] = "another"
+    assert f"\n\nChoice: {report['auto']['choice']['reason']}\n" in views.figures(report)
 
 
 def ladder_of(text: str) -> list[str]:
