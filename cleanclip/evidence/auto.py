@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import difference, estimate, same
 from cleanclip.evidence.findings import Finding, misfit
@@ -17,13 +14,6 @@ from cleanclip.spec.ladder_budget import end_before
 from cleanclip.spec.recipe import AutoRecipe, to_json
 from cleanclip.spec.recommended import model_of
 from cleanclip.spec.report import Report
-
-
-def sha256(auto: Mapping[str, Any] | None) -> str | None:
-    """Over the section as JSON; the statement has it too. None where there is none."""
-    if auto is None:
-        return None
-    return hashlib.sha256(json.dumps(auto, sort_keys=True).encode()).hexdigest()
 
 
 def check(report: Report) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cleanclip.evidence import auto, drift, ranks, rebound, retrieval, scans, vettings
+from cleanclip.evidence import drift, ranks, retrieval, scans, vettings
 from cleanclip.evidence.findings import STATEMENT_NAME, Finding, misfit
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
@@ -82,8 +82,17 @@ class Claimed(_AnyClaimed):
 
 def measured_sha256(kind: Literal["scan", "vet"], document: Mapping[str, Any]) -> str:
     """Over what only the process that measured can know, of a report as JSON; the statement has it too."""
-    claimed = {name: document.get(name) for name in _CLAIMED[kind]}
-    return hashlib.sha256(json.dumps(claimed, sort_keys=True).encode()).hexdigest()
+    return _sha256({name: document.get(name) for name in _CLAIMED[kind]})
+
+
+def section_sha256(section: Mapping[str, Any] | None) -> str | None:
+    """Over a section as JSON, a ladder's or a rebound's; the statement has it too. None where there is
+    none."""
+    return None if section is None else _sha256(section)
+
+
+def _sha256(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 _CLAIMED = {"scan": scans.CLAIMED, "vet": vettings.CLAIMED}
@@ -116,8 +125,8 @@ def compare_audits(facts: Claimed, report: Report, document: Mapping[str, Any]) 
         yield from differing((f"verdict.{name}", document["verdict"].get(name), getattr(facts.verdict, name)))
     yield from differing(
         ("verdict.rebound", document["verdict"].get("rebound", []), facts.verdict.rebound),
-        ("rebound", rebound.sha256(document.get("rebound")), facts.rebound),
-        ("auto", auto.sha256(document.get("auto")), facts.auto),
+        ("rebound", section_sha256(document.get("rebound")), facts.rebound),
+        ("auto", section_sha256(document.get("auto")), facts.auto),
     )
     training = document.get("training") or {}
     yield from differing(

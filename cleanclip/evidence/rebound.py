@@ -5,10 +5,7 @@ Areas, updates to 50 % and the bounds of the highest ASR are worked out again he
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import close, estimate, same
 from cleanclip.evidence.findings import Finding, misfit
@@ -28,13 +25,6 @@ from cleanclip.spec.report import AuditFigures, Estimate, Report
 _TOLERATED = 0.005
 """Of the images, between the audit of the cleaned model and step 0: on a GPU sums may be made in another
 order. Of fewer than 200 images none."""
-
-
-def sha256(rebound: Mapping[str, Any] | None) -> str | None:
-    """Over the section as JSON; the statement has it too. None where there is none."""
-    if rebound is None:
-        return None
-    return hashlib.sha256(json.dumps(rebound, sort_keys=True).encode()).hexdigest()
 
 
 def check(report: Report) -> Iterator[Finding]:

@@ -23,9 +23,7 @@ from platform import python_version
 from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
-from cleanclip.evidence.auto import sha256 as ladder_sha256
-from cleanclip.evidence.claims import measured_sha256
-from cleanclip.evidence.rebound import sha256 as rebound_sha256
+from cleanclip.evidence.claims import measured_sha256, section_sha256
 from cleanclip.spec.jobspec import (
     ANCHOR_PATH,
     CHECKPOINT_PATH,
@@ -172,8 +170,8 @@ def _audits(report: Report) -> dict[str, Any]:
         "drift": _drift(report),
         "linear_probe": {"before": _fit(report.before), "after": _fit(report.after)},
         "retrieval": _retrieval(report.before.retrieval),
-        "rebound": rebound_sha256(None if report.rebound is None else asdict(report.rebound)),
-        "auto": ladder_sha256(None if report.auto is None else to_json(report.auto)),
+        "rebound": section_sha256(None if report.rebound is None else asdict(report.rebound)),
+        "auto": section_sha256(None if report.auto is None else to_json(report.auto)),
         "classes": [one.class_name for one in report.before.ca_per_class],
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,

@@ -14,7 +14,7 @@ import pytest
 from app.schemas.jobs import ResultOut
 from app.web.jobs.job_result import result_of
 from app.web.kit.rendering import environment
-from cleanclip.evidence.auto import sha256
+from cleanclip.evidence.claims import section_sha256
 from cleanclip.evidence.report import check
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.ladder_lines import lines, not_measured
@@ -99,10 +99,10 @@ def test_a_row_has_the_worst_of_what_no_order_named(report: Report) -> None:
 def test_the_statement_holds_every_digit_of_the_section(report: Report) -> None:
     assert report.auto is not None
     kept = json.loads(KEPT.read_bytes())["auto"]
-    assert sha256(to_json(report.auto)) == sha256(kept)
+    assert section_sha256(to_json(report.auto)) == section_sha256(kept)
     kept["rungs"][0]["looks"][0]["seconds"] += 1
-    assert sha256(to_json(report.auto)) != sha256(kept)
-    assert sha256(None) is None
+    assert section_sha256(to_json(report.auto)) != section_sha256(kept)
+    assert section_sha256(None) is None
 
 
 def test_an_honest_ladder_of_a_child_is_believed_and_holds(tmp_path: Path) -> None:

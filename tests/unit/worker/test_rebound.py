@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.schemas.jobs import ResultOut
-from cleanclip.evidence.rebound import sha256
+from cleanclip.evidence.claims import section_sha256
 from cleanclip.evidence.verdicts import check
 from cleanclip.spec.judging import judge
 from cleanclip.spec.recipe import Policy
@@ -92,7 +92,7 @@ def test_a_sentence_with_another_number_is_found(report: Report) -> None:
 def test_the_statement_holds_every_digit_of_the_section(report: Report) -> None:
     assert report.rebound is not None
     kept = json.loads(KEPT.read_bytes())["rebound"]
-    assert sha256(asdict(report.rebound)) == sha256(kept)
+    assert section_sha256(asdict(report.rebound)) == section_sha256(kept)
     kept["curves"][0]["points"][1]["ca"]["successes"] += 1
-    assert sha256(asdict(report.rebound)) != sha256(kept)
-    assert sha256(None) is None
+    assert section_sha256(asdict(report.rebound)) != section_sha256(kept)
+    assert section_sha256(None) is None
