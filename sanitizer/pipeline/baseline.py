@@ -25,7 +25,7 @@ from sanitizer.audits.retrieval import RetrievalResult
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
-from sanitizer.software import software
+from sanitizer.pipeline.keys import key_of
 
 FILE_NAME = "baseline_audit.json"
 
@@ -106,8 +106,8 @@ def audit_once(
         key=key,
         figures=result.figures,
         labels=tuple(result.label_N.tolist()),
-        correct=_packed(result.correct_N),
-        triggered=tuple((_packed(one.is_target_N), _packed(one.is_right_N)) for one in result.triggered),
+        correct=packed(result.correct_N),
+        triggered=tuple((packed(one.is_target_N), packed(one.is_right_N)) for one in result.triggered),
         towards=result.towards,
         num_skipped=result.num_skipped,
         skipped_examples=result.skipped_examples,
@@ -156,11 +156,11 @@ def _read(path: Path, key: str, options: AuditOptions, seed: int) -> AuditResult
     return AuditResult(
         figures=kept.figures,
         label_N=torch.tensor(kept.labels),
-        correct_N=_unpacked(kept.correct, len(kept.labels)),
+        correct_N=unpacked(kept.correct, len(kept.labels)),
         triggered=tuple(
             Triggered(
-                is_target_N=_unpacked(is_target, len(kept.labels)),
-                is_right_N=_unpacked(is_right, len(kept.labels)),
+                is_target_N=unpacked(is_target, len(kept.labels)),
+                is_right_N=unpacked(is_right, len(kept.labels)),
             )
             for is_target, is_right in kept.triggered
         ),
@@ -180,13 +180,15 @@ def _same_triggers(figures: AuditFigures, options: AuditOptions, seed: int) -> b
     ]
 
 
-def _packed(yes_N: torch.Tensor) -> bytes:
+def packed(yes_N: torch.Tensor) -> bytes:
+    """A bit for each."""
     return np.packbits(yes_N.numpy()).tobytes()
 
 
-def _unpacked(packed: bytes, num_images: int) -> torch.Tensor:
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=num_images)
-    return torch.from_numpy(bits.astype(bool))
+def unpacked(bits: bytes, num_images: int) -> torch.Tensor:
+    """The inverse of `packed`."""
+    found = np.unpackbits(np.frombuffer(bits, np.uint8), count=num_images)
+    return torch.from_numpy(found.astype(bool))
 
 
 def _key(
@@ -197,8 +199,6 @@ def _key(
     retrieval_pairs: PairDataset | None,
 ) -> str:
     parts = {
-        # a job may go on after an upgrade: one release makes both of its audits
-        "software": software() | {"torch": torch.__version__},
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,
@@ -207,4 +207,4 @@ def _key(
         "options": to_json(options),
         "seed": seed,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return key_of(parts)  # a job may go on after an upgrade: one release makes both of its audits

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from cleanclip.spec.attack_options import names_of, surrogates_of
 from cleanclip.spec.auto_figures import UniversalShare
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.ladder import NUM_PATTERNS, PATTERN_SIZE, PATTERN_STEPS
-from cleanclip.spec.progress import Stop
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, to_json
 from sanitizer.audits.rebound import Sample
 from sanitizer.audits.validation import Measured, measure_patterns, measure_validation
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.training_data import TrainingData
 from sanitizer.perturbations.collapse import CollapseOptions, invert
 from sanitizer.perturbations.patch import Patch
@@ -33,25 +29,11 @@ PATTERNS_STREAM = "auto_patterns"
 class Looks:
     """How models are looked at; `share` hears how much of a pass over the validation images is done."""
 
-    validation: LabelledDataset
+    sample: Sample
+    """All validation images."""
     training: TrainingData
     options: AuditOptions
-    seed: int
-    device: torch.device
-    num_workers: int
-    stop: Stop
     share: Callable[[float], None]
-
-    @property
-    def _sample(self) -> Sample:
-        return Sample(
-            labelled=self.validation,
-            indices=tuple(range(len(self.validation))),
-            seed=self.seed,
-            device=self.device,
-            num_workers=self.num_workers,
-            stop=self.stop,
-        )
 
     def at_input(self, model: LoadedCheckpoint) -> Measured:
         """The input model, with all surrogates and with patterns. Raises what an audit raises."""
@@ -72,26 +54,26 @@ class Looks:
 
     def patterns(self, model: LoadedCheckpoint) -> tuple[UniversalShare, ...]:
         """Fresh patches, inverted on training images, and how far they send the validation images."""
-        return measure_patterns(model, self.options, self._sample, self._inverted(model), self.share)
+        return measure_patterns(model, self.options, self.sample, self._inverted(model), self.share)
 
     def _measured(self, model: LoadedCheckpoint, surrogates: Sequence[AttackOptions]) -> Measured:
-        return measure_validation(model, self.options, self._sample, surrogates, self.share)
+        return measure_validation(model, self.options, self.sample, surrogates, self.share)
 
     def _inverted(self, model: LoadedCheckpoint) -> tuple[Pattern, ...]:
         """Patches under which the model sees all images alike."""
-        size = model.architecture.image_size
-        model.model.to(self.device).eval()
+        size, sample = model.architecture.image_size, self.sample
+        model.model.to(sample.device).eval()
 
         def check(_done: int) -> None:
-            if self.stop():
+            if sample.stop():
                 raise Interrupted("stopped", "The look was stopped on request.", "Run it again.")
 
         return invert(
-            embedder(model.model, to_input(model), towers_dtype("auto", self.device, model.model)),
-            images_to_invert_on(self.training, size, self.seed).to(self.device),
+            embedder(model.model, to_input(model), towers_dtype("auto", sample.device, model.model)),
+            images_to_invert_on(self.training, size, sample.seed).to(sample.device),
             [Patch(max(1, round(PATTERN_SIZE * size)))] * NUM_PATTERNS,
             CollapseOptions(num_steps=PATTERN_STEPS),
-            seed=self.seed,
+            seed=sample.seed,
             stream=PATTERNS_STREAM,
             on_step=check,
         )

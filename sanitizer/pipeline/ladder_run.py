@@ -11,14 +11,11 @@ figures alone (`cleanclip.spec.choosing`). The test images are not read here. Wh
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,16 +32,18 @@ from cleanclip.spec.progress import Noted, PhaseFinished, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Policy, Recipe, to_json
 from cleanclip.spec.scan_section import ScanSection
 from sanitizer.audits.audit import attack_names
+from sanitizer.audits.rebound import Sample
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.training_data import TrainingData
 from sanitizer.pipeline import advice
+from sanitizer.pipeline.baseline import packed, unpacked
+from sanitizer.pipeline.keys import key_of
 from sanitizer.pipeline.ladder_looks import Looks
 from sanitizer.pipeline.ladder_progress import LadderProgress
 from sanitizer.pipeline.ladder_state import Before, LadderState
 from sanitizer.ranks.shared_training import Sources, how_many, train
-from sanitizer.software import software
 from sanitizer.training import state
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, Part
@@ -135,13 +134,16 @@ class _Climb:
         self._budget_s = None if ordered.max_device_minutes is None else 60 * ordered.max_device_minutes
         self._progress = LadderProgress(setting.progress, rungs, len(setting.training))
         self._looks = Looks(
-            validation=setting.validation,
+            sample=Sample(
+                labelled=setting.validation,
+                indices=tuple(range(len(setting.validation))),
+                seed=setting.seed,
+                device=setting.device,
+                num_workers=setting.num_workers,
+                stop=setting.stop,
+            ),
             training=setting.training,
             options=setting.options,
-            seed=setting.seed,
-            device=setting.device,
-            num_workers=setting.num_workers,
-            stop=setting.stop,
             share=self._progress.share,
         )
         self._rung_s = 0.0
@@ -205,7 +207,7 @@ class _Climb:
         measured = self._looks.at_input(self._copy())
         return Before(
             figures=measured.figures,
-            correct=np.packbits(measured.correct_N.numpy()).tobytes(),
+            correct=packed(measured.correct_N),
             num_images=len(measured.correct_N),
             num_skipped=measured.num_skipped,
             skipped_examples=measured.skipped_examples,
@@ -281,8 +283,7 @@ class _Climb:
         self._progress.looks_at(f"{rung.name} after epoch {last}")
         worked = [one for one in before.figures.surrogates if works_unknown(one)]
         measured = self._looks.at_rung(model, worked)
-        packed = np.frombuffer(before.correct, np.uint8)
-        was_right_N = np.unpackbits(packed, count=before.num_images).astype(bool)
+        was_right_N = unpacked(before.correct, before.num_images)
         ca_lost = paired_difference(was_right_N.tolist(), measured.correct_N.tolist())
         look = Look(epoch=last, figures=measured.figures, ca_lost=ca_lost, seconds=0.0)
         if self._judge.excess(look) == 0:  # else no pattern could make it the chosen one
@@ -345,9 +346,7 @@ def _figures(
 
 
 def _key(ordered: AutoRecipe, setting: Setting, validation: LabelledDataset) -> str:
-    """Over all that decides the figures."""
     parts = {
-        "software": software() | {"torch": torch.__version__},
         "ordered": to_json(ordered),
         "weights_sha256": setting.checkpoint.weights_sha256,
         "architecture": setting.checkpoint.architecture.to_config(),
@@ -359,4 +358,4 @@ def _key(ordered: AutoRecipe, setting: Setting, validation: LabelledDataset) -> 
         "scan": None if setting.scan is None else to_json(setting.scan),
         "seed": setting.seed,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return key_of(parts)

@@ -12,13 +12,10 @@ does not depend on the points after it. What is finished is kept in the state fo
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,8 +51,8 @@ from sanitizer.data.labelled import LabelledDataset, templates_of
 from sanitizer.data.mixed import Mixed
 from sanitizer.data.templates import render
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.pipeline.keys import key_of
 from sanitizer.pipeline.rebound_run import Ahead, Kept
-from sanitizer.software import software
 from sanitizer.training.loop import Looks, finetune
 
 
@@ -305,9 +302,7 @@ class _Rebound:
 
 
 def _key(cleaned: Cleaned, sample: Sample, options: AuditOptions) -> str:
-    """Over all that decides the figures."""
-    parts: dict[str, Any] = {
-        "software": software() | {"torch": torch.__version__},
+    parts = {
         "weights_sha256": cleaned.after.figures.weights_sha256,
         "recipe": to_json(cleaned.recipe),
         "data_sha256": cleaned.data.sha256,
@@ -316,7 +311,7 @@ def _key(cleaned: Cleaned, sample: Sample, options: AuditOptions) -> str:
         "options": to_json(options),
         "seed": sample.seed,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return key_of(parts)
 
 
 def _ratio(old: Relearning, fresh: Relearning | None) -> float | None:

@@ -7,7 +7,6 @@ one.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -46,8 +45,8 @@ from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.anchors import open_anchor
+from sanitizer.pipeline.keys import key_of
 from sanitizer.seeding import generator
-from sanitizer.software import software
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.pace import Pace
 from sanitizer.vetting import writing
@@ -242,7 +241,6 @@ class _Run:
     def _key(self, data: Dataset, indices: Sequence[int]) -> str:
         """Over all that decides the rows of a set: a state of anything else is not used."""
         parts = {
-            "software": software() | {"torch": torch.__version__},
             "models": [
                 (one.weights_sha256, one.architecture.to_config())
                 for one in (self._suspect, self._anchor)
@@ -253,7 +251,7 @@ class _Run:
             "has_sensitivity": "sensitivity" in self._scores.made,
             "device": str(self._device),
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return key_of(parts)
 
     def report(self, pool: Pool, scored: Scored, out_dir: Path, upload_sha256: str | None) -> VetReport:
         """Writes the list and the scores, and says what is in them."""

@@ -433,7 +433,7 @@ def test_a_baseline_of_other_code_or_pixels_is_made_again_before_a_training(inpu
     assert phases() == ["baseline_audit", "finetune", "final_audit"]
     assert phases() == ["finetune", "final_audit"]
     was = software()
-    monkeypatch.setattr("sanitizer.pipeline.baseline.software", lambda: was | {"code_commit": "0" * 40})
+    monkeypatch.setattr("sanitizer.pipeline.keys.software", lambda: was | {"code_commit": "0" * 40})
     assert phases() == ["baseline_audit", "finetune", "final_audit"]
 
 
