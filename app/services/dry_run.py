@@ -193,9 +193,9 @@ def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measure
     amount, unit = load.amount(phase), UNIT_OF[phase]
     if phase is JobPhase.FINETUNE and isinstance(load.recipe, AutoRecipe):
         span = load.ladder_s(measured)
-        return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
-    method = None if order.recipe is None else order.recipe.method
-    span = span_of(amount, unit, method, measured, precision=load.precision(phase))
+    else:
+        method = None if order.recipe is None else order.recipe.method
+        span = span_of(amount, unit, method, measured, precision=load.precision(phase))
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 

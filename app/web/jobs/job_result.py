@@ -68,7 +68,6 @@ class Attack:
     trigger_sha256: str
     change: AttackChange | None
     """None where nothing was cleaned."""
-    """Examples: the same images without and with the trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)
