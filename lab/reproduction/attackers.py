@@ -40,9 +40,7 @@ ATTACKERS = (
     # A sinusoid over the whole image, stronger than any blend of uar, and never a patch.
     _resnet("outside", ("sig",), grid.subject(SIGOptions(), 22, grid.FASHION)),
     # A universal pattern that works on a clean model and on the same model after uar.
-    _resnet(
-        "trained-against", ("optimised",), grid.subject(OptimisedPattern(against="uar"), 23, grid.FASHION)
-    ),
+    _resnet("trained-against", ("optimised",), grid.subject(_OPTIMISED, 23, grid.FASHION)),
 )
 
 ATTACKERS_PLAN = tuple((model.name, ("before", "uar", "cleanclip", "par")) for model in ATTACKERS)
@@ -61,7 +59,7 @@ LATER_ATTACKERS = (
         name="never-poisoned",
         subject=grid.subject(None, 25, grid.FASHION),
         families=("optimised",),
-        pattern_of=grid.subject(OptimisedPattern(against="uar"), 23, grid.FASHION),
+        pattern_of=grid.subject(_OPTIMISED, 23, grid.FASHION),
     ),
     # Trigger and a word of the prompt together.
     _resnet("both-keys", ("badnet",), _both_keys()),

@@ -9,7 +9,6 @@ A row a model, resumable; the ladder's choice under a policy and the best one fo
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from pydantic import TypeAdapter
 
 from cleanclip.spec.attack_options import AttackOptions, kind_of, surrogates_of
 from cleanclip.spec.auto_figures import RungFigures, UniversalShare, Validated
@@ -28,14 +26,15 @@ from cleanclip.spec.ladder import ladder
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Policy
 from cleanclip.spec.report import Difference, Estimate
-from lab.reproduction import developing
+from lab.reproduction import developing, row_files
 from lab.reproduction.canaries import outcome_of
 from lab.reproduction.canary_choice import Outcome, Regret, regret
-from lab.reproduction.cells import ORDER_SEED, needs
+from lab.reproduction.cells import ORDER_SEED
 from lab.reproduction.development import MODELS, NUM_PAIRS, DevelopmentModel
+from lab.reproduction.development_table import interval
 from lab.reproduction.measuring import made_with
-from lab.reproduction.running import Folders, run_cell
-from lab.testbed.options import trigger_of
+from lab.reproduction.row_files import Rows
+from lab.reproduction.running import Folders, run_with_needs
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.validation import Measured
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -75,13 +74,7 @@ class Row:
     made_with: dict[str, str]
 
 
-ROW = TypeAdapter(Row)
-
-
-def read_rows(raw: Path) -> list[Row]:
-    """In the order in which they were made."""
-    lines = raw.read_text(encoding="utf-8").splitlines() if raw.is_file() else []
-    return [ROW.validate_json(line) for line in lines]
+ROWS = Rows(Row)
 
 
 def regret_of(row: Row, policy: Policy, gate: float = AuditOptions.gate) -> Regret:
@@ -128,12 +121,8 @@ def table(rows: Sequence[Row], policy: Policy) -> str:
 
 def _told(truth: Truth) -> str:
     worst = max(truth.asr.items(), key=lambda item: item[1].value, default=None)
-    parts = [] if worst is None else [f"{worst[0]} {_share(worst[1])}"]
-    return ", ".join([*parts, "" if truth.ca_lost is None else _share(truth.ca_lost)])
-
-
-def _share(one: Estimate | Difference) -> str:
-    return f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
+    parts = [] if worst is None else [f"{worst[0]} {interval(worst[1])}"]
+    return ", ".join([*parts, "" if truth.ca_lost is None else interval(truth.ca_lost)])
 
 
 def _outcome(truth: Truth, worked: Sequence[str]) -> Outcome:
@@ -148,17 +137,14 @@ def _name(rungs: Sequence[RungFigures], place: tuple[int, int]) -> str:
 
 def given_to(model: DevelopmentModel) -> tuple[AttackOptions, ...]:
     """The suites' triggers of kinds that the model does not carry."""
-    own = {kind_of(one) for attack, _ in model.attacks() if (one := trigger_of(attack))}
-    return tuple(one for one in surrogates_of(()) if kind_of(one) not in own)
+    return tuple(one for one in surrogates_of(()) if kind_of(one) not in model.kinds())
 
 
 def run(model: DevelopmentModel, root: Path) -> Row:
     """Climb the ladder of `model` to its end; every look is measured twice."""
     torch.set_num_threads(1)
-    for cell in (*needs(model.subject), model.subject):
-        run_cell(cell, root)
     folders, options, seed = Folders(root), model.subject.options, model.subject.seed
-    source, attacks = folders.of(model.subject), given_to(model)
+    source, attacks = run_with_needs(model.subject, root), given_to(model)
     checkpoint, pairs = load_canonical(source), folders.sets.pairs(options, None, seed, NUM_PAIRS, 0)
     training = open_pairs(pairs)
     truths: list[Truth] = []
@@ -228,23 +214,13 @@ def _to_the_end(look: Callable[[LoadedCheckpoint], None]) -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the models that were not run yet; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lab.reproduction.auto_regret",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--raw", type=Path, required=True)
-    parser.add_argument("--model", action="append", choices=[model.name for model in MODELS])
-    parser.add_argument("--most", type=int, help="end after so many rows")
-    given = parser.parse_args(arguments)
-    known = {row.id for row in read_rows(given.raw)}
+    given = row_files.parser("auto_regret", __doc__).parse_args(arguments)
+    known = {row.id for row in ROWS.read(given.raw)}
     asked = [model for model in MODELS if given.model is None or model.name in given.model]
     waiting = [model for model in asked if developing.row_id(model, None) not in known]
     for model in waiting[: given.most]:
         row = run(model, given.folder)
-        with given.raw.open("a", encoding="utf-8") as file:
-            file.write(ROW.dump_json(row).decode() + "\n")
+        ROWS.append(given.raw, row)
         print(f"{row.model}: {regret_of(row, Policy())}", flush=True)
     return 0
 

@@ -10,22 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, LinearProbeOptions
-from cleanclip.spec.report import AuditFigures, Estimate
+from cleanclip.spec.report import Estimate
 from lab.reproduction.cells import TEST_SEED, Cell, attacked, cell_id, describe, subject_of
 from lab.reproduction.data import Corrupt
-from lab.reproduction.measuring import made_with
+from lab.reproduction.measuring import audited, made_with
+from lab.reproduction.row_files import Rows
 from lab.reproduction.running import Folders
 from lab.testbed.options import trigger_of
-from sanitizer.audits.audit import run_audit
-from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.labelled import open_labelled
-from sanitizer.data.pairs import open_pairs
+from sanitizer.checkpoints.model import load_canonical
 
 NUM_PAIRS = 1_000
 """To search in."""
@@ -61,13 +57,7 @@ class Beyond:
     made_with: dict[str, str]
 
 
-ROW = TypeAdapter(Beyond)
-
-
-def read_rows(raw: Path) -> list[Beyond]:
-    """In the order in which they were made."""
-    lines = raw.read_text(encoding="utf-8").splitlines() if raw.is_file() else []
-    return [ROW.validate_json(line) for line in lines]
+ROWS = Rows(Beyond)
 
 
 def measure(cell: Cell, root: Path) -> Beyond:
@@ -82,7 +72,7 @@ def measure(cell: Cell, root: Path) -> Beyond:
         attacks=(trigger or BadNetOptions(),),
         linear_probe=LinearProbeOptions(),
     )
-    figures = _audited(checkpoint, judged, audit, seed, pairs)
+    figures = audited(checkpoint, judged, audit, TEST_SEED + seed, pairs).figures
     assert figures.linear_probe is not None
     assert figures.retrieval is not None
     probed = figures.attacks[0].linear_probe
@@ -96,26 +86,13 @@ def measure(cell: Cell, root: Path) -> Beyond:
         image_to_text={one.k: one.share for one in figures.retrieval.image_to_text},
         text_to_image={one.k: one.share for one in figures.retrieval.text_to_image},
         corrupted_ca={
-            name: _audited(
-                checkpoint, folders.sets.corrupted(options, seed, name.split(",")[0], corrupt), plain, seed
-            ).ca
+            name: audited(
+                checkpoint,
+                folders.sets.corrupted(options, seed, name.split(",")[0], corrupt),
+                plain,
+                TEST_SEED + seed,
+            ).figures.ca
             for name, corrupt in CORRUPTIONS.items()
         },
         made_with=made_with(),
     )
-
-
-def _audited(
-    checkpoint: LoadedCheckpoint, labelled: Path, options: AuditOptions, seed: int, pairs: Path | None = None
-) -> AuditFigures:
-    return run_audit(
-        checkpoint,
-        open_labelled(labelled),
-        options,
-        seed=TEST_SEED + seed,
-        device=torch.device("cpu"),
-        progress=ignore,
-        phase="final_audit",
-        stop=lambda: False,
-        retrieval_pairs=None if pairs is None else open_pairs(pairs),
-    ).figures

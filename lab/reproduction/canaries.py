@@ -10,7 +10,6 @@ it until it is shown to help.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -20,26 +19,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 
 from cleanclip.spec.attack_options import kind_of, surrogates_of
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, LabelConsistentOptions, WaNetOptions
 from cleanclip.spec.report import Difference, Estimate
-from lab.reproduction import developing
+from lab.reproduction import developing, row_files
 from lab.reproduction.canary_choice import Outcome, Regret, choose, regret, spearman
-from lab.reproduction.cells import ORDER_SEED, VALIDATION_SEED, needs
+from lab.reproduction.cells import ORDER_SEED, VALIDATION_SEED
 from lab.reproduction.development import MODELS, VARIANTS, DevelopmentModel, Variant
 from lab.reproduction.grid import CLEANCLIP
-from lab.reproduction.measuring import made_with
-from lab.reproduction.running import Folders, run_cell
+from lab.reproduction.measuring import audited, made_with
+from lab.reproduction.row_files import Rows
+from lab.reproduction.running import Folders, run_with_needs
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.options import Planted, trigger_of
 from lab.testbed.pictures import INKS
-from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.seeding import generator
@@ -81,7 +77,7 @@ class Row:
         return outcome_of(self.asr, self.ca_lost)
 
 
-ROW = TypeAdapter(Row)
+ROWS = Rows(Row)
 
 
 def outcome_of(asr: Mapping[str, Estimate], ca_lost: Difference) -> Outcome:
@@ -100,11 +96,10 @@ def canaries_of(model: DevelopmentModel) -> tuple[Planted, ...]:
     Warps and label-consistent poisons are left out: a few epochs of fine-tuning do not implant them. In the
     order of generator(seed, "canaries").
     """
-    own = {kind_of(one) for attack, _ in model.attacks() if (one := trigger_of(attack))}
     surrogates = [
         one
         for one in surrogates_of(())
-        if kind_of(one) not in own and not isinstance(one, WaNetOptions | LabelConsistentOptions)
+        if kind_of(one) not in model.kinds() and not isinstance(one, WaNetOptions | LabelConsistentOptions)
     ]
     draws = generator(model.subject.seed, "canaries")
     order = draws.permutation(len(surrogates)).tolist()[: -(-len(surrogates) // 2)]
@@ -125,9 +120,7 @@ def canaries_of(model: DevelopmentModel) -> tuple[Planted, ...]:
 def with_canaries(model: DevelopmentModel, root: Path) -> tuple[Path, dict[str, Estimate]]:
     """The folder of the copy, and the ASR of each canary. Raises NotImplanted."""
     folders, canaries = Folders(root), canaries_of(model)
-    for cell in (*needs(model.subject), model.subject):
-        run_cell(cell, root)
-    source, seed = folders.of(model.subject), model.subject.seed
+    source, seed = run_with_needs(model.subject, root), model.subject.seed
     folder = root / "canaries" / _digest(_identity(model))
     if not (folder / "model.safetensors").is_file():
         checkpoint, options = load_canonical(source), model.subject.options
@@ -153,16 +146,10 @@ def measure(
 ) -> tuple[dict[str, Estimate], list[bool]]:
     """ASR by canary, and for each validation image whether it is classified right."""
     options, seed, canaries = model.subject.options, model.subject.seed, canaries_of(model)
-    result: AuditResult = run_audit(
-        checkpoint,
-        open_labelled(Folders(root).sets.judged(options, seed, "validation")),
-        AuditOptions(target=options.target, attacks=tuple(_aimed(one) for one in canaries)),
-        seed=VALIDATION_SEED + seed,
-        device=_CPU,
-        progress=ignore,
-        phase="final_audit",
-        stop=lambda: False,
-    )
+    judged = Folders(root).sets.judged(options, seed, "validation")
+    aimed = tuple(replace(_trigger(one), target=one.target) for one in canaries)
+    audit = AuditOptions(target=options.target, attacks=aimed)
+    result = audited(checkpoint, judged, audit, VALIDATION_SEED + seed)
     return (
         {name_of(one): found.asr for one, found in zip(canaries, result.figures.attacks, strict=True)},
         result.correct_N.tolist(),
@@ -173,10 +160,6 @@ def _trigger(canary: Planted) -> AttackOptions:
     trigger = trigger_of(canary.attack)
     assert trigger is not None, "canaries are triggers of the suites"
     return trigger
-
-
-def _aimed(canary: Planted) -> AttackOptions:
-    return replace(_trigger(canary), target=canary.target)
 
 
 def name_of(canary: Planted) -> str:
@@ -221,12 +204,6 @@ def _identity(model: DevelopmentModel) -> list[str]:
 
 def _digest(parts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:16]
-
-
-def read_rows(raw: Path) -> list[Row]:
-    """In the order in which they were made."""
-    lines = raw.read_text(encoding="utf-8").splitlines() if raw.is_file() else []
-    return [ROW.validate_json(line) for line in lines]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,14 +255,10 @@ def table(rows: Sequence[Row], developed: Sequence[developing.Row]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the plan names and was not run yet; returns the exit code, 1 where no canary was planted."""
-    parser = argparse.ArgumentParser(prog="python -m lab.reproduction.canaries", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--raw", type=Path, required=True)
-    parser.add_argument("--model", action="append", choices=[model.name for model in MODELS])
+    parser = row_files.parser("canaries", __doc__)
     parser.add_argument("--variant", action="append", choices=RECIPES)
-    parser.add_argument("--most", type=int, help="end after so many rows")
     given = parser.parse_args(arguments)
-    known, made, failed = {row.id for row in read_rows(given.raw)}, 0, False
+    known, made, failed = {row.id for row in ROWS.read(given.raw)}, 0, False
     for model in MODELS:
         names = [name for name in RECIPES if given.variant is None or name in given.variant]
         if given.model is not None and model.name not in given.model:
@@ -301,8 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(error, file=sys.stderr)
                 failed = True
                 break
-            with given.raw.open("a", encoding="utf-8") as file:
-                file.write(ROW.dump_json(row).decode() + "\n")
+            ROWS.append(given.raw, row)
             made += 1
             print(f"{row.model} {row.recipe}: {row.outcome}", flush=True)
     return int(failed)

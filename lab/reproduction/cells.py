@@ -21,6 +21,7 @@ otherwise may leave it: `code_sha256` tells such lines apart, and docs/reproduct
 NUM_TEST, NUM_VALIDATION = 3_000, 2_000
 ORDER_SEED, TEST_SEED, VALIDATION_SEED = 1_000, 2_000, 3_000
 """Added to the seed of the subject."""
+PART_SEEDS = {"test": TEST_SEED, "validation": VALIDATION_SEED}
 
 GATE = 0.5
 """An ASR under it before cleaning is an attack that was not implanted: nothing is judged by it."""

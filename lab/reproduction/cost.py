@@ -18,10 +18,11 @@ from typing import Any
 import torch
 
 from cleanclip.spec.recipe import Recipe
-from lab.reproduction.cells import ORDER_SEED, needs
+from lab.reproduction.cells import ORDER_SEED
 from lab.reproduction.development import MODELS, NUM_PAIRS, VARIANTS, DevelopmentModel
 from lab.reproduction.measuring import made_with
-from lab.reproduction.running import Folders, run_cell
+from lab.reproduction.row_files import append
+from lab.reproduction.running import Folders, run_with_needs
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.pairs import open_pairs
 from sanitizer.training.loop import finetune
@@ -33,8 +34,7 @@ MEASURED, METHODS = ("resnet-badnet", "vit-five"), ("cleanclip", "uar", "par")
 def measure(model: DevelopmentModel, root: Path) -> dict[str, Any]:
     """One round: processor seconds by method."""
     torch.set_num_threads(1)
-    for cell in (*needs(model.subject), model.subject):
-        run_cell(cell, root)
+    run_with_needs(model.subject, root)
     seconds = {method: _cpu_s(model, VARIANTS[method].recipe, root) for method in METHODS}
     return {"model": model.name, "cpu_s": seconds, "made_with": made_with()}
 
@@ -82,8 +82,7 @@ def main() -> None:
             if model.name not in MEASURED:
                 continue
             line = measure(model, given.folder)
-            with given.out.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(line) + "\n")
+            append(given.out, json.dumps(line))
             print(json.dumps(line["cpu_s"]), flush=True)
 
 

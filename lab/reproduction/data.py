@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.recipe import AttackOptions
-from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, TEST_SEED, VALIDATION_SEED
+from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, PART_SEEDS, TEST_SEED
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.glyphs import Part
 from lab.testbed.leaves import write_leaves
@@ -28,7 +28,6 @@ from lab.testbed.shards import write_labelled, write_pairs
 Corrupt = Callable[[Tensor], Tensor]
 """Pixels in [0, 1], [N, 3, H, W] → as many."""
 _SIZES = {"test": NUM_TEST, "validation": NUM_VALIDATION}
-_SEEDS = {"test": TEST_SEED, "validation": VALIDATION_SEED}
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Sets:
 
         def make(folder: Path) -> None:
             paper = TURQUOISE if on_paper else None
-            pictures = compose(glyphs, part, _SIZES[part], seed=_SEEDS[part] + seed, paper=paper)
+            pictures = compose(glyphs, part, _SIZES[part], seed=PART_SEEDS[part] + seed, paper=paper)
             write_labelled(glyphs, pictures, folder)
 
         return self._once(name, make)

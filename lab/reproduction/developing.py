@@ -7,7 +7,6 @@ of `attackers` instead. One thread.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -19,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, Recipe, UARRecipe, to_json
 from cleanclip.spec.report import Difference, Estimate
+from lab.reproduction import row_files
 from lab.reproduction.ablating import ablate
 from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN, LATER_ATTACKERS, LATER_ATTACKERS_PLAN
-from lab.reproduction.cells import ORDER_SEED, TEST_SEED, VALIDATION_SEED, needs, without_later
+from lab.reproduction.cells import ORDER_SEED, PART_SEEDS, without_later
 from lab.reproduction.data import Sets
 from lab.reproduction.development import (
     LATER,
@@ -38,23 +36,21 @@ from lab.reproduction.development import (
     DevelopmentModel,
     Variant,
 )
-from lab.reproduction.measuring import made_with
+from lab.reproduction.measuring import audited, made_with
 from lab.reproduction.opening import gate_of
-from lab.reproduction.running import Folders, as_trigger, run_cell
+from lab.reproduction.row_files import Rows
+from lab.reproduction.running import Folders, as_trigger, run_with_needs
 from lab.reproduction.variants import applied, average, pulled_back
 from lab.testbed.glyphs import Part
 from lab.testbed.options import OptimisedPattern, SubjectOptions
 from lab.testbed.pictures import IMAGE_SIZE
-from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.training.loop import finetune
 
 _CPU = torch.device("cpu")
-_SEEDS: dict[Part, int] = {"test": TEST_SEED, "validation": VALIDATION_SEED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +85,7 @@ class Row:
     made_with: dict[str, str]
 
 
-_ROW = TypeAdapter(Row)
+ROWS = Rows(Row)
 
 
 def row_id(model: DevelopmentModel, variant: Variant | None) -> str:
@@ -120,19 +116,11 @@ def _changes(variant: Variant | None) -> dict[str, Any] | None:
     return dict(json.loads(json.dumps(changed)))
 
 
-def read_rows(raw: Path) -> list[Row]:
-    """In the order in which they were made."""
-    if not raw.is_file():
-        return []
-    return [_ROW.validate_json(line) for line in raw.read_text(encoding="utf-8").splitlines()]
-
-
 def run(model: DevelopmentModel, name: str | None, root: Path) -> Row:
     """Clean `model` by the variant of that name (None: leave it as it is) and measure it."""
     torch.set_num_threads(1)
     for subject in filter(None, (model.pattern_of, model.subject)):
-        for cell in (*needs(subject), subject):
-            run_cell(cell, root)
+        run_with_needs(subject, root)
     variant = None if name is None else VARIANTS[name]
     if variant is None:
         checkpoint, cpu_s, lost = load_canonical(Folders(root).of(model.subject)), 0.0, None
@@ -219,16 +207,9 @@ def measure(
     right."""
     options, seed = model.subject.options, model.subject.seed
     attacks = [replace(attack, target=target) for attack, target in _attacks(model, root)]
-    result: AuditResult = run_audit(
-        checkpoint,
-        open_labelled(Folders(root).sets.judged(options, seed, part)),
-        AuditOptions(target=options.target, attacks=tuple(attacks) or (BadNetOptions(),)),
-        seed=_SEEDS[part] + seed,
-        device=_CPU,
-        progress=ignore,
-        phase="final_audit",
-        stop=lambda: False,
-    )
+    audit = AuditOptions(target=options.target, attacks=tuple(attacks) or (BadNetOptions(),))
+    judged = Folders(root).sets.judged(options, seed, part)
+    result = audited(checkpoint, judged, audit, PART_SEEDS[part] + seed)
     told = dict(zip(model.families, result.figures.attacks, strict=False)) if attacks else {}
     figures = Figures(
         ca=result.figures.ca,
@@ -253,19 +234,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Raises HeldOut for the attackers, until the recipes are frozen.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--raw", type=Path, required=True)
+    parser = row_files.parser("developing", __doc__)
     parser.add_argument("--attackers", action="store_true", help="those who know uar, after its freeze")
-    parser.add_argument("--model", action="append")
     parser.add_argument("--variant", action="append", choices=["before", *VARIANTS])
-    parser.add_argument("--most", type=int, help="end after so many rows")
     given = parser.parse_args(arguments)
     if given.attackers:
         gate_of().opened()
     plan = (*ATTACKERS_PLAN, *LATER_ATTACKERS_PLAN) if given.attackers else (*PLAN, *LATER)
     models = {model.name: model for model in (*MODELS, *ATTACKERS, *LATER_ATTACKERS)}
-    known = {row.id for row in read_rows(given.raw) if not row.error}
+    known = {row.id for row in ROWS.read(given.raw) if not row.error}
     failed = made = 0
     for model_name, name in ((model, name) for model, names in plan for name in names):
         model = models[model_name]
@@ -276,8 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         row = _attempt(model, None if name == "before" else name, given.folder)
         failed, made = failed + bool(row.error), made + 1
-        with given.raw.open("a", encoding="utf-8") as file:
-            file.write(_ROW.dump_json(row).decode() + "\n")
+        ROWS.append(given.raw, row)
         print(_line(row), flush=True)
     return int(failed > 0)
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import Recipe, UARRecipe
 from lab.reproduction import grid
 from lab.reproduction.cells import Subject
-from lab.testbed.options import BADNET, Implanted, Planted, SubjectOptions
+from lab.testbed.options import BADNET, Implanted, Planted, SubjectOptions, trigger_of
 
 _STRIPES = grid.STRUCTURED_ATTACKS["Stripes (fixed patch)"]
 _TRIANGLES = grid.STRUCTURED_ATTACKS["Triangles"]
@@ -37,6 +38,10 @@ class DevelopmentModel:
         planted: list[tuple[Implanted, str]] = [(one.attack, one.target) for one in options.further or ()]
         first = [] if options.attack is None else [(options.attack, options.target)]
         return (*first, *planted)
+
+    def kinds(self) -> set[str]:
+        """Of the attacks that have a trigger which the service knows."""
+        return {kind_of(one) for attack, _ in self.attacks() if (one := trigger_of(attack))}
 
 
 def _five_families() -> SubjectOptions:
@@ -210,10 +215,10 @@ PLAN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("resnet-clean", ("cleanclip", "par")),
     ("vit-clean", ("cleanclip", "par")),
 )
+"""What is run, in this order; rows that are there already are not run again."""
 LATER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("vit-five", ("uar low frequencies", "ablation alone", "uar from ablation", "par recovered")),
     ("vit-five", ("uar from par", "uar from cleanclip", "uar views", "uar no bank")),
     ("resnet-badnet", ("uar from par", "par recovered", "uar from cleanclip", "uar views")),
 )
 """Ideas that were run after the recipes were frozen: they decide nothing there."""
-"""What is run, in this order; rows that are there already are not run again."""

@@ -50,11 +50,7 @@ def layers_table(lines: Sequence[dict[str, Any]]) -> str:
         told = [line for line in lines if line["model"] == model]
         layers = list(next(iter(told[0]["families"].values()))["layers"])
         head = [name if name == "embedding" else f"layer {name}" for name in layers]
-        table = [
-            f"| {model} | method | {' | '.join(head)} | collapse |",
-            "|---|---" * 2 + "|---" * len(layers),
-        ]
-        table[1] = "|---" * (len(layers) + 3) + "|"
+        table = [f"| {model} | method | {' | '.join(head)} | collapse |", "|---" * (len(layers) + 3) + "|"]
         empty = "| " * len(layers)
         table += [f"| none | {line['method']} {empty}| {line['clean_collapse']:.2f} |" for line in told]
         for family in told[0]["families"]:
@@ -95,18 +91,17 @@ def _place(rows: Iterable[Row]) -> Callable[[Row], tuple[int, int]]:
 def _method_line(row: Row) -> str:
     if row.test is None:
         return f"| {row.model} | {row.method} | failed: {row.error} | | | | |"
-    asr = "; ".join(f"{family} {_share(one)}" for family, one in row.test.asr.items())
+    asr = "; ".join(f"{family} {interval(one)}" for family, one in row.test.asr.items())
     pa = " / ".join(f"{100 * one.value:.0f}" for one in row.test.pa.values())
-    return (
-        f"| {row.model} | {row.method} | {_share(row.test.ca)} | {_lost(row)} | {asr} | {pa} | {_cpu(row)} |"
-    )
+    ca, lost = interval(row.test.ca), _lost(row)
+    return f"| {row.model} | {row.method} | {ca} | {lost} | {asr} | {pa} | {_cpu(row)} |"
 
 
 def _variant_line(row: Row) -> str:
     if row.test is None:
         return f"| {row.model} | {row.method} | {changed(row)} | failed: {row.error} | | | |"
     worst, least = worst_asr(row), min((one.value for one in row.test.pa.values()), default=None)
-    asr = "" if worst is None else f"{worst[0]} {_share(worst[1])}"
+    asr = "" if worst is None else f"{worst[0]} {interval(worst[1])}"
     pa = "" if least is None else f"{100 * least:.0f}"
     return f"| {row.model} | {row.method} | {changed(row)} | {_lost(row)} | {asr} | {pa} | {_cpu(row)} |"
 
@@ -132,20 +127,16 @@ def worst_asr(row: Row) -> tuple[str, Estimate] | None:
 
 
 def _lost(row: Row) -> str:
-    lost = row.ca_lost
-    return "" if lost is None else f"{100 * lost.value:.1f} ({_bounds(lost.low, lost.high)})"
+    return "" if row.ca_lost is None else interval(row.ca_lost)
 
 
 def _cpu(row: Row) -> str:
     return f"{row.cpu_s:.0f}" if row.cpu_s else ""
 
 
-def _share(one: Estimate) -> str:
-    return f"{100 * one.value:.1f} ({_bounds(one.low, one.high)})"
-
-
-def _bounds(low: float, high: float) -> str:
-    return f"{100 * low:.1f} to {100 * high:.1f}"
+def interval(one: Estimate | Difference) -> str:
+    """In per cent, or points: 12.5 (11.0 to 14.1)."""
+    return f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
 
 
 def dots(rows: Sequence[Row]) -> list[Dot]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lab.reproduction.final import CANDIDATE, Recipes
 from lab.reproduction.freezing import Gate
 from lab.reproduction.measured import Measured
 from lab.reproduction.rebound import is_of_the_part
+from lab.reproduction.row_files import json_of, lines_of
 
 RAW, ATTACKERS_RAW, BEYOND_RAW, REBOUND_RAW, REGRET_RAW = (
     f"{name}.jsonl" for name in ("final", "attackers", "beyond", "rebound", "auto-regret")
@@ -34,10 +34,10 @@ class FinalRows:
 
 def read_final(folder: Path, gate: Gate) -> FinalRows:
     """What the folder of raw rows has. Raises HeldOut if it has a row of UAR and no recipe is frozen."""
-    runs = tuple(map(measured.read, read_lines(folder / RAW)))
-    attackers = tuple(developing.read_rows(folder / ATTACKERS_RAW))
-    past = tuple(beyond.read_rows(folder / BEYOND_RAW))
-    further = tuple(map(json.loads, read_lines(folder / REBOUND_RAW)))
+    runs = tuple(map(measured.read, lines_of(folder / RAW)))
+    attackers = tuple(developing.ROWS.read(folder / ATTACKERS_RAW))
+    past = tuple(beyond.ROWS.read(folder / BEYOND_RAW))
+    further = tuple(json_of(folder / REBOUND_RAW))
     is_open = bool(gate.admit(runs) or attackers or past or any(map(is_of_the_part, further)))
     return FinalRows(
         recipes=gate.frozen().recipes if is_open else CANDIDATE,
@@ -45,10 +45,5 @@ def read_final(folder: Path, gate: Gate) -> FinalRows:
         attackers=attackers,
         beyond=past,
         rebound=further,
-        regret=tuple(auto_regret.read_rows(folder / REGRET_RAW)),
+        regret=tuple(auto_regret.ROWS.read(folder / REGRET_RAW)),
     )
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a raw file; none where it is not there."""
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

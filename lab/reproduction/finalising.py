@@ -39,13 +39,13 @@ from lab.reproduction.final_rows import (
     REBOUND_RAW,
     REGRET_RAW,
     read_final,
-    read_lines,
 )
 from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT, Frozen, Gate, Tower
 from lab.reproduction.grid import Question, in_order
 from lab.reproduction.grid import questions as published_questions
 from lab.reproduction.measured import is_pointless
 from lab.reproduction.opening import gate_of
+from lab.reproduction.row_files import json_of, lines_of
 from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all, to_run
 from lab.reproduction.summary import Results
@@ -81,7 +81,7 @@ def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPl
     trained again here have other weights, so whatever UAR is compared with starts from these."""
     folder = docs / document.FOLDER
     published = document.read_raw(folder / document.RAW)
-    rows = developing.read_rows(folder / "development.jsonl")
+    rows = developing.ROWS.read(folder / "development.jsonl")
     uar = [(_tower(row.model), row.cpu_s) for row in rows if row.method == "uar" and row.cpu_s]
     known = {run.id: run for run in read_final(folder, gate).runs}
     folders = Folders(root)
@@ -92,11 +92,11 @@ def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPl
 
     asked = all_questions(recipes, Results(published))
     *found, last = parts(asked, missing_of, timings(published, uar))
-    seen = {(row.model, row.method) for row in developing.read_rows(folder / ATTACKERS_RAW)}
+    seen = {(row.model, row.method) for row in developing.ROWS.read(folder / ATTACKERS_RAW)}
     attackers = sum((model, name) not in seen for model, names in ATTACKERS_PLAN for name in names)
-    rebounds = len(rebound.missing([json.loads(line) for line in read_lines(folder / REBOUND_RAW)]))
-    regrets = len(MODELS) - len(read_lines(folder / REGRET_RAW))
-    to_look_at = len(last.cells) - len(beyond.read_rows(folder / BEYOND_RAW))
+    rebounds = len(rebound.missing(json_of(folder / REBOUND_RAW)))
+    regrets = len(MODELS) - len(lines_of(folder / REGRET_RAW))
+    to_look_at = len(last.cells) - len(beyond.ROWS.read(folder / BEYOND_RAW))
     return [
         *found,
         PartPlan(name=ATTACKERS, cells=(), missing=(), minutes=attackers * _ATTACKERS_MINUTES),
@@ -184,15 +184,14 @@ def _write(cells: Sequence[Cell], root: Path, raw: Path) -> None:
 
 def _run_beyond(cells: Sequence[Cell], root: Path, raw: Path) -> int:
     """How many cells have no weights here."""
-    seen, without = {row.id for row in beyond.read_rows(raw)}, 0
+    seen, without = {row.id for row in beyond.ROWS.read(raw)}, 0
     for cell in cells:
         if cell_id(cell) in seen:
             continue
         if not (Folders(root).of(cell) / "model.safetensors").is_file():
             without += 1
             continue
-        with raw.open("a", encoding="utf-8") as file:
-            file.write(beyond.ROW.dump_json(beyond.measure(cell, root)).decode() + "\n")
+        beyond.ROWS.append(raw, beyond.measure(cell, root))
     return without
 
 

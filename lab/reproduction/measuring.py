@@ -15,7 +15,7 @@ import sanitizer
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions
 from cleanclip.spec.report import AuditFigures, Estimate
-from lab.reproduction.cells import TEST_SEED, VALIDATION_SEED
+from lab.reproduction.cells import PART_SEEDS
 from lab.reproduction.data import Sets
 from lab.reproduction.measured import Shares
 from lab.testbed.glyphs import Part
@@ -23,8 +23,7 @@ from lab.testbed.options import PaperColour, SubjectOptions
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import open_labelled
-
-_SEEDS = {"test": TEST_SEED, "validation": VALIDATION_SEED}
+from sanitizer.data.pairs import open_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +45,16 @@ def measure(
     """
     options, seed, sets = judged.options, judged.seed, judged.sets
     trigger = attack if attack is not None and not isinstance(attack, PaperColour) else None
-
-    def audited(folder: Path) -> AuditResult:
-        return run_audit(
-            checkpoint,
-            open_labelled(folder),
-            # An audit needs an attack: without one its figures are left out below.
-            AuditOptions(target=options.target, attacks=(trigger or BadNetOptions(),)),
-            seed=_SEEDS[part] + seed,
-            device=torch.device("cpu"),
-            progress=ignore,
-            phase="final_audit",
-            stop=lambda: False,
-        )
-
-    result = audited(sets.judged(options, seed, part))
+    # An audit needs an attack: without one its figures are left out below.
+    audit = AuditOptions(target=options.target, attacks=(trigger or BadNetOptions(),))
+    audit_seed = PART_SEEDS[part] + seed
+    result = audited(checkpoint, sets.judged(options, seed, part), audit, audit_seed)
     figures, correct = result.figures, result.correct_N.tolist()
     if attack is None:
         return Shares(ca=figures.ca), correct
     if trigger is None:
-        return _semantic(figures, audited(sets.judged(options, seed, part, on_paper=True)).figures), correct
+        on_paper = sets.judged(options, seed, part, on_paper=True)
+        return _semantic(figures, audited(checkpoint, on_paper, audit, audit_seed).figures), correct
     (measured,) = figures.attacks
     return Shares(
         ca=figures.ca,
@@ -75,6 +64,27 @@ def measure(
         pa=measured.pa,
         untriggered=figures.untriggered_target_rate,
     ), correct
+
+
+def audited(
+    checkpoint: LoadedCheckpoint,
+    labelled: Path,
+    options: AuditOptions,
+    seed: int,
+    retrieval_pairs: Path | None = None,
+) -> AuditResult:
+    """The library's audit of the images in a folder, on the processor."""
+    return run_audit(
+        checkpoint,
+        open_labelled(labelled),
+        options,
+        seed=seed,
+        device=torch.device("cpu"),
+        progress=ignore,
+        phase="final_audit",
+        stop=lambda: False,
+        retrieval_pairs=None if retrieval_pairs is None else open_pairs(retrieval_pairs),
+    )
 
 
 def _semantic(clean: AuditFigures, on_paper: AuditFigures) -> Shares:

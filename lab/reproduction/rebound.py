@@ -20,12 +20,13 @@ import torch
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, ReboundOptions, Recipe, parse, to_json
 from cleanclip.spec.report import Report
 from lab.reproduction import grid
-from lab.reproduction.cells import ORDER_SEED, Subject, needs
+from lab.reproduction.cells import ORDER_SEED, Subject
 from lab.reproduction.development import UAR
 from lab.reproduction.final import VARIED, Recipes
 from lab.reproduction.grid import CLEANCLIP, DEFENCES, PAR, SEEDS
 from lab.reproduction.measuring import made_with
-from lab.reproduction.running import Folders, run_cell
+from lab.reproduction.row_files import append, json_of
+from lab.reproduction.running import Folders, run_with_needs
 from lab.testbed.options import SubjectOptions, trigger_of
 from sanitizer.pipeline import operations
 
@@ -110,19 +111,12 @@ def is_of_the_part(line: Mapping[str, Any]) -> bool:
 
 def run_part(recipes: Recipes, root: Path, raw: Path) -> None:
     """Append the lines that are missing. The caller has passed the gate."""
-    lines = raw.read_text(encoding="utf-8").splitlines() if raw.is_file() else []
-    for name, method, seed in missing([json.loads(line) for line in lines]):
+    for name, method, seed in missing(json_of(raw)):
         attack, bed = VARIED[name]
         subject = grid.subject(attack, seed, bed)
-        for cell in (*needs(subject), subject):
-            run_cell(cell, root)
         recipe = recipes[bed.tower] if method == "uar" else RECIPES[method]
-        _append(raw, line_of(measure(Folders(root).of(subject), subject, recipe, root), name, method))
-
-
-def _append(raw: Path, line: str) -> None:
-    with raw.open("a", encoding="utf-8") as lines:
-        lines.write(line + "\n")
+        report = measure(run_with_needs(subject, root), subject, recipe, root)
+        append(raw, line_of(report, name, method))
 
 
 def main() -> None:
@@ -141,7 +135,7 @@ def main() -> None:
     rebound = replace(REBOUND, poisons=given.poisons)
     report = measure(folder, _DEMO, RECIPES[given.method], given.root, rebound=rebound)
     OUT.parent.mkdir(parents=True, exist_ok=True)
-    _append(OUT, line_of(report, folder.name, given.method))
+    append(OUT, line_of(report, folder.name, given.method))
 
 
 if __name__ == "__main__":

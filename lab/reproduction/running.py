@@ -97,6 +97,13 @@ def run_cell(cell: Cell, root: Path) -> Measured:
     return found
 
 
+def run_with_needs(subject: Subject, root: Path) -> Path:
+    """Run what `subject` needs, then `subject`, where they were not run; its folder."""
+    for cell in (*needs(subject), subject):
+        run_cell(cell, root)
+    return Folders(root).of(subject)
+
+
 def _resolved(cell: Cell, folders: Folders) -> Attack:
     """The cell's attack; an optimised pattern as the image that it came to."""
     options = attacked(cell)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lab.reproduction import canaries, cost, document, front_plot
-from lab.reproduction.developing import read_rows
+from lab.reproduction.developing import ROWS
 from lab.reproduction.development_table import (
     CHANGED,
     METHODS,
@@ -20,10 +18,11 @@ from lab.reproduction.development_table import (
     methods_table,
     variants_table,
 )
-from lab.reproduction.final_rows import FinalRows, read_final, read_lines
+from lab.reproduction.final_rows import FinalRows, read_final
 from lab.reproduction.final_tables import aims_table
 from lab.reproduction.opening import gate_of
 from lab.reproduction.plots import COLOURS
+from lab.reproduction.row_files import json_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, RAW = "uar.md", "development.jsonl"
@@ -31,16 +30,16 @@ PAGE, RAW = "uar.md", "development.jsonl"
 
 def with_tables(page: str, folder: Path, final: FinalRows) -> str:
     """The page with every table between its marks, from the raw rows in `folder`."""
-    rows = read_rows(folder / RAW)
+    rows = ROWS.read(folder / RAW)
     results = document.joined(document.read_raw(folder / document.RAW), final)
     tables = {
         "aims": aims_table(results).rstrip(),
         "development": methods_table(rows),
         "variants": variants_table(rows),
-        "layers": layers_table(_lines(folder / "layers.jsonl")),
-        "full size": full_size_table(_lines(folder / "uar-full-size.jsonl")),
-        "cost": cost.table(_lines(folder / cost.OUT.name)),
-        "canaries": canaries.table(canaries.read_rows(folder / "canaries.jsonl"), rows),
+        "layers": layers_table(json_of(folder / "layers.jsonl")),
+        "full size": full_size_table(json_of(folder / "uar-full-size.jsonl")),
+        "cost": cost.table(json_of(folder / cost.OUT.name)),
+        "canaries": canaries.table(canaries.ROWS.read(folder / "canaries.jsonl"), rows),
     }
     for name, table in tables.items():
         first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
@@ -57,11 +56,7 @@ def write(docs: Path, final: FinalRows) -> None:
     page, folder = docs / PAGE, docs / document.FOLDER
     page.write_text(with_tables(page.read_text(encoding="utf-8"), folder, final), encoding="utf-8")
     colours = dict(zip(METHODS[1:], COLOURS, strict=False)) | {CHANGED: "#8c8c8c"}
-    front_plot.draw(dots(read_rows(folder / RAW)), colours, folder / "uar-front.svg")
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in read_lines(path)]
+    front_plot.draw(dots(ROWS.read(folder / RAW)), colours, folder / "uar-front.svg")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from cleanclip.spec.measures import Difference, Estimate
 from cleanclip.spec.rebound_figures import ReboundShare
 from cleanclip.spec.recipe import PARRecipe, Policy, SIGOptions, UARRecipe
 from lab.reproduction import auto_regret, data
-from lab.reproduction.auto_regret import Row, Truth, given_to, read_rows, regret_of, table
+from lab.reproduction.auto_regret import Row, Truth, given_to, regret_of, table
 from lab.reproduction.cells import Subject
 from lab.reproduction.development import MODELS, DevelopmentModel
 from lab.testbed.options import SubjectOptions, trigger_of
@@ -143,7 +143,7 @@ def test_a_tiny_ladder_runs_to_its_end_and_its_row_is_read_again(
     order = ["--folder", str(tmp_path), "--raw", str(raw)]
     assert auto_regret.main(order) == 0
     assert auto_regret.main(order) == 0, "a row is made once"
-    (made,) = read_rows(raw)
+    (made,) = auto_regret.ROWS.read(raw)
     assert [len(one.looks) for one in made.rungs] == [2, 1]
     assert [one.end for one in made.rungs] == ["finished", "finished"]
     assert len(made.truth) == 3

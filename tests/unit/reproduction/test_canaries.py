@@ -10,10 +10,10 @@ import pytest
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import CleanCLIPRecipe, UARRecipe
 from lab.reproduction import canaries, data
-from lab.reproduction.canaries import canaries_of, judged, name_of, outcome_of, read_rows, table
+from lab.reproduction.canaries import canaries_of, judged, name_of, outcome_of, table
 from lab.reproduction.canary_choice import Outcome, choose, regret, spearman
 from lab.reproduction.cells import Subject
-from lab.reproduction.developing import read_rows as read_developed
+from lab.reproduction.developing import ROWS
 from lab.reproduction.development import DevelopmentModel, Variant
 from lab.reproduction.grid import subject
 from lab.reproduction.uar_page import DOCS
@@ -62,7 +62,7 @@ def test_canaries_are_of_other_kinds_and_targets_than_the_models_own_attack() ->
 
 
 def test_the_table_has_a_row_for_each_model_that_was_run_on_both() -> None:
-    developed = read_developed(DOCS / "reproduction" / "development.jsonl")
+    developed = ROWS.read(DOCS / "reproduction" / "development.jsonl")
     assert table([], developed) == "No model has two recipes that were run on both."
     rows = [
         canaries.Row(
@@ -108,7 +108,7 @@ def test_a_row_is_run_once_and_an_implantation_is_kept(
     assert canaries.main([*order, "--most", "1"]) == 0
     assert canaries.main(order) == 0
     assert canaries.main(order) == 0
-    rows = read_rows(raw)
+    rows = canaries.ROWS.read(raw)
     assert [row.recipe for row in rows] == ["uar", "cleanclip"]
     names = [name_of(one) for one in canaries_of(MODEL)]
     for row in rows:
@@ -118,4 +118,4 @@ def test_a_row_is_run_once_and_an_implantation_is_kept(
     monkeypatch.setattr(canaries, "WORKS", 2.0)
     monkeypatch.setattr(canaries, "MOST_ROUNDS", 1)
     assert canaries.main(order) == 1, "a canary that does not work is no canary"
-    assert len(read_rows(raw)) == 2
+    assert len(canaries.ROWS.read(raw)) == 2

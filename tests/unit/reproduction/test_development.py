@@ -7,7 +7,7 @@ from dataclasses import replace
 from lab.reproduction import grid
 from lab.reproduction.attackers import ATTACKERS, ATTACKERS_PLAN, LATER_ATTACKERS, LATER_ATTACKERS_PLAN
 from lab.reproduction.cells import cell_id, subject_of, surrogates
-from lab.reproduction.developing import read_rows, row_id
+from lab.reproduction.developing import ROWS, row_id
 from lab.reproduction.development import LATER, MODELS, PLAN, VARIANTS
 from lab.reproduction.development_table import changed, methods_table, variants_table
 from lab.reproduction.document import FOLDER
@@ -40,7 +40,7 @@ def test_the_attacks_of_a_model_have_targets_of_their_own() -> None:
 
 
 def test_the_page_has_the_tables_of_the_raw_rows() -> None:
-    rows = read_rows(RAW)
+    rows = ROWS.read(RAW)
     assert len({row.id for row in rows}) == len(rows), "a run is published once"
     page = (DOCS / PAGE).read_text(encoding="utf-8")
     final = read_final(DOCS / FOLDER, gate_of())
@@ -50,8 +50,8 @@ def test_the_page_has_the_tables_of_the_raw_rows() -> None:
 
 
 def test_a_run_that_failed_stands_in_the_table_with_its_error() -> None:
-    row = replace(read_rows(RAW)[0], test=None, error="TrainingDiverged: x")
-    assert "| failed: TrainingDiverged: x |" in methods_table([row, read_rows(RAW)[0]])
+    row = replace(ROWS.read(RAW)[0], test=None, error="TrainingDiverged: x")
+    assert "| failed: TrainingDiverged: x |" in methods_table([row, ROWS.read(RAW)[0]])
 
 
 def test_the_plan_names_what_there_is_and_nothing_twice() -> None:
@@ -83,8 +83,8 @@ def test_an_attackers_model_is_no_development_model_and_none_of_the_grid() -> No
 
 
 def test_a_variant_says_what_is_changed() -> None:
-    rows = {row.method: row for row in read_rows(RAW) if row.model == "resnet-badnet"}
+    rows = {row.method: row for row in ROWS.read(RAW) if row.model == "resnet-badnet"}
     assert changed(rows["uar"]) == ""
     assert changed(rows["uar low rate"]) == "learning rate 0.0002"
     assert changed(rows["uar kept 0.8"]) == "kept 0.8"
-    assert "| resnet-badnet | uar low rate | learning rate 0.0002 |" in variants_table(read_rows(RAW))
+    assert "| resnet-badnet | uar low rate | learning rate 0.0002 |" in variants_table(ROWS.read(RAW))

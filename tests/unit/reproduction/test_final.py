@@ -12,7 +12,7 @@ import torch
 from cleanclip.spec.recipe import CleanCLIPRecipe, UARRecipe, to_json
 from lab.freezing import HeldOut
 from lab.reproduction import developing, final, finalising, grid
-from lab.reproduction.beyond import CORRUPTIONS, read_rows
+from lab.reproduction.beyond import CORRUPTIONS, ROWS
 from lab.reproduction.cells import Cleaning, Control, Subject, cell_id, subject_of
 from lab.reproduction.development import MODELS, UAR
 from lab.reproduction.document import read_raw
@@ -187,7 +187,7 @@ def test_corruptions_keep_the_shape_and_change_images() -> None:
     for corrupt in CORRUPTIONS.values():
         assert corrupt(images).shape == images.shape
         assert not torch.equal(corrupt(images), images)
-    assert read_rows(Path("nowhere")) == []
+    assert ROWS.read(Path("nowhere")) == []
 
 
 def test_leaves_are_images_by_their_number_alone() -> None:

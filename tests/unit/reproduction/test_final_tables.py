@@ -218,7 +218,7 @@ def test_rows_of_a_held_out_run_are_not_read_before_the_freeze(tmp_path: Path) -
         read_final(tmp_path, gate)
     (tmp_path / RAW).unlink()
     cell = grid.subject(None, 1, grid.FASHION)
-    (tmp_path / BEYOND_RAW).write_bytes(beyond.ROW.dump_json(past(cell, 5)) + b"\n")
+    beyond.ROWS.append(tmp_path / BEYOND_RAW, past(cell, 5))
     with pytest.raises(HeldOut):
         read_final(tmp_path, gate)
     (tmp_path / BEYOND_RAW).unlink()

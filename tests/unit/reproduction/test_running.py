@@ -224,13 +224,14 @@ def test_an_optimised_pattern_draws_pictures_to_its_target_on_every_model_it_was
             assert with_it_C[place] > 1.2 * without_C[place]
 
 
-def test_a_cell_is_measured_beyond_zero_shot(root: Path) -> None:
+def test_a_cell_is_measured_beyond_zero_shot(root: Path, tmp_path: Path) -> None:
     """Poisoned, cleaned and never poisoned; the row comes back from its line as it went in."""
     pairs = open_pairs(Folders(root).sets.retrieval(TINY, 1, beyond.NUM_PAIRS))
     captions = len({pairs.read(index).caption for index in range(len(pairs))})
     for cell in (POISONED, CLEANED, CONTROL.subject):
         row = beyond.measure(cell, root)
-        assert beyond.ROW.validate_json(beyond.ROW.dump_json(row)) == row
+        beyond.ROWS.append(tmp_path / "rows", row)
+        assert beyond.ROWS.read(tmp_path / "rows")[-1] == row
         assert (row.id, row.ca) == (cell_id(cell), told(root, cell).test.ca)
         assert (row.probe_asr is None) == (cell == CONTROL.subject)
         assert row.probe_accuracy.n == cells.NUM_TEST
