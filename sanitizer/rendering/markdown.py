@@ -7,6 +7,7 @@ escaped, digests stand in code spans, and what GitHub links on its own is broken
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 from cleanclip.spec import ladder_lines, untested
 from cleanclip.spec.remarks import remarks
@@ -84,20 +85,17 @@ def _rebound(report: Report) -> list[str]:
     verdict; the lowest clean accuracy; relearning and the way back, where they were ordered."""
     if report.rebound is None:
         return []
-    lines = [
-        "| | highest ASR | without trigger there | CA there | after updates | verdict |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for number, one in enumerate(rebound.highest(report)):
         point = report.rebound.point_of(one.told)
         floor = ca = "not in the report"
         if point is not None:
             floor, ca = _estimate(point.attacks[number].untriggered_target_rate), _estimate(point.ca)
         where = f"{one.told.step}, at {one.told.rate:g} times the rate"
-        cells = (text(one.title), _share(one.share), floor, ca, where, one.outcome)
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append((text(one.title), _share(one.share), floor, ca, where, one.outcome))
     said = "Rebound, the cleaned model trained further on clean data (the curves are in report.html):"
-    parts = [f"{said}\n\n" + "\n".join(lines)]
+    headings = ("highest ASR", "without trigger there", "CA there", "after updates", "verdict")
+    parts = [f"{said}\n\n{_lines(headings, rows)}"]
     if (found := report.rebound.lowest_ca()) is not None:
         curve, point = found
         parts.append(
@@ -112,13 +110,12 @@ def _relearned(report: Report) -> list[str]:
     rows, ordered = rebound.relearned(report), report.audit.rebound
     if not rows or ordered is None:
         return []
-    lines = ["| | old | fresh, of the same kind | old through fresh |", "|---|---|---|---|"]
-    lines += [f"| {text(one.title)} | {one.old} | {one.fresh} | {one.ratio} |" for one in rows]
+    cells = [(text(one.title), one.old, one.fresh, one.ratio) for one in rows]
     said = (
         f"Relearning: updates until ASR is 50 %, with {ordered.poisons} poisoned samples among "
         f"{ordered.relearning_samples}. A ratio under 1 means that the model learns the old one faster."
     )
-    return [f"{said}\n\n" + "\n".join(lines)]
+    return [f"{said}\n\n{_lines(('old', 'fresh, of the same kind', 'old through fresh'), cells)}"]
 
 
 def _way_back(report: Report) -> list[str]:
@@ -126,20 +123,19 @@ def _way_back(report: Report) -> list[str]:
     rows = rebound.way_back(report)
     if not rows:
         return []
-    lines = ["| | share of the way | ASR there | CA there |", "|---|---|---|---|"]
-    lines += [f"| {text(one.title)} | {one.least} | {' | '.join(map(_share, one.shares))} |" for one in rows]
+    cells = [(text(one.title), one.least, *map(_share, one.shares)) for one in rows]
     said = (
         "Back towards the input model's weights: the least share of the way, of those measured, with an ASR "
         "of 50 %. It judges nothing; where 50 % is not reached, the figures are of the input model."
     )
-    return [f"{said}\n\n" + "\n".join(lines)]
+    return [f"{said}\n\n{_lines(('share of the way', 'ASR there', 'CA there'), cells)}"]
 
 
 def _ladder(report: Report) -> list[str]:
     """What was tried, on the validation images, and the choice."""
     if report.auto is None:
         return []
-    rows = ["| | CA lost | worst ASR | most sent to one class | seconds |", "|---|---|---|---|---|"]
+    rows = []
     for line in ladder_lines.lines(report):
         title = f"**{text(line.title)}** (chosen)" if line.is_chosen else text(line.title)
         lost = "" if line.lost is None else points(line.lost)
@@ -151,9 +147,9 @@ def _ladder(report: Report) -> list[str]:
             asr += f"; {text(line.not_judged)}"
         if line.sent is not None:
             sent = f"{_estimate(line.sent.moved)}, {text(line.sent_title)}"
-        rows.append(f"| {title} | {lost} | {asr} | {sent} | {seconds} |")
-    told = ladder_lines.heading(report.auto)
-    parts = [f"{told}\n\n" + "\n".join(rows), text(report.auto.choice.reason)]
+        rows.append((title, lost, asr, sent, seconds))
+    table = _lines(("CA lost", "worst ASR", "most sent to one class", "seconds"), rows)
+    parts = [f"{ladder_lines.heading(report.auto)}\n\n{table}", text(report.auto.choice.reason)]
     if others := ladder_lines.not_measured(report.auto):
         parts.append(f"Not measured: {', '.join(others)}.")
     return parts
@@ -171,12 +167,17 @@ def _origin(report: Report) -> list[str]:
 
 
 def _table(report: Report, rows: list[Row]) -> str:
-    sides = ["before", *(["after"] if report.after else [])]
-    lines = [f"| | {' | '.join(sides)} |", f"|---|{'---|' * len(sides)}"]
-    for row in rows:
-        cells = " | ".join([*map(_share, row.shares), *(_rank(rank.distribution) for rank in row.ranks)])
-        lines.append(f"| {text(row.title)} | {cells} |")
-    return "\n".join(lines)
+    cells = [
+        (text(row.title), *map(_share, row.shares), *(_rank(rank.distribution) for rank in row.ranks))
+        for row in rows
+    ]
+    return _lines(("before", "after") if report.after else ("before",), cells)
+
+
+def _lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table, whose first column has no heading."""
+    ruler = f"|{'---|' * (1 + len(headings))}"
+    return "\n".join([f"| | {' | '.join(headings)} |", ruler, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def _share(share: Share) -> str:
