@@ -40,6 +40,9 @@ def validated(attacked, sent, floor=4):
     )
 
 
+JUDGE = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
+
+
 @dataclass(frozen=True)
 class Plain:
     """A look in bare numbers: ASR of both attacks, images sent to one class by patterns, images lost."""
@@ -135,7 +138,6 @@ def test_the_choice_is_that_of_the_plain_rule(seed):
 def test_a_look_that_is_added_never_makes_an_older_one_of_the_others_the_choice():
     """The best weights so far are all that is kept."""
     draws = random.Random(5)
-    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
     for _ in range(200):
         looks = [
             Plain(
@@ -143,37 +145,34 @@ def test_a_look_that_is_added_never_makes_an_older_one_of_the_others_the_choice(
             )
             for _ in range(4)
         ]
-        before = choose(built([looks[:3]]), judge)
-        after = choose(built([looks]), judge)
+        before = choose(built([looks[:3]]), JUDGE)
+        after = choose(built([looks]), JUDGE)
         assert after is not None
         assert before is not None
         assert after.look in (before.look, 3)
 
 
 def test_the_front_holds_what_nothing_beats():
-    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
     looks = [Plain((40, 0), (), 2), Plain((8, 0), (), 10), Plain((40, 0), (), 12), Plain((0, 8), (), 10)]
-    assert on_front(built([looks]), judge) == [(0, 0), (0, 1), (0, 3)]
+    assert on_front(built([looks]), JUDGE) == [(0, 0), (0, 1), (0, 3)]
 
 
 def test_a_surrogate_counts_as_a_pattern_does():
-    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
     clean = Plain((0, 0), (4,), 0).look()
-    assert judge.meets_both(clean)
+    assert JUDGE.meets_both(clean)
     surrogate = UniversalShare(name="sig", class_name="cat", moved=share(200))
-    assert not judge.meets_both(replace(clean, figures=replace(clean.figures, surrogates=(surrogate,))))
-    assert not judge.meets_both(replace(clean, figures=replace(clean.figures, patterns=())))
+    assert not JUDGE.meets_both(replace(clean, figures=replace(clean.figures, surrogates=(surrogate,))))
+    assert not JUDGE.meets_both(replace(clean, figures=replace(clean.figures, patterns=())))
 
 
 def test_what_was_not_measured_on_the_chosen_look_is_not_a_failure():
     """Patterns are not inverted where the policy is missed; a surrogate that works is known even so."""
-    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
     missed = Plain((200, 0), (), 0).look()
     works = UniversalShare(name="sig", class_name="cat", moved=share(200))
     fails = replace(missed, figures=replace(missed.figures, surrogates=(works,)))
     for look, expected in ((missed, None), (fails, False)):
         (rung,) = built([[Plain((200, 0), (), 0)]])
-        choice = choose([replace(rung, looks=(look,))], judge)
+        choice = choose([replace(rung, looks=(look,))], JUDGE)
         assert (choice.meets_policy, choice.meets_unknown) == (False, expected)
         assert choice.reason.endswith("uar, after epoch 1. Fresh patterns were not inverted on it.")
 

@@ -35,6 +35,7 @@ from sanitizer.rendering.documents import pages
 from sanitizer.work import rechecking
 from tests.fixtures import appendix
 from tests.fixtures.audited import write_model
+from tests.fixtures.changed import changed
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.suites import mostly_full
 
@@ -139,7 +140,7 @@ def test_the_report_fits_itself_and_its_pages_name_the_choice(done):
 
 def test_the_published_weights_are_those_of_the_chosen_look(done):
     out, report, _ = done
-    assert report.auto.choice != (1, 1), "else the last weights would do"
+    assert (report.auto.choice.rung, report.auto.choice.look) != (1, 1), "else the last weights would do"
     assert report.training.num_steps == report.auto.chosen_look.epoch
     assert sha256(out / "model.safetensors") == report.after.weights_sha256
     best = out / "state" / "auto" / "best.safetensors"
@@ -347,9 +348,7 @@ def test_a_rung_of_another_method_is_begun_and_cut_off_when_the_budget_is_over(i
 
 
 def with_end(report, number, end):
-    rungs = list(report.auto.rungs)
-    rungs[number] = replace(rungs[number], end=end)
-    return replace(report, auto=replace(report.auto, rungs=tuple(rungs)))
+    return changed(report, ("auto", "rungs", number, "end"), end)
 
 
 @pytest.mark.usefixtures("three_rungs")
@@ -361,8 +360,8 @@ def test_an_end_that_does_not_follow_from_the_seconds_is_named(inputs, tmp_path)
     roomy = replace(report, recipe=AutoRecipe(max_device_minutes=1.0))
     assert "auto.rungs[1].end" in [finding.where for finding in evidence.check(roomy)]
     for number in (0, 1):  # a rung after one that met the policy, or was not needed, is not begun
-        changed = with_end(with_end(report, 0, "policy_met"), 1, "not_needed" if number else "does_not_fit")
-        assert f"auto.rungs[{1 + number}].end" in [finding.where for finding in evidence.check(changed)]
+        edited = with_end(with_end(report, 0, "policy_met"), 1, "not_needed" if number else "does_not_fit")
+        assert f"auto.rungs[{1 + number}].end" in [finding.where for finding in evidence.check(edited)]
 
 
 def test_too_few_images_for_two_sets_are_refused_before_anything_is_computed(inputs, tmp_path):
@@ -402,53 +401,25 @@ def test_a_second_audit_measures_the_same_test_images(inputs, done, tmp_path):
     assert found.figures == report.after
 
 
-def change_choice(auto):
-    return replace(auto, choice=replace(auto.choice, rung=1, look=0))
-
-
-def change_look(auto):
-    look = auto.rungs[0].looks[0]
-    figures = replace(look.figures, ca=replace(look.figures.ca, successes=look.figures.ca.successes + 1))
-    return with_look(auto, replace(look, figures=figures))
-
-
-def change_epoch(auto):
-    return with_look(auto, replace(auto.rungs[0].looks[0], epoch=2))
-
-
-def change_recipe(auto):
-    first = auto.rungs[0]
-    other = replace(first, recipe=replace(first.recipe, learning_rate=0.5))
-    return replace(auto, rungs=(other, *auto.rungs[1:]))
-
-
-def change_end(auto):
-    return replace(auto, rungs=(auto.rungs[0], replace(auto.rungs[1], end="not_needed")))
-
-
-def with_look(auto, look):
-    first = auto.rungs[0]
-    return replace(auto, rungs=(replace(first, looks=(look, *first.looks[1:])), *auto.rungs[1:]))
-
-
 @pytest.mark.parametrize(
-    ("change", "where"),
+    ("path", "value", "where"),
     [
-        (change_choice, "auto.choice"),
-        (change_look, "auto.rungs[0].looks[0].figures.ca"),
-        (change_epoch, "auto.rungs[0].looks"),
-        (change_recipe, "auto.rungs"),
-        (change_end, "auto.rungs[1].end"),
-        (lambda auto: replace(auto, num_validation=39), "before.ca.n"),
-        (lambda auto: replace(auto, family="VisionTransformer"), "auto.family"),
-        (lambda auto: replace(auto, seconds=0.0), "auto.seconds"),
-        (lambda _: None, "auto"),
+        (("choice", "rung"), 1, "auto.choice"),
+        (("rungs", 0, "looks", 0, "figures", "ca", "successes"), 39, "auto.rungs[0].looks[0].figures.ca"),
+        (("rungs", 0, "looks", 0, "figures", "attacks"), (), "auto.rungs[0].looks[0].figures.attacks"),
+        (("before", "attacks"), (), "auto.before.attacks"),
+        (("rungs", 0, "looks", 0, "epoch"), 2, "auto.rungs[0].looks"),
+        (("rungs", 0, "recipe", "learning_rate"), 0.5, "auto.rungs"),
+        (("rungs", 1, "end"), "not_needed", "auto.rungs[1].end"),
+        (("num_validation",), 39, "before.ca.n"),
+        (("family",), "VisionTransformer", "auto.family"),
+        (("seconds",), 0.0, "auto.seconds"),
+        ((), None, "auto"),
     ],
 )
-def test_a_changed_ladder_is_named(done, change, where):
+def test_a_changed_ladder_is_named(done, path, value, where):
     report = done[1]
-    if report.auto.family == "VisionTransformer" and where == "auto.family":
-        change = lambda auto: replace(auto, family="ModifiedResNet")  # noqa: E731
-    changed = replace(report, auto=change(report.auto))
-    found = [finding.where for finding in evidence.check(changed)]
+    assert report.auto.family == "ModifiedResNet"
+    edited = replace(report, auto=changed(report.auto, path, value))
+    found = [finding.where for finding in evidence.check(edited)]
     assert any(one and one.startswith(where) for one in found), found

@@ -36,6 +36,7 @@ from sanitizer.pipeline.reporting import rebound_warnings
 from sanitizer.rendering.documents import pages
 from sanitizer.training.loop import Looks, finetune
 from tests.fixtures.audited import write_model
+from tests.fixtures.changed import changed
 from tests.fixtures.kept_reports import document, read
 from tests.fixtures.shards import make_labelled, make_pairs
 
@@ -309,17 +310,6 @@ def test_relearning_needs_the_target_among_the_classes_that_are_trained(inputs, 
             device="cpu",
         )
     assert refused.value.code == "rebound_target_not_trained"
-
-
-def changed(report, path, value):
-    """`report` with one field of its rebound set, as somebody who edits the file would."""
-    if not path:
-        return value
-    first, *rest = path
-    if isinstance(first, int):
-        first %= len(report)
-        return tuple(changed(one, rest, value) if place == first else one for place, one in enumerate(report))
-    return replace(report, **{first: changed(getattr(report, first), rest, value)})
 
 
 @pytest.mark.parametrize(
