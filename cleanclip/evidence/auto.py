@@ -8,7 +8,7 @@ from cleanclip.evidence.counted import difference, estimate, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.attack_options import kind_of, names_of, surrogates_of
 from cleanclip.spec.auto_figures import AutoFigures, Look, RungFigures, UniversalShare, Validated
-from cleanclip.spec.choosing import Judge, choose, not_judged, works_unknown
+from cleanclip.spec.choosing import Judge, choose, not_judged, places_of, works_unknown
 from cleanclip.spec.ladder import Rung, ladder, left_out
 from cleanclip.spec.ladder_budget import end_before
 from cleanclip.spec.recipe import AutoRecipe, to_json
@@ -25,7 +25,12 @@ def check(report: Report) -> Iterator[Finding]:
         return
     model = model_of({"architecture": report.checkpoint.architecture, "num_parameters": 0})
     yield from same("auto.family", told.family, model and model[0])
-    yield from _validated("auto.before", told.before, told, len(report.audit.attacks))
+    yield from _validated("auto.before", told.before, told, report)
+    for number, place in places_of(told.rungs):
+        where, look = f"auto.rungs[{number}].looks[{place}].figures", told.rungs[number].looks[place]
+        yield from _validated(where, look.figures, told, report)
+    if any(len(figures.attacks) != len(report.audit.attacks) for figures in told.all_figures()):
+        return
     expected = [one.name for one in told.before.surrogates]
     names = names_of(to_json(one) for one in surrogates_of(report.audit.attacks))
     yield from same("auto.before.surrogates", expected, list(names))
@@ -36,7 +41,7 @@ def check(report: Report) -> Iterator[Finding]:
     listed = [(one.name, one.recipe) for one in told.rungs]
     yield from same("auto.rungs", listed, [(one.name, one.recipe) for one in rungs])
     yield from same("auto.left_out", {one.name: one.why for one in told.left_out}, left_out(ordered))
-    if len(told.before.attacks) != len(report.audit.attacks) or len(told.rungs) != len(rungs):
+    if len(told.rungs) != len(rungs):
         return
     judge = Judge(
         before=told.before,
@@ -50,8 +55,6 @@ def check(report: Report) -> Iterator[Finding]:
     yield from _ends(told, rungs, ordered)
     if sum(one.seconds for one in told.rungs) > told.seconds * (1 + 1e-9):
         yield misfit("auto.seconds", "is less than its rungs took")
-    if any(len(look.figures.attacks) != len(judge.kinds) for one in told.rungs for look in one.looks):
-        return
     yield from same("auto.choice", told.choice, choose(told.rungs, judge))
     is_met = told.choice.meets_policy and told.choice.meets_unknown is True
     if is_met == (told.choice.reason in report.warnings):
@@ -72,10 +75,6 @@ def _rung(where: str, told: RungFigures, rung: Rung, auto: AutoFigures, judge: J
         seconds = look.seconds
     if told.seconds < seconds:
         yield misfit(f"{where}.seconds", "is less than at its last look")
-    if len(auto.before.attacks) != len(judge.kinds) or any(
-        len(look.figures.attacks) != len(judge.kinds) for look in told.looks
-    ):
-        return
     met = [judge.meets_both(look) for look in told.looks]
     is_last = met == [False] * (len(met) - 1) + [True] and bool(met)
     if (told.end == "policy_met") != is_last or (any(met) and not is_last):
@@ -87,21 +86,17 @@ def _rung(where: str, told: RungFigures, rung: Rung, auto: AutoFigures, judge: J
 
 
 def _look(where: str, look: Look, auto: AutoFigures, judge: Judge) -> Iterator[Finding]:
-    figures = f"{where}.figures"
-    yield from _validated(figures, look.figures, auto, len(judge.kinds))
     yield from difference(f"{where}.ca_lost", look.ca_lost, auto.before.ca, look.figures.ca)
-    if len(look.figures.attacks) != len(judge.kinds):
-        return
     worked = [one.name for one in auto.before.surrogates if works_unknown(one)]
-    yield from same(f"{figures}.surrogates", [one.name for one in look.figures.surrogates], worked)
+    yield from same(f"{where}.figures.surrogates", [one.name for one in look.figures.surrogates], worked)
     if bool(look.figures.patterns) != (judge.excess(look) == 0):
-        yield misfit(f"{figures}.patterns", "are there exactly where the policy is met")
+        yield misfit(f"{where}.figures.patterns", "are there exactly where the policy is met")
 
 
-def _validated(where: str, told: Validated, auto: AutoFigures, num_attacks: int) -> Iterator[Finding]:
+def _validated(where: str, told: Validated, auto: AutoFigures, report: Report) -> Iterator[Finding]:
     num_validation = auto.num_validation
     yield from estimate(f"{where}.ca", told.ca, num_validation)
-    yield from same(f"{where}.attacks", len(told.attacks), num_attacks)
+    yield from same(f"{where}.attacks", len(told.attacks), len(report.audit.attacks))
     for number, (one, was) in enumerate(zip(told.attacks, auto.before.attacks, strict=False)):
         inside = f"{where}.attacks[{number}]"
         yield from estimate(f"{inside}.asr", one.asr, min(was.asr.n, num_validation))
