@@ -40,8 +40,7 @@ def judge_rebound(
 def floor_at_highest(rebound: ReboundFigures, number: int) -> Estimate:
     """The untriggered target rate where the attack of that number is highest. Raises LookupError."""
     highest = rebound.highest[number]
-    points = rebound.curves[highest.curve].points
-    point = next((one for one in points if one.step == highest.step), None)
+    point = rebound.point_of(highest)
     if point is None:
         raise LookupError(f"no point of the curve is at update {highest.step}")
     return point.attacks[number].untriggered_target_rate

@@ -27,6 +27,10 @@ NUM_PATTERNS, PATTERN_STEPS, PATTERN_SIZE = 4, 100, 0.25
 """Fresh patches that are inverted on a rung's model: number, steps, and their side by the image's."""
 
 LADDER: tuple[RungName, ...] = ("uar", "uar-long", "par", "supervised")
+_NEEDS: Mapping[RungName, tuple[str, WhyLeftOut]] = {
+    "par": ("pairs", "needs_captions"),
+    "supervised": ("labelled_images", "needs_labels"),
+}
 _UAR_CHANGES: Mapping[str, Mapping[str, Any]] = {
     # Longer stages, more patterns on more images, and a stronger tie to the input model's clean embeddings.
     "uar-long": {
@@ -58,26 +62,14 @@ class Rung:
 
 def ladder(ordered: AutoRecipe, family: Family, size: Size | None, num_samples: int) -> tuple[Rung, ...]:
     """The rungs that these training data allow; batches are no larger than the data."""
-    return tuple(
-        _rung(name, ordered, family, size, num_samples)
-        for name in LADDER
-        if why_left_out(name, ordered) is None
-    )
-
-
-def why_left_out(name: RungName, ordered: AutoRecipe) -> WhyLeftOut | None:
-    """Why the ladder of this order goes without the rung; None: it does not."""
-    if name == "par" and ordered.trained_on != "pairs":
-        return "needs_captions"
-    if name == "supervised" and ordered.trained_on != "labelled_images":
-        return "needs_labels"
-    return None
+    without = left_out(ordered)
+    return tuple(_rung(name, ordered, family, size, num_samples) for name in LADDER if name not in without)
 
 
 def left_out(ordered: AutoRecipe) -> dict[RungName, WhyLeftOut]:
     """Rungs that these training data do not allow, each with the reason."""
-    found = ((name, why_left_out(name, ordered)) for name in LADDER)
-    return {name: why for name, why in found if why is not None}
+    needed = ((name, *_NEEDS[name]) for name in LADDER if name in _NEEDS)
+    return {name: why for name, trained_on, why in needed if trained_on != ordered.trained_on}
 
 
 def epochs_of(ordered: AutoRecipe) -> tuple[int, int]:

@@ -45,7 +45,6 @@ from sanitizer.pipeline.ladder_progress import LadderProgress
 from sanitizer.pipeline.ladder_state import Before, LadderState
 from sanitizer.ranks.shared_training import Sources, how_many, train
 from sanitizer.training import state
-from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, Part
 
 
@@ -127,8 +126,6 @@ class _OutOfBudget(Exception):
 class _Climb:
     def __init__(self, ordered: AutoRecipe, rungs: tuple[Rung, ...], setting: Setting) -> None:
         self._ordered, self._rungs, self._setting = ordered, rungs, setting
-        for rung in rungs:
-            check_fits(rung.recipe, setting.checkpoint, len(setting.training))
         assert setting.validation is not None, "its order parts the labelled images"
         self._state = LadderState(setting.state_folder, _key(ordered, setting, setting.validation))
         self._budget_s = None if ordered.max_device_minutes is None else 60 * ordered.max_device_minutes
