@@ -90,11 +90,6 @@ def measure(model: DevelopmentModel, method: str, root: Path) -> dict[str, Any]:
     }
 
 
-def read_lines() -> list[dict[str, Any]]:
-    """What was measured."""
-    return [json.loads(line) for line in OUT.read_text(encoding="utf-8").splitlines()]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what was cleaned in the folder, and write the file."""
     parser = argparse.ArgumentParser(

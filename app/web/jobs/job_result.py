@@ -28,7 +28,6 @@ from cleanclip.spec.report import (
     MOST_ATTACKS_IN_FRONT,
     AttackChange,
     Estimate,
-    Examples,
     Report,
     load_json,
 )
@@ -95,7 +94,6 @@ class Result:
     not_measured: list[str]
     """Rungs of the ladder that were not."""
     loss: LossPlot | None
-    examples: Examples | None
     options: str
 
 
@@ -180,7 +178,6 @@ def result_of(report: Report) -> Result:
         ladder=tuple(ladder_lines.lines(report)),
         not_measured=[] if report.auto is None else ladder_lines.not_measured(report.auto),
         loss=None if training is None else loss(training.curve),
-        examples=report.examples,
         options=json.dumps(options, indent=2, ensure_ascii=False),
     )
 
