@@ -214,7 +214,7 @@ def _to_the_end(look: Callable[[LoadedCheckpoint], None]) -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the models that were not run yet; returns the exit code."""
-    given = row_files.parser("auto_regret", __doc__).parse_args(arguments)
+    given = row_files.parser("auto_regret", __doc__, [model.name for model in MODELS]).parse_args(arguments)
     known = {row.id for row in ROWS.read(given.raw)}
     asked = [model for model in MODELS if given.model is None or model.name in given.model]
     waiting = [model for model in asked if developing.row_id(model, None) not in known]

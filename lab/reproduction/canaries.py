@@ -255,7 +255,7 @@ def table(rows: Sequence[Row], developed: Sequence[developing.Row]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the plan names and was not run yet; returns the exit code, 1 where no canary was planted."""
-    parser = row_files.parser("canaries", __doc__)
+    parser = row_files.parser("canaries", __doc__, [model.name for model in MODELS])
     parser.add_argument("--variant", action="append", choices=RECIPES)
     given = parser.parse_args(arguments)
     known, made, failed = {row.id for row in ROWS.read(given.raw)}, 0, False

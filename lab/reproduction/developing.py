@@ -234,14 +234,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Raises HeldOut for the attackers, until the recipes are frozen.
     """
-    parser = row_files.parser("developing", __doc__)
+    models = {model.name: model for model in (*MODELS, *ATTACKERS, *LATER_ATTACKERS)}
+    parser = row_files.parser("developing", __doc__, models)
     parser.add_argument("--attackers", action="store_true", help="those who know uar, after its freeze")
     parser.add_argument("--variant", action="append", choices=["before", *VARIANTS])
     given = parser.parse_args(arguments)
     if given.attackers:
         gate_of().opened()
     plan = (*ATTACKERS_PLAN, *LATER_ATTACKERS_PLAN) if given.attackers else (*PLAN, *LATER)
-    models = {model.name: model for model in (*MODELS, *ATTACKERS, *LATER_ATTACKERS)}
     known = {row.id for row in ROWS.read(given.raw) if not row.error}
     failed = made = 0
     for model_name, name in ((model, name) for model, names in plan for name in names):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -42,8 +43,8 @@ def append(raw: Path, line: str) -> None:
         file.write(line + "\n")
 
 
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Of `python -m lab.reproduction.<name>`, which adds rows of models."""
+def parser(name: str, description: str | None, models: Iterable[str]) -> argparse.ArgumentParser:
+    """Of `python -m lab.reproduction.<name>`, which adds rows of some of `models`."""
     made = argparse.ArgumentParser(
         prog=f"python -m lab.reproduction.{name}",
         description=description,
@@ -51,6 +52,6 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     )
     made.add_argument("--folder", type=Path, required=True)
     made.add_argument("--raw", type=Path, required=True)
-    made.add_argument("--model", action="append")
+    made.add_argument("--model", action="append", choices=list(models))
     made.add_argument("--most", type=int, help="end after so many rows")
     return made
