@@ -22,6 +22,8 @@ from lab.reproduction.tables import NOT_RUN, figures, table
 ASR_AT_MOST, CA_LOST_AT_MOST, PA_AT_LEAST = 0.01, 0.01, 0.8
 """The aims: bounds of ASR and of CA lost, and PA by CA."""
 _NOTHING = f"{NOT_RUN.capitalize()}.\n"
+_SAME_SEEDS = "UAR's own rows are of the seeds that the others were run with, and of the same models."
+_Part = Callable[[final.Recipes], Rows]
 
 
 def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
@@ -37,11 +39,10 @@ def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
         f"compare rows with equally many.\n\n{front_table(results)}",
         f"### Models that were never poisoned\n\n{clean_table(results)}",
         f"### Attacks by someone who knows UAR\n\n{attackers_table(rows)}",
-        "### UAR with one thing changed\n\n" + _tables(results, final.full, final.ablations),
+        f"### UAR with one thing changed\n\n{_changed(results, final.ablations)}",
         "### Labelled images instead of pairs\n\nTheir labels are not read.\n\n"
-        + _tables(results, final.full, final.unpaired),
-        "### Number of images, with the same number of updates\n\n"
-        + _tables(results, final.fewer_images, final.full),
+        + _changed(results, final.unpaired),
+        "### Number of images, with the same number of updates\n\n" + _changed(results, final.fewer_images),
         "### Remedies for what UAR left\n\nCleanCLIP, then UAR: two jobs in a row on the same pairs. UAR "
         "with warps: the recipe with 2 live and 4 inverted warps. **Thought of after the rows of seed 1 were "
         "seen**: only seeds 2 and 3 test them. CleanCLIP alone: the models of the tables above; the others: "
@@ -64,17 +65,28 @@ def _state(rows: FinalRows) -> str:
     if not rows.runs:
         return "**Nothing of the final evaluation was run yet.**"
     return (
-        "Their models were trained again with the seeds of the other rows, on a machine that computes a "
+        "Their models were trained again with the seeds of the other rows, on machines that compute a "
         "little differently: they are others than those that CleanCLIP's and PAR's rows started from, and a "
         "difference between these rows is one of models, too. The rows *UAR's own models* show them as they "
         "came; what UAR lost is paired with these."
     )
 
 
-def _tables(results: Results, *parts: Callable[[final.Recipes], Rows]) -> str:
-    named = {name: make for part in parts for name, make in part(results.recipes).items()}
-    groups = {name: results.over_seeds(make) for name, make in named.items()}
+def _groups(results: Results, part: _Part) -> dict[str, Group]:
+    return {name: results.over_seeds(make) for name, make in part(results.recipes).items()}
+
+
+def _tables(results: Results, *parts: _Part) -> str:
+    groups = {name: group for part in parts for name, group in _groups(results, part).items()}
     return figures(groups) if any(group.runs for group in groups.values()) else _NOTHING
+
+
+def _changed(results: Results, part: _Part) -> str:
+    """UAR itself with the seeds that `part` was run with, then the rows of `part`."""
+    changed = _groups(results, part)
+    seeds = {seed for group in changed.values() for seed in group.seeds}
+    own = {name: group.only(seeds) for name, group in _groups(results, final.full).items()}
+    return f"{_SAME_SEEDS}\n\n{figures(own | changed)}" if seeds else _NOTHING
 
 
 def attackers_table(rows: FinalRows) -> str:

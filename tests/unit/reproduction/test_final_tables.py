@@ -103,6 +103,15 @@ def test_without_rows_the_page_says_so_and_no_figure_of_uar_stands_in_it() -> No
         assert section.split("\n\n")[1].strip() == "Not measured yet."
 
 
+def test_beside_what_was_changed_uar_has_the_same_seeds() -> None:
+    """Runs of other seeds are of other models."""
+    first_alone = {cell_id(make(seed)) for make in final.fewer_images(CANDIDATE).values() for seed in (2, 3)}
+    rows = FinalRows(runs=tuple(run for run in final_rows().runs if run.id not in first_alone))
+    table = section_of(page(rows), "### Number of images", "### Remedies").splitlines()
+    assert sum(line.startswith("| BadNet, ResNet: UAR | 1 | 3,000 |") for line in table) == 1
+    assert sum(": UAR | 1, 2, 3 |" in line for line in table) == 0
+
+
 def test_the_front_has_the_worst_family_and_the_most_accuracy_lost() -> None:
     worse = grid.STRUCTURED_ATTACKS["Text"]
     rows = final_rows()
