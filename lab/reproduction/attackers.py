@@ -61,13 +61,21 @@ LATER_ATTACKERS = (
         families=("optimised",),
         pattern_of=grid.subject(_OPTIMISED, 23, grid.FASHION),
     ),
+    # The same for that of trained-against-kept.
+    DevelopmentModel(
+        name="never-poisoned-kept",
+        subject=grid.subject(None, 28, grid.FASHION),
+        families=("optimised",),
+        pattern_of=grid.subject(OptimisedPattern(against="uar kept 0.8"), 26, grid.FASHION),
+    ),
     # Trigger and a word of the prompt together.
     _resnet("both-keys", ("badnet",), _both_keys()),
 )
 LATER_ATTACKERS_PLAN = (
     *((model.name, (_KEPT,)) for model in ATTACKERS),
     ("trained-against-kept", ("before", _KEPT, "uar", "cleanclip", "par")),
-    ("never-poisoned", ("before", _KEPT, "uar", "cleanclip", "par")),
+    ("never-poisoned", ("before", _KEPT, "uar")),
+    ("never-poisoned-kept", ("before", _KEPT, "uar")),
     ("both-keys", ("before", _KEPT, "uar", "cleanclip", "par")),
 )
 """Named after the others were run; the frozen plan has no digest of these."""
