@@ -3,8 +3,10 @@
     python -m lab.reproduction.auto_regret --folder F --raw FILE [--model NAME] [--most N]
 
 The ladder of a development model runs to its end, given the suites' triggers of kinds that the model does
-not carry: it knows none of the true ones. Each look is measured by the true triggers, too, on test images.
-A row a model, resumable; the ladder's choice under a policy and the best one follow from the row.
+not carry. Those that it adds by itself, its surrogates, are then of kinds that the model carries; they do
+not count in the choice, so that it knows none of the true ones. Each look is measured by the true triggers,
+too, on test images. A row a model, resumable; the ladder's choice under a policy and the best one follow from
+the row.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -80,12 +82,17 @@ ROWS = Rows(Row)
 def regret_of(row: Row, policy: Policy, gate: float = AuditOptions.gate) -> Regret:
     """Of the look that the ladder chooses by its validation figures, beside `best` by the truth."""
     judge = Judge(before=row.before, kinds=[*map(kind_of, row.attacks)], policy=policy, gate=gate)
-    choice = choose(row.rungs, judge)
+    choice = choose([_without_surrogates(rung) for rung in row.rungs], judge)
     assert choice is not None, "a row has a look"
     names = {place: _name(row.rungs, place) for place in places_of(row.rungs)}
     worked = [family for family, was in row.true_before.asr.items() if was.value >= gate]
     outcomes = {name: _outcome(truth, worked) for name, truth in zip(names.values(), row.truth, strict=True)}
     return regret(names[choice.rung, choice.look], outcomes, best=best(outcomes, policy))
+
+
+def _without_surrogates(rung: RungFigures) -> RungFigures:
+    looks = (replace(look, figures=replace(look.figures, surrogates=())) for look in rung.looks)
+    return replace(rung, looks=tuple(looks))
 
 
 def best(outcomes: Mapping[str, Outcome], policy: Policy) -> str:

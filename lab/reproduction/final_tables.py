@@ -55,8 +55,10 @@ def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
         f"demo's model.\n\n{rebound_table(rows.rebound)}",
         f"### Beyond zero-shot classification\n\n{beyond_table(rows)}",
         "### What `auto` chooses without knowing the trigger\n\n"
-        "Development models; the ladder is given triggers of other kinds than the model's. *Regret* is the "
-        "distance from the best look by the true triggers, under the default policy (5 % ASR, 3 points).\n\n"
+        "Development models; the ladder is given triggers of other kinds than the model's. The surrogates "
+        "that it adds by itself are of the model's own kinds, so they do not count in the choice here. The "
+        "distance from the best look by the true triggers is the *regret*, under the default policy (5 % "
+        "ASR, 3 points).\n\n"
         f"{auto_regret.table(rows.regret, Policy())}",
     ]
 

@@ -85,6 +85,14 @@ def plain_best(truths: list[tuple[list[Estimate], Difference]], policy: Policy) 
     return found
 
 
+def test_surrogates_which_are_of_the_models_own_kinds_do_not_count_in_the_choice() -> None:
+    first, second = rung("uar", (0.5, 0.1)), rung("par", (0.5, 0.1))
+    works = UniversalShare(name="badnet", class_name="dog", moved=wilson(N, N))
+    seen = replace(first.looks[0], figures=replace(first.looks[0].figures, surrogates=(works,)))
+    made = row((replace(first, looks=(seen,)), second), truth(0.5, text=0.9), truth(0.5, text=0), text=0.9)
+    assert regret_of(made, Policy()).chosen == "uar after 1"
+
+
 def test_the_regret_is_the_distance_of_the_choice_from_the_best_by_the_truth() -> None:
     made = row(
         (rung("uar", (0.5, 0.1), (0.2, 0.1)), rung("par", (1.0, 0.05))),
