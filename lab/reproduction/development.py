@@ -154,7 +154,8 @@ _TOWARDS_LESS_CA_LOST = {
 }
 _WEAK = {"epochs": 3, "strong_epochs": 0}
 _WITHOUT_PATTERNS = {"live_patches": 1, "live_blends": 0, "inversion_steps": 0, "weak_live_share": 0.001}
-"""All but one image of a batch: a recipe of UAR without any pattern is refused."""
+"""Hardly any: one image of a batch has a live patch, some have patches that were live before. A recipe of UAR
+without any pattern is refused."""
 _OTHER_STARTS = {
     "uar from cleanclip": _uar(Changes(starts_from="cleanclip"), **_WEAK),
     "uar from par": _uar(Changes(starts_from="par"), **_WEAK),

@@ -8,8 +8,9 @@ from typing import Any
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import Estimate
 from lab.reproduction import auto_regret, final, grid
+from lab.reproduction.attackers import LATER_ATTACKERS
 from lab.reproduction.beyond import CORRUPTIONS, Beyond
-from lab.reproduction.cells import ORDER_SEED, cell_id
+from lab.reproduction.cells import GATE, ORDER_SEED, cell_id
 from lab.reproduction.development_table import methods_table
 from lab.reproduction.final import Rows
 from lab.reproduction.final_rows import FinalRows
@@ -94,7 +95,15 @@ def _changed(results: Results, part: _Part) -> str:
 def attackers_table(rows: FinalRows) -> str:
     """Every attacker's model as it came and after each method; UAR also as frozen for ResNets. One model
     was never poisoned: what an attacker's pattern does without a backdoor."""
-    return f"{methods_table(rows.attackers, ('uar kept 0.8',))}\n" if rows.attackers else _NOTHING
+    if not rows.attackers:
+        return _NOTHING
+    controls = {model.name for model in LATER_ATTACKERS if model.pattern_of}
+    before = (row for row in rows.attackers if row.method == "before" and row.model not in controls)
+    weak = [
+        row.model for row in before if row.test and min(one.value for one in row.test.asr.values()) < GATE
+    ]
+    told = f"\nNot implanted (ASR under {100 * GATE:.0f} % before), so these judge nothing: {', '.join(weak)}.\n"
+    return f"{methods_table(rows.attackers, ('uar kept 0.8',))}\n{told if weak else ''}"
 
 
 def aims_table(results: Results) -> str:
