@@ -216,6 +216,7 @@ def test_attackers_rows_stand_with_their_intervals() -> None:
     assert "| few-poisons | before | 56.7 (" in table
     assert plain(29, OTHERS).replace("[", "(").replace(", ", " to ").replace("]", ")") in table
     assert "3,000 test images" in table
+    assert table.endswith("(ASR under 50 % before), so these judge nothing: few-poisons.\n")
 
 
 def test_rows_of_a_held_out_run_are_not_read_before_the_freeze(tmp_path: Path) -> None:
