@@ -102,7 +102,8 @@ def attackers_table(rows: FinalRows) -> str:
     weak = [
         row.model for row in before if row.test and min(one.value for one in row.test.asr.values()) < GATE
     ]
-    told = f"\nNot implanted (ASR under {100 * GATE:.0f} % before), so these judge nothing: {', '.join(weak)}.\n"
+    told = f"\nNot implanted (ASR under {100 * GATE:.0f} % before), so these judge nothing: "
+    told += f"{', '.join(weak)}.\n"
     return f"{methods_table(rows.attackers, ('uar kept 0.8',))}\n{told if weak else ''}"
 
 
