@@ -49,9 +49,14 @@ def draw(dots: Sequence[Dot], colours: Mapping[str, str], path: Path, *, bounds:
         marker = _MARKERS[models.index(dot.model)]
         _errorbar(attacked, dot, dot.asr, colours[dot.title], marker)
     never = [dot for dot in dots if dot.asr is None]
-    for place, dot in enumerate(never):
-        _errorbar(clean, dot, Span(value=place / 100, low=place / 100, high=place / 100), colours[dot.title])
-    clean.set_xticks(range(len(never)), [f"{dot.model}\n{dot.method}" for dot in never], fontsize=6)
+    rows = {name: [dot for dot in never if dot.model == name] for name in models}
+    rows = {name: row for name, row in rows.items() if row}
+    for place, row in enumerate(rows.values()):
+        for number, dot in enumerate(row):  # beside each other, so that bars do not hide bars
+            across = (place + 0.1 * (number - (len(row) - 1) / 2)) / 100
+            _errorbar(clean, dot, Span(value=across, low=across, high=across), colours[dot.title])
+    clean.set_xticks(range(len(rows)), list(rows), fontsize=7)
+    clean.set_xlim(-0.5, len(rows) - 0.5)
     attacked.set_xscale("symlog", linthresh=0.1)
     attacked.axvline(1, color="black", lw=0.6, ls=":")
     for ax, title in ((attacked, "models with triggers"), (clean, "models that were never poisoned")):
