@@ -404,7 +404,7 @@ def _judge_policy(
         is_cleaned, may_find = order.kind is JobKind.SANITIZE, order.scan is not None
         audit, share = _audit_of(order), smaller_part(order.recipe)
         policies.check_order(
-            policy, source, audit, summary=summary, is_cleaned=is_cleaned, share=share, may_find=may_find
+            policy, source, audit, summary=summary, recipe=order.recipe, share=share, may_find=may_find
         )
         answer.warnings += before_audit(audit, policy, is_cleaned=is_cleaned)
         if source.given == "default":

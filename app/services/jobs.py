@@ -83,7 +83,7 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
         source,
         order.audit,
         summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
-        is_cleaned=order.kind is JobKind.SANITIZE,
+        recipe=order.recipe,
         share=smaller_part(order.recipe),
         may_find=order.scan is not None,
     )

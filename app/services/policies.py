@@ -74,11 +74,12 @@ def check_order(
     audit: AuditOptions,
     *,
     summary: dict[str, Any] | None,
-    is_cleaned: bool,
+    recipe: OrderedRecipe | None,
     share: float = 1.0,
     may_find: bool = False,
 ) -> None:
-    """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `share`: of its
+    """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `recipe` None: an
+    audit. `share`: of its
     images those that a limit has to be shown on. `may_find`: attacks that a scan has yet to find are audited,
     too.
 
@@ -88,7 +89,7 @@ def check_order(
     """
     with _placed("/policy_name" if source.given == "kept" else "/policy"):
         check_audit(policy, audit.attacks, KINDS_FOUND if may_find else ())
-        check_rebound(audit, policy, is_cleaned=is_cleaned)
+        check_rebound(audit, policy, recipe)
         for attack in audit.attacks if source.given != "default" else ():
             num_images = _num_other_images(summary, attack.target or audit.target)
             if num_images is not None:

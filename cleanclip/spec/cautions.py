@@ -14,7 +14,16 @@ from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import REBOUND_LIMIT, Policy, cannot_pass, too_few
 from cleanclip.spec.rebound_options import MOST_SHARES, MOST_UPDATES
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, UARRecipe, to_json
+from cleanclip.spec.recipe import (
+    AuditOptions,
+    AutoRecipe,
+    CleanCLIPRecipe,
+    OrderedRecipe,
+    PARRecipe,
+    Recipe,
+    UARRecipe,
+    to_json,
+)
 from cleanclip.spec.recommended import NOBODYS, Family, Recommendation, Size, model_name, recommended
 
 MIN_SAMPLES_PER_CLASS = 75
@@ -69,12 +78,12 @@ def check_folds(counts: Sequence[int], class_names: Sequence[str], num_folds: in
     )
 
 
-def check_rebound(audit: AuditOptions, policy: Policy, *, is_cleaned: bool) -> None:
+def check_rebound(audit: AuditOptions, policy: Policy, recipe: OrderedRecipe | None) -> None:
     """Raises OptionsRejected where the rebound cannot be measured, costs too much, or is limited and not
-    measured."""
+    measured. `recipe` None: an audit, which cleans nothing."""
     rebound = audit.rebound
     if rebound is None:
-        if is_cleaned and policy.rebound_asr_at_most is not None:
+        if recipe is not None and policy.rebound_asr_at_most is not None:
             raise OptionsRejected(
                 "policy_limits_unmeasured",
                 "The policy limits the ASR after benign fine-tuning, and the audit does not measure it.",
@@ -82,14 +91,9 @@ def check_rebound(audit: AuditOptions, policy: Policy, *, is_cleaned: bool) -> N
                 where=REBOUND_LIMIT,
             )
         return
-    if not is_cleaned:
-        raise OptionsRejected(
-            "rebound_without_clean_data",
-            "The rebound is measured by training a cleaned model further on the clean data of its order. An "
-            "audit cleans nothing and has no such data.",
-            "Leave audit.rebound out, or order a cleaning.",
-            where="audit.rebound",
-        )
+    if (without := _without_clean_data(recipe)) is not None:
+        message, remedy = without
+        raise OptionsRejected("rebound_without_clean_data", message, remedy, where="audit.rebound")
     num_attacks = len(audit.attacks)
     num_updates, num_shares = rebound.num_updates(num_attacks), rebound.num_points(num_attacks) * num_attacks
     if num_updates > MOST_UPDATES or num_shares > MOST_SHARES:
@@ -103,6 +107,24 @@ def check_rebound(audit: AuditOptions, policy: Policy, *, is_cleaned: bool) -> N
     limit = policy.rebound_asr_at_most
     if limit is not None and (sentence := too_few(limit, rebound.max_images)) is not None:
         raise cannot_pass(f"Of audit.rebound.max_images: {sentence}", REBOUND_LIMIT)
+
+
+def _without_clean_data(recipe: OrderedRecipe | None) -> tuple[str, str] | None:
+    """Why the order has nothing for benign fine-tuning, and what to do; None where it has."""
+    if recipe is None:
+        return (
+            "The rebound is measured by training a cleaned model further on the clean data of its order. An "
+            "audit cleans nothing and has no such data.",
+            "Leave audit.rebound out, or order a cleaning.",
+        )
+    if isinstance(recipe, UARRecipe | AutoRecipe) and recipe.trained_on != "pairs":
+        return (
+            "The rebound is measured by training a cleaned model further on the clean data of its order. "
+            f"With trained_on: {recipe.trained_on} these are images alone: their captions or labels may be "
+            "wrong, and training on them would not be benign.",
+            "Order the rebound with trained_on: pairs, or leave audit.rebound out.",
+        )
+    return None
 
 
 def num_updates(recipe: Recipe, num_samples: int) -> int:

@@ -90,7 +90,7 @@ def audit(
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
-    cautions.check_rebound(options, policy, is_cleaned=False)
+    cautions.check_rebound(options, policy, None)
     torch_device = pick(device)
     lists = ToExclude(exclude)
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options, lists)
@@ -189,7 +189,7 @@ def sanitize(
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
-    cautions.check_rebound(options, policy, is_cleaned=True)
+    cautions.check_rebound(options, policy, recipe)
     torch_device = pick(device)
     lists = ToExclude(exclude)
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options, lists)

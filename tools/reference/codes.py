@@ -64,6 +64,12 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
         "The limit cannot be met with so few images.",
         "Give more images, or a higher limit; the message says how many are needed.",
     ),
+    "rebound_without_clean_data": (
+        "The rebound is measured by training a cleaned model further on the clean pairs or labelled images "
+        "of its order. An audit has none, and with trained_on: images_of_pairs or labelled_images the "
+        "captions or labels may be wrong.",
+        "Leave audit.rebound out, or order a cleaning that trains on clean pairs or labels.",
+    ),
     "report_inconsistent": ("", "Give an unmodified report.json."),
     "report_malformed": ("", "Give an unmodified report.json, or use a newer version of this program."),
     "report_too_large": ("", "Give an unmodified report.json."),

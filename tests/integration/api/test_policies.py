@@ -164,6 +164,24 @@ def test_a_policy_that_limits_what_the_job_does_not_try_is_refused(
     assert api.post("/v1/jobs", json=named).status_code == 202
 
 
+@pytest.mark.parametrize("method", ["uar", "auto"])
+@pytest.mark.parametrize(
+    ("trained_on", "kind"),
+    [("images_of_pairs", DatasetKind.PAIRS), ("labelled_images", DatasetKind.LABELLED)],
+)
+def test_a_rebound_needs_captions_or_labels_that_are_right(
+    service: Service, api: httpx.Client, method: str, trained_on: str, kind: DatasetKind
+) -> None:
+    order = service.sanitize_order(recipe={"method": method, "trained_on": trained_on})
+    order["dataset_id"] = service.dataset(kind)
+    order["audit"]["rebound"] = {}
+    refused(api.post("/v1/jobs", json=order), 422, "rebound_without_clean_data", "/audit/rebound")
+    obstacles = api.post("/v1/jobs/dry-run", json=order).json()["obstacles"]
+    assert ("rebound_without_clean_data", "/audit/rebound") in [
+        (one["code"], one["pointer"]) for one in obstacles
+    ]
+
+
 def test_images_that_could_show_no_limit_to_be_kept_are_refused_if_the_limit_was_given(
     service: Service, api: httpx.Client
 ) -> None:

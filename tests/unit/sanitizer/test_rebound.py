@@ -13,10 +13,12 @@ import torch
 
 from cleanclip.evidence import rebound as evidence
 from cleanclip.evidence import report as evidence_report
+from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.progress import Advanced, PhaseStarted
 from cleanclip.spec.recipe import (
     AuditOptions,
+    AutoRecipe,
     BadNetOptions,
     BlendedOptions,
     CleanCLIPRecipe,
@@ -24,6 +26,7 @@ from cleanclip.spec.recipe import (
     ReboundOptions,
     SupervisedRecipe,
     TextTriggerOptions,
+    UARRecipe,
 )
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.fresh import fresh_of
@@ -292,6 +295,24 @@ def test_an_audit_alone_has_no_clean_data_to_measure_a_rebound_with(inputs, tmp_
     with pytest.raises(OptionsRejected) as refused:
         pipeline.audit(inputs / "checkpoint", inputs / "labelled", OPTIONS, tmp_path)
     assert refused.value.code == "rebound_without_clean_data"
+
+
+@pytest.mark.parametrize("trained_on", ["images_of_pairs", "labelled_images"])
+@pytest.mark.parametrize("method", [UARRecipe, AutoRecipe])
+def test_captions_or_labels_that_need_not_be_right_are_no_clean_data(inputs, tmp_path, method, trained_on):
+    heard = []
+    with pytest.raises(OptionsRejected) as refused:
+        sanitize(inputs, tmp_path, recipe=method(trained_on=trained_on), progress=heard.append)
+    error = refused.value
+    assert (error.code, error.where) == ("rebound_without_clean_data", "audit.rebound")
+    assert f"trained_on: {trained_on}" in error.message
+    assert "trained_on: pairs" in error.remedy
+    assert heard == []
+
+
+def test_clean_pairs_or_labels_are_clean_data_for_a_rebound():
+    for recipe in (UARRecipe(), AutoRecipe(), SUPERVISED, RECIPE):
+        check_rebound(OPTIONS, Policy(), recipe)
 
 
 def test_relearning_needs_the_target_among_the_classes_that_are_trained(inputs, tmp_path):
