@@ -115,7 +115,7 @@ def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
         "The first that meets the policy and shows no other universal trigger",
         f"Meets the policy, but a surrogate trigger or fresh pattern sends up to {100 * value:.1f} % of "
         "images to one class, the smallest such share",
-        f"No rung meets the policy; this is the nearest, {100 * value:.1f} points over a limit by its bound",
+        f"No rung meets the policy; this is the nearest, {_points(value)} over a limit by its bound",
     )[step - 1]
     look = rungs[number].looks[place]
     reason += f": {rungs[number].name}, after epoch {look.epoch}."
@@ -128,6 +128,12 @@ def choose(rungs: Sequence[RungFigures], judge: Judge) -> Choice | None:
         meets_unknown=meets_unknown(look.figures),
         reason=reason,
     )
+
+
+def _points(excess: float) -> str:
+    """Never "0.0 points", which would read as within the limit."""
+    rounded = f"{100 * excess:.1f}"
+    return "less than 0.1 points" if rounded == "0.0" else f"{rounded} points"
 
 
 def _rank(look: Look, judge: Judge) -> tuple[int, float]:

@@ -177,6 +177,21 @@ def test_what_was_not_measured_on_the_chosen_look_is_not_a_failure():
         assert choice.reason.endswith("uar, after epoch 1. Fresh patterns were not inverted on it.")
 
 
+@pytest.mark.parametrize(
+    ("excess", "words"),
+    [(1e-9, "less than 0.1 points"), (0.0004, "less than 0.1 points"), (0.0012, "0.1 points")],
+)
+def test_a_look_that_misses_a_limit_by_little_is_not_called_0_points_over(excess, words):
+    missed = Plain((0, 0), (), 2)
+    policy = Policy(asr_at_most=0.2, ca_lost_at_most=missed.look().ca_lost.high - excess)
+    judge = Judge(before=validated((390, 380), (300,)), kinds=KINDS, policy=policy, gate=0.5)
+    choice = choose(built([[missed]]), judge)
+    assert not choice.meets_policy
+    assert choice.reason.startswith(
+        f"No rung meets the policy; this is the nearest, {words} over a limit by its bound: "
+    )
+
+
 def test_the_front_and_the_worst_attack_go_by_each_attacks_own_limit():
     """The second look has the higher ASR, under a limit of its own, and is chosen."""
     limits = Policy(asr_at_most=0.2, asr_at_most_for={"badnet": 0.01}, ca_lost_at_most=0.05)
