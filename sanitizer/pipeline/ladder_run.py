@@ -323,15 +323,32 @@ class _Climb:
         return model, finetuned
 
     def _nothing_measured(self) -> Exception:
-        if self._diverged is not None:
-            return self._diverged
+        """Without a look, every rung either diverged or had no time left."""
+        rungs, budget_s = self._state.rungs, self._budget_s
+        if budget_s is None or all(rung.end == "diverged" for rung in rungs):
+            in_earlier_attempt = (
+                f"Every rung diverged. Rung {rungs[-1].name}: {rungs[-1].detail}",
+                "Name a recipe with a lower learning rate, and look at the data for broken captions.",
+            )
+            return self._diverged or TrainingDiverged("loss_diverged", *in_earlier_attempt)
         return OptionsRejected(
             "budget_too_small",
-            f"The budget of {self._ordered.max_device_minutes:g} device minutes ended in the first rung, "
-            f"{self._rungs[0].name}, before a model could be measured. Nothing was chosen.",
+            f"The budget of {budget_s / 60:g} device minutes ended {self._where_it_ended(budget_s)}, "
+            "before a cleaned model could be measured. Nothing was chosen.",
             "Raise recipe.max_device_minutes, or leave it out.",
             where="recipe.max_device_minutes",
         )
+
+    def _where_it_ended(self, budget_s: float) -> str:
+        spent_s = self._before.seconds
+        if spent_s >= budget_s:
+            return "while the input model was measured"
+        begun = [number for number, rung in enumerate(self._state.rungs) if rung.seconds > 0]
+        for number in begun:
+            spent_s += self._state.rungs[number].seconds
+            if spent_s >= budget_s:
+                break
+        return f"in rung {number + 1} of {len(self._rungs)}, {self._rungs[number].name}"
 
 
 def _figures(

@@ -257,13 +257,16 @@ def test_where_every_rung_diverges_the_job_fails_as_a_training_does(inputs, tmp_
     monkeypatch.setattr(ladder_run, "train", diverging)
     with pytest.raises(TrainingDiverged):
         sanitize(inputs, tmp_path)
+    with pytest.raises(TrainingDiverged, match=r"Rung uar-long: The loss ran away\."):
+        sanitize(inputs, tmp_path)  # all is known from the first attempt
 
 
-def test_a_budget_that_ends_in_the_first_rung_is_refused_with_a_sentence(inputs, tmp_path):
+def test_a_budget_that_measuring_the_input_model_uses_up_is_refused_with_a_sentence(inputs, tmp_path):
     with pytest.raises(OptionsRejected) as refused:
         sanitize(inputs, tmp_path, recipe=AutoRecipe(max_device_minutes=1e-9))
     assert refused.value.code == "budget_too_small"
     assert refused.value.where == "recipe.max_device_minutes"
+    assert "ended while the input model was measured, before" in refused.value.message
 
 
 def test_a_budget_that_ends_later_ends_the_ladder_with_what_was_done(inputs, tmp_path, monkeypatch):
@@ -336,6 +339,27 @@ def test_a_rung_that_does_not_fit_is_not_begun_and_a_quicker_one_after_it_is(inp
     drawn = pages(report)
     for page in ("report.html", "report.md"):
         assert b"uar-long (not begun: its first look does not fit in the budget)" in drawn[page]
+
+
+@pytest.mark.usefixtures("three_rungs")
+@pytest.mark.parametrize(
+    ("first_diverges", "rung"), [(False, "rung 1 of 3, uar"), (True, "rung 2 of 3, uar-long")]
+)
+def test_a_budget_that_ends_before_a_look_says_in_which_rung(
+    inputs, tmp_path, monkeypatch, first_diverges, rung
+):
+    train = ladder_run.train
+
+    def diverging(model, data, recipe, *others, **named):
+        if first_diverges and recipe.strong_epochs == 0:
+            raise TrainingDiverged("loss_diverged", "The loss ran away.", "Lower the rate.")
+        return train(model, data, recipe, *others, **named)
+
+    monkeypatch.setattr(ladder_run, "train", diverging)
+    with pytest.raises(OptionsRejected) as refused:
+        sanitize_within(inputs, tmp_path, 7.5)
+    assert refused.value.code == "budget_too_small"
+    assert f"0.125 device minutes ended in {rung}, before" in refused.value.message
 
 
 @pytest.mark.usefixtures("three_rungs")
