@@ -138,6 +138,25 @@ def hopeless(
     return refusals
 
 
+def loss_not_shown(before: Estimate, limit: float) -> str | None:
+    """A sentence where even a model that is right on the same images could have lost more than `limit`.
+
+    `before`: the clean accuracy of the input model on a ladder's validation images.
+    """
+    right, n = before.successes, before.n
+    value, low, high = newcombe(both=right, lost=0, gained=0, neither=n - right)
+    if high <= limit:
+        return None
+    unchanged = Difference(value=value, n=n, lost=0, gained=0, low=low, high=high)
+    needed = images_to_decide_loss(before, unchanged, limit)
+    enough = "" if needed is None else f" About {needed:,} validation images would be needed."
+    return (
+        f"Clean accuracy is {percent(before.value)} on {n:,} validation images. Even an unchanged model "
+        f"could have lost up to {points(high)} points by its interval there, over the limit of "
+        f"{points(limit)}: only a model that is right on more images than before could pass.{enough}"
+    )
+
+
 def _as_scanned(parts: tuple[AttackVerdict, ...], scan: ScanSection | None) -> tuple[AttackVerdict, ...]:
     """The verdicts of all attacks, where those that do not count are not judged."""
     return tuple(

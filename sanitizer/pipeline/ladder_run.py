@@ -24,6 +24,7 @@ from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungEnd,
 from cleanclip.spec.choosing import Judge, choose, not_judged, works_unknown
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import MaxRanks
+from cleanclip.spec.judging import loss_not_shown
 from cleanclip.spec.ladder import Rung, left_out, smaller_part
 from cleanclip.spec.ladder_budget import end_before
 from cleanclip.spec.ladder_lines import ENDS
@@ -222,6 +223,9 @@ class _Climb:
             sentence = too_few(limit, attacks[number].asr.n, share=share) if has_worked else None
             if sentence is not None:
                 raise cannot_pass(f"Of the validation images, {name}: {sentence}", where)
+        sentence = loss_not_shown(self._before.figures.ca, policy.ca_lost_at_most)
+        if sentence is not None:
+            raise cannot_pass(sentence, "policy.ca_lost_at_most")
 
     def _copy(self) -> LoadedCheckpoint:
         given = self._setting.checkpoint

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
+from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge, loss_not_shown
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
     AuditFigures,
@@ -314,6 +314,23 @@ def test_no_loss_of_accuracy_could_be_shown_to_be_small_on_a_few_images_that_are
     before = replace(figures(1), ca=wilson(right, n))
     found = hopeless(before, gate=0.5, policy=POLICY)
     assert [one.where for one in found] == ["policy.ca_lost_at_most"] * is_hopeless
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "is_shown"), [(95, 100, False), (95, 100_000, True), (380, 400, True)]
+)
+def test_too_few_validation_images_show_no_loss_of_accuracy_even_of_an_unchanged_model(
+    right: int, n: int, is_shown: bool
+) -> None:
+    sentence = loss_not_shown(wilson(right, n), 0.03)
+    assert (sentence is None) == is_shown
+    if sentence is not None:
+        assert "95.00 % on 100 validation images" in sentence
+        assert "up to 3.85 points" in sentence
+        assert "limit of 3.00" in sentence
+        needed = int(re.search(r"About (\d+) validation", sentence)[1])  # type: ignore[index]
+        assert loss_not_shown(wilson(round(0.95 * needed), needed), 0.03) is None
+    assert "would be needed" not in (loss_not_shown(wilson(95, 100), 0.0) or "")
 
 
 def elsewhere(asr: int, towards: int, *, untriggered: int = 60, name: str = "cat") -> AuditFigures:

@@ -404,6 +404,19 @@ def test_a_limit_that_the_validation_images_cannot_show_is_refused_before_traini
     assert not (tmp_path / "state" / "auto" / "best.safetensors").exists()
 
 
+def test_a_loss_that_the_validation_images_cannot_show_is_refused_before_training(inputs, tmp_path):
+    heard = []
+    with pytest.raises(OptionsRejected) as refused:
+        sanitize(
+            inputs, tmp_path, policy=Policy(asr_at_most=0.2, ca_lost_at_most=0.03), progress=heard.append
+        )
+    assert (refused.value.code, refused.value.where) == ("policy_cannot_pass", "policy.ca_lost_at_most")
+    assert "on 40 validation images" in refused.value.message
+    assert "over the limit of 3.00" in refused.value.message
+    assert "labelled images" in refused.value.remedy
+    assert not any(isinstance(one, StateSaved) for one in heard)
+
+
 def test_a_second_audit_measures_the_same_test_images(inputs, done, tmp_path):
     out, report, _ = done
     (tmp_path / "inputs").mkdir()
