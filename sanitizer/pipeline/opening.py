@@ -16,6 +16,10 @@ from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.data.training_data import LabelsAsCaptions
 
+_WITHOUT_CAPTIONS = (
+    "To train on the images of a labelled dataset alone, use uar or auto with trained_on: labelled_images."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForAudit:
@@ -97,7 +101,13 @@ def open_training_data(
 ) -> PairDataset | LabelsAsCaptions:
     """What the recipe's method trains on. Raises DatasetRejected, OptionsRejected."""
     if recipe.training_data == "pairs":
-        return exclude.of(open_pairs(path))
+        try:
+            return exclude.of(open_pairs(path))
+        except DatasetRejected as error:
+            if error.code != "no_captions":
+                raise
+            remedy = f"{error.remedy} {_WITHOUT_CAPTIONS}"
+            raise DatasetRejected(error.code, error.message, remedy, where=error.where) from None
     return LabelsAsCaptions(exclude.of(open_labelled(path)))
 
 
