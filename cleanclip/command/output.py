@@ -40,8 +40,8 @@ class Output:
         """
         if made is not None and _is_quiet.get():
             text = made
-        if self.is_json:
-            text = json.dumps(document, indent=2, ensure_ascii=False)
+        # Much of a text came from a server.
+        text = json.dumps(document, indent=2, ensure_ascii=False) if self.is_json else plain(text)
         encoding = sys.stdout.encoding or "utf-8"
         print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201 - this is the place
 

@@ -12,6 +12,7 @@ from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, S
 from cleanclip.project_models import Key
 from cleanclip.spec import ladder_lines
 from cleanclip.spec.figures import in_brief
+from cleanclip.spec.strangers import shown
 
 
 def _reason(error: Reason | None) -> str | None:
@@ -238,7 +239,8 @@ def job(row: Job) -> str:
 def first_verdict(result: Mapping[str, Any]) -> str:
     """What the audit before cleaning says, of a job that has not succeeded."""
     verdict = result.get("before_verdict") or {}
-    return f"Before cleaning: {verdict.get('reason', '')}\nPreliminary: measured before cleaning; not signed."
+    reason = shown(str(verdict.get("reason", "")))
+    return f"Before cleaning: {reason}\nPreliminary: measured before cleaning; not signed."
 
 
 def signature(state: Signature) -> str:
@@ -265,11 +267,11 @@ def figures(report: Mapping[str, Any]) -> str:
     )
     verdict = report.get("verdict") or {}
     if verdict:
-        text = f"{verdict.get('reason', '')}\n\n{text}"
+        text = f"{shown(str(verdict.get('reason', '')))}\n\n{text}"
     elif report.get("preliminary"):
         text = f"{first_verdict(report)}\n\n{text}"
     if lines := ladder_lines.in_brief(report):
         text += "\n\n" + "\n".join(lines)
     told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
-    warnings = [f"! {warning}" for warning in told]
+    warnings = [f"! {shown(str(warning))}" for warning in told]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval
 from pydantic import ValidationError
 
 from cleanclip.spec.attack_options import kind_of_json
@@ -19,7 +20,7 @@ from cleanclip.spec.figures import at, short
 from cleanclip.spec.ladder import WhyLeftOut
 from cleanclip.spec.measures import Difference, Estimate
 from cleanclip.spec.recipe import Policy, parse
-from cleanclip.spec.strangers import name
+from cleanclip.spec.strangers import name, shown
 
 ENDS: dict[RungEnd, str] = {
     "policy_met": "met the policy, which ended the ladder",
@@ -34,6 +35,59 @@ WHY: dict[WhyLeftOut, str] = {
     "needs_labels": "needs labelled images to train on",
 }
 
+NOT_SHOWN = "The ladder cannot be shown: it has a form that this version does not read."
+
+
+class LadderUnreadable(ValueError):
+    """The ladder is not in the form that this release reads, or its parts do not fit each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attack:
+    """Of an attack of the audit before, what a line needs."""
+
+    name: str
+    target: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What a ladder is made from. `judged`: of every attack whether the verdict judges it, or nothing."""
+
+    auto: AutoFigures
+    attacks: tuple[_Attack, ...]
+    policy: Policy
+    gate: Annotated[float, Interval(ge=0, le=1)]
+    judged: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        num_attacks = len(self.attacks)
+        if any(len(figures.attacks) != num_attacks for figures in self.auto.all_figures()):
+            raise ValueError("a model was not measured with every attack of the audit")
+        if len(self.judged) not in (0, num_attacks):
+            raise ValueError("the verdict is not of the attacks of the audit")
+
+    @classmethod
+    def of(cls, report: Any) -> _Source:
+        """Raises LadderUnreadable."""
+        attacks = _each(at(report, "before.attacks"), ("name", "target", "options"))
+        verdicts = at(report, "verdict.attacks")
+        judged = () if verdicts is None else _each(verdicts, ("judged",))
+        parts = {"auto": at(report, "auto"), "policy": at(report, "policy"), "gate": at(report, "audit.gate")}
+        try:
+            judged = tuple(part["judged"] is not False for part in judged)
+            return parse(cls, {**parts, "attacks": attacks, "judged": judged})
+        except (ValidationError, TypeError) as error:
+            raise LadderUnreadable(NOT_SHOWN) from error
+
+
+def _each(items: Any, names: tuple[str, ...]) -> Any:
+    """These parts of every item; what is not a list stays as it is, and is refused where it is parsed."""
+    if not isinstance(items, list | tuple):
+        return items
+    return tuple({part: at(item, part) for part in names} for item in items)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder:
@@ -46,20 +100,19 @@ class Ladder:
     @classmethod
     def of(cls, report: Any) -> Ladder | None:
         """None where no ladder was ordered. `report` is a Report, or its JSON, or a job's result with the
-        job's `audit` and `policy`. Raises pydantic.ValidationError for JSON of another release."""
+        job's `audit` and `policy`. Raises LadderUnreadable for any other, such as one of another release."""
         if at(report, "auto") is None:
             return None
-        auto, attacks = parse(AutoFigures, at(report, "auto")), at(report, "before.attacks")
-        parts = at(report, "verdict.attacks") or ()
+        source = _Source.of(report)
         judge = Judge(
-            before=auto.before,
-            kinds=[kind_of_json(at(attack, "options")) for attack in attacks],
-            policy=parse(Policy, at(report, "policy")),
-            gate=at(report, "audit.gate"),
-            not_judged=[number for number, part in enumerate(parts) if at(part, "judged") is False],
+            before=source.auto.before,
+            kinds=[kind_of_json(attack.options) for attack in source.attacks],
+            policy=source.policy,
+            gate=source.gate,
+            not_judged=[number for number, judged in enumerate(source.judged) if not judged],
         )
-        titles = (f"{name(at(attack, 'name'))}, to “{name(at(attack, 'target'))}”" for attack in attacks)
-        return cls(auto=auto, judge=judge, titles=tuple(titles))
+        titles = (f"{name(attack.name)}, to “{name(attack.target)}”" for attack in source.attacks)
+        return cls(auto=source.auto, judge=judge, titles=tuple(titles))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +147,8 @@ class LadderLine:
     def no_asr(self) -> str:
         """Why there is none."""
         judge = self.ladder.judge
+        if not judge.kinds:
+            return "the audit has no attack"
         all_spared = len(judge.not_judged) == len(judge.kinds)
         return "no attack is judged" if all_spared else "no attack worked on the input model"
 
@@ -191,18 +246,23 @@ def heading(auto: AutoFigures) -> str:
 
 def in_brief(report: Any) -> list[str]:
     """For a terminal: a line for each model that was measured, and the choice; empty where no ladder was
-    ordered. `report`: as of `Ladder.of`; of a ladder of another release the choice alone."""
+    ordered. `report`: as of `Ladder.of`; of a ladder of another release the choice alone, if it has one."""
     try:
         measured = list(lines(report))
-    except ValidationError:
-        return [f"Choice: {at(report, 'auto.choice.reason')}"]
+    except LadderUnreadable:
+        reason = at(report, "auto.choice.reason")
+        return [_choice(reason) if isinstance(reason, str) and reason.strip() else NOT_SHOWN]
     if not measured:
         return []
     auto = measured[0].ladder.auto
-    shown = [f"{'→ chosen: ' if one.is_chosen else '· '}{one.title}: {_figures(one)}" for one in measured]
+    models = [f"{'→ chosen: ' if one.is_chosen else '· '}{one.title}: {_figures(one)}" for one in measured]
     others = ", ".join(not_measured(auto))
     left_out = [f"Not measured: {others}."] if others else []
-    return [heading(auto), *shown, *left_out, f"Choice: {auto.choice.reason}"]
+    return [heading(auto), *models, *left_out, _choice(auto.choice.reason)]
+
+
+def _choice(reason: str) -> str:
+    return f"Choice: {shown(reason)}"
 
 
 def _figures(line: LadderLine) -> str:
