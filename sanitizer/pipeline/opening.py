@@ -107,7 +107,7 @@ def open_training_data(
             if error.code != "no_captions":
                 raise
             remedy = f"{error.remedy} {_WITHOUT_CAPTIONS}"
-            raise DatasetRejected(error.code, error.message, remedy, where=error.where) from None
+            raise DatasetRejected("no_captions", error.message, remedy, where=error.where) from None
     return LabelsAsCaptions(exclude.of(open_labelled(path)))
 
 
