@@ -56,7 +56,7 @@ def draw(dots: Sequence[Dot], colours: Mapping[str, str], path: Path, *, bounds:
             across = (place + 0.1 * (number - (len(row) - 1) / 2)) / 100
             _errorbar(clean, dot, Span(value=across, low=across, high=across), colours[dot.title])
     clean.set_xticks(range(len(rows)), list(rows), fontsize=7)
-    clean.set_xlim(-0.5, len(rows) - 0.5)
+    clean.set_xlim(-0.5, max(len(rows), 1) - 0.5)
     attacked.set_xscale("symlog", linthresh=0.1)
     attacked.axvline(1, color="black", lw=0.6, ls=":")
     for ax, title in ((attacked, "models with triggers"), (clean, "models that were never poisoned")):
