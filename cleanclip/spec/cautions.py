@@ -81,17 +81,18 @@ def check_folds(counts: Sequence[int], class_names: Sequence[str], num_folds: in
 def check_rebound(audit: AuditOptions, policy: Policy, recipe: OrderedRecipe | None) -> None:
     """Raises OptionsRejected where the rebound cannot be measured, costs too much, or is limited and not
     measured. `recipe` None: an audit, which cleans nothing."""
-    rebound = audit.rebound
+    rebound, without = audit.rebound, _without_clean_data(recipe)
     if rebound is None:
         if recipe is not None and policy.rebound_asr_at_most is not None:
+            measure = "Set audit.rebound to {}" if without is None else "Order a rebound on pairs"
             raise OptionsRejected(
                 "policy_limits_unmeasured",
                 "The policy limits the ASR after benign fine-tuning, and the audit does not measure it.",
-                "Set audit.rebound to {}, or take rebound_asr_at_most out of the policy.",
+                f"{measure}, or take rebound_asr_at_most out of the policy.",
                 where=REBOUND_LIMIT,
             )
         return
-    if (without := _without_clean_data(recipe)) is not None:
+    if without is not None:
         message, remedy = without
         raise OptionsRejected("rebound_without_clean_data", message, remedy, where="audit.rebound")
     num_attacks = len(audit.attacks)

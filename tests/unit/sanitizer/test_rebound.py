@@ -310,6 +310,14 @@ def test_captions_or_labels_that_need_not_be_right_are_no_clean_data(inputs, tmp
     assert heard == []
 
 
+def test_a_limit_on_the_rebound_of_images_alone_is_not_answered_by_a_rebound_that_is_refused():
+    limited, unmeasured = Policy(rebound_asr_at_most=0.02), replace(OPTIONS, rebound=None)
+    with pytest.raises(OptionsRejected) as refused:
+        check_rebound(unmeasured, limited, UARRecipe(trained_on="images_of_pairs"))
+    assert refused.value.code == "policy_limits_unmeasured"
+    assert refused.value.remedy.startswith("Order a rebound on pairs, or take")
+
+
 def test_clean_pairs_or_labels_are_clean_data_for_a_rebound():
     for recipe in (UARRecipe(), AutoRecipe(), SUPERVISED, RECIPE):
         check_rebound(OPTIONS, Policy(), recipe)
