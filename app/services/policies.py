@@ -78,10 +78,9 @@ def check_order(
     share: float = 1.0,
     may_find: bool = False,
 ) -> None:
-    """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `recipe` None: an
-    audit. `share`: of its
-    images those that a limit has to be shown on. `may_find`: attacks that a scan has yet to find are audited,
-    too.
+    """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `share`: of its
+    images those that a limit has to be shown on. `recipe` None: an audit. `may_find`: attacks that a scan has
+    yet to find are audited, too.
 
     Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`, and for the rebound
     `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that nobody gave are

@@ -93,8 +93,8 @@ def _changed(results: Results, part: _Part) -> str:
 
 
 def attackers_table(rows: FinalRows) -> str:
-    """Every attacker's model as it came and after each method; UAR also as frozen for ResNets. One model
-    was never poisoned: what an attacker's pattern does without a backdoor."""
+    """Every attacker's model as it came and after each method; UAR also as frozen for ResNets. Controls
+    were never poisoned: what an attacker's pattern does without a backdoor."""
     if not rows.attackers:
         return _NOTHING
     controls = {model.name for model in LATER_ATTACKERS if model.pattern_of}

@@ -21,7 +21,7 @@ class Rows(Generic[T]):
         self._adapter = TypeAdapter(kind)
 
     def read(self, raw: Path) -> list[T]:
-        """None where the file is not there."""
+        """Empty where the file is not there."""
         return [self._adapter.validate_json(line) for line in lines_of(raw)]
 
     def append(self, raw: Path, row: T) -> None:
@@ -29,7 +29,7 @@ class Rows(Generic[T]):
 
 
 def lines_of(raw: Path) -> list[str]:
-    """None where the file is not there."""
+    """Empty where the file is not there."""
     return raw.read_text(encoding="utf-8").splitlines() if raw.is_file() else []
 
 
