@@ -57,6 +57,11 @@ class TestAnEnvironmentWithoutTorch:
         answer = _run([python, "-c", f"import {', '.join(ENTRY_POINTS)}"], timeout_s=120)
         assert answer.returncode == 0, answer.stderr
 
+    def test_the_tests_of_the_service_import_there(self, python: Path) -> None:
+        """Daily, so that a test that needs torch in its import is not first seen where all of them run."""
+        answer = _run([python, "-m", "pytest", *TESTS, "--collect-only", "--quiet"], timeout_s=120)
+        assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-2000:]
+
     @pytest.mark.parametrize("tests", [(WIRING,), pytest.param(TESTS, marks=pytest.mark.full)], ids=len)
     def test_the_tests_of_the_service_pass(self, python: Path, tests: Sequence[str]) -> None:
         answer = _run([python, "-m", "pytest", *tests, "-m", "not slow"], timeout_s=840)
