@@ -7,7 +7,7 @@ from typing import Any
 
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import Estimate
-from lab.reproduction import auto_regret, final, grid
+from lab.reproduction import auto_regret, final, grid, rebound
 from lab.reproduction.attackers import LATER_ATTACKERS
 from lab.reproduction.beyond import CORRUPTIONS, Beyond
 from lab.reproduction.cells import GATE, ORDER_SEED, cell_id
@@ -48,12 +48,15 @@ def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
         "with warps: the recipe with 2 live and 4 inverted warps. **Thought of after the rows of seed 1 were "
         "seen**: only seeds 2 and 3 test them. CleanCLIP alone: the models of the tables above; the others: "
         "UAR's own models.\n\n" + _tables(results, final.beside_remedies, final.remedies),
-        "### Rebound\n\nEach cleaned model is trained further, on the clean pairs of its cleaning and at the "
-        "learning rate of its recipe, and measured on validation images after 0, 10, 50 and 100 updates. The "
-        "recipes have different rates, so compare how the ASR of a row changes more than rows. *Highest*: of "
-        "these four; the CA beside it is of the same point. *Way back*: the least share of the way from the "
-        "cleaned weights to the input model's at which the ASR is 50 %, by four halvings. *poisoned*: the "
-        f"demo's model.\n\n{rebound_table(rows.rebound)}",
+        "### Rebound\n\nEach cleaned model is trained further on the clean pairs of its cleaning, and "
+        "measured on validation images.\n\n"
+        f"**At one rate for all methods**, {rebound.COMMON_RATE:g}, the lowest of theirs:\n\n"
+        f"{curve_table([line for line in rows.rebound if rebound.is_at_common_rate(line)])}\n\n"
+        "**At the rate of each recipe**, after 0, 10, 50 and 100 updates. These rates differ, so compare how "
+        "the ASR of a row changes more than rows. *Highest*: of these four; the CA beside it is of the same "
+        "point. *Way back*: the least share of the way from the cleaned weights to the input model's at "
+        "which the ASR is 50 %, by four halvings. *poisoned*: the demo's model.\n\n"
+        f"{rebound_table([line for line in rows.rebound if not rebound.is_at_common_rate(line)])}",
         f"### Beyond zero-shot classification\n\n{beyond_table(rows)}",
         "### What `auto` chooses without knowing the trigger\n\n"
         "Development models; the ladder is given triggers of other kinds than the model's. The surrogates "
@@ -169,6 +172,26 @@ _SHARES: Sequence[tuple[str, _Share]] = (
 def _pooled(rows: Iterable[Beyond], share: _Share) -> str:
     found = pool([one for row in rows if (one := share(row)) is not None])
     return "" if found is None else f"{found}, n {found.n:,}"
+
+
+def curve_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each run at the common rate: ASR and CA along its curve."""
+    if not lines:
+        return _NOTHING
+    asr = [f"ASR % after {step}" for step in (0, *rebound.COMMON_STEPS)]
+    headings = ("", "seed", "n", *asr, "n of CA", "CA % after 0", f"CA % after {rebound.COMMON_STEPS[-1]}")
+    return table(headings, [_curve_row(line) for line in lines])
+
+
+def _curve_row(line: Mapping[str, Any]) -> list[str]:
+    (curve,) = line["rebound"]["curves"]
+    asr = [point["attacks"][0]["asr"] for point in curve["points"]]
+    first, last = curve["points"][0]["ca"], curve["points"][-1]["ca"]
+    return [
+        *(f"{line['subject']}: {line['method']}", str(line["seed"] - ORDER_SEED), f"{asr[0]['n']:,}"),
+        *(_json(share) for share in asr),
+        *(f"{first['n']:,}", _json(first), _json(last)),
+    ]
 
 
 def rebound_table(lines: Sequence[Mapping[str, Any]]) -> str:

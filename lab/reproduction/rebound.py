@@ -1,7 +1,8 @@
 """The rebound of cleaned test subjects: `python -m lab.reproduction.rebound POISONED.pt --method par`.
 
-A model is cleaned by the recipe of the reproduction, then trained further as the rebound audit does, and
-measured on the way back to its own weights. A line a model and method is appended to a raw file. Measured on
+A model is cleaned by the recipe of the reproduction, then trained further as the rebound audit does: at the
+rate of its recipe and ten times that, measured on the way back to its own weights, too; and for longer at a
+rate that all methods have in common. A line a model, method and rate is appended to a raw file. Measured on
 validation images. The command takes the demo's model, or a clean one of its kind, with one seed; the part of
 the final evaluation takes its varied models (`run_part`), after the freeze.
 """
@@ -12,6 +13,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,9 @@ RECIPES: dict[str, Recipe] = {
 PART = ("cleanclip", "par", "uar")
 """Methods of the final evaluation's part."""
 REBOUND = ReboundOptions(rates=(1.0, 10.0), steps=(10, 50, 100), interpolation_halvings=4)
+COMMON_RATE = CLEANCLIP.learning_rate
+"""The lowest of the methods' rates."""
+COMMON_STEPS = (10, 50, 100, 300)
 NUM_SAMPLES = 8_000
 _DEMO = Subject(options=SubjectOptions(), seed=1)
 
@@ -93,14 +98,28 @@ def line_of(report: Report, name: str, method: str) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def planned() -> tuple[tuple[str, str, int], ...]:
-    """Model, method and seed of every line of the part; a line has `ORDER_SEED` more."""
-    return tuple((name, method, seed) for seed in SEEDS for name in VARIED for method in PART)
+def at_common_rate(learning_rate: float) -> ReboundOptions:
+    """Of a recipe with this rate: curves at `COMMON_RATE`, whatever the recipe's own is."""
+    return ReboundOptions(rates=(COMMON_RATE / learning_rate,), steps=COMMON_STEPS)
 
 
-def missing(lines: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+def is_at_common_rate(line: Mapping[str, Any]) -> bool:
+    """Whether a line has the curve at `COMMON_RATE`, not the one at its recipe's own."""
+    return bool(line["options"] == to_json(at_common_rate(line["recipe"]["learning_rate"])))
+
+
+def planned() -> tuple[tuple[str, str, int, bool], ...]:
+    """Of every line of the part: model, method, seed (a line has `ORDER_SEED` more), at the common rate?"""
+    made = product(SEEDS, (False, True), VARIED, PART)
+    return tuple((name, method, seed, in_common) for seed, in_common, name, method in made)
+
+
+def missing(lines: list[dict[str, Any]]) -> list[tuple[str, str, int, bool]]:
     """What of the part has no line."""
-    known = {(line["subject"], line["method"], line["seed"] - ORDER_SEED) for line in lines}
+    known = {
+        (line["subject"], line["method"], line["seed"] - ORDER_SEED, is_at_common_rate(line))
+        for line in lines
+    }
     return [one for one in planned() if one not in known]
 
 
@@ -111,11 +130,12 @@ def is_of_the_part(line: Mapping[str, Any]) -> bool:
 
 def run_part(recipes: Recipes, root: Path, raw: Path) -> None:
     """Append the lines that are missing. The caller has passed the gate."""
-    for name, method, seed in missing(json_of(raw)):
+    for name, method, seed, in_common in missing(json_of(raw)):
         attack, bed = VARIED[name]
         subject = grid.subject(attack, seed, bed)
         recipe = recipes[bed.tower] if method == "uar" else RECIPES[method]
-        report = measure(run_with_needs(subject, root), subject, recipe, root)
+        asked = at_common_rate(recipe.learning_rate) if in_common else REBOUND
+        report = measure(run_with_needs(subject, root), subject, recipe, root, rebound=asked)
         append(raw, line_of(report, name, method))
 
 

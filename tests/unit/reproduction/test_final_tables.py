@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cleanclip.spec.recipe import to_json
 from lab.freezing import HeldOut
 from lab.reproduction import beyond, cost, developing, document, final, fronts, grid, groups
 from lab.reproduction.attackers import ATTACKERS
@@ -22,7 +23,7 @@ from lab.reproduction.freezing import ROOT
 from lab.reproduction.grid import in_order, questions
 from lab.reproduction.measured import Measured, to_line
 from lab.reproduction.opening import gate_of
-from lab.reproduction.rebound import missing, planned
+from lab.reproduction.rebound import REBOUND, missing, planned
 from sanitizer.audits.statistics import newcombe, wilson
 from tests.unit.reproduction.made_up import OTHERS, line_of, made_up, section_of, whole
 
@@ -232,10 +233,14 @@ def test_rows_of_a_held_out_run_are_not_read_before_the_freeze(tmp_path: Path) -
     with pytest.raises(HeldOut):
         read_final(tmp_path, gate)
     (tmp_path / BEYOND_RAW).unlink()
-    (tmp_path / REBOUND_RAW).write_text('{"subject": "poisoned", "method": "uar", "seed": 1001}\n')
+    line = {"method": "uar", "seed": 1001, "recipe": {"learning_rate": 5e-4}, "options": to_json(REBOUND)}
+    (tmp_path / REBOUND_RAW).write_text(json.dumps({"subject": "poisoned"} | line) + "\n")
     assert len(read_final(tmp_path, gate).rebound) == 1, "of the demo"
-    (tmp_path / REBOUND_RAW).write_text('{"subject": "Blended, ViT", "method": "uar", "seed": 1001}\n')
-    assert len(missing([json.loads((tmp_path / REBOUND_RAW).read_text())])) == len(planned()) - 1
+    line["subject"] = "Blended, ViT"
+    (tmp_path / REBOUND_RAW).write_text(json.dumps(line) + "\n")
+    assert ("Blended, ViT", "uar", 1, False) not in missing([line])
+    assert ("Blended, ViT", "uar", 1, True) in missing([line])
+    assert len(missing([line])) == len(planned()) - 1
     with pytest.raises(HeldOut):
         read_final(tmp_path, gate)
 

@@ -26,7 +26,7 @@ from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from cleanclip.spec.report import load_json
 from lab.reproduction import beyond, cells, checking, rebound
 from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
-from lab.reproduction.final_tables import rebound_table
+from lab.reproduction.final_tables import curve_table, rebound_table
 from lab.reproduction.measured import CELL_NAME, Measured, contradiction
 from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all
@@ -256,6 +256,29 @@ def test_a_line_of_a_rebound_is_a_row_of_the_table() -> None:
     line = json.loads(rebound.line_of(report, "tiny", "cleanclip"))
     assert line["asr"][0]["successes"] == report.before.attacks[0].asr.successes
     assert rebound_table([line]).count(f"| tiny: cleanclip | {report.seed - cells.ORDER_SEED} |") == 1
+    assert not rebound.is_at_common_rate(line)
+
+
+def test_a_line_at_the_common_rate_is_shown_along_its_curve() -> None:
+    report = load_json(KEPT_REPORT.read_bytes())
+    assert report.rebound is not None
+    assert report.recipe is not None
+    curve = report.rebound.curves[0]
+    asked = rebound.at_common_rate(report.recipe.learning_rate)
+    points = [replace(curve.points[min(n, len(curve.points) - 1)], step=n) for n in (0, *asked.steps)]
+    figures = replace(report.rebound, curves=(replace(curve, points=tuple(points)),))
+    changed = replace(report, rebound=figures, audit=replace(report.audit, rebound=asked))
+    line = json.loads(rebound.line_of(changed, "tiny", "cleanclip"))
+    assert rebound.is_at_common_rate(line)
+    drawn = curve_table([line]).splitlines()
+    heads, _, row = ([cell.strip() for cell in one.split("|")] for one in drawn[:3])
+    assert [head for head in heads if head.startswith("ASR % after")] == [
+        f"ASR % after {step}" for step in (0, 10, 50, 100, 300)
+    ]
+    asr = points[-1].attacks[0].asr
+    assert asr.successes is not None
+    assert row[heads.index("ASR % after 300")].startswith(f"{100 * asr.successes / asr.n:.1f} [")
+    assert row[heads.index("CA % after 300")].startswith(f"{100 * points[-1].ca.value:.1f} [")
 
 
 def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Path) -> None:
