@@ -27,6 +27,12 @@ def quietly(is_wanted: bool) -> Iterator[None]:
         _is_quiet.reset(token)
 
 
+def _json(document: Any) -> str:
+    """As JSON. Characters that could steer a terminal or hide, which may come from a server, are escaped."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+
+
 class Output:
     """What one run of the command prints."""
 
@@ -41,7 +47,7 @@ class Output:
         if made is not None and _is_quiet.get():
             text = made
         # Much of a text came from a server.
-        text = json.dumps(document, indent=2, ensure_ascii=False) if self.is_json else plain(text)
+        text = _json(document) if self.is_json else plain(text)
         encoding = sys.stdout.encoding or "utf-8"
         print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201 - this is the place
 

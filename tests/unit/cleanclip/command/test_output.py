@@ -1,13 +1,14 @@
-"""The live line on a terminal and elsewhere."""
+"""A result as JSON; the live line on a terminal and elsewhere."""
 
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import pytest
 
-from cleanclip.command.output import ProgressLine
+from cleanclip.command.output import Output, ProgressLine
 
 
 class Terminal(io.StringIO):
@@ -41,3 +42,15 @@ def test_elsewhere_each_stage_is_a_line_and_the_last_state_is_always_said(
     with ProgressLine() as line:
         line.show("stage", "")
     assert capsys.readouterr().err.splitlines() == ["stage"]
+
+
+@pytest.mark.parametrize("hostile", ["\x9b2J", "\x7f", "\u202e", "\u2028", "\ufeff", "\U000e0041", "\ud800"])
+def test_json_has_every_character_and_none_that_steers_or_hides(
+    hostile: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = {f"name of {hostile}": [f"Größe 你好 {hostile}\n\x1b[2J"]}
+    Output(is_json=True).result(document, "")
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == document
+    assert "Größe 你好" in printed
+    assert all(one.isprintable() for one in printed.replace("\n", ""))
