@@ -31,7 +31,7 @@ _NEEDS: Mapping[RungName, tuple[str, WhyLeftOut]] = {
     "par": ("pairs", "needs_captions"),
     "supervised": ("labelled_images", "needs_labels"),
 }
-_UAR_CHANGES: Mapping[str, Mapping[str, Any]] = {
+UAR_CHANGES: Mapping[str, Mapping[str, Any]] = {
     # Longer stages, more patterns on more images, and a stronger tie to the input model's clean embeddings.
     "uar-long": {
         "epochs": 9,
@@ -122,7 +122,7 @@ def _rung(name: RungName, ordered: AutoRecipe, family: Family, size: Size | None
     if name in ("par", "supervised"):
         kind = PARRecipe if name == "par" else SupervisedRecipe
     source = recommended(kind.method, family, size)
-    values = {**(source.values if source else {}), **_UAR_CHANGES.get(name, {})}
+    values = {**(source.values if source else {}), **UAR_CHANGES.get(name, {})}
     if kind is UARRecipe:
         values["trained_on"] = ordered.trained_on
     values["batch_size"] = max(2, min(int(values.get("batch_size", kind.batch_size)), num_samples))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from cleanclip.spec import ladder
 from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe, UARRecipe, WaNetOptions
 from lab.reproduction import grid
 from lab.reproduction.attackers import ATTACKERS_PLAN
@@ -142,6 +143,12 @@ VARIED: dict[str, tuple[Implanted, Bed]] = {
 ABLATED = {name: VARIED[name] for name in ("BadNet, ResNet", "Blended, ViT")}
 """Those of the parts that vary UAR: one a tower, because every row costs three runs."""
 
+_RUNG_MODELS: dict[str, tuple[Implanted | None, Bed]] = {
+    **VARIED,
+    "Never poisoned, ResNet": (None, grid.FASHION),
+    "Never poisoned, ViT": (None, grid.FASHION_VIT),
+}
+
 Rows = dict[str, Make]
 """Of a table: name → the row's cell of any seed."""
 
@@ -195,11 +202,21 @@ def fewer_images(recipes: Recipes) -> Rows:
     }
 
 
+def longer_rung(recipes: Recipes) -> Rows:
+    """`uar-long` of auto's ladder. Not in the frozen plan; its values are older than the freeze."""
+    return {
+        f"{model}: uar-long": _cleaning(
+            attack, bed, replace(recipes[bed.tower], **ladder.UAR_CHANGES["uar-long"])
+        )
+        for model, (attack, bed) in _RUNG_MODELS.items()
+    }
+
+
 def full(recipes: Recipes) -> Rows:
-    """UAR itself on these models, to stand beside what was changed; these cells are of the tables."""
+    """UAR itself on these models, to stand beside what was changed; most cells are of the tables."""
     return {
         f"{model}: UAR": _cleaning(attack, bed, recipes[bed.tower])
-        for model, (attack, bed) in ABLATED.items()
+        for model, (attack, bed) in _RUNG_MODELS.items()
     }
 
 

@@ -27,6 +27,7 @@ from lab.reproduction.final import (
     Recipes,
     as_question,
     beyond_zero_shot,
+    longer_rung,
     parts,
     questions,
     remedies,
@@ -52,7 +53,7 @@ from lab.reproduction.summary import Results
 from sanitizer.training.device import num_granted_cores
 
 ATTACKERS, BEYOND, REBOUND, REGRET = "attackers", "beyond zero-shot", "rebound", "auto's regret"
-REMEDIES = "remedies for what UAR left"
+REMEDIES, RUNG = "remedies for what UAR left", "auto's longer rung"
 _ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES, _REGRET_MINUTES = 2.5, 1.0, 3.0, 12.0
 """A row: guessed, none was run."""
 EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
@@ -67,6 +68,7 @@ def all_questions(recipes: Recipes, published: Results) -> tuple[Question, ...]:
     asked = (
         *questions(recipes),
         as_question(REMEDIES, remedies(recipes)),
+        as_question(RUNG, longer_rung(recipes)),
         as_question(BEYOND, beyond_zero_shot(recipes)),
     )
 

@@ -66,7 +66,7 @@ def short():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spec_ladder, "MIN_IMAGES", 20)
         patch.setattr(spec_ladder, "LADDER", tuple(SHORT))
-        patch.setattr(spec_ladder, "_UAR_CHANGES", SHORT)
+        patch.setattr(spec_ladder, "UAR_CHANGES", SHORT)
         patch.setattr(ladder_looks, "PATTERN_STEPS", 2)
         yield
 
@@ -312,7 +312,7 @@ def three_rungs(monkeypatch):
     clock = Clock(uar=10.0, par=5.0)
     changes = {**SHORT, "par": {"epochs": 2}}
     monkeypatch.setattr(spec_ladder, "LADDER", tuple(changes))
-    monkeypatch.setattr(spec_ladder, "_UAR_CHANGES", changes)
+    monkeypatch.setattr(spec_ladder, "UAR_CHANGES", changes)
     monkeypatch.setattr(ladder_run, "time", clock)
     monkeypatch.setattr(ladder_run, "train", clock.train)
 
