@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -25,6 +26,8 @@ from app.local import guard
 
 Identity = Literal["as_is", "user_namespace", "set_user"]
 MAX_LOG_BYTES = 8 * 1024 * 1024
+_PORTS = range(20_000, 32_768)
+"""Below those of outgoing connections, which could take a port between our choice and a server's bind."""
 _GUARD_SCRIPT = Path(guard.__file__)
 
 
@@ -186,12 +189,20 @@ def run_tool(command: Sequence[str], launch: Launch, *, timeout_s: float = 60.0)
 
 
 def free_ports(num_ports: int) -> list[int]:
-    """Ports on 127.0.0.1 that nobody uses now; another process may be faster, so callers try again."""
+    """Ports on 127.0.0.1 that nobody uses now; another process may be faster, so callers try again.
+
+    Raises CannotStart where there are not so many.
+    """
+    chosen: list[int] = []
     with contextlib.ExitStack() as closing:
-        sockets = [closing.enter_context(socket.socket()) for _ in range(num_ports)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+            one = closing.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                chosen.append(port)
+            if len(chosen) == num_ports:
+                return chosen
+    raise CannotStart(f"Of the ports {_PORTS[0]} to {_PORTS[-1]} on 127.0.0.1 not {num_ports} are free.")
 
 
 def is_free(port: int) -> bool:

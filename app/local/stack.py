@@ -25,6 +25,8 @@ from app.settings import Settings
 
 READY_TIMEOUT_S = 60.0
 _LOCK_TIMEOUT_S = 25.0  # longer than the grace that the guards of a killed stack give their servers
+_PORT_TAKEN = ("in use", "is not available on")
+"""In a server's log; the latter is SeaweedFS's."""
 _MAX_TRIES = 3  # another process may take a port between our choice and the server's bind
 
 
@@ -157,7 +159,7 @@ def _bring_up(server: Server) -> None:
             wait_until(server.is_ready, process, timeout_s=READY_TIMEOUT_S)
         except CannotStart as error:
             process.stop()
-            if left == 0 or "in use" not in str(error).lower():
+            if left == 0 or not any(words in str(error).lower() for words in _PORT_TAKEN):
                 raise
             server.launch()
         else:

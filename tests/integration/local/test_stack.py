@@ -18,8 +18,8 @@ import pytest
 import redis
 from sqlalchemy.engine import make_url
 
-from app.local import guard
-from app.local.processes import CannotStart, Launch, is_free, plain_environment, start
+from app.local import guard, postgres, seaweedfs, valkey
+from app.local.processes import CannotStart, Launch, free_ports, is_free, plain_environment, start
 from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.errors import AccessDenied, StoreUnavailable
@@ -313,6 +313,45 @@ def test_a_command_that_is_not_there_says_so(tmp_path: Path) -> None:
     assert process.exit_code == 127
     assert "no-such-program-anywhere: cannot start" in process.log_tail()
     process.stop()
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "s3.port"), (6, "filer.port")])
+def test_a_port_that_another_process_took_in_between_is_chosen_anew(
+    number: int, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = {
+        postgres.VARIABLE: "postgresql+psycopg://u@127.0.0.1/x",
+        valkey.VARIABLE: "redis://127.0.0.1/0",
+    }
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        stolen = taken.getsockname()[1]
+        chosen: list[list[int]] = []
+
+        def too_slow(num_ports: int) -> list[int]:
+            ports = free_ports(num_ports)
+            if not chosen:
+                ports[number] = stolen
+            chosen.append(ports)
+            return ports
+
+        monkeypatch.setattr(seaweedfs, "free_ports", too_slow)
+        with Stack(tmp_path / "stack", fsync=False, environ=elsewhere) as stack:
+            assert stack.dead() == []
+            kept = json.loads((tmp_path / "stack" / "seaweedfs" / "ports.json").read_text())
+    assert len(chosen) == 2
+    assert chosen[0][number] == stolen
+    assert kept[name] != stolen
+
+
+def test_chosen_ports_are_none_that_an_outgoing_connection_gets() -> None:
+    first, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first < 32_768:
+        pytest.skip("this machine was told to give outgoing connections lower ports")
+    ports = free_ports(50)
+    assert len(set(ports)) == 50
+    assert all(1024 <= port < first for port in ports)
 
 
 def test_a_port_in_use_is_known() -> None:
