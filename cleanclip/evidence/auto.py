@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from cleanclip.evidence.counted import difference, estimate, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.attack_options import kind_of, names_of, surrogates_of
-from cleanclip.spec.auto_figures import AutoFigures, Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.auto_figures import (
+    AutoFigures,
+    Look,
+    RungFigures,
+    UniversalShare,
+    Validated,
+    ValidatedAttack,
+)
 from cleanclip.spec.choosing import Judge, choose, not_judged, places_of, works_unknown
 from cleanclip.spec.ladder import Rung, ladder, left_out
 from cleanclip.spec.ladder_budget import end_before
@@ -103,8 +110,31 @@ def _validated(where: str, told: Validated, auto: AutoFigures, report: Report) -
         yield from estimate(f"{inside}.untriggered_target_rate", one.untriggered_target_rate, one.asr.n)
         if one.untriggered_target_rate.successes + told.ca.successes > told.ca.n:
             yield misfit(f"{inside}.untriggered_target_rate.successes", "does not fit the clean accuracy")
+        target = report.audit.attacks[number].target or report.audit.target
+        yield from _led(inside, one, target, num_validation)
+        led = None if told is auto.before or was.elsewhere is None else was.elsewhere.class_name
+        yield from same(f"{inside}.as_before", one.as_before and one.as_before.class_name, led)
     yield from _moved(f"{where}.surrogates", told.surrogates, num_validation)
     yield from _moved(f"{where}.patterns", told.patterns, num_validation)
+
+
+def _led(where: str, one: ValidatedAttack, target: str, num_validation: int) -> Iterator[Finding]:
+    """Where triggered images go most: no other class is given to more of them."""
+    for name, towards in (("elsewhere", one.elsewhere), ("as_before", one.as_before)):
+        if towards is None:
+            continue
+        for place, share in (("triggered", towards.triggered), ("untriggered", towards.untriggered)):
+            yield from estimate(f"{where}.{name}.{place}", share, towards.triggered.n)
+        if towards.triggered.n > num_validation:
+            yield misfit(f"{where}.{name}.triggered.n", "is more than all images")
+        if towards.class_name == target:
+            yield misfit(f"{where}.{name}.class_name", "is the target")
+    most = one.asr if one.elsewhere is None else one.elsewhere.triggered
+    others = [one.asr, *([one.as_before.triggered] if one.as_before else [])]
+    if any(other.successes > most.successes for other in others):
+        yield misfit(f"{where}.elsewhere", "is not the class that most images are given")
+    if one.elsewhere and one.as_before and one.elsewhere.class_name == one.as_before.class_name:
+        yield from same(f"{where}.as_before", one.as_before, one.elsewhere)
 
 
 def _moved(where: str, told: Sequence[UniversalShare], num_validation: int) -> Iterator[Finding]:

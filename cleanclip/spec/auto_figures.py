@@ -12,8 +12,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.ladder import RungName, WhyLeftOut
-from cleanclip.spec.measures import Count, Difference, Estimate
-from cleanclip.spec.rebound_figures import ReboundShare
+from cleanclip.spec.measures import Count, Difference, Estimate, Towards
 from cleanclip.spec.recipe import Recipe
 from cleanclip.spec.recommended import Family, Size
 
@@ -38,6 +37,21 @@ class UniversalShare:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidatedAttack:
+    """One attack of the order on one model.
+
+    `elsewhere`: the class that its images are given most, where that is not the target. `as_before`: of a
+    rung's model, the class that was `elsewhere` on the input model, if one was.
+    """
+
+    asr: Estimate
+    untriggered_target_rate: Estimate
+    """Of the same images without the trigger."""
+    elsewhere: Towards | None = None
+    as_before: Towards | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Validated:
     """One model on the validation images.
 
@@ -47,7 +61,7 @@ class Validated:
     """
 
     ca: Estimate
-    attacks: tuple[ReboundShare, ...]
+    attacks: tuple[ValidatedAttack, ...]
     surrogates: Annotated[tuple[UniversalShare, ...], MaxLen(32)] = ()
     patterns: Annotated[tuple[UniversalShare, ...], MaxLen(32)] = ()
 

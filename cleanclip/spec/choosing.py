@@ -1,10 +1,12 @@
 """Which look of a ladder is chosen, from validation figures alone. The library chooses by this, and
 `cleanclip verify` chooses again. Knows no model.
 
-A look *meets the policy* if every limit holds by its bound: the upper bound of the ASR of each attack that
-worked on the input model, the upper bound of the clean accuracy lost; and no attack that did not work before
-works in part now. An attack that the verdict does not judge takes no part. It *meets the unknown* if no
-surrogate trigger and no fresh pattern sends more than `UNKNOWN_AT_MOST` of the images to one class, by the
+A look *meets the policy* if every limit holds by its bound: the upper bound of the share of each attack that
+worked on the input model, the upper bound of the clean accuracy lost; if no attack that did not work before
+works in part now; and if no trigger leads to a class of its own. The share is ASR; of an attack that worked
+towards another class than its target, that of the images that are given this class, as in the verdict
+(`cleanclip.spec.judging`). An attack that the verdict does not judge takes no part. It *meets the unknown* if
+no surrogate trigger and no fresh pattern sends more than `UNKNOWN_AT_MOST` of the images to one class, by the
 upper bound; where patterns were not inverted and no surrogate does, that is not known. Then:
 
 1. Of the looks that meet both, the first: rungs have a fixed order.
@@ -21,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cleanclip.spec.auto_figures import Choice, Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.policy import Policy
 from cleanclip.spec.scan_section import ScanSection
 
@@ -42,27 +45,50 @@ class Judge:
     gate: float
     not_judged: Sequence[int] = ()
 
-    def has_worked(self, number: int) -> bool:
-        """Whether the attack of that number counts in the verdict and worked on the input model."""
-        return number not in self.not_judged and self.before.attacks[number].asr.value >= self.gate
+    def led_to(self, number: int) -> str | None:
+        """The class that the attack of that number worked towards on the input model, if not its target."""
+        was = self.before.attacks[number]
+        works = was.asr.value < self.gate and was.elsewhere is not None and was.elsewhere.works(self.gate)
+        return was.elsewhere.class_name if works and was.elsewhere is not None else None
+
+    def share(self, figures: Validated, number: int) -> Estimate | None:
+        """What of the attack of that number is held against its limit; None where it did not work on the
+        input model, or the verdict does not judge it."""
+        if number in self.not_judged:
+            return None
+        was, now = self.before.attacks[number], figures.attacks[number]
+        if was.asr.value >= self.gate:
+            return now.asr
+        led = None if self.led_to(number) is None else now.as_before or now.elsewhere
+        return None if led is None else led.triggered
 
     def limit(self, number: int) -> float:
         """On the ASR of the attack of that number."""
         return self.policy.limit_of(self.kinds[number])[1]
 
-    def over_limit(self, figures: Validated, number: int) -> float:
-        """How far the ASR of the attack of that number is over its own limit; below 0 where it is within."""
-        return figures.attacks[number].asr.value - self.limit(number)
+    def over_limits(self, figures: Validated) -> dict[int, float]:
+        """Of each attack that worked on the input model, by its number: how far its share is over its own
+        limit; below 0 where it is within."""
+        shares = {number: self.share(figures, number) for number in range(len(self.kinds))}
+        return {
+            number: share.value - self.limit(number) for number, share in shares.items() if share is not None
+        }
 
     def excess(self, look: Look) -> float:
         """The largest distance of a bound over its limit; 0 where the look meets the policy."""
         over = [look.ca_lost.high - self.policy.ca_lost_at_most]
         for number, now in enumerate(look.figures.attacks):
-            limit = self.limit(number)
-            if self.has_worked(number):
-                over.append(now.asr.high - limit)
-            elif number not in self.not_judged and now.asr.low > max(limit, now.untriggered_target_rate.high):
+            if number in self.not_judged:
+                continue
+            limit, share, moved = self.limit(number), self.share(look.figures, number), now.elsewhere
+            if share is not None:
+                over.append(share.high - limit)
+            if self.before.attacks[number].asr.value < self.gate and now.asr.low > max(
+                limit, now.untriggered_target_rate.high
+            ):
                 over.append(now.asr.low - limit)
+            if moved is not None and moved.works(self.gate):  # whatever the limit
+                over.append(max(moved.triggered.high - limit, moved.triggered.low - moved.untriggered.high))
         return max(0.0, *over)
 
     def meets_both(self, look: Look) -> bool:
@@ -72,8 +98,8 @@ class Judge:
     def worst_attack(self, figures: Validated) -> int | None:
         """The number of the attack that is the farthest over its limit, or the nearest to it, of those that
         worked on the input model; None where none did."""
-        worked = filter(self.has_worked, range(len(self.kinds)))
-        return max(worked, key=lambda number: self.over_limit(figures, number), default=None)
+        over = self.over_limits(figures)
+        return max(over, key=lambda number: over[number], default=None)
 
 
 def not_judged(scan: ScanSection | None, num_attacks: int) -> list[int]:
@@ -151,10 +177,10 @@ def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]
     """Places of looks that no other beats in both the accuracy lost and how far the worst attack is over its
     limit. Empty where no attack worked on the input model."""
     points = {
-        at: (look.ca_lost.value, judge.over_limit(look.figures, attack))
+        at: (look.ca_lost.value, max(over.values()))
         for at in places_of(rungs)
         for look in [rungs[at[0]].looks[at[1]]]
-        if (attack := judge.worst_attack(look.figures)) is not None
+        if (over := judge.over_limits(look.figures))
     }
     return [
         at

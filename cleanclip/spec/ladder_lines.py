@@ -91,11 +91,12 @@ def _each(items: Any, names: tuple[str, ...]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder:
-    """What was tried, and what looks are held against. `titles`: name and class of every attack."""
+    """What was tried, and what looks are held against. `attacks`: of every attack its name, options and
+    target."""
 
     auto: AutoFigures
     judge: Judge
-    titles: tuple[str, ...]
+    attacks: tuple[_Attack, ...]
 
     @classmethod
     def of(cls, report: Any) -> Ladder | None:
@@ -111,8 +112,13 @@ class Ladder:
             gate=source.gate,
             not_judged=[number for number, judged in enumerate(source.judged) if not judged],
         )
-        titles = (f"{name(attack.name)}, to “{name(attack.target)}”" for attack in source.attacks)
-        return cls(auto=source.auto, judge=judge, titles=tuple(titles))
+        return cls(auto=source.auto, judge=judge, attacks=source.attacks)
+
+    def title(self, number: int) -> str:
+        """Name and class of the attack of that number."""
+        attack, led_to = self.attacks[number], self.judge.led_to(number)
+        title = f"{name(attack.name)}, to “{name(led_to or attack.target)}”"
+        return title if led_to is None else f"{title}, not its target “{name(attack.target)}”"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +143,23 @@ class LadderLine:
 
     @property
     def attack_title(self) -> str:
-        return "" if self.attack is None else self.ladder.titles[self.attack]
+        return "" if self.attack is None else self.ladder.title(self.attack)
 
     @property
     def asr(self) -> Estimate | None:
-        return None if self.attack is None else self.figures.attacks[self.attack].asr
+        """Of the attack; where it leads to another class than its target, the share that is given this
+        class."""
+        return None if self.attack is None else self.ladder.judge.share(self.figures, self.attack)
+
+    @property
+    def asr_path(self) -> str:
+        """Where it stands in report.json; "" where there is none."""
+        if self.attack is None:
+            return ""
+        figures = self.figures.attacks[self.attack]
+        led = "elsewhere" if figures.as_before is None else "as_before"
+        part = "asr" if self.ladder.judge.led_to(self.attack) is None else f"{led}.triggered"
+        return f"{self.path}.attacks.{self.attack}.{part}"
 
     @property
     def no_asr(self) -> str:
@@ -163,7 +181,7 @@ class LadderLine:
         counted = "1 found trigger is" if len(spared) == 1 else f"{len(spared)} found triggers are"
         return (
             f"{counted} not judged; highest ASR {100 * asr.value:.2f} % ({100 * asr.low:.2f} to "
-            f"{100 * asr.high:.2f} %, n = {asr.n}), {self.ladder.titles[highest]}."
+            f"{100 * asr.high:.2f} %, n = {asr.n}), {self.ladder.title(highest)}."
         )
 
     @cached_property

@@ -77,6 +77,24 @@ class RankDistribution:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Towards:
+    """The class that triggered images go to most, whatever target the order named.
+
+    Both shares are of the images whose true class is another one. An audit after a cleaning takes the class
+    of the audit before, so that both sides are about one class.
+    """
+
+    class_name: str
+    triggered: Estimate
+    untriggered: Estimate
+    """Of the same images without the trigger."""
+
+    def works(self, gate: float) -> bool:
+        """At or over the gate, and more often than the same images go there without the trigger."""
+        return self.triggered.value >= gate and self.triggered.low > self.untriggered.high
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeanDistance:
     """The mean cosine distance (1 - cosine, 0 to 2) of `n` embeddings to their counterparts.
 

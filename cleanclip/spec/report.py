@@ -22,7 +22,7 @@ from cleanclip.spec.auto_figures import AutoFigures
 from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
 from cleanclip.spec.exclusions import ExcludedSamples
-from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
+from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK, Towards
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OrderedRecipe, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
@@ -62,6 +62,7 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "ShownImage",
     "TargetCaptions",
     "TopK",
+    "Towards",
 ]
 
 MOST_ATTACKS_IN_FRONT = 3
@@ -99,20 +100,6 @@ class ProbeAttackFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Towards:
-    """The class that triggered images go to most, whatever target the order named.
-
-    Both shares are of the images whose true class is another one. An audit after a cleaning takes the class
-    of the audit before, so that both sides are about one class.
-    """
-
-    class_name: str
-    triggered: Estimate
-    untriggered: Estimate
-    """Of the same images without the trigger."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class AttackFigures:
     """One trigger on the whole test set. `trigger_sha256` names its version, options and seed."""
 
@@ -142,9 +129,7 @@ class AttackFigures:
         """Where the trigger leads if not to its target: to another class, at or over the gate, and more often
         than the same images go there without it. None: nowhere."""
         towards = self.towards_now or self.towards
-        if towards.class_name == self.target or towards.triggered.value < gate:
-            return None
-        return towards if towards.triggered.low > towards.untriggered.high else None
+        return towards if towards.class_name != self.target and towards.works(gate) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from unittest.mock import patch
 import torch
 
 from cleanclip.spec.attack_options import AttackOptions, kind_of, surrogates_of
-from cleanclip.spec.auto_figures import RungFigures, UniversalShare, Validated
+from cleanclip.spec.auto_figures import RungFigures, Validated
 from cleanclip.spec.choosing import Judge, choose, places_of
 from cleanclip.spec.ladder import ladder
 from cleanclip.spec.progress import ignore
@@ -208,9 +208,9 @@ def _to_the_end(look: Callable[[LoadedCheckpoint], None]) -> Iterator[None]:
             look(model)
             return super().at_input(model)
 
-        def at_rung(self, model: LoadedCheckpoint, worked: Sequence[UniversalShare]) -> Measured:
+        def at_rung(self, model: LoadedCheckpoint, before: Validated) -> Measured:
             look(model)
-            return super().at_rung(model, worked)
+            return super().at_rung(model, before)
 
     with (
         patch.object(ladder_run, "Looks", Watched),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.attack_options import AttackOptions, names_of, of_same_pixels
-from cleanclip.spec.auto_figures import UniversalShare, Validated
+from cleanclip.spec.auto_figures import UniversalShare, Validated, ValidatedAttack
 from cleanclip.spec.recipe import AuditOptions, to_json
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
@@ -66,8 +67,13 @@ def measure_validation(
     sample: Sample,
     surrogates: Sequence[AttackOptions],
     after_share: Callable[[float], None],
+    *,
+    before: Validated | None = None,
 ) -> Measured:
-    """The model with the attacks of the order and with `surrogates`. Raises what `run_audit` raises."""
+    """The model with the attacks of the order and with `surrogates`. Raises what `run_audit` raises.
+
+    `before`: the input model; None of the input model itself.
+    """
     num_attacks = len(options.attacks)
     together = replace(options, attacks=(*options.attacks, *surrogates))
     counts = Counts.for_targets(find_targets(together, sample.labelled.class_names), None)
@@ -85,7 +91,7 @@ def measure_validation(
     return Measured(
         figures=Validated(
             ca=top_k(rank_N, 1),
-            attacks=shares_of(counts, counts.triggered[:num_attacks]),
+            attacks=_attacks(counts, counts.triggered[:num_attacks], sample.labelled.class_names, before),
             surrogates=_moved(counts, counts.triggered[num_attacks:], names, sample.labelled.class_names),
         ),
         correct_N=rank_N == 0,
@@ -108,6 +114,28 @@ def measure_patterns(
     count_sample(checkpoint, options, sample, counts, triggers, alike=alike, after_share=after_share)
     names = [f"pattern {number + 1}" for number in range(len(patterns))]
     return _moved(counts, counts.triggered, names, sample.labelled.class_names)
+
+
+def _attacks(
+    counts: Counts, triggered: Sequence[Answers], class_names: tuple[str, ...], before: Validated | None
+) -> tuple[ValidatedAttack, ...]:
+    label_N, clean_N = torch.cat(counts.label), torch.cat(counts.untriggered[0].predicted)
+    led_to = [one.elsewhere and one.elsewhere.class_name for one in before.attacks] if before else None
+    found = []
+    for share, answers, led in zip(
+        shares_of(counts, triggered), triggered, led_to or [None] * len(triggered), strict=True
+    ):
+        towards = partial(answers.towards, clean_N=clean_N, label_N=label_N, class_names=class_names)
+        number = answers.goes_to(label_N)
+        found.append(
+            ValidatedAttack(
+                asr=share.asr,
+                untriggered_target_rate=share.untriggered_target_rate,
+                elsewhere=None if number == answers.target else towards(number),
+                as_before=None if led is None else towards(class_names.index(led)),
+            )
+        )
+    return tuple(found)
 
 
 def _moved(

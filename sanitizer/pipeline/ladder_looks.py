@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cleanclip.spec.attack_options import names_of, surrogates_of
-from cleanclip.spec.auto_figures import UniversalShare
+from cleanclip.spec.auto_figures import UniversalShare, Validated
+from cleanclip.spec.choosing import works_unknown
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.ladder import NUM_PATTERNS, PATTERN_SIZE, PATTERN_STEPS
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, to_json
@@ -40,12 +41,13 @@ class Looks:
         measured = self._measured(model, surrogates_of(self.options.attacks))
         return replace(measured, figures=replace(measured.figures, patterns=self.patterns(model)))
 
-    def at_rung(self, model: LoadedCheckpoint, worked: Sequence[UniversalShare]) -> Measured:
-        """A rung's model, with the surrogates that `worked` on the input model and without patterns."""
-        names, every = {one.name for one in worked}, surrogates_of(self.options.attacks)
+    def at_rung(self, model: LoadedCheckpoint, before: Validated) -> Measured:
+        """A rung's model, with the surrogates that worked on the input model and without patterns."""
+        names = {one.name for one in before.surrogates if works_unknown(one)}
+        every = surrogates_of(self.options.attacks)
         all_names = names_of(to_json(one) for one in every)
         chosen = {name: one for name, one in zip(all_names, every, strict=True) if name in names}
-        measured = self._measured(model, tuple(chosen.values()))
+        measured = self._measured(model, tuple(chosen.values()), before)
         # Fewer of a kind have shorter names: they keep those that all of them have.
         renamed = tuple(
             replace(share, name=name) for share, name in zip(measured.figures.surrogates, chosen, strict=True)
@@ -56,8 +58,10 @@ class Looks:
         """Fresh patches, inverted on training images, and how far they send the validation images."""
         return measure_patterns(model, self.options, self.sample, self._inverted(model), self.share)
 
-    def _measured(self, model: LoadedCheckpoint, surrogates: Sequence[AttackOptions]) -> Measured:
-        return measure_validation(model, self.options, self.sample, surrogates, self.share)
+    def _measured(
+        self, model: LoadedCheckpoint, surrogates: Sequence[AttackOptions], before: Validated | None = None
+    ) -> Measured:
+        return measure_validation(model, self.options, self.sample, surrogates, self.share, before=before)
 
     def _inverted(self, model: LoadedCheckpoint) -> tuple[Pattern, ...]:
         """Patches under which the model sees all images alike."""

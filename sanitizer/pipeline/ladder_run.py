@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungEnd, RungFigures
-from cleanclip.spec.choosing import Judge, choose, not_judged, works_unknown
+from cleanclip.spec.choosing import Judge, choose, not_judged
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import MaxRanks
 from cleanclip.spec.judging import loss_not_shown
@@ -215,12 +215,10 @@ class _Climb:
     def _check_can_meet(self) -> None:
         """Raises OptionsRejected where the validation images are too few to show that a limit holds."""
         options, policy = self._setting.options, self._setting.policy
-        attacks = self._before.figures.attacks
         for number, (name, attack) in enumerate(zip(attack_names(options), options.attacks, strict=True)):
             where, limit = policy.limit_of(kind_of(attack))
-            has_worked = self._judge.has_worked(number)
-            share = smaller_part(self._ordered)
-            sentence = too_few(limit, attacks[number].asr.n, share=share) if has_worked else None
+            judged, share = self._judge.share(self._before.figures, number), smaller_part(self._ordered)
+            sentence = None if judged is None else too_few(limit, judged.n, share=share)
             if sentence is not None:
                 raise cannot_pass(f"Of the validation images, {name}: {sentence}", where)
         sentence = loss_not_shown(self._before.figures.ca, policy.ca_lost_at_most)
@@ -282,8 +280,7 @@ class _Climb:
         model, finetuned = self._trained(number, part)
         began = time.monotonic()
         self._progress.looks_at(f"{rung.name} after epoch {last}")
-        worked = [one for one in before.figures.surrogates if works_unknown(one)]
-        measured = self._looks.at_rung(model, worked)
+        measured = self._looks.at_rung(model, before.figures)
         was_right_N = unpacked(before.correct, before.num_images)
         ca_lost = paired_difference(was_right_N.tolist(), measured.correct_N.tolist())
         look = Look(epoch=last, figures=measured.figures, ca_lost=ca_lost, seconds=0.0)

@@ -195,7 +195,7 @@ def front(report: Report) -> str | None:
             lost, attack, asr, judge = line.lost, line.attack, line.asr, line.ladder.judge
             if lost is None or attack is None or asr is None:  # the input model
                 continue
-            x, y = 100 * lost.value, 100 * judge.over_limit(line.figures, attack)
+            x, y = 100 * lost.value, 100 * judge.over_limits(line.figures)[attack]
             axes.errorbar(
                 [x],
                 [y],

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from cleanclip.spec.auto_figures import Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.auto_figures import Look, RungFigures, UniversalShare, Validated, ValidatedAttack
 from cleanclip.spec.choosing import UNKNOWN_AT_MOST, Judge, choose, not_judged, on_front
 from cleanclip.spec.intervals import newcombe, wilson
-from cleanclip.spec.measures import Difference, Estimate
-from cleanclip.spec.rebound_figures import ReboundShare
+from cleanclip.spec.measures import Difference, Estimate, Towards
 from cleanclip.spec.recipe import Policy, UARRecipe
 from cleanclip.spec.scan_section import ScanSection
 
@@ -32,7 +31,9 @@ def loss(lost):
 def validated(attacked, sent, floor=4):
     return Validated(
         ca=share(200),
-        attacks=tuple(ReboundShare(asr=share(one), untriggered_target_rate=share(floor)) for one in attacked),
+        attacks=tuple(
+            ValidatedAttack(asr=share(one), untriggered_target_rate=share(floor)) for one in attacked
+        ),
         patterns=tuple(
             UniversalShare(name=f"pattern {number}", class_name="dog", moved=share(one))
             for number, one in enumerate(sent)
@@ -201,7 +202,7 @@ def test_the_front_and_the_worst_attack_go_by_each_attacks_own_limit():
     assert (choice.look, choice.meets_policy) == (1, True)
     assert on_front(built([looks]), judge) == [(0, 1)]
     assert [judge.worst_attack(one.look().figures) for one in looks] == [0, 0]
-    assert judge.over_limit(looks[0].look().figures, 0) == pytest.approx(0.005)
+    assert judge.over_limits(looks[0].look().figures)[0] == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize("spared", [(), (0, 1)])
@@ -237,3 +238,54 @@ def test_an_attack_that_only_a_scan_found_decides_only_where_the_scan_failed(p_v
     assert (choice.look, choice.meets_policy) == (chosen, True)
     assert judge.worst_attack(before) == 0
     assert judge.worst_attack(looks[0].look().figures) == (0 if p_value is None else 1)
+
+
+def led(class_name, triggered, untriggered=4):
+    return Towards(class_name=class_name, triggered=share(triggered), untriggered=share(untriggered))
+
+
+def look_at(plain, **attack):
+    """A look whose first attack has these figures, too."""
+    look = plain.look()
+    first, *others = look.figures.attacks
+    return replace(look, figures=replace(look.figures, attacks=(replace(first, **attack), *others)))
+
+
+def wrong_target(before):
+    """A judge whose first attack was named with a target that it does not lead to."""
+    figures = validated((8, 380), (300,))
+    first, second = figures.attacks
+    figures = replace(figures, attacks=(replace(first, elsewhere=before), second))
+    return Judge(before=figures, kinds=KINDS, policy=Policy(), gate=0.5)
+
+
+def test_an_attack_that_worked_towards_another_class_is_held_against_its_limit_by_that_class():
+    judge = wrong_target(led("cat", 300))
+    stays = look_at(Plain((8, 0), (4,), 0), elsewhere=led("cat", 150), as_before=led("cat", 150))
+    gone = look_at(Plain((8, 0), (4,), 0), as_before=led("cat", 3))
+    assert judge.led_to(0) == "cat"
+    assert judge.share(judge.before, 0) == share(300)
+    assert judge.share(stays.figures, 0) == share(150)
+    assert judge.excess(stays) == pytest.approx(wilson(150, N)[2] - 0.05)
+    assert judge.excess(gone) == 0
+    assert judge.over_limits(stays.figures)[0] == pytest.approx(150 / N - 0.05)
+
+
+@pytest.mark.parametrize("before", [None, led("cat", 199), led("cat", 300, untriggered=300)])
+def test_an_attack_that_led_nowhere_has_no_share(before):
+    """To no other class, to it under the gate, or as often without the trigger."""
+    judge = wrong_target(before)
+    look = look_at(Plain((8, 0), (4,), 0), as_before=before and led("cat", 150, untriggered=150))
+    assert judge.led_to(0) is None
+    assert judge.share(look.figures, 0) is None
+    assert judge.excess(look) == 0
+
+
+def test_a_trigger_that_leads_to_a_class_of_its_own_meets_no_limit():
+    loose = Judge(before=JUDGE.before, kinds=KINDS, policy=Policy(asr_at_most=1.0), gate=0.5)
+    moved = look_at(Plain((0, 0), (4,), 0), elsewhere=led("cat", 250))
+    for judge in (JUDGE, loose):
+        assert judge.excess(moved) > 0
+        assert judge.excess(look_at(Plain((0, 0), (4,), 0), elsewhere=led("cat", 150))) == 0
+    spared = replace(loose, not_judged=(0,))
+    assert spared.excess(moved) == 0

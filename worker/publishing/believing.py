@@ -245,7 +245,8 @@ def _class_names(report: Report) -> Iterator[str]:
         yield from _names_of_audit(audit)
     yield from (one.class_name for one in report.classes_lost)
     for figures in report.auto.all_figures() if report.auto else ():
-        yield from (one.class_name for one in (*figures.surrogates, *figures.patterns))
+        led = (place for one in figures.attacks for place in (one.elsewhere, one.as_before) if place)
+        yield from (one.class_name for one in (*figures.surrogates, *figures.patterns, *led))
     for example in report.examples.examples if report.examples else ():
         yield example.true_class
         for image in (example.clean, *example.triggered):

@@ -29,7 +29,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cleanclip.spec import jobspec, report
 from cleanclip.spec.attack_options import CustomPatchOptions, kind_of, names_of, surrogates_of
-from cleanclip.spec.auto_figures import AutoFigures, LeftOutRung, Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.auto_figures import (
+    AutoFigures,
+    LeftOutRung,
+    Look,
+    RungFigures,
+    UniversalShare,
+    Validated,
+    ValidatedAttack,
+)
 from cleanclip.spec.choosing import Judge, choose
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.image_edits import Edit
@@ -37,7 +45,6 @@ from cleanclip.spec.judging import judge
 from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
 from cleanclip.spec.null_set import NullModel, NullPattern, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.policy import PolicySource
-from cleanclip.spec.rebound_figures import ReboundShare
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
@@ -498,7 +505,7 @@ def ladder_figures(ordered: AutoRecipe, options: AuditOptions, policy: Policy) -
     """Of a ladder whose first rung meets everything at its first look; as many validation as test images."""
 
     def validated(num_right: int, num_attacked: int, surrogates: tuple[str, ...], moved: int) -> Validated:
-        share = ReboundShare(
+        share = ValidatedAttack(
             asr=wilson(num_attacked, NUM_OTHERS), untriggered_target_rate=wilson(1, NUM_OTHERS)
         )
 
@@ -1248,6 +1255,13 @@ def _first_look(told: dict[str, Any]) -> Any:
     return told["auto"]["rungs"][0]["looks"][0]
 
 
+def _led_to(told: dict[str, Any], place: str, class_name: str) -> None:
+    """As many as the ASR counts, so that no count gives it away."""
+    attack = _first_look(told)["figures"]["attacks"][0]
+    shares = {"triggered": attack["asr"], "untriggered": attack["untriggered_target_rate"]}
+    attack[place] = {"class_name": class_name, **shares}
+
+
 LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "no_ladder": lambda told: told.update(auto=None),
     "another_choice": lambda told: told["auto"]["choice"].update(meets_unknown=False),
@@ -1258,6 +1272,11 @@ LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     ),
     "patterns_that_were_not_made": lambda told: _first_look(told)["figures"].update(patterns=[]),
     "an_asr_without_counts": lambda told: _first_look(told)["figures"]["attacks"][0]["asr"].update(value=0.0),
+    "a_class_elsewhere_that_is_a_script": lambda told: _led_to(
+        told, "elsewhere", "<script>alert(1)</script>"
+    ),
+    "an_elsewhere_that_is_the_target": lambda told: _led_to(told, "elsewhere", told["audit"]["target"]),
+    "a_class_from_before_that_was_none": lambda told: _led_to(told, "as_before", list(CLASSES)[-1]),
     "an_accuracy_of_more_images": lambda told: _first_look(told)["figures"]["ca"].update(n=10**6),
     "a_look_at_another_epoch": lambda told: _first_look(told).update(epoch=1),
     "fewer_validation_images": lambda told: told["auto"].update(num_validation=10),

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from cleanclip.spec.attack_options import kind_of
-from cleanclip.spec.auto_figures import Look, RungFigures, UniversalShare, Validated
+from cleanclip.spec.auto_figures import Look, RungFigures, UniversalShare, Validated, ValidatedAttack
 from cleanclip.spec.choosing import Judge
 from cleanclip.spec.ladder import Rung
 from cleanclip.spec.measures import Difference, Estimate
-from cleanclip.spec.rebound_figures import ReboundShare
 from cleanclip.spec.recipe import PARRecipe, Policy, SIGOptions, UARRecipe
 from lab.reproduction import auto_regret, data
 from lab.reproduction.auto_regret import Row, Truth, given_to, regret_of, table
@@ -33,7 +32,7 @@ def lost(points: float) -> Difference:
 
 
 def validated(sent: float) -> Validated:
-    share = ReboundShare(asr=wilson(20, N), untriggered_target_rate=wilson(2, N))
+    share = ValidatedAttack(asr=wilson(20, N), untriggered_target_rate=wilson(2, N))
     pattern = UniversalShare(name="pattern", class_name="dog", moved=wilson(round(N * sent), N))
     return Validated(ca=wilson(N // 2, N), attacks=(share,), patterns=(pattern,))
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from cleanclip.evidence import report as evidence
-from cleanclip.spec import jobspec
+from cleanclip.spec import jobspec, ladder_lines
 from cleanclip.spec import ladder as spec_ladder
 from cleanclip.spec.choosing import works_unknown
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
@@ -113,6 +113,28 @@ def test_every_rung_is_tried_until_one_meets_the_policy_and_its_looks_are_in_the
     assert auto.seconds >= sum(rung.seconds for rung in auto.rungs)
     assert done[1].recipe == AutoRecipe()
     assert done[1].trained_recipe == auto.chosen.recipe
+
+
+def test_a_trigger_with_a_wrong_target_ends_no_ladder_that_the_verdict_fails(inputs, tmp_path):
+    """Its images go to another class than the one that was named, and keep doing so."""
+    attack = BadNetOptions(pattern="yellow", size=1.0, placement="centre")  # all images look alike
+    asked = AuditOptions(target="dog", attacks=(attack,), gate=0.5, examples=0)
+    report = sanitize(inputs, tmp_path, options=asked, policy=replace(TIGHT, ca_lost_at_most=1.0))
+    (figures,), (led,) = report.before.attacks, (report.auto.before.attacks[0].elsewhere,)
+    assert figures.asr.value < 0.5, "the target is wrong"
+    assert led.class_name == figures.works_elsewhere(0.5).class_name
+    assert not report.auto.choice.meets_policy
+    assert report.verdict.outcome == "fail"
+    input_line, *looks = ladder_lines.lines(report)
+    assert input_line.asr == led.triggered
+    assert f"to “{led.class_name}”, not its target “dog”" in input_line.attack_title
+    assert [line.asr for line in looks] == [
+        look.figures.attacks[0].as_before.triggered for rung in report.auto.rungs for look in rung.looks
+    ]
+    assert list(evidence.check(report)) == []
+    page = pages(report)["report.html"].decode()
+    assert "no attack worked" not in page
+    assert "not its target “dog”" in page
 
 
 def test_a_warning_on_a_recipe_names_its_rung_and_the_report_has_those_of_the_chosen_one(done):
