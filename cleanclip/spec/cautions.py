@@ -38,11 +38,24 @@ FAR_FEWER = 10
 
 def check_batch(recipe: Recipe, num_samples: int) -> None:
     """Raises OptionsRejected where the data do not fill one batch."""
-    if num_samples < recipe.batch_size:
+    check_filled(recipe.batch_size, num_samples)
+
+
+def check_filled(batch_size: int, num_samples: int) -> None:
+    """Raises OptionsRejected where the data do not fill one batch of `batch_size`, all processes together."""
+    if 2 <= num_samples < batch_size:
         raise OptionsRejected(
             "batch_larger_than_data",
-            f"{num_samples} pairs do not fill one batch of {recipe.batch_size}.",
+            f"{num_samples} pairs do not fill one batch of {batch_size}.",
             f"Set batch_size to at most {num_samples}, or give more pairs.",
+            where="recipe.batch_size",
+        )
+    if num_samples < batch_size:  # no batch is that small: two is the least that an order may ask for
+        pairs = "1 pair does" if num_samples == 1 else "0 pairs do"
+        raise OptionsRejected(
+            "batch_larger_than_data",
+            f"{pairs} not fill one batch of {batch_size}.",
+            "Give more pairs.",
             where="recipe.batch_size",
         )
 

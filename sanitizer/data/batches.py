@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.cautions import check_filled
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data.assembly import PairAssembler
 from sanitizer.data.labelled import LabelledDataset
@@ -73,14 +73,8 @@ class PairBatches(CountsSkipped):
 
         Raises OptionsRejected `batch_larger_than_data` if the data do not fill one batch on each rank.
         """
+        check_filled(batch_size * world_size, len(dataset))
         self.steps_per_epoch = len(dataset) // world_size // batch_size
-        if self.steps_per_epoch == 0:
-            raise OptionsRejected(
-                "batch_larger_than_data",
-                f"{len(dataset)} pairs do not fill one batch of {batch_size} on {world_size} process(es).",
-                f"Set batch_size to at most {len(dataset) // world_size}, or give more pairs.",
-                where="recipe.batch_size",
-            )
         assembler = PairAssembler(
             dataset,
             tokenize=tokenize,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cleanclip.spec import cautions
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import (
     AuditOptions,
     BadNetOptions,
@@ -46,6 +47,28 @@ def told(recipe: Recipe, **changes: Any) -> list[str]:
         "given": (),
     }
     return cautions.before_training(recipe, **values | changes)
+
+
+@pytest.mark.parametrize(
+    ("num_pairs", "message", "remedy"),
+    [
+        (0, "0 pairs do not fill one batch of 64.", "Give more pairs."),
+        (1, "1 pair does not fill one batch of 64.", "Give more pairs."),
+        (2, "2 pairs do not fill one batch of 64.", "Set batch_size to at most 2, or give more pairs."),
+        (63, "63 pairs do not fill one batch of 64.", "Set batch_size to at most 63, or give more pairs."),
+    ],
+)
+def test_too_few_pairs_are_refused_with_a_batch_size_that_may_be_ordered(
+    num_pairs: int, message: str, remedy: str
+) -> None:
+    with pytest.raises(OptionsRejected) as caught:
+        cautions.check_batch(UARRecipe(batch_size=64), num_pairs)
+    assert (caught.value.code, caught.value.message, caught.value.remedy) == (
+        "batch_larger_than_data",
+        message,
+        remedy,
+    )
+    cautions.check_batch(UARRecipe(batch_size=64), 64)
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_data_without_a_good_pair_are_refused_even_at_share_one(tmp_path: Path) 
 
 
 def test_data_that_fill_no_batch_are_refused_with_the_largest_that_fits(pairs_folder: Path) -> None:
-    with pytest.raises(OptionsRejected, match="at most 20") as caught:
+    with pytest.raises(OptionsRejected, match="Set batch_size to at most 40, or") as caught:
         batches(pairs_folder, batch_size=21, world_size=2)
     assert caught.value.code == "batch_larger_than_data"
 
