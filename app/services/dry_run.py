@@ -260,9 +260,10 @@ def _vetting(load: Load) -> str:
 
 def _measured(phase: JobPhase, load: Load) -> str:
     assert load.audit is not None, "an audit is ordered"
-    if load.num_labelled is None:
+    if load.num_audited is None:
         return "how many images is not known."
-    told = f"{_count(load.num_labelled, 'image')}, each {load.passes(phase)} times through a model."
+    image = "test image" if load.num_validation else "image"
+    told = f"{_count(load.num_audited, image)}, each {load.passes(phase)} times through a model."
     if load.num_retrieval is not None:
         pairs = min(load.num_retrieval, load.audit.max_retrieval_pairs)
         times = 1 + len(load.audit.attacks) + load.num_found
@@ -309,11 +310,11 @@ def _ladder(recipe: AutoRecipe, data: str, load: Load) -> str:
         f"Works down a ladder of {len(names)} recipes ({', '.join(names)}) until one meets the policy: "
         f"{least} to {most} epochs on {data}."
     )
-    if load.num_labelled is not None:
+    if load.num_audited is not None:
         told += (
             f" Measures up to {1 + num_looks(recipe)} models on "
             f"{_count(load.num_validation, 'validation image')}; the audits are of the other "
-            f"{load.num_labelled - load.num_validation:,}."
+            f"{load.num_audited:,}."
         )
     if recipe.max_device_minutes is not None:
         told += (

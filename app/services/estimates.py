@@ -87,6 +87,11 @@ class Load:
             return 0
         return num_validated(self.recipe, self.num_labelled)
 
+    @property
+    def num_audited(self) -> int | None:
+        """Labelled images that the audits and the rebound read: after a ladder its test images, else all."""
+        return None if self.num_labelled is None else self.num_labelled - self.num_validation
+
     def ladder_s(self, measured: Sequence[Measured]) -> Span | None:
         """Of a ladder: from its first look to its last, by the times of the methods that it tries. None where
         nothing tells it."""
@@ -136,11 +141,11 @@ class Load:
         """Passes through the copies that are trained and measured: at most, as if every attack had worked."""
         assert self.audit is not None, "only a cleaning has the phase"
         rebound, recipe, num_attacks = self.audit.rebound, self.recipe, len(self.audit.attacks)
-        if rebound is None or recipe is None or self.num_labelled is None:
+        if rebound is None or recipe is None or self.num_audited is None:
             return None
         batch_size = AUTO_BATCH if isinstance(recipe, AutoRecipe) else recipe.batch_size
         trained = rebound.num_updates(num_attacks) * batch_size * _PASSES_OF_A_SAMPLE
-        sample = min(self.num_labelled, rebound.max_images)
+        sample = min(self.num_audited, rebound.max_images)
         measured = rebound.num_points(num_attacks) * sample * (1 + len(of_same_pixels(self.audit.attacks)))
         if rebound.poisons:
             measured += 2 * num_attacks * (1 + len(rebound.steps)) * sample * 2
@@ -149,11 +154,10 @@ class Load:
     def _num_images(self, phase: JobPhase) -> int | None:
         if phase is JobPhase.VET and self.vet is not None and self.num_training is not None:
             return num_embedded(self.vet, self.num_training, self.num_trusted, has_anchor=self.has_anchor)
-        if self.num_labelled is None or self.audit is None:
+        if self.num_audited is None or self.audit is None:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
-        num_labelled = self.num_labelled - self.num_validation
-        return num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks) + self.num_found)
+        return self.num_audited * self.passes(phase) + pairs * (1 + len(self.audit.attacks) + self.num_found)
 
 
 @dataclass(frozen=True, kw_only=True)

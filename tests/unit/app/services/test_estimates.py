@@ -198,6 +198,24 @@ def test_the_plan_says_what_uar_computes_beside_its_updates() -> None:
     assert "inverts" not in describe_phase(FINETUNE, none)
 
 
+def test_the_audits_of_a_ladder_are_of_its_test_images_alone() -> None:
+    one = AuditOptions(target="banana", attacks=(BadNetOptions(),))
+    ladder = load(num_labelled=400, recipe=AutoRecipe(validation_share=0.25), audit=one)
+    assert "300 test images, each 2 times through a model." in describe_phase(BASELINE, ladder)
+    assert "300 test images, each 3 times through a model." in describe_phase(FINAL, ladder)
+    assert "100 validation images; the audits are of the other 300." in describe_phase(FINETUNE, ladder)
+    assert (ladder.amount(BASELINE), ladder.amount(FINAL)) == (300 * 2, 300 * 3)
+    whole = load(num_labelled=400, audit=one)
+    assert ": 400 images, each 2 times through a model." in describe_phase(BASELINE, whole)
+
+
+def test_the_rebound_after_a_ladder_is_measured_on_its_test_images_alone() -> None:
+    audit = AuditOptions(target="banana", rebound=ReboundOptions(max_images=1_000))
+    parted = load(num_labelled=400, recipe=AutoRecipe(validation_share=0.5), audit=audit)
+    as_many = load(num_labelled=800, recipe=AutoRecipe(validation_share=0.75), audit=audit)
+    assert parted.amount(JobPhase.REBOUND) == as_many.amount(JobPhase.REBOUND)
+
+
 def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed() -> None:
     options = ScanOptions(detectors=("residual",))
     each = 2 * NUM_EDITS
