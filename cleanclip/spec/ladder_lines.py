@@ -14,7 +14,7 @@ from annotated_types import Interval
 from pydantic import ValidationError
 
 from cleanclip.spec.attack_options import kind_of_json
-from cleanclip.spec.auto_figures import AutoFigures, Look, RungEnd, UniversalShare, Validated
+from cleanclip.spec.auto_figures import AutoFigures, Look, RungEnd, RungFigures, UniversalShare, Validated
 from cleanclip.spec.choosing import Judge, on_front, places_of
 from cleanclip.spec.figures import at, short
 from cleanclip.spec.ladder import WhyLeftOut
@@ -26,7 +26,7 @@ ENDS: dict[RungEnd, str] = {
     "policy_met": "met the policy, which ended the ladder",
     "finished": "trained to its end",
     "diverged": "its training diverged",
-    "budget": "the budget ended",
+    "budget": "the budget ended in it",
     "does_not_fit": "not begun: its first look does not fit in the budget",
     "not_needed": "not needed",
 }
@@ -253,8 +253,15 @@ def lines(report: Any) -> Iterator[LadderLine]:
 
 def not_measured(auto: AutoFigures) -> list[str]:
     """Rungs without a look, and those that the training data do not allow, each with the reason."""
-    without = [f"{one.name} ({ENDS[one.end]})" for one in auto.rungs if not one.looks]
+    without = [f"{one.name} ({_end_without_look(one)})" for one in auto.rungs if not one.looks]
     return [*without, *(f"{one.name} ({WHY[one.why]})" for one in auto.left_out)]
+
+
+def _end_without_look(rung: RungFigures) -> str:
+    if rung.end != "budget":
+        return ENDS[rung.end]
+    is_begun = rung.seconds > 0  # a rung that was never begun took no time
+    return f"{ENDS['budget']}, before its first look" if is_begun else "not begun: the budget was over"
 
 
 def heading(auto: AutoFigures) -> str:

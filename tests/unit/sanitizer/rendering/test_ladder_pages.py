@@ -11,7 +11,7 @@ import pytest
 
 from app.web.jobs.job_result import result_of
 from app.web.kit.rendering import environment
-from cleanclip.spec.ladder_lines import lines
+from cleanclip.spec.ladder_lines import lines, not_measured
 from cleanclip.spec.report import Report
 from sanitizer.rendering.html import render_html
 from sanitizer.rendering.markdown import render_markdown
@@ -65,3 +65,23 @@ def test_found_triggers_that_are_not_judged_are_counted_and_not_drawn(report: Re
     partly = sparing(report, num_attacks - 1)
     assert [bool(line.asr) for line in lines(partly)] == [True] * 4
     assert all(line.not_judged.startswith("1 found trigger is not judged; ") for line in lines(partly))
+
+
+def test_a_rung_that_the_budget_cut_and_one_that_it_kept_from_beginning_are_told_apart(
+    report: Report,
+) -> None:
+    assert report.auto is not None
+    first, second, *_ = report.auto.rungs
+    cut = replace(second, name="par", looks=(), end="budget", seconds=12.5)
+    not_begun = replace(cut, name="supervised", seconds=0.0)
+    looked_at = replace(second, looks=second.looks[:1], end="budget")
+    auto = replace(report.auto, rungs=(first, looked_at, cut, not_begun), left_out=())
+    changed = replace(report, auto=auto)
+    assert not_measured(auto) == [
+        "par (the budget ended in it, before its first look)",
+        "supervised (not begun: the budget was over)",
+    ]
+    assert [line.title for line in lines(changed)][-1].endswith("; the budget ended in it")
+    for page in drawn(changed).values():
+        assert "par (the budget ended in it, before its first look)" in page
+        assert "supervised (not begun: the budget was over)" in page
