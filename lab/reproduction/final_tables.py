@@ -41,7 +41,8 @@ def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
         f"### Models that were never poisoned\n\n{clean_table(results)}",
         f"### Attacks by someone who knows UAR\n\n{attackers_table(rows)}",
         f"### UAR with one thing changed\n\n{_changed(results, final.ablations)}",
-        "### Labelled images instead of pairs\n\nTheir labels are not read.\n\n"
+        "### Labelled images instead of pairs\n\nTheir labels are not read. They are the images of the "
+        "pairs, so these runs are those of *no CLIP term* above, made again: the weights are the same.\n\n"
         + _changed(results, final.unpaired),
         "### Number of images, with the same number of updates\n\n" + _changed(results, final.fewer_images),
         "### The longer rung of `auto`\n\n`uar-long`: nine epochs, more patterns on more images, and "
@@ -59,7 +60,9 @@ def sections(results: Results, rows: FinalRows, folder: str) -> list[str]:
         "**At the rate of each recipe**, after 0, 10, 50 and 100 updates. These rates differ, so compare how "
         "the ASR of a row changes more than rows. *Highest*: of these four; the CA beside it is of the same "
         "point. *Way back*: the least share of the way from the cleaned weights to the input model's at "
-        "which the ASR is 50 %, by four halvings. *poisoned*: the demo's model.\n\n"
+        "which the ASR is 50 %, by four halvings. *poisoned*: the demo's model. The raw rows have curves at "
+        "ten times these rates, too, which destroy every model (CA 0.5 to 37 % after 100 updates), so their "
+        "ASR says nothing. Relearning with a few poisons was measured on the demo's model alone.\n\n"
         f"{rebound_table([line for line in rows.rebound if not rebound.is_at_common_rate(line)])}",
         f"### Beyond zero-shot classification\n\n{beyond_table(rows)}",
         "### What `auto` chooses without knowing the trigger\n\n"

@@ -19,7 +19,7 @@ from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, describe, s
 from lab.reproduction.clustering import Effects
 from lab.reproduction.final import CANDIDATE
 from lab.reproduction.final_rows import BEYOND_RAW, RAW, REBOUND_RAW, FinalRows, read_final
-from lab.reproduction.final_tables import aims_table, attackers_table, beyond_table
+from lab.reproduction.final_tables import aims_table, attackers_table, beyond_table, sections
 from lab.reproduction.freezing import ROOT
 from lab.reproduction.grid import in_order, questions
 from lab.reproduction.measured import Measured, to_line
@@ -252,6 +252,15 @@ def test_the_published_rebound_has_a_row_for_each_run() -> None:
     assert row[1] == "1"
     assert row[6:8] == ["987", plain(2, 987)]
     assert row[8] == "50"
+
+
+def test_the_published_page_has_the_sections_that_its_rows_make() -> None:
+    folder = ROOT / "docs" / document.FOLDER
+    rows = read_final(folder, gate_of())
+    results = document.joined(document.read_raw(folder / document.RAW), rows)
+    text = (ROOT / "docs" / document.DOCUMENT).read_text(encoding="utf-8")
+    for section in sections(results, rows, document.FOLDER):
+        assert section.strip() in text, section.splitlines()[0]
 
 
 def test_costs_are_compared_within_their_round() -> None:
