@@ -245,8 +245,9 @@ def _class_names(report: Report) -> Iterator[str]:
         yield from _names_of_audit(audit)
     yield from (one.class_name for one in report.classes_lost)
     for figures in report.auto.all_figures() if report.auto else ():
-        led = (place for one in figures.attacks for place in (one.elsewhere, one.as_before) if place)
-        yield from (one.class_name for one in (*figures.surrogates, *figures.patterns, *led))
+        led = (towards for one in figures.attacks for towards in (one.elsewhere, one.as_before))
+        yield from (towards.class_name for towards in led if towards is not None)
+        yield from (one.class_name for one in (*figures.surrogates, *figures.patterns))
     for example in report.examples.examples if report.examples else ():
         yield example.true_class
         for image in (example.clean, *example.triggered):
