@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cleanclip.spec.auto_figures import Choice, Look, RungFigures, UniversalShare, Validated
-from cleanclip.spec.measures import Estimate
+from cleanclip.spec.measures import Estimate, Towards
 from cleanclip.spec.policy import Policy
 from cleanclip.spec.scan_section import ScanSection
 
@@ -45,30 +45,32 @@ class Judge:
     gate: float
     not_judged: Sequence[int] = ()
 
-    def led_to(self, number: int) -> str | None:
-        """The class that the attack of that number worked towards on the input model, if not its target."""
-        was = self.before.attacks[number]
-        works = was.asr.value < self.gate and was.elsewhere is not None and was.elsewhere.works(self.gate)
-        return was.elsewhere.class_name if works and was.elsewhere is not None else None
-
-    def share(self, figures: Validated, number: int) -> Estimate | None:
-        """What of the attack of that number is held against its limit; None where it did not work on the
-        input model, or the verdict does not judge it."""
+    def led(self, figures: Validated, number: int) -> Towards | None:
+        """The class other than its target by which the attack of that number is judged: one that it leads to
+        on this model, else the one that it led to on the input model. None: neither."""
         if number in self.not_judged:
             return None
         was, now = self.before.attacks[number], figures.attacks[number]
-        if was.asr.value >= self.gate:
-            return now.asr
-        led = None if self.led_to(number) is None else now.as_before or now.elsewhere
-        return None if led is None else led.triggered
+        if now.elsewhere is not None and now.elsewhere.works(self.gate):
+            return now.elsewhere
+        has_led = was.asr.value < self.gate and was.elsewhere is not None and was.elsewhere.works(self.gate)
+        return now.as_before if has_led else None
+
+    def share(self, figures: Validated, number: int) -> Estimate | None:
+        """What of the attack of that number is held against its limit: the share of the class of `led`, else
+        ASR if the attack worked on the input model, else nothing."""
+        if (led := self.led(figures, number)) is not None:
+            return led.triggered
+        has_worked = self.before.attacks[number].asr.value >= self.gate
+        return figures.attacks[number].asr if has_worked and number not in self.not_judged else None
 
     def limit(self, number: int) -> float:
         """On the ASR of the attack of that number."""
         return self.policy.limit_of(self.kinds[number])[1]
 
     def over_limits(self, figures: Validated) -> dict[int, float]:
-        """Of each attack that worked on the input model, by its number: how far its share is over its own
-        limit; below 0 where it is within."""
+        """Of each attack that has a share, by its number: how far this is over its own limit; below 0 where
+        it is within."""
         shares = {number: self.share(figures, number) for number in range(len(self.kinds))}
         return {
             number: share.value - self.limit(number) for number, share in shares.items() if share is not None
@@ -80,15 +82,15 @@ class Judge:
         for number, now in enumerate(look.figures.attacks):
             if number in self.not_judged:
                 continue
-            limit, share, moved = self.limit(number), self.share(look.figures, number), now.elsewhere
-            if share is not None:
-                over.append(share.high - limit)
-            if self.before.attacks[number].asr.value < self.gate and now.asr.low > max(
-                limit, now.untriggered_target_rate.high
-            ):
+            limit, led = self.limit(number), self.led(look.figures, number)
+            if self.before.attacks[number].asr.value >= self.gate:
+                over.append(now.asr.high - limit)
+            elif now.asr.low > max(limit, now.untriggered_target_rate.high):
                 over.append(now.asr.low - limit)
-            if moved is not None and moved.works(self.gate):  # whatever the limit
-                over.append(max(moved.triggered.high - limit, moved.triggered.low - moved.untriggered.high))
+            if led is not None:
+                over.append(led.triggered.high - limit)
+                if led.works(self.gate):  # whatever the limit
+                    over.append(led.triggered.low - led.untriggered.high)
         return max(0.0, *over)
 
     def meets_both(self, look: Look) -> bool:
@@ -97,7 +99,7 @@ class Judge:
 
     def worst_attack(self, figures: Validated) -> int | None:
         """The number of the attack that is the farthest over its limit, or the nearest to it, of those that
-        worked on the input model; None where none did."""
+        have a share; None where none has."""
         over = self.over_limits(figures)
         return max(over, key=lambda number: over[number], default=None)
 
@@ -175,7 +177,7 @@ def _rank(look: Look, judge: Judge) -> tuple[int, float]:
 
 def on_front(rungs: Sequence[RungFigures], judge: Judge) -> list[tuple[int, int]]:
     """Places of looks that no other beats in both the accuracy lost and how far the worst attack is over its
-    limit. Empty where no attack worked on the input model."""
+    limit. Empty where no attack has a share."""
     points = {
         at: (look.ca_lost.value, max(over.values()))
         for at in places_of(rungs)

@@ -114,11 +114,11 @@ class Ladder:
         )
         return cls(auto=source.auto, judge=judge, attacks=source.attacks)
 
-    def title(self, number: int) -> str:
-        """Name and class of the attack of that number."""
-        attack, led_to = self.attacks[number], self.judge.led_to(number)
-        title = f"{name(attack.name)}, to “{name(led_to or attack.target)}”"
-        return title if led_to is None else f"{title}, not its target “{name(attack.target)}”"
+    def title(self, figures: Validated, number: int) -> str:
+        """Name and class of the attack of that number, by which it is judged on this model."""
+        attack, led = self.attacks[number], self.judge.led(figures, number)
+        title = f"{name(attack.name)}, to “{name(attack.target if led is None else led.class_name)}”"
+        return title if led is None else f"{title}, not its target “{name(attack.target)}”"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ class LadderLine:
 
     @property
     def attack_title(self) -> str:
-        return "" if self.attack is None else self.ladder.title(self.attack)
+        return "" if self.attack is None else self.ladder.title(self.figures, self.attack)
 
     @property
     def asr(self) -> Estimate | None:
@@ -156,10 +156,9 @@ class LadderLine:
         """Where it stands in report.json; "" where there is none."""
         if self.attack is None:
             return ""
-        figures = self.figures.attacks[self.attack]
-        led = "elsewhere" if figures.as_before is None else "as_before"
-        part = "asr" if self.ladder.judge.led_to(self.attack) is None else f"{led}.triggered"
-        return f"{self.path}.attacks.{self.attack}.{part}"
+        led, figures = self.ladder.judge.led(self.figures, self.attack), self.figures.attacks[self.attack]
+        place = "elsewhere" if led is figures.elsewhere else "as_before"
+        return f"{self.path}.attacks.{self.attack}.{'asr' if led is None else f'{place}.triggered'}"
 
     @property
     def no_asr(self) -> str:
@@ -181,7 +180,7 @@ class LadderLine:
         counted = "1 found trigger is" if len(spared) == 1 else f"{len(spared)} found triggers are"
         return (
             f"{counted} not judged; highest ASR {100 * asr.value:.2f} % ({100 * asr.low:.2f} to "
-            f"{100 * asr.high:.2f} %, n = {asr.n}), {self.ladder.title(highest)}."
+            f"{100 * asr.high:.2f} %, n = {asr.n}), {self.ladder.title(self.figures, highest)}."
         )
 
     @cached_property

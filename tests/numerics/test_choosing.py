@@ -263,7 +263,7 @@ def test_an_attack_that_worked_towards_another_class_is_held_against_its_limit_b
     judge = wrong_target(led("cat", 300))
     stays = look_at(Plain((8, 0), (4,), 0), elsewhere=led("cat", 150), as_before=led("cat", 150))
     gone = look_at(Plain((8, 0), (4,), 0), as_before=led("cat", 3))
-    assert judge.led_to(0) == "cat"
+    assert judge.led(judge.before, 0) == led("cat", 300)
     assert judge.share(judge.before, 0) == share(300)
     assert judge.share(stays.figures, 0) == share(150)
     assert judge.excess(stays) == pytest.approx(wilson(150, N)[2] - 0.05)
@@ -276,7 +276,6 @@ def test_an_attack_that_led_nowhere_has_no_share(before):
     """To no other class, to it under the gate, or as often without the trigger."""
     judge = wrong_target(before)
     look = look_at(Plain((8, 0), (4,), 0), as_before=before and led("cat", 150, untriggered=150))
-    assert judge.led_to(0) is None
     assert judge.share(look.figures, 0) is None
     assert judge.excess(look) == 0
 
@@ -287,5 +286,10 @@ def test_a_trigger_that_leads_to_a_class_of_its_own_meets_no_limit():
     for judge in (JUDGE, loose):
         assert judge.excess(moved) > 0
         assert judge.excess(look_at(Plain((0, 0), (4,), 0), elsewhere=led("cat", 150))) == 0
+    assert JUDGE.share(moved.figures, 0) == share(250)
+    new = Judge(before=validated((8, 380), (300,)), kinds=KINDS, policy=Policy(), gate=0.5)
+    assert new.excess(moved) > 0
+    assert new.worst_attack(moved.figures) == 0
     spared = replace(loose, not_judged=(0,))
+    assert spared.share(moved.figures, 0) is None
     assert spared.excess(moved) == 0
