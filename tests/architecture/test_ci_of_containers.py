@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import re
 import subprocess
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_each_part_is_told_with_its_time(tmp_path: Path) -> None:
     status, output = run(tmp_path)
     assert status == 0
     for part in ("the engine", "building the images", "the trial"):
-        assert f"containers: {part} took 0 s" in output
+        assert re.search(rf"^containers: {part} took \d+ s$", output, re.MULTILINE)
     assert "trial ran" in output
 
 
