@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import difference, estimate, same
+from cleanclip.evidence.figures import one_class
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.attack_options import kind_of, names_of, surrogates_of
 from cleanclip.spec.auto_figures import (
@@ -123,10 +124,7 @@ def _led(where: str, one: ValidatedAttack, target: str, num_validation: int) -> 
     for name, towards in (("elsewhere", one.elsewhere), ("as_before", one.as_before)):
         if towards is None:
             continue
-        for place, share in (("triggered", towards.triggered), ("untriggered", towards.untriggered)):
-            yield from estimate(f"{where}.{name}.{place}", share, towards.triggered.n)
-        if towards.triggered.n > num_validation:
-            yield misfit(f"{where}.{name}.triggered.n", "is more than all images")
+        yield from one_class(f"{where}.{name}", towards, num_validation)
         if towards.class_name == target:
             yield misfit(f"{where}.{name}.class_name", "is the target")
     most = one.asr if one.elsewhere is None else one.elsewhere.triggered

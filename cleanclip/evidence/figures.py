@@ -217,12 +217,17 @@ def _moved(where: str, towards: Towards, now: Towards) -> Iterator[Finding]:
         yield misfit(f"{where}.triggered.successes", "is smaller than that of another class")
 
 
-def _towards(where: str, attack: AttackFigures, towards: Towards, num_images: int) -> Iterator[Finding]:
-    """Where triggered images go most, of which the target is one possible answer."""
+def one_class(where: str, towards: Towards, num_images: int) -> Iterator[Finding]:
+    """Both shares of a class that triggered images go to: of the same images, no more than there are."""
     for place, share in (("triggered", towards.triggered), ("untriggered", towards.untriggered)):
         yield from estimate(f"{where}.{place}", share, towards.triggered.n)
     if towards.triggered.n > num_images:
         yield misfit(f"{where}.triggered.n", "is more than all images")
+
+
+def _towards(where: str, attack: AttackFigures, towards: Towards, num_images: int) -> Iterator[Finding]:
+    """Where triggered images go most, of which the target is one possible answer."""
+    yield from one_class(where, towards, num_images)
     if towards.class_name == attack.target and towards.triggered != attack.asr:
         yield misfit(f"{where}.triggered", "is not the ASR, though the class is the target")
 
