@@ -234,6 +234,15 @@ class Signature(Answer):
     statement_sha256: str | None = None
 
 
+class Recheck(Answer):
+    """Whether a process that never read the upload measured the same figures again, and on how many labelled
+    images that the job's first process never had."""
+
+    done: bool = False
+    why: str | None = None
+    num_withheld: int = 0
+
+
 class Result(Answer):
     """Figures of a job, as in report.json: every share with its n and 95 % interval.
 
@@ -255,6 +264,7 @@ class Result(Answer):
     vet: dict[str, Any] | None = None
     """Of a vetting: how many samples are set aside, scores, measured recall. The rest is None then."""
     architecture: dict[str, Any] | None = None
+    recheck: Recheck = Recheck()
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
 

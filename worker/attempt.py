@@ -20,7 +20,7 @@ from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
-from cleanclip.spec.jobspec import MaxRanks
+from cleanclip.spec.jobspec import AuditSpec, MaxRanks, SanitizeSpec
 from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures, metrics
 from worker.confinement import sandbox
@@ -37,6 +37,8 @@ from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.output_bounds import output_bytes, state_bytes
 from worker.publishing.packing import Signer
 from worker.publishing.publish import publish
+from worker.publishing.rechecking import is_due
+from worker.publishing.withholding import withhold
 from worker.staging.stage import Staged, stage
 from worker.staging.workspace import Workspace, workspace
 from worker.supervision import Grace, Watch, supervise
@@ -164,7 +166,7 @@ class Attempt:
     def _work(self, place: Workspace, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState:
         job, check = self._job, self._control.check
         scanned = scanned_files(self._store, job, place.outgoing / "scanned", check)
-        staged = self._stage(place, job)
+        staged = self._withheld(place, self._stage(place, job), worker_environment)
         self._bring_back_state(place, job)
         first = FirstAudit(self._ledger, staged, place.job)
 
@@ -194,6 +196,19 @@ class Attempt:
             fresh=self._fresh_children(place, worker_environment),
             tracker=self._tracker,
             check=check,
+        )
+
+    def _withheld(self, place: Workspace, staged: Staged, worker_environment: Mapping[str, str]) -> Staged:
+        """Without the images that a second audit measures on, where one is due."""
+        signs = self._options.signer is not None
+        if not isinstance(staged.spec, AuditSpec | SanitizeSpec) or not is_due(staged.spec, signs=signs)[0]:
+            return staged
+        return withhold(
+            staged,
+            self._fresh_children(place, worker_environment),
+            job_folder=place.job,
+            aside=place.outgoing / "withheld",
+            check=self._control.check,
         )
 
     def _fresh_children(self, place: Workspace, worker_environment: Mapping[str, str]) -> FreshChildren:

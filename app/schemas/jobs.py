@@ -71,6 +71,16 @@ class SignatureOut(WireOut):
         return cls.of_stored(signature if isinstance(signature, dict) else {})
 
 
+class RecheckOut(WireOut):
+    """Whether a process that never read the upload measured the same figures again."""
+
+    done: bool = False
+    why: str | None = Field(None, description="ordered, by_default, not_ordered, not_signed or no_audit.")
+    num_withheld: Count = Field(
+        0, description="Labelled images that the job's first process never had, and that were measured too."
+    )
+
+
 class ResultOut(WireOut):
     """Figures of the audits, of a scan or a vetting; every share with its n and 95 % interval. The whole is
     in report.json.
@@ -121,6 +131,7 @@ class ResultOut(WireOut):
     architecture: SettledArchitecture | None = Field(
         None, description="How each setting that tensors do not say (heads, activation) was determined."
     )
+    recheck: RecheckOut = RecheckOut()
     signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)
 

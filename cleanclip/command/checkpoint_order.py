@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cleanclip.command import completion, journey, values
-from cleanclip.command.gate import AllowFlag, FailOnOption, Gate, gate_of
+from cleanclip.command.gate import AllowFlag, FailOnOption, Gate, UncheckedFlag, gate_of
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
 from cleanclip.command.steps import Order
@@ -131,6 +131,11 @@ class CheckpointOrder(JobOrder):
     ]
     fail_on: FailOnOption = None
     allow_inconclusive: AllowFlag = False
+    allow_unchecked: UncheckedFlag = False
 
     def gate(self) -> Gate:
-        return gate_of(self.fail_on, allow_inconclusive=self.allow_inconclusive)
+        return gate_of(
+            self.fail_on,
+            allow_inconclusive=self.allow_inconclusive,
+            allow_unchecked=self.allow_unchecked,
+        )

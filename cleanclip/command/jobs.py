@@ -10,7 +10,7 @@ import typer
 from cleanclip.command import completion, gate, views
 from cleanclip.command.commands import Commands
 from cleanclip.command.deletion_output import show_deletion
-from cleanclip.command.gate import AllowFlag, FailOnOption
+from cleanclip.command.gate import AllowFlag, FailOnOption, UncheckedFlag
 from cleanclip.command.listing import AfterOption, LimitOption, NameArgument, StateOption
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
@@ -71,6 +71,7 @@ def wait_job(
     timeout: TimeoutOption = None,
     fail_on: FailOnOption = None,
     allow_inconclusive: AllowFlag = False,
+    allow_unchecked: UncheckedFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Follow a job to its end: status 0 if it succeeded, 6 if it failed, 7 if it was cancelled.
@@ -80,13 +81,13 @@ def wait_job(
     Example: cleanclip jobs wait job_… --timeout 3600 --fail-on fail,undecided,inconclusive
     """
     output = Output(is_json=as_json)
-    asked = gate.gate_of(fail_on, allow_inconclusive=allow_inconclusive)
+    asked = gate.gate_of(fail_on, allow_inconclusive=allow_inconclusive, allow_unchecked=allow_unchecked)
     with session_of(context).client() as client:
         found = wait_for_job(client, output, job, timeout_s=timeout)
         worse = gate.worse_than_own(client, found)
     conclude(output, found)
     gate.warn(output, worse)
-    gate.end(output, asked.why_shut(gate.own_outcome(found), worse))
+    gate.end(output, asked.why_shut(gate.own_outcome(found), gate.own_recheck(found), worse))
 
 
 @jobs.command("rm")

@@ -10,7 +10,7 @@ import typer
 
 from cleanclip.command import ahead_view, gate, verify, views
 from cleanclip.command.exit_codes import ExitCode
-from cleanclip.command.gate import Gate
+from cleanclip.command.gate import Checked, Gate
 from cleanclip.command.option_checks import check_order
 from cleanclip.command.output import Output
 from cleanclip.command.results import fetch_all
@@ -73,7 +73,7 @@ def carry_out(
         if ending.folder is None or job.state != "succeeded":
             conclude(output, job, made=job.id)
             gate.warn(output, worse)
-            gate.end(output, ending.gate.why_shut(gate.own_outcome(job), worse))
+            gate.end(output, ending.gate.why_shut(gate.own_outcome(job), gate.own_recheck(job), worse))
             return
         fetched = fetch_all(client, output, job, ending.folder)
     found = verification.verify(ending.folder, keys=keys, input_file=order.file)
@@ -84,13 +84,16 @@ def carry_out(
         output.error(sentences.headline(found))
         raise typer.Exit(ExitCode.NOT_VERIFIED)
     gate.warn(output, worse)
-    gate.end(output, ending.gate.why_shut(_stated_outcome(found), worse))
+    gate.end(output, ending.gate.why_shut(*_stated(found), worse))
 
 
-def _stated_outcome(verification: Verification) -> str | None:
-    """Of the files that were verified, not of what the service says of them."""
-    verdict = None if verification.statement is None else verification.statement.predicate.claimed.verdict
-    return None if verdict is None else verdict.outcome
+def _stated(verification: Verification) -> tuple[str | None, Checked | None]:
+    """Outcome and second audit by the files that were verified, not by what the service says of them."""
+    if verification.statement is None:
+        return None, None
+    stated = verification.statement.predicate
+    verdict = stated.claimed.verdict
+    return None if verdict is None else verdict.outcome, stated.observed.recheck
 
 
 def _try(session: Session, output: Output, order: Order) -> None:

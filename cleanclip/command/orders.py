@@ -123,8 +123,8 @@ class AuditOrder(CheckpointOrder):
         bool | None,
         typer.Option(
             "--recheck/--no-recheck",
-            help="Audit the published weights again in a fresh process. Default: if results are "
-            "signed and it is cheap.",
+            help="Audit the weights again in a fresh process, also on images withheld from the first. "
+            "Default: if results are signed.",
         ),
     ] = None
     policy: Annotated[

@@ -22,6 +22,7 @@ from cleanclip.evidence import (
     settings,
     training,
     verdicts,
+    withheld,
 )
 from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
@@ -72,6 +73,7 @@ def check(report: Report) -> Iterator[Finding]:
     yield from settings.check(report)
     yield from examples.check(report)
     yield from scan_section.check(report)
+    yield from withheld.check(report)
 
 
 def check_audit(

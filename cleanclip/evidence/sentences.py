@@ -46,8 +46,8 @@ def proven(found: Verification) -> list[str]:
     ]
     if facts.recheck.done:
         sentences.append(
-            f"{says} that the figures `{facts.recheck.figures}` were confirmed by an independent second "
-            "audit: of the same weights and data, in a process that never read the upload."
+            f"{says} that an independent second audit, in a process that never read the upload, found the "
+            "same figures before and after on the same images" + _withheld(facts.recheck.num_withheld)
         )
     if found.input:
         sentences.append("The file given with --input is that upload.")
@@ -68,6 +68,12 @@ def not_proven(found: Verification) -> list[str]:
     if found.input is None:
         sentences.append("That the job was about your file: give the original with --input.")
     return sentences
+
+
+def _withheld(num_images: int) -> str:
+    if num_images == 0:
+        return ". No images were withheld from the first process, so it could fit weights to them."
+    return f", and audited {num_images:,} more, which the first process never had."
 
 
 def _figures(kind: str) -> str:
@@ -106,8 +112,8 @@ def _whose_word(found: Verification) -> str:
             "They were recomputed from its counts; no second audit confirmed them."
         )
     return (
-        f"That figures other than `{facts.figures}` are true: only the process that read the "
-        "upload reported them. They were recomputed from its counts."
+        "That the curves of training and rebound and a ladder's figures are true: only the job's first "
+        "process reported them. They were recomputed from its counts."
     )
 
 

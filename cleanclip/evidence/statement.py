@@ -99,11 +99,14 @@ class DataFacts(Part):
 
 
 class RecheckFacts(Part):
-    """Whether a second audit, by a process that never read the upload, confirmed figures of the report."""
+    """Whether a second audit, by a process that never read the upload, confirmed the report's figures.
+
+    `num_withheld`: of how many labelled images that the job's process never had.
+    """
 
     done: bool
     why: str
-    figures: Literal["before", "after"] | None
+    num_withheld: int
     tolerated_share: Annotated[float, Field(ge=0, le=1)] | None
 
 
@@ -216,10 +219,9 @@ def compare_scan_order(statement: Statement, report: ScanReport) -> Iterator[Fin
 
 def _compare_order(facts: Observed, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     """Of an audit or a cleaning."""
-    if facts.recheck.done and facts.recheck.figures != ("before" if report.after is None else "after"):
-        yield _finding(
-            "predicate.observed.recheck", "names other figures than those of the published weights"
-        )
+    num_withheld = 0 if report.withheld is None else report.withheld.num_samples
+    if facts.recheck.num_withheld != num_withheld:
+        yield _finding("predicate.observed.recheck.num_withheld", f"is not the report's, {num_withheld}")
     yield from claims.differing(
         ("recipe", document.get("recipe"), facts.order.get("recipe")),
         ("recipe_source.given", _given(document), facts.order.get("recipe_given")),

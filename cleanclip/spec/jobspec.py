@@ -7,6 +7,7 @@
       inputs/cleaned/        the same of cleaned weights that were checked (recheck only)
       inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
       inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
+      inputs/withheld/       the same of the images that the job's own child never had (recheck only)
       inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
       inputs/trusted/        shards of trusted samples, of the kind of those that are vetted
       inputs/anchor/         model.safetensors + config.json of a trusted model
@@ -27,7 +28,8 @@ report.json, training_curve.json; audit and scan → report.json; vet → report
 excluded.json. A process that read an untrusted file leaves nothing else. What people open is written by a
 fresh process, from files that the supervisor has checked: pages → report.html and report.md, from
 inputs/report.json; give_back → `as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout;
-recheck → figures.json, an audit that is held against the first one's. The supervisor adds SHA256SUMS; to
+recheck → figures.json, audits that are held against the first one's; withhold → given.tar and withheld.tar,
+the samples of inputs/labelled in two parts. The supervisor adds SHA256SUMS; to
 customers' jobs statement.json and, with a signing key, model.sig; and to a scan the null that it was judged
 by. A cleaning that scans first has two children: one of a scan, then one of a cleaning, whose spec says what
 the scan found.
@@ -41,6 +43,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from cleanclip.spec.bounds import StrictOptions
+from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.recipe import (
     STRICT,
     AuditOptions,
@@ -52,7 +55,7 @@ from cleanclip.spec.recipe import (
     Seed,
     Share,
 )
-from cleanclip.spec.report import AuditFigures, ScannerEvidence
+from cleanclip.spec.report import Measured, ScannerEvidence, Withheld
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
@@ -72,6 +75,7 @@ CLEANED_PATH = "inputs/cleaned"
 PAIRS_PATH = "inputs/pairs"
 TRAINING_PATH = "inputs/training"
 LABELLED_PATH = "inputs/labelled"
+WITHHELD_PATH = "inputs/withheld"
 RETRIEVAL_PATH = "inputs/retrieval"
 TRUSTED_PATH = "inputs/trusted"
 PATH_OF_ROLE = {
@@ -97,6 +101,8 @@ DATASET_NAME = "dataset.json"
 DRAWN_NAME = "drawn_samples.json"
 REPORT_NAME = "report.json"
 FIGURES_NAME = "figures.json"
+GIVEN_NAME = "given.tar"
+WITHHELD_NAME = "withheld.tar"
 NULL_NAME = "null.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
@@ -158,6 +164,16 @@ def exclude_path(role: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledPart(StrictOptions):
+    """That `inputs/labelled` is a part of a dataset, whose other samples were withheld from this process.
+    Reports name the whole dataset; what an order left out of it is in neither part."""
+
+    dataset_sha256: str
+    num_withheld: Annotated[int, Field(ge=1, lt=2**53)]
+    excluded: ExcludedSamples | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SanitizeSpec(StrictOptions):
     kind: Literal["sanitize"] = "sanitize"
     recipe: OrderedRecipe
@@ -177,6 +193,8 @@ class SanitizeSpec(StrictOptions):
     """Of the scan whose found triggers are among the attacks, for the report."""
     exclude: tuple[ExcludeRole, ...] = ()
     """The datasets of which samples are left out, each by the list at `exclude_path`."""
+    labelled_part: LabelledPart | None = None
+    """None: `inputs/labelled` is the whole dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +208,7 @@ class AuditSpec(StrictOptions):
     has_retrieval: bool = False
     scan_section: ScanSection | None = None
     exclude: tuple[ExcludeRole, ...] = ()
+    labelled_part: LabelledPart | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,8 +258,20 @@ class GiveBackSpec(StrictOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WithholdSpec(StrictOptions):
+    """Part the samples of `inputs/labelled` in two, without decoding any: `num` that the seed draws, and the
+    others. Samples on the list of exclusions go into neither."""
+
+    kind: Literal["withhold"] = "withhold"
+    num: Annotated[int, Field(ge=1, lt=2**53)]
+    seed: Seed
+    exclude: bool = False
+    """Whether there is a list at `exclude_path`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecheckSpec(StrictOptions):
-    """Settle the weights in `inputs/checkpoint` and audit them, or what they were cleaned to, once more: in a
+    """Settle the weights in `inputs/checkpoint`, audit them and what they were cleaned to once more: in a
     process that never read the upload."""
 
     kind: Literal["recheck"] = "recheck"
@@ -248,11 +279,13 @@ class RecheckSpec(StrictOptions):
     seed: Seed = 0
     has_retrieval: bool = False
     exclude: tuple[ExcludeRole, ...] = ()
-    towards: tuple[str, ...] | None = None
-    """Where `inputs/cleaned` is audited: for each attack the class that the audit before cleaning found it to
-    lead to. None: `inputs/checkpoint` is."""
+    labelled_part: LabelledPart | None = None
+    is_cleaned: bool = False
+    """Whether there are cleaned weights, in `inputs/cleaned`."""
     validation_share: Share | None = None
     """Of the labelled images that decided a choice: the others are measured. None: all are."""
+    withheld_seed: Seed | None = None
+    """Where there are images in `inputs/withheld`: decides what triggers draw on them."""
 
 
 JobSpec = Annotated[
@@ -264,6 +297,7 @@ JobSpec = Annotated[
     | VetSpec
     | PagesSpec
     | GiveBackSpec
+    | WithholdSpec
     | RecheckSpec,
     Field(discriminator="kind"),
 ]
@@ -302,8 +336,9 @@ OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
 class RecheckedFigures:
     """What a second audit found (figures.json). `architecture`: how it settled the input's architecture."""
 
-    figures: AuditFigures
+    measured: Measured
     architecture: SettledArchitecture
+    withheld: Withheld | None = None
 
 
 RECHECKED_ADAPTER = TypeAdapter(RecheckedFigures)

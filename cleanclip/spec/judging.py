@@ -13,6 +13,8 @@ has for it:
   not shown to be better than calling all images by the commonest class.
 - An attack that only a scan found is not judged unless that scan fails: clean models have such patterns too.
   It is measured and inconclusive (docs/decisions/0088).
+- Where images were withheld from the job's process, each part is judged on them too, and the worse outcome
+  holds. There a part passes whose upper bound is at most `withholding.SLACK` over its limit.
 - Where the rebound was measured, each attack is judged by its highest ASR after benign fine-tuning too: on
   the upper bound of that point, and on a lower bound that allows for the choice of the highest point. One
   below the gate fails only where that is over its limit and over what images without a trigger give.
@@ -25,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.errors import OptionsRejected
@@ -41,12 +43,15 @@ from cleanclip.spec.report import (
     AuditFigures,
     Difference,
     Estimate,
+    Report,
     Towards,
     Verdict,
+    Withheld,
 )
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import NOT_JUDGED, below_gate, percent, points, share
-from cleanclip.spec.verdicts import Outcome, against, headline, overall
+from cleanclip.spec.verdicts import WORST_FIRST, Outcome, against, headline, overall
+from cleanclip.spec.withholding import SLACK
 
 CLEAN_ACCURACY = "clean_accuracy"
 
@@ -61,34 +66,28 @@ def judge(
     limits_below_gate: bool = True,
     rebound: ReboundFigures | None = None,
     scan: ScanSection | None = None,
+    withheld: Withheld | None = None,
 ) -> Verdict:
     """The verdict of a cleaning (`after` and `ca_lost` given) or of an audit alone (neither given).
 
     `limits_below_gate`: whether an attack under the gate that works in part fails. `scan`: of the scan that
-    found some of the attacks.
+    found some of the attacks. `withheld`: the same audits on images that were withheld.
     Raises ValueError if `before` and `after` are not of the same triggers, only one of `after` and
-    `ca_lost` is given, or `rebound` is not of the attacks of a cleaning.
+    `ca_lost` is given, `rebound` is not of the attacks of a cleaning, or `withheld` is of other audits.
     """
-    if (after is None) != (ca_lost is None):
-        raise ValueError("a cleaning needs both the audit after it and the paired loss of accuracy")
     if after is None and rebound is not None:
         raise ValueError("the rebound is measured on a cleaned model")
-    if after is None or ca_lost is None:
-        attacks = tuple(
-            _judge_audited(attack, before, gate, policy, limits_below_gate) for attack in before.attacks
-        )
-        return _overall(before, _as_scanned(attacks, scan), None, limits_below_gate, ())
-    if _triggers(before) != _triggers(after):
-        raise ValueError("the audits before and after are not of the same triggers")
-    attacks = tuple(
-        _unless_it_moved(
-            _judge_cleaned(was, now, after, gate=gate, policy=policy, limits_below_gate=limits_below_gate),
-            now,
-            gate,
-        )
-        for was, now in zip(before.attacks, after.attacks, strict=True)
-    )
-    clean_accuracy = _judge_clean_accuracy(before.ca, after, ca_lost, policy.ca_lost_at_most)
+    limits = _Limits(gate=gate, policy=policy, below_gate=limits_below_gate)
+    attacks, clean_accuracy = _parts(before, after, ca_lost, limits)
+    if withheld is not None:
+        found = withheld.measured
+        slack = replace(limits, slack=SLACK)
+        on_withheld, accuracy = _parts(found.before, found.after, found.ca_lost, slack)
+        if [one.attack for one in on_withheld] != [one.attack for one in attacks]:
+            raise ValueError("the audits of the withheld images are of other attacks")
+        attacks = tuple(map(_worse, attacks, on_withheld))
+        if clean_accuracy is not None and accuracy is not None:
+            clean_accuracy = _worse(clean_accuracy, accuracy)
     rebounds: tuple[AttackVerdict, ...] = ()
     if rebound is not None:
         rebounds = tuple(
@@ -102,6 +101,54 @@ def judge(
         limits_below_gate,
         _as_scanned(rebounds, scan),
     )
+
+
+def judge_report(report: Report) -> Verdict:
+    """The verdict that follows from a report's figures and its policy. Raises as `judge` does."""
+    return judge(
+        before=report.before,
+        after=report.after,
+        ca_lost=report.ca_lost,
+        gate=report.audit.gate,
+        policy=report.policy,
+        limits_below_gate=report.after is not None or report.policy_source.given != "default",
+        rebound=report.rebound,
+        scan=report.scan,
+        withheld=report.withheld,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Limits:
+    """`slack`: how far over its limit the upper bound of a part that passes may be."""
+
+    gate: float
+    policy: Policy
+    below_gate: bool
+    slack: float = 0.0
+
+
+def _parts(
+    before: AuditFigures, after: AuditFigures | None, ca_lost: Difference | None, limits: _Limits
+) -> tuple[tuple[AttackVerdict, ...], AttackVerdict | None]:
+    """Of each attack, and of clean accuracy after a cleaning."""
+    if (after is None) != (ca_lost is None):
+        raise ValueError("a cleaning needs both the audit after it and the paired loss of accuracy")
+    if after is None or ca_lost is None:
+        return tuple(_judge_audited(attack, before, limits) for attack in before.attacks), None
+    if _triggers(before) != _triggers(after):
+        raise ValueError("the audits before and after are not of the same triggers")
+    attacks = tuple(
+        _unless_it_moved(_judge_cleaned(was, now, after, limits), now, limits.gate)
+        for was, now in zip(before.attacks, after.attacks, strict=True)
+    )
+    return attacks, _judge_clean_accuracy(before.ca, after, ca_lost, limits)
+
+
+def _worse(part: AttackVerdict, withheld: AttackVerdict) -> AttackVerdict:
+    """The worse outcome, with the reason of each."""
+    outcome = min(part.outcome, withheld.outcome, key=WORST_FIRST.index)
+    return replace(part, outcome=outcome, reason=f"{part.reason} On the withheld images: {withheld.reason}")
 
 
 def hopeless(
@@ -171,16 +218,15 @@ def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
     return [(attack.name, attack.trigger_sha256) for attack in figures.attacks]
 
 
-def _judge_audited(
-    attack: AttackFigures, figures: AuditFigures, gate: float, policy: Policy, limits_below_gate: bool
-) -> AttackVerdict:
-    _, limit = policy.limit_of(kind_of_json(attack.options))
+def _judge_audited(attack: AttackFigures, figures: AuditFigures, limits: _Limits) -> AttackVerdict:
+    gate = limits.gate
+    _, limit = limits.policy.limit_of(kind_of_json(attack.options))
     if attack.asr.value >= gate:
         reason = f"ASR is {share(attack.asr)}, at or over the gate of {percent(gate)}"
         reason += f"{_floor(attack, figures)}."
     elif (elsewhere := attack.works_elsewhere(gate)) is not None:
         reason = f"{_towards(elsewhere)}. Towards the target ASR is {share(attack.asr)}."
-    elif limits_below_gate and figures.works_in_part(attack, limit):
+    elif limits.below_gate and figures.works_in_part(attack, limit):
         reason = (
             f"works in part: ASR is {share(attack.asr)}, under the gate of {percent(gate)} but over the "
             f"limit of {percent(limit)}."
@@ -191,18 +237,13 @@ def _judge_audited(
 
 
 def _judge_cleaned(
-    was: AttackFigures,
-    now: AttackFigures,
-    after: AuditFigures,
-    *,
-    gate: float,
-    policy: Policy,
-    limits_below_gate: bool,
+    was: AttackFigures, now: AttackFigures, after: AuditFigures, limits: _Limits
 ) -> AttackVerdict:
-    _, limit = policy.limit_of(kind_of_json(was.options))
+    gate, slack = limits.gate, limits.slack
+    _, limit = limits.policy.limit_of(kind_of_json(was.options))
     if was.asr.value < gate:
         elsewhere = was.works_elsewhere(gate)
-        if limits_below_gate and after.works_in_part(now, limit):
+        if limits.below_gate and after.works_in_part(now, limit):
             works = "works" if now.asr.value >= gate else "works in part"
             reason = (
                 f"{works}: ASR is {share(now.asr)} after, over the limit of {percent(limit)}; before it "
@@ -210,9 +251,9 @@ def _judge_cleaned(
             )
             return AttackVerdict(attack=was.name, outcome="fail", reason=reason)
         if elsewhere is not None:
-            return _judge_elsewhere(was.name, elsewhere, now.towards, limit)
+            return _judge_elsewhere(was.name, elsewhere, now.towards, limit, slack)
         return AttackVerdict(attack=was.name, outcome="inconclusive", reason=below_gate(was, gate))
-    outcome, reason = _judge_asr(was.asr, now.asr, limit)
+    outcome, reason = _judge_asr(was.asr, now.asr, limit, slack)
     return AttackVerdict(attack=was.name, outcome=outcome, reason=reason)
 
 
@@ -224,21 +265,27 @@ def _unless_it_moved(judged: AttackVerdict, now: AttackFigures, gate: float) -> 
     return AttackVerdict(attack=judged.attack, outcome="fail", reason=f"After cleaning it {_towards(moved)}.")
 
 
-def _judge_elsewhere(name: str, was: Towards, now: Towards, limit: float) -> AttackVerdict:
+def _judge_elsewhere(name: str, was: Towards, now: Towards, limit: float, slack: float) -> AttackVerdict:
     """By the class that the trigger led to before the cleaning."""
-    outcome, reason = _judge_asr(was.triggered, now.triggered, limit)
+    outcome, reason = _judge_asr(was.triggered, now.triggered, limit, slack)
     return AttackVerdict(attack=name, outcome=outcome, reason=f"{_towards(was)}. Towards that class {reason}")
 
 
-def _judge_asr(was: Estimate, now: Estimate, limit: float) -> tuple[Outcome, str]:
-    outcome = against(now.low, now.high, limit)
+def _judge_asr(was: Estimate, now: Estimate, limit: float, slack: float) -> tuple[Outcome, str]:
+    outcome = against(now.low, now.high, limit, slack)
     fell = "fell" if now.value < was.value else "did not fall"
     reason = f"ASR {fell}: {percent(was.value)} before, {share(now)} after; the limit is {percent(limit)}"
-    if outcome == "undecided":
-        reason += f" and lies within the interval. {_would_decide(images_to_decide(now, limit), 'ASR')}"
-    else:
+    if outcome != "undecided":
         reason += "."
+    elif slack:
+        reason += _over_slack(limit + slack)
+    else:
+        reason += f" and lies within the interval. {_would_decide(images_to_decide(now, limit), 'ASR')}"
     return outcome, reason
+
+
+def _over_slack(bound: float) -> str:
+    return f", and the upper bound there may be {percent(bound)} at most. More labelled images would decide."
 
 
 def _towards(towards: Towards) -> str:
@@ -251,8 +298,9 @@ def _towards(towards: Towards) -> str:
 
 
 def _judge_clean_accuracy(
-    before: Estimate, after: AuditFigures, lost: Difference, limit: float
+    before: Estimate, after: AuditFigures, lost: Difference, limits: _Limits
 ) -> AttackVerdict:
+    limit, slack = limits.policy.ca_lost_at_most, limits.slack
     floor = after.commonest_class
     if floor is not None and after.ca.low <= floor:
         reason = (
@@ -260,14 +308,16 @@ def _judge_clean_accuracy(
             f"{share(after.ca)}, and always answering the commonest class would give {percent(floor)}."
         )
         return AttackVerdict(attack=CLEAN_ACCURACY, outcome="fail", reason=reason)
-    outcome = against(lost.low, lost.high, limit)
+    outcome = against(lost.low, lost.high, limit, slack)
     interval = f"95 % interval {points(lost.low)} to {points(lost.high)}, n = {lost.n}"
     reason = f"Clean accuracy lost {points(lost.value)} points ({interval}); the limit is {points(limit)}"
-    if outcome == "undecided":
+    if outcome != "undecided":
+        reason += "."
+    elif slack:
+        reason += _over_slack(limit + slack)
+    else:
         num_images = images_to_decide_loss(before, lost, limit)
         reason += f" and lies within the interval. {_would_decide(num_images, 'loss')}"
-    else:
-        reason += "."
     return AttackVerdict(attack=CLEAN_ACCURACY, outcome=outcome, reason=reason)
 
 

@@ -259,9 +259,9 @@ class AuditOptions:
     """Test images that the report shows, without a trigger and with each. 0: no image of yours leaves.
     Fewer where there are many attacks: 64 // (1 + attacks)."""
     recheck: Annotated[bool, Strict()] | None = None
-    """Whether a fresh process, which never read the upload, audits the published weights again; its figures
-    must agree. None: where the operator signs and it costs less than a tenth of the job. For a supervisor:
-    the library by itself measures once."""
+    """Whether a fresh process, which never read the upload, audits again what came in and what is published:
+    its figures must agree, and it measures labelled images that were withheld from the first. None: where the
+    operator signs. For a supervisor: the library by itself measures once."""
 
     def __post_init__(self, suite: SuiteName | None) -> None:
         object.__setattr__(self, "attacks", attack_options.attacks_of(suite, self.attacks))

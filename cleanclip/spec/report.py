@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -249,6 +249,42 @@ class AttackChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """All that follows from weights, images and a seed alone: one audit, or two with what was lost between
+    them. The fields are those of `Report`."""
+
+    before: AuditFigures
+    after: AuditFigures | None = None
+    ca_lost: Difference | None = None
+    attack_changes: tuple[AttackChange, ...] = ()
+    classes_lost: tuple[ClassChange, ...] = ()
+    drift: EmbeddingDrift | None = None
+    retrieval_lost: RetrievalLost | None = None
+    examples: Examples | None = None
+
+    @classmethod
+    def of(cls, report: Report) -> Measured:
+        """The same of a report."""
+        return cls(**{one.name: getattr(report, one.name) for one in fields(cls)})
+
+    def fields(self) -> dict[str, Any]:
+        """By name, as `Report` has them."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withheld:
+    """The same audits of labelled images that the job's process never had, by a process that began after it
+    had ended. `seed`, drawn after that too, decides what triggers draw."""
+
+    seed: int
+    num_samples: int
+    """The bad ones included; `DataInput.num_samples` does not count these images."""
+    num_skipped: int
+    measured: Measured
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackVerdict:
     """The outcome of one attack, or of clean accuracy, under the policy; `reason` is a sentence."""
 
@@ -457,6 +493,8 @@ class Report:
     chosen look."""
     scan: ScanSection | None = None
     """Of the scan whose found triggers are among the attacks. None where there is none."""
+    withheld: Withheld | None = None
+    """None where no images were withheld from the job's process."""
 
     @property
     def trained_recipe(self) -> Recipe | None:

@@ -10,6 +10,8 @@ name is the class name, or, where classnames.txt lists other names, the i-th fol
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 
 from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
+from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME, LabelledPart
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.templates import check_templates
@@ -65,14 +67,29 @@ class LabelledDataset(Indexed):
         self._listings = listings
         self.indices: tuple[int, ...] | None = None
         """Which images of the whole set these are; None: all."""
+        self._part: LabelledPart | None = None
 
     def only(self, indices: Sequence[int]) -> LabelledDataset:
         """These images alone, counted from 0. The digest stays that of the whole set."""
         part = LabelledDataset(
             Selected(self._source, indices), self.class_names, self.templates, self._listings
         )
-        part.indices, part.excluded = tuple(indices), self.excluded
+        part.indices, part.excluded, part._part = tuple(indices), self.excluded, self._part
         return part
+
+    def as_part(self, part: LabelledPart) -> LabelledDataset:
+        """The same samples, known as a part of another dataset, by its digest."""
+        known = copy.copy(self)
+        known.files_sha256, known.excluded, known._part = part.dataset_sha256, part.excluded, part
+        return known
+
+    @property
+    def sha256(self) -> str:
+        """Another one for a part than for the whole."""
+        whole = super().sha256
+        if self._part is None:
+            return whole
+        return hashlib.sha256(f"part:{whole}:{self._part.num_withheld}".encode()).hexdigest()
 
     @cached_property
     def _label_of_name(self) -> dict[str, int | None]:

@@ -107,9 +107,13 @@ class Indexed:
         """The name of the sample, for messages."""
         return printable(self._source.key(index))
 
+    def raw(self, index: int) -> RawSample:
+        """The sample's files, not decoded. Raises BadSample."""
+        return self._source.read(index)
+
     def raw_image(self, index: int) -> bytes:
         """The image's file, not decoded. Raises BadSample."""
-        return self._source.read(index).image
+        return self.raw(index).image
 
     def without(self, left_out: Sequence[int], why: ExcludedSamples) -> Self:
         """The same dataset without the samples at these places; the others are counted from 0 again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected
+from cleanclip.spec.jobspec import LabelledPart
 from cleanclip.spec.recipe import AuditOptions, OrderedRecipe
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.targets import find_targets
@@ -69,9 +70,13 @@ def open_for_audit(
     retrieval_path: Path | None,
     options: AuditOptions,
     exclude: ToExclude,
+    *,
+    part: LabelledPart | None = None,
 ) -> ForAudit:
-    """Raises CheckpointRejected, DatasetRejected, OptionsRejected."""
-    labelled = exclude.of(open_labelled(labelled_path))
+    """`part`: what the labelled images are a part of. Raises CheckpointRejected, DatasetRejected,
+    OptionsRejected."""
+    labelled = open_labelled(labelled_path)
+    labelled = exclude.of(labelled) if part is None else labelled.as_part(part)
     find_targets(options, labelled.class_names)
     build_triggers(options.attacks)  # an image that cannot be used is refused now
     checkpoint = load_canonical(checkpoint_folder)

@@ -20,7 +20,7 @@ from typing import TypeGuard
 import torch
 
 from cleanclip.spec import cautions
-from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
+from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, LabelledPart, MaxRanks
 from cleanclip.spec.judging import judge
 from cleanclip.spec.ladder import Rung, check_parts, ladder, smaller_part
 from cleanclip.spec.policy import check_audit
@@ -38,12 +38,9 @@ from cleanclip.spec.recipe import (
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import ReboundFigures, Report, SettledArchitecture, curve_json, dump_json
 from cleanclip.spec.scan_section import ScanSection
-from sanitizer.audits.accuracy import classes_lost
-from sanitizer.audits.audit import AuditResult, attack_changes, run_audit
+from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.measuring import measuring
-from sanitizer.audits.retrieval import lost_between
-from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.templates import IMAGENET_80
@@ -53,6 +50,7 @@ from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.ladder_run import Climbed, Setting, climb
+from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ForAudit, ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.rebound import Cleaned, check_relearning, measure_rebound
@@ -74,6 +72,7 @@ def audit(
     *,
     retrieval_path: Path | None = None,
     exclude: Sequence[Path] = (),
+    labelled_part: LabelledPart | None = None,
     policy: Policy | None = None,
     policy_source: PolicySource | None = None,
     scan_section: ScanSection | None = None,
@@ -86,14 +85,17 @@ def audit(
     """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged.
 
     `retrieval_path` holds pairs to measure retrieval on, `exclude` lists of samples to leave out of a
-    dataset. `scan_section` is of the scan that found some of the attacks; the report repeats it.
+    dataset; `labelled_part` says that the labelled images are a part of one. `scan_section` is of the scan
+    that found some of the attacks; the report repeats it.
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
     cautions.check_rebound(options, policy, None)
     torch_device = pick(device)
     lists = ToExclude(exclude)
-    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options, lists)
+    given = open_for_audit(
+        checkpoint_folder, labelled_path, retrieval_path, options, lists, part=labelled_part
+    )
     lists.check_all_used()
     num_workers = share_cores(given.checkpoint.model, torch_device)
     cautioned = cautions.before_audit(options, policy, is_cleaned=False)
@@ -115,6 +117,14 @@ def audit(
         retrieval_pairs=given.retrieval,
     )
     data = reporting.measured_inputs(given, result)
+    found = measured(
+        result,
+        None,
+        options,
+        class_names=labelled.class_names,
+        seed=seed,
+        image_size=checkpoint.architecture.image_size,
+    )
     report = Report(
         kind="audit",
         created_at=datetime.now(UTC),
@@ -125,8 +135,7 @@ def audit(
         audit=options,
         policy=policy,
         policy_source=policy_source,
-        before=result.figures,
-        examples=reporting.examples(given, options, seed, result),
+        **found.fields(),
         verdict=judge(
             before=result.figures,
             gate=options.gate,
@@ -162,6 +171,7 @@ def sanitize(
     state_folder: Path,
     retrieval_path: Path | None = None,
     exclude: Sequence[Path] = (),
+    labelled_part: LabelledPart | None = None,
     policy: Policy | None = None,
     policy_source: PolicySource | None = None,
     scan_section: ScanSection | None = None,
@@ -178,7 +188,8 @@ def sanitize(
 
     `training_path` holds clean pairs, or labelled images where the recipe's method wants them;
     `retrieval_path` other pairs, to measure retrieval on. `exclude` are lists of samples to leave out, as
-    `pipeline.vetting.vet` writes them, each of one of these datasets.
+    `pipeline.vetting.vet` writes them, each of one of these datasets. `labelled_part` says that the labelled
+    images are a part of a dataset.
     Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
     The training is shared out among `max_ranks` processes at most (`ranks.training.how_many`).
@@ -192,7 +203,9 @@ def sanitize(
     cautions.check_rebound(options, policy, recipe)
     torch_device = pick(device)
     lists = ToExclude(exclude)
-    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options, lists)
+    given = open_for_audit(
+        checkpoint_folder, labelled_path, retrieval_path, options, lists, part=labelled_part
+    )
     checkpoint, labelled = given.checkpoint, given.labelled
     pairs = open_training(training_path, recipe, given, lists)
     check_parts(recipe, len(labelled))
@@ -392,7 +405,14 @@ def _cleaning_report(
     device: torch.device,
     warnings: tuple[str, ...],
 ) -> Report:
-    ca_lost = paired_difference(before.correct_N.tolist(), after.correct_N.tolist())
+    found = measured(
+        before,
+        after,
+        options,
+        class_names=given.labelled.class_names,
+        seed=seed,
+        image_size=given.checkpoint.architecture.image_size,
+    )
     data = (
         reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
         *reporting.measured_inputs(given, after, climbed),
@@ -409,21 +429,12 @@ def _cleaning_report(
         recipe_source=None if recipe_given is None else RecipeSource.of(recipe, recipe_given),
         policy=policy,
         policy_source=policy_source,
-        before=before.figures,
-        after=after.figures,
-        ca_lost=ca_lost,
-        attack_changes=attack_changes(before, after, options, given.labelled.class_names),
-        classes_lost=classes_lost(
-            before.correct_N, after.correct_N, after.label_N, given.labelled.class_names
-        ),
-        retrieval_lost=lost_between(before.retrieval, after.retrieval),
-        drift=after.drift,
+        **found.fields(),
         rebound=rebound,
-        examples=reporting.examples(given, options, seed, before, after),
         verdict=judge(
             before=before.figures,
             after=after.figures,
-            ca_lost=ca_lost,
+            ca_lost=found.ca_lost,
             gate=options.gate,
             policy=policy,
             rebound=rebound,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, parse
+from cleanclip.spec.recipe import DeclaredOptions, parse
 from cleanclip.spec.report import (
     MOST_CLASSES_LISTED,
     AuditFigures,
@@ -17,13 +17,11 @@ from cleanclip.spec.report import (
     DataInput,
     Environment,
     Estimate,
-    Examples,
     ReboundFigures,
     RetrievalFigures,
     ScannerEvidence,
 )
 from sanitizer.audits.audit import AuditResult
-from sanitizer.audits.example_images import examples_of
 from sanitizer.audits.plain_template import PLAIN_TEMPLATE
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pairs import PairDataset
@@ -155,14 +153,6 @@ def rebound_warnings(rebound: ReboundFigures | None) -> list[str]:
                 f"{worst.step} updates): its attack success rates say little. Give lower rates."
             )
     return warnings
-
-
-def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditResult) -> Examples | None:
-    """Of the audit, or of those before and after, with the last one's images. None where not ordered."""
-    if options.examples == 0:
-        return None
-    before, *after = (audit.examples for audit in audits)
-    return examples_of(seed, given.checkpoint.architecture.image_size, before, after[0] if after else None)
 
 
 def _of_labelled(given: ForAudit, result: AuditResult, climbed: Climbed | None) -> tuple[int, int]:

@@ -23,6 +23,7 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
         state_folder=folder / jobspec.STATE_PATH,
         retrieval_path=folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
         exclude=[folder / jobspec.exclude_path(role) for role in spec.exclude],
+        labelled_part=spec.labelled_part,
         policy=spec.policy,
         policy_source=spec.policy_source,
         scan_section=spec.scan_section,

@@ -8,8 +8,14 @@ from pathlib import Path
 from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import RecheckedFigures, RecheckSpec
 from cleanclip.spec.progress import Progress, Stop
-from sanitizer.audits.audit import run_audit
+from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.report import Measured, Withheld
+from sanitizer.audits.audit import AuditResult, run_audit
+from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.checkpoints.model import load_canonical
+from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.pairs import PairDataset
+from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ToExclude, open_for_audit
 from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.settling import settle
@@ -22,42 +28,71 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     What came in is settled here whatever is audited: a configuration of cleaned weights has the heads and the
     activation that the first process claims.
     """
-    options = replace(spec.audit, examples=0)  # images stand in no figure
     device = pick()
     given = open_for_audit(
         folder / jobspec.CHECKPOINT_PATH,
         folder / jobspec.LABELLED_PATH,
         folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
-        options,
+        spec.audit,
         ToExclude([folder / jobspec.exclude_path(role) for role in spec.exclude]),
+        part=spec.labelled_part,
     )
     num_workers = share_cores(given.checkpoint.model, device)
-    settled = settle(given, options, seed=spec.seed, device=device, progress=progress, stop=stop)
-    audited = settled.given.checkpoint
-    if spec.towards is not None:
-        audited = load_canonical(folder / jobspec.CLEANED_PATH, audited.architecture)
+    settled = settle(given, spec.audit, seed=spec.seed, device=device, progress=progress, stop=stop)
+    came_in = settled.given.checkpoint
+    cleaned = None
+    if spec.is_cleaned:
+        cleaned = load_canonical(folder / jobspec.CLEANED_PATH, came_in.architecture)
+
+    def audited(
+        labelled: LabelledDataset, options: AuditOptions, seed: int, retrieval: PairDataset | None
+    ) -> tuple[Measured, AuditResult]:
+        memory = ClassMemory()
+
+        def once(before: AuditResult | None) -> AuditResult:
+            return run_audit(
+                came_in if before is None or cleaned is None else cleaned,
+                labelled,
+                options,
+                seed=seed,
+                device=device,
+                progress=progress,
+                phase="final_audit",
+                stop=stop,
+                num_workers=num_workers,
+                came_in=None if before is None else came_in,
+                memory=memory,
+                retrieval_pairs=retrieval,
+                towards=None if before is None else before.towards,
+            )
+
+        before = once(None)
+        found = measured(
+            before,
+            None if cleaned is None else once(before),
+            options,
+            class_names=labelled.class_names,
+            seed=seed,
+            image_size=came_in.architecture.image_size,
+        )
+        return found, before
+
     labelled = given.labelled
     if spec.validation_share is not None:
         _, labelled = parts(labelled, spec.validation_share, spec.seed)
-    result = run_audit(
-        audited,
-        labelled,
-        options,
-        seed=spec.seed,
-        device=device,
-        progress=progress,
-        phase="final_audit",
-        stop=stop,
-        num_workers=num_workers,
-        retrieval_pairs=given.retrieval,
-        towards=None if spec.towards is None else _numbers(spec.towards, given.labelled.class_names),
-    )
-    found = RecheckedFigures(figures=result.figures, architecture=settled.figures)
+    confirmed, _ = audited(labelled, spec.audit, spec.seed, given.retrieval)
+    withheld = None
+    if spec.withheld_seed is not None:
+        images = open_labelled(folder / jobspec.WITHHELD_PATH)
+        # The order bounds the share of bad images in the whole dataset; in a part it differs by chance.
+        options = replace(spec.audit, examples=0, linear_probe=None, max_skipped_share=1.0)
+        found, result = audited(images, options, spec.withheld_seed, None)
+        withheld = Withheld(
+            seed=spec.withheld_seed,
+            num_samples=len(images),
+            num_skipped=result.num_skipped,
+            measured=found,
+        )
+    rechecked = RecheckedFigures(measured=confirmed, architecture=settled.figures, withheld=withheld)
     path = folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME
-    path.write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(found))
-
-
-def _numbers(names: tuple[str, ...], class_names: tuple[str, ...]) -> list[int]:
-    """Of classes; of two with one name the first. A name that no class has counts as the first class: the
-    figures differ then, which is what the supervisor asks about."""
-    return [class_names.index(name) if name in class_names else 0 for name in names]
+    path.write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(rechecked))

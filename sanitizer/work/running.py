@@ -38,6 +38,7 @@ _WORK = {
     "sanitize": "sanitizer.work.cleaning",
     "pages": "sanitizer.work.drawing_pages",
     "give_back": "sanitizer.work.giving_back",
+    "withhold": "sanitizer.work.withholding",
     "recheck": "sanitizer.work.rechecking",
 }
 MIN_ADVANCE_INTERVAL_S = 0.2

@@ -23,7 +23,7 @@ from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
-from cleanclip.spec.judging import judge
+from cleanclip.spec.judging import judge_report
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import (
@@ -65,7 +65,7 @@ def believe_report(
     known = replace(known, checkpoint=believe_input(known, report.architecture, seed=spec.seed))
     check_pairs(_pairs(report, spec, known, ordered, cleaned_sha256))
     check_sentences((*report.warnings, *_ladders_sentences(report)))
-    _check_verdict(report, spec)
+    _check_verdict(report)
     _check_names(_class_names(report), spec.audit, known.class_names)
     return replace(
         report,
@@ -170,6 +170,7 @@ def _pairs(
     yield "before.weights_sha256", report.before.weights_sha256, known.checkpoint.weights_sha256
     yield "after.weights_sha256", report.after and report.after.weights_sha256, cleaned_sha256
     is_cleaned = cleaned_sha256 is not None
+    yield "withheld", report.withheld, None
     for name in ("after", "ca_lost", "drift", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
     yield "rebound", report.rebound is not None, is_cleaned and spec.audit.rebound is not None
@@ -209,22 +210,13 @@ def check_sentences(sentences: Iterable[str]) -> None:
         raise not_believed(f"its {REPORT_NAME} has more sentences, or longer ones, than any report")
 
 
-def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
+def _check_verdict(report: Report) -> None:
     """Outcomes and sentences must follow from the figures: pages, lists and statements quote them."""
     lost = report.ca_lost
     if lost is not None and not (lost.n == report.before.ca.n > 0 and 0 <= lost.lost <= lost.n):
         raise not_believed(f"the counts of ca_lost in its {REPORT_NAME} are not those of its figures")
     try:
-        verdict = judge(
-            before=report.before,
-            after=report.after,
-            ca_lost=lost,
-            gate=spec.audit.gate,
-            policy=spec.policy,
-            limits_below_gate=report.after is not None or spec.policy_source.given != "default",
-            rebound=report.rebound,
-            scan=spec.scan_section,
-        )
+        verdict = judge_report(report)
     except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
         raise not_believed(f"no verdict follows from the figures of its {REPORT_NAME}") from error
     if verdict != report.verdict:

@@ -42,8 +42,8 @@ _REFUSALS = frozenset({"outputs_not_believed", "report_malformed", "report_incon
 _PAGES: Wanted = {REPORT_HTML_NAME: _MAX_PAGE_BYTES, REPORT_MARKDOWN_NAME: _MAX_PAGE_BYTES}
 
 
-def complete(packing: Packing, staged: Staged, fresh: FreshChildren, *, ended_at: str, warn: Warn) -> Report:
-    """Check and complete what lies in `packing`; the report as it goes on. Raises AttemptFailed, Stopped."""
+def believed(packing: Packing, staged: Staged, *, ended_at: str) -> Report:
+    """The report in `packing`, checked with the files beside it. Raises AttemptFailed."""
     spec, known = staged.spec, staged.known
     if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
         raise TypeError(f"a job of kind {spec.kind} has no report")
@@ -52,9 +52,15 @@ def complete(packing: Packing, staged: Staged, fresh: FreshChildren, *, ended_at
     report = believe_report(raw, spec, known, cleaned_sha256=cleaned, at=datetime.fromisoformat(ended_at))
     if isinstance(spec, SanitizeSpec):
         _check_cleaned(packing, spec, known, report)
-        if spec.output_layout == "as_uploaded":
-            notes = _give_back(packing, known, fresh)
-            report = replace(report, warnings=(*report.warnings, *notes))
+    return report
+
+
+def complete(packing: Packing, staged: Staged, report: Report, fresh: FreshChildren, *, warn: Warn) -> Report:
+    """Add what follows from a checked `report`; the report as it goes on. Raises AttemptFailed, Stopped."""
+    spec, known = staged.spec, staged.known
+    if known is not None and isinstance(spec, SanitizeSpec) and spec.output_layout == "as_uploaded":
+        notes = _give_back(packing, known, fresh)
+        report = replace(report, warnings=(*report.warnings, *notes))
     packing.add(REPORT_NAME, dump_json(report))
     draw_pages(packing, fresh, warn)
     return report

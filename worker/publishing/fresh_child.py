@@ -1,9 +1,9 @@
 """A child that begins again beside a job's own: confined alike, given only files that we have checked.
 
 What people open in other programs (pages, a pickle of weights) is not written by the process that read a
-stranger's file. One that has never seen it writes them, of what we made of the first one's files. Another
-audits the weights that are published once more. One is given the stranger's file again, and runs our reader
-alone.
+stranger's file. One that has never seen it writes them, of what we made of the first one's files. One parts
+the labelled images before the job's child runs, and one audits the weights that are published once more. One
+is given the stranger's file again, and runs our reader alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from typing import Protocol
 
 from app.domain.states import JobKind
 from app.logs import get_logger
-from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, InspectSpec, PagesSpec, RecheckSpec
+from cleanclip.spec.jobspec import (
+    SPEC_ADAPTER,
+    SPEC_NAME,
+    GiveBackSpec,
+    InspectSpec,
+    PagesSpec,
+    RecheckSpec,
+    WithholdSpec,
+)
 from cleanclip.spec.progress import Noted, ProgressEvent, ignore
 from worker import cgroup, metrics
 from worker.confinement import sandbox
@@ -36,7 +44,7 @@ from worker.supervision import Watch
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.05
 _MAX_NOTES = 20
-FreshSpec = PagesSpec | GiveBackSpec | RecheckSpec | InspectSpec
+FreshSpec = PagesSpec | GiveBackSpec | WithholdSpec | RecheckSpec | InspectSpec
 _LIGHT = frozenset({"pages", "inspect"})
 """Kinds that run within the limits of a file's inspection."""
 

@@ -46,7 +46,7 @@ from worker.confinement.child_json import fit_for_a_row
 from worker.failures import not_believed
 from worker.ledger import Ledger
 from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
-from worker.publishing.completing import complete
+from worker.publishing.completing import believed, complete
 from worker.publishing.converting import convert_again
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
@@ -97,7 +97,7 @@ def publish(
     result: dict[str, Any] = {}
     verdicts: tuple[NewVerdict, ...] = ()
     if isinstance(staged.spec, InspectSpec):
-        again = None if signer is None else partial(convert_again, fresh=fresh, inputs=inputs, check=check)
+        again = partial(convert_again, fresh=fresh, inputs=inputs, check=check)
         effect = _accepted(packing, staged.spec, staged, prefix, again)
         package = packing.finish()
     elif isinstance(staged.spec, ValidateSpec):
@@ -107,17 +107,16 @@ def publish(
         ended_at = ledger.time()
         warn = partial(tracker.note, "warning")
         found = complete_search(packing, staged, fresh, ended_at=ended_at, warn=warn)
-        once = Recheck(done=False, why="not_signed" if signer is None else "costs_too_much")
+        once = Recheck(done=False, why="no_audit")
         package = packing.finish_stated(job, staged, found, once, ended_at=ended_at, signer=signer)
         result = result_of(found) | {"signature": package.signature}
         verdicts = tuple(search.verdicts(found))
     else:
         ended_at = ledger.time()
-        report = complete(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))
-        recheck = confirm(
+        recheck, report = confirm(
             packing,
             staged,
-            report,
+            believed(packing, staged, ended_at=ended_at),
             fresh,
             inputs=inputs,
             signs=signer is not None,
@@ -125,9 +124,10 @@ def publish(
             tracker=tracker,
             check=check,
         )
+        report = complete(packing, staged, report, fresh, warn=partial(tracker.note, "warning"))
         packing.take(scanned)
         package = packing.finish_stated(job, staged, report, recheck, ended_at=ended_at, signer=signer)
-        result = _judgement(report) | {"signature": package.signature}
+        result = _judgement(report) | {"recheck": asdict(recheck), "signature": package.signature}
         verdicts = tuple(verdicts_of(report))
     artifacts = _upload_all(store, ledger, package, prefix=prefix, tracker=tracker, check=check)
     check()
@@ -178,20 +178,19 @@ def _accepted(
     spec: InspectSpec,
     staged: Staged,
     prefix: str,
-    again: Callable[..., None] | None,
+    again: Callable[..., None],
 ) -> CheckpointAccepted:
     """What an inspection says about its checkpoint; its files are written by us. Raises AttemptFailed.
 
-    `again` converts the upload once more, where that is due.
+    `again` converts the upload once more.
     """
     (upload,) = staged.pins
     weights_sha256 = packing.sha256[WEIGHTS_NAME]
     raw = packing.path(INSPECTION_NAME).read_bytes()
     inspection = believe_inspection(raw, upload, packing.path(WEIGHTS_NAME), weights_sha256)
     config = believe_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection)
-    if again is not None:
-        again(spec, staged, weights_sha256=weights_sha256, config=config)
-    inspection = replace(inspection, converted_again=again is not None)
+    again(spec, staged, weights_sha256=weights_sha256, config=config)
+    inspection = replace(inspection, converted_again=True)
     packing.add(CONFIG_NAME, config)
     packing.add(INSPECTION_NAME, INSPECTION_ADAPTER.dump_json(inspection, indent=2))
     return CheckpointAccepted(

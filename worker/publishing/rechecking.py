@@ -1,22 +1,23 @@
 """A second audit of the weights that are published, by a fresh child: it must find what the report says.
 
 The first child read a stranger's upload; figures that fit each other could be invented. The second sees no
-byte of it: it is given the weights, configurations that we wrote, the labelled images, the pairs for
-retrieval, and the order. It settles heads and activation itself, on the weights as they came in: under
-wrong ones a poisoned model could look clean. It does read the same images, so an image that takes a process
-over takes over both; and what it does not measure (`before` of a cleaning, training, drift) stays the first
-one's word.
+byte of it: it is given the weights as they came in and as they are published, configurations that we wrote,
+the labelled images, the pairs for retrieval, and the order. It settles heads and activation itself, on the
+weights as they came in: under wrong ones a poisoned model could look clean. It measures the images that the
+first child had, where it must find the same figures before and after, and images that were withheld from
+that child (`worker.publishing.withholding`), to which no weights can have been fitted. It does read the same
+images, so an image that takes a process over takes over both; and what it does not measure (training,
+rebound, a ladder) stays the first one's word.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-from cleanclip.spec.attack_options import of_same_pixels
-from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CLEANED_PATH,
@@ -26,16 +27,17 @@ from cleanclip.spec.jobspec import (
     RECHECKED_ADAPTER,
     RETRIEVAL_PATH,
     WEIGHTS_NAME,
+    WITHHELD_PATH,
     AuditSpec,
     RecheckedFigures,
     RecheckSpec,
     SanitizeSpec,
     exclude_path,
 )
-from cleanclip.spec.ladder import epochs_of
+from cleanclip.spec.judging import judge_report
 from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.recipe import AutoRecipe
-from cleanclip.spec.report import AuditFigures, Report
+from cleanclip.spec.report import Measured, Report
 from cleanclip.spec.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
 from worker.publishing.believing import config_bytes, read_json
@@ -46,17 +48,31 @@ from worker.staging.known import Known
 from worker.staging.stage import Staged
 from worker.tracker import Tracker
 
-BY_DEFAULT_UNDER = 0.1
-"""Of the job's cost: a second audit that costs less is made wherever the operator signs."""
 TOLERATED_SHARE = 0.005
 """Of a figure's images, on CUDA or in bf16: sums may be made in another order, and an image near a tie be
 counted otherwise. On a CPU in float32 nothing is tolerated."""
-_PASSES_OF_A_STEP = 3
-"""Forward and backward, in forward passes. Without texts and second views: the share comes out too large."""
-_MAX_FIGURES_BYTES = 8 * 2**20
+_MAX_FIGURES_BYTES = 32 * 2**20
 _MESSAGE = "Checking the figures again."
-_INEXACT = frozenset({"target_rank", "untriggered_target_rank", "num_iterations", "is_converged"})
-"""What one image that is counted otherwise may move far."""
+_INEXACT = frozenset(
+    {
+        "target_rank",
+        "untriggered_target_rank",
+        "num_iterations",
+        "is_converged",
+        "classes_lost",
+        "drift",
+        "retrieval_lost",
+    }
+)
+"""What one image that is counted otherwise may move far, and what is no count."""
+
+
+def is_due(spec: AuditSpec | SanitizeSpec, *, signs: bool) -> tuple[bool, Why]:
+    """Whether a second audit is made, and why: as ordered, else wherever the operator signs."""
+    ordered = spec.audit.recheck
+    if ordered is not None:
+        return ordered, "ordered" if ordered else "not_ordered"
+    return signs, "by_default" if signs else "not_signed"
 
 
 def confirm(
@@ -70,19 +86,22 @@ def confirm(
     is_resumed: bool,
     tracker: Tracker,
     check: Callable[[], None],
-) -> Recheck:
-    """Have the checked `report` confirmed where that is due. `inputs`: the folder of the job's first child,
-    which is dead and whose datasets are taken from it. `is_resumed`: by an earlier attempt's saved state.
+) -> tuple[Recheck, Report]:
+    """Have the checked `report` confirmed where that is due; the report as it goes on.
 
-    Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
+    `inputs`: the folder of the job's first child, which is dead and whose datasets are taken from it.
+    `is_resumed`: by an earlier attempt's saved state.
+
+    What was found on withheld images is added, the verdict is judged with it, and the examples are the second
+    audit's. Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
     """
     spec, known = staged.spec, staged.known
     if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
         raise TypeError(f"a job of kind {spec.kind} has no figures")
-    is_due, why = _is_due(spec, staged, signs=signs)
-    if not is_due:
-        return Recheck(done=False, why=why)
-    order = _order(spec, report)
+    due, why = is_due(spec, signs=signs)
+    if not due:
+        return Recheck(done=False, why=why), report
+    order = _order(spec, staged)
     copied = _hand_over(
         packing, staged, known, order, inputs=inputs, place=fresh.folder_of(order), check=check
     )
@@ -91,14 +110,15 @@ def confirm(
     is_exact = not fresh.uses_cuda and not is_resumed
     if _settle_otherwise(report.architecture, found.architecture, is_exact):
         raise not_confirmed("it settles the architecture otherwise")
-    told = report.before if report.after is None else report.after
     tolerated = TOLERATED_SHARE if fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
-    places = list(differences(told, found.figures, tolerated, known.class_names or ()))
+    places = list(differences(Measured.of(report), found.measured, tolerated, known.class_names or ()))
     if places:
         raise not_confirmed(f"it differs at {', '.join(places[:3])}")
+    report = replace(report, examples=found.measured.examples, withheld=found.withheld)
+    report = replace(report, verdict=judge_report(report))
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
-    side: Literal["before", "after"] = "before" if report.after is None else "after"
-    return Recheck(done=True, why=why, figures=side, tolerated_share=tolerated)
+    num_withheld = 0 if found.withheld is None else found.withheld.num_samples
+    return Recheck(done=True, why=why, num_withheld=num_withheld, tolerated_share=tolerated), report
 
 
 def _settle_otherwise(claimed: SettledArchitecture, remeasured: SettledArchitecture, is_exact: bool) -> bool:
@@ -128,50 +148,18 @@ def _audited(
         raise not_confirmed(f"it ended with {failure.code}") from failure
 
 
-def _is_due(spec: AuditSpec | SanitizeSpec, staged: Staged, *, signs: bool) -> tuple[bool, Why]:
-    ordered = spec.audit.recheck
-    if ordered is not None:
-        return ordered, "ordered" if ordered else "not_ordered"
-    if not signs:
-        return False, "not_signed"
-    sizes = {one["role"]: one["num_samples"] for one in staged.datasets}
-    share = share_of_job(spec, sizes)
-    return (True, "by_default") if share < BY_DEFAULT_UNDER else (False, "costs_too_much")
-
-
-def share_of_job(spec: AuditSpec | SanitizeSpec, num_samples: Mapping[str, int | None]) -> float:
-    """What a second audit costs, of what the job without it costs: in passes of an image through the model.
-
-    Worked out from the order and the rows (role → samples): a clock could be led by the first child. An audit
-    is its own whole cost.
-    """
-    if isinstance(spec, AuditSpec):
-        return 1.0
-    audit = spec.audit
-    num_labelled, num_pairs = num_samples.get("labelled") or 0, num_samples.get("retrieval") or 0
-    cost: float = num_labelled * (1 + len(of_same_pixels(audit.attacks)) + (audit.linear_probe is not None))
-    cost += min(num_pairs, audit.max_retrieval_pairs) * (1 + len(audit.attacks))
-    num_training = num_samples.get("pairs") or num_samples.get("training") or 0
-    if isinstance(spec.recipe, AutoRecipe):
-        cost *= 1 - spec.recipe.validation_share
-        trained = epochs_of(spec.recipe)[0] * num_training * _PASSES_OF_A_STEP
-    else:
-        trained = num_updates(spec.recipe, num_training) * spec.recipe.batch_size * _PASSES_OF_A_STEP
-    return cost / max(1, 2 * cost + trained)
-
-
-def _order(spec: AuditSpec | SanitizeSpec, report: Report) -> RecheckSpec:
-    towards = None
-    if report.after is not None:
-        towards = tuple(one.towards.class_name for one in report.after.attacks)
+def _order(spec: AuditSpec | SanitizeSpec, staged: Staged) -> RecheckSpec:
+    """The seed for withheld images is drawn here, when the first child is dead."""
     recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
     return RecheckSpec(
         audit=spec.audit,
         seed=spec.seed,
         has_retrieval=spec.has_retrieval,
         exclude=tuple(role for role in spec.exclude if role in {"labelled", "retrieval"}),
-        towards=towards,
+        labelled_part=spec.labelled_part,
+        is_cleaned=isinstance(spec, SanitizeSpec),
         validation_share=recipe.validation_share if isinstance(recipe, AutoRecipe) else None,
+        withheld_seed=None if staged.withheld is None else secrets.randbelow(2**31),
     )
 
 
@@ -187,20 +175,27 @@ def _hand_over(
 ) -> Mapping[str, Path]:
     """Move what was measured on to the fresh child's `place`; returns what is to be copied there.
 
-    Those are the weights that are published. What came in is moved, too, with the configuration as it was
-    before any child ran.
+    Those are the weights that are published, and the withheld images. What came in is moved, too, with the
+    configuration as it was before any child ran.
     """
-    paths = {LABELLED_PATH, f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"}
+    paths = {f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"}
     if order.has_retrieval:
         paths.add(RETRIEVAL_PATH)
     paths.update(map(exclude_path, order.exclude))
+    copied: dict[str, Path] = {}
+    if staged.withheld is None:
+        paths.add(LABELLED_PATH)
+    else:
+        for one in staged.withheld.given:
+            take_input(inputs, one, place, check)
+        copied = {f"{WITHHELD_PATH}/{path.name}": path for path in staged.withheld.files}
     for one in staged.received:
         if not paths.isdisjoint({one.path, str(PurePosixPath(one.path).parent)}):
             take_input(inputs, one, place, check)
     (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(known.config))
-    if order.towards is None:
-        return {}
-    return {f"{CLEANED_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
+    if order.is_cleaned:
+        copied |= {f"{CLEANED_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
+    return copied
 
 
 def _show(tracker: Tracker, event: ProgressEvent) -> None:
@@ -215,17 +210,30 @@ def _show(tracker: Tracker, event: ProgressEvent) -> None:
 
 
 def differences(
-    claimed: AuditFigures, remeasured: AuditFigures, tolerated_share: float, class_names: tuple[str, ...]
+    claimed: Measured, remeasured: Measured, tolerated_share: float, class_names: tuple[str, ...]
 ) -> Iterator[str]:
-    """Places where two audits of the same weights differ in more than `tolerated_share` of the images."""
+    """Places where two measurements of the same weights and images differ, in more than `tolerated_share` of
+    the images. Examples are not compared: those of the second are shown."""
     ours, theirs = asdict(claimed), asdict(remeasured)
     for figures in (ours, theirs):
-        for attack in figures["attacks"]:
-            _forget_unclear(attack, class_names)
+        del figures["examples"]
+        for audit in filter(None, (figures["before"], figures["after"])):
+            for attack in audit["attacks"]:
+                _forget_unclear(attack, class_names)
     if tolerated_share == 0:
-        yield from (place for place in ours if ours[place] != theirs[place])
+        yield from _unequal(ours, theirs)
     else:
         yield from _differing("", ours, theirs, tolerated_share)
+
+
+def _unequal(claimed: dict[str, Any], remeasured: dict[str, Any]) -> Iterator[str]:
+    """Fields, of each audit by themselves, that are not the same."""
+    for name, one in claimed.items():
+        other = remeasured[name]
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from (f"{name}.{inside}" for inside in one if one[inside] != other.get(inside))
+        elif one != other:
+            yield name
 
 
 def _forget_unclear(attack: dict[str, Any], class_names: tuple[str, ...]) -> None:
@@ -240,6 +248,11 @@ def _differing(where: str, claimed: Any, remeasured: Any, share: float) -> Itera
             if claimed["n"] != remeasured["n"] or abs(claimed["successes"] - remeasured["successes"]) > max(
                 1, share * claimed["n"]
             ):
+                yield where
+            return
+        if "gained" in claimed:
+            most = max(1, share * claimed["n"])
+            if any(abs(claimed[name] - remeasured[name]) > most for name in ("n", "lost", "gained")):
                 yield where
             return
         if "triggered" in claimed and claimed.get("class_name") != remeasured.get("class_name"):

@@ -61,20 +61,21 @@ _ORDERED = (
 )
 _OF_CHECKPOINT = ("layout", "architecture", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
-Why = Literal["ordered", "by_default", "not_ordered", "not_signed", "costs_too_much"]
+Why = Literal["ordered", "by_default", "not_ordered", "not_signed", "no_audit"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recheck:
-    """Whether a second audit, by a process that never read the upload, confirmed figures of the report.
+    """Whether a second audit, by a process that never read the upload, confirmed the audits of the report.
 
-    `figures`: those of the weights that were published, or that came in where none were; a count may differ
-    in `tolerated_share` of its images. All other figures are the first process's word.
+    A count may differ in `tolerated_share` of its images. `num_withheld`: of how many further images, which
+    the first process never had, it is. Curves of training and rebound and a ladder's figures are the first
+    process's word. `why` "no_audit": of a scan or a vetting.
     """
 
     done: bool
     why: Why
-    figures: Literal["before", "after"] | None = None
+    num_withheld: int = 0
     tolerated_share: float | None = None
 
 
@@ -249,7 +250,7 @@ def _order(staged: Staged, job: ClaimedJob) -> dict[str, Any]:
         order["scan"] = to_json(parse(ScanOptions, job.spec["scan"]))
         order["null"] = chosen and {name: chosen[name] for name in ("name", "sha256")}
     sha256 = {one.path: one.sha256 for one in staged.received}
-    lists = {role: sha256[exclude_path(role)] for role in spec.get("exclude", ())}
+    lists = {role: sha256[exclude_path(role)] for role in PATH_OF_ROLE if exclude_path(role) in sha256}
     if lists:
         order["exclude"] = lists
     if (weights := sha256.get(f"{ANCHOR_PATH}/{WEIGHTS_NAME}")) is not None:

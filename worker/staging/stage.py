@@ -70,6 +70,15 @@ class Received:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WithheldImages:
+    """Labelled images that the job's child never gets: `files` out of its reach; `given`, what lies in its
+    folder in place of the whole set."""
+
+    files: tuple[Path, ...]
+    given: tuple[Received, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Staged:
     """What lies ready. `pins` name every object of a dataset with its digest (validate jobs).
 
@@ -83,6 +92,8 @@ class Staged:
     datasets: tuple[Mapping[str, Any], ...] = ()
     known: Known | None = None
     """Of customers' jobs: what their reports must say, read before any child could change it."""
+    withheld: WithheldImages | None = None
+    """See `worker.publishing.withholding`."""
 
     @property
     def most_weights_bytes(self) -> int:

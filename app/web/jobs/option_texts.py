@@ -223,8 +223,8 @@ TEXTS: dict[str, Text] = {
     ),
     "recheck": _more(
         "Second audit",
-        "Of the published weights, in a process that never read the upload; its figures must agree. none: "
-        "where the operator signs and it costs less than a tenth of the job.",
+        "In a process that never read the upload, also on images that the first never had; its figures must "
+        "agree. none: where the operator signs.",
     ),
     "probe/folds": _more(
         "Folds of the probe", "Cross-validation folds: each is judged by a probe fitted on the others."
