@@ -21,6 +21,7 @@ from app.schemas.datasets import DatasetSamplesOut
 from app.storage.s3 import S3Store
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.report import load_json
+from cleanclip.spec.withholding import FEWEST
 from lab.drills.processes import processes_in, signal_all
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
@@ -80,12 +81,11 @@ def end_of(world: World, job: Job, timeout_s: float = 120) -> Job:
     return row
 
 
-def confirmed(artifacts: dict[str, bytes]) -> str | None:
-    """The figures that a second audit confirmed, to the image."""
+def confirmed(artifacts: dict[str, bytes]) -> int | None:
+    """Whether a second audit confirmed the figures to the image: on how many withheld images."""
     said = json.loads(artifacts["statement.json"])["predicate"]["observed"]["recheck"]
     assert said["done"] is (said["tolerated_share"] == 0.0)
-    figures: str | None = said["figures"]
-    return figures
+    return said["num_withheld"] if said["done"] else None
 
 
 @pytest.mark.timeout(900)
@@ -103,13 +103,23 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     labelled, validate_labelled = world.dataset(
         DatasetKind.LABELLED, files(make_labelled(tmp_path / "labelled", 24))
     )
+    many, validate_many = world.dataset(
+        DatasetKind.LABELLED, files(make_labelled(tmp_path / "many", 2 * FEWEST, shard_size=FEWEST))
+    )
     training, validate_training = world.dataset(
         DatasetKind.LABELLED, files(make_labelled(tmp_path / "training", 30))
     )
     retrieval, validate_retrieval = world.dataset(
         DatasetKind.PAIRS, files(make_pairs(tmp_path / "retrieval", 20))
     )
-    for job in (inspect, validate_pairs, validate_labelled, validate_training, validate_retrieval):
+    for job in (
+        inspect,
+        validate_pairs,
+        validate_labelled,
+        validate_many,
+        validate_training,
+        validate_retrieval,
+    ):
         publisher.job_ready(job.id, job.kind)
         end_of(world, job)
     with world.database.unit_of_work() as unit:
@@ -133,12 +143,17 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
 
     audited = world.audit_job(
         checkpoint_id=checkpoint.id,
-        labelled_dataset_id=labelled.id,
+        labelled_dataset_id=many.id,
         spec={"version": 1, "audit": AUDIT | {"recheck": True}},
     )
     publisher.job_ready(audited.id, audited.kind)
     end_of(world, audited)
-    assert confirmed(world.artifacts(audited.id)) == "before"
+    artifacts = world.artifacts(audited.id)
+    assert confirmed(artifacts) == FEWEST
+    report = load_json(artifacts["report.json"])
+    assert report.withheld is not None
+    assert report.before.ca.n == report.withheld.measured.before.ca.n == FEWEST
+    assert report.withheld.seed != report.seed
 
     for recipe in (RECIPE, PAR, SUPERVISED):
         undisturbed = sanitize(recipe, recheck=recipe is RECIPE)
@@ -158,7 +173,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
             "training_curve.json",
             "SHA256SUMS",
         } <= set(first)
-        assert confirmed(first) == ("after" if recipe is RECIPE else None)
+        assert confirmed(first) == (0 if recipe is RECIPE else None), "too few images to withhold some"
         assert first["model.safetensors"] == second["model.safetensors"]
         resumed = load_json(second["report.json"])
         assert resumed.training is not None

@@ -93,7 +93,7 @@ def document(
     policy: Policy,
     *,
     random_: random.Random,
-    limits_below_gate: bool,
+    given: str,
 ) -> dict[str, Any]:
     told, then = figures(before), None if after is None else figures(after)
     led(told, random_, "towards")
@@ -108,13 +108,14 @@ def document(
         ca_lost=difference,
         gate=gate,
         policy=policy,
-        limits_below_gate=limits_below_gate,
+        limits_below_gate=after is not None or given != "default",
     )
     base = kept("cleaned")
     return base | {
         "kind": "audit" if after is None else "sanitize",
         "audit": base["audit"] | {"gate": gate},
         "policy": asdict(policy),
+        "policy_source": base["policy_source"] | {"given": given},
         "before": told,
         "after": then,
         "ca_lost": None if difference is None else asdict(difference),
@@ -154,7 +155,7 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
             random_.choice([0.1, 0.5]),
             policy,
             random_=random_,
-            limits_below_gate=random_.random() < 0.5,
+            given=random_.choice(["default", "order"]),
         )
         outcomes.add(told["verdict"]["outcome"])
         assert [str(one) for one in verdicts.check(parsed(told))] == []
@@ -168,7 +169,7 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
 def test_the_class_that_a_trigger_leads_to_now_is_told_after_a_cleaning_and_nowhere_else(
     side: str, is_there: bool
 ) -> None:
-    told = document(9, 9, 1, 0.5, Policy(), random_=random.Random(4), limits_below_gate=True)
+    told = document(9, 9, 1, 0.5, Policy(), random_=random.Random(4), given="order")
     cat = Towards(class_name="cat", triggered=wilson(50, 200), untriggered=wilson(1, 200))
     told[side]["attacks"][0] |= {"towards": asdict(cat), "towards_now": asdict(cat) if is_there else None}
     found = [one.where for one in checks.check(parsed(told))]

@@ -39,8 +39,10 @@ def test_a_signed_folder_ends_with_0_and_says_what_is_and_what_is_not_proven(
     proven, not_proven = out.split("Not proven:")
     assert JOB_ID in proven
     assert "The file given with --input is that upload." in proven
-    assert "the figures `after` were confirmed by an independent second audit" in " ".join(proven.split())
-    assert "That figures other than `after` are true" in not_proven
+    proven = " ".join(proven.split())
+    assert "an independent second audit, in a process that never read the upload, found the same" in proven
+    assert "No images were withheld from the first process" in proven
+    assert "That the curves of training and rebound and a ladder's figures are true" in not_proven
     assert "That the model is clean" in not_proven
     assert "Whose key it is" in not_proven
 
@@ -73,13 +75,15 @@ def test_verify_says_by_how_many_processes_the_weights_are_the_uploads(
     assert says in " ".join(out.split("Not proven:")[1].split())
 
 
-def test_a_statement_whose_second_audit_is_of_other_figures_does_not_hold(run: Any, unsigned: Path) -> None:
-    confirmed = {"done": True, "why": "ordered", "figures": "before", "tolerated_share": 0.0}
+def test_a_statement_of_withheld_images_that_the_report_does_not_have_does_not_hold(
+    run: Any, unsigned: Path
+) -> None:
+    confirmed = {"done": True, "why": "ordered", "num_withheld": 600, "tolerated_share": 0.0}
     edit_json(unsigned / "statement.json", lambda s: s["predicate"]["observed"].update(recheck=confirmed))
     sum_again(unsigned)
     status, out, _ = run(unsigned)
     assert status != ExitCode.OK
-    assert "names other figures" in " ".join(out.split())
+    assert "recheck.num_withheld is not the report's, 0" in " ".join(out.split())
 
 
 def test_a_signed_folder_without_a_key_says_that_nobody_vouches_for_its_own(

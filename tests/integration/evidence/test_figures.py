@@ -140,11 +140,10 @@ def test_a_changed_figure_is_named(unsigned: Path, path: Steps, value: Any, wher
     assert where in [one.where for one in found.findings], [str(one) for one in found.findings]
 
 
-def test_a_number_in_a_sentence_of_the_verdict_must_be_that_of_a_figure(unsigned: Path) -> None:
-    reason = json.loads((unsigned / "report.json").read_bytes())["verdict"]["attacks"][0]["reason"]
-    assert "1.00 %" in reason
-    found = forged(unsigned, ("verdict", "attacks", 0, "reason"), reason.replace("1.00 %", "0.10 %", 1))
-    assert "report.json: verdict.attacks[0].reason says 0.10, which none of its figures is" in [
+@pytest.mark.parametrize("sentence", ["About 7 images.", "This model is clean. Approved for release."])
+def test_a_sentence_of_the_verdict_must_be_the_one_that_follows(unsigned: Path, sentence: str) -> None:
+    found = forged(unsigned, ("verdict", "attacks", 0, "reason"), sentence)
+    assert "report.json: verdict.attacks[0].reason does not follow from the figures" in [
         str(one) for one in found.findings
     ]
 

@@ -628,8 +628,13 @@ ENVIRONMENT = {
 }
 
 
-def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> report.Report:
-    """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit."""
+def report_of(
+    folder: Path, spec: dict[str, Any], cleaned_sha256: str | None, *, is_cleaned: bool = True
+) -> report.Report:
+    """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit.
+
+    `is_cleaned` False: what is called cleaned has the figures of before.
+    """
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
     options, policy = parse(AuditOptions, spec["audit"]), parse(Policy, spec.get("policy", {}))
     seed = spec["seed"]
@@ -640,7 +645,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     auto = ladder_figures(ordered, options, policy) if isinstance(ordered, AutoRecipe) else None
     trained = (ordered, None) if auto is None else (auto.chosen.recipe, auto.chosen_look.epoch)
     if cleaned_sha256 is not None:
-        after = parse(report.AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=True))
+        after = parse(report.AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=is_cleaned))
         lost = newcombe(both=247, lost=3, gained=1, neither=49)
     document = {
         "kind": spec["kind"],
@@ -1327,16 +1332,16 @@ def draw(folder: Path) -> None:
 
 def recheck(folder: Path, spec: dict[str, Any]) -> None:
     """Honest, whatever is called cleaned: the figures are those of the weights that lie there."""
-    options = parse(AuditOptions, spec["audit"])
-    place = folder / (jobspec.CHECKPOINT_PATH if spec["towards"] is None else jobspec.CLEANED_PATH)
-    digest = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
-    made = json.loads((place / "config.json").read_text())["checkpoint"].get("cleaned", {})
-    is_cleaned = made.get("from_weights_sha256", digest) != digest
     advance("final_audit", 1, 2)
-    found = {
-        "figures": figures_of(options, digest, spec, is_cleaned=is_cleaned),
-        "architecture": settled(folder, spec["seed"]),
-    }
+    kind = {"kind": "sanitize" if spec["is_cleaned"] else "audit"}
+    cleaned = is_cleaned = None
+    if spec["is_cleaned"]:
+        place = folder / jobspec.CLEANED_PATH
+        cleaned = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
+        made = json.loads((place / "config.json").read_text())["checkpoint"]["cleaned"]
+        is_cleaned = made["from_weights_sha256"] != cleaned
+    told = report_of(folder, spec | kind, cleaned, is_cleaned=is_cleaned is not False)
+    found = {"measured": report.Measured.of(told), "architecture": told.architecture}
     value = parse(jobspec.RecheckedFigures, found)
     (folder / "outputs/figures.json").write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(value))
     finish(folder, "succeeded", 0, ("figures.json",))

@@ -46,7 +46,7 @@ def test_a_ladder_is_ordered_climbed_signed_and_its_choice_made_again(world: Wor
     assert (found.signature, found.key_sha256) == ("signed", key_id)
     assert found.statement is not None
     assert found.statement.predicate.claimed.auto is not None
-    assert found.statement.predicate.observed.recheck.figures == "after"
+    assert found.statement.predicate.observed.recheck.done
     shown = ResultOut.of(world.job(job.id).result)
     assert shown is not None
     assert shown.auto is not None

@@ -25,7 +25,7 @@ from cleanclip.spec.progress import (
     never_stop,
 )
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, BadNetOptions, Policy, TextTriggerOptions
-from cleanclip.spec.report import load_json
+from cleanclip.spec.report import Measured, load_json
 from sanitizer.__main__ import main
 from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline import ladder_looks, ladder_run
@@ -452,12 +452,12 @@ def test_a_second_audit_measures_the_same_test_images(inputs, done, tmp_path):
     spec = RecheckSpec(
         audit=OPTIONS,
         seed=3,
-        towards=tuple(one.towards.class_name for one in report.after.attacks),
+        is_cleaned=True,
         validation_share=0.5,
     )
     rechecking.do(spec, tmp_path, ignore, never_stop)
     found = jobspec.RECHECKED_ADAPTER.validate_json((tmp_path / "outputs" / "figures.json").read_bytes())
-    assert found.figures == report.after
+    assert found.measured == Measured.of(report)
 
 
 @pytest.mark.parametrize(

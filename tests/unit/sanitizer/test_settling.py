@@ -209,7 +209,7 @@ def test_a_second_audit_of_cleaned_weights_settles_anew_whatever_their_configura
     config = json.loads((cleaned / "config.json").read_text())
     lied = Settings(**learned.ASSUMED).applied(load_canonical(cleaned).architecture)
     (cleaned / "config.json").write_text(json.dumps(config | lied.to_config()))
-    order = jobspec.RecheckSpec(audit=OPTIONS, seed=3, towards=tuple("" for _ in OPTIONS.attacks))
+    order = jobspec.RecheckSpec(audit=OPTIONS, seed=3, is_cleaned=True)
     rechecking.do(order, tmp_path, ignore, never_stop)
     raw = (tmp_path / "outputs" / jobspec.FIGURES_NAME).read_bytes()
     assert jobspec.RECHECKED_ADAPTER.validate_json(raw).architecture == report.architecture

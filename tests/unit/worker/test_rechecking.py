@@ -10,26 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from app.domain.states import JobKind, JobPhase
-from cleanclip.spec.jobspec import RECHECKED_ADAPTER, AuditSpec, RecheckedFigures, SanitizeSpec
+from cleanclip.spec.jobspec import (
+    RECHECKED_ADAPTER,
+    AuditSpec,
+    RecheckedFigures,
+    RecheckSpec,
+    SanitizeSpec,
+)
 from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe
-from cleanclip.spec.report import AuditFigures, Report
+from cleanclip.spec.report import AuditFigures, Measured, Report, Withheld
 from cleanclip.spec.settled import COMPARED, SettledArchitecture
-from sanitizer.audits.statistics import wilson
+from sanitizer.audits.statistics import newcombe, wilson
 from tests.fixtures.evidence import ENDED_AT, left_by_a_child
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed
 from worker.publishing.believing import believe_report
 from worker.publishing.fresh_child import FreshSpec, Left
 from worker.publishing.packing import Packing
-from worker.publishing.rechecking import confirm, differences, share_of_job
+from worker.publishing.rechecking import confirm, differences
 from worker.publishing.statement import Recheck
-from worker.staging.stage import Staged
+from worker.staging.stage import Staged, WithheldImages
 from worker.tracker import Tracker
 
-Change = Callable[[AuditFigures], AuditFigures]
+Change = Callable[[Measured], Measured]
 
 
 @dataclass
@@ -38,8 +44,9 @@ class Auditor:
 
     folder: Path
     report: Report
-    change: Change = lambda figures: figures
+    change: Change = lambda measured: measured
     architecture: SettledArchitecture | None = None
+    withheld: Withheld | None = None
     failure: AttemptFailed | None = None
     uses_cuda: bool = False
     seen: tuple[str, ...] = ()
@@ -49,21 +56,24 @@ class Auditor:
 
     def run(
         self,
-        _spec: FreshSpec,
+        spec: FreshSpec,
         inputs: Mapping[str, Path],
         _wanted: Wanted,
         *,
         hear: Callable[[ProgressEvent], None],
     ) -> Left:
+        assert isinstance(spec, RecheckSpec)
+        self.order = spec
         moved = [str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()]
         self.seen = tuple(sorted([*moved, *inputs]))
         if self.failure is not None:
             raise self.failure
         hear(Advanced(phase="final_audit", done=1, total=4))
-        figures = self.change(self.report.after or self.report.before)
-        architecture = self.architecture or self.report.architecture
-        assert architecture is not None
-        found = RecheckedFigures(figures=figures, architecture=architecture)
+        found = RecheckedFigures(
+            measured=self.change(Measured.of(self.report)),
+            architecture=self.architecture or self.report.architecture,
+            withheld=self.withheld,
+        )
         path = self.folder / "figures.json"
         path.write_bytes(RECHECKED_ADAPTER.dump_json(found))
         return Left(files=(path,), notes=())
@@ -94,7 +104,7 @@ class Job:
         self.tracker = Tracker(JobKind(kind))
 
     def confirm(self, *, signs: bool = False, is_resumed: bool = False) -> Recheck:
-        return confirm(
+        recheck, self.published = confirm(
             self.packing,
             self.staged,
             self.report,
@@ -105,6 +115,7 @@ class Job:
             tracker=self.tracker,
             check=lambda: None,
         )
+        return recheck
 
     def refusal(self) -> AttemptFailed:
         with pytest.raises(AttemptFailed) as failed:
@@ -112,11 +123,13 @@ class Job:
         return failed.value
 
 
-def other_count(num_images: int) -> Change:
+def other_count(num_images: int, side: str = "before") -> Change:
     """So many images fewer are classified right."""
 
-    def change(figures: AuditFigures) -> AuditFigures:
-        return replace(figures, ca=wilson(figures.ca.successes - num_images, figures.ca.n))
+    def change(measured: Measured) -> Measured:
+        audit: AuditFigures = getattr(measured, side)
+        fewer = replace(audit, ca=wilson(audit.ca.successes - num_images, audit.ca.n))
+        return replace(measured, **{side: fewer})
 
     return change
 
@@ -126,7 +139,7 @@ def test_a_second_audit_is_given_weights_and_test_data_and_nothing_that_came_fro
 ) -> None:
     job = Job(tmp_path)
     job.tracker.begin(JobPhase.PUBLISH)
-    assert job.confirm() == Recheck(done=True, why="ordered", figures="after", tolerated_share=0.0)
+    assert job.confirm() == Recheck(done=True, why="ordered", tolerated_share=0.0)
     assert job.auditor.seen == (
         "inputs/checkpoint/config.json",
         "inputs/checkpoint/model.safetensors",
@@ -141,13 +154,88 @@ def test_a_second_audit_is_given_weights_and_test_data_and_nothing_that_came_fro
     assert job.tracker.snapshot()[1]["message"] == "Checking the figures again."
 
 
-@pytest.mark.parametrize("kind", ["sanitize", "audit"])
-def test_one_image_that_is_counted_otherwise_fails_the_job(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "side"), [("sanitize", "before"), ("sanitize", "after"), ("audit", "before")]
+)
+def test_one_image_that_is_counted_otherwise_fails_the_job(kind: str, side: str, tmp_path: Path) -> None:
+    """A verdict hangs on the audit before a cleaning as well: what never worked is not removed."""
     job = Job(tmp_path, kind)
-    job.auditor.change = other_count(1)
+    job.auditor.change = other_count(1, side)
     failed = job.refusal()
     assert (failed.code, failed.retry_in_s) == ("figures_not_confirmed", None)
-    assert failed.message.endswith("it differs at ca.")
+    assert failed.message.endswith(f"it differs at {side}.ca.")
+
+
+@pytest.mark.parametrize("name", ["ca_lost", "attack_changes", "classes_lost", "drift", "retrieval_lost"])
+def test_what_was_lost_between_the_audits_is_measured_again(name: str, tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    empty = () if name in {"attack_changes", "classes_lost"} else None
+    assert getattr(job.report, name)
+    job.auditor.change = lambda measured: replace(measured, **{name: empty})
+    assert job.refusal().message.endswith(f"it differs at {name}.")
+
+
+def test_the_examples_that_are_published_are_those_of_the_second_audit(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    assert job.report.examples is not None
+    ours = replace(job.report.examples, side=1)
+    job.auditor.change = lambda measured: replace(measured, examples=ours)
+    job.confirm()
+    assert job.published.examples == ours
+
+
+def on_withheld(report: Report, *, works_after: bool, works_before: bool = True) -> Withheld:
+    """The report's figures on 500 other images, of which 450 are not of a target."""
+
+    def audit(told: AuditFigures, works: bool, number: int) -> AuditFigures:
+        share = wilson(440 if works else 1, 450)
+        attacks = tuple(
+            replace(one, asr=share, towards=replace(one.towards, triggered=share)) for one in told.attacks
+        )
+        return replace(told, seed=99, ca=wilson(number, 500), attacks=attacks, ca_per_class=())
+
+    assert report.after is not None
+    measured = replace(
+        Measured.of(report),
+        before=audit(report.before, works_before, 420),
+        after=audit(report.after, works_after, 418),
+        ca_lost=newcombe(both=416, lost=4, gained=2, neither=78),
+    )
+    return Withheld(seed=99, num_samples=500, num_skipped=0, measured=measured)
+
+
+@pytest.mark.parametrize(
+    ("works_before", "works_after", "outcome"),
+    [(True, False, "pass"), (True, True, "fail"), (False, False, "inconclusive")],
+)
+def test_the_verdict_must_hold_on_the_withheld_images_as_well(
+    works_before: bool, works_after: bool, outcome: str, tmp_path: Path
+) -> None:
+    """Weights fitted to the images of the first child pass on those, and fail here."""
+    job = Job(tmp_path)
+    assert job.report.verdict.outcome == "pass"
+    given = tuple(one for one in job.staged.received if one.path.startswith("inputs/labelled/"))
+    job.staged = replace(job.staged, withheld=WithheldImages(files=(tmp_path / "withheld.tar",), given=given))
+    job.auditor.withheld = on_withheld(job.report, works_after=works_after, works_before=works_before)
+    assert job.confirm().num_withheld == 500
+    assert job.published.verdict.outcome == outcome
+    assert "On the withheld images: " in job.published.verdict.attacks[0].reason
+    assert job.published.withheld == job.auditor.withheld
+    assert "inputs/withheld/withheld.tar" in job.auditor.seen
+
+
+@pytest.mark.parametrize("withholds", [False, True])
+def test_the_seed_for_withheld_images_is_no_order_s(withholds: bool, tmp_path: Path) -> None:
+    """It is drawn when the first child is dead, and two jobs with one seed get two of them."""
+    seeds = []
+    for number in range(2):
+        job = Job(tmp_path / str(number))
+        if withholds:
+            job.staged = replace(job.staged, withheld=WithheldImages(files=(), given=()))
+        job.confirm()
+        seeds.append(job.auditor.order.withheld_seed)
+        assert job.auditor.order.seed == 7
+    assert seeds == [None, None] if not withholds else seeds[0] != seeds[1]
 
 
 def settled_anew(job: Job, option: str, **changes: Any) -> SettledArchitecture:
@@ -231,41 +319,35 @@ def test_on_cuda_and_in_bf16_one_image_of_200_may_be_counted_otherwise(
     if num_images == 1:
         assert job.confirm().tolerated_share == 0.005
     else:
-        assert job.refusal().message.endswith("it differs at ca.")
+        assert job.refusal().message.endswith("it differs at before.ca.")
 
 
-def test_with_a_tolerance_every_share_is_still_compared(tmp_path: Path) -> None:
-    report = Job(tmp_path).report
-    told, architecture = report.after, report.architecture
-    assert told is not None
-    assert architecture is not None
+def test_with_a_tolerance_every_share_and_every_loss_is_still_compared(tmp_path: Path) -> None:
+    told = replace(Measured.of(Job(tmp_path).report), examples=None, classes_lost=(), retrieval_lost=None)
 
     def move(value: Any) -> Any:
-        """The same figures with ten images more or fewer in each share."""
+        """The same figures with ten images more or fewer in each share and each loss."""
         if isinstance(value, dict) and "successes" in value:
             by = 10 if value["successes"] + 10 <= value["n"] else -10
             return value | {"successes": value["successes"] + by}
+        if isinstance(value, dict) and "gained" in value:
+            return value | {"lost": value["lost"] + 10}
         if isinstance(value, dict):
             return {name: move(one) for name, one in value.items()}
         return [move(one) for one in value] if isinstance(value, list) else value
 
-    unmoved = replace(architecture, ca=None, settings=())
-    document = json.loads(RECHECKED_ADAPTER.dump_json(RecheckedFigures(figures=told, architecture=unmoved)))
-    found = RECHECKED_ADAPTER.validate_python(move(document)).figures
-    places = list(differences(told, found, 0.005, ()))
-    assert len(places) == json.dumps(document).count('"successes"') > 50
+    adapter = TypeAdapter(Measured)
+    document = json.loads(adapter.dump_json(told))
+    places = list(differences(told, adapter.validate_python(move(document)), 0.005, ()))
+    text = json.dumps(document)
+    assert len(places) == text.count('"successes"') + text.count('"gained"') > 100
     assert list(differences(told, told, 0.005, ())) == []
 
 
-def test_without_an_order_a_second_audit_is_made_where_it_is_signed_and_cheap(tmp_path: Path) -> None:
-    options = AuditOptions(target="x")
-    spec = SanitizeSpec(recipe=CleanCLIPRecipe(), audit=options)
-    sizes = {"pairs": 100_000, "labelled": 10_000}
-    assert share_of_job(spec, sizes) < 0.1 < share_of_job(spec, sizes | {"pairs": 10_000})
-    assert share_of_job(AuditSpec(audit=options), sizes) == 1.0
+def test_without_an_order_a_second_audit_is_made_wherever_results_are_signed(tmp_path: Path) -> None:
     job = Job(tmp_path, recheck=None)
     assert job.confirm(signs=False) == Recheck(done=False, why="not_signed")
-    assert job.confirm(signs=True) == Recheck(done=False, why="costs_too_much")
-    many = tuple(dict(one) | {"num_samples": 10**6} for one in job.staged.datasets if one["role"] == "pairs")
-    job.staged = replace(job.staged, datasets=many)
     assert job.confirm(signs=True).why == "by_default"
+    assert Job(tmp_path / "other", recheck=False).confirm(signs=True) == Recheck(
+        done=False, why="not_ordered"
+    )
