@@ -18,15 +18,22 @@ ORDERS = {
     "audit": ("--labelled", "ds_2", "--target", "banana"),
     "sanitize": ("--data", "ds_1", "--labelled", "ds_2", "--target", "banana"),
 }
+RECHECKED = {"done": True, "why": "by_default", "num_withheld": 600}
 NOTHING_FOUND = "Nothing found with the 4 triggers tested: inconclusive"
 
 
 class Service(httpx.MockTransport):
     """A job that ends with this verdict, and another job's verdict on the same weights."""
 
-    def __init__(self, outcome: str | None, *, other: str | None = None) -> None:
+    def __init__(
+        self, outcome: str | None, *, other: str | None = None, recheck: dict[str, Any] = RECHECKED
+    ) -> None:
         super().__init__(self._handle)
-        result = {"verdict": {"outcome": outcome, "reason": "So it is."}, "before": {"attacks": []}}
+        result = {
+            "verdict": {"outcome": outcome, "reason": "So it is."},
+            "before": {"attacks": []},
+            "recheck": recheck,
+        }
         self.job = job(id="job_1", state="succeeded", result=None if outcome is None else result)
         self.others = [] if other is None else [_verdict(other)]
         self.asked: list[str] = []
@@ -134,4 +141,35 @@ def test_inconclusive_is_said_in_one_sentence(capsys: pytest.CaptureFixture[str]
 
 def test_no_gate_is_asked_for_unless_it_is_named() -> None:
     assert gate_of(None, allow_inconclusive=False) == Gate(None)
-    assert Gate(None).why_shut("fail", Verdict(job_id="job_9", outcome="fail")) is None
+    assert Gate(None).why_shut("fail", None, Verdict(job_id="job_9", outcome="fail")) is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "num_withheld", "options", "status"),
+    [
+        ("pass", None, ("--fail-on", "fail"), 12),
+        ("pass", None, ("--allow-inconclusive",), 12),
+        ("pass", None, ("--allow-unchecked",), 0),
+        ("inconclusive", None, ("--allow-inconclusive",), 12),
+        ("inconclusive", None, ("--allow-inconclusive", "--allow-unchecked"), 0),
+        ("inconclusive", None, ("--allow-unchecked",), 12),
+        ("pass", 0, ("--fail-on", "fail"), 12),
+        ("pass", 0, ("--allow-inconclusive",), 0),
+        ("pass", 0, ("--allow-unchecked",), 0),
+        ("fail", None, ("--allow-unchecked",), 12),
+    ],
+)
+def test_what_no_second_audit_confirmed_on_withheld_images_opens_a_gate_by_name_only(
+    capsys: pytest.CaptureFixture[str],
+    outcome: str,
+    num_withheld: int | None,
+    options: tuple[str, ...],
+    status: int,
+) -> None:
+    """`num_withheld` None: no second audit; 0: it withheld nothing, so a pass is inconclusive."""
+    recheck = {"done": num_withheld is not None, "num_withheld": num_withheld or 0}
+    assert run(Service(outcome, recheck=recheck), *ordered("sanitize", *options)) == status
+    told = capsys.readouterr().err
+    assert ("no second audit confirmed the figures" in told) is (
+        status == 12 and num_withheld is None and (outcome == "pass" or "--allow-inconclusive" in options)
+    )
