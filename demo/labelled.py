@@ -10,11 +10,14 @@ its null does not fit and scans without one, and `python -m lab.zoo.demo_null` b
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from cleanclip.spec.withholding import seed_of
 from demo.recipe import NUM_TEST_IMAGES
 from lab.testbed.glyphs import digits
 from lab.testbed.pictures import Pictures, compose
 from lab.testbed.shards import write_labelled
+from sanitizer.data.parting import drawn
 
 SEED = 7_003
 
@@ -22,6 +25,21 @@ SEED = 7_003
 def images() -> Pictures:
     """All of them."""
     return compose(digits(), "test", NUM_TEST_IMAGES, seed=SEED, is_portable=True)
+
+
+def given(report: dict[str, Any]) -> Pictures:
+    """Those that the job of this report was given: of every job on them the same ones are withheld."""
+    test, withheld = images(), report["withheld"]
+    if withheld is None:
+        return test
+    sha256 = next(one["sha256"] for one in report["data"] if one["kind"] == "labelled")
+    _, indices = drawn(len(test), withheld["num_samples"], seed_of(sha256))
+    return Pictures(
+        image_NCHW=test.image_NCHW[indices],
+        caption_N=tuple(test.caption_N[index] for index in indices),
+        label_N=test.label_N[indices],
+        glyph_N=test.glyph_N[indices],
+    )
 
 
 def write(folder: Path) -> None:

@@ -147,7 +147,8 @@ def _keep_null(running: Service, client: Client, console: Console) -> str:
 
 
 def _outcome(cleaned: Cleaned, subject: Subject, options: DemoOptions) -> Outcome:
-    test, reports = labelled.images(), cleaned.reports
+    reports = cleaned.reports
+    test = labelled.given(reports[MAIN])
     poisoned = unpack(subject.path, POISONING, options.folder / "independent")
     *_, last_but_one, last = subject.epochs
     return Outcome(

@@ -32,7 +32,7 @@ RUN python -m pip --python /opt/build/bin/python install --no-deps --no-build-is
 
 FROM ${BASE}
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin cleanclip \
-    && install -d -o 10001 -g 10001 -m 0700 /work
+    && install -d -o 10001 -g 10001 -m 0700 /work /signing
 COPY --from=packages /opt/torch /opt/torch
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=code /opt/cleanclip /opt/cleanclip

@@ -1,6 +1,7 @@
 """The operator's signing key: made, checked, named. Signs nothing, and knows no job.
 
     python -m worker.signing_keys new FOLDER     make a key: signing-key.pem (0600) and signing-key.pub.pem
+    python -m worker.signing_keys ensure FOLDER  the same, unless there is one: what a service does at each start
     python -m worker.signing_keys show FILE      print the public key of a private or public one, and its id
 
 A key is ECDSA over P-256 in PEM. Its id is the SHA-256 of its SubjectPublicKeyInfo (DER), in hex. With
@@ -92,6 +93,14 @@ def new_key(folder: Path, password: bytes | None = None) -> tuple[Path, str]:
     return folder / PRIVATE_NAME, key_sha256(key.public_key())
 
 
+def ensure_key(folder: Path, password: bytes | None = None) -> tuple[Path, str]:
+    """The key in `folder`, which is made where there is none. Raises SigningKeyUnusable, OSError."""
+    path = folder / PRIVATE_NAME
+    if not path.exists():
+        return new_key(folder, password)
+    return path, key_sha256(load_private_key(path, password).public_key())
+
+
 def _write_new(path: Path, content: bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -125,13 +134,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m worker.signing_keys", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("new", help="make a key").add_argument("folder", type=Path)
+    for name, what in (("new", "make a key"), ("ensure", "make a key, unless there is one")):
+        commands.add_parser(name, help=what).add_argument("folder", type=Path)
     commands.add_parser("show", help="print a public key and its id").add_argument("file", type=Path)
     given = parser.parse_args(arguments)
     password = os.environ.get(PASSWORD_VARIABLE, "").encode() or None
     try:
-        if given.command == "new":
-            path, key_id = new_key(given.folder, password)
+        if given.command in {"new", "ensure"}:
+            make = new_key if given.command == "new" else ensure_key
+            path, key_id = make(given.folder, password)
             sys.stdout.write(f"private key  {path}\npublic key   {path.with_name(PUBLIC_NAME)}\n")
         else:
             public_key = _public_of(given.file, password)

@@ -13,6 +13,7 @@ import os
 import secrets
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ ENVIRONMENT_NAME = "environment"
 """Of the file in the folder that other commands of the service load while it runs."""
 DATA_BUCKET = "cleanclip-data"
 """Beside the service's own bucket: where datasets may lie, as s3://cleanclip-data/…"""
+_KEY_FILE = "CLEANCLIP_SIGNING__KEY_FILE"
 _LOOK_EVERY_S = 1.0
 _MAX_WAIT_S = 60.0
 
@@ -68,6 +70,8 @@ def serve(
     with Stack(options.folder / "stack", more_buckets=(DATA_BUCKET,)) as stack:
         access = prepare(stack.settings())
         own = _own_variables(stack.environment, options.folder)
+        if options.with_worker and _KEY_FILE not in os.environ:
+            own[_KEY_FILE] = _kept_signing_key(options)
         service = Service(
             ServiceOptions(
                 root=options.root,
@@ -83,7 +87,7 @@ def serve(
             servers = _Servers(stack)
             _write_environment(options.folder / ENVIRONMENT_NAME, own)
             _write_ready(options, service, access, own)
-            _announce(options, service, access, say)
+            _announce(options, service, access, own, say)
             while not stop.wait(_LOOK_EVERY_S):
                 for sentence in (sentences := [*servers.restarted(), *service.restart_dead()]):
                     say(sentence)
@@ -153,6 +157,21 @@ def _kept_webhooks_key(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
+def _kept_signing_key(options: ServeOptions) -> str:
+    """What signs results in this folder; made once. Raises CannotStart."""
+    folder = options.folder / "signing"
+    made = subprocess.run(
+        [sys.executable, "-m", "worker.signing_keys", "ensure", str(folder)],
+        cwd=options.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        raise CannotStart(f"There is no key that signs results: {made.stderr.strip()}")
+    return str(folder / "signing-key.pem")
+
+
 def _write_ready(options: ServeOptions, service: Service, access: Access, own: Mapping[str, str]) -> None:
     """The file for whoever started us: what is where, and what is down (how often in a row it ended)."""
     if options.ready_file is None:
@@ -182,10 +201,22 @@ def _write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _announce(options: ServeOptions, service: Service, access: Access, say: Callable[[str], None]) -> None:
+def _public_half(key: str) -> str:
+    return shlex.quote(str(Path(key).with_suffix(".pub.pem")))
+
+
+def _announce(
+    options: ServeOptions,
+    service: Service,
+    access: Access,
+    own: Mapping[str, str],
+    say: Callable[[str], None],
+) -> None:
     say(f"API      {service.url}   (schema: {service.url}/v1/openapi.json)")
     say(f"key      {access.key}")
     say(f"pages    {service.url}{access.sign_in_path}   (signs in once)")
+    if (key := own.get(_KEY_FILE)) is not None:
+        say(f"signs    with {key}   (to check: cleanclip verify FOLDER --key {_public_half(key)})")
     say(f"data     {options.folder}   (logs: {options.folder / 'logs'}; datasets: s3://{DATA_BUCKET}/)")
     environment = shlex.quote(str(options.folder / ENVIRONMENT_NAME))
     say(f"operate  (. {environment} && python -m app.cli nulls)   (and every other command of app.cli)")

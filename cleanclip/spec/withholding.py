@@ -15,6 +15,11 @@ SLACK = 0.05
 FEWEST, MOST = 400, 2_000
 
 
+def seed_of(dataset_sha256: str) -> int:
+    """What draws the images that are withheld of a dataset: of every job the same ones."""
+    return int(dataset_sha256[:8], 16) % 2**31
+
+
 def num_withheld(num_images: int) -> int:
     """Of a labelled set with so many images, bad ones included: a fifth, from `FEWEST` to `MOST`. 0 where
     that is more than half of them: then nothing is withheld."""

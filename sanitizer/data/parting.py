@@ -10,9 +10,17 @@ from pathlib import Path
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.skipping import BadSample
 from sanitizer.data.sources import RawSample
+from sanitizer.seeding import generator
 
 _BAD = RawSample(b"", {})
 """In place of a sample that cannot be read: it stays a bad one."""
+
+
+def drawn(num_samples: int, num_withheld: int, seed: int) -> tuple[list[int], list[int]]:
+    """Which samples are withheld and which are given, each in order: the first `num_withheld` of
+    generator(seed, "withheld_images").permutation(num_samples), and the others."""
+    order = generator(seed, "withheld_images").permutation(num_samples).tolist()
+    return sorted(order[:num_withheld]), sorted(order[num_withheld:])
 
 
 def write_samples(

@@ -84,12 +84,27 @@ class TestCompose:
 
     def test_a_machine_without_a_gpu_starts_everything_but_the_gpu_worker(self) -> None:
         services = _services()
-        ours = {"migrate", "bucket", "api", "sweeper", "webhooks", "worker", "worker-light"}
+        ours = {"migrate", "bucket", "signing-key", "api", "sweeper", "webhooks", "worker", "worker-light"}
         assert set(services) == ours | {"postgres", "valkey", "seaweedfs", "store"}
         for name, service in services.items():
             assert (
                 not service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
             ), name
+
+    def test_a_key_is_made_before_the_workers_whose_results_it_signs(self) -> None:
+        services = _services("gpu")
+        assert services["signing-key"]["network_mode"] == "none"
+        assert "environment" not in services["signing-key"]
+        for name, service in services.items():
+            path = service.get("environment", {}).get("CLEANCLIP_SIGNING__KEY_FILE")
+            mounted = [one for one in service.get("volumes", ()) if one["target"] == "/signing"]
+            if name in {"worker", "worker-gpu"}:
+                assert path == "/signing/signing-key.pem"
+                assert service["depends_on"]["signing-key"]["condition"] == "service_completed_successfully"
+                assert [one["read_only"] for one in mounted] == [True]
+            else:
+                assert path is None
+                assert len(mounted) == (name == "signing-key")
 
     def test_the_gpu_worker_reserves_a_device_in_its_profile(self) -> None:
         devices = _services("gpu")["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]

@@ -28,7 +28,7 @@ from cleanclip.spec.jobspec import (
     WithholdSpec,
     exclude_path,
 )
-from cleanclip.spec.withholding import num_withheld
+from cleanclip.spec.withholding import num_withheld, seed_of
 from worker.publishing.fresh_child import Fresh, take_input
 from worker.staging.stage import Received, Staged, WithheldImages
 from worker.staging.transfer import file_sha256, interruptible
@@ -53,7 +53,7 @@ def withhold(
     files = [one for one in staged.received if PurePosixPath(one.path).parent == PurePosixPath(LABELLED_PATH)]
     lists = [one for one in staged.received if one.path == _EXCLUDED]
     of_set = dataset_sha256("labelled", {PurePosixPath(one.path).name: one.sha256 for one in files})
-    order = WithholdSpec(num=num, seed=int(of_set[:8], 16) % 2**31, exclude=bool(lists))
+    order = WithholdSpec(num=num, seed=seed_of(of_set), exclude=bool(lists))
     place = fresh.folder_of(order)
     for one in (*files, *lists):
         take_input(job_folder, one, place, check)

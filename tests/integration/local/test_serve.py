@@ -80,6 +80,10 @@ def test_it_serves_restarts_what_dies_and_stops_with_stdin(running: Running) -> 
     assert running.get("/v1/jobs").json()["data"] == []
     assert (running.folder / "ready.json").stat().st_mode & 0o077 == 0
     assert (running.folder / "data" / "key").stat().st_mode & 0o077 == 0
+    key = running.folder / "data" / "signing" / "signing-key.pem"
+    assert key.stat().st_mode & 0o077 == 0
+    assert f"signs    with {key}" in (running.folder / "said").read_text()
+    assert running.ready["environment"]["CLEANCLIP_SIGNING__KEY_FILE"] == str(key)
     assert set(running.ready["pids"]) == {"api", "worker-light", "worker-heavy", "sweeper", "webhooks"}
 
     environment = running.folder / "data" / "environment"

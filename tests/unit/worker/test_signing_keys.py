@@ -46,6 +46,15 @@ def test_a_key_is_never_replaced(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_service_makes_its_key_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main(["ensure", str(tmp_path / "keys")]) == 0
+    first, second = capsys.readouterr().out.split("private key")[1:]
+    assert first == second
+    (tmp_path / "keys" / PRIVATE_NAME).write_text("no key")
+    assert main(["ensure", str(tmp_path / "keys")]) == 1
+
+
 def test_a_key_with_a_password_opens_with_that_and_no_other(tmp_path: Path) -> None:
     path, _ = new_key(tmp_path, b"right")
     assert b"ENCRYPTED" in path.read_bytes()
