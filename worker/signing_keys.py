@@ -1,7 +1,7 @@
 """The operator's signing key: made, checked, named. Signs nothing, and knows no job.
 
     python -m worker.signing_keys new FOLDER     make a key: signing-key.pem (0600) and signing-key.pub.pem
-    python -m worker.signing_keys ensure FOLDER  the same, unless there is one: what a service does at each start
+    python -m worker.signing_keys ensure FOLDER  the same, unless there is one: for each start of a service
     python -m worker.signing_keys show FILE      print the public key of a private or public one, and its id
 
 A key is ECDSA over P-256 in PEM. Its id is the SHA-256 of its SubjectPublicKeyInfo (DER), in hex. With

@@ -278,6 +278,11 @@ def _add_scan(command: argparse.ArgumentParser) -> None:
 def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--labelled", type=Path, required=True, help="labelled test images")
     command.add_argument(
+        "--withhold",
+        action="store_true",
+        help="leave out the labelled images that the service withholds from a job, to repeat its figures",
+    )
+    command.add_argument(
         "--retrieval", type=Path, help="image-caption pairs to measure retrieval on, not those of --pairs"
     )
     command.add_argument("--target", help="the class that the triggers lead to")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +19,7 @@ from cleanclip.spec.jobspec import (
     REPORT_NAME,
     STATE_PATH,
     WEIGHTS_NAME,
+    LabelledPart,
 )
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report, dump_json
@@ -40,6 +41,7 @@ from sanitizer.cli.null_signature import judging_null
 from sanitizer.cli.scan_first import SCANNED_NAME, scan_into
 from sanitizer.cli.terminal import Bars
 from sanitizer.cli.vetting import VETTED_NAME, vet_into
+from sanitizer.cli.withholding import given_part
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.work.running import StopFlag
 
@@ -80,18 +82,20 @@ def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options, policy = audit_from(arguments), policy_from(arguments)
-    with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
+    with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
         inspected = folder / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
+        labelled, part, exclude = stack.enter_context(_labelled(arguments, arguments.exclude or ()))
         report = pipeline.audit(
             checkpoint,
-            arguments.labelled,
+            labelled,
             options,
             folder,
             scan_section=_section(arguments, options, checkpoint),
             policy=policy,
             retrieval_path=arguments.retrieval,
-            exclude=arguments.exclude or (),
+            exclude=exclude,
+            labelled_part=part,
             seed=arguments.seed,
             device=arguments.device,
             progress=bars,
@@ -113,7 +117,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         raise UsageError("--null, --null-key and --scan-options are for scanning: give --scan as well.")
     null = judging_null(arguments, err)
     exclude = list(arguments.exclude or ())
-    with Bars(err) as bars, StopFlag() as stop:
+    with Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
         inspected = arguments.out / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
         section = None if arguments.scan_first else _section(arguments, options, checkpoint)
@@ -135,10 +139,11 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             arguments.attacks_from_scan = scanned / REPORT_NAME
             options = audit_from(arguments)
             section = section_from(arguments, options)
+        labelled, part, exclude = stack.enter_context(_labelled(arguments, exclude))
         report = pipeline.sanitize(
             checkpoint,
             arguments.training,
-            arguments.labelled,
+            labelled,
             recipe=recipe,
             recipe_given=recipe_given,
             options=options,
@@ -148,6 +153,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             policy=policy,
             retrieval_path=arguments.retrieval,
             exclude=exclude,
+            labelled_part=part,
             seed=arguments.seed,
             output_layout=arguments.layout,
             save_every_s=arguments.save_every,
@@ -167,6 +173,18 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {
     "audit": _audit,
     "sanitize": _sanitize,
 }
+
+
+@contextmanager
+def _labelled(
+    arguments: argparse.Namespace, exclude: Sequence[Path]
+) -> Iterator[tuple[Path, LabelledPart | None, list[Path]]]:
+    """The labelled images to measure on, what they are a part of, and the lists that are not of them."""
+    if not arguments.withhold:
+        yield arguments.labelled, None, list(exclude)
+        return
+    with tempfile.TemporaryDirectory(prefix="given-") as scratch:
+        yield given_part(arguments.labelled, exclude, Path(scratch) / "labelled")
 
 
 @contextmanager

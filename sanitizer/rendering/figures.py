@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cleanclip.spec.attack_options import without_image
@@ -46,6 +46,20 @@ def front(report: Report) -> tuple[list[Row], int]:
     rows = [row_of(line) for line in of_model(report) if line.figure.path == "ca"]
     rows += _of_worst(report, "asr", "pa")
     return rows, len(report.before.attacks) - len(chosen)
+
+
+def on_withheld(report: Report) -> list[Row]:
+    """The same on the withheld images; empty where there are none."""
+    if report.withheld is None:
+        return []
+    beside, _ = front(replace(report, **report.withheld.measured.fields()))
+    return [
+        replace(
+            row,
+            shares=tuple(replace(one, path=f"withheld.measured.{one.path}") for one in row.shares),
+        )
+        for row in beside
+    ]
 
 
 def _of_worst(report: Report, *paths: str) -> list[Row]:

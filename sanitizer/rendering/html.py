@@ -43,6 +43,8 @@ def render_html(report: Report) -> str:
             headline=sentences.headline(report),
             front=front,
             num_left_out=num_left_out,
+            on_withheld=figures.on_withheld(report),
+            withheld=sentences.withheld(report),
             remarks=remarks(report.before, report.after, report.verdict, report.rebound),
             not_tested=untested.not_tested(report),
             targets=untested.quoted(untested.targets_of(report.audit)),

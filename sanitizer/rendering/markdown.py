@@ -35,6 +35,8 @@ def render_markdown(report: Report) -> str:
     if num_left_out:
         noun = "trigger" if num_left_out == 1 else "triggers"
         parts.append(f"{num_left_out} more {noun}: see report.html.")
+    if withheld := figures.on_withheld(report):
+        parts.append(f"{sentences.withheld(report)}\n\n{_table(report, withheld)}")
     ranks = figures.front_ranks(report)
     if ranks:
         told_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."

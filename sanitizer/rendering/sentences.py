@@ -187,3 +187,13 @@ def trigger(report: Report, number: int) -> str:
         return f"{family}, found by the scan"
     kind = kind_of(report.audit.attacks[number])
     return {**KNOWN_TRIGGERS, **CUSTOM_TRIGGERS}.get(kind, kind)
+
+
+def withheld(report: Report) -> str:
+    """What the figures on the withheld images are; empty where there are none."""
+    if report.withheld is None:
+        return ""
+    return (
+        f"The same on {report.withheld.num_samples:,} more images, which the job's process never had. They were "
+        f"measured by a process that began after it (seed {report.withheld.seed}). The verdict is the worse one."
+    )

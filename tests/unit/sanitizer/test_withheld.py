@@ -13,13 +13,15 @@ import pytest
 
 from cleanclip.evidence import report as evidence
 from cleanclip.spec import jobspec
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.jobspec import LabelledPart, RecheckSpec, WithholdSpec
 from cleanclip.spec.judging import judge_report
 from cleanclip.spec.progress import ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions
 from cleanclip.spec.report import Measured
-from cleanclip.spec.withholding import FEWEST, MOST, num_withheld
+from cleanclip.spec.withholding import FEWEST, MOST, num_withheld, seed_of
+from sanitizer.cli.withholding import given_part
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.skipping import BadSample
 from sanitizer.pipeline import operations as pipeline
@@ -94,6 +96,27 @@ def test_which_are_withheld_is_drawn_by_the_seed(parted: Path, tmp_path: Path) -
         withholding.do(WithholdSpec(num=NUM_WITHHELD, seed=seed, exclude=True), folder, ignore, never_stop)
         digests.append(hashlib.sha256((folder / "outputs" / jobspec.WITHHELD_NAME).read_bytes()).hexdigest())
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_command_line_leaves_out_the_same_images(
+    parted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled, listed = parted / jobspec.LABELLED_PATH, parted / jobspec.exclude_path("labelled")
+    with pytest.raises(OptionsRejected) as refused:
+        given_part(labelled, [listed], tmp_path / "refused")
+    assert refused.value.code == "too_few_to_withhold"
+    monkeypatch.setattr("sanitizer.cli.withholding.num_withheld", lambda _: NUM_WITHHELD)
+    folder, part, others = given_part(labelled, [listed], tmp_path / "given")
+    assert others == []
+    assert (part.num_withheld, part.excluded and part.excluded.num) == (NUM_WITHHELD, 2)
+    again = tmp_path / "service"
+    shutil.copytree(parted / "inputs", again / "inputs")
+    (again / jobspec.OUTPUTS_PATH).mkdir()
+    order = WithholdSpec(num=NUM_WITHHELD, seed=seed_of(part.dataset_sha256), exclude=True)
+    withholding.do(order, again, ignore, never_stop)
+    given = (again / jobspec.OUTPUTS_PATH / jobspec.GIVEN_NAME).read_bytes()
+    assert (folder / jobspec.GIVEN_NAME).read_bytes() == given
+    assert len(open_labelled(folder)) == NUM_IMAGES - 2 - NUM_WITHHELD
 
 
 def test_a_sample_without_an_image_stays_a_bad_one(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""`--withhold`: the labelled images that a job of the service is given, to repeat its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.jobspec import CLASS_NAMES_NAME, GIVEN_NAME, TEMPLATES_NAME, LabelledPart
+from cleanclip.spec.withholding import FEWEST, num_withheld, seed_of
+from sanitizer.data.excluding import read_exclusions, without
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.parting import drawn, write_samples
+
+
+def given_part(
+    labelled_path: Path, exclude: Sequence[Path], folder: Path
+) -> tuple[Path, LabelledPart, list[Path]]:
+    """A labelled set in `folder` without the images that the service withholds, what it is a part of, and the
+    lists of `exclude` that are of other datasets.
+
+    Raises DatasetRejected, OSError; OptionsRejected, also `too_few_to_withhold`.
+    """
+    labelled = open_labelled(labelled_path)
+    lists = [(path, read_exclusions(path)) for path in exclude]
+    others = [path for path, one in lists if one.exclusions.dataset_sha256 != labelled.files_sha256]
+    for path, one in lists:
+        if path not in others:
+            labelled = without(labelled, one)
+    num = num_withheld(len(labelled))
+    if num == 0:
+        raise OptionsRejected(
+            "too_few_to_withhold",
+            f"The labelled set has {len(labelled)} images; the service withholds some of {2 * FEWEST} or "
+            "more.",
+            "Leave out --withhold: a job on these images was given all of them.",
+        )
+    folder.mkdir(parents=True)
+    for name, lines in ((CLASS_NAMES_NAME, labelled.class_names), (TEMPLATES_NAME, labelled.templates)):
+        if lines:
+            (folder / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
+    _, indices = drawn(len(labelled), num, seed_of(labelled.files_sha256))
+    write_samples(labelled, indices, folder / GIVEN_NAME, before_read=lambda: None)
+    part = LabelledPart(dataset_sha256=labelled.files_sha256, num_withheld=num, excluded=labelled.excluded)
+    return folder, part, others
