@@ -194,6 +194,6 @@ def withheld(report: Report) -> str:
     if report.withheld is None:
         return ""
     return (
-        f"The same on {report.withheld.num_samples:,} more images, which the job's process never had. They were "
-        f"measured by a process that began after it (seed {report.withheld.seed}). The verdict is the worse one."
+        f"The same on {report.withheld.num_samples:,} more images, which the job's process never had; a "
+        f"process that began after it measured them (seed {report.withheld.seed}). The worse verdict holds."
     )
