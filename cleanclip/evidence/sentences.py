@@ -112,7 +112,7 @@ def _whose_word(found: Verification) -> str:
             "They were recomputed from its counts; no second audit confirmed them."
         )
     return (
-        "That the curves of training and rebound and a ladder's figures are true: only the job's first "
+        "That the training's curve and a ladder's figures are true: only the job's first "
         "process reported them. They were recomputed from its counts."
     )
 

@@ -44,6 +44,7 @@ from pydantic import Field, TypeAdapter
 
 from cleanclip.spec.bounds import StrictOptions
 from cleanclip.spec.exclusions import ExcludedSamples
+from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import (
     STRICT,
     AuditOptions,
@@ -52,6 +53,7 @@ from cleanclip.spec.recipe import (
     OutputLayout,
     Policy,
     PolicySource,
+    Recipe,
     Seed,
     Share,
 )
@@ -284,6 +286,10 @@ class RecheckSpec(StrictOptions):
     """Whether there are cleaned weights, in `inputs/cleaned`."""
     validation_share: Share | None = None
     """Of the labelled images that decided a choice: the others are measured. None: all are."""
+    recipe: Recipe | None = None
+    """By which they were cleaned, where the rebound is measured again: on the data to train on."""
+    num_processes: Annotated[int, Field(ge=1, le=MAX_RANKS)] = 1
+    """That shared out the training."""
     withheld_seed: Seed | None = None
     """Where there are images in `inputs/withheld`: decides what triggers draw on them."""
 
@@ -337,6 +343,7 @@ class RecheckedFigures:
     """What a second audit found (figures.json). `architecture`: how it settled the input's architecture."""
 
     measured: Measured
+    rebound: ReboundFigures | None = None
     architecture: SettledArchitecture
     withheld: Withheld | None = None
 

@@ -272,7 +272,7 @@ def sanitize(
         policy=policy,
         scan=scan_section,
         class_CD_of=lambda one: (
-            _class_embeddings(checkpoint, pairs, torch_device, memory) if _reads_labels(pairs, one) else None
+            class_embeddings(checkpoint, pairs, torch_device, memory) if _reads_labels(pairs, one) else None
         ),
         seed=seed,
         device=torch_device,
@@ -316,7 +316,7 @@ def sanitize(
             recipe=trained,
             data=pairs,
             image_size=checkpoint.architecture.image_size,
-            class_CD=_class_embeddings(checkpoint, pairs, torch_device, memory)
+            class_CD=class_embeddings(checkpoint, pairs, torch_device, memory)
             if options.rebound is not None and isinstance(pairs, LabelsAsCaptions)
             else None,
             num_processes=finetuned.num_processes,
@@ -374,7 +374,7 @@ def _reads_labels(data: TrainingData, recipe: Recipe) -> TypeGuard[LabelsAsCapti
     return isinstance(data, LabelsAsCaptions) and not isinstance(recipe, UARRecipe)
 
 
-def _class_embeddings(
+def class_embeddings(
     checkpoint: LoadedCheckpoint, data: LabelsAsCaptions, device: torch.device, memory: ClassMemory
 ) -> torch.Tensor:
     """By the model that came in, whose text encoder a method of labels leaves as it is."""

@@ -15,9 +15,12 @@ from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset
+from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.pipeline.measured import measured
-from sanitizer.pipeline.opening import ToExclude, open_for_audit
+from sanitizer.pipeline.opening import ToExclude, open_for_audit, open_training
+from sanitizer.pipeline.operations import class_embeddings
 from sanitizer.pipeline.parts import parts
+from sanitizer.pipeline.rebound import Cleaned, measure_rebound
 from sanitizer.pipeline.settling import settle
 from sanitizer.training.device import pick, share_cores
 
@@ -29,12 +32,13 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     activation that the first process claims.
     """
     device = pick()
+    lists = ToExclude([folder / jobspec.exclude_path(role) for role in spec.exclude])
     given = open_for_audit(
         folder / jobspec.CHECKPOINT_PATH,
         folder / jobspec.LABELLED_PATH,
         folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
         spec.audit,
-        ToExclude([folder / jobspec.exclude_path(role) for role in spec.exclude]),
+        lists,
         part=spec.labelled_part,
     )
     num_workers = share_cores(given.checkpoint.model, device)
@@ -46,7 +50,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
 
     def audited(
         labelled: LabelledDataset, options: AuditOptions, seed: int, retrieval: PairDataset | None
-    ) -> tuple[Measured, AuditResult]:
+    ) -> tuple[Measured, AuditResult, AuditResult | None]:
         memory = ClassMemory()
 
         def once(before: AuditResult | None) -> AuditResult:
@@ -67,32 +71,63 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             )
 
         before = once(None)
+        after = None if cleaned is None else once(before)
         found = measured(
             before,
-            None if cleaned is None else once(before),
+            after,
             options,
             class_names=labelled.class_names,
             seed=seed,
             image_size=came_in.architecture.image_size,
         )
-        return found, before
+        return found, before, after
 
     labelled = given.labelled
     if spec.validation_share is not None:
         _, labelled = parts(labelled, spec.validation_share, spec.seed)
-    confirmed, _ = audited(labelled, spec.audit, spec.seed, given.retrieval)
+    confirmed, before, after = audited(labelled, spec.audit, spec.seed, given.retrieval)
+    rebound = None
+    if spec.recipe is not None and after is not None:
+        training = jobspec.PAIRS_PATH if spec.recipe.training_data == "pairs" else jobspec.TRAINING_PATH
+        data = open_training(folder / training, spec.recipe, given, lists)
+        came_in.model.to("cpu")  # beside the copies that are trained next
+        rebound = measure_rebound(
+            Cleaned(
+                folder=folder / jobspec.CLEANED_PATH,
+                input_folder=folder / jobspec.CHECKPOINT_PATH,
+                recipe=spec.recipe,
+                data=data,
+                image_size=came_in.architecture.image_size,
+                class_CD=class_embeddings(came_in, data, device, ClassMemory())
+                if isinstance(data, LabelsAsCaptions)
+                else None,
+                num_processes=spec.num_processes,
+                before=before,
+                after=after,
+            ),
+            labelled,
+            spec.audit,
+            seed=spec.seed,
+            device=device,
+            state_folder=folder / jobspec.STATE_PATH,
+            progress=progress,
+            stop=stop,
+            num_workers=num_workers,
+        )
     withheld = None
     if spec.withheld_seed is not None:
         images = open_labelled(folder / jobspec.WITHHELD_PATH)
         # The order bounds the share of bad images in the whole dataset; in a part it differs by chance.
         options = replace(spec.audit, examples=0, linear_probe=None, max_skipped_share=1.0)
-        found, result = audited(images, options, spec.withheld_seed, None)
+        found, result, _ = audited(images, options, spec.withheld_seed, None)
         withheld = Withheld(
             seed=spec.withheld_seed,
             num_samples=len(images),
             num_skipped=result.num_skipped,
             measured=found,
         )
-    rechecked = RecheckedFigures(measured=confirmed, architecture=settled.figures, withheld=withheld)
+    rechecked = RecheckedFigures(
+        measured=confirmed, rebound=rebound, architecture=settled.figures, withheld=withheld
+    )
     path = folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME
     path.write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(rechecked))

@@ -5,9 +5,9 @@ byte of it: it is given the weights as they came in and as they are published, c
 the labelled images, the pairs for retrieval, and the order. It settles heads and activation itself, on the
 weights as they came in: under wrong ones a poisoned model could look clean. It measures the images that the
 first child had, where it must find the same figures before and after, and images that were withheld from
-that child (`worker.publishing.withholding`), to which no weights can have been fitted. It does read the same
-images, so an image that takes a process over takes over both; and what it does not measure (training,
-rebound, a ladder) stays the first one's word.
+that child (`worker.publishing.withholding`), to which no weights can have been fitted. Where a rebound was
+ordered, it trains the copies again. It does read the same images, so an image that takes a process over takes
+over both; and what it does not measure (training, a ladder) stays the first one's word.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     FIGURES_NAME,
     LABELLED_PATH,
+    PAIRS_PATH,
     RECHECKED_ADAPTER,
     RETRIEVAL_PATH,
+    TRAINING_PATH,
     WEIGHTS_NAME,
     WITHHELD_PATH,
     AuditSpec,
@@ -52,6 +54,7 @@ TOLERATED_SHARE = 0.005
 """Of a figure's images, on CUDA or in bf16: sums may be made in another order, and an image near a tie be
 counted otherwise. On a CPU in float32 nothing is tolerated."""
 _MAX_FIGURES_BYTES = 32 * 2**20
+TRAINED_ON = frozenset({"pairs", "training"})
 _MESSAGE = "Checking the figures again."
 _INEXACT = frozenset(
     {
@@ -92,8 +95,8 @@ def confirm(
     `inputs`: the folder of the job's first child, which is dead and whose datasets are taken from it.
     `is_resumed`: by an earlier attempt's saved state.
 
-    What was found on withheld images is added, the verdict is judged with it, and the examples are the second
-    audit's. Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
+    What was found on withheld images is added, the verdict is judged with it, and examples and rebound are
+    those of the second audit. Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
     """
     spec, known = staged.spec, staged.known
     if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
@@ -101,7 +104,7 @@ def confirm(
     due, why = is_due(spec, signs=signs)
     if not due:
         return Recheck(done=False, why=why), report
-    order = _order(spec, staged)
+    order = _order(spec, staged, report)
     copied = _hand_over(
         packing, staged, known, order, inputs=inputs, place=fresh.folder_of(order), check=check
     )
@@ -112,9 +115,11 @@ def confirm(
         raise not_confirmed("it settles the architecture otherwise")
     tolerated = TOLERATED_SHARE if fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
     places = list(differences(Measured.of(report), found.measured, tolerated, known.class_names or ()))
+    if is_exact and tolerated == 0.0 and report.rebound != found.rebound:
+        places.append("rebound")
     if places:
         raise not_confirmed(f"it differs at {', '.join(places[:3])}")
-    report = replace(report, examples=found.measured.examples, withheld=found.withheld)
+    report = replace(report, examples=found.measured.examples, rebound=found.rebound, withheld=found.withheld)
     report = replace(report, verdict=judge_report(report))
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
     num_withheld = 0 if found.withheld is None else found.withheld.num_samples
@@ -148,16 +153,20 @@ def _audited(
         raise not_confirmed(f"it ended with {failure.code}") from failure
 
 
-def _order(spec: AuditSpec | SanitizeSpec, staged: Staged) -> RecheckSpec:
+def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> RecheckSpec:
     """The seed for withheld images is drawn here, when the first child is dead."""
     recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
+    rebounds = spec.audit.rebound is not None and report.trained_recipe is not None
+    roles = TRAINED_ON if rebounds else frozenset()
     return RecheckSpec(
         audit=spec.audit,
         seed=spec.seed,
         has_retrieval=spec.has_retrieval,
-        exclude=tuple(role for role in spec.exclude if role in {"labelled", "retrieval"}),
+        exclude=tuple(role for role in spec.exclude if role in {*roles, "labelled", "retrieval"}),
         labelled_part=spec.labelled_part,
         is_cleaned=isinstance(spec, SanitizeSpec),
+        recipe=report.trained_recipe if rebounds else None,
+        num_processes=report.environment.num_processes if rebounds else 1,
         validation_share=recipe.validation_share if isinstance(recipe, AutoRecipe) else None,
         withheld_seed=None if staged.withheld is None else secrets.randbelow(2**31),
     )
@@ -181,6 +190,8 @@ def _hand_over(
     paths = {f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"}
     if order.has_retrieval:
         paths.add(RETRIEVAL_PATH)
+    if order.recipe is not None:
+        paths |= {PAIRS_PATH, TRAINING_PATH}
     paths.update(map(exclude_path, order.exclude))
     copied: dict[str, Path] = {}
     if staged.withheld is None:

@@ -69,7 +69,7 @@ class Recheck:
     """Whether a second audit, by a process that never read the upload, confirmed the audits of the report.
 
     A count may differ in `tolerated_share` of its images. `num_withheld`: of how many further images, which
-    the first process never had, it is. Curves of training and rebound and a ladder's figures are the first
+    the first process never had, it is. The training's curve and a ladder's figures are the first
     process's word. `why` "no_audit": of a scan or a vetting.
     """
 

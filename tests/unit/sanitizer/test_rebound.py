@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -13,9 +14,10 @@ import torch
 
 from cleanclip.evidence import rebound as evidence
 from cleanclip.evidence import report as evidence_report
+from cleanclip.spec import jobspec
 from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
-from cleanclip.spec.progress import Advanced, PhaseStarted
+from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never_stop
 from cleanclip.spec.recipe import (
     AuditOptions,
     AutoRecipe,
@@ -28,6 +30,7 @@ from cleanclip.spec.recipe import (
     TextTriggerOptions,
     UARRecipe,
 )
+from cleanclip.spec.report import Measured
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.fresh import fresh_of
 from sanitizer.data.mixed import Mixed
@@ -38,6 +41,7 @@ from sanitizer.pipeline.rebound_run import FILE_NAME
 from sanitizer.pipeline.reporting import rebound_warnings
 from sanitizer.rendering.documents import pages
 from sanitizer.training.loop import Looks, finetune
+from sanitizer.work import rechecking
 from tests.fixtures.audited import write_model
 from tests.fixtures.changed import changed
 from tests.fixtures.kept_reports import document, read
@@ -106,6 +110,30 @@ def test_curves_start_at_the_cleaned_model_and_go_through_every_ordered_step(don
 
 def test_a_report_with_a_rebound_fits_itself(done):
     assert list(evidence_report.check(done[1])) == []
+
+
+@pytest.mark.parametrize("method", ["cleanclip", "supervised"])
+def test_a_second_audit_trains_the_copies_again_and_finds_the_same(inputs, done, method, tmp_path):
+    """The verdict is judged by them, so they may not rest on one process."""
+    out, report, _ = done
+    training = ("pairs", jobspec.PAIRS_PATH)
+    if method == "supervised":
+        out, training = tmp_path / "supervised", ("training", jobspec.TRAINING_PATH)
+        report = sanitize(inputs, out, recipe=SUPERVISED)
+    folder = tmp_path / "fresh"
+    names = (("checkpoint", jobspec.CHECKPOINT_PATH), ("labelled", jobspec.LABELLED_PATH), training)
+    for source, target in names:
+        shutil.copytree(inputs / source, folder / target)
+    (folder / jobspec.CLEANED_PATH).mkdir()
+    for name in (jobspec.WEIGHTS_NAME, jobspec.CONFIG_NAME):
+        shutil.copy(out / name, folder / jobspec.CLEANED_PATH)
+    (folder / jobspec.OUTPUTS_PATH).mkdir()
+    order = jobspec.RecheckSpec(audit=OPTIONS, seed=3, is_cleaned=True, recipe=report.recipe)
+    rechecking.do(order, folder, ignore, never_stop)
+    raw = (folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME).read_bytes()
+    found = jobspec.RECHECKED_ADAPTER.validate_json(raw)
+    assert found.rebound == report.rebound
+    assert found.measured == Measured.of(report)
 
 
 def test_the_way_back_begins_at_the_cleaned_model_and_ends_at_the_input_model(done):

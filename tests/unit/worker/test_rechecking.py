@@ -71,6 +71,7 @@ class Auditor:
         hear(Advanced(phase="final_audit", done=1, total=4))
         found = RecheckedFigures(
             measured=self.change(Measured.of(self.report)),
+            rebound=self.report.rebound,
             architecture=self.architecture or self.report.architecture,
             withheld=self.withheld,
         )
