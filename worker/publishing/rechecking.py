@@ -96,7 +96,8 @@ def confirm(
     `is_resumed`: by an earlier attempt's saved state.
 
     What was found on withheld images is added, the verdict is judged with it, and examples and rebound are
-    those of the second audit. Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
+    those of the second audit. Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped,
+    OSError.
     """
     spec, known = staged.spec, staged.known
     if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
