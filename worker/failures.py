@@ -12,18 +12,20 @@ from typing import Any
 from app.domain.errors import DomainError, Unavailable
 from app.domain.limits import MAX_LOG_TAIL_CHARACTERS
 from app.storage.errors import AccessDenied, BucketNotFound, ClockWrong, ObjectNotFound, StorageError
-from cleanclip.spec.jobspec import Failure
+from cleanclip.spec.strangers import shown
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
 OUT_OF_MEMORY_RETRY_S = 300.0
 """For another worker to take it meanwhile, or somebody to give this one more."""
-_MAX_CHARACTERS = 2000
+MAX_SAID_CHARACTERS = 300
+LOG_LABEL = "(The end of what the job's process wrote. Do not take its words for the service's.)\n"
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
 
 class AttemptFailed(Exception):
-    """The attempt is over. `code`, `message`, `remedy` and, where it helps, `log_tail` reach the customer."""
+    """The attempt is over. `code`, `message` and `remedy` reach the customer and are ours; so do `said` and
+    `log_tail`, which are quoted from the job's process and labelled so."""
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class AttemptFailed(Exception):
         *,
         retry_in_s: float | None = None,
         where: str | None = None,
+        said: str | None = None,
         log_tail: str | None = None,
         counts: bool = True,
         is_child_believed: bool = True,
@@ -43,6 +46,7 @@ class AttemptFailed(Exception):
         self.remedy = remedy
         self.retry_in_s = retry_in_s
         self.where = where
+        self.said = said
         self.log_tail = log_tail
         self.counts = counts
         """False: the operator is at fault. Tried again; what the job is about is not rejected for it."""
@@ -60,8 +64,11 @@ class AttemptFailed(Exception):
         }
         if self.where:
             error["where"] = self.where
+        if self.said:
+            error["said"] = quoted(self.said)
         if self.log_tail:
-            error["log_tail"] = self.log_tail[-MAX_LOG_TAIL_CHARACTERS:]
+            lines = self.log_tail[-MAX_LOG_TAIL_CHARACTERS:].expandtabs(4).split("\n")
+            error["log_tail"] = LOG_LABEL + "\n".join(map(harmless, lines))[-MAX_LOG_TAIL_CHARACTERS:]
         return error
 
 
@@ -179,7 +186,7 @@ def not_confirmed(why: str) -> AttemptFailed:
     """A second audit of the same weights did not find what the first says. Not tried again."""
     return AttemptFailed(
         "figures_not_confirmed",
-        f"A second audit of the same weights did not confirm the report: {why}.",
+        f"A second audit of the same weights did not confirm the report: {quoted(why)}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process that wrote the report, or the service has a defect.",
         is_child_believed=False,
@@ -193,33 +200,22 @@ def not_believed(why: str) -> AttemptFailed:
     """
     return AttemptFailed(
         "outputs_not_believed",
-        f"The outputs of the job's process failed the service's checks: {why}.",
+        f"The outputs of the job's process failed the service's checks: {quoted(why)}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process, or the service has a defect.",
         is_child_believed=False,
     )
 
 
-def refused_failure(failure: Failure | None) -> AttemptFailed:
-    """The library said no, with its reason: the same input will get the same answer."""
-    if failure is None:
-        return AttemptFailed(
-            "refused_without_reason",
-            "The job was refused, and no reason was given.",
-            "Ask the operator; this is a defect of the service.",
-        )
-    return AttemptFailed(
-        failure.code,
-        _cut(failure.message),
-        _cut(failure.remedy),
-        where=None if failure.where is None else _cut(failure.where),
-        retry_in_s=CRASH_RETRY_S if failure.retryable else None,
-    )
+def quoted(text: str) -> str:
+    """What a job's process said, short and in one line."""
+    safe = harmless(text[: MAX_SAID_CHARACTERS + 1])
+    return safe if len(safe) <= MAX_SAID_CHARACTERS else safe[: MAX_SAID_CHARACTERS - 1] + "…"
 
 
-def _cut(text: str) -> str:
-    """A list carries it: what is longer than any reason is not read to its end."""
-    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
+def harmless(line: str) -> str:
+    """A line of a stranger: every character visible, no address that a program would make a link of."""
+    return shown(line, len(line)).replace("://", "[:]//").replace("www.", "www[.]")
 
 
 def internal_failure() -> AttemptFailed:

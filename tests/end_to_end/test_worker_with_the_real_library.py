@@ -184,7 +184,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     assert failed.error is not None
     assert (failed.error["code"], failed.error["phase"]) == ("loss_not_finite", "finetune")
     assert failed.result is not None
-    assert failed.error["message"].endswith("The last good state is that of step 0, the input weights.")
+    assert failed.error["said"].endswith("The last good state is that of step 0, the input weights.")
     assert failed.resume_state is None
     kept = world.keys(f"states/{world.project_id}/{exploding.id}/")
     assert any("00000000/" in key for key in kept), "that state is there, though it ended at once"

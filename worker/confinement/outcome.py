@@ -41,9 +41,9 @@ from worker.failures import (
     disk_full,
     not_believed,
     outputs_unusable,
-    refused_failure,
     worker_out_of_memory,
 )
+from worker.refusals import refused
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -113,7 +113,7 @@ def interpret(
     if status == EXIT_SUCCEEDED:
         return _outputs(folder, wanted, max_bytes)
     if status == EXIT_REFUSED:
-        raise refused_failure(_outcome(folder, "refused").failure)
+        raise refused(_outcome(folder, "refused").failure)
     if container_ran_out:
         raise worker_out_of_memory(log_tail)
     raise _crash(status, attempts_used, log_tail)

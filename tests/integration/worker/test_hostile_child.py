@@ -91,7 +91,7 @@ def test_a_flood_of_log_lines_fills_no_disk_and_its_end_is_kept(world: World) ->
         assert running.error is None
     running.join()
     assert 0 < largest <= 4 * 2**20
-    assert error_of(world, job.id)["code"] == "done"
+    assert error_of(world, job.id)["code"] == "loss_diverged"
 
 
 def test_a_child_without_a_sign_of_life_is_stopped(world: World) -> None:

@@ -195,7 +195,7 @@ def test_a_refused_checkpoint_is_rejected_with_its_reason_and_its_bytes_are_dele
         row = unit.checkpoints.get(world.project_id, checkpoint.id)
     assert row.state is CheckpointState.REJECTED
     assert row.error is not None
-    assert row.error["code"] == "not_a_checkpoint"
+    assert row.error["code"] == "unknown_format"
     assert row.error["phase"] == "inspect"
     assert world.job(job.id).attempts_used == 1
     assert row.upload_object_key is None

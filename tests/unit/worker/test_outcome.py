@@ -46,10 +46,14 @@ def test_the_files_of_a_success_are_returned(folder: Path) -> None:
 
 
 def test_a_refusal_keeps_the_librarys_code_and_is_not_tried_again(folder: Path) -> None:
-    refusal = {"code": "forbidden_global", "message": "M.", "remedy": "R.", "where": "data.pkl"}
+    refusal = {"code": "zip_truncated", "message": "M.", "remedy": "R.", "where": "data.pkl"}
     leave(folder, status="refused", failure=refusal)
     failed = failure(folder, EXIT_REFUSED)
-    assert (failed.code, failed.message, failed.where) == ("forbidden_global", "M.", "data.pkl")
+    assert (failed.code, failed.message, failed.said) == (
+        "zip_truncated",
+        "The archive is cut off.",
+        "M. (at data.pkl)",
+    )
     assert failed.retry_in_s is None
 
 
@@ -169,10 +173,10 @@ def test_a_reason_that_no_library_gives_is_not_believed(folder: Path, said: dict
 
 
 def test_a_long_reason_is_cut_because_every_list_carries_it(folder: Path) -> None:
-    refusal = {"code": "c", "message": "m" * 9000, "remedy": "r" * 9000, "where": "w" * 9000}
+    refusal = {"code": "zip_truncated", "message": "m" * 9000, "remedy": "r" * 9000, "where": "w" * 9000}
     leave(folder, status="refused", failure=refusal)
-    told = failure(folder, EXIT_REFUSED)
-    assert {len(told.message), len(told.remedy), len(told.where or "")} == {2000}
+    told = failure(folder, EXIT_REFUSED).as_row(None)
+    assert (len(told["said"]), "mm" in told["message"], "where" in told) == (300, False, False)
 
 
 def test_weights_are_no_larger_than_those_that_came_in(folder: Path) -> None:
