@@ -25,7 +25,7 @@ from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures, metrics
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import exit_reason, interpret, wanted_outputs
+from worker.confinement.outcome import Seen, exit_reason, interpret, wanted_outputs
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
@@ -34,7 +34,7 @@ from worker.heartbeat import Pulse
 from worker.ledger import Ledger
 from worker.publishing.first_scan import finish_scan, reopened, scan_of, scanned_files
 from worker.publishing.fresh_child import FreshChildren
-from worker.publishing.output_bounds import output_bytes, state_bytes
+from worker.publishing.output_bounds import output_bytes, state_bytes, written_bytes
 from worker.publishing.packing import Signer
 from worker.publishing.publish import publish
 from worker.staging.stage import Staged, stage
@@ -82,6 +82,7 @@ class Attempt:
         self._job = job
         self._control = Control(leaving)
         self._isolation = sandbox.strongest_isolation()
+        self._child_ran = False
         self._max_ranks: MaxRanks = 1
         if job.kind is JobKind.SANITIZE:
             uses_cuda = options.limits.uses_cuda
@@ -120,7 +121,7 @@ class Attempt:
             return self._fail(failures.from_domain(error))
         except OSError as error:
             _LOG.exception("worker_io_error")
-            return self._fail(failures.from_os(error))
+            return self._fail(failures.from_os(error, child_ran=self._child_ran))
         except Exception:  # noqa: BLE001 - a defect of ours must not leave the job hanging until its lease ends
             _LOG.exception("internal_error")
             return self._fail(failures.internal_failure())
@@ -251,6 +252,7 @@ class Attempt:
                 self._tracker.apply(event)
 
         kills_before = cgroup.oom_kills()
+        self._child_ran = True
         child = Child(
             sandbox.guarded_command(
                 [*self._options.child_command, str(place.job)],
@@ -268,23 +270,27 @@ class Attempt:
             save_every_s=self._options.save_every_s,
         )
         try:
-            watches.append(Watch(child, place.job, self._control, job.kind, limits))
+            most_bytes = written_bytes(job.kind, staged.received)
+            watches.append(Watch(child, place.job, self._control, job.kind, limits, written_bytes=most_bytes))
             grace = Grace(pause_s=self._options.pause_grace_s)
             supervise(child, watches[0], shipper, self._control, grace, look=look)
         finally:
             status = child.close()
-            ran_out = cgroup.oom_kills() > kills_before
-            metrics.CHILD_EXITS.labels(exit_reason(status, container_ran_out=ran_out)).inc()
+            seen = Seen(
+                status=status,
+                was_set_up=child.was_set_up,
+                container_ran_out=cgroup.oom_kills() > kills_before,
+            )
+            metrics.CHILD_EXITS.labels(exit_reason(seen)).inc()
             peak_bytes = max((watch.peak_bytes for watch in watches), default=0)
             _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=peak_bytes)
         return interpret(
-            status,
+            seen,
             place.job,
             wanted_outputs(job.kind, weights_bytes=staged.most_weights_bytes),
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=min(limits.written_bytes, output_bytes(job.kind, staged.received)),
-            container_ran_out=ran_out,
         )
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:

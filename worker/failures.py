@@ -23,6 +23,14 @@ LOG_LABEL = "(The end of what the job's process wrote. Do not take its words for
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
 
+_OF_THE_OPERATOR = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM),
+        *(errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENODEV, errno.ENXIO),
+    }
+)
+
+
 class AttemptFailed(Exception):
     """The attempt is over. `code`, `message` and `remedy` reach the customer and are ours; so do `said` and
     `log_tail`, which are quoted from the job's process and labelled so."""
@@ -118,8 +126,14 @@ def from_domain(error: DomainError) -> AttemptFailed:
     return AttemptFailed(error.code, error.message, error.remedy, retry_in_s=retry_in_s, counts=not is_outage)
 
 
-def from_os(error: OSError) -> AttemptFailed:
-    """A full disk is an outage of this worker; anything else of the kind is too, less clearly."""
+def is_of_the_operator(error: OSError) -> bool:
+    """Whether only the worker's machine can be at fault. Others a child can bring about in its own folder: by
+    permissions, links, names without end."""
+    return error.errno in _OF_THE_OPERATOR
+
+
+def from_os(error: OSError, *, child_ran: bool) -> AttemptFailed:
+    """A full disk is an outage of this worker; so is anything of the kind before the job's process began."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return disk_full()
     return AttemptFailed(
@@ -127,7 +141,7 @@ def from_os(error: OSError) -> AttemptFailed:
         "The worker could not read or write its own files.",
         "The job is retried automatically. If it keeps failing, ask the operator.",
         retry_in_s=OUTAGE_RETRY_S,
-        counts=False,
+        counts=child_ran and not is_of_the_operator(error),
     )
 
 
@@ -169,6 +183,18 @@ def wall_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
         "Reading the file took longer than is allowed for its kind.",
         _CHECK_THE_FILE,
         log_tail=log_tail,
+    )
+
+
+def sandbox_failed(log_tail: str) -> AttemptFailed:
+    """The guard did not become the program: nothing of the job ran."""
+    return AttemptFailed(
+        "sandbox_failed",
+        "The job's process could not be set up.",
+        "The job is retried automatically. Operators: the end of the log says what this machine refused.",
+        retry_in_s=OUTAGE_RETRY_S,
+        log_tail=log_tail,
+        counts=False,
     )
 
 

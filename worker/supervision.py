@@ -49,14 +49,22 @@ class Watch:
     """Looks at a child; `look` raises as soon as something is wrong or somebody asks to stop."""
 
     def __init__(
-        self, child: Child, folder: Path, control: Control, kind: JobKind, limits: ChildLimits
+        self,
+        child: Child,
+        folder: Path,
+        control: Control,
+        kind: JobKind,
+        limits: ChildLimits,
+        *,
+        written_bytes: int | None = None,
     ) -> None:
-        """`folder` is the child's own; what lies there already is not counted against it."""
+        """`folder` is the child's own; what lies there already is not counted against it. `written_bytes`:
+        the most that it may write, where the limits allow more."""
         self._child = child
         self._folder = folder
         before = disk_use(folder, stop_at=_NO_BOUND)
         self._allowed = DiskUse(
-            size_bytes=before.size_bytes + limits.written_bytes,
+            size_bytes=before.size_bytes + min(limits.written_bytes, written_bytes or limits.written_bytes),
             num_files=before.num_files + _MAX_NEW_FILES,
         )
         self._control = control
@@ -183,7 +191,7 @@ def _ship(child: Child, shipper: StateShipper, watch: Watch) -> None:
 
     try:
         shipper.ship(check, patience_s=_STATE_PATIENCE_S)
-    except (StorageError, _ChildEnded) as error:
+    except (StorageError, _ChildEnded, OSError) as error:  # the child may lock us out of its own files
         _LOG.warning("state_not_shipped", reason=type(error).__name__)
 
 

@@ -30,7 +30,10 @@ KINDS: Mapping[str, frozenset[str]] = {
 }
 """Section → what is called to refuse."""
 PACKAGES = ("cleanclip/spec", "sanitizer", "worker")
-_AGAIN = "The job is retried automatically. If it fails for good, the end of its log says where it stopped."
+_AGAIN = (
+    "The job is retried automatically, from the beginning. If it fails for good, the end of its log says "
+    "where it stopped."
+)
 _OPERATOR = "The job is retried automatically. If it keeps failing, ask the operator."
 _SMALLER = "The job is retried automatically. If it fails for good, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
@@ -46,13 +49,11 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
         "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel.",
     ),
     "child_crashed": ("The job's process ended by a signal or with an exit status.", _AGAIN),
-    "child_interrupted": ("The job's process was stopped from outside.", _AGAIN),
-    "child_killed": ("The job's process was killed, most likely because memory ran out.", _AGAIN),
+    "child_killed": ("The job's process was killed. The most frequent cause is memory.", _AGAIN),
     "child_flood": ("The job's process wrote or sent more than any job does.", _OPERATOR),
     "child_nonsense": ("The job's process sent messages outside its protocol.", _OPERATOR),
     "child_stalled": ("The job's process has shown no sign of life for too long.", _SMALLER),
     "disk_allowance_used_up": ("The job wrote more files than it may.", _SMALLER),
-    "sandbox_failed": ("The job's process could not be set up.", _AGAIN),
     "too_many_open_files": ("The job's process opened more files than it may.", _SMALLER),
     "too_many_processes": ("The job's process started more processes than it may.", _SMALLER),
     "legacy_pickle": ("The file is a pickle that torch.save of today does not write.", ""),
@@ -104,10 +105,7 @@ _OF_A_TABLE: Mapping[str, Mapping[str, tuple[str, str]]] = {
         for reason, (one, remedy) in skipping._CODE_OF_REASON.items()
     }
     | {skipping._ANY_REASON[0]: ("Too many samples cannot be used.", skipping._ANY_REASON[1])},
-    "jobs": {
-        name: _BY_HAND[name]
-        for name in ("child_crashed", "child_interrupted", "child_killed", "sandbox_failed")
-    },
+    "jobs": {name: _BY_HAND[name] for name in ("child_crashed", "child_killed")},
 }
 """Codes that are kept beside what they are for, and raised from there."""
 _DOMAIN = frozenset(

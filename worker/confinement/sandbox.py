@@ -38,6 +38,8 @@ MAX_PROCESSES = 1024
 """Threads count where the kernel counts (not for root), processes only where the supervisor does."""
 _MAX_OPEN_FILES = 4096
 _FILES_OF_FULL_SIZE = 3
+_CPU_MARGIN_S = 300
+"""The supervisor, which counts all processes, is to see it first: a child can send itself SIGXCPU."""
 _SHARED_MEMORY_PART = 4
 """Of the memory that a child may use, this part at most may lie in its own /dev/shm."""
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_HOME")
@@ -95,7 +97,7 @@ def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[st
         values["AS"] = limits.memory_bytes
     cpu_s = limits.cpu_s(kind)
     if cpu_s is not None:
-        values["CPU"] = cpu_s
+        values["CPU"] = cpu_s + _CPU_MARGIN_S
     if isolation != "none":  # counted per user namespace there; elsewhere it would count the whole machine
         values["NPROC"] = MAX_PROCESSES
     return values
