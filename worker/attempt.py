@@ -43,6 +43,7 @@ from worker.supervision import Grace, Watch, supervise
 from worker.sweeping.cleanup import delete_needless_checkpoints
 from worker.tracker import Tracker
 from worker.training_states import StateShipper, restore
+from worker.wall_time import wall_limit_s
 
 _LOG = get_logger(__name__)
 
@@ -54,6 +55,7 @@ class AttemptOptions:
     work_dir: Path
     limits: ChildLimits
     datasets: DatasetSettings = field(default_factory=DatasetSettings)
+    wall_factor: float = 1.0
     lease_s: float = 120.0
     heartbeat_s: float = 20.0
     poll_s: float = 1.0
@@ -144,7 +146,7 @@ class Attempt:
                 outputs,
                 outgoing=place.outgoing,
                 staged=staged,
-                fresh=self._fresh_children(place, worker_environment),
+                fresh=self._fresh_children(place, staged, worker_environment),
                 warn=partial(self._tracker.note, "warning"),
                 check=self._control.check,
             )
@@ -192,16 +194,23 @@ class Attempt:
             staged=staged,
             scanned=scanned,
             signer=self._options.signer,
-            fresh=self._fresh_children(place, worker_environment),
+            fresh=self._fresh_children(place, staged, worker_environment),
             tracker=self._tracker,
             check=check,
         )
 
-    def _fresh_children(self, place: Workspace, worker_environment: Mapping[str, str]) -> FreshChildren:
+    def _limits(self, staged: Staged) -> ChildLimits:
+        limits = self._options.limits
+        wall_s = wall_limit_s(staged, uses_cuda=limits.uses_cuda, factor=self._options.wall_factor)
+        return replace(limits, training_wall_s=wall_s)
+
+    def _fresh_children(
+        self, place: Workspace, staged: Staged, worker_environment: Mapping[str, str]
+    ) -> FreshChildren:
         return FreshChildren(
             folder=place.fresh,
             command=tuple(self._options.child_command),
-            limits=self._options.limits,
+            limits=self._limits(staged),
             isolation=self._isolation,
             control=self._control,
             worker_environment=worker_environment,
@@ -231,7 +240,7 @@ class Attempt:
         look: Callable[[], None],
         worker_environment: Mapping[str, str],
     ) -> tuple[Path, ...]:
-        limits, phases = self._options.limits, phases_of(job.kind, job.spec)
+        limits, phases = self._limits(staged), phases_of(job.kind, job.spec)
         shipper = StateShipper(
             self._store,
             self._ledger,

@@ -177,11 +177,13 @@ def cpu_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
     )
 
 
-def wall_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
+def wall_time_exceeded(limit_s: float, log_tail: str | None = None) -> AttemptFailed:
+    """It counts and is not tried again: another attempt would take as long."""
     return AttemptFailed(
         "wall_time_exceeded",
-        "Reading the file took longer than is allowed for its kind.",
-        _CHECK_THE_FILE,
+        f"The job's process took longer than {limit_s / 3600:,.1f} hours, the most for its kind and size.",
+        "Check that the file is what it claims to be, order less in one job, or ask the operator for a "
+        "higher limit (CLEANCLIP_WORKER__JOB_WALL_FACTOR).",
         log_tail=log_tail,
     )
 

@@ -30,6 +30,8 @@ _LOOK_EVERY_S = 0.1
 _MEASURE_EVERY_S = 0.5
 _MEASURE_DISK_EVERY_S = 2.0
 _MAX_NEW_FILES = 100_000
+_LEAST_WORK = 0.01
+"""Of one core. What a child says of its progress is its word; that it computes the kernel says."""
 _NO_BOUND = DiskUse(size_bytes=2**63, num_files=2**63)
 _STATE_PATIENCE_S = 120.0
 LEAVE_GRACE_S = 10.0
@@ -72,9 +74,9 @@ class Watch:
         self._cpu_limit_s = limits.cpu_s(kind)
         self._wall_limit_s = limits.wall_s(kind)
         now = time.monotonic()
-        self._started_at = self._disk_measured_at = self._heard_at = now
+        self._started_at = self._disk_measured_at = self._heard_at = self._busy_at = now
         self._measured_at = 0.0
-        self._cpu_s = self._cpu_s_before = 0.0
+        self._cpu_s = self._cpu_s_before = self._cpu_s_when_busy = 0.0
         self.peak_bytes = 0
 
     def heard(self) -> None:
@@ -89,12 +91,16 @@ class Watch:
             return
         self._measured_at = now
         self.refuse(self._child.excess)
-        if now - self._heard_at > self._limits.stall_s:
-            raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
         if self._wall_limit_s is not None and now - self._started_at > self._wall_limit_s:
-            raise wall_time_exceeded(self._child.log_tail())
+            raise wall_time_exceeded(self._wall_limit_s, self._child.log_tail())
         used = self._child.usage(self._limits.memory_bytes)
         self._look_at_usage(used)
+        if self._cpu_s - self._cpu_s_when_busy >= _LEAST_WORK * self._limits.stall_s:
+            self._busy_at, self._cpu_s_when_busy = now, self._cpu_s
+        if now - min(self._heard_at, self._busy_at) > self._limits.stall_s:
+            raise self._failed(
+                "child_stalled", "The job's process has done nothing, or said nothing, for too long."
+            )
         if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
             self._disk_measured_at = now
             self._look_at_disk(used.unnamed_disk_bytes)

@@ -70,12 +70,14 @@ class ChildLimits:
     """From start to end, for the same kinds."""
     training_cpu_s: int | None = None
     """CPU seconds for audits and training, all threads and processes together."""
+    training_wall_s: float | None = None
+    """From start to end, for the same kinds: each job has its own (`worker.wall_time`)."""
     uses_cuda: bool = False
     num_threads: int | None = None
     more_calls: tuple[int, ...] = ()
     """System calls that the operator allows beside ours, by number."""
     stall_s: float = 1800.0
-    """Without any word from the child for so long, it is taken for hung."""
+    """Without any word from the child for so long, or without work, it is taken for hung."""
 
     @property
     def written_bytes(self) -> int:
@@ -87,7 +89,7 @@ class ChildLimits:
         return self.hostile_cpu_s if kind in READS_HOSTILE_BYTES else self.training_cpu_s
 
     def wall_s(self, kind: JobKind) -> float | None:
-        return self.hostile_wall_s if kind in READS_HOSTILE_BYTES else None
+        return self.hostile_wall_s if kind in READS_HOSTILE_BYTES else self.training_wall_s
 
 
 def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[str, int]:
