@@ -170,11 +170,12 @@ def supervise(
         status = child.close()
         watch.refuse(child.excess)
         if status != EXIT_SUCCEEDED and shipper.has_waiting:
-            # Told in its last words: the next attempt goes on from it, or a failure is looked into with it.
+            # Told in its last words: whoever operates the service looks into a failure with it.
             _ship(child, shipper, watch)
     except Stopped as stopped:
         if stopped.reason in {StopReason.LEAVE, StopReason.PAUSE}:
             _save_and_stop(child, shipper, control, stopped.reason, grace)
+            watch.refuse(child.excess or shipper.excess)  # what it was caught at goes before who asked to stop
         raise
     finally:
         child.kill()
