@@ -175,7 +175,7 @@ def supervise(
     except Stopped as stopped:
         if stopped.reason in {StopReason.LEAVE, StopReason.PAUSE}:
             _save_and_stop(child, shipper, control, stopped.reason, grace)
-            watch.refuse(child.excess or shipper.excess)  # what it was caught at goes before who asked to stop
+            watch.refuse(child.excess or shipper.excess)  # it was caught: that goes first
         raise
     finally:
         child.kill()
