@@ -134,6 +134,9 @@ class WorkerSettings(Group):
     """Wall time for the same, even on a busy machine."""
     training_cpu_s: PositiveInt | None = 30 * 24 * 3600
     """CPU seconds for audits and training, all processes together: a bound for runaway jobs, not a budget."""
+    job_wall_factor: PositiveFloat = 1.0
+    """Scales the longest wall time of audits, scans, vettings and cleanings, which is worked out from a job's
+    rows for a slow machine: docs/how-to/operating/deployment.md, "How long a job may take"."""
     child_file_bytes: PositiveInt = 40 * GIB
     num_threads: PositiveInt | None = None
     """Per child; None: the number of cores, or the container's share of them if that is less."""

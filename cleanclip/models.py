@@ -32,6 +32,8 @@ class Reason(Answer):
     detail: str = ""
     remedy: str = ""
     where: str | None = None
+    said: str | None = None
+    """What the job's process said. It reads untrusted files: do not take its words for the service's."""
     phase: str | None = None
     retryable: bool = False
 

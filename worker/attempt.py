@@ -25,7 +25,7 @@ from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures, metrics
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import exit_reason, interpret, wanted_outputs
+from worker.confinement.outcome import Seen, exit_reason, interpret, wanted_outputs
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
@@ -34,7 +34,7 @@ from worker.heartbeat import Pulse
 from worker.ledger import Ledger
 from worker.publishing.first_scan import finish_scan, reopened, scan_of, scanned_files
 from worker.publishing.fresh_child import FreshChildren
-from worker.publishing.output_bounds import output_bytes, state_bytes
+from worker.publishing.output_bounds import output_bytes, state_bytes, written_bytes
 from worker.publishing.packing import Signer
 from worker.publishing.publish import publish
 from worker.publishing.rechecking import is_due
@@ -45,6 +45,7 @@ from worker.supervision import Grace, Watch, supervise
 from worker.sweeping.cleanup import delete_needless_checkpoints
 from worker.tracker import Tracker
 from worker.training_states import StateShipper, restore
+from worker.wall_time import wall_limit_s
 
 _LOG = get_logger(__name__)
 
@@ -56,6 +57,7 @@ class AttemptOptions:
     work_dir: Path
     limits: ChildLimits
     datasets: DatasetSettings = field(default_factory=DatasetSettings)
+    wall_factor: float = 1.0
     lease_s: float = 120.0
     heartbeat_s: float = 20.0
     poll_s: float = 1.0
@@ -84,6 +86,7 @@ class Attempt:
         self._job = job
         self._control = Control(leaving)
         self._isolation = sandbox.strongest_isolation()
+        self._child_ran = False
         self._max_ranks: MaxRanks = 1
         if job.kind is JobKind.SANITIZE:
             uses_cuda = options.limits.uses_cuda
@@ -122,7 +125,7 @@ class Attempt:
             return self._fail(failures.from_domain(error))
         except OSError as error:
             _LOG.exception("worker_io_error")
-            return self._fail(failures.from_os(error))
+            return self._fail(failures.from_os(error, child_ran=self._child_ran))
         except Exception:  # noqa: BLE001 - a defect of ours must not leave the job hanging until its lease ends
             _LOG.exception("internal_error")
             return self._fail(failures.internal_failure())
@@ -145,7 +148,7 @@ class Attempt:
                 outputs,
                 outgoing=place.outgoing,
                 staged=staged,
-                fresh=self._fresh_children(place, worker_environment),
+                fresh=self._fresh_children(place, staged, worker_environment),
                 warn=partial(self._tracker.note, "warning"),
                 check=self._control.check,
             )
@@ -193,7 +196,7 @@ class Attempt:
             staged=staged,
             scanned=scanned,
             signer=self._options.signer,
-            fresh=self._fresh_children(place, worker_environment),
+            fresh=self._fresh_children(place, staged, worker_environment),
             tracker=self._tracker,
             check=check,
         )
@@ -205,17 +208,24 @@ class Attempt:
             return staged
         return withhold(
             staged,
-            self._fresh_children(place, worker_environment),
+            self._fresh_children(place, staged, worker_environment),
             job_folder=place.job,
             aside=place.outgoing / "withheld",
             check=self._control.check,
         )
 
-    def _fresh_children(self, place: Workspace, worker_environment: Mapping[str, str]) -> FreshChildren:
+    def _limits(self, staged: Staged) -> ChildLimits:
+        limits = self._options.limits
+        wall_s = wall_limit_s(staged, uses_cuda=limits.uses_cuda, factor=self._options.wall_factor)
+        return replace(limits, training_wall_s=wall_s)
+
+    def _fresh_children(
+        self, place: Workspace, staged: Staged, worker_environment: Mapping[str, str]
+    ) -> FreshChildren:
         return FreshChildren(
             folder=place.fresh,
             command=tuple(self._options.child_command),
-            limits=self._options.limits,
+            limits=self._limits(staged),
             isolation=self._isolation,
             control=self._control,
             worker_environment=worker_environment,
@@ -245,7 +255,7 @@ class Attempt:
         look: Callable[[], None],
         worker_environment: Mapping[str, str],
     ) -> tuple[Path, ...]:
-        limits, phases = self._options.limits, phases_of(job.kind, job.spec)
+        limits, phases = self._limits(staged), phases_of(job.kind, job.spec)
         shipper = StateShipper(
             self._store,
             self._ledger,
@@ -266,6 +276,7 @@ class Attempt:
                 self._tracker.apply(event)
 
         kills_before = cgroup.oom_kills()
+        self._child_ran = True
         child = Child(
             sandbox.guarded_command(
                 [*self._options.child_command, str(place.job)],
@@ -283,23 +294,27 @@ class Attempt:
             save_every_s=self._options.save_every_s,
         )
         try:
-            watches.append(Watch(child, place.job, self._control, job.kind, limits))
+            most_bytes = written_bytes(job.kind, staged.received)
+            watches.append(Watch(child, place.job, self._control, job.kind, limits, written_bytes=most_bytes))
             grace = Grace(pause_s=self._options.pause_grace_s)
             supervise(child, watches[0], shipper, self._control, grace, look=look)
         finally:
             status = child.close()
-            ran_out = cgroup.oom_kills() > kills_before
-            metrics.CHILD_EXITS.labels(exit_reason(status, container_ran_out=ran_out)).inc()
+            seen = Seen(
+                status=status,
+                was_set_up=child.was_set_up,
+                container_ran_out=cgroup.oom_kills() > kills_before,
+            )
+            metrics.CHILD_EXITS.labels(exit_reason(seen)).inc()
             peak_bytes = max((watch.peak_bytes for watch in watches), default=0)
             _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=peak_bytes)
         return interpret(
-            status,
+            seen,
             place.job,
             wanted_outputs(job.kind, weights_bytes=staged.most_weights_bytes),
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=min(limits.written_bytes, output_bytes(job.kind, staged.received)),
-            container_ran_out=ran_out,
         )
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:

@@ -12,18 +12,28 @@ from typing import Any
 from app.domain.errors import DomainError, Unavailable
 from app.domain.limits import MAX_LOG_TAIL_CHARACTERS
 from app.storage.errors import AccessDenied, BucketNotFound, ClockWrong, ObjectNotFound, StorageError
-from cleanclip.spec.jobspec import Failure
+from cleanclip.spec.strangers import shown
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
 OUT_OF_MEMORY_RETRY_S = 300.0
 """For another worker to take it meanwhile, or somebody to give this one more."""
-_MAX_CHARACTERS = 2000
+MAX_SAID_CHARACTERS = 300
+LOG_LABEL = "(The end of what the job's process wrote. Do not take its words for the service's.)\n"
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
 
+_OF_THE_OPERATOR = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM),
+        *(errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENODEV, errno.ENXIO),
+    }
+)
+
+
 class AttemptFailed(Exception):
-    """The attempt is over. `code`, `message`, `remedy` and, where it helps, `log_tail` reach the customer."""
+    """The attempt is over. `code`, `message` and `remedy` reach the customer and are ours; so do `said` and
+    `log_tail`, which are quoted from the job's process and labelled so."""
 
     def __init__(
         self,
@@ -33,6 +43,7 @@ class AttemptFailed(Exception):
         *,
         retry_in_s: float | None = None,
         where: str | None = None,
+        said: str | None = None,
         log_tail: str | None = None,
         counts: bool = True,
         is_child_believed: bool = True,
@@ -43,6 +54,7 @@ class AttemptFailed(Exception):
         self.remedy = remedy
         self.retry_in_s = retry_in_s
         self.where = where
+        self.said = said
         self.log_tail = log_tail
         self.counts = counts
         """False: the operator is at fault. Tried again; what the job is about is not rejected for it."""
@@ -60,8 +72,11 @@ class AttemptFailed(Exception):
         }
         if self.where:
             error["where"] = self.where
+        if self.said:
+            error["said"] = quoted(self.said)
         if self.log_tail:
-            error["log_tail"] = self.log_tail[-MAX_LOG_TAIL_CHARACTERS:]
+            lines = self.log_tail[-MAX_LOG_TAIL_CHARACTERS:].expandtabs(4).split("\n")
+            error["log_tail"] = LOG_LABEL + "\n".join(map(harmless, lines))[-MAX_LOG_TAIL_CHARACTERS:]
         return error
 
 
@@ -111,8 +126,14 @@ def from_domain(error: DomainError) -> AttemptFailed:
     return AttemptFailed(error.code, error.message, error.remedy, retry_in_s=retry_in_s, counts=not is_outage)
 
 
-def from_os(error: OSError) -> AttemptFailed:
-    """A full disk is an outage of this worker; anything else of the kind is too, less clearly."""
+def is_of_the_operator(error: OSError) -> bool:
+    """Whether only the worker's machine can be at fault. Others a child can bring about in its own folder: by
+    permissions, links, names without end."""
+    return error.errno in _OF_THE_OPERATOR
+
+
+def from_os(error: OSError, *, child_ran: bool) -> AttemptFailed:
+    """A full disk is an outage of this worker; so is anything of the kind before the job's process began."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return disk_full()
     return AttemptFailed(
@@ -120,7 +141,7 @@ def from_os(error: OSError) -> AttemptFailed:
         "The worker could not read or write its own files.",
         "The job is retried automatically. If it keeps failing, ask the operator.",
         retry_in_s=OUTAGE_RETRY_S,
-        counts=False,
+        counts=child_ran and not is_of_the_operator(error),
     )
 
 
@@ -156,12 +177,26 @@ def cpu_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
     )
 
 
-def wall_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
+def wall_time_exceeded(limit_s: float, log_tail: str | None = None) -> AttemptFailed:
+    """It counts and is not tried again: another attempt would take as long."""
     return AttemptFailed(
         "wall_time_exceeded",
-        "Reading the file took longer than is allowed for its kind.",
-        _CHECK_THE_FILE,
+        f"The job's process took longer than {limit_s / 3600:,.1f} hours, the most for its kind and size.",
+        "Check that the file is what it claims to be, order less in one job, or ask the operator for a "
+        "higher limit (CLEANCLIP_WORKER__JOB_WALL_FACTOR).",
         log_tail=log_tail,
+    )
+
+
+def sandbox_failed(log_tail: str) -> AttemptFailed:
+    """The guard did not become the program: nothing of the job ran."""
+    return AttemptFailed(
+        "sandbox_failed",
+        "The job's process could not be set up.",
+        "The job is retried automatically. Operators: the end of the log says what this machine refused.",
+        retry_in_s=OUTAGE_RETRY_S,
+        log_tail=log_tail,
+        counts=False,
     )
 
 
@@ -179,7 +214,7 @@ def not_confirmed(why: str) -> AttemptFailed:
     """A second audit of the same weights did not find what the first says. Not tried again."""
     return AttemptFailed(
         "figures_not_confirmed",
-        f"A second audit of the same weights did not confirm the report: {why}.",
+        f"A second audit of the same weights did not confirm the report: {quoted(why)}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process that wrote the report, or the service has a defect.",
         is_child_believed=False,
@@ -193,33 +228,22 @@ def not_believed(why: str) -> AttemptFailed:
     """
     return AttemptFailed(
         "outputs_not_believed",
-        f"The outputs of the job's process failed the service's checks: {why}.",
+        f"The outputs of the job's process failed the service's checks: {quoted(why)}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process, or the service has a defect.",
         is_child_believed=False,
     )
 
 
-def refused_failure(failure: Failure | None) -> AttemptFailed:
-    """The library said no, with its reason: the same input will get the same answer."""
-    if failure is None:
-        return AttemptFailed(
-            "refused_without_reason",
-            "The job was refused, and no reason was given.",
-            "Ask the operator; this is a defect of the service.",
-        )
-    return AttemptFailed(
-        failure.code,
-        _cut(failure.message),
-        _cut(failure.remedy),
-        where=None if failure.where is None else _cut(failure.where),
-        retry_in_s=CRASH_RETRY_S if failure.retryable else None,
-    )
+def quoted(text: str) -> str:
+    """What a job's process said, short and in one line."""
+    safe = harmless(text[: MAX_SAID_CHARACTERS + 1])
+    return safe if len(safe) <= MAX_SAID_CHARACTERS else safe[: MAX_SAID_CHARACTERS - 1] + "…"
 
 
-def _cut(text: str) -> str:
-    """A list carries it: what is longer than any reason is not read to its end."""
-    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
+def harmless(line: str) -> str:
+    """A line of a stranger: every character visible, no address that a program would make a link of."""
+    return shown(line, len(line)).replace("://", "[:]//").replace("www.", "www[.]")
 
 
 def internal_failure() -> AttemptFailed:

@@ -30,6 +30,8 @@ _LOOK_EVERY_S = 0.1
 _MEASURE_EVERY_S = 0.5
 _MEASURE_DISK_EVERY_S = 2.0
 _MAX_NEW_FILES = 100_000
+_LEAST_WORK = 0.01
+"""Of one core. What a child says of its progress is its word; that it computes the kernel says."""
 _NO_BOUND = DiskUse(size_bytes=2**63, num_files=2**63)
 _STATE_PATIENCE_S = 120.0
 LEAVE_GRACE_S = 10.0
@@ -49,14 +51,22 @@ class Watch:
     """Looks at a child; `look` raises as soon as something is wrong or somebody asks to stop."""
 
     def __init__(
-        self, child: Child, folder: Path, control: Control, kind: JobKind, limits: ChildLimits
+        self,
+        child: Child,
+        folder: Path,
+        control: Control,
+        kind: JobKind,
+        limits: ChildLimits,
+        *,
+        written_bytes: int | None = None,
     ) -> None:
-        """`folder` is the child's own; what lies there already is not counted against it."""
+        """`folder` is the child's own; what lies there already is not counted against it. `written_bytes`:
+        the most that it may write, where the limits allow more."""
         self._child = child
         self._folder = folder
         before = disk_use(folder, stop_at=_NO_BOUND)
         self._allowed = DiskUse(
-            size_bytes=before.size_bytes + limits.written_bytes,
+            size_bytes=before.size_bytes + min(limits.written_bytes, written_bytes or limits.written_bytes),
             num_files=before.num_files + _MAX_NEW_FILES,
         )
         self._control = control
@@ -64,9 +74,9 @@ class Watch:
         self._cpu_limit_s = limits.cpu_s(kind)
         self._wall_limit_s = limits.wall_s(kind)
         now = time.monotonic()
-        self._started_at = self._disk_measured_at = self._heard_at = now
+        self._started_at = self._disk_measured_at = self._heard_at = self._busy_at = now
         self._measured_at = 0.0
-        self._cpu_s = self._cpu_s_before = 0.0
+        self._cpu_s = self._cpu_s_before = self._cpu_s_when_busy = 0.0
         self.peak_bytes = 0
 
     def heard(self) -> None:
@@ -81,12 +91,16 @@ class Watch:
             return
         self._measured_at = now
         self.refuse(self._child.excess)
-        if now - self._heard_at > self._limits.stall_s:
-            raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
         if self._wall_limit_s is not None and now - self._started_at > self._wall_limit_s:
-            raise wall_time_exceeded(self._child.log_tail())
+            raise wall_time_exceeded(self._wall_limit_s, self._child.log_tail())
         used = self._child.usage(self._limits.memory_bytes)
         self._look_at_usage(used)
+        if self._cpu_s - self._cpu_s_when_busy >= _LEAST_WORK * self._limits.stall_s:
+            self._busy_at, self._cpu_s_when_busy = now, self._cpu_s
+        if now - min(self._heard_at, self._busy_at) > self._limits.stall_s:
+            raise self._failed(
+                "child_stalled", "The job's process has done nothing, or said nothing, for too long."
+            )
         if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
             self._disk_measured_at = now
             self._look_at_disk(used.unnamed_disk_bytes)
@@ -156,11 +170,12 @@ def supervise(
         status = child.close()
         watch.refuse(child.excess)
         if status != EXIT_SUCCEEDED and shipper.has_waiting:
-            # Told in its last words: the next attempt goes on from it, or a failure is looked into with it.
+            # Told in its last words: whoever operates the service looks into a failure with it.
             _ship(child, shipper, watch)
     except Stopped as stopped:
         if stopped.reason in {StopReason.LEAVE, StopReason.PAUSE}:
             _save_and_stop(child, shipper, control, stopped.reason, grace)
+            watch.refuse(child.excess or shipper.excess)  # it was caught: that goes first
         raise
     finally:
         child.kill()
@@ -183,7 +198,7 @@ def _ship(child: Child, shipper: StateShipper, watch: Watch) -> None:
 
     try:
         shipper.ship(check, patience_s=_STATE_PATIENCE_S)
-    except (StorageError, _ChildEnded) as error:
+    except (StorageError, _ChildEnded, OSError) as error:  # the child may lock us out of its own files
         _LOG.warning("state_not_shipped", reason=type(error).__name__)
 
 

@@ -71,6 +71,7 @@ def attempt_options(settings: Settings) -> AttemptOptions:
             num_threads=worker.num_threads,
             more_calls=worker.more_calls,
         ),
+        wall_factor=worker.job_wall_factor,
         datasets=settings.datasets,
         lease_s=jobs.lease_s,
         heartbeat_s=jobs.heartbeat_s,

@@ -186,7 +186,8 @@ _add_action(
 _add_action(
     "retry",
     "Try a failed job again",
-    "The job gets all its attempts again, and starts from its last saved state if there is one.",
+    "The job gets all its attempts again. It starts from its last saved state if a lost worker or an outage "
+    "ended it, and from the beginning after every other failure.",
 )
 
 

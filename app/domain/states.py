@@ -27,6 +27,15 @@ class JobKind(StrEnum):
     VET = "vet"
 
 
+RESUMABLE_ENDINGS = frozenset(
+    {
+        *("paused", "handed_back", "lease_expired", "worker_lost"),
+        *("store_unavailable", "store_refused", "worker_clock_wrong", "database_unavailable"),
+    }
+)
+"""Events and error codes that end an attempt from outside: its process cannot bring any of them about. After
+one of them the next attempt goes on from what this one saved; after every other ending, those that are added
+later included, it begins with nothing of an earlier attempt (docs/decisions/0015)."""
 RESUMABLE = frozenset({JobKind.SANITIZE, JobKind.SCAN})
 """What an attempt of theirs has finished goes on with the job: training states, finished parts of a scan."""
 PUBLIC_KINDS = frozenset({JobKind.SANITIZE, JobKind.AUDIT, JobKind.SCAN, JobKind.VET})

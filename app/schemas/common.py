@@ -199,12 +199,14 @@ class StoredProblem(WireOut):
     detail: str
     remedy: str
     where: str | None = None
+    said: str | None = None
+    """What the job's process said. It reads untrusted files: do not take its words for the service's."""
     phase: str | None = None
     retryable: bool = False
 
     @classmethod
     def of(cls, error: dict[str, Any] | None) -> StoredProblem | None:
-        """From the JSON on a row ({code, message, remedy, where, phase, retryable}); None stays None."""
+        """From the JSON on a row (`worker.failures.AttemptFailed.as_row`); None stays None."""
         if error is None:
             return None
         return cls.of_stored(

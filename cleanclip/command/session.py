@@ -14,7 +14,6 @@ from cleanclip.command import settings, views
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.formats import plain, rate, size, span
 from cleanclip.command.output import Output, ProgressLine
-from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Job
 from cleanclip.retries import SYSTEM_CLOCK, Clock, Retries
 from cleanclip.sync.client import Client
@@ -121,7 +120,7 @@ def conclude(output: Output, job: Job, *, made: str | None = None) -> None:
     output.result(job.to_json(), views.job(job), made=made)
     if job.state == "failed":
         reason = job.error
-        why = f": {with_remedy(reason.detail, reason.remedy)}" if reason else "."
+        why = f": {views.why(reason)}" if reason else "."
         output.error(f"{job.id} failed{why}")
         raise typer.Exit(ExitCode.JOB_FAILED)
     if job.state == "cancelled":

@@ -16,7 +16,13 @@ from cleanclip.spec.strangers import shown
 
 
 def _reason(error: Reason | None) -> str | None:
-    return None if error is None else f"{error.code}: {with_remedy(error.detail, error.remedy)}"
+    return None if error is None else f"{error.code}: {why(error)}"
+
+
+def why(error: Reason) -> str:
+    """What happened and what to do; what the job's process said is quoted as its own words."""
+    said = f" The job's process said: “{error.said}”" if error.said else ""
+    return with_remedy(error.detail, error.remedy) + said
 
 
 def checkpoints(found: Sequence[Checkpoint]) -> str:

@@ -16,13 +16,10 @@ short, printable excerpt.
 from __future__ import annotations
 
 import signal
-from typing import ClassVar
 
 
 class SanitizerError(Exception):
     """Base class. `code` is snake_case and stable; `message` and `remedy` are sentences for a person."""
-
-    retryable: ClassVar[bool] = False
 
     def __init__(self, code: str, message: str, remedy: str, *, where: str | None = None) -> None:
         super().__init__(f"{message} {remedy}")
@@ -70,5 +67,3 @@ class RankLost(Exception):
 
 class Interrupted(SanitizerError):
     """A stop was asked for between two steps; a later run resumes from the saved state."""
-
-    retryable: ClassVar[bool] = True

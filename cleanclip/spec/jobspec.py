@@ -322,7 +322,6 @@ class Failure:
     remedy: str
     where: str | None = None
     phase: _Text | None = None
-    retryable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -200,7 +200,6 @@ def _failure(error: SanitizerError, phase: Phase | None) -> Failure:
         remedy=error.remedy,
         where=error.where,
         phase=phase,
-        retryable=error.retryable,
     )
 
 

@@ -31,7 +31,8 @@ DYNAMIC = {
     "sanitizer/pipeline/judging_null.py": 1,  # what `load_null` refused
     "sanitizer/rendering/checked_report.py": 1,  # `_rejected` itself
     "worker/publishing/first_scan.py": 1,  # what `audit_with` refused: literals of the library
-    "worker/failures.py": 2,  # what the service's domain, or the child, said
+    "worker/failures.py": 1,  # what the service's domain said
+    "worker/refusals.py": 1,  # a code of the table
     "worker/staging/stage.py": 1,  # what `load_null` refused
     "worker/confinement/outcome.py": 1,  # how a child ended
     "worker/supervision.py": 2,  # `_failed` itself
@@ -47,6 +48,10 @@ def text_of(name: str) -> str:
 def test_a_page_is_as_the_code_has_it(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert reference.made(text) == text, ANEW
+
+
+def test_the_workers_table_of_refusals_is_as_the_code_has_it() -> None:
+    assert codes.REFUSALS.read_text(encoding="utf-8") == codes.refusals(), ANEW
 
 
 def test_each_table_stands_on_one_page() -> None:

@@ -87,11 +87,13 @@ def test_a_supervisor_killed_at_a_write_costs_neither_the_job_nor_its_training(
     assert any("audit of an earlier attempt is reused" in note for note in notes)
 
 
-def test_a_child_killed_in_the_middle_of_a_save_goes_on_from_the_save_before(
+def test_a_child_killed_in_the_middle_of_a_save_begins_again_and_ends_with_the_same_weights(
     stage: Stage, undisturbed: Undisturbed
 ) -> None:
     facts = held(stage.broken_by(undisturbed, child={"within_save": 2}))
     assert facts["attempts"] == 2
+    notes = [e.data["message"] for e in stage.scene.events(facts["job_id"]) if e.type == "noted"]
+    assert not any("of an earlier attempt" in note or "resumes from" in note for note in notes)
 
 
 def test_a_sleeper_that_wakes_when_another_has_finished_leaves_nothing(

@@ -6,7 +6,6 @@ Daily, tests/end_to_end/test_journey.py proves the same of one method, through t
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,6 @@ from app.storage.s3 import S3Store
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.report import load_json
 from cleanclip.spec.withholding import FEWEST
-from lab.drills.processes import processes_in, signal_all
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures import learned
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
@@ -151,13 +149,18 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         undisturbed = sanitize(recipe, recheck=recipe is RECIPE)
         publisher.job_ready(undisturbed.id, undisturbed.kind)
         end_of(world, undisturbed)
-        killed = sanitize(recipe)
-        publisher.job_ready(killed.id, killed.kind)
-        wait_until(lambda job_id=killed.id: (world.job(job_id).resume_state or {}).get("step", 0) > 0, 120)
-        signal_all(processes_in(tmp_path / "worker-work"), signal.SIGKILL)
-        end_of(world, killed)
+        paused = sanitize(recipe)
+        publisher.job_ready(paused.id, paused.kind)
+        wait_until(lambda job_id=paused.id: (world.job(job_id).resume_state or {}).get("step", 0) > 0, 120)
+        with world.hands.unit_of_work() as unit:
+            unit.jobs.request_pause(world.project_id, paused.id)
+        wait_until(lambda job_id=paused.id: world.job(job_id).state is JobState.PAUSED, 60)
+        with world.hands.unit_of_work() as unit:
+            unit.jobs.resume(world.project_id, paused.id)
+        publisher.job_ready(paused.id, paused.kind)
+        end_of(world, paused)
 
-        first, second = world.artifacts(undisturbed.id), world.artifacts(killed.id)
+        first, second = world.artifacts(undisturbed.id), world.artifacts(paused.id)
         assert {
             "model.safetensors",
             "config.json",
@@ -176,8 +179,8 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         assert resumed.after.retrieval is not None
         assert resumed.after.retrieval.num_images == 20
         assert resumed.retrieval_lost == load_json(first["report.json"]).retrieval_lost
-        assert world.job(killed.id).attempts_used == 2
-        result = world.job(killed.id).result
+        assert world.job(paused.id).attempts_used == 1
+        result = world.job(paused.id).result
         assert result is not None
         assert result["after"]["ca"]["n"] == 24
 
@@ -188,17 +191,17 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     assert failed.error is not None
     assert (failed.error["code"], failed.error["phase"]) == ("loss_not_finite", "finetune")
     assert failed.result is not None
-    assert failed.error["message"].endswith("The last good state is that of step 0, the input weights.")
-    assert failed.resume_state is not None
-    kept = [failed.resume_state, failed.resume_state["previous"]]
-    assert [state["step"] for state in kept if state and state["is_good"]] == [0], "though it ended at once"
+    assert failed.error["said"].endswith("The last good state is that of step 0, the input weights.")
+    assert failed.resume_state is None
+    kept = world.keys(f"states/{world.project_id}/{exploding.id}/")
+    assert any("00000000/" in key for key in kept), "that state is there, though it ended at once"
     before = json.loads(json.dumps(asdict(load_json(first["report.json"]).before)))
     del before["ca_per_class"]  # the report has it
     assert failed.result["before"] == before, "as another job measured it"
     assert failed.result["preliminary"]
     assert failed.result["before_verdict"]["outcome"] == result["before_verdict"]["outcome"]
 
-    left = second  # of the supervised job that was killed
+    left = second  # of the supervised job that was paused
     assert [(one.kind, one.num_samples) for one in load_json(left["report.json"]).data] == [
         ("training", 30),
         ("labelled", 24),

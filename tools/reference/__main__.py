@@ -44,6 +44,7 @@ def main() -> None:
         if (new := made(text)) != text:
             path.write_text(new, encoding="utf-8")
             sys.stdout.write(f"{path.relative_to(ROOT)} made again\n")
+    codes.REFUSALS.write_text(codes.refusals(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ A sentence that is put together while the program runs shows "…" for what it i
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +30,10 @@ KINDS: Mapping[str, frozenset[str]] = {
 }
 """Section → what is called to refuse."""
 PACKAGES = ("cleanclip/spec", "sanitizer", "worker")
-_AGAIN = "The job is retried automatically. If it fails for good, the end of its log says where it stopped."
+_AGAIN = (
+    "The job is retried automatically, from the beginning. If it fails for good, the end of its log says "
+    "where it stopped."
+)
 _OPERATOR = "The job is retried automatically. If it keeps failing, ask the operator."
 _SMALLER = "The job is retried automatically. If it fails for good, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
@@ -45,15 +49,17 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
         "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel.",
     ),
     "child_crashed": ("The job's process ended by a signal or with an exit status.", _AGAIN),
-    "child_interrupted": ("The job's process was stopped from outside.", _AGAIN),
-    "child_killed": ("The job's process was killed, most likely because memory ran out.", _AGAIN),
+    "child_killed": ("The job's process was killed. The most frequent cause is memory.", _AGAIN),
     "child_flood": ("The job's process wrote or sent more than any job does.", _OPERATOR),
     "child_nonsense": ("The job's process sent messages outside its protocol.", _OPERATOR),
     "child_stalled": ("The job's process has shown no sign of life for too long.", _SMALLER),
     "disk_allowance_used_up": ("The job wrote more files than it may.", _SMALLER),
-    "sandbox_failed": ("The job's process could not be set up.", _AGAIN),
     "too_many_open_files": ("The job's process opened more files than it may.", _SMALLER),
     "too_many_processes": ("The job's process started more processes than it may.", _SMALLER),
+    "legacy_pickle": ("The file is a pickle that torch.save of today does not write.", ""),
+    "no_class_names": ("The labelled set has no list of class names.", ""),
+    "no_spec": ("The job folder's spec.json cannot be read.", ""),
+    "position_ids_unusual": ("The position ids of a tower do not count 0, 1, 2, and so on.", ""),
     "not_a_state_dict": ("It holds no table of tensors by name.", ""),
     "pickle_malformed": ("The pickle breaks the pickle grammar.", ""),
     "budget_too_small": (
@@ -71,7 +77,10 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
         "Leave audit.rebound out, or order a cleaning that trains on clean pairs or labels.",
     ),
     "report_inconsistent": ("", "Give an unmodified report.json."),
-    "report_malformed": ("", "Give an unmodified report.json, or use a newer version of this program."),
+    "report_malformed": (
+        "The report cannot be read.",
+        "Give an unmodified report.json, or use a newer version of this program.",
+    ),
     "report_too_large": ("", "Give an unmodified report.json."),
     "report_unreadable": ("", "Give an unmodified report.json."),
     "safetensors_header_invalid": ("The header of the safetensors file cannot be read.", ""),
@@ -84,17 +93,19 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
     "zip_truncated": ("The archive is cut off.", ""),
 }
 """(What is wrong, what to do) where the source puts a sentence together; "": as the source has it."""
+_FEWEST_LETTERS = 14
+"""Of a sentence; one with fewer is put together while the program runs."""
+REFUSALS = ROOT / "worker" / "refusals.json"
+_OF_CHILDREN = ("checkpoints", "datasets", "options", "training", "reports")
+"""Sections whose codes a job's process may refuse with."""
 _OF_A_TABLE: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "checkpoints": {one: (what, naming._PLAIN_CLIP) for _, one, what in naming._FOREIGN},
     "datasets": {
-        one: ("Bad samples, most of them for this reason; the message has examples.", remedy)
-        for one, remedy in skipping._CODE_OF_REASON.values()
+        one: (f"Too many samples cannot be used. The most frequent reason: {MEANINGS[reason]}", remedy)
+        for reason, (one, remedy) in skipping._CODE_OF_REASON.items()
     }
-    | {skipping._ANY_REASON[0]: ("Too many bad samples; the message has examples.", skipping._ANY_REASON[1])},
-    "jobs": {
-        name: _BY_HAND[name]
-        for name in ("child_crashed", "child_interrupted", "child_killed", "sandbox_failed")
-    },
+    | {skipping._ANY_REASON[0]: ("Too many samples cannot be used.", skipping._ANY_REASON[1])},
+    "jobs": {name: _BY_HAND[name] for name in ("child_crashed", "child_killed")},
 }
 """Codes that are kept beside what they are for, and raised from there."""
 _DOMAIN = frozenset(
@@ -192,11 +203,37 @@ def of_the_library() -> dict[str, dict[str, tuple[str, str]]]:
                 by_hand = _BY_HAND.get(one.code, ("", ""))
                 before = known.get(one.code, ("", ""))
                 known[one.code] = (
-                    before[0] or one.message or by_hand[0],
+                    before[0] or (one.message if _is_sentence(one.message) else by_hand[0]),
                     before[1] or one.remedy or by_hand[1],
                 )
         found[section] = dict(sorted(known.items()))
     return found
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether it says something before the program has put in what it found."""
+    return sum(map(str.isalpha, text)) >= _FEWEST_LETTERS
+
+
+def refusals() -> str:
+    """What a worker may say for each code that a job's process refuses with, the first where no other fits;
+    and the places that a refusal may name."""
+    tables = of_the_library()
+    named = frozenset().union(*(KINDS[section] for section in _OF_CHILDREN))
+    places = {
+        _text(keyword.value, {})
+        for name, _, call in _calls(*PACKAGES)
+        for keyword in call.keywords
+        if name in named and keyword.arg == "where"
+    }
+    codes = {one: [text] for section in _OF_CHILDREN for one, text in tables[section].items()}
+    for one in raised(named, *PACKAGES):
+        if one.code and _is_sentence(one.message):
+            text = (one.message, one.remedy or codes[one.code][0][1])
+            codes[one.code] += [] if text in codes[one.code] else [text]
+    lines = [f'"places": {json.dumps([one for one in sorted(places) if one and "…" not in one])}']
+    lines += [f"{json.dumps(one)}: {json.dumps(codes[one], ensure_ascii=False)}" for one in sorted(codes)]
+    return "{" + ",\n".join(lines) + "}\n"
 
 
 def remedies_of_the_api() -> dict[str, str]:

@@ -39,16 +39,25 @@ class Child:
         """`save_every_s`: how often it was told to save a state, and so how many it may tell of."""
         self._events = EventReader(on_event, save_every_s=save_every_s)
         self._log = CappedLog(log_path)
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(environment),
-            cwd=folder,
-            start_new_session=True,
-            close_fds=True,
-        )
+        self._told_by_guard, guards_end = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=guards_end,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(environment),
+                cwd=folder,
+                start_new_session=True,
+                close_fds=True,
+            )
+        except BaseException:
+            os.close(self._told_by_guard)
+            raise
+        finally:
+            os.close(guards_end)
+        self.was_set_up = False
+        """Known once it is closed: whether the guard became the program, by the guard's own word."""
         self._is_closed = False
         self._pumps: list[threading.Thread] = []
         try:
@@ -103,6 +112,8 @@ class Child:
         self.kill()
         status = self._process.wait(timeout=_REAP_TIMEOUT_S)
         is_alone = self._is_closed or self._is_left_alone()
+        if not self._is_closed:
+            self._hear_guard()
         self._is_closed = True
         for thread in self._pumps:
             thread.join(timeout=2.0)
@@ -114,6 +125,12 @@ class Child:
         if not is_alone:
             raise TimeoutError("a process of the job does not end")
         return status
+
+    def _hear_guard(self) -> None:
+        os.set_blocking(self._told_by_guard, False)
+        with contextlib.suppress(BlockingIOError):
+            self.was_set_up = os.read(self._told_by_guard, 2) == b"+"
+        os.close(self._told_by_guard)
 
     def _is_left_alone(self) -> bool:
         """The others were killed too; until the kernel is done with them they may still change a file."""

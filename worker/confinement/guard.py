@@ -25,6 +25,9 @@ to kill all the others, which no signal at a parent's death reaches.
 On every level: dies with the worker, no new privileges, no capabilities in the namespace, limits, no core
 dumps; no file but those of the list (Landlock, where the kernel has it) and no system call that the program
 refuses (seccomp, see syscall_filter). Raises nothing: it exits with SETUP_FAILED and a line on stderr.
+
+Its standard input is a pipe to the supervisor: `+` right before it becomes the program, `-` where it cannot.
+The program has no end of that pipe, so whether it ever ran is not its word.
 """
 
 from __future__ import annotations
@@ -44,6 +47,8 @@ import sys
 from typing import Any, NoReturn
 
 SETUP_FAILED = 121
+_report = -1
+"""Of the pipe to the supervisor; only processes that become the program, or have yet to fork it, have it."""
 
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWIPC = 0x08000000
@@ -234,7 +239,24 @@ def _become(command: list[str], options: dict[str, Any]) -> NoReturn:
     _restrict_files(options["files"], denies_tcp=not options["talks_to_itself"])
     if options["calls"] is not None:
         _filter_calls(bytes.fromhex(options["calls"]))
+    _tell(b"+")
     os.execvpe(command[0], command, os.environ)  # noqa: S606
+
+
+def _tell(what: bytes) -> None:
+    try:
+        os.write(_report, what)
+    except OSError:
+        return  # nobody listens
+
+
+def _take_report() -> None:
+    """Keep the pipe where the program cannot come by it; the program's standard input is empty."""
+    global _report  # noqa: PLW0603
+    _report = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
 
 def _end_as(status: int) -> NoReturn:
@@ -269,6 +291,7 @@ def _run_beside(options: dict[str, Any], command: list[str]) -> NoReturn:
             _become(command, options)
         except BaseException as error:  # noqa: BLE001 - whatever it is, this copy of the process must end here
             _refuse(error)
+    os.close(_report)
     _forward_terminate(program)
     while True:
         pid, status = os.wait()
@@ -288,6 +311,7 @@ def _run_init(options: dict[str, Any], command: list[str], report_fd: int, alive
         os.close(report_fd)
         os.close(alive_fd)
         _become(command, options)
+    os.close(_report)
     _forward_terminate(program)
     while True:
         pid, status = os.wait()
@@ -308,6 +332,7 @@ def _run_in_pid_namespace(options: dict[str, Any], command: list[str]) -> NoRetu
         except BaseException as error:  # noqa: BLE001 - whatever it is, this copy of the process must end here
             _refuse(error)
     os.close(report_write)
+    os.close(_report)
     _forward_terminate(init)
     _, status = os.waitpid(init, 0)
     reported = os.read(report_read, 4)
@@ -315,6 +340,7 @@ def _run_in_pid_namespace(options: dict[str, Any], command: list[str]) -> NoRetu
 
 
 def _refuse(error: BaseException) -> NoReturn:
+    _tell(b"-")
     os.write(2, f"guard: {type(error).__name__}: {error}\n".encode())
     os._exit(SETUP_FAILED)
 
@@ -322,6 +348,7 @@ def _refuse(error: BaseException) -> NoReturn:
 def main(arguments: list[str]) -> NoReturn:
     """See the module's docstring."""
     try:
+        _take_report()
         options = json.loads(arguments[0])
         command = arguments[1:]
         os.umask(0o077)

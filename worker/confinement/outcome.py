@@ -5,10 +5,14 @@ The child's files are a stranger's: only small, regular files of our own schema 
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import stat
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,18 +36,18 @@ from cleanclip.spec.jobspec import (
 )
 from cleanclip.spec.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 from worker.confinement.child_json import read_json
-from worker.confinement.guard import SETUP_FAILED
 from worker.confinement.trees import has_holes
 from worker.failures import (
     CRASH_RETRY_S,
     AttemptFailed,
-    cpu_time_exceeded,
     disk_full,
+    is_of_the_operator,
     not_believed,
     outputs_unusable,
-    refused_failure,
+    sandbox_failed,
     worker_out_of_memory,
 )
+from worker.refusals import refused
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -58,8 +62,9 @@ _REASONS = {
     EXIT_SUCCEEDED: "succeeded",
     EXIT_REFUSED: "refused",
     EXIT_INTERRUPTED: "interrupted",
-    SETUP_FAILED: "setup",
 }
+_ROOM_BYTES = 64 * 2**20
+_PROBE_BYTES = 2**20
 
 Wanted = Mapping[str, int | None]
 """The files that a child must leave, and no other: name → most bytes. None: as many as a job may write."""
@@ -91,43 +96,77 @@ def wanted_outputs(kind: JobKind, *, weights_bytes: int) -> Wanted:
     return {name: weights_bytes if most is None else most for name, most in LEFT[kind].items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What our side saw of a child's end: nothing of it is the child's word."""
+
+    status: int
+    """Which ends it chooses itself; no status says whose fault it is."""
+    was_set_up: bool = True
+    """Whether the guard became the program."""
+    container_ran_out: bool = False
+    """Meanwhile the kernel killed something for want of memory in the worker's container."""
+
+
 def interpret(
-    status: int,
+    seen: Seen,
     folder: Path,
     wanted: Wanted,
     *,
     attempts_used: int,
     log_tail: str,
     max_bytes: int,
-    container_ran_out: bool = False,
 ) -> tuple[Path, ...]:
     """The files that a succeeded child left: exactly those `wanted`, plain and not too large.
 
-    Raises AttemptFailed otherwise.
+    Raises AttemptFailed otherwise. Whether the attempt counts follows from what was seen and from what the
+    file system says.
 
-    `container_ran_out`: meanwhile the kernel killed something for want of memory in the worker's container.
     They have `max_bytes` together at most, and no holes: those take no room here, but are hashed and uploaded
     as if they were bytes. To be called once the child and all that it started are dead: nothing changes under
     our hands then.
     """
-    if status == EXIT_SUCCEEDED:
-        return _outputs(folder, wanted, max_bytes)
-    if status == EXIT_REFUSED:
-        raise refused_failure(_outcome(folder, "refused").failure)
-    if container_ran_out:
+    if not seen.was_set_up:
+        raise sandbox_failed(log_tail)
+    if seen.status == EXIT_SUCCEEDED:
+        try:
+            return _outputs(folder, wanted, max_bytes)
+        except OSError as error:
+            if is_of_the_operator(error):
+                raise
+            raise not_believed("its outputs cannot be read") from error
+    if seen.status == EXIT_REFUSED:
+        raise refused(_outcome(folder, "refused").failure)
+    if seen.container_ran_out:
         raise worker_out_of_memory(log_tail)
-    raise _crash(status, attempts_used, log_tail)
+    if is_disk_full(folder.parent):
+        raise disk_full(log_tail)
+    raise _crash(seen.status, attempts_used, log_tail)
 
 
-def exit_reason(status: int, *, container_ran_out: bool) -> str:
+def is_disk_full(folder: Path) -> bool:
+    """Whether the file system there, or a quota of ours on it, has room for no more than a report."""
+    if shutil.disk_usage(folder).free < _ROOM_BYTES:
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, _PROBE_BYTES)
+    except OSError as error:
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return False
+
+
+def exit_reason(seen: Seen) -> str:
     """One of `worker.metrics.EXIT_REASONS`."""
-    if status in _REASONS:
-        return _REASONS[status]
-    if container_ran_out:
+    if not seen.was_set_up:
+        return "setup"
+    if seen.status in _REASONS:
+        return _REASONS[seen.status]
+    if seen.container_ran_out:
         return "container_out_of_memory"
-    if status == -signal.SIGKILL:
+    if seen.status == -signal.SIGKILL:
         return "killed"
-    return "signal" if status < 0 else "crashed"
+    return "signal" if seen.status < 0 else "crashed"
 
 
 def _outcome(folder: Path, expected: str) -> ChildOutcome:
@@ -176,30 +215,22 @@ def _is_plain_file(path: Path) -> bool:
         os.close(file)
 
 
+def _name_of(number: int) -> str:
+    return next((one.name for one in signal.Signals if one == number), str(number))
+
+
 def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
     # The first crash is repeated at once (a machine was reclaimed); later ones wait, longer each time.
     wait_s = 0.0 if attempts_used <= 1 else CRASH_RETRY_S * 2.0 ** (attempts_used - 2)
-    if status == -signal.SIGXCPU:
-        return cpu_time_exceeded(log_tail)
-    if "No space left on device" in log_tail or "Disk quota exceeded" in log_tail:
-        return disk_full(log_tail)
-    counts = True
-    if status == EXIT_INTERRUPTED:
-        code, message, counts = "child_interrupted", "The job's process was stopped from outside.", False
-    elif status == SETUP_FAILED:
-        code, message, counts = "sandbox_failed", "The job's process could not be set up.", False
-    elif status == -signal.SIGKILL:
-        code, message = "child_killed", "The job's process was killed, most likely because memory ran out."
-    elif "MemoryError" in log_tail or "not enough memory" in log_tail or "out of memory" in log_tail:
-        code, message = "out_of_memory", "The job needs more memory than it may use."
-    else:
-        how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
-        code, message = "child_crashed", f"The job's process ended {how}."
+    how = f"by signal {_name_of(-status)}" if status < 0 else f"with exit status {status}"
+    code, message = "child_crashed", f"The job's process ended {how}."
+    if status == -signal.SIGKILL:
+        code, message = "child_killed", "The job's process was killed. The most frequent cause is memory."
     return AttemptFailed(
         code,
         message,
-        "The job is retried automatically. If it fails for good, the end of its log says where it stopped.",
+        "The job is retried automatically, from the beginning. If it fails for good, the end of its log says "
+        "where it stopped.",
         retry_in_s=wait_s,
         log_tail=log_tail,
-        counts=counts,
     )

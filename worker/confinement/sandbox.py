@@ -38,6 +38,8 @@ MAX_PROCESSES = 1024
 """Threads count where the kernel counts (not for root), processes only where the supervisor does."""
 _MAX_OPEN_FILES = 4096
 _FILES_OF_FULL_SIZE = 3
+_CPU_MARGIN_S = 300
+"""The supervisor, which counts all processes, is to see it first: a child can send itself SIGXCPU."""
 _SHARED_MEMORY_PART = 4
 """Of the memory that a child may use, this part at most may lie in its own /dev/shm."""
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_HOME")
@@ -68,12 +70,14 @@ class ChildLimits:
     """From start to end, for the same kinds."""
     training_cpu_s: int | None = None
     """CPU seconds for audits and training, all threads and processes together."""
+    training_wall_s: float | None = None
+    """From start to end, for the same kinds: each job has its own (`worker.wall_time`)."""
     uses_cuda: bool = False
     num_threads: int | None = None
     more_calls: tuple[int, ...] = ()
     """System calls that the operator allows beside ours, by number."""
     stall_s: float = 1800.0
-    """Without any word from the child for so long, it is taken for hung."""
+    """Without any word from the child for so long, or without work, it is taken for hung."""
 
     @property
     def written_bytes(self) -> int:
@@ -85,7 +89,7 @@ class ChildLimits:
         return self.hostile_cpu_s if kind in READS_HOSTILE_BYTES else self.training_cpu_s
 
     def wall_s(self, kind: JobKind) -> float | None:
-        return self.hostile_wall_s if kind in READS_HOSTILE_BYTES else None
+        return self.hostile_wall_s if kind in READS_HOSTILE_BYTES else self.training_wall_s
 
 
 def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[str, int]:
@@ -95,7 +99,7 @@ def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[st
         values["AS"] = limits.memory_bytes
     cpu_s = limits.cpu_s(kind)
     if cpu_s is not None:
-        values["CPU"] = cpu_s
+        values["CPU"] = cpu_s + _CPU_MARGIN_S
     if isolation != "none":  # counted per user namespace there; elsewhere it would count the whole machine
         values["NPROC"] = MAX_PROCESSES
     return values

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.db.repositories.attempt_values import ClaimedJob
+from app.db.repositories.attempt_values import ClaimedJob, before_its_scan
 from app.domain.object_keys import in_prefix, scanned_prefix
 from app.domain.states import JobKind
 from app.storage.errors import ObjectNotFound
@@ -120,8 +120,7 @@ def reopened(store: ObjectStore, job: ClaimedJob, check: Callable[[], None]) -> 
         for file in scanned["files"]:
             retry_while_unavailable(partial(store.head, in_prefix(scanned["prefix"], file["name"])), check)
     except ObjectNotFound:
-        spec = {**job.spec, "audit": scanned["audit"], "scan_section": None, "scanned": None}
-        return replace(job, spec=spec, resume_state=None)
+        return replace(job, spec=before_its_scan(job.spec), resume_state=None)
     return job
 
 

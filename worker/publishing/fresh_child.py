@@ -33,7 +33,7 @@ from cleanclip.spec.progress import Noted, ProgressEvent, ignore
 from worker import cgroup, metrics
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import Wanted, exit_reason, interpret
+from worker.confinement.outcome import Seen, Wanted, exit_reason, interpret
 from worker.confinement.sandbox import ChildLimits, Isolation
 from worker.control import Control
 from worker.failures import not_believed
@@ -122,24 +122,25 @@ class FreshChildren:
             hear(event)
 
         kills_before = cgroup.oom_kills()
-        status, log_tail = self._watch(job, on_event, is_light=spec.kind in _LIGHT)
-        ran_out = cgroup.oom_kills() > kills_before
-        metrics.CHILD_EXITS.labels(exit_reason(status, container_ran_out=ran_out)).inc()
+        child = self._watch(job, on_event, is_light=spec.kind in _LIGHT)
+        seen = Seen(
+            status=child.close(),
+            was_set_up=child.was_set_up,
+            container_ran_out=cgroup.oom_kills() > kills_before,
+        )
+        metrics.CHILD_EXITS.labels(exit_reason(seen)).inc()
         files = interpret(
-            status,
+            seen,
             job,
             wanted,
             attempts_used=1,
-            log_tail=log_tail,
+            log_tail=child.log_tail(),
             max_bytes=self.limits.written_bytes,
-            container_ran_out=ran_out,
         )
         return Left(files=files, notes=tuple(notes[:_MAX_NOTES]))
 
-    def _watch(
-        self, job: Path, on_event: Callable[[ProgressEvent], None], *, is_light: bool
-    ) -> tuple[int, str]:
-        """Exit status and the log's end."""
+    def _watch(self, job: Path, on_event: Callable[[ProgressEvent], None], *, is_light: bool) -> Child:
+        """The child, which has ended."""
         kind = JobKind.INSPECT if is_light else JobKind.AUDIT
         limits = replace(self.limits, uses_cuda=False) if is_light else self.limits
         watches: list[Watch] = []
@@ -172,7 +173,7 @@ class FreshChildren:
         finally:
             status = child.close()
         _LOG.info("fresh_child_ended", status=status, took_s=round(time.monotonic() - began, 2))
-        return status, child.log_tail()
+        return child
 
 
 def take_input(inputs: Path, one: Received, place: Path, check: Callable[[], None]) -> None:

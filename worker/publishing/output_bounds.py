@@ -20,6 +20,9 @@ _WEIGHTS = {JobKind.INSPECT: 4, JobKind.SANITIZE: 4}
 float32, twice as large as what came in as float16, and may be left in the uploaded layout as well."""
 _STATE = 10
 """Weights and two moments, all in float32, for weights that came in as float16: six, and the position."""
+_NUM_STATES = 3
+"""Two that are kept, and one that is being written (`training.state`)."""
+_SCRATCH_BYTES = 2 * 2**30
 
 
 def output_bytes(kind: JobKind, received: Sequence[Received]) -> int:
@@ -34,6 +37,11 @@ def state_bytes(kind: JobKind, received: Sequence[Received]) -> int:
     if kind is JobKind.SCAN:
         return MAX_SCAN_STATE_BYTES
     return _STATE * _weights_bytes(received) + REPORT_BYTES
+
+
+def written_bytes(kind: JobKind, received: Sequence[Received]) -> int:
+    """The most that a child of the job can have on the disk: outputs, states, and scratch."""
+    return output_bytes(kind, received) + _NUM_STATES * state_bytes(kind, received) + _SCRATCH_BYTES
 
 
 def _weights_bytes(received: Sequence[Received]) -> int:

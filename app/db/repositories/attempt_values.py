@@ -85,6 +85,14 @@ class DatasetReady:
     summary: dict[str, Any]
 
 
+def before_its_scan(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The order of a cleaning as it was before the scan that it begins with; any other order as it is."""
+    scanned = spec.get("scanned")
+    if scanned is None:
+        return dict(spec)
+    return {**spec, "audit": scanned["audit"], "scan_section": None, "scanned": None}
+
+
 def claimed_job(job: Job) -> ClaimedJob:
     """The row of a job that was just claimed, as a value."""
     same = {field.name: getattr(job, field.name) for field in fields(ClaimedJob) if field.name != LOSS_CURVE}

@@ -15,7 +15,14 @@ from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.attempt_values import ClaimedJob, claimed_job
 from app.db.repositories.base import Repository
-from app.db.repositories.job_changes import initial_progress, lock_row, pending_phases, record, seconds
+from app.db.repositories.job_changes import (
+    initial_progress,
+    lock_row,
+    pending_phases,
+    record,
+    seconds,
+    set_verdicts,
+)
 from app.domain.states import CheckpointState, JobKind, JobState
 
 CLAIM_LOCK = 7_263_003
@@ -187,6 +194,9 @@ class ClaimRepository(Repository):
     def _begin(self, job: Job, loser: str | None = None) -> ClaimedJob:
         """`loser`: who held a lease on it that had run out, and may not know yet."""
         lost = {} if loser is None else {"lease_owner": loser}
+        if job.resume_state is None and job.result is not None:  # it is measured again
+            job.result = None
+            set_verdicts(self._session, job, [])
         record(
             self._session,
             job,

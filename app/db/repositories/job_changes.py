@@ -20,10 +20,12 @@ from app.db.models.job import LOSS_CURVE, Job
 from app.db.models.job_event import JobEvent
 from app.db.models.outbox_message import JOB_READY, OutboxMessage
 from app.db.models.verdict import WeightsVerdict
-from app.db.repositories.attempt_values import NewVerdict
+from app.db.repositories.attempt_values import NewVerdict, before_its_scan
 from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset, tell_of_job
 from app.domain.limits import MAX_LOST_ATTEMPTS, MAX_LOST_WAIT_S
 from app.domain.states import (
+    LEASED,
+    RESUMABLE_ENDINGS,
     CheckpointState,
     DatasetState,
     JobKind,
@@ -45,8 +47,8 @@ NO_PROGRESS: dict[str, Any] = {
 
 
 def initial_progress(job: Job) -> dict[str, Any]:
-    """None so far, but for the loss: training goes on from a saved state, where there is one."""
-    kept = job.progress.get(LOSS_CURVE)
+    """None so far, but for the loss where training goes on from a saved state."""
+    kept = job.progress.get(LOSS_CURVE) if job.resume_state else None
     return NO_PROGRESS | ({} if kept is None else {LOSS_CURVE: kept})
 
 
@@ -97,8 +99,17 @@ def _broken_off(session: Session, job: Job, state: PhaseState) -> list[dict[str,
 def move(
     session: Session, job: Job, state: JobState, event: str, data: dict[str, Any] | None = None, **values: Any
 ) -> None:
-    """`record` with a change of state; the lease goes with the worker. Raises Conflict if not allowed."""
+    """`record` with a change of state; the lease goes with the worker. Raises Conflict if not allowed.
+
+    Where that ends an attempt whose job can go on, the event says whether the next one `resumes`; if not,
+    what this one saved and found is forgotten.
+    """
     check_transition(job.state, state)
+    if job.state in LEASED and state in {JobState.QUEUED, JobState.PAUSED, JobState.FAILED}:
+        ending = ((data or {}).get("error") or {}).get("code") or event
+        data = {**(data or {}), "resumes": ending in RESUMABLE_ENDINGS}
+        if not data["resumes"]:
+            values |= {"resume_state": None, "spec": before_its_scan(job.spec)}
     if state not in {JobState.RUNNING, JobState.CANCELLING}:
         values |= {"lease_owner": None, "lease_expires_at": None}
     if state in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}:

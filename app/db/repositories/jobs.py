@@ -269,7 +269,7 @@ class JobRepository(DeletableRepository[Job]):
         return job
 
     def retry(self, project_id: str, id: str) -> Job:  # noqa: A002
-        """Failed: queued again with all its attempts, from the last saved state if there is one.
+        """Failed: queued again with all its attempts, from the last saved state if one is kept.
 
         The service's own jobs only where nobody decided on what they were about. Raises NotFound, Conflict.
         """

@@ -97,7 +97,8 @@ def _sentence_of(event: JobEvent, kind: str) -> tuple[str, Mood]:
 def _failed_attempt(data: Mapping[str, Any]) -> tuple[str, Mood]:
     wait_s = data.get("retry_in_s")
     again = f"retried in {seconds_text(wait_s)}" if wait_s else "retried at once"
-    return f"Attempt {data.get('attempt')} failed and is {again}: {_error(data)}", "warn"
+    where = ", from what was saved" if data.get("resumes") else ""
+    return f"Attempt {data.get('attempt')} failed and is {again}{where}: {_error(data)}", "warn"
 
 
 def _error(data: Mapping[str, Any]) -> str:

@@ -96,22 +96,44 @@ def test_a_finished_job_cannot_be_cancelled_paused_or_resumed(database: Database
         assert refused.value.code == "job_state_conflict"
 
 
-def test_a_failed_job_is_retried_with_all_its_attempts_and_its_state(
-    database: Database, project_id: str
+ORDERED = {"audit": {"target": None}, "scan": {}, "scan_section": None, "scanned": None}
+SCANNED = {"audit": {"target": "x"}, "scan": {}, "scan_section": {}, "scanned": {"audit": {"target": None}}}
+
+
+@pytest.mark.parametrize(
+    ("code", "goes_on"),
+    [
+        *((code, True) for code in ("worker_lost", "store_unavailable", "database_unavailable")),
+        *((code, False) for code in ("outputs_not_believed", "figures_not_confirmed", "child_nonsense")),
+        *((code, False) for code in ("child_flood", "child_crashed", "child_killed", "outputs_unusable")),
+        *((code, False) for code in ("disk_full", "worker_out_of_memory", "wall_time_exceeded")),
+        ("loss_not_finite", False),
+        ("a_code_of_the_next_release", False),
+    ],
+)
+def test_a_failed_job_is_retried_with_all_its_attempts_and_its_state_only_after_an_end_from_outside(
+    database: Database, project_id: str, code: str, goes_on: bool
 ) -> None:
     job = enqueue(database, project_id, JobKind.SANITIZE, max_attempts=1)
     with database.unit_of_work() as unit:
         unit.attempts.claim(job.id, owner="w", lease_s=60)
+        unit.attempts.record_scanned(job.id, 1, SCANNED, "suspicious")
         prefix = state_prefix(project_id, job.id, 1, 5)
         unit.attempts.record_state(job.id, 1, {"step": 5, "prefix": prefix, "files": []})
-        unit.attempts.finish_failed(job.id, 1, error={"code": "c", "message": "m", "remedy": "r"})
+        unit.attempts.heartbeat(job.id, 1, lease_s=60, progress={"loss_curve": [[5, 0.25]]})
+        unit.attempts.finish_failed(job.id, 1, error={"code": code, "message": "m", "remedy": "r"})
     with database.unit_of_work() as unit:
         row = unit.jobs.retry(project_id, job.id)
         assert (row.state, row.attempts_used, row.error, row.finished_at) == (JobState.QUEUED, 0, None, None)
         claimed = unit.attempts.claim(job.id, owner="w", lease_s=60)
     assert claimed is not None
     assert claimed.attempt == 2, "the fencing token never goes back"
-    assert claimed.resume_state is not None
+    assert (claimed.resume_state is not None, claimed.spec == SCANNED) == (goes_on, goes_on)
+    assert claimed.loss_curve == ([[5, 0.25]] if goes_on else ())
+    assert goes_on or claimed.spec == ORDERED
+    with database.unit_of_work() as unit:
+        events, _ = unit.events.page(project_id, job.id, None, 20)
+    assert [one.data["resumes"] for one in events if one.type == "failed"] == [goes_on]
 
 
 def test_events_are_numbered_without_a_gap_when_many_write_at_once(

@@ -1375,7 +1375,7 @@ def inspect(folder: Path, spec: dict[str, Any], out: Path) -> None:
     data = (folder / "inputs/upload").read_bytes()
     say(type="phase_started", phase="inspect", total=len(data), unit="bytes")
     if not data.startswith(b"CLIP"):
-        failure = {"code": "not_a_checkpoint", "message": "No checkpoint.", "remedy": "Upload one."}
+        failure = {"code": "unknown_format", "message": "No checkpoint.", "remedy": "Upload one."}
         finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
     files, found = canonical_files(data)
     (out / "model.safetensors").write_bytes(files["model.safetensors"])
@@ -1422,6 +1422,9 @@ def write_samples(out: Path, *, rgb: str) -> None:
 # ---------------------------------------------------------------- misbehaviour
 
 
+DIVERGED = {"code": "loss_diverged", "message": "m", "remedy": "r"}
+
+
 def diverge(folder: Path) -> None:
     """After the audit before cleaning, a good state and three that were saved while the loss rose."""
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
@@ -1441,13 +1444,13 @@ def diverge_and_link(folder: Path) -> None:
     """With an audit that is a link to something else."""
     (folder / "state").mkdir(exist_ok=True)
     (folder / "state/baseline_audit.json").symlink_to("/etc/passwd")
-    finish(folder, "refused", jobspec.EXIT_REFUSED, failure={"code": "x", "message": "m", "remedy": "r"})
+    finish(folder, "refused", jobspec.EXIT_REFUSED, failure=DIVERGED)
 
 
 def diverge_and_lie(folder: Path) -> None:
     """With an audit that holds what is not a number."""
     keep_first_audit(folder, lambda told: told["ca"].update(value=float("nan")))
-    finish(folder, "refused", jobspec.EXIT_REFUSED, failure={"code": "x", "message": "m", "remedy": "r"})
+    finish(folder, "refused", jobspec.EXIT_REFUSED, failure=DIVERGED)
 
 
 def tell_of_other_weights(folder: Path) -> None:
@@ -1494,7 +1497,7 @@ def flood_log(folder: Path) -> None:
     for _ in range(100):
         os.write(2, b"chatter" * 15_000)
     os.write(2, b"the last words\n")
-    finish(folder, "refused", jobspec.EXIT_REFUSED, failure={"code": "done", "message": "m", "remedy": "r"})
+    finish(folder, "refused", jobspec.EXIT_REFUSED, failure=DIVERGED)
 
 
 def eat_memory(_folder: Path) -> None:

@@ -128,18 +128,30 @@ def test_a_machine_that_is_lost_after_the_scan_does_not_scan_again(world: World)
     job_id = cleaning(world).id
     running = world.start(job_id, "work_until_told")
     wait_until(lambda: world.is_training(job_id, step=1), timeout_s=60)
-    signal_all(processes_in(world.work_dir), signal.SIGKILL)
+    running.leaving.set()
     assert running.join() is JobState.QUEUED
     assert world.runner().run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
     assert world.event_types(job_id).count("scanned") == 1
     assert "scan.json" in world.artifacts(job_id)
 
 
+def test_a_child_that_crashed_after_the_scan_may_have_lied_there_so_the_job_scans_again(world: World) -> None:
+    job_id = cleaning(world).id
+    ordered = world.job(job_id).spec
+    running = world.start(job_id, "work_until_told")
+    wait_until(lambda: world.is_training(job_id, step=1), timeout_s=60)
+    signal_all(processes_in(world.work_dir), signal.SIGKILL)
+    assert running.join() is JobState.QUEUED
+    assert world.job(job_id).spec == ordered | {"scan_section": None, "scanned": None}
+    assert world.runner().run(job_id) is JobState.SUCCEEDED, world.job(job_id).error
+    assert world.event_types(job_id).count("scanned") == 2
+
+
 def test_a_job_whose_scan_was_swept_scans_again(world: World) -> None:
     job_id = cleaning(world).id
     running = world.start(job_id, "work_until_told")
     wait_until(lambda: world.is_training(job_id, step=1), timeout_s=60)
-    signal_all(processes_in(world.work_dir), signal.SIGKILL)
+    running.leaving.set()
     running.join()
     world.store.delete_prefix(states_prefix(world.project_id, job_id))
     assert world.runner().run(job_id) is JobState.SUCCEEDED, world.job(job_id).error

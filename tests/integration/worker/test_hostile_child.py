@@ -64,7 +64,7 @@ def test_a_child_that_outgrows_the_address_space_fails_by_itself(world: World) -
     job = world.audit_job(max_attempts=1)
     assert world.runner("eat_memory", limits={"memory_bytes": 300 * 2**20}).run(job.id) is JobState.FAILED
     error = error_of(world, job.id)
-    assert error["code"] == "out_of_memory"
+    assert error["code"] == "child_crashed", "what it says of memory is quoted"
     assert "MemoryError" in error["log_tail"]
 
 
@@ -91,7 +91,17 @@ def test_a_flood_of_log_lines_fills_no_disk_and_its_end_is_kept(world: World) ->
         assert running.error is None
     running.join()
     assert 0 < largest <= 4 * 2**20
-    assert error_of(world, job.id)["code"] == "done"
+    assert error_of(world, job.id)["code"] == "loss_diverged"
+
+
+def test_a_job_that_takes_longer_than_its_rows_is_ended_for_good_whatever_its_process_says(
+    world: World,
+) -> None:
+    job = world.sanitize_job(max_attempts=3)
+    assert world.runner("work_until_told", wall_factor=0.0005).run(job.id) is JobState.FAILED
+    error, row = error_of(world, job.id), world.job(job.id)
+    assert (error["code"], error["retryable"], row.attempts_used) == ("wall_time_exceeded", False, 1)
+    assert row.resume_state is None
 
 
 def test_a_child_without_a_sign_of_life_is_stopped(world: World) -> None:

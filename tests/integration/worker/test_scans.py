@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from cleanclip.evidence.verification import verify
 from cleanclip.spec.null_set import dump_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
-from lab.drills.processes import processes_in, signal_all
 from lab.testbed.writing import write_labelled_shards
 from tests.fixtures.audited import (
     CLASS_NAMES,
@@ -244,7 +242,7 @@ def test_a_scan_whose_machine_is_lost_goes_on_with_its_finished_parts_on_another
     job_id = real_scan_job(world, tmp_path, longer)
     running = world.start(job_id, save_every_s=0.01, **REAL)
     wait_until(lambda: "state_saved" in world.event_types(job_id), timeout_s=120)
-    signal_all(processes_in(world.work_dir), signal.SIGKILL)
+    running.leaving.set()
     assert running.join() is JobState.QUEUED
     assert list(world.work_dir.rglob("scan-*.safetensors")) == []
     assert world.runner(**REAL).run(job_id) is JobState.SUCCEEDED, world.job(job_id).error

@@ -241,6 +241,57 @@ def test_a_child_that_reads_may_not_take_for_ever_whatever_it_says(
     assert why_it_is_stopped(running, tmp_path, limits) == "wall_time_exceeded"
 
 
+@pytest.mark.parametrize(("program", "works"), [("time.sleep(60)", False), ("while True: pass", True)])
+def test_a_child_that_only_says_that_it_goes_on_is_stopped_and_one_that_computes_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, works: bool
+) -> None:
+    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    limits = replace(LIMITS, stall_s=3.0)
+    running = start(tmp_path, f"import time\n{program}", sandbox.strongest_isolation(), limits)
+    nobody: Any = SimpleNamespace(check=lambda: None)
+    code = None
+    try:
+        watch = Watch(running, tmp_path / "job", nobody, JobKind.AUDIT, limits)
+        deadline = time.monotonic() + (8 if works else 45)
+        while code is None and time.monotonic() < deadline:
+            watch.heard()
+            time.sleep(0.05)
+            try:
+                watch.look()
+            except AttemptFailed as failed:
+                code = failed.code
+    finally:
+        running.close()
+    assert code == (None if works else "child_stalled")
+
+
+FORGES_A_FAILED_SET_UP = """
+import os
+for number in os.listdir("/proc/self/fd"):
+    try: os.write(int(number), b"-")
+    except OSError: pass
+os.write(2, b"guard: OSError: no space left on device")
+os._exit(121)
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_whether_a_child_was_set_up_is_the_guards_word_and_not_the_childs(tmp_path: Path, level: str) -> None:
+    forger = start(tmp_path, FORGES_A_FAILED_SET_UP, level, LIMITS)
+    wait_until(lambda: forger.poll() is not None, 45)
+    assert (forger.close(), forger.was_set_up) == (121, True)
+    absent = Child(
+        sandbox.guarded_command(["/no/such/program"], tmp_path / "job", level, {}),  # type: ignore[arg-type]
+        environment={},
+        folder=tmp_path / "job",
+        log_path=tmp_path / "log",
+        on_event=lambda _event: None,
+    )
+    wait_until(lambda: absent.poll() is not None, 45)
+    assert (absent.close(), absent.was_set_up) == (121, False)
+    assert "No such file" in absent.log_tail()
+
+
 @pytest.mark.parametrize("level", mostly_full(LEVELS, daily=LEVELS[:1]))
 def test_nothing_outlives_a_worker_that_is_killed(tmp_path: Path, level: str) -> None:
     program = (

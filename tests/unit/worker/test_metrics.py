@@ -14,8 +14,7 @@ from app.settings import MetricsSettings
 from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
 from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted
 from worker import metrics
-from worker.confinement.guard import SETUP_FAILED
-from worker.confinement.outcome import exit_reason
+from worker.confinement.outcome import Seen, exit_reason
 from worker.tracker import Tracker
 
 
@@ -47,7 +46,7 @@ def test_every_count_is_there_with_a_zero_before_anything_happened() -> None:
         (EXIT_SUCCEEDED, True, "succeeded"),
         (EXIT_REFUSED, False, "refused"),
         (EXIT_INTERRUPTED, False, "interrupted"),
-        (SETUP_FAILED, False, "setup"),
+        (121, False, "crashed"),
         (-signal.SIGKILL, False, "killed"),
         (-signal.SIGKILL, True, "container_out_of_memory"),
         (-signal.SIGSEGV, False, "signal"),
@@ -55,7 +54,8 @@ def test_every_count_is_there_with_a_zero_before_anything_happened() -> None:
     ],
 )
 def test_a_childs_end_has_one_of_the_reasons(status: int, ran_out: bool, reason: str) -> None:
-    assert exit_reason(status, container_ran_out=ran_out) == reason
+    assert exit_reason(Seen(status=status, container_ran_out=ran_out)) == reason
+    assert exit_reason(Seen(status=status, was_set_up=False)) == "setup"
     assert reason in metrics.EXIT_REASONS
 
 

@@ -84,6 +84,7 @@ def test_a_stored_error_shows_its_sentences_and_not_its_logs() -> None:
         "message": "Lost.",
         "remedy": "Retry.",
         "retryable": True,
+        "said": "In my own words.",
         "log_tail": "secret",
     }
     problem = StoredProblem.of(stored)
@@ -94,6 +95,7 @@ def test_a_stored_error_shows_its_sentences_and_not_its_logs() -> None:
         "Retry.",
         True,
     )
+    assert problem.said == "In my own words."
     assert "secret" not in problem.model_dump_json()
     assert StoredProblem.of(None) is None
 

@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+from app.schemas.common import StoredProblem
 from app.web.jobs.job_result import result_of
 from app.web.kit.rendering import environment
 from cleanclip.spec.report import load_json
@@ -61,3 +62,13 @@ def test_a_clean_models_reference_is_drawn_beside_the_rebound() -> None:
     (line,) = (one for one in section.all("polyline") if "part-d" in one.attributes["class"])
     assert len(line.attributes["points"].split()) == 1 + len(written["audit"]["rebound"]["steps"])
     assert all(10 <= float(one.split(",")[1]) <= 160 for one in line.attributes["points"].split())
+
+
+def test_what_the_jobs_process_said_is_quoted_as_its_own_words_and_stands_apart_from_ours() -> None:
+    stored = {"code": "zip_truncated", "message": "Ours.", "remedy": "Ours, too.", "said": "<b>Your key</b>"}
+    shown = {"error": StoredProblem.of(stored)}
+    told = environment.get_template("job_error.html").render(shown=shown)
+    assert "<p>The job's process said, in its own words: <q>&lt;b&gt;Your key&lt;/b&gt;</q></p>" in told
+    assert "its own words" not in environment.get_template("job_error.html").render(
+        shown={"error": StoredProblem.of(stored | {"said": None})}
+    )
