@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from cleanclip.spec import scan_judging as judging
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
@@ -26,14 +27,13 @@ from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
+from cleanclip.spec.scan_report import ScanReport, dump_scan
 from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.judging_null import check_null, null_warnings
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
-from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied, Study, as_null_pattern
 from sanitizer.scans.naming import Vocabulary
 from sanitizer.scans.part_states import PartStates
@@ -248,12 +248,17 @@ def _report(
     upload_sha256: str | None,
 ) -> ScanReport:
     subject, class_names, images = opened.subject, opened.class_names, opened.images
-    judged = judging.judge(measured.statistics, class_names, null, options.detectors)
+    judged = judging.judge(measured.statistics, len(class_names), null, options.detectors)
     vocabulary = _vocabulary(opened) if options.vocabulary else None
     study, studied = _studied(opened, options, measured, judged, vocabulary)
-    ordered = judging.in_order(studied, judged, null)
-    hypotheses: tuple[Hypothesis, ...] = tuple(one for _, one in ordered)
-    examples = study.examples(ordered[0][0].found, ordered[0][1], options.num_examples) if ordered else ()
+    of_found = {(one.found.detector, one.found.family): one.hypothesis for one in studied}
+    ordered = judging.in_order(
+        [one.found for one in studied], judged, lambda found: of_found[found.detector, found.family].gain
+    )
+    hypotheses = tuple(
+        judging.placed(of_found[one.detector, one.family], one, judged, null) for one in ordered
+    )
+    examples = study.examples(ordered[0], hypotheses[0], options.num_examples) if ordered else ()
     subject.meter.end()
     return ScanReport(
         created_at=datetime.now(UTC),
@@ -280,7 +285,7 @@ def _report(
         p_value=judged.p_value,
         hypotheses=hypotheses,
         examples=examples,
-        verdict=judging.verdict(judged, hypotheses, options),
+        verdict=judging.verdict(judged.p_value, judged.null, judged.judgements, hypotheses, options),
         environment=reporting.environment(opened.device, options.precision),
         warnings=opened.warnings,
         anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
@@ -305,7 +310,7 @@ def _studied(
 
 
 def _null_patterns(opened: OpenedScan, options: ScanOptions, measured: Measured) -> tuple[NullPattern, ...]:
-    judged = judging.judge(measured.statistics, opened.class_names, None, options.detectors)
+    judged = judging.judge(measured.statistics, len(opened.class_names), None, options.detectors)
     _, studied = _studied(opened, options, measured, judged, None)
     return tuple(filter(None, (as_null_pattern(one.hypothesis) for one in studied)))
 

@@ -10,9 +10,10 @@ from typing import Literal
 from markupsafe import Markup
 
 from cleanclip.spec.dots import dots as clustered
+from cleanclip.spec.found_triggers import FoundTrigger
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.scan_report import DetectorJudgement, FoundTrigger, Hypothesis, ScanExample, ScanReport
+from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanExample, ScanReport
 from cleanclip.spec.verdicts import MEANINGS
 from sanitizer.rendering import sentences
 from sanitizer.rendering.html import environment, made_with

@@ -18,6 +18,7 @@ from cleanclip.evidence import scans
 from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
 from cleanclip.spec.null_set import dump_null, names_sha256
 from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput
+from cleanclip.spec.scan_judging import candidates
 from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanReport, load_scan
 from worker.failures import not_believed
 from worker.publishing.believing import check_findings, check_pairs, check_sentences, input_pairs, read_json
@@ -78,7 +79,13 @@ def _check_names(report: ScanReport, spec: ScanSpec, known: Known) -> None:
     """Only classes that the scan has are named: they stand in pages, and are a stranger's words."""
     if known.class_names is None:
         return
-    scanned, labelled = set(scanned_names(spec, known)), set(known.class_names)
+    names = scanned_names(spec, known)
+    scanned, labelled = set(names), set(known.class_names)
+    target_of = {(one.detector, one.family): one.target for one in candidates(report.statistics)}
+    for found in report.hypotheses:
+        number = target_of.get((found.detector, found.trigger.family))
+        if found.target != (None if number is None else names[number]):
+            raise not_believed("its figures name another class than its statistics")
     true_classes = (one.true_class for one in report.examples)
     if not (scanned.issuperset(_predicted(report)) and labelled.issuperset(true_classes)):
         raise not_believed("its figures name a class that the scan does not have")

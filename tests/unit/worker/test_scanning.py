@@ -16,6 +16,7 @@ from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import CheckpointInput
+from cleanclip.spec.scan_judging import derived
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.data.dataset_digest import dataset_sha256
@@ -183,9 +184,8 @@ def test_a_null_that_was_measured_otherwise_is_not_believed_to_judge_the_scan(tm
 
 def test_an_assumed_activation_may_be_settled_otherwise_and_no_width(tmp_path: Path) -> None:
     left = Left(tmp_path)
+    left.report = derived(left.report, None)
     told = left.told()
-    told["null"], told["p_value"], told["verdict"]["outcome"] = None, None, "inconclusive"
-    told["hypotheses"][0]["null_figures"] = None
     left.known = replace(left.known, null=None)
     told["checkpoint"]["architecture"]["model_cfg"]["quick_gelu"] = True
     believed = left.believed(told)
