@@ -32,6 +32,7 @@ from cleanclip.spec.report import (
 )
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import Finite, NullFigures, ScanStatistics
+from cleanclip.spec.scan_warnings import Conditions
 from cleanclip.spec.strict_json import parse_bounded
 from cleanclip.spec.verdicts import Outcome
 
@@ -216,6 +217,7 @@ class ScanReport:
     examples: Annotated[tuple[ScanExample, ...], MaxLen(12)] = ()
     verdict: ScanVerdict
     environment: Environment
+    conditions: Conditions
     warnings: Sentences = ()
     vouched_for: str = WHO_VOUCHES
     anchor: CheckpointInput | None = None

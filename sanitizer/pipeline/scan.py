@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from cleanclip.spec import scan_judging as judging
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
@@ -32,7 +32,6 @@ from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
-from sanitizer.pipeline.judging_null import check_null, null_warnings
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
 from sanitizer.scans.hypotheses import Studied, Study, as_null_pattern
 from sanitizer.scans.naming import Vocabulary
@@ -91,39 +90,28 @@ def scan(
     `cleanclip.spec.anchors`; of a null: `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and
     Interrupted.
     """
-    with open_for_scan(
-        checkpoint_folder,
-        labelled_path,
-        options,
-        seed=seed,
-        device=device,
-        anchor_folder=anchor_folder,
-        audit_next=audit_next,
-        progress=progress,
-        stop=stop,
-    ) as opened:
-        if null is not None:
-            check_null(
-                null,
-                checkpoint=opened.checkpoint,
-                class_names=opened.class_names,
-                images_sha256=opened.labelled.sha256,
-                options=options,
-                seed=seed,
-                anchor_sha256=opened.anchor_sha256,
-            )
-        warnings = () if null is None else tuple(null_warnings(null))
-        for warning in warnings:
-            progress(Noted(level="warning", message=warning))
-        with ExitStack() as stack:
-            after_part = _nothing
-            if state_folder is not None and save_every_s is not None:
-                states = PartStates(state_folder, progress, save_every_s=save_every_s)
-                stack.enter_context(states.saving_at_a_stop())
-                after_part = states.part_done
-            measured = _measure(opened, options, _parts(opened, options, state_folder, after_part))
-            said = replace(opened, warnings=(*opened.warnings, *warnings))
-            report = _report(said, options, measured, null, upload_sha256)
+    with (
+        open_for_scan(
+            checkpoint_folder,
+            labelled_path,
+            options,
+            seed=seed,
+            device=device,
+            anchor_folder=anchor_folder,
+            audit_next=audit_next,
+            null=null,
+            progress=progress,
+            stop=stop,
+        ) as opened,
+        ExitStack() as stack,
+    ):
+        after_part = _nothing
+        if state_folder is not None and save_every_s is not None:
+            states = PartStates(state_folder, progress, save_every_s=save_every_s)
+            stack.enter_context(states.saving_at_a_stop())
+            after_part = states.part_done
+        measured = _measure(opened, options, _parts(opened, options, state_folder, after_part))
+        report = _report(opened, options, measured, null, upload_sha256)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_scan(report))
     return report
@@ -287,6 +275,7 @@ def _report(
         examples=examples,
         verdict=judging.verdict(judged.p_value, judged.null, judged.judgements, hypotheses, options),
         environment=reporting.environment(opened.device, options.precision),
+        conditions=opened.conditions,
         warnings=opened.warnings,
         anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
     )

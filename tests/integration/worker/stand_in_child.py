@@ -82,6 +82,7 @@ from cleanclip.spec.scan_statistics import (
     ResidualFigures,
     ScanStatistics,
 )
+from cleanclip.spec.scan_warnings import Conditions
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import plan
@@ -565,9 +566,9 @@ def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
     return RecipeSource.of(parse_recipe(spec["recipe"]), spec["recipe_given"])
 
 
-def settled(folder: Path, seed: int) -> SettledArchitecture:
+def settled(folder: Path, seed: int, name: str = "checkpoint") -> SettledArchitecture:
     """As where the images do not tell one activation from the other; of heads one number is plausible."""
-    origin = json.loads((folder / "inputs/checkpoint/config.json").read_text())["checkpoint"]
+    origin = json.loads((folder / f"inputs/{name}/config.json").read_text())["checkpoint"]
     known, n = known_by(ARCHITECTURE, origin), 200
     values = plausible_values(ARCHITECTURE, known)
     heads = [not_compared(option, shown(values[option][0]), known[option], origin) for option in COMPARED[:2]]
@@ -922,6 +923,10 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         else (),
         verdict=ScanVerdict(outcome="inconclusive", sentence=""),
         environment=parse(report.Environment, ENVIRONMENT),
+        conditions=Conditions(
+            settled=settled(folder, spec["seed"]),
+            anchor_settled=None if anchor is None else settled(folder, spec["seed"], "anchor"),
+        ),
     )
     return scan_judging.derived(told, null)
 
