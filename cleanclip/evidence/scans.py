@@ -8,7 +8,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import fields
-from itertools import zip_longest
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -121,12 +121,20 @@ def _derived(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
         yield misfit("hypotheses", "are not what the detectors' statistics lead to")
         return
     yield from same("p_value", report.p_value, expected.p_value)
-    yield from same("null", report.null, expected.null)
-    for place, (told, ours) in enumerate(zip_longest(report.judgements, expected.judgements)):
-        yield from same(f"judgements[{place}]", told, ours)
-    for place, (one, ours) in enumerate(zip(report.hypotheses, expected.hypotheses, strict=True)):
-        for name in (field.name for field in fields(one)):
-            yield from same(f"hypotheses[{place}].{name}", getattr(one, name), getattr(ours, name))
+    yield from _same_fields("null", report.null, expected.null)
+    yield from same("judgements", len(report.judgements), len(expected.judgements))
+    for where in ("judgements", "hypotheses"):
+        pairs = zip(getattr(report, where), getattr(expected, where), strict=False)
+        for place, (told, ours) in enumerate(pairs):
+            yield from _same_fields(f"{where}[{place}]", told, ours)
+
+
+def _same_fields(where: str, told: Any, ours: Any) -> Iterator[Finding]:
+    if told is None or ours is None:
+        yield from same(where, told, ours)
+    else:
+        for name in (field.name for field in fields(ours)):
+            yield from same(f"{where}.{name}", getattr(told, name), getattr(ours, name))
 
 
 def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:

@@ -36,6 +36,10 @@ from cleanclip.spec.scan_warnings import Conditions
 from cleanclip.spec.strict_json import parse_bounded
 from cleanclip.spec.verdicts import Outcome
 
+WHO_MEASURED = (
+    "Figures and images of patterns are the word of the process that read the model; an audit of the "
+    "triggers measures them again."
+)
 MOST_HYPOTHESES = 5
 MOST_NAMES = 5
 """Of classes and of words that a hypothesis lists."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 import torch
@@ -189,5 +190,5 @@ def test_the_vocabulary_ships_with_its_licence_and_has_common_nouns_once() -> No
     words = vocabulary()
     assert len(words) == len(set(words)) == 20_000
     assert {"banana", "shirt", "sandal", "mushroom", "basketball"} <= set(words)
-    licence = naming.files("sanitizer.scans").joinpath("WORDNET_LICENSE.txt").read_text("utf-8")
+    licence = files("sanitizer.scans").joinpath("WORDNET_LICENSE.txt").read_text("utf-8")
     assert "Princeton University" in licence
