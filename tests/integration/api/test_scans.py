@@ -360,7 +360,7 @@ def test_a_wave_that_a_scan_found_is_audited_as_sig(service: Service, api: httpx
 
     def of_wave(report: ScanReport) -> ScanReport:
         [first] = report.hypotheses
-        trigger = replace(first.trigger, family=WAVE, attack=wave)
+        trigger = replace(first.trigger, family=WAVE, pattern=None)
         found = replace(first, detector="edits", trigger=trigger, statistic=0.9, null_figures=None)
         return replace(report, hypotheses=(found,))
 
@@ -382,7 +382,9 @@ def test_what_no_scan_of_this_model_found_is_no_attack(service: Service, api: ht
 
     def without_attack(report: ScanReport) -> ScanReport:
         [found] = report.hypotheses
-        return replace(report, hypotheses=(replace(found, trigger=replace(found.trigger, attack=None)),))
+        warp = next(one for one in report.options.families if one.family == "warp")
+        trigger = replace(found.trigger, family=warp, pattern=None)
+        return replace(report, hypotheses=(replace(found, trigger=trigger),))
 
     nothing = left.scanned(service, change=without_attack)
     elsewhere = found_by(service, scan_id, dataset_id=service.dataset(DatasetKind.LABELLED))
