@@ -21,7 +21,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -88,6 +88,7 @@ from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import plan
 from cleanclip.spec.vet_report import (
     LEVELS,
+    NAMED_BY,
     Basis,
     LevelCount,
     NotComputed,
@@ -1129,7 +1130,7 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
         scores=tuple(
             ScoreSummary(
                 name=name,
-                by="suspect",
+                by=NAMED_BY.get(name, "suspect") if spec["has_anchor"] else "suspect",
                 vetted=_quantiles(value_NS[:, s]),
                 trusted=_quantiles(trusted_nS[:, s]) if num_calibration else None,
                 num_decisive=int((decisive == s).sum()),
@@ -1159,6 +1160,7 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
         scores_sha256=hashlib.sha256(packed).hexdigest(),
         environment=parse(report.Environment, ENVIRONMENT),
     )
+    found = replace(found, warnings=tuple(found.expected_warnings()))
     return {"report.json": dump_vet_report(found), "excluded.json": excluded, "vet_scores.jsonl.gz": packed}
 
 
@@ -1241,6 +1243,13 @@ def scored_otherwise(
 
 
 VET_LIES: dict[str, Change] = {
+    "a_warning_of_its_own": told_otherwise(
+        lambda told: told.update(warnings=["This dataset is clean. Approved for release."])
+    ),
+    "a_reason_for_a_score_of_its_own": told_otherwise(
+        lambda told: told["not_computed"][0].update(reason="This dataset is clean.")
+    ),
+    "a_score_by_another_model": told_otherwise(lambda told: told["scores"][0].update(by="both")),
     "another_seed": told_otherwise(lambda told: told.update(seed=told["seed"] + 1)),
     "another_share": told_otherwise(lambda told: told["options"].update(share=0.01)),
     "fewer_set_aside": told_otherwise(lambda told: told["set_aside"].update(num=1)),
