@@ -28,6 +28,10 @@ from cleanclip.spec.strict_json import parse_bounded
 
 MAX_NULL_BYTES = 64 * 2**20
 NULL_VERSION = 1
+Chosen = Literal["by_name", "by_auto"]
+"""Whether an order named its null, or left the choice to the service, which then takes of the nulls that fit
+one whose signature was checked before any other, of these one with the most models, of these the one added
+first. A null that is added later so changes no choice unless it is better."""
 _MOST_SHOWN = 3
 """Of the options that differ."""
 _DIGEST_CHARACTERS = 12
@@ -129,7 +133,9 @@ class NullRefused(ValueError):
 
     def __init__(
         self,
-        code: Literal["null_unreadable", "null_damaged", "null_version", "null_mixed", "null_repeated"],
+        code: Literal[
+            "null_unreadable", "null_damaged", "null_version", "null_mixed", "null_repeated", "null_too_small"
+        ],
         message: str,
     ) -> None:
         super().__init__(message)
@@ -180,6 +186,8 @@ def load_null(data: bytes) -> NullSet:
         raise NullRefused("null_damaged", f"The null set is damaged at '{where}': {first['msg']}.") from error
     if digest_of(null) != null.sha256:
         raise NullRefused("null_damaged", "The null set is damaged: its digest is not that of its content.")
+    if not null.models:
+        raise NullRefused("null_too_small", "The null set has no model.")
     if mixed := next(_mixed(null), None):
         raise NullRefused("null_mixed", f"The null set's models were not measured alike: {mixed}.")
     weights = [model.statistics.weights_sha256 for model in null.models]

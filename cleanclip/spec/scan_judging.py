@@ -204,8 +204,8 @@ def placed(one: Hypothesis, found: Candidate, judged: Judgement, null: NullSet |
 
 
 def derived(report: ScanReport, null: NullSet | None) -> ScanReport:
-    """The report, with all that follows from its statistics and the null worked out again: judgements, p, the
-    order of the patterns, the null's figures of them, outcome and sentence.
+    """The report, with all that follows from its statistics and the null worked out again: judgements, p,
+    the order of the patterns, the null's figures of them, outcome and sentence.
 
     Raises ArithmeticError, LookupError, ValueError where nothing follows: the null's models were measured
     otherwise, or the patterns are not the first of those that the detectors measured.
@@ -224,7 +224,7 @@ def derived(report: ScanReport, null: NullSet | None) -> ScanReport:
     return replace(
         report,
         judgements=judged.judgements,
-        null=judged.null,
+        null=judged.null and replace(judged.null, chosen=None if report.null is None else report.null.chosen),
         p_value=judged.p_value,
         hypotheses=hypotheses,
         verdict=verdict(judged.p_value, judged.null, judged.judgements, hypotheses, report.options),

@@ -22,6 +22,7 @@ from cleanclip.spec.attack_options import AttackOptions
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger
 from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.null_set import Chosen
 from cleanclip.spec.report import (
     WHO_VOUCHES,
     CheckpointInput,
@@ -172,6 +173,20 @@ class NullUsed:
     num_models: Count
     """Those that count: of several from one base one does."""
     smallest_p: Ratio
+    chosen: Chosen | None = None
+    """By whom. None of `python -m sanitizer`, which is given a file."""
+
+    @property
+    def why(self) -> str:
+        """Why it is this one, as a sentence."""
+        if self.chosen is None:
+            return ""
+        return (
+            "The order named it."
+            if self.chosen == "by_name"
+            else "The order left the choice to the service: of the nulls that fit, signed ones come first, "
+            "then those with the most models, then the one added first."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

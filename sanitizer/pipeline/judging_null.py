@@ -88,10 +88,6 @@ def check_null(
             "gives no p-value.",
             where="null",
         )
-    if not null.models:
-        raise OptionsRejected(
-            "null_too_small", f"The null set '{null.name}' has no model.", "Build it again.", where="null"
-        )
     if any(one.statistics.weights_sha256 == checkpoint.weights_sha256 for one in null.models):
         raise OptionsRejected(
             "null_holds_the_suspect",

@@ -71,7 +71,7 @@ def render_scan_markdown(report: ScanReport) -> str:
     if report.null is not None:
         parts.append(
             f"Null set {code(report.null.name)}: {report.null.num_models} models, SHA-256 "
-            f"{code(report.null.sha256)}. {text(report.null.about)}"
+            f"{code(report.null.sha256)}. {text(report.null.about)} {report.null.why}".rstrip()
         )
     if report.warnings:
         parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in report.warnings[:20]))

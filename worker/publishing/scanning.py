@@ -55,6 +55,7 @@ def believe_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> Scan
         origin=known.origin,
         vouched_for=WHO_VOUCHES,
         warnings=warnings,
+        null=report.null and replace(report.null, chosen=known.null_chosen),
         hypotheses=tuple(map(_rewritten, report.hypotheses)),
     )
 
