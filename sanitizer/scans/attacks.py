@@ -26,7 +26,7 @@ from sanitizer.perturbations.patterns import Pattern
 from sanitizer.perturbations.warp import Warp
 from sanitizer.scans import image_edits
 
-_SHADES = (256, 128, 64, 32, 16, 8)
+_SHADES = (256, 128, 64, 32, 16, 8, 4)
 
 
 def as_file(pattern: Pattern | Edit, image_size: int) -> str | None:
@@ -73,7 +73,7 @@ def shown(pattern: Pattern | Edit, image_size: int, example_CHW: Tensor) -> Tens
 
 def packed(image_CHW: Tensor) -> str:
     """The image in [0, 1] as `cleanclip.spec.plain_images.write_pattern` makes it, in base64; of fewer shades
-    where it would be too large: eight always fit."""
+    where it would be too large: eight fit nearly always, four do."""
     pixels_HWC = (image_CHW.detach().float().cpu() * 255).round().clamp(0, 255).byte().permute(1, 2, 0)
     if len(pixels_HWC) > MAX_SIDE:
         image = Image.fromarray(pixels_HWC.numpy()).resize((MAX_SIDE,) * 2, Image.Resampling.LANCZOS)
