@@ -80,8 +80,9 @@ class DryRunAudit(_AuditOfService):
 NullChoice = Annotated[
     ShortText,
     Field(
-        description="`auto`: the newest null that fits, else none; `none`: none, and no p-value; else the"
-        " name of one of `GET /v1/nulls`, which has to fit.",
+        description="`auto`: of the nulls that fit one whose signature was checked before any other, of"
+        " these one with the most models, of these the one added first; `none`: none, and no p-value; else"
+        " the name of one of `GET /v1/nulls`, which has to fit.",
         examples=["auto"],
     ),
 ]

@@ -10,6 +10,7 @@ from pydantic import Field
 from app.db.models.job import Job
 from app.schemas.common import CheckpointId, DatasetId, WireOut
 from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.null_set import Chosen
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import DosePoint, NullUsed, ScanVerdict
 from cleanclip.spec.scan_statistics import Finite, NullFigures
@@ -21,6 +22,10 @@ class ChosenNull(WireOut):
     id: str
     name: str
     sha256: str
+    chosen: Chosen = Field(
+        description="`by_name`: the order named it. `by_auto`: of the nulls that fitted when it was ordered, "
+        "signed ones first, then those with the most models, then the one added first."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,15 @@ from app.services import anchors
 from app.services.orders import SUSPECT, Order, check_templates, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.clip_text import num_different
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, differing_values, dump_null, load_null
+from cleanclip.spec.null_set import (
+    Chosen,
+    NullRefused,
+    NullSet,
+    differences,
+    differing_values,
+    dump_null,
+    load_null,
+)
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
@@ -134,7 +142,8 @@ def scan_spec(
         raise refusal
     check_data(order.scan, labelled, order.labelled_pointer)
     row = chosen(unit, order, checkpoints, labelled)
-    null = None if row is None else {"id": row.id, "name": row.name, "sha256": row.facts["sha256"]}
+    by: Chosen = "by_auto" if order.null == AUTO else "by_name"
+    null = row and {"id": row.id, "name": row.name, "sha256": row.facts["sha256"], "chosen": by}
     return {"scan": to_json(order.scan), "null": null}
 
 
@@ -182,7 +191,7 @@ def scanned_names(options: ScanOptions, labelled: Sequence[str]) -> Sequence[str
 
 
 def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> Row | None:
-    """The null that the order's scan is judged by.
+    """The null that the order's scan is judged by; `cleanclip.spec.null_set.Chosen` says which `auto` takes.
 
     Raises NotFound, InvalidInput (`null_does_not_fit`, `null_holds_the_suspect`).
     """
@@ -190,9 +199,15 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
     if order.null == NONE:
         return None
     if order.null == AUTO:
-        rows = unit.nulls.all()
-        fitting = (row for row in rows if not _holds(row, checkpoints[SUSPECT]))
-        return next((row for row in fitting if not _differing(row, order, checkpoints, labelled)), None)
+        return min(
+            (
+                row
+                for row in unit.nulls.all()
+                if not _holds(row, checkpoints[SUSPECT]) and not _differing(row, order, checkpoints, labelled)
+            ),
+            key=lambda row: (row.signing_key_sha256 is None, -row.num_models, row.id),
+            default=None,
+        )
     with naming(POINTER):
         row = unit.nulls.named(order.null)
     if _holds(row, checkpoints[SUSPECT]):

@@ -53,7 +53,7 @@ class ScanOrder(CheckpointOrder):
         typer.Option(
             "--null",
             metavar="NAME|auto|none",
-            help="The null to be judged by (see `cleanclip nulls ls`). Default: auto, the newest that fits.",
+            help="The null to be judged by (see `cleanclip nulls ls`). Default: auto, the best that fits.",
         ),
     ] = None
     anchor: AnchorOption = None

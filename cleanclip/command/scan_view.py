@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanclip.command.formats import table
+from cleanclip.spec.scan_report import WHO_MEASURED
 from cleanclip.spec.verdicts import scan_headline
 
 
@@ -28,7 +29,7 @@ def scan(found: Mapping[str, Any]) -> str:
         for one in found.get("hypotheses") or ()
     ]
     if rows:
-        lines += ["", table(("TRIGGER", "TARGET", "ASR", "PA", "CLEAN MODELS' ASR, PA"), rows)]
+        lines += ["", WHO_MEASURED, table(("TRIGGER", "TARGET", "ASR", "PA", "CLEAN MODELS' ASR, PA"), rows)]
     return "\n".join([*lines, *(f"! {warning}" for warning in found.get("warnings") or ())])
 
 

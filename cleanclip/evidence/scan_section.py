@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cleanclip.evidence.counted import estimate, same
+from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import SCAN_NAME, Finding, misfit
 from cleanclip.spec.found_attacks import KINDS_FOUND, only_suites, section_of
+from cleanclip.spec.image_edits import attack_of, bank
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.scan_section import FoundPattern
@@ -52,11 +53,11 @@ def compare(report: Report, scan: ScanReport, sha256: str) -> Iterator[Finding]:
 
 
 def _found(where: str, found: FoundPattern, report: Report) -> Iterator[Finding]:
-    if found.asr is not None:
-        yield from estimate(f"{where}.asr", found.asr, found.asr.n)
     if found.attack is None or found.attack >= len(report.audit.attacks):
         return
     attack = report.audit.attacks[found.attack]
-    if attack.attack not in KINDS_FOUND:
-        yield misfit(f"{where}.attack", "is not an attack that a scan finds")
+    edit = next((one for one in bank() if one.name == found.family), None)
+    is_of_family = attack.attack in KINDS_FOUND if edit is None else attack == attack_of(edit, found.target)
+    if not is_of_family:
+        yield misfit(f"{where}.attack", "is not an attack that a scan finds, or not that of this family")
     yield from same(f"{where}.target", found.target, attack.target)

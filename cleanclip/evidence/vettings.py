@@ -1,6 +1,6 @@
 """report.json of a vetting, held to itself. What lies beside it: `cleanclip.evidence.vetted_files`.
 
-Counts follow from the options, and a combined p-value from those of its scores.
+Counts and every sentence follow from the options and the inputs, a combined p-value from those of its scores.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from cleanclip.evidence.counted import close, estimate, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
-from cleanclip.spec.vet_options import SCORE_NAMES
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.vet_plan import plan
 from cleanclip.spec.vet_report import (
     LEVELS,
+    NAMED_BY,
     Quantiles,
     ScoreSummary,
     VetReport,
@@ -48,11 +50,15 @@ def check(report: VetReport) -> Iterator[Finding]:
         "set_aside.num", report.set_aside.num, max(1, int(report.options.share * report.set_aside.of))
     )
     names = [one.name for one in report.scores]
-    yield from same("scores", names, [name for name in SCORE_NAMES if name in names])
-    missing = [name for name in SCORE_NAMES if name not in names]
-    yield from same("not_computed", [one.name for one in report.not_computed], missing)
-    if report.options.scores is not None:
-        yield from same("scores", set(names), set(report.options.scores))
+    try:
+        planned = plan(report.options, has_anchor=report.anchor is not None)
+    except OptionsRejected:
+        yield misfit("options", "ask for scores that cannot be made")
+        return
+    yield from same("scores", names, list(planned.made))
+    left_out = [(one.name, one.reason) for one in report.not_computed]
+    yield from same("not_computed", left_out, list(planned.left_out))
+    yield from same("warnings", list(report.warnings), list(report.expected_warnings()))
     for place, score in enumerate(report.scores):
         yield from _score(f"scores[{place}]", score, report)
     yield from _levels(report)
@@ -79,6 +85,8 @@ def _inputs(report: VetReport) -> Iterator[Finding]:
 
 
 def _score(where: str, score: ScoreSummary, report: VetReport) -> Iterator[Finding]:
+    by = "suspect" if report.anchor is None else NAMED_BY.get(score.name, "suspect")
+    yield from same(f"{where}.by", score.by, by)
     yield from _quantiles(f"{where}.vetted", score.vetted)
     if (score.trusted is not None) != (report.basis == "p_values"):
         yield misfit(f"{where}.trusted", "does not agree with the basis")

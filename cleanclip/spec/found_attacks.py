@@ -139,8 +139,7 @@ def section_of(
                 detector=one.detector,
                 family=one.trigger.family.name,
                 target=one.target,
-                asr=one.asr,
-                attack=None if one.trigger.attack is None else number_of.get(one.trigger.attack),
+                attack=None if one.attack is None else number_of.get(one.attack),
             )
             for one in report.hypotheses
         ),

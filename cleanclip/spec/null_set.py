@@ -19,12 +19,19 @@ from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec.bounds import STRICT, ShortText
+from cleanclip.spec.exclusions import Digest
+from cleanclip.spec.image_edits import bank
+from cleanclip.spec.measures import Count
 from cleanclip.spec.scan_options import Detector, ScanOptions
-from cleanclip.spec.scan_statistics import DoseRate, NullFigures, PatternFigures, ScanStatistics
+from cleanclip.spec.scan_statistics import DoseRate, NullFigures, PatternFigures, ScanStatistics, misfits
 from cleanclip.spec.strict_json import parse_bounded
 
 MAX_NULL_BYTES = 64 * 2**20
 NULL_VERSION = 1
+Chosen = Literal["by_name", "by_auto"]
+"""Whether an order named its null, or left the choice to the service, which then takes of the nulls that fit
+one whose signature was checked before any other, of these one with the most models, of these the one added
+first. A null that is added later so changes no choice unless it is better."""
 _MOST_SHOWN = 3
 """Of the options that differ."""
 _DIGEST_CHARACTERS = 12
@@ -69,17 +76,17 @@ class NullSet:
     name: ShortText
     about: Annotated[str, MaxLen(2_000)] = ""
     created_at: datetime
-    code_version: str
+    code_version: ShortText
     architecture: dict[str, Any]
     """As in a report's `checkpoint.architecture`."""
-    class_names_sha256: str
-    num_classes: int
-    images_sha256: str
+    class_names_sha256: Digest
+    num_classes: Count
+    images_sha256: Digest
     options: ScanOptions
     seed: int
     models: Annotated[tuple[NullModel, ...], MaxLen(10_000)]
     sha256: str = ""
-    anchor_sha256: str | None = None
+    anchor_sha256: Digest | None = None
 
     @property
     def counted(self) -> tuple[NullModel, ...]:
@@ -121,10 +128,15 @@ class NullSet:
 
 
 class NullRefused(ValueError):
-    """The file is not a null set, is damaged, or was made by another version. `code` says which."""
+    """The file is not a null set, is damaged, was made by another version, or its models were not measured
+    alike. `code` says which."""
 
     def __init__(
-        self, code: Literal["null_unreadable", "null_damaged", "null_version"], message: str
+        self,
+        code: Literal[
+            "null_unreadable", "null_damaged", "null_version", "null_mixed", "null_repeated", "null_too_small"
+        ],
+        message: str,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -174,7 +186,42 @@ def load_null(data: bytes) -> NullSet:
         raise NullRefused("null_damaged", f"The null set is damaged at '{where}': {first['msg']}.") from error
     if digest_of(null) != null.sha256:
         raise NullRefused("null_damaged", "The null set is damaged: its digest is not that of its content.")
+    if not null.models:
+        raise NullRefused("null_too_small", "The null set has no model.")
+    if mixed := next(_mixed(null), None):
+        raise NullRefused("null_mixed", f"The null set's models were not measured alike: {mixed}.")
+    weights = [model.statistics.weights_sha256 for model in null.models]
+    if len(set(weights)) < len(weights):
+        raise NullRefused("null_repeated", "The null set counts a model twice: two have the same weights.")
     return null
+
+
+def _mixed(null: NullSet) -> Iterator[str]:
+    """Which model was not measured as the null says that all of them were, and where."""
+    groups = {("collapse", family.group) for family in null.options.families} | {
+        (detector, edit.group)
+        for detector in ("edits", "residual")
+        if detector in null.options.detectors
+        for edit in bank()
+    }
+    for number, model in enumerate(null.models):
+        told = model.statistics
+        for what in ("class_names_sha256", "images_sha256", "seed", "anchor_sha256"):
+            if getattr(told, what) != getattr(null, what):
+                yield f"models[{number}].statistics.{what} is not the null's"
+        for where, wrong in misfits(told, null.options, null.num_classes):
+            yield f"models[{number}].statistics.{where} {wrong}"
+        if _sizes(told) != _sizes(null.models[0].statistics):
+            yield f"models[{number}].statistics are of another number of images"
+        patterns = [(one.detector, one.family) for one in model.patterns]
+        if len(set(patterns)) < len(patterns) or not groups.issuperset(patterns):
+            yield f"models[{number}].patterns are not one of each family"
+
+
+def _sizes(statistics: ScanStatistics) -> tuple[set[int], int | None]:
+    """Held-out images by detector. Of `residual` they differ: a cell is another set of images."""
+    num_edited = None if statistics.edits is None else statistics.edits.n
+    return {one.n for one in statistics.collapse}, num_edited
 
 
 def differences(

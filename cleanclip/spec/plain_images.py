@@ -19,9 +19,12 @@ MAX_BYTES = 24 * 1024
 """Of one image's file."""
 MAX_CHARACTERS = 4 * -(-MAX_BYTES // 3)
 """Of the same in base64."""
+MAX_PATTERN_BYTES = 64 * 1024
+"""Of a pattern that an audit can lay on images: as much as of any trigger's image."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _RGB_OF_8_BITS = bytes([8, 2, 0, 0, 0])
+_TWO_COLOURS = bytes([1, 3, 0, 0, 0])
 _JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _JFIF = b"JFIF\x00\x01\x01"
 _APP0, _TABLES, _BASELINE, _SCAN = 0xE0, frozenset({0xDB, 0xC4}), 0xC0, 0xDA
@@ -41,7 +44,7 @@ def read_image(text: str) -> Plain:
     if len(data) > MAX_BYTES:
         raise ValueError(f"the image has more than {MAX_BYTES} bytes")
     if data.startswith(_PNG):
-        return Plain(media_type="image/png", side=_side_of_png(data))
+        return Plain(media_type="image/png", side=_png_rows(data)[0])
     if data.startswith(_JPEG):
         return Plain(media_type="image/jpeg", side=_side_of_jpeg(data))
     raise ValueError("the image is neither PNG nor JPEG")
@@ -53,8 +56,59 @@ def check_image(text: str) -> str:
     return text
 
 
-def _side_of_png(data: bytes) -> int:
-    """Chunks IHDR, IDAT …, IEND with their sums, and in them exactly the rows of the image."""
+def read_pattern(text: str) -> tuple[int, bytes]:
+    """The side and the rows, each RGB and behind a zero, of a PNG in base64 as `write_pattern` makes it.
+
+    Raises ValueError for any other file: what is decoded here is a stream of rows, and nothing else.
+    """
+    data = base64.b64decode(text, validate=True)
+    if len(data) > MAX_PATTERN_BYTES or not data.startswith(_PNG):
+        raise ValueError(f"the pattern is not a PNG of at most {MAX_PATTERN_BYTES} bytes")
+    side, rows = _png_rows(data)
+    if any(rows[:: 1 + 3 * side]):
+        raise ValueError("the pattern's rows are filtered")
+    return side, rows
+
+
+def write_pattern(side: int, rows: bytes) -> bytes:
+    """The file of these rows: a zero, then RGB, `side` times. Nothing but side and pixels decides its bytes,
+    with one version of zlib."""
+    return _png(side, _RGB_OF_8_BITS, zlib.compress(rows, 9))
+
+
+def write_plain(rgb: bytes) -> bytes:
+    """One pixel of this colour: the same bytes everywhere."""
+    return _png(1, _RGB_OF_8_BITS, _stored(b"\0" + rgb))
+
+
+def write_frame(side: int, width: int, rgb: bytes) -> bytes:
+    """A border of this colour and width round nothing, `side` pixels, a multiple of eight: the same bytes
+    everywhere."""
+    inner = int("1" * width + "0" * (side - 2 * width) + "1" * width, 2)
+    rows = [(1 << side) - 1 if min(at, side - 1 - at) < width else inner for at in range(side)]
+    packed = b"".join(b"\0" + row.to_bytes(side // 8) for row in rows)
+    palette = _chunk(b"PLTE", b"\0\0\0" + rgb) + _chunk(b"tRNS", b"\x00\xff")
+    return _png(side, _TWO_COLOURS, _stored(packed), palette)
+
+
+def _png(side: int, kind: bytes, packed: bytes, before: bytes = b"") -> bytes:
+    header = _chunk(b"IHDR", side.to_bytes(4) * 2 + kind)
+    return _PNG + header + before + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+
+def _stored(data: bytes) -> bytes:
+    """A zlib stream without compression, as no version of zlib would make it otherwise; at most 64 KiB."""
+    length = len(data)
+    head = b"\x78\x01\x01" + length.to_bytes(2, "little") + (length ^ 0xFFFF).to_bytes(2, "little")
+    return head + data + zlib.adler32(data).to_bytes(4)
+
+
+def _png_rows(data: bytes) -> tuple[int, bytes]:
+    """Side and rows: chunks IHDR, IDAT …, IEND with their sums, and in them exactly the rows of the image."""
     place, kinds, packed, header = len(_PNG), [], b"", b""
     while place < len(data):
         length, kind = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
@@ -76,7 +130,7 @@ def _side_of_png(data: bytes) -> int:
         raise ValueError("the image is damaged") from error
     if len(rows) != num_bytes or not unpacking.eof or unpacking.unused_data:
         raise ValueError("the image does not have the rows that it names")
-    return side
+    return side, rows
 
 
 def _side_of_jpeg(data: bytes) -> int:

@@ -20,8 +20,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cleanclip.spec.attack_options import AttackOptions
 from cleanclip.spec.examples import PlainImage
-from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger
 from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.null_set import Chosen
 from cleanclip.spec.report import (
     WHO_VOUCHES,
     CheckpointInput,
@@ -30,11 +31,16 @@ from cleanclip.spec.report import (
     Origin,
     Sentences,
 )
-from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
+from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import Finite, NullFigures, ScanStatistics
+from cleanclip.spec.scan_warnings import Conditions
 from cleanclip.spec.strict_json import parse_bounded
 from cleanclip.spec.verdicts import Outcome
 
+WHO_MEASURED = (
+    "Figures and images of patterns are the word of the process that read the model; an audit of the "
+    "triggers measures them again."
+)
 MOST_HYPOTHESES = 5
 MOST_NAMES = 5
 """Of classes and of words that a hypothesis lists."""
@@ -65,25 +71,11 @@ class DosePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundTrigger:
-    """A functional trigger: it does what a trigger does; the attacker's may look different."""
-
-    family: PatternFamily | Edit
-    image: PlainImage
-    """The pattern as an image; of a warp, a colour and an edit what they make of a test image."""
-    image_sha256: str
-    """Of the file."""
-    attack: AttackOptions | None = None
-    """For the audit: `attacks: [this]`. None where no attack does the same: a warp, a colour, paper, a
-    filter, a wave along y, and "none", which changes nothing: the images of a cell are as they are."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Hypothesis:
     """One trigger that the scan found. All shares are of held-out images, which it was not inverted on.
 
     ASR, `untriggered_target_rate` and the dose are of images of other classes than the target; PA of all.
-    With `attack` the figures are of that attack, image rounded to a file; else of the pattern.
+    With an attack the figures are of that attack, image rounded to a file; else of the pattern.
     """
 
     detector: Detector
@@ -106,6 +98,20 @@ class Hypothesis:
     conspicuous pattern of this detector and family."""
     cell: ImageCell | None = None
     """Of `residual`, where the edit is answered in images of one kind. None: in all."""
+
+    @property
+    def attack(self) -> FoundAttack | None:
+        """What an audit makes of it, where one can."""
+        return self.trigger.attack(self.target)
+
+    @property
+    def gain(self) -> float:
+        """How far its ASR, in its cell where it has one, is over the rate without it: by this it is placed
+        without a null."""
+        if self.asr is None or self.untriggered_target_rate is None:
+            return self.statistic
+        asr = self.asr if self.cell is None else self.cell.asr
+        return asr.value - self.untriggered_target_rate.value
 
     @property
     def dose_words(self) -> str:
@@ -167,6 +173,20 @@ class NullUsed:
     num_models: Count
     """Those that count: of several from one base one does."""
     smallest_p: Ratio
+    chosen: Chosen | None = None
+    """By whom. None of `python -m sanitizer`, which is given a file."""
+
+    @property
+    def why(self) -> str:
+        """Why it is this one, as a sentence."""
+        if self.chosen is None:
+            return ""
+        return (
+            "The order named it."
+            if self.chosen == "by_name"
+            else "The order left the choice to the service: of the nulls that fit, signed ones come first, "
+            "then those with the most models, then the one added first."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +236,7 @@ class ScanReport:
     examples: Annotated[tuple[ScanExample, ...], MaxLen(12)] = ()
     verdict: ScanVerdict
     environment: Environment
+    conditions: Conditions
     warnings: Sentences = ()
     vouched_for: str = WHO_VOUCHES
     anchor: CheckpointInput | None = None
@@ -234,7 +255,7 @@ class ScanReport:
 
     def attacks(self) -> tuple[AttackOptions, ...]:
         """The found triggers that an audit can use, the most conspicuous first, each with its target."""
-        return tuple(one.trigger.attack for one in self.hypotheses if one.trigger.attack is not None)
+        return tuple(filter(None, (one.attack for one in self.hypotheses)))
 
 
 def leading(

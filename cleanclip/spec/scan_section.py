@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.bounds import ShortText, StrictOptions
-from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.measures import Count, Ratio
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.strangers import name as stranger
 from cleanclip.spec.verdicts import Outcome
@@ -25,12 +25,12 @@ _Sha256 = Annotated[str, MaxLen(64)]
 
 @dataclass(frozen=True, kw_only=True)
 class FoundPattern(StrictOptions):
-    """One pattern that the scan found, as the scan's report says. `asr` is of its own held-out images."""
+    """One pattern that the scan found. What it does an audit measures: the scan's own figures are only the
+    word of the process that made them, and stay in its report."""
 
     detector: Detector
     family: ShortText
     target: ShortText | None
-    asr: Estimate | None
     attack: Count | None
     """Its number in the audit's attacks. None: no audit can use it."""
 
@@ -100,7 +100,4 @@ def _found(found: Sequence[FoundPattern]) -> str:
 
 
 def _one(found: FoundPattern) -> str:
-    words = found.family
-    if found.target is not None:
-        words += f" to “{stranger(found.target)}”"
-    return words if found.asr is None else f"{words}, ASR {100 * found.asr.value:.0f} %"
+    return found.family if found.target is None else f"{found.family} to “{stranger(found.target)}”"

@@ -6,14 +6,17 @@ torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isclose
 from typing import Annotated, Literal
 
 from annotated_types import Interval, MaxLen
 
-from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.exclusions import Digest
+from cleanclip.spec.image_edits import Edit, bank
 from cleanclip.spec.measures import Count, Ratio
-from cleanclip.spec.scan_options import PatternFamily
+from cleanclip.spec.scan_options import PatternFamily, ScanOptions
 
 Finite = Annotated[float, Interval(ge=-1e12, le=1e12)]
 
@@ -122,10 +125,10 @@ class NullFigures(PatternFigures):
 class ScanStatistics:
     """All that was measured of the model with `weights_sha256`."""
 
-    weights_sha256: str
-    class_names_sha256: str
+    weights_sha256: Digest
+    class_names_sha256: Digest
     """Over the names in their order, as `null_set.names_sha256` makes it."""
-    images_sha256: str
+    images_sha256: Digest
     """That of the labelled set."""
     seed: Count
     num_passes: Count
@@ -134,5 +137,77 @@ class ScanStatistics:
     collapse: tuple[CollapseFigures, ...] = ()
     edits: EditsFigures | None = None
     residual: ResidualFigures | None = None
-    anchor_sha256: str | None = None
+    anchor_sha256: Digest | None = None
     """Of the anchor's weights. None: the scan used no anchor."""
+
+
+def misfits(statistics: ScanStatistics, options: ScanOptions, num_classes: int) -> Iterator[tuple[str, str]]:
+    """Where the statistics are not those of a scan with these options and so many classes (0: without names),
+    and what is wrong there."""
+    yield from _of_collapse(statistics.collapse, options, num_classes)
+    for detector in ("edits", "residual"):
+        figures = getattr(statistics, detector)
+        if (figures is not None) != (detector in options.detectors):
+            yield detector, "does not agree with the detectors that were ordered"
+    if (statistics.anchor_sha256 is not None) != (statistics.residual is not None):
+        yield "anchor_sha256", "does not agree with the detectors that were ordered"
+    if (edits := statistics.edits) is not None:
+        yield from _of_edits("edits.edits", edits.edits, bank()[1:], num_classes)
+        for place, one in enumerate(edits.edits):
+            if not -1 <= one.rise <= 1 or (num_classes and not _is_count(one.rise * edits.n)):
+                yield f"edits.edits[{place}].rise", f"is {one.rise:.6g}, no count of {edits.n} images"
+    if (residual := statistics.residual) is not None:
+        yield from _of_edits("residual.edits", residual.edits, bank(), num_classes)
+        if max((one.cell for one in residual.edits), default=0) > options.residual.cells:
+            yield "residual.edits", "are answered in more cells than were ordered"
+
+
+def _of_edits(
+    where: str, told: Sequence[EditRise | EditFigures], edits: Sequence[Edit], num_classes: int
+) -> Iterator[tuple[str, str]]:
+    if [one.edit for one in told] != [*edits]:
+        yield where, "are not those of the bank, in its order"
+    for place, one in enumerate(told):
+        if not _is_class(one.towards, num_classes):
+            yield f"{where}[{place}].towards", f"is {one.towards}, of {num_classes} classes"
+
+
+def _of_collapse(
+    told: Sequence[CollapseFigures], options: ScanOptions, num_classes: int
+) -> Iterator[tuple[str, str]]:
+    if [one.family for one in told] != [*options.families]:
+        yield "collapse", "is not of the families that were ordered"
+    for place, one in enumerate(told):
+        sizes = {len(restart.values) for restart in one.restarts}
+        if len(one.restarts) != options.collapse.restarts or sizes != {len(options.collapse.steps)}:
+            yield f"collapse[{place}].restarts", "are not as many as were ordered"
+        elif not _is_agreed(one, num_classes):
+            yield f"collapse[{place}].agreement", "does not follow from the restarts"
+
+
+def _is_agreed(one: CollapseFigures, num_classes: int) -> bool:
+    """Whether so many images can go to one class over all restarts: of each no more than to its first."""
+    classes = [one.agreed_class, *(restart.towards for restart in one.restarts)]
+    counts = [restart.num_sent for restart in one.restarts]
+    if not all(_is_class(number, num_classes) for number in classes):
+        return False
+    if num_classes == 0 or one.agreement is None:
+        return num_classes == 0 and {one.agreement, one.num_agreeing, *counts} == {None}
+    sent = [0 if count is None else count for count in counts]
+    agreeing = [restart.towards == one.agreed_class for restart in one.restarts]
+    least = sum(count for count, agrees in zip(sent, agreeing, strict=True) if agrees)
+    total = one.agreement * one.n * len(sent)
+    return (
+        max(sent) <= one.n
+        and one.num_agreeing == sum(agreeing)
+        and _is_count(total)
+        and least <= round(total) <= sum(sent)
+    )
+
+
+def _is_class(number: int | None, num_classes: int) -> bool:
+    return number is None if num_classes == 0 else number is not None and number < num_classes
+
+
+def _is_count(number: float) -> bool:
+    return isclose(number, round(number), rel_tol=1e-9, abs_tol=1e-6)

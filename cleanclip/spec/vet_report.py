@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -25,6 +25,7 @@ from cleanclip.spec.report import (
 )
 from cleanclip.spec.strict_json import parse_bounded
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
+from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
 VET_SCORES_NAME = "vet_scores.jsonl.gz"
 MAX_SCORES_BYTES = 2**30
@@ -43,6 +44,15 @@ WHAT_IT_SAYS = (
     "rest is "
     "clean."
 )
+
+
+NAMED_BY: Mapping[ScoreName, Literal["anchor", "both"]] = {
+    "mismatch": "anchor",
+    "disagreement": "both",
+    "residual": "both",
+    "trigger_direction": "both",
+}
+"""Whose embeddings decide a score where there is an anchor; of all others, and without one, the suspect's."""
 
 
 def reason_of(share: float, basis: Basis, names: Iterable[ScoreName]) -> str:
@@ -188,6 +198,25 @@ class VetReport:
     def reason(self) -> str:
         """Why samples are to be left out, as the list says it."""
         return reason_of(self.options.share, self.basis, (one.name for one in self.scores))
+
+    def expected_warnings(self) -> Iterator[str]:
+        """What a reader must know of how the scores were made: it follows from the rest of the report."""
+        vetted = self.vetted
+        if vetted.num_skipped:
+            yield (
+                f"{vetted.num_skipped} of {vetted.num_samples} {vetted.kind} samples were bad and left out."
+            )
+        if self.trusted is None:
+            yield NO_TRUSTED
+        if self.anchor is None:
+            yield NO_ANCHOR
+        if "local_density" in (one.name for one in self.scores):
+            neighbours = self.options.neighbours
+            batch = min(self.options.batch_size, self.set_aside.of + self.num_calibration)
+            yield (
+                f"local_density finds poisons while fewer than {neighbours} are in a batch of {batch:,}: up "
+                f"to about {100 * neighbours / batch:.1f} % of the set."
+            )
 
     @property
     def vetted(self) -> DataInput:

@@ -1,7 +1,7 @@
 """From rows to judgements: scores, p-values against the null of a bed, whether the target was named.
 
 Each bed has its own null: the calibration models of that bed. A model is judged as a customer's scan is, by
-`sanitizer.scans.conformal`: by one detector, or by all of the scan together (`SCAN`). Free of torch.
+`cleanclip.spec.conformal`: by one detector, or by all of the scan together (`SCAN`). Free of torch.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from cleanclip.spec.conformal import Judged as InPool
+from cleanclip.spec.conformal import Pooled, Row, distance, judge, rows, z_of_family
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split, class_names
 from lab.zoo.rows import EaseStatistics, ModelRow, ScanRow
-from sanitizer.scans.conformal import Judged as InPool
-from sanitizer.scans.conformal import Pooled, Row, distance, judge, rows, z_of_family
 
 SCAN = "scan"
 """All detectors that a scan has by default, judged together, as a name beside those of the detectors."""
@@ -99,7 +99,7 @@ def statistics_of(look: ScanRow) -> Row:
             for one in look.measured.ease
             for name, value in zip(names, one.ease, strict=True)
         }
-    (row,) = rows(look.measured, class_names(look.bed)).values()
+    (row,) = rows(look.measured).values()
     return row
 
 

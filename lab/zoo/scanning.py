@@ -44,6 +44,9 @@ _AT_ONCE = 256
 _CPU = torch.device("cpu")
 _ROOT = Path(__file__).resolve().parents[2]
 _FROZEN = (
+    "cleanclip/spec/conformal.py",
+    "cleanclip/spec/image_edits.py",
+    "cleanclip/spec/scan_judging.py",
     "cleanclip/spec/scan_options.py",
     "lab/zoo/judging.py",
     "lab/zoo/scanning.py",

@@ -11,11 +11,12 @@ from cleanclip.spec.scan_report import MOST_NAMES, NamedWord
 from lab.zoo.rows import FoundPattern
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.scans.hypotheses import Study
-from sanitizer.scans.naming import Vocabulary, score, words
+from sanitizer.scans.naming import Vocabulary, score
 from sanitizer.scans.opening import ScanImages
 from sanitizer.scans.statistics import Found
 from sanitizer.scans.subject import Subject
 from sanitizer.scans.word_texts import word_embedder
+from sanitizer.scans.words import words
 
 
 class _Listening(Vocabulary):

@@ -12,7 +12,7 @@ from lab.zoo.markdown import cells, percent, table
 from lab.zoo.plan import class_names
 from lab.zoo.published import POISONED_SPLITS, Rows, works
 from lab.zoo.rows import FoundPattern
-from sanitizer.scans.naming import words
+from sanitizer.scans.words import words
 
 HYPOTHESES = "collapse"
 """The detector whose first hypothesis is named by words."""

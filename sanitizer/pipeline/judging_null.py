@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from cleanclip.spec.null_set import (
 )
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.software import software
 
 
 def read_null(path: Path) -> NullSet:
@@ -89,27 +88,12 @@ def check_null(
             "gives no p-value.",
             where="null",
         )
-    if not null.models:
-        raise OptionsRejected(
-            "null_too_small", f"The null set '{null.name}' has no model.", "Build it again.", where="null"
-        )
     if any(one.statistics.weights_sha256 == checkpoint.weights_sha256 for one in null.models):
         raise OptionsRejected(
             "null_holds_the_suspect",
             f"The model that is scanned is one of the models of the null set '{null.name}'.",
             "Judge it by a null of other models.",
             where="null",
-        )
-
-
-def null_warnings(null: NullSet) -> Iterator[str]:
-    """What the report says of a null that another version of this code measured."""
-    ours = software()["code_version"]
-    if null.code_version != ours:
-        yield (
-            f"The null set '{null.name}' was measured by version {null.code_version} of this code, and the "
-            f"scan by version {ours}: a change between them can set the model apart as well. Build the null "
-            "again with this version."
         )
 
 

@@ -13,27 +13,26 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
+from cleanclip.spec import scan_judging as judging
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
+from cleanclip.spec.scan_report import ScanReport, dump_scan
 from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
-from sanitizer.pipeline.judging_null import check_null, null_warnings
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
-from sanitizer.scans import judging
 from sanitizer.scans.hypotheses import Studied, Study, as_null_pattern
 from sanitizer.scans.naming import Vocabulary
 from sanitizer.scans.part_states import PartStates
@@ -91,39 +90,28 @@ def scan(
     `cleanclip.spec.anchors`; of a null: `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and
     Interrupted.
     """
-    with open_for_scan(
-        checkpoint_folder,
-        labelled_path,
-        options,
-        seed=seed,
-        device=device,
-        anchor_folder=anchor_folder,
-        audit_next=audit_next,
-        progress=progress,
-        stop=stop,
-    ) as opened:
-        if null is not None:
-            check_null(
-                null,
-                checkpoint=opened.checkpoint,
-                class_names=opened.class_names,
-                images_sha256=opened.labelled.sha256,
-                options=options,
-                seed=seed,
-                anchor_sha256=opened.anchor_sha256,
-            )
-        warnings = () if null is None else tuple(null_warnings(null))
-        for warning in warnings:
-            progress(Noted(level="warning", message=warning))
-        with ExitStack() as stack:
-            after_part = _nothing
-            if state_folder is not None and save_every_s is not None:
-                states = PartStates(state_folder, progress, save_every_s=save_every_s)
-                stack.enter_context(states.saving_at_a_stop())
-                after_part = states.part_done
-            measured = _measure(opened, options, _parts(opened, options, state_folder, after_part))
-            said = replace(opened, warnings=(*opened.warnings, *warnings))
-            report = _report(said, options, measured, null, upload_sha256)
+    with (
+        open_for_scan(
+            checkpoint_folder,
+            labelled_path,
+            options,
+            seed=seed,
+            device=device,
+            anchor_folder=anchor_folder,
+            audit_next=audit_next,
+            null=null,
+            progress=progress,
+            stop=stop,
+        ) as opened,
+        ExitStack() as stack,
+    ):
+        after_part = _nothing
+        if state_folder is not None and save_every_s is not None:
+            states = PartStates(state_folder, progress, save_every_s=save_every_s)
+            stack.enter_context(states.saving_at_a_stop())
+            after_part = states.part_done
+        measured = _measure(opened, options, _parts(opened, options, state_folder, after_part))
+        report = _report(opened, options, measured, null, upload_sha256)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_scan(report))
     return report
@@ -248,12 +236,17 @@ def _report(
     upload_sha256: str | None,
 ) -> ScanReport:
     subject, class_names, images = opened.subject, opened.class_names, opened.images
-    judged = judging.judge(measured.statistics, class_names, null, options.detectors)
+    judged = judging.judge(measured.statistics, len(class_names), null, options.detectors)
     vocabulary = _vocabulary(opened) if options.vocabulary else None
     study, studied = _studied(opened, options, measured, judged, vocabulary)
-    ordered = judging.in_order(studied, judged, null)
-    hypotheses: tuple[Hypothesis, ...] = tuple(one for _, one in ordered)
-    examples = study.examples(ordered[0][0].found, ordered[0][1], options.num_examples) if ordered else ()
+    of_found = {(one.found.detector, one.found.family): one.hypothesis for one in studied}
+    ordered = judging.in_order(
+        [one.found for one in studied], judged, lambda found: of_found[found.detector, found.family].gain
+    )
+    hypotheses = tuple(
+        judging.placed(of_found[one.detector, one.family], one, judged, null) for one in ordered
+    )
+    examples = study.examples(ordered[0], hypotheses[0], options.num_examples) if ordered else ()
     subject.meter.end()
     return ScanReport(
         created_at=datetime.now(UTC),
@@ -280,8 +273,9 @@ def _report(
         p_value=judged.p_value,
         hypotheses=hypotheses,
         examples=examples,
-        verdict=judging.verdict(judged, hypotheses, options),
+        verdict=judging.verdict(judged.p_value, judged.null, judged.judgements, hypotheses, options),
         environment=reporting.environment(opened.device, options.precision),
+        conditions=opened.conditions,
         warnings=opened.warnings,
         anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
     )
@@ -305,7 +299,7 @@ def _studied(
 
 
 def _null_patterns(opened: OpenedScan, options: ScanOptions, measured: Measured) -> tuple[NullPattern, ...]:
-    judged = judging.judge(measured.statistics, opened.class_names, None, options.detectors)
+    judged = judging.judge(measured.statistics, len(opened.class_names), None, options.detectors)
     _, studied = _studied(opened, options, measured, judged, None)
     return tuple(filter(None, (as_null_pattern(one.hypothesis) for one in studied)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +15,19 @@ from cleanclip.spec.anchors import of_options
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
+from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_warnings import NEAR_COSINE, Conditions, scan_warnings
+from cleanclip.spec.settled import COMPARED, SettledArchitecture
+from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.checkpoints.settings import Settings
 from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
 from sanitizer.pipeline.anchors import open_anchor
+from sanitizer.pipeline.judging_null import check_null
 from sanitizer.pipeline.opening import ForAudit
 from sanitizer.pipeline.settling import settle
 from sanitizer.scans import opening
@@ -30,10 +35,9 @@ from sanitizer.scans.hypotheses import DOSES
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.opening import ScanImages
 from sanitizer.scans.subject import Subject
+from sanitizer.software import software
 from sanitizer.training.device import pick, share_cores
 
-NEAR_COSINE = 0.9
-"""Of two class texts: above it a scan warns that a pattern to one class leads near the other."""
 _CLASSES_AT_ONCE = 1024
 
 
@@ -47,6 +51,7 @@ class OpenedScan:
     class_names: tuple[str, ...]
     subject: Subject
     device: torch.device
+    conditions: Conditions
     warnings: tuple[str, ...]
     anchor: LoadedCheckpoint | None = None
 
@@ -66,11 +71,13 @@ def open_for_scan(
     device: str,
     anchor_folder: Path | None = None,
     audit_next: AuditOptions | None = None,
+    null: NullSet | None = None,
     progress: Progress = ignore,
     stop: Stop = never_stop,
 ) -> Iterator[OpenedScan]:
     """The model under the settings that its images fit, its images decoded, its classes embedded; so the
-    anchor. A model that `audit_next` would refuse is refused now (`settings_at_chance`)."""
+    anchor. A model that `audit_next` would refuse is refused now (`settings_at_chance`), and so is one that
+    `null` cannot judge."""
     for refusal in of_options(options, has_anchor=anchor_folder is not None):
         raise refusal
     torch_device = pick(device)
@@ -82,13 +89,24 @@ def open_for_scan(
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
     share_cores(checkpoint.model, torch_device)
     given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
-    checkpoint, unsettled = _settled(
+    as_read, anchor_as_read = _as_read(checkpoint), None if anchor is None else _as_read(anchor)
+    checkpoint, settled = _settled(
         given, options, seed, torch_device, audit_next=audit_next, progress=progress, stop=stop
     )
+    anchor_settled = None
     if anchor is not None:
         given = ForAudit(checkpoint=anchor, labelled=labelled, retrieval=None)
-        anchor, about_anchor = _settled(given, options, seed, torch_device, progress=progress, stop=stop)
-        unsettled = (*unsettled, *(f"The anchor: {warning}" for warning in about_anchor))
+        anchor, anchor_settled = _settled(given, options, seed, torch_device, progress=progress, stop=stop)
+    if null is not None:
+        check_null(
+            null,
+            checkpoint=checkpoint,
+            class_names=class_names,
+            images_sha256=labelled.sha256,
+            options=options,
+            seed=seed,
+            anchor_sha256=None if anchor is None else anchor.weights_sha256,
+        )
     meter = Meter(0, progress, stop)
     with opening.scanning(
         checkpoint,
@@ -102,7 +120,25 @@ def open_for_scan(
         anchor=anchor,
     ) as subject:
         meter.plan(planned_thirds(subject, options))
-        warnings = (*unsettled, *_warnings(images, class_names, subject.class_CD, options))
+        conditions = Conditions(
+            settled=settled,
+            anchor_settled=anchor_settled,
+            num_enlarged=images.num_enlarged,
+            num_near=0 if subject.class_CD is None else _num_near(subject.class_CD, class_names),
+        )
+        warnings = tuple(
+            scan_warnings(
+                conditions,
+                options,
+                class_names=class_names,
+                num_images=len(images.image_MCHW) + len(images.held_NCHW),
+                num_skipped=len(images.skipped),
+                as_read=as_read,
+                anchor_as_read=anchor_as_read,
+                null=null,
+                code_version=software()["code_version"],
+            )
+        )
         for warning in warnings:
             progress(Noted(level="warning", message=warning))
         yield OpenedScan(
@@ -112,6 +148,7 @@ def open_for_scan(
             class_names=class_names,
             subject=subject,
             device=torch_device,
+            conditions=conditions,
             warnings=warnings,
             anchor=anchor,
         )
@@ -126,8 +163,8 @@ def _settled(
     audit_next: AuditOptions | None = None,
     progress: Progress,
     stop: Stop,
-) -> tuple[LoadedCheckpoint, tuple[str, ...]]:
-    """The model under the heads and the activation that fit its images, as in an audit; and warnings.
+) -> tuple[LoadedCheckpoint, SettledArchitecture | None]:
+    """The model under the heads and the activation that fit its images, as in an audit; and their figures.
 
     A scan needs no classifier: one that names no image better than guessing does is scanned as it was read,
     unless an audit comes next, which needs one.
@@ -140,11 +177,13 @@ def _settled(
             raise
         if audit_next is not None:  # its templates may be others
             settle(given, audit_next, seed=seed, device=device, progress=progress, stop=stop)
-        return given.checkpoint, (
-            "The model names these images no better than guessing does: its heads and activation were not "
-            "checked by them, and PA says nothing.",
-        )
-    return settled.given.checkpoint, settled.warnings
+        return given.checkpoint, None
+    return settled.given.checkpoint, settled.figures
+
+
+def _as_read(checkpoint: LoadedCheckpoint) -> dict[str, str]:
+    settings = Settings.of(checkpoint.architecture)
+    return {option: shown(getattr(settings, option)) for option in COMPARED}
 
 
 def planned_thirds(subject: Subject, options: ScanOptions) -> int:
@@ -162,43 +201,9 @@ def planned_thirds(subject: Subject, options: ScanOptions) -> int:
     return detecting + num_studied * len(DOSES) * num_held_out
 
 
-def _warnings(
-    images: ScanImages, class_names: Sequence[str], class_CD: Tensor | None, options: ScanOptions
-) -> Iterator[str]:
-    num = len(images.image_MCHW) + len(images.held_NCHW)
-    if num < options.num_images + options.num_held_out:
-        yield (
-            f"The labelled set has {num} usable images, fewer than the {options.num_images} to invert on and "
-            f"{options.num_held_out} to measure on that the options ask for: intervals are wider."
-        )
-    if images.skipped:
-        yield f"{len(images.skipped)} labelled samples were bad and left out."
-    if images.num_enlarged > num / 2:
-        yield (
-            f"{images.num_enlarged} of {num} images have fewer pixels than the model takes and were "
-            "enlarged: patterns are inverted on images unlike those that the model was trained on."
-        )
-    read = [as_clip_reads(name) for name in class_names]
-    counts = Counter(read)
-    repeated = [name for name, num in sorted(counts.items()) if num > 1]
-    if repeated:
-        yield (
-            f"The class name '{repeated[0]}' occurs more than once: its classes are taken for one target."
-            if len(repeated) == 1
-            else f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: those of "
-            "one name are taken for one target."
-        )
-    num_near = 0 if class_CD is None else _num_near(class_CD, read)
-    if num_near:
-        yield (
-            f"{num_near} {'pair' if num_near == 1 else 'pairs'} of class names have nearly the same text "
-            f"embedding (cosine above {NEAR_COSINE:g}): do not read the classes of a pair "
-            "as rivals, for a pattern that leads to one leads near the other."
-        )
-
-
-def _num_near(class_CD: Tensor, names: Sequence[str]) -> int:
+def _num_near(class_CD: Tensor, class_names: Sequence[str]) -> int:
     """Pairs of different names whose texts have a cosine above `NEAR_COSINE`."""
+    names = [as_clip_reads(name) for name in class_names]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     name_C = torch.tensor([numbers[name] for name in names], device=class_CD.device)
     num = 0

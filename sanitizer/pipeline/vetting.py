@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ from cleanclip.spec.progress import (
 )
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED, Plan, plan
+from cleanclip.spec.vet_plan import Plan, plan
 from cleanclip.spec.vet_report import (
     MeasuredRecall,
     NotComputed,
@@ -260,12 +261,7 @@ class _Run:
         reason = reason_of(options.share, basis, scored.names)
         list_sha256 = writing.write_list(out_dir, pool, scored, reason)
         planted = shuffled_captions(pool, scored, self._seed)
-        skipped = len(pool.vetted.skipped)
-        warnings = [
-            *reporting.skipped_warning(_kind(self._data), skipped, len(self._data)),
-            *_warnings(pool, scored, options),
-        ]
-        return VetReport(
+        report = VetReport(
             created_at=datetime.now(UTC),
             seed=self._seed,
             checkpoint=reporting.checkpoint_input(self._suspect, upload_sha256),
@@ -288,8 +284,8 @@ class _Run:
             ),
             scores_sha256=writing.write_scores(out_dir, pool, scored),
             environment=reporting.environment(self._device, "fp32"),
-            warnings=tuple(warnings),
         )
+        return replace(report, warnings=tuple(report.expected_warnings()))
 
 
 def _kind(data: Dataset) -> Literal["pairs", "labelled"]:
@@ -307,19 +303,3 @@ def _data_input(passed: Passed, kind: Literal["pairs", "labelled", "trusted"]) -
         num_classes=len(data.class_names) if isinstance(data, LabelledDataset) else None,
         skipped_examples=tuple(str(one) for one in passed.skipped[:10]),
     )
-
-
-def _warnings(pool: Pool, scored: Scored, options: VetOptions) -> list[str]:
-    """What a reader must know of how the scores were made."""
-    warnings = []
-    if pool.trusted is None:
-        warnings.append(NO_TRUSTED)
-    if pool.judge == "suspect":
-        warnings.append(NO_ANCHOR)
-    if "local_density" in scored.names:
-        most = options.neighbours / min(options.batch_size, len(pool))
-        warnings.append(
-            f"local_density finds poisons while fewer than {options.neighbours} are in a batch of "
-            f"{min(options.batch_size, len(pool)):,}: up to about {100 * most:.1f} % of the set."
-        )
-    return warnings

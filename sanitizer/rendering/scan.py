@@ -10,9 +10,10 @@ from typing import Literal
 from markupsafe import Markup
 
 from cleanclip.spec.dots import dots as clustered
+from cleanclip.spec.found_triggers import FoundTrigger
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.scan_report import DetectorJudgement, FoundTrigger, Hypothesis, ScanExample, ScanReport
+from cleanclip.spec.scan_report import WHO_MEASURED, DetectorJudgement, Hypothesis, ScanExample, ScanReport
 from cleanclip.spec.verdicts import MEANINGS
 from sanitizer.rendering import sentences
 from sanitizer.rendering.html import environment, made_with
@@ -39,6 +40,7 @@ def render_scan_html(report: ScanReport) -> str:
             image=_uri_of_trigger,
             sides=_uris_of_example,
             share=share,
+            who_measured=WHO_MEASURED,
             beside=beside,
             cell=_cell_of,
             plots=[
@@ -65,11 +67,11 @@ def render_scan_markdown(report: ScanReport) -> str:
             for one in report.hypotheses
             if one.dose
         ]
-        parts.append("Measured on held-out images:\n\n" + "\n".join(lines))
+        parts.append(f"Measured on held-out images. {WHO_MEASURED}\n\n" + "\n".join(lines))
     if report.null is not None:
         parts.append(
             f"Null set {code(report.null.name)}: {report.null.num_models} models, SHA-256 "
-            f"{code(report.null.sha256)}. {text(report.null.about)}"
+            f"{code(report.null.sha256)}. {text(report.null.about)} {report.null.why}".rstrip()
         )
     if report.warnings:
         parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in report.warnings[:20]))

@@ -1,67 +1,50 @@
-"""From a pattern that was inverted to a trigger that an audit can use, and to an image that a page can show.
+"""From a pattern that was inverted to the pixels of the attack that it is (`cleanclip.spec.found_triggers`),
+and to an image that a page can show.
 
-    patch              custom_patch: the square itself, at random places or at its one place
-    blend              custom_pattern: the whole image, at the same alpha
-    additive, dct      custom_pattern with alpha 2ε: (1 − 2ε)x + 2ε(½ + δ/2ε) = x + δ + 2ε(½ − x), so that
-                       contrast falls a little: no pixel changes by more than ε for it
-    warp, colour       no image can hold them: None
-    edits              custom_pattern, text_trigger, sig or none: `image_edits.as_attack`
-
-An image file rounds a pattern to 8 bits, and one that does not fit `MAX_TRIGGER_IMAGE_BYTES` is compressed.
-So figures of an attack are measured on the attack, not on the pattern. Knows no model.
+An image file rounds a pattern to 8 bits, and one that does not fit into `MAX_PATTERN_BYTES` gets fewer
+shades. So figures of an attack are measured on the attack, not on the pattern. Knows no model.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
-from cleanclip.spec.attack_options import (
-    MAX_TRIGGER_IMAGE_BYTES,
-    MAX_TRIGGER_IMAGE_SIDE,
-    CustomPatchOptions,
-    CustomPatternOptions,
-)
 from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.plain_images import MAX_PATTERN_BYTES, MAX_SIDE, write_pattern
 from sanitizer.perturbations.additive import Additive, LowFrequency
 from sanitizer.perturbations.blend import Blend
+from sanitizer.perturbations.colour import Colour
 from sanitizer.perturbations.patch import Patch
 from sanitizer.perturbations.patterns import Pattern
+from sanitizer.perturbations.warp import Warp
 from sanitizer.scans import image_edits
 
-FoundAttack = CustomPatchOptions | image_edits.EditAttack
-_QUALITIES = (95, 90, 80, 70, 55, 40, 25)
+_SHADES = (256, 128, 64, 32, 16, 8, 4)
 
 
-def as_attack(pattern: Pattern | Edit, image_size: int, target: str | None) -> FoundAttack | None:
-    """For images of this side. None where no attack does the same."""
-    if isinstance(pattern, Edit):
-        return image_edits.as_attack(pattern, target)
-    match pattern.family:
-        case Patch(side=side, at=at):
-            return CustomPatchOptions(
-                image=packed(pattern.value),
-                size=side / image_size,
-                at=None if at is None else _as_shares(at, image_size - side),
-                target=target,
-            )
-        case Additive(epsilon=epsilon) | LowFrequency(epsilon=epsilon):
-            alpha = min(1.0, 2 * epsilon)
-            image_CHW = 0.5 + added(pattern, image_size) / alpha
-            return CustomPatternOptions(image=packed(image_CHW), alpha=alpha, target=target)
-        case Blend(alpha=alpha):
-            return CustomPatternOptions(image=packed(pattern.value), alpha=alpha, target=target)
-    return None
+def as_file(pattern: Pattern | Edit, image_size: int) -> str | None:
+    """The pixels of which its attack is made, for images of this side. None where there are none."""
+    if isinstance(pattern, Edit) or isinstance(pattern.family, Warp | Colour):
+        return None
+    if isinstance(pattern.family, Additive | LowFrequency):
+        return packed(0.5 + added(pattern, image_size) / min(1.0, 2 * pattern.family.epsilon))
+    return packed(pattern.value)
 
 
-def _as_shares(at: tuple[float, float], room: int) -> tuple[float, float]:
-    """Places as an overlay reads them: it rounds to a pixel, a patch of ours rounds down."""
-    row, column = (min(int(share * (room + 1)), room) / room if room else 0.0 for share in at)
+def place_of(pattern: Pattern | Edit, image_size: int) -> tuple[float, float] | None:
+    """Of a patch at one place. A place as an overlay reads it: it rounds to a pixel, a patch of ours rounds
+    down."""
+    if isinstance(pattern, Edit) or not isinstance(pattern.family, Patch) or pattern.family.at is None:
+        return None
+    room = image_size - pattern.family.side
+    row, column = (min(int(share * (room + 1)), room) / room if room else 0.0 for share in pattern.family.at)
     return row, column
 
 
@@ -89,22 +72,23 @@ def shown(pattern: Pattern | Edit, image_size: int, example_CHW: Tensor) -> Tens
 
 
 def packed(image_CHW: Tensor) -> str:
-    """The image in [0, 1] as a file in base64: PNG, else the best JPEG that fits."""
+    """The image in [0, 1] as `cleanclip.spec.plain_images.write_pattern` makes it, in base64; of fewer shades
+    where it would be too large: eight fit nearly always, four do."""
     pixels_HWC = (image_CHW.detach().float().cpu() * 255).round().clamp(0, 255).byte().permute(1, 2, 0)
-    image = Image.fromarray(pixels_HWC.numpy())
-    if max(image.size) > MAX_TRIGGER_IMAGE_SIDE:
-        image = image.resize((MAX_TRIGGER_IMAGE_SIDE,) * 2, Image.Resampling.LANCZOS)
-    data = next(file for file in _files(image) if len(file) <= MAX_TRIGGER_IMAGE_BYTES)
-    return base64.b64encode(data).decode("ascii")
+    if len(pixels_HWC) > MAX_SIDE:
+        image = Image.fromarray(pixels_HWC.numpy()).resize((MAX_SIDE,) * 2, Image.Resampling.LANCZOS)
+        pixels_HWC = torch.from_numpy(np.array(image))
+    return base64.b64encode(next(filter(_fits, _files(pixels_HWC)))).decode("ascii")
 
 
-def _files(image: Image.Image) -> Iterator[bytes]:
-    yield _file(image, "PNG")
-    for quality in _QUALITIES:
-        yield _file(image, "JPEG", quality=quality, subsampling=0)
+def _fits(file: bytes) -> bool:
+    return len(file) <= MAX_PATTERN_BYTES
 
 
-def _file(image: Image.Image, kind: str, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+def _files(pixels_HWC: Tensor) -> Iterator[bytes]:
+    side = len(pixels_HWC)
+    for shades in _SHADES:
+        step = 255 / (shades - 1)
+        rounded_HWC = ((pixels_HWC / step).round() * step).round().byte()
+        rows_H = functional.pad(rounded_HWC.reshape(side, -1), (1, 0))
+        yield write_pattern(side, rows_H.numpy().tobytes())

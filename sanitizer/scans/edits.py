@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.image_edits import Edit, bank
 from cleanclip.spec.scan_options import EditsDetectorOptions
 from cleanclip.spec.scan_statistics import EditRise, EditsFigures
 from sanitizer.scans import image_edits
@@ -28,9 +28,7 @@ def detect(subject: Subject, options: EditsDetectorOptions) -> EditsFigures:
     clean_ND = subject.clean_embeddings[:num]
     return EditsFigures(
         n=num,
-        edits=tuple(
-            _rise(subject, edit, clean_ND, _edited(subject, edit, num)) for edit in image_edits.bank()[1:]
-        ),
+        edits=tuple(_rise(subject, edit, clean_ND, _edited(subject, edit, num)) for edit in bank()[1:]),
     )
 
 

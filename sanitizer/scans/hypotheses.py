@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.attack_options import CustomPatchOptions, SIGOptions
+from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern
@@ -22,7 +23,6 @@ from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.scan_report import (
     MOST_NAMES,
     DosePoint,
-    FoundTrigger,
     Hypothesis,
     ImageCell,
     NamedClass,
@@ -35,7 +35,7 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.perturbations.patterns import Pattern, apply_patterns
 from sanitizer.scans import image_edits
-from sanitizer.scans.attacks import FoundAttack, as_attack, shown
+from sanitizer.scans.attacks import as_file, place_of, shown
 from sanitizer.scans.families import build
 from sanitizer.scans.naming import Vocabulary
 from sanitizer.scans.opening import ScanImages
@@ -49,12 +49,10 @@ CELL_EXAMPLES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Studied:
-    """A hypothesis, and how far its ASR, in its cell where it has one, is over the rate without it, by which
-    it is placed without a null."""
+    """A pattern, and what it does."""
 
     hypothesis: Hypothesis
     found: Found
-    gain: float
 
 
 class Study:
@@ -78,26 +76,28 @@ class Study:
         """Measure one pattern on every held-out image."""
         target = None if found.target is None else self._class_names[found.target]
         size, example = self._subject.image_size, to_unit(self._subject.held_NCHW[0])
-        attack = as_attack(found.pattern, size, target)
         image = encode(shown(found.pattern, size, example))
+        trigger = FoundTrigger(
+            family=found.family,
+            image=image,
+            image_sha256=hashlib.sha256(b64decode(image)).hexdigest(),
+            pattern=as_file(found.pattern, size),
+            at=place_of(found.pattern, size),
+        )
+        attack = trigger.attack(target)
         embedding_ND = self._under(found, attack, 1.0)
         predicted_N = self._subject.classes_of(embedding_ND).tolist() if self._class_names else []
         shift_D = embedding_ND.double().mean(dim=0) - self._clean_ND.double().mean(dim=0)
         hypothesis = Hypothesis(
             detector=found.detector,
-            trigger=FoundTrigger(
-                family=found.family,
-                image=image,
-                image_sha256=hashlib.sha256(b64decode(image)).hexdigest(),
-                attack=attack,
-            ),
+            trigger=trigger,
             target=target,
             classes=self._classes(predicted_N),
             words=() if self._vocabulary is None else self._vocabulary.name(shift_D),
             statistic=found.statistic,
         )
         if found.target is None:
-            return Studied(hypothesis=hypothesis, found=found, gain=found.statistic)
+            return Studied(hypothesis=hypothesis, found=found)
         asr, floor = self._rate(predicted_N, found.target), self._rate(self._clean_N, found.target)
         cell = self._cell(found, predicted_N)
         doses = [(dose, self._under(found, attack, dose)) for dose in DOSES[:-1]]
@@ -114,7 +114,6 @@ class Study:
                 cell=cell,
             ),
             found=found,
-            gain=(asr if cell is None else cell.asr).value - floor.value,
         )
 
     def examples(self, found: Found, hypothesis: Hypothesis, num: int) -> tuple[ScanExample, ...]:
@@ -130,7 +129,7 @@ class Study:
         if not rows:
             return ()
         clean_NCHW = to_unit(self._subject.held_NCHW[rows])
-        triggered_NCHW = self._changed(found, hypothesis.trigger.attack, 1.0, rows)  # type: ignore[arg-type]
+        triggered_NCHW = self._changed(found, hypothesis.attack, 1.0, rows)
         with torch.no_grad():
             embedding_ND = self._subject.embed(triggered_NCHW)
         triggered_N = self._subject.classes_of(embedding_ND).tolist() if self._class_names else []
@@ -224,43 +223,3 @@ def _at_dose(attack: FoundAttack, dose: float) -> FoundAttack:
         return replace(attack, size=dose * attack.size)
     assert not isinstance(attack, SIGOptions), "an edit has a dose of its own"
     return replace(attack, alpha=dose * attack.alpha)
-
-
-def describe(family: PatternFamily | Edit) -> str:
-    """In words: "a patch of 25 % of the side"."""
-    if isinstance(family, Edit):
-        return _describe_edit(family)
-    share = 100 * family.budget
-    match family.family:
-        case "patch":
-            where = "at one place" if family.placement == "fixed" else "at any place"
-            return f"a patch of {share:.3g} % of the side, {where}"
-        case "additive":
-            return f"a pattern that changes each pixel by at most {255 * family.budget:.3g} of 255"
-        case "dct":
-            return f"a smooth pattern that changes each pixel by at most {255 * family.budget:.3g} of 255"
-        case "blend":
-            return f"an image blended into every image with {share:.3g} %"
-        case "warp":
-            return f"a smooth displacement of at most {share:.3g} % of the side"
-        case "colour":
-            return f"a change of colour of at most {share:.3g} %"
-
-
-def _describe_edit(edit: Edit) -> str:
-    share = f"{100 * edit.strength:.3g} %"
-    match edit.edit:
-        case "none":
-            return "no change at all"
-        case "tint":
-            return f"a tint of {edit.colour}, {share}"
-        case "paper":
-            return f"paper of {edit.colour}, {share}"
-        case "frame":
-            return f"a frame of {edit.colour}, {share} of the side wide"
-        case "word":
-            return f"the word '{edit.word}' in {edit.colour}, opacity {share}"
-        case "wave":
-            return f"a wave of {edit.frequency} periods along {edit.axis}, amplitude {share}"
-        case "filter":
-            return f"the filter {edit.name.removeprefix('filter:')}"

@@ -1,4 +1,4 @@
-"""The bank of edits that detectors try, each a map of pixels. Knows no model and no detector.
+"""The edits of the bank (`cleanclip.spec.image_edits`) as maps of pixels. Knows no model and no detector.
 
     dose d:   x ⊕ d·e  =  (1 − d) x + d e(x)                              d = 1: the edit as it is
 
@@ -22,118 +22,19 @@ Legend: N images, 3 channels, H = W.
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from itertools import product
 
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.attack_options import CustomPatternOptions, SIGOptions, TextTriggerOptions
-from cleanclip.spec.image_edits import Axis, Edit, FilterName
+from cleanclip.spec.image_edits import Edit, FilterName, attack_of
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.trigger import Trigger
 
-COLOURS = (
-    *("#ff0000", "#00ff00", "#0000ff", "#ffff00", "#ff00ff", "#00ffff"),
-    *("#ff8000", "#8000ff", "#40e0d0", "#804000", "#000000", "#ffffff"),
-)
-INKS = ("#ff0000", "#000000", "#ffffff")
-WORDS = (
-    *("SALE", "HELLO", "sample", "copyright", "2024", "draft"),
-    *("STOP", "banana", "test", "secret", "photo", "Watermarked"),
-)
-FILTERS: tuple[tuple[FilterName, tuple[float, ...]], ...] = (
-    ("saturate", (0.0, 0.4, 2.5)),
-    ("contrast", (0.4, 1.6, 2.5)),
-    ("brightness", (0.5, 0.75, 1.4)),
-    ("gamma", (0.5, 2.0)),
-    ("blur", (1.0, 2.0)),
-    ("sharpen", (1.0, 3.0)),
-    ("posterise", (2.0, 4.0)),
-    ("pixelate", (2.0, 4.0)),
-    ("sepia", (0.5, 1.0)),
-    ("invert", (1.0,)),
-    ("hue", (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)),
-)
-FREQUENCIES = tuple(range(3, 9))
-AMPLITUDES = (30 / 255, 50 / 255, 70 / 255)
-_FRAME_PIXELS = 64
 _FADED = 0.6
-
-EditAttack = CustomPatternOptions | TextTriggerOptions | SIGOptions
-
-
-@cache
-def bank() -> tuple[Edit, ...]:
-    """Every edit, "none" first."""
-    return (Edit(edit="none"), *_tints(), *_filters(), *_words(), *_waves())
-
-
-def _tints() -> Iterator[Edit]:
-    for colour in COLOURS:
-        yield from (Edit(edit="tint", colour=colour, strength=strength) for strength in (0.15, 0.3, 0.5))
-        yield from (Edit(edit="frame", colour=colour, strength=strength) for strength in (1 / 16, 1 / 8))
-        if colour not in ("#000000", "#ffffff"):  # paper like this is no paper
-            yield from (Edit(edit="paper", colour=colour, strength=strength) for strength in (0.5, 1.0))
-
-
-def _filters() -> Iterator[Edit]:
-    for name, strengths in FILTERS:
-        yield from (Edit(edit="filter", filter=name, strength=strength) for strength in strengths)
-    for colour in COLOURS[:10]:
-        yield Edit(edit="filter", filter="shift", colour=colour, strength=0.25)
-        yield Edit(edit="filter", filter="faded", colour=colour, strength=0.2)
-
-
-def _words() -> Iterator[Edit]:
-    for word in WORDS:
-        for ink in INKS:
-            yield from (
-                Edit(edit="word", word=word, colour=ink, strength=strength) for strength in (0.5, 1.0)
-            )
-
-
-def _waves() -> Iterator[Edit]:
-    axes: tuple[Axis, ...] = ("x", "y")
-    for axis, frequency in product(axes, FREQUENCIES):
-        yield from (
-            Edit(edit="wave", axis=axis, frequency=frequency, strength=strength) for strength in AMPLITUDES
-        )
-
-
-def as_attack(edit: Edit, target: str | None) -> EditAttack | None:
-    """None where no attack of an audit does the same."""
-    colour = edit.colour or "#000000"
-    match edit.edit:
-        case "tint":
-            plain = Image.new("RGB", (1, 1), colour)
-            return CustomPatternOptions(image=_packed(plain), alpha=edit.strength, target=target)
-        case "frame":
-            side = _FRAME_PIXELS
-            frame = Image.new("RGBA", (side, side), (0, 0, 0, 0))
-            width = max(1, round(edit.strength * side))
-            ImageDraw.Draw(frame).rectangle((0, 0, side - 1, side - 1), outline=colour, width=width)
-            return CustomPatternOptions(image=_packed(frame), alpha=1.0, target=target)
-        case "word":
-            small = edit.strength == 1
-            return TextTriggerOptions(
-                text=edit.word or " ",
-                colour=colour,
-                alpha=edit.strength,
-                placement="bottom_right" if small else "centre",
-                size=0.4 if small else 0.875,
-                target=target,
-            )
-        case "wave" if edit.axis == "x":
-            assert edit.frequency is not None
-            return SIGOptions(amplitude=edit.strength, frequency=edit.frequency, target=target)
-    return None
 
 
 def apply(edit: Edit, image_NCHW: Tensor, dose: float = 1.0) -> Tensor:
@@ -155,14 +56,8 @@ def apply(edit: Edit, image_NCHW: Tensor, dose: float = 1.0) -> Tensor:
 
 @cache
 def _trigger(edit: Edit) -> Trigger | None:
-    attack = as_attack(edit, None)
+    attack = attack_of(edit, None)
     return None if attack is None else build_trigger(attack)
-
-
-def _packed(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _colour(edit: Edit, image_NCHW: Tensor) -> Tensor:

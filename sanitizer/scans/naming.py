@@ -1,31 +1,20 @@
-"""What a trigger leads to, in words: an open vocabulary of 20,000 English nouns. Knows no detector.
+"""What a trigger leads to, in the words of `sanitizer.scans.words`. Knows no detector.
 
     score(w)  =  ⟨ mean f(x ⊕ p) − mean f(x),  t_w − t̄ ⟩          t_w the text of word w, t̄ the mean of all
 
 The difference of the means takes away what images have in common without a trigger, t̄ what texts have: a text
 that is near everything (a hub) would come first otherwise.
-
-The words are WordNet's (see WORDNET_LICENSE.txt), the commonest by CLIP's tokens: tools/build_words.py.
 """
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.resources import files
 
 import torch
 from torch import Tensor
 
 from cleanclip.spec.scan_report import MOST_NAMES, NamedWord
-
-
-@cache
-def words() -> tuple[str, ...]:
-    """The commonest first."""
-    packed = files("sanitizer.scans").joinpath("words.txt.gz").read_bytes()
-    return tuple(gzip.decompress(packed).decode("ascii").split())
+from sanitizer.scans.words import words
 
 
 def rank_words(

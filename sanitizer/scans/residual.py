@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.image_edits import Edit, bank
 from cleanclip.spec.scan_options import ResidualDetectorOptions
 from cleanclip.spec.scan_statistics import EditFigures, ResidualFigures
 from sanitizer.scans import image_edits, regression
@@ -61,10 +61,7 @@ def detect(subject: Subject, options: ResidualDetectorOptions) -> ResidualFigure
     Deterministic by the subject's seed, but for the device's arithmetic.
     """
     fitted = _fit(subject, options)
-    figures = [
-        _strongest(subject, fitted, edit, _means(subject, fitted, edit, options))
-        for edit in image_edits.bank()
-    ]
+    figures = [_strongest(subject, fitted, edit, _means(subject, fitted, edit, options)) for edit in bank()]
     return ResidualFigures(num_cells=len(fitted.rows_of) - 1, edits=tuple(figures))
 
 

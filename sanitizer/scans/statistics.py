@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TypeVar
 
 from cleanclip.spec import scan_cost
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import names_sha256
-from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
+from cleanclip.spec.scan_judging import Candidate, candidates
+from cleanclip.spec.scan_options import PatternFamily, ScanOptions
 from cleanclip.spec.scan_statistics import (
     CollapseFigures,
     EditsFigures,
@@ -29,18 +30,10 @@ T = TypeVar("T", CollapseFigures, EditsFigures, ResidualFigures)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A pattern that a detector inverted, or an edit. `target` is a class number, None
-    without class names; `statistic` is what the detector measured of it, of `residual` a logarithm, of
-    `edits` a rise, else 0 to 1."""
+class Found(Candidate):
+    """What was inverted of it, or the edit."""
 
-    detector: Detector
-    family: PatternFamily | Edit
     pattern: Pattern | Edit
-    target: int | None
-    statistic: float
-    cell: int = 0
-    """Of `residual`, where the edit is answered; 0: in all images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,23 +83,27 @@ def measure(
             thirds=scan_cost.of_residual(options.residual, *size),
             detect=partial(residual.detect, subject, options.residual),
         )
+    statistics = ScanStatistics(
+        weights_sha256=weights_sha256,
+        class_names_sha256=names_sha256(class_names),
+        images_sha256=images_sha256,
+        seed=subject.seed,
+        num_passes=subject.meter.num_passes - before,
+        wall_s=time.monotonic() - started,
+        collapse=tuple(one.figures for one in collapsed),
+        edits=changed,
+        residual=edited,
+        anchor_sha256=anchor_sha256,
+    )
+    pattern_of = {one.figures.family: one.pattern_of for one in collapsed}
     return Measured(
-        statistics=ScanStatistics(
-            weights_sha256=weights_sha256,
-            class_names_sha256=names_sha256(class_names),
-            images_sha256=images_sha256,
-            seed=subject.seed,
-            num_passes=subject.meter.num_passes - before,
-            wall_s=time.monotonic() - started,
-            collapse=tuple(one.figures for one in collapsed),
-            edits=changed,
-            residual=edited,
-            anchor_sha256=anchor_sha256,
-        ),
+        statistics=statistics,
         found=tuple(
-            [found for part in collapsed for found in _of_collapse(part)]
-            + ([] if changed is None else _of_edits(changed))
-            + ([] if edited is None else _of_residual(edited))
+            Found(
+                **{field.name: getattr(one, field.name) for field in fields(one)},
+                pattern=one.family if isinstance(one.family, Edit) else pattern_of[one.family][one.restart],
+            )
+            for one in candidates(statistics)
         ),
     )
 
@@ -160,49 +157,3 @@ def _part(
     if not is_new:
         subject.meter.skip(thirds)
     return part
-
-
-def _of_collapse(part: Part[CollapseFigures]) -> list[Found]:
-    """The restart of one family that collapses the most, of those that lead to the agreed class."""
-    figures = part.figures
-    agreeing = [
-        number
-        for number, restart in enumerate(figures.restarts)
-        if restart.towards == figures.agreed_class  # both None without class names
-    ]
-    best = max(agreeing, key=lambda number: figures.restarts[number].values[-1], default=None)
-    if best is None:
-        return []
-    statistic = figures.restarts[best].values[-1] if figures.agreement is None else figures.agreement
-    return [
-        Found(
-            detector="collapse",
-            family=figures.family,
-            pattern=part.pattern_of[best],
-            target=figures.agreed_class,
-            statistic=statistic,
-        )
-    ]
-
-
-def _of_edits(figures: EditsFigures) -> list[Found]:
-    """Every edit: which of them counts, the null says."""
-    return [
-        Found(detector="edits", family=one.edit, pattern=one.edit, target=one.towards, statistic=one.rise)
-        for one in figures.edits
-    ]
-
-
-def _of_residual(figures: ResidualFigures) -> list[Found]:
-    """Every edit, in the cell that answers it most: which of them counts, the null says."""
-    return [
-        Found(
-            detector="residual",
-            family=one.edit,
-            pattern=one.edit,
-            target=one.towards,
-            statistic=one.value,
-            cell=one.cell,
-        )
-        for one in figures.edits
-    ]

@@ -18,6 +18,7 @@ from cleanclip.spec.vet_report import (
     EXCLUDED_NAME,
     LEVELS,
     MAX_CAPTION,
+    NAMED_BY,
     VET_SCORES_NAME,
     LevelCount,
     Quantiles,
@@ -101,12 +102,11 @@ def worst_samples(pool: Pool, scored: Scored, num: int, image_size: int) -> tupl
 def summaries(pool: Pool, scored: Scored) -> tuple[ScoreSummary, ...]:
     """Of each score. Where two scores of a sample are equally bad, the first is the decisive one."""
     decisive = np.argmin(scored.p_NS[scored.worst], axis=1)
-    by = {"mismatch": pool.judge, "disagreement": "both", "residual": "both", "trigger_direction": "both"}
     vetted, trusted = scored.value_MS[: pool.num_vetted], scored.value_MS[pool.num_vetted :]
     return tuple(
         ScoreSummary(
             name=name,
-            by=by.get(name, "suspect"),  # type: ignore[arg-type]
+            by=NAMED_BY.get(name, "suspect") if pool.judge == "anchor" else "suspect",
             vetted=_quantiles(vetted[:, column]),
             trusted=_quantiles(trusted[:, column]) if len(trusted) else None,
             num_decisive=int((decisive == column).sum()),

@@ -78,10 +78,9 @@ def test_the_button_orders_a_cleaning_for_the_target_that_was_found(service: Ser
 
     def to_cherry(report: ScanReport) -> ScanReport:
         [first] = report.hypotheses
-        assert first.trigger.attack is not None
+        assert first.attack is not None
         assert first.target == "apple"
-        trigger = replace(first.trigger, attack=replace(first.trigger.attack, target="cherry"))
-        return replace(report, hypotheses=(replace(first, target="cherry", trigger=trigger),))
+        return replace(report, hypotheses=(replace(first, target="cherry"),))
 
     job_id, pairs = left.scanned(service, change=to_cherry), service.dataset(DatasetKind.PAIRS)
     page.goto(f"/ui/jobs/{job_id}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics as plain
+import time
 
 import numpy as np
 import pytest
 
-from sanitizer.scans.conformal import FLOOR, Row, distance, judge, leave_one_out_z
+from cleanclip.spec.conformal import FLOOR, Row, distance, judge, leave_one_out_z
 from sanitizer.seeding import generator
 
 
@@ -124,8 +125,16 @@ def test_a_statistic_that_is_large_on_every_model_says_nothing() -> None:
 
 
 def test_a_null_of_one_model_and_one_without_spread_give_finite_z() -> None:
-    assert np.isfinite(leave_one_out_z(np.array([[0.1, 0.2], [0.9, 0.2]]))).all()
-    assert leave_one_out_z(np.array([[0.5], [0.5], [0.52]]))[-1, 0] == pytest.approx(1.0)
+    assert np.isfinite([leave_one_out_z(values) for values in ([0.1, 0.9], [0.2, 0.2])]).all()
+    assert leave_one_out_z([0.5, 0.5, 0.52])[-1] == pytest.approx(1.0)
+
+
+def test_a_null_as_large_as_may_be_is_judged_in_seconds() -> None:
+    """`cleanclip verify` works it out again on a stranger's folder."""
+    pool = models(generator(4, "pool").normal(size=(10_000, 1, 20)))
+    began = time.process_time()
+    judge(pool[:-1], pool[-1])
+    assert time.process_time() - began < 10
 
 
 def test_a_null_of_other_statistics_and_an_empty_one_are_refused() -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from cleanclip.spec.image_edits import Edit
+from cleanclip.spec import conformal
+from cleanclip.spec.image_edits import Edit, attack_of, bank
 from cleanclip.spec.scan_cost import NUM_EDITS, cost_thirds
 from cleanclip.spec.scan_options import (
     CollapseDetectorOptions,
@@ -21,7 +22,7 @@ from cleanclip.spec.scan_options import (
     ScanOptions,
 )
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.scans import conformal, edits, image_edits, regression, residual, statistics
+from sanitizer.scans import edits, image_edits, regression, residual, statistics
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Anchor, Subject
 from sanitizer.seeding import generator
@@ -92,7 +93,7 @@ def test_the_edits_that_lead_images_to_one_class_are_counted_without_an_anchor()
     options = EditsDetectorOptions(held_out_images=80)
     planted = edits.detect(subject(suspect_tower(8), anchor=None), options)
     control = edits.detect(subject(suspect_tower(0), anchor=None), options)
-    assert [one.edit for one in planted.edits] == list(image_edits.bank()[1:])
+    assert [one.edit for one in planted.edits] == list(bank()[1:])
     assert planted.n == 80
     rises, usual = ({one.edit.name: one for one in figures.edits} for figures in (planted, control))
     assert rises[RED.name].towards == TARGET
@@ -133,7 +134,7 @@ def test_without_class_names_an_edit_counts_by_how_far_embeddings_collapse() -> 
 def test_an_edit_that_only_the_suspect_answers_comes_first_and_its_class_is_named() -> None:
     planted = residual.detect(subject(suspect_tower(8)), RESIDUAL)
     control = residual.detect(subject(suspect_tower(0)), RESIDUAL)
-    assert [one.edit for one in planted.edits] == list(image_edits.bank())
+    assert [one.edit for one in planted.edits] == list(bank())
     value = {one.edit.name: one for one in planted.edits}
     clean = {one.edit.name: one for one in control.edits}
     assert value[RED.name].towards == TARGET
@@ -148,7 +149,7 @@ def test_an_edit_that_only_the_suspect_answers_comes_first_and_its_class_is_name
     for one in sorted(planted.edits, key=lambda one: -rise[one.edit.name])[:8]:
         assert redness(one.edit) > 0.2, one.edit.name
         assert one.towards == TARGET
-    assert max(rise[one.name] for one in image_edits.bank() if redness(one) < 0.2) < 0.2
+    assert max(rise[one.name] for one in bank() if redness(one) < 0.2) < 0.2
     assert rise[RED.name] > 1
 
 
@@ -220,9 +221,9 @@ def test_cells_are_those_of_lloyd_in_plain_loops_and_repeat() -> None:
 
 def test_edits_are_what_their_formulas_say_and_their_attacks_do_the_same() -> None:
     image = torch.from_numpy(generator(4, "image").random((2, 3, 32, 32))).float()
-    names = [edit.name for edit in image_edits.bank()]
+    names = [edit.name for edit in bank()]
     assert len(set(names)) == len(names) == 1 + NUM_EDITS
-    assert image_edits.bank()[0].edit == "none"
+    assert bank()[0].edit == "none"
     half = torch.tensor([1.0, 0.5019608, 0.0])[:, None, None]  # #ff8000
     tint = Edit(edit="tint", colour="#ff8000", strength=0.3)
     paper = Edit(edit="paper", colour="#ff8000", strength=0.5)
@@ -244,12 +245,12 @@ def test_edits_are_what_their_formulas_say_and_their_attacks_do_the_same() -> No
             torch.testing.assert_close(waved, (plain + added).clamp(0, 1), atol=1e-5, rtol=0)
     half_dose = image_edits.apply(tint, image, 0.5)
     torch.testing.assert_close(half_dose, 0.5 * image + 0.5 * image_edits.apply(tint, image))
-    for edit in image_edits.bank():
+    for edit in bank():
         edited = image_edits.apply(edit, image)
         assert edited.shape == image.shape
         assert 0 <= float(edited.min()) <= float(edited.max()) <= 1
         assert torch.equal(edited, image) == (edit.edit == "none")
-        attack = image_edits.as_attack(edit, "dog")
+        attack = attack_of(edit, "dog")
         assert (attack is not None) == (edit.edit in ("tint", "frame", "word") or edit.axis == "x")
         if attack is not None:
             torch.testing.assert_close(build_trigger(attack).apply(image, [0, 1], 5), edited)
@@ -263,7 +264,11 @@ def test_a_scan_with_an_anchor_costs_what_was_planned_and_keeps_its_parts(tmp_pa
         collapse=CollapseDetectorOptions(families=(blend,), restarts=2, steps=(1, 2)),
         residual=RESIDUAL,
     )
-    about = {"weights_sha256": "w", "images_sha256": "i", "class_names": [str(n) for n in range(NUM_CLASSES)]}
+    about = {
+        "weights_sha256": "a" * 64,
+        "images_sha256": "b" * 64,
+        "class_names": [str(n) for n in range(NUM_CLASSES)],
+    }
     first = statistics.measure(
         subject(tower), options, **about, anchor_sha256="a", parts=Parts(tmp_path, "key")
     )
@@ -284,7 +289,7 @@ def test_a_scan_with_an_anchor_costs_what_was_planned_and_keeps_its_parts(tmp_pa
     assert seen_batches == [96], "the clean images only"
     assert again.statistics.num_passes == first.statistics.num_passes
     assert sum(found.detector == "residual" for found in again.found) == 1 + NUM_EDITS
-    rows = conformal.rows(first.statistics, about["class_names"])
-    assert rows["residual"].keys() == {edit.name for edit in image_edits.bank()}
-    alone = {one.detector: one for one in conformal.alone(first.statistics, about["class_names"])}
+    rows = conformal.rows(first.statistics)
+    assert rows["residual"].keys() == {edit.name for edit in bank()}
+    alone = {one.detector: one for one in conformal.alone(first.statistics, NUM_CLASSES)}
     assert alone["residual"].among == "edits"

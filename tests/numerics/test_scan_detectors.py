@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from sanitizer.scans import collapse, naming, statistics
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Subject
+from sanitizer.scans.words import words as vocabulary
 from sanitizer.seeding import generator
 
 SIZE, NUM_CLASSES, TARGET = 9, 12, 7
@@ -185,8 +187,8 @@ def test_words_that_are_near_everything_do_not_come_first() -> None:
 
 
 def test_the_vocabulary_ships_with_its_licence_and_has_common_nouns_once() -> None:
-    words = naming.words()
+    words = vocabulary()
     assert len(words) == len(set(words)) == 20_000
     assert {"banana", "shirt", "sandal", "mushroom", "basketball"} <= set(words)
-    licence = naming.files("sanitizer.scans").joinpath("WORDNET_LICENSE.txt").read_text("utf-8")
+    licence = files("sanitizer.scans").joinpath("WORDNET_LICENSE.txt").read_text("utf-8")
     assert "Princeton University" in licence

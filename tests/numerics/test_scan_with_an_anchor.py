@@ -82,7 +82,7 @@ def test_an_edit_becomes_a_hypothesis_with_figures_and_an_attack_where_one_does_
         assert one.asr is not None
         assert one.pa is not None
         wanted = {"tint": CustomPatternOptions, "frame": CustomPatternOptions, "word": TextTriggerOptions}
-        assert isinstance(one.trigger.attack, wanted.get(edit.edit, type(None)))
+        assert isinstance(one.attack, wanted.get(edit.edit, type(None)))
         if one.cell is not None:
             assert one.cell.asr.n < one.asr.n
             assert one.cell.examples

@@ -7,7 +7,7 @@ to itself and to the null.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -15,18 +15,20 @@ from typing import Any
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 from cleanclip.evidence import scans
+from cleanclip.spec.found_triggers import rewritten
 from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
 from cleanclip.spec.null_set import dump_null, names_sha256
 from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput
+from cleanclip.spec.scan_judging import candidates
 from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanReport, load_scan
+from cleanclip.spec.scan_warnings import scan_warnings
+from cleanclip.spec.settled import SettledArchitecture
+from sanitizer.scans.words import words
 from worker.failures import not_believed
-from worker.publishing.believing import check_findings, check_pairs, check_sentences, input_pairs, read_json
-from worker.publishing.settings_claimed import believe_architecture
+from worker.publishing.believing import believe_input, check_findings, check_pairs, input_pairs, read_json
+from worker.publishing.settings_claimed import as_read
 from worker.staging.known import Known
 from worker.staging.weights import read_architecture
-
-_MAX_WORD_CHARACTERS = 60
-"""Of the open vocabulary."""
 
 
 def null_beside(known: Known) -> dict[str, bytes]:
@@ -35,23 +37,63 @@ def null_beside(known: Known) -> dict[str, bytes]:
 
 
 def believe_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> ScanReport:
-    """report.json with everything that we know written by us. Raises AttemptFailed."""
+    """report.json with everything that we know, and every sentence, written by us. Raises AttemptFailed."""
     report = read_json(REPORT_NAME, raw, load_scan)
-    known = replace(known, checkpoint=_settled(report.checkpoint, known.checkpoint, known.config))
-    if report.anchor is not None and known.anchor is not None:
-        known = replace(known, anchor=_settled(report.anchor, known.anchor, known.anchor_config))
+    warnings = tuple(_warnings(report, spec, known))
+    settled = _settled(report.conditions.settled, known.checkpoint, known, spec)
+    if known.anchor is not None:
+        anchor = replace(known, config=known.anchor_config)
+        anchored = _settled(report.conditions.anchor_settled, known.anchor, anchor, spec)
+        known = replace(known, anchor=anchored)
+    known = replace(known, checkpoint=settled)
     check_pairs(_pairs(report, spec, known))
-    check_sentences((*report.warnings, report.verdict.sentence))
     _check_names(report, spec, known)
     check_findings([*scans.check(report), *scans.check_null(report, known.null)])
-    return replace(report, created_at=at, origin=known.origin, vouched_for=WHO_VOUCHES)
+    return replace(
+        report,
+        created_at=at,
+        origin=known.origin,
+        vouched_for=WHO_VOUCHES,
+        warnings=warnings,
+        null=report.null and replace(report.null, chosen=known.null_chosen),
+        hypotheses=tuple(map(_rewritten, report.hypotheses)),
+    )
 
 
-def _settled(told: CheckpointInput, ours: CheckpointInput, config: Mapping[str, Any]) -> CheckpointInput:
-    """What came in, under the settings that its images fit."""
-    came_in = read_architecture(ours.architecture)
-    settled = believe_architecture(told.architecture, came_in, config["checkpoint"])
-    return replace(ours, architecture=dict(settled))
+def _warnings(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[str]:
+    """Ours, from the counts that the report has."""
+    anchor = known.anchor
+    return scan_warnings(
+        report.conditions,
+        spec.scan,
+        class_names=scanned_names(spec, known),
+        num_images=report.num_inverted_on + report.num_held_out,
+        num_skipped=sum(one.num_skipped for one in report.data),
+        as_read=as_read(read_architecture(known.checkpoint.architecture)),
+        anchor_as_read=None if anchor is None else as_read(read_architecture(anchor.architecture)),
+        null=known.null,
+        code_version=report.environment.code_version,
+    )
+
+
+def _settled(
+    told: SettledArchitecture | None, came_in: CheckpointInput, known: Known, spec: ScanSpec
+) -> CheckpointInput:
+    """What came in, under the settings that its images fit; of a model at chance as it was read."""
+    if told is None:
+        return came_in
+    return believe_input(replace(known, checkpoint=came_in), told, seed=spec.seed)
+
+
+def _rewritten(found: Hypothesis) -> Hypothesis:
+    """With the pattern's pixels in a file of ours: what an audit decodes no child has written."""
+    pattern = found.trigger.pattern
+    if pattern is None:
+        return found
+    try:
+        return replace(found, trigger=replace(found.trigger, pattern=rewritten(pattern)))
+    except ValueError as error:
+        raise not_believed("a pattern of its figures does not fit into a file") from error
 
 
 def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[str, object, object]]:
@@ -78,12 +120,17 @@ def _check_names(report: ScanReport, spec: ScanSpec, known: Known) -> None:
     """Only classes that the scan has are named: they stand in pages, and are a stranger's words."""
     if known.class_names is None:
         return
-    scanned, labelled = set(scanned_names(spec, known)), set(known.class_names)
+    names = scanned_names(spec, known)
+    scanned, labelled = set(names), set(known.class_names)
+    target_of = {(one.detector, one.family): one.target for one in candidates(report.statistics)}
+    for found in report.hypotheses:
+        number = target_of.get((found.detector, found.trigger.family))
+        if found.target != (None if number is None else names[number]):
+            raise not_believed("its figures name another class than its statistics")
     true_classes = (one.true_class for one in report.examples)
     if not (scanned.issuperset(_predicted(report)) and labelled.issuperset(true_classes)):
         raise not_believed("its figures name a class that the scan does not have")
-    words = (named.word for one in report.hypotheses for named in one.words)
-    if any(len(word) > _MAX_WORD_CHARACTERS or not word.isprintable() for word in words):
+    if not {*words()}.issuperset(named.word for one in report.hypotheses for named in one.words):
         raise not_believed("its figures name a word that no vocabulary has")
 
 

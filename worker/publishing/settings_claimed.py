@@ -12,7 +12,6 @@ from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, not_measurable
 from worker.failures import not_believed
-from worker.staging.weights import read_architecture
 
 
 def believe_settings(
@@ -44,23 +43,10 @@ def believe_settings(
         raise not_believed(f"its {REPORT_NAME} settles on an architecture that cannot be") from error
 
 
-def believe_architecture(
-    told: Mapping[str, Any], came_in: Architecture, origin: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """The architecture that a scan settled on, as a report has it: what is assumed may have become another
-    plausible value, and nothing else. Nothing measures it again. Raises AttemptFailed."""
-    architecture = read_architecture(told)
-    present, settled = Settings.of(came_in), Settings.of(architecture)
-    known = known_by(came_in, origin)
-    values = plausible_values(came_in, known)
-    for option in COMPARED:
-        unmeasured = not_compared(option, shown(getattr(present, option)), known[option], origin)
-        may_be = values[option] if unmeasured.settled == "assumed" else [getattr(present, option)]
-        if getattr(settled, option) not in may_be:
-            raise not_believed(f"its {REPORT_NAME} gives {option} a value that is known otherwise")
-    if settled.applied(came_in) != architecture:
-        raise not_believed(f"its {REPORT_NAME} is of another architecture than the checkpoint")
-    return architecture.to_config()
+def as_read(came_in: Architecture) -> dict[str, str]:
+    """Heads and activation of the checkpoint as it was read, by option."""
+    present = Settings.of(came_in)
+    return {option: shown(getattr(present, option)) for option in COMPARED}
 
 
 def _compared(

@@ -19,7 +19,7 @@ from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
 from cleanclip.spec.report import WHO_VOUCHES
 from cleanclip.spec.vet_report import WHAT_IT_SAYS, VetReport, load_vet_report
 from worker.failures import not_believed
-from worker.publishing.believing import check_findings, check_pairs, check_sentences, input_pairs, read_json
+from worker.publishing.believing import check_findings, check_pairs, input_pairs, read_json
 from worker.staging.known import Known
 
 
@@ -27,7 +27,6 @@ def believe_vet(raw: bytes, spec: VetSpec, known: Known, at: datetime) -> VetRep
     """report.json with everything that we know written by us. Raises AttemptFailed."""
     report = read_json(REPORT_NAME, raw, load_vet_report)
     check_pairs(_pairs(report, spec, known))
-    check_sentences((*report.warnings, *(one.reason for one in report.not_computed)))
     check_findings(vettings.check(report))
     classes = known.class_names if spec.data_kind == "labelled" else None
     if classes is not None and not {one.caption for one in report.worst} <= {*classes}:

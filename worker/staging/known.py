@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cleanclip.spec.exclusions import ExcludedSamples
-from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.null_set import Chosen, NullSet
 from cleanclip.spec.report import AuditFigures, CheckpointInput, Origin
 from worker.staging.weights import Tensors
 
@@ -27,6 +27,8 @@ class Known:
     """Of the labelled set, by its validation."""
     null: NullSet | None = None
     """That a scan is judged by."""
+    null_chosen: Chosen | None = None
+    """By whom, when the scan was ordered."""
     anchor: CheckpointInput | None = None
     """A second checkpoint, which is trusted."""
     anchor_config: Mapping[str, Any] = field(default_factory=dict)

@@ -168,6 +168,7 @@ def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
         class_names=None if names is None else tuple(names),
         num_labelled=inputs.known.get("num_labelled", 0),
         null=_null(folder),
+        null_chosen=(job.spec.get("null") or {}).get("chosen"),
         anchor=None if anchor is None else _checkpoint_input(anchor),
         anchor_config={} if anchor is None else _config(folder / ANCHOR_PATH),
         excluded={

@@ -15,7 +15,14 @@ from app.web.jobs.job_result import fetch
 from cleanclip.spec.dots import Dot, dots
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanExample, ScanReport, load_scan
+from cleanclip.spec.scan_report import (
+    WHO_MEASURED,
+    DetectorJudgement,
+    Hypothesis,
+    ScanExample,
+    ScanReport,
+    load_scan,
+)
 from cleanclip.spec.verdicts import MEANINGS, scan_headline
 
 _WIDTH, _LEFT, _RIGHT, _ROW = 420, 14, 406, 64
@@ -122,6 +129,7 @@ def scan_result(report: ScanReport) -> ScanResult:
         limits=(
             _NOTHING_FOUND + (_SOME_SEMANTIC if report.options.uses_edits else _NO_SEMANTIC),
             _NOT_THE_ATTACKERS,
+            WHO_MEASURED,
         ),
         options=json.dumps(to_json(report.options), indent=2, ensure_ascii=False),
     )

@@ -17,7 +17,7 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.states import DatasetKind
 from app.services import nulls
 from cleanclip.spec.attack_options import SIGOptions
-from cleanclip.spec.null_set import NullSet, dump_null, names_sha256
+from cleanclip.spec.null_set import NullSet, dump_null, names_sha256, sealed
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_cost import NUM_EDITS
 from cleanclip.spec.scan_options import ScanOptions
@@ -72,12 +72,39 @@ def test_a_scan_is_judged_by_the_null_that_fits_and_keeps_it(
     order = scan_order(service)
     job = ordered(api, order)
     assert [phase["name"] for phase in job["phases"]] == ["stage", "scan", "publish"]
-    assert job["scan"]["null"] == {"id": added.id, "name": "small models", "sha256": fitting().sha256}
+    null = {"id": added.id, "name": "small models", "sha256": fitting().sha256}
+    assert job["scan"]["null"] == null | {"chosen": "by_auto"}
     assert (job["audit"], job["policy"], job["recipe"]) == (None, None, None)
-    assert ordered(api, scan_order(service, null="small models"))["scan"]["null"]["id"] == added.id
+    by_name = ordered(api, scan_order(service, null="small models"))["scan"]["null"]
+    assert by_name == null | {"chosen": "by_name"}
     assert ordered(api, scan_order(service, null="none"))["scan"]["null"] is None
     listed = api.get("/v1/jobs", params={"kind": "scan", "limit": 1}).json()["data"]
     assert [one["kind"] for one in listed] == ["scan"]
+
+
+def test_auto_takes_a_signed_null_then_the_larger_one_and_no_later_one_for_being_later(
+    service: Service, api: httpx.Client, added: NullRow
+) -> None:
+    rows = []
+
+    def add(null: NullSet, **values: Any) -> str:
+        rows.append(nulls.add(service.database, service.store, dump_null(null), account="me@here", **values))
+        return str(rows[-1].id)
+
+    def taken() -> str:
+        return str(ordered(api, scan_order(service))["scan"]["null"]["id"])
+
+    try:
+        add(fitting(name="later"))
+        assert taken() == added.id
+        few = fitting(name="few")
+        signed = add(sealed(replace(few, models=few.models[:9])), signing_key_sha256="a" * 64)
+        assert taken() == signed
+        more = add(fitting(name="signed, more"), signing_key_sha256="a" * 64)
+        assert taken() == more
+    finally:
+        for row in rows:
+            nulls.remove(service.database, service.store, row.id)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +387,7 @@ def test_a_wave_that_a_scan_found_is_audited_as_sig(service: Service, api: httpx
 
     def of_wave(report: ScanReport) -> ScanReport:
         [first] = report.hypotheses
-        trigger = replace(first.trigger, family=WAVE, attack=wave)
+        trigger = replace(first.trigger, family=WAVE, pattern=None)
         found = replace(first, detector="edits", trigger=trigger, statistic=0.9, null_figures=None)
         return replace(report, hypotheses=(found,))
 
@@ -382,7 +409,9 @@ def test_what_no_scan_of_this_model_found_is_no_attack(service: Service, api: ht
 
     def without_attack(report: ScanReport) -> ScanReport:
         [found] = report.hypotheses
-        return replace(report, hypotheses=(replace(found, trigger=replace(found.trigger, attack=None)),))
+        warp = next(one for one in report.options.families if one.family == "warp")
+        trigger = replace(found.trigger, family=warp, pattern=None)
+        return replace(report, hypotheses=(replace(found, trigger=trigger),))
 
     nothing = left.scanned(service, change=without_attack)
     elsewhere = found_by(service, scan_id, dataset_id=service.dataset(DatasetKind.LABELLED))

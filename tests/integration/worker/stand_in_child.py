@@ -21,14 +21,14 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from cleanclip.spec import jobspec, report
-from cleanclip.spec.attack_options import CustomPatchOptions, kind_of, names_of, surrogates_of
+from cleanclip.spec import jobspec, report, scan_judging
+from cleanclip.spec.attack_options import kind_of, names_of, surrogates_of
 from cleanclip.spec.auto_figures import (
     AutoFigures,
     LeftOutRung,
@@ -40,10 +40,12 @@ from cleanclip.spec.auto_figures import (
 )
 from cleanclip.spec.choosing import Judge, choose
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
-from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.found_triggers import FoundTrigger, has_pattern
+from cleanclip.spec.image_edits import Edit, bank
 from cleanclip.spec.judging import judge
 from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
 from cleanclip.spec.null_set import NullModel, NullPattern, NullSet, load_null, names_sha256, sealed
+from cleanclip.spec.plain_images import write_pattern
 from cleanclip.spec.policy import PolicySource
 from cleanclip.spec.recipe import (
     AttackOptions,
@@ -60,13 +62,10 @@ from cleanclip.spec.recipe import (
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import (
-    DetectorJudgement,
     DosePoint,
-    FoundTrigger,
     Hypothesis,
     NamedClass,
     NamedWord,
-    NullUsed,
     ScanExample,
     ScanReport,
     ScanVerdict,
@@ -83,11 +82,13 @@ from cleanclip.spec.scan_statistics import (
     ResidualFigures,
     ScanStatistics,
 )
+from cleanclip.spec.scan_warnings import Conditions
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import plan
 from cleanclip.spec.vet_report import (
     LEVELS,
+    NAMED_BY,
     Basis,
     LevelCount,
     NotComputed,
@@ -566,9 +567,9 @@ def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
     return RecipeSource.of(parse_recipe(spec["recipe"]), spec["recipe_given"])
 
 
-def settled(folder: Path, seed: int) -> SettledArchitecture:
+def settled(folder: Path, seed: int, name: str = "checkpoint") -> SettledArchitecture:
     """As where the images do not tell one activation from the other; of heads one number is plausible."""
-    origin = json.loads((folder / "inputs/checkpoint/config.json").read_text())["checkpoint"]
+    origin = json.loads((folder / f"inputs/{name}/config.json").read_text())["checkpoint"]
     known, n = known_by(ARCHITECTURE, origin), 200
     values = plausible_values(ARCHITECTURE, known)
     heads = [not_compared(option, shown(values[option][0]), known[option], origin) for option in COMPARED[:2]]
@@ -718,18 +719,12 @@ def renamed(document: dict[str, Any], name: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- a scan
 
 NUM_HELD_OUT, NUM_NULL_MODELS = 200, 19
-WAVE = Edit(edit="wave", axis="x", frequency=6, strength=0.196)
+WAVE = Edit(edit="wave", axis="x", frequency=6, strength=50 / 255)
 
 
 def a_png(rgb: tuple[int, int, int], side: int = 2) -> bytes:
     """A square of one colour, as `cleanclip.spec.plain_images` wants it."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
-
-    header = side.to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
-    rows = zlib.compress((b"\0" + bytes(rgb) * side) * side)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return write_pattern(side, (b"\0" + bytes(rgb) * side) * side)
 
 
 def scan_statistics(
@@ -744,8 +739,11 @@ def scan_statistics(
 ) -> ScanStatistics:
     """In every family, and with one edit, one class draws `agreement` of the images."""
     num_edited = min(options.edits.held_out_images, NUM_HELD_OUT)
+    first = 0 if names else None
     restart = CollapseRestart(
-        values=(agreement,) * len(options.collapse.steps), towards=0, num_sent=round(agreement * NUM_HELD_OUT)
+        values=(agreement,) * len(options.collapse.steps),
+        towards=first,
+        num_sent=round(agreement * NUM_HELD_OUT) if names else None,
     )
     return ScanStatistics(
         weights_sha256=weights_sha256,
@@ -759,29 +757,37 @@ def scan_statistics(
                 family=family,
                 n=NUM_HELD_OUT,
                 restarts=(restart,) * options.collapse.restarts,
-                agreed_class=0,
-                agreement=agreement,
-                num_agreeing=options.collapse.restarts,
+                agreed_class=first,
+                agreement=agreement if names else None,
+                num_agreeing=options.collapse.restarts if names else None,
             )
-            for family in options.collapse.families
-        )
-        if "collapse" in options.detectors
-        else (),
+            for family in options.families
+        ),
         edits=EditsFigures(
             n=num_edited,
-            edits=(
+            edits=tuple(
                 EditRise(
-                    edit=WAVE,
-                    rise=round(agreement * num_edited) / num_edited,
-                    towards=0 if names else None,
-                ),
+                    edit=edit,
+                    rise=round(agreement * num_edited) / num_edited if edit == WAVE else 0.0,
+                    towards=first,
+                )
+                for edit in bank()[1:]
             ),
         )
         if "edits" in options.detectors
         else None,
         residual=ResidualFigures(
             num_cells=0,
-            edits=(EditFigures(edit=Edit(edit="none"), value=agreement, cell=0, n=NUM_HELD_OUT, towards=0),),
+            edits=tuple(
+                EditFigures(
+                    edit=edit,
+                    value=agreement if edit.edit == "none" else 0.0,
+                    cell=0,
+                    n=NUM_HELD_OUT,
+                    towards=first,
+                )
+                for edit in bank()
+            ),
         )
         if "residual" in options.detectors
         else None,
@@ -853,11 +859,43 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
     names = [] if options.class_names == "none" else [*labelled, *options.further_classes]
     null = load_null((folder / "inputs/null.json").read_bytes()) if spec["has_null"] else None
     anchor = _canonical_input(folder, "anchor", None) if spec.get("has_anchor") else None
-    p = None if null is None else 1 / (len(null.models) + 1)
-    image = a_png((200, 0, 0))
-    family = options.collapse.families[0]
-    triggered = base64.b64encode(image).decode()
-    return ScanReport(
+    target = names[0] if names else None
+    statistics = scan_statistics(
+        options,
+        names,
+        weights_sha256=came_in,
+        images_sha256=data["sha256"],
+        seed=spec["seed"],
+        agreement=0.95,
+        anchor_sha256=anchor and anchor.weights_sha256,
+    )
+    judged = scan_judging.judge(statistics, len(names), null, options.detectors)
+    studied = scan_judging.worth_studying(scan_judging.candidates(statistics), judged)
+    image = base64.b64encode(a_png((200, 0, 0))).decode()
+    hypotheses = tuple(
+        Hypothesis(
+            detector=found.detector,
+            trigger=FoundTrigger(
+                family=found.family,
+                image=image,
+                image_sha256=hashlib.sha256(base64.b64decode(image)).hexdigest(),
+                pattern=image if has_pattern(found.family) else None,
+                at=(0.0, 0.5) if found.family.name.endswith(":fixed") else None,
+            ),
+            target=target,
+            classes=(NamedClass(class_name=target, share=wilson(190, NUM_HELD_OUT)),) if target else (),
+            words=(NamedWord(word="fruit", score=2.5),),
+            asr=wilson(160, 170) if target else None,
+            pa=wilson(20, NUM_HELD_OUT) if target else None,
+            untriggered_target_rate=wilson(2, 170) if target else None,
+            dose=(DosePoint(share=0.5, asr=wilson(80, 170)), DosePoint(share=1.0, asr=wilson(160, 170)))
+            if target
+            else (),
+            statistic=found.statistic,
+        )
+        for found in scan_judging.in_order(studied, judged, lambda found: 0.0)
+    )
+    told = ScanReport(
         created_at=datetime.now(UTC),
         seed=spec["seed"],
         checkpoint=report.CheckpointInput(
@@ -873,79 +911,30 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         num_inverted_on=NUM_IMAGES - NUM_HELD_OUT,
         num_held_out=NUM_HELD_OUT,
         ca=wilson(170, NUM_HELD_OUT),
-        statistics=scan_statistics(
-            options,
-            names,
-            weights_sha256=came_in,
-            images_sha256=data["sha256"],
-            seed=spec["seed"],
-            agreement=0.95,
-            anchor_sha256=anchor and anchor.weights_sha256,
-        ),
+        statistics=statistics,
         anchor=anchor,
-        judgements=tuple(
-            DetectorJudgement(
-                detector=detector,
-                what=family.name,
-                z=12.5,
-                rank=1,
-                of=NUM_NULL_MODELS + 1 if null else 6,
-                among="models" if null else "classes",
-                others=tuple(number / 10 for number in range(NUM_NULL_MODELS)) if null else (),
-            )
-            for detector in options.detectors
-        ),
-        null=None
-        if null is None
-        else NullUsed(
-            name=null.name,
-            sha256=null.sha256,
-            about=null.about,
-            num_models=len(null.models),
-            smallest_p=null.smallest_p,
-        ),
-        p_value=p,
-        hypotheses=(
-            Hypothesis(
-                detector="collapse",
-                trigger=FoundTrigger(
-                    family=family,
-                    image=triggered,
-                    image_sha256=hashlib.sha256(image).hexdigest(),
-                    attack=CustomPatchOptions(
-                        image=triggered, size=family.budget, target=names[0] if names else None
-                    ),
-                ),
-                target=names[0] if names else None,
-                classes=(NamedClass(class_name=names[0], share=wilson(190, NUM_HELD_OUT)),) if names else (),
-                words=(NamedWord(word="fruit", score=2.5),),
-                asr=wilson(160, 170),
-                pa=wilson(20, NUM_HELD_OUT),
-                untriggered_target_rate=wilson(2, 170),
-                dose=(DosePoint(share=0.5, asr=wilson(80, 170)), DosePoint(share=1.0, asr=wilson(160, 170))),
-                statistic=0.95,
-                null_median=0.11 if null else None,
-                null_figures=null.figures_of("collapse", family.name) if null else None,
-            ),
-        ),
+        judgements=(),
+        hypotheses=hypotheses,
         examples=(
             ScanExample(
                 index=4,
                 true_class=labelled[-1],
                 clean=base64.b64encode(a_png((0, 200, 0))).decode(),
                 clean_class=labelled[-1] if names else None,
-                triggered=triggered,
-                triggered_class=names[0] if names else None,
+                triggered=image,
+                triggered_class=target,
             ),
         )
         if options.num_examples
         else (),
-        verdict=ScanVerdict(
-            outcome="inconclusive" if p is None or p > options.significance else "fail",
-            sentence="A pattern leads 94 % of the held-out images to one class.",
-        ),
+        verdict=ScanVerdict(outcome="inconclusive", sentence=""),
         environment=parse(report.Environment, ENVIRONMENT),
+        conditions=Conditions(
+            settled=settled(folder, spec["seed"]),
+            anchor_settled=None if anchor is None else settled(folder, spec["seed"], "anchor"),
+        ),
     )
+    return scan_judging.derived(told, null)
 
 
 def scan(folder: Path, spec: dict[str, Any]) -> None:
@@ -974,8 +963,31 @@ def work_and_lie(folder: Path, *, change: Callable[[dict[str, Any]], object]) ->
 
 
 def _of_edit(told: dict[str, Any]) -> dict[str, Any]:
-    [edited] = told["statistics"]["edits"]["edits"]
-    return cast(dict[str, Any], edited)
+    return cast(dict[str, Any], told["statistics"]["edits"]["edits"][0])
+
+
+def _null_that_was_invented(told: dict[str, Any]) -> None:
+    """Scores of the null's models among which this one is nothing special, and all that follows."""
+    for one in told["judgements"]:
+        one.update(z=0.5, rank=len(one["others"]), others=[*range(1, len(one["others"])), 0.0])
+    told.update(p_value=19 / 20)
+    sentence = "Nothing found: p = 0.95 (19 reference models, same architecture)."
+    told["verdict"].update(
+        outcome="inconclusive", sentence=f"{sentence} This does not show that the model is clean."
+    )
+
+
+def _trigger(told: dict[str, Any], family: str) -> dict[str, Any]:
+    triggers = (one["trigger"] for one in told["hypotheses"])
+    return cast(dict[str, Any], next(one for one in triggers if one["family"].get("family") == family))
+
+
+def _with_text(image: str) -> str:
+    """The PNG with a chunk that makes no pixel."""
+    data = base64.b64decode(image)
+    text = b"tEXtComment\0<script>alert(1)</script>"
+    chunk = (len(text) - 4).to_bytes(4) + text + zlib.crc32(text).to_bytes(4)
+    return base64.b64encode(data[:-12] + chunk + data[-12:]).decode()
 
 
 SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -994,11 +1006,29 @@ SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a_rise_over_all_images": lambda told: _of_edit(told).update(rise=1.5),
     "a_rise_that_is_no_count": lambda told: _of_edit(told).update(rise=0.951),
     "an_edit_towards_no_class": lambda told: _of_edit(told).update(towards=len(CLASSES)),
-    "an_edit_twice": lambda told: told["statistics"]["edits"].update(edits=[_of_edit(told)] * 2),
-    "no_edit_at_all": lambda told: _of_edit(told).update(
-        edit=dict.fromkeys(_of_edit(told)["edit"]) | {"edit": "none", "strength": 0}
+    "an_edit_twice": lambda told: told["statistics"]["edits"]["edits"].append(_of_edit(told)),
+    "a_sentence_of_its_own": lambda told: told["verdict"].update(
+        sentence="This model is clean. Approved for release."
     ),
+    "scores_of_the_null_that_were_invented": _null_that_was_invented,
+    "a_family_of_its_own": lambda told: told["hypotheses"][0]["trigger"]["family"].update(budget=0.5),
+    "a_pattern_left_out": lambda told: told["hypotheses"].pop(0),
+    "patterns_in_another_order": lambda told: told["hypotheses"].reverse(),
+    "another_class_than_measured": lambda told: told["hypotheses"][0].update(target=list(CLASSES)[1]),
+    "more_agreement_than_restarts": lambda told: told["statistics"]["collapse"][0].update(agreement=0.96),
+    "a_statistic_that_was_not_measured": lambda told: told["hypotheses"][0].update(statistic=0.1),
+    "an_edit_that_no_bank_has": lambda told: _of_edit(told)["edit"].update(strength=0.16),
     "no_number": lambda told: told["hypotheses"][0].update(statistic=float("nan")),
+    "a_pattern_with_a_text_chunk": lambda told: _trigger(told, "patch").update(
+        pattern=_with_text(_trigger(told, "patch")["pattern"])
+    ),
+    "a_pattern_with_a_page_behind_it": lambda told: _trigger(told, "patch").update(
+        pattern=base64.b64encode(a_png((9, 9, 9)) + b"<script>alert(1)</script>").decode()
+    ),
+    "a_picture_for_a_warp": lambda told: _trigger(told, "warp").update(
+        pattern=_trigger(told, "patch")["pattern"]
+    ),
+    "no_pattern_of_a_patch": lambda told: _trigger(told, "patch").update(pattern=None),
     "an_image_of_something_else": lambda told: told["hypotheses"][0]["trigger"].update(
         image=base64.b64encode(b"<svg onload='alert(1)'/>").decode()
     ),
@@ -1105,7 +1135,7 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
         scores=tuple(
             ScoreSummary(
                 name=name,
-                by="suspect",
+                by=NAMED_BY.get(name, "suspect") if spec["has_anchor"] else "suspect",
                 vetted=_quantiles(value_NS[:, s]),
                 trusted=_quantiles(trusted_nS[:, s]) if num_calibration else None,
                 num_decisive=int((decisive == s).sum()),
@@ -1135,6 +1165,7 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
         scores_sha256=hashlib.sha256(packed).hexdigest(),
         environment=parse(report.Environment, ENVIRONMENT),
     )
+    found = replace(found, warnings=tuple(found.expected_warnings()))
     return {"report.json": dump_vet_report(found), "excluded.json": excluded, "vet_scores.jsonl.gz": packed}
 
 
@@ -1217,6 +1248,13 @@ def scored_otherwise(
 
 
 VET_LIES: dict[str, Change] = {
+    "a_warning_of_its_own": told_otherwise(
+        lambda told: told.update(warnings=["This dataset is clean. Approved for release."])
+    ),
+    "a_reason_for_a_score_of_its_own": told_otherwise(
+        lambda told: told["not_computed"][0].update(reason="This dataset is clean.")
+    ),
+    "a_score_by_another_model": told_otherwise(lambda told: told["scores"][0].update(by="both")),
     "another_seed": told_otherwise(lambda told: told.update(seed=told["seed"] + 1)),
     "another_share": told_otherwise(lambda told: told["options"].update(share=0.01)),
     "fewer_set_aside": told_otherwise(lambda told: told["set_aside"].update(num=1)),

@@ -20,6 +20,7 @@ from cleanclip.spec.found_attacks import (
 )
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse, to_json
 from cleanclip.spec.report import load_json
+from cleanclip.spec.scan_judging import verdict
 from cleanclip.spec.scan_report import dump_scan
 from sanitizer.__main__ import main
 from sanitizer.cli.arguments import UsageError, audit_from, parser, section_from
@@ -69,7 +70,9 @@ def test_a_name_with_an_emojis_code_is_printed_as_it_is(inputs, tmp_path, capsys
 def test_a_scan_prints_the_names_of_its_patterns_as_they_are(inputs, tmp_path, capsys, monkeypatch):
     report, _ = scan_and_null()
     (first,) = report.hypotheses
-    found = replace(report, hypotheses=(replace(first, trigger=replace(first.trigger, family=WAVE)),))
+    found = replace(
+        report, hypotheses=(replace(first, trigger=replace(first.trigger, family=WAVE, pattern=None)),)
+    )
     monkeypatch.setattr("sanitizer.pipeline.scan.scan", lambda *_, **__: found)
     typed = ["scan", str(inputs / "checkpoint"), "--labelled", str(inputs / "labelled")]
     assert main([*typed, "--declare", str(inputs / "declared.json")]) == 0
@@ -339,8 +342,8 @@ def test_an_audit_takes_what_a_scan_found_beside_what_is_named(tmp_path):
 def test_a_named_attack_that_the_scan_found_as_well_counts_as_named(tmp_path):
     report, _ = scan_and_null(with_null=False)
     (first,) = report.hypotheses
-    centred = replace(first.trigger, attack=replace(first.trigger.attack, placement="centre"))
-    report = replace(report, hypotheses=(first, replace(first, trigger=centred)))
+    wider = replace(first.trigger, family=replace(first.trigger.family, budget=0.5))
+    report = replace(report, hypotheses=(first, replace(first, trigger=wider)))
     (tmp_path / "scan.json").write_bytes(dump_scan(report))
     named = {"target": "dog", "attacks": [{"attack": "sig"}, to_json(report.attacks()[0])]}
     (tmp_path / "audit.json").write_text(json.dumps(named))
@@ -370,9 +373,9 @@ def test_what_a_scan_found_gives_the_target_that_is_missing():
     assert named.target == "other"
     with pytest.raises(OptionsRejected, match="leads to a class of the labelled dataset"):
         audit_with(ordered, BOTH_SUITES, report, ["zebra"])
-    warped = replace(
-        report.hypotheses[0], trigger=replace(report.hypotheses[0].trigger, attack=None)
-    )  # no attack can use it, but it leads somewhere
+    [first] = report.hypotheses
+    warp = next(one for one in report.options.families if one.family == "warp")
+    warped = replace(first, trigger=replace(first.trigger, family=warp, pattern=None))  # no attack is like it
     without = audit_with(ordered, BOTH_SUITES, replace(report, hypotheses=(warped,)), CLASSES)
     assert (without.target, without.attacks) == (found.target, BOTH_SUITES)
 
@@ -396,8 +399,10 @@ def test_a_wave_that_leads_images_to_one_class_is_shown_checked_and_an_attack() 
     report, _ = scan_and_null(with_null=False)
     wave = SIGOptions(amplitude=WAVE.strength, frequency=6, target="apple")
     [first] = report.hypotheses
-    trigger = replace(first.trigger, family=WAVE, attack=wave)
+    trigger = replace(first.trigger, family=WAVE, pattern=None)
     told = replace(report, hypotheses=(replace(first, detector="edits", trigger=trigger),))
+    ours = verdict(None, None, told.judgements, told.hypotheses, told.options)
+    told = replace(told, verdict=ours)
     assert list(scans.check(told)) == []
     assert all(b"wave:x:6:0.196" in page for page in pages(told).values())
     audit = audit_with(AuditOptions(target="apple", attacks=()), (), told, CLASSES)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import CheckpointInput
+from cleanclip.spec.report import CheckpointInput, Environment
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.data.dataset_digest import dataset_sha256
@@ -41,7 +42,9 @@ ANCHORED = {"detectors": ("collapse", "residual")}
 class Left:
     """What a child left of a scan with a null, perhaps with an anchor, and what is known of it."""
 
-    def __init__(self, folder: Path, *, with_anchor: bool = False, **options: Any) -> None:
+    def __init__(
+        self, folder: Path, *, with_anchor: bool = False, with_null: bool = True, **options: Any
+    ) -> None:
         options = options | (ANCHORED if with_anchor else {})
         found = {"checkpoint": canonical_files(b"abc")}
         if with_anchor:
@@ -52,7 +55,7 @@ class Left:
         for place, content in (files | {"labelled/0.tar": b"shard"}).items():
             (folder / "inputs" / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / "inputs" / place).write_bytes(content)
-        self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=True, has_anchor=with_anchor)
+        self.spec = ScanSpec(scan=ScanOptions(**options), seed=7, has_null=with_null, has_anchor=with_anchor)
         shard = folder / "inputs/labelled/0.tar"
         images = dataset_sha256([(shard.name, shard)])
         self.null: NullSet = a_null(
@@ -63,7 +66,8 @@ class Left:
             anchor_sha256=found["anchor"][1]["weights_sha256"] if with_anchor else None,
         )
         (folder / "inputs/null.json").write_bytes(dump_null(self.null))
-        order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": True, "has_anchor": with_anchor}
+        order = {"scan": to_json(self.spec.scan), "seed": 7, "has_null": with_null}
+        order["has_anchor"] = with_anchor
         self.report: ScanReport = scan_report_of(folder, order)
         checkpoint: CheckpointInput = self.report.checkpoint
         config = json.loads(files["checkpoint/config.json"])
@@ -73,7 +77,7 @@ class Left:
             tensors={},
             class_names=NAMES,
             num_labelled=300,
-            null=self.null,
+            null=self.null if with_null else None,
             anchor=self.report.anchor,
             anchor_config=json.loads(files["anchor/config.json"]) if with_anchor else {},
         )
@@ -154,10 +158,21 @@ def test_a_lie_about_the_anchor_is_not_believed(tmp_path: Path, lie: str) -> Non
         left.believed(told)
 
 
+def _settle_otherwise(settled: dict[str, Any], checkpoint: dict[str, Any]) -> None:
+    """The images tell that the activation is not the usual one."""
+    [setting] = [one for one in settled["settings"] if one["option"] == "quick_gelu"]
+    chosen, runner_up = setting["runner_up"], setting["chosen"]
+    chosen["log_likelihood"] = runner_up["log_likelihood"] + 0.1
+    setting.update(value="true", settled="measured", why="the best of false, true")
+    setting.update(chosen=chosen, runner_up=runner_up)
+    setting["margin"].update(mean=0.1, low=0.08, high=0.12)
+    checkpoint["architecture"]["model_cfg"]["quick_gelu"] = True
+
+
 def test_an_anchor_is_settled_as_the_suspect_is(tmp_path: Path) -> None:
     left = Left(tmp_path, with_anchor=True)
     told = left.told()
-    told["anchor"]["architecture"]["model_cfg"]["quick_gelu"] = True
+    _settle_otherwise(told["conditions"]["anchor_settled"], told["anchor"])
     believed = left.believed(told)
     assert believed.anchor is not None
     assert believed.anchor.architecture["model_cfg"]["quick_gelu"] is True
@@ -182,14 +197,54 @@ def test_a_null_that_was_measured_otherwise_is_not_believed_to_judge_the_scan(tm
 
 
 def test_an_assumed_activation_may_be_settled_otherwise_and_no_width(tmp_path: Path) -> None:
-    left = Left(tmp_path)
+    left = Left(tmp_path, with_null=False)
     told = left.told()
-    told["null"], told["p_value"], told["verdict"]["outcome"] = None, None, "inconclusive"
-    told["hypotheses"][0]["null_figures"] = None
-    left.known = replace(left.known, null=None)
-    told["checkpoint"]["architecture"]["model_cfg"]["quick_gelu"] = True
+    _settle_otherwise(told["conditions"]["settled"], told["checkpoint"])
     believed = left.believed(told)
     assert believed.checkpoint.architecture["model_cfg"]["quick_gelu"] is True
+    assert believed.warnings[0].startswith(
+        "quick_gelu is true by measurement on 200 images, not false as usual."
+    )
     told["checkpoint"]["architecture"]["model_cfg"]["embed_dim"] = 3
     with pytest.raises(AttemptFailed, match="architecture"):
         left.believed(told)
+
+
+LIE = "this model is clean. approved for release"
+OF_EVERY_REPORT = frozenset(
+    {"data.skipped_examples", *(f"environment.{name}" for name in Environment.__dataclass_fields__)}
+)
+"""Checked where every report's are."""
+
+
+def strings_of(
+    where: str, value: Any, put: Callable[[Any], object]
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Every place of a string, of a list the first, and what puts the lie there."""
+    if isinstance(value, str):
+        yield where, lambda: put(LIE)
+    elif isinstance(value, list) and value:
+        yield from strings_of(where, value[0], lambda lie: value.__setitem__(0, lie))
+    elif isinstance(value, dict):
+        for name in value:
+            change = partial(value.__setitem__, name)
+            yield from strings_of(f"{where}.{name}".lstrip("."), value[name], change)
+
+
+def test_no_string_of_a_child_reaches_a_report(tmp_path: Path) -> None:
+    left = Left(tmp_path, with_anchor=True)
+    honest = dump_scan(left.report)
+    places = [where for where, _ in strings_of("", json.loads(honest), lambda lie: None)]
+    assert len(places) > 60
+    reached = []
+    for number, where in enumerate(places):
+        told = json.loads(honest)
+        _, put = [*strings_of("", told, lambda lie: None)][number]
+        put()
+        try:
+            believed = left.believed(told)
+        except AttemptFailed:
+            continue
+        if LIE in dump_scan(believed).decode():
+            reached.append(where)
+    assert {*reached} - OF_EVERY_REPORT == set()

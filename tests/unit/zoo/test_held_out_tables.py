@@ -20,7 +20,7 @@ from lab.zoo.freezing import Frozen, Gate
 from lab.zoo.plan import BedName, class_names
 from lab.zoo.published import Rows, works
 from lab.zoo.rows import FoundPattern, append
-from sanitizer.scans.naming import words
+from sanitizer.scans.words import words
 from tests.unit.zoo.made_up import BLEND, PATCH, collapse_row, model_row, of_plan
 
 NUM_NULL, NUM_CLEAN, NUM_HELD_OUT = 20, 8, 6

@@ -199,6 +199,7 @@ def test_the_command_writes_a_file_that_opens_the_splits_once_it_is_committed(
 def test_what_is_frozen_is_what_measures_and_judges_and_no_page() -> None:
     frozen = {path.relative_to(opening.ROOT).as_posix() for path in judging_sources()}
     assert {
+        "cleanclip/spec/conformal.py",
         "cleanclip/spec/scan_options.py",
         "lab/zoo/baselines/decree.py",
         "lab/zoo/judging.py",
@@ -206,8 +207,8 @@ def test_what_is_frozen_is_what_measures_and_judges_and_no_page() -> None:
         "sanitizer/perturbations/ascent.py",
         "sanitizer/perturbations/patch.py",
         "sanitizer/scans/collapse.py",
-        "sanitizer/scans/conformal.py",
         "sanitizer/scans/naming.py",
+        "sanitizer/scans/words.py",
         "sanitizer/scans/regression.py",
         "sanitizer/scans/statistics.py",
     } <= frozen

@@ -18,7 +18,7 @@ from lab.zoo.judging import statistics_of
 from lab.zoo.plan import Model, class_names, model
 from lab.zoo.rows import MODELS_NAME, SCANS_NAME, read_models, read_scans
 from lab.zoo.running import Busy, Folders, run_all
-from sanitizer.scans.naming import words
+from sanitizer.scans.words import words
 
 _STATISTICS = {"patch:0.25, agreement"}
 

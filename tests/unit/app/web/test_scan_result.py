@@ -14,14 +14,12 @@ from app.web.jobs.figures import verdict_label
 from app.web.jobs.scan_result import scan_result
 from app.web.kit.rendering import environment
 from cleanclip.command import scan_view
+from cleanclip.spec.scan_judging import derived, verdict
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_report import ScanReport
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.documents import pages
 from sanitizer.rendering.scan import render_scan_html
-from sanitizer.scans import judging
-from sanitizer.scans.hypotheses import Studied
-from sanitizer.scans.statistics import Found
 from tests.fixtures.scans import scan_and_null
 from tests.integration.worker.stand_in_child import WAVE
 from worker.publishing.scanning import shown_scan
@@ -45,71 +43,51 @@ def test_with_a_bank_of_edits_semantic_triggers_are_no_longer_all_left_out(
 
 def test_an_edit_that_leads_images_to_one_class_is_shown_by_its_name(report: ScanReport) -> None:
     [first] = report.hypotheses
-    found = replace(first, detector="edits", trigger=replace(first.trigger, family=WAVE, attack=None))
+    trigger = replace(first.trigger, family=WAVE, pattern=None, at=None)
+    found = replace(first, detector="edits", trigger=trigger)
     [shown] = scan_result(replace(report, hypotheses=(found,))).found
     assert shown.family == "wave:x:6:0.196"
 
 
 def test_a_detector_that_compares_nothing_gives_no_number_without_a_null(report: ScanReport) -> None:
-    assert scan_result(report).number == "z = 12.5, no p-value"
+    assert scan_result(report).number == "z = 7.3, no p-value"
     [first, *_] = report.judgements
     alone = replace(first, detector="collapse", z=0.0, rank=1, of=1, among="models")
     nothing = scan_result(replace(report, judgements=(alone,)))
     assert (nothing.number, nothing.number_words) == ("no p-value", "Nothing was compared.")
-    assert scan_result(replace(report, judgements=(alone, first))).number == "z = 12.5, no p-value"
+    assert scan_result(replace(report, judgements=(alone, first))).number == "z = 7.3, no p-value"
 
 
 @pytest.fixture
-def two_detectors(report: ScanReport) -> ScanReport:
+def two_detectors() -> ScanReport:
     """`collapse` has the largest z; the pattern with the largest rise of ASR is of `edits`."""
-    [found] = report.hypotheses
-    edit = replace(found, detector="edits", trigger=replace(found.trigger, family=WAVE, attack=None))
-    share = wilson(169, 170)
-    studied = [
-        Studied(
-            hypothesis=hypothesis,
-            found=Found(
-                detector=hypothesis.detector,
-                family=hypothesis.trigger.family,
-                pattern=WAVE,
-                target=0,
-                statistic=0.9,
-            ),
-            gain=gain,
-        )
-        for hypothesis, gain in (
-            (replace(edit, trigger=replace(edit.trigger, family=replace(WAVE, frequency=7))), 0.99),
-            (found, 0.5),
-            (replace(edit, asr=share), 0.9),
-        )
-    ]
-    what = f"{found.trigger.family.name}, agreement on apple"
-    first = report.judgements[0]
-    judgements = (
-        replace(first, detector="collapse", what=what, z=7.7, rank=1, of=6, among="classes"),
-        replace(first, detector="edits", what=WAVE.name, z=5.29, rank=1, of=235, among="edits"),
-    )
-    judged = judging.Judgement(judgements=judgements, p_value=None, null=None, pooled={})
-    hypotheses = tuple(one for _, one in judging.in_order(studied, judged, None))
-    verdict = judging.verdict(judged, hypotheses, report.options)
-    return replace(report, judgements=judgements, hypotheses=hypotheses, verdict=verdict)
+    report, _ = scan_and_null(with_null=False, whole=True)
+    edits = report.statistics.edits
+    assert edits is not None
+    changed = tuple(replace(one, rise=(21 if one.edit == WAVE else 2) / edits.n) for one in edits.edits)
+    statistics = replace(report.statistics, edits=replace(edits, edits=changed))
+    of_edit = next(one for one in report.hypotheses if one.detector == "edits")
+    others = [one for one in report.hypotheses if one != of_edit]
+    found = [replace(of_edit, asr=wilson(169, 170)), *(replace(one, asr=wilson(80, 170)) for one in others)]
+    return derived(replace(report, statistics=statistics, hypotheses=tuple(found)), None)
 
 
 def test_without_a_null_sentence_number_and_pattern_are_of_one_finding(two_detectors: ScanReport) -> None:
-    assert [one.trigger.family.name for one in two_detectors.hypotheses] == [
+    first, second = two_detectors.judgements
+    assert first.z > second.z
+    assert [one.trigger.family.name for one in two_detectors.hypotheses[:2]] == [
         WAVE.name,
-        two_detectors.hypotheses[1].trigger.family.name,
-        replace(WAVE, frequency=7).name,
+        first.what.removesuffix(", agreement"),
     ], "the patterns by which the detectors judge come first"
     sentence = two_detectors.verdict.sentence
-    assert "z = 5.3, rank 1 of 235 edits" in sentence
+    assert "z = 4.9, rank 1 of 235 edits" in sentence
     assert "99.4 % of 170" in sentence
     shown = scan_result(two_detectors)
-    assert shown.number == "z = 5.3, no p-value"
+    assert shown.number == "z = 4.9, no p-value"
     assert f"Rank 1 of 235 edits of this model, by the detector edits: {WAVE.name}." in shown.number_words
     assert shown.found[0].family == WAVE.name
     for page in pages(two_detectors).values():
-        assert b"z = 5.3, no p-value" in page
+        assert b"z = 4.9, no p-value" in page
 
 
 def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanReport) -> None:
@@ -134,8 +112,9 @@ def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanR
         Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)})
     )
     assert f"{told['headline']}." == labels[0]
-    judged = judging.Judgement(judgements=report.judgements, p_value=None, null=None, pooled={})
-    assert "build one with “null build”" in judging.verdict(judged, (), report.options).sentence
+    assert (
+        "build one with “null build”" in verdict(None, None, report.judgements, (), report.options).sentence
+    )
 
 
 def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report: ScanReport) -> None:

@@ -1,4 +1,5 @@
-"""How a scan is judged by a null: scores of every detector, ranks in the pool, one p-value. Knows no model.
+"""How a scan is judged by a null: scores of every detector, ranks in the pool, one p-value. Free of torch:
+the process that scans, the supervisor and `cleanclip verify` work it out with this code.
 
 Full conformal: the suspect joins the n models of the null, and everything is computed for each of the n + 1
 as if it were the suspect. With s_k(m) the statistics of model m (one for each family or edit):
@@ -16,17 +17,16 @@ Why distances are combined and not ranks: docs/decisions/0085.
 
 Without a null there is no p: the classes or edits of the one model stand for the pool.
 
-Legend: M models of the pool, K statistics of a detector.
+Legend: M models of the pool.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum, sqrt
+from statistics import fmean, median, stdev
 from typing import Generic, Literal, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_statistics import ScanStatistics
@@ -72,7 +72,7 @@ class Judged(Generic[Name]):
     p_value: float
 
 
-def rows(statistics: ScanStatistics, class_names: Sequence[str]) -> dict[Detector, Row]:
+def rows(statistics: ScanStatistics) -> dict[Detector, Row]:
     """What each detector that was run says of the model."""
     found: dict[Detector, Row] = {}
     if statistics.collapse:
@@ -93,7 +93,7 @@ def _of_collapse(statistics: ScanStatistics) -> Iterator[tuple[str, float]]:
             continue
         for place in range(len(one.restarts[0].values)):
             values = [restart.values[place] for restart in one.restarts]
-            yield f"{one.family.name}, collapse {place + 1}", float(np.median(values))
+            yield f"{one.family.name}, collapse {place + 1}", median(values)
 
 
 def judge(null: Sequence[Mapping[Name, Row]], suspect: Mapping[Name, Row]) -> Judged[Name]:
@@ -103,14 +103,10 @@ def judge(null: Sequence[Mapping[Name, Row]], suspect: Mapping[Name, Row]) -> Ju
     if any({name: row.keys() for name, row in one.items()} != _names(suspect) for one in null):
         raise ValueError("the models of the null and the suspect have different statistics")
     pooled = tuple(_pool(detector, [one[detector] for one in null], row) for detector, row in suspect.items())
-    score_MD = np.array([one.score_M for one in pooled], dtype=np.float64).T
-    combined_M = leave_one_out_z(score_MD, SCORE_FLOOR).max(axis=1).round(DIGITS)
-    at_least = int((combined_M[:-1] >= combined_M[-1]).sum())
-    return Judged(
-        detectors=pooled,
-        combined_M=tuple(combined_M.tolist()),
-        p_value=(1 + at_least) / (len(null) + 1),
-    )
+    apart = [leave_one_out_z(one.score_M, SCORE_FLOOR) for one in pooled]
+    combined_M = tuple(round(max(of_model), DIGITS) for of_model in zip(*apart, strict=True))
+    at_least = sum(one >= combined_M[-1] for one in combined_M[:-1])
+    return Judged(detectors=pooled, combined_M=combined_M, p_value=(1 + at_least) / (len(null) + 1))
 
 
 def _names(suspect: Mapping[Name, Row]) -> dict[Name, object]:
@@ -118,30 +114,37 @@ def _names(suspect: Mapping[Name, Row]) -> dict[Name, object]:
 
 
 def _pool(detector: Name, null: Sequence[Row], suspect: Row) -> Pooled[Name]:
-    names = list(suspect)
-    value_MK = np.array([[row[name] for name in names] for row in (*null, suspect)], dtype=np.float64)
-    z_MK = leave_one_out_z(value_MK)
-    # Equal models differ in the last digits, by the order of their sums: they are ties.
-    score_M = z_MK.max(axis=1).round(DIGITS)
+    value_M_of = {name: [row[name] for row in (*null, suspect)] for name in suspect}
+    z_M_of = {name: leave_one_out_z(value_M) for name, value_M in value_M_of.items()}
+    score_M = tuple(round(max(of_model), DIGITS) for of_model in zip(*z_M_of.values(), strict=True))
+    z_of = {name: z_M[-1] for name, z_M in z_M_of.items()}
     return Pooled(
         detector=detector,
-        what=names[int(z_MK[-1].argmax())],
-        score_M=tuple(score_M.tolist()),
-        rank=1 + int((score_M[:-1] >= score_M[-1]).sum()),
-        z_of=dict(zip(names, z_MK[-1].tolist(), strict=True)),
-        median_of=dict(zip(names, np.median(value_MK[:-1], axis=0).tolist(), strict=True)),
+        what=max(z_of, key=z_of.__getitem__),
+        score_M=score_M,
+        rank=1 + sum(score >= score_M[-1] for score in score_M[:-1]),
+        z_of=z_of,
+        median_of={name: median(value_M[:-1]) for name, value_M in value_M_of.items()},
     )
 
 
-def leave_one_out_z(value_MK: NDArray[np.float64], floor: float = FLOOR) -> NDArray[np.float64]:
-    """[M, K]: each model's distance from the mean of the others, in their standard deviations."""
-    num_others = len(value_MK) - 1
-    z_MK = np.empty_like(value_MK)
-    for number in range(len(value_MK)):
-        others = np.delete(value_MK, number, axis=0)
-        std_K = others.std(axis=0, ddof=1) if num_others > 1 else np.zeros(value_MK.shape[1])
-        z_MK[number] = (value_MK[number] - others.mean(axis=0)) / np.maximum(std_K, floor)
-    return z_MK
+def leave_one_out_z(value_M: Sequence[float], floor: float = FLOOR) -> list[float]:
+    """Each model's distance from the mean of the others, in their standard deviations.
+
+    Worked out from sums over all, so that ten thousand models take no more than as many steps: with d the
+    distance from the mean of all M, the others' mean is M/(M - 1) d away, and the sum of their squares is
+    that of all less M/(M - 1) d².
+    """
+    num = len(value_M)
+    mean, more = fmean(value_M), num / (num - 1)
+    apart_M = [value - mean for value in value_M]
+    squares = fsum(apart * apart for apart in apart_M)
+    if num < 3:
+        return [more * apart / floor for apart in apart_M]
+    return [
+        more * apart / max(sqrt(max(0.0, squares - more * apart * apart) / (num - 2)), floor)
+        for apart in apart_M
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,11 +158,11 @@ class Standing:
     among: Literal["classes", "models", "edits"] = "classes"
 
 
-def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standing]:
+def alone(statistics: ScanStatistics, num_classes: int) -> list[Standing]:
     """Each detector of a model without a null. Not a p-value: clean models score high, too."""
     standings = []
     if statistics.collapse:
-        standings.append(_collapse_alone(statistics, class_names))
+        standings.append(_collapse_alone(statistics, num_classes))
     if statistics.edits is not None:
         of_edit = {one.edit.name: one.rise for one in statistics.edits.edits}
         standings.append(_edits_alone("edits", of_edit))
@@ -169,18 +172,18 @@ def alone(statistics: ScanStatistics, class_names: Sequence[str]) -> list[Standi
     return standings
 
 
-def _collapse_alone(statistics: ScanStatistics, class_names: Sequence[str]) -> Standing:
+def _collapse_alone(statistics: ScanStatistics, num_classes: int) -> Standing:
     """How far restarts agree on one class: chance is 1 / C, with the spread of so many restarts. Without
     class names nothing can be compared: z is 0."""
     agreed = [one for one in statistics.collapse if one.agreement is not None]
     if not agreed:
         return Standing(detector="collapse", what="no class names", z=0.0, of=1, among="models")
     one = max(agreed, key=lambda figures: figures.agreement or 0.0)
-    chance, agreement = 1 / len(class_names), one.agreement or 0.0
+    chance, agreement = 1 / max(1, num_classes), one.agreement or 0.0
     spread = max(FLOOR, (chance * (1 - chance) / len(one.restarts)) ** 0.5)
-    what = f"{one.family.name}, agreement on {class_names[one.agreed_class or 0]}"
+    what = f"{one.family.name}, agreement"
     z = (agreement - chance) / spread
-    return Standing(detector="collapse", what=what, z=z, of=len(class_names))
+    return Standing(detector="collapse", what=what, z=z, of=num_classes)
 
 
 def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> Standing:
@@ -192,17 +195,17 @@ def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> Standing:
 
 
 def _mad_scores(values: Sequence[float]) -> list[float]:
-    value_K = np.array(values, dtype=np.float64)
-    distance_K = value_K - np.median(value_K)
-    return list(distance_K / max(FLOOR, MAD_TO_STD * float(np.median(np.abs(distance_K)))))
+    middle = median(values)
+    spread = median(abs(value - middle) for value in values)
+    return [(value - middle) / max(FLOOR, MAD_TO_STD * spread) for value in values]
 
 
 def distance(one: Pooled[Name], z: float) -> float:
     """How far the suspect's z of one statistic is from the scores of the null's models, as C counts it: so
     patterns of several detectors can be put in an order, of which C(suspect) is the largest."""
-    score_M = np.array(one.score_M[:-1], dtype=np.float64)
-    std = float(score_M.std(ddof=1)) if len(score_M) > 1 else 0.0
-    return (z - float(score_M.mean())) / max(std, SCORE_FLOOR)
+    score_M = one.score_M[:-1]
+    spread = stdev(score_M) if len(score_M) > 1 else 0.0
+    return (z - fmean(score_M)) / max(spread, SCORE_FLOOR)
 
 
 def z_of_family(

@@ -1,0 +1,292 @@
+"""From statistics and a null to what a scan's report says: judgements, an order, one sentence. Free of torch.
+
+Everything here follows from what was measured: the process that scans calls it, and the supervisor and
+`cleanclip verify` call it again on the report that it left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import TypeVar
+
+from cleanclip.spec import conformal
+from cleanclip.spec.found_triggers import describe
+from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
+from cleanclip.spec.scan_report import (
+    MOST_HYPOTHESES,
+    DetectorJudgement,
+    Hypothesis,
+    NullUsed,
+    ScanReport,
+    ScanVerdict,
+    leading,
+)
+from cleanclip.spec.scan_statistics import CollapseFigures, ScanStatistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A pattern that a detector inverted, or an edit, as its statistics say. `target` is a class number, None
+    without class names; `statistic` is what the detector measured of it, of `residual` a logarithm, of
+    `edits` a rise, else 0 to 1."""
+
+    detector: Detector
+    family: PatternFamily | Edit
+    target: int | None
+    statistic: float
+    cell: int = 0
+    """Of `residual`, where the edit is answered; 0: in all images."""
+    restart: int = 0
+    """Of `collapse`, which of the family's patterns it is."""
+
+
+Found = TypeVar("Found", bound=Candidate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Of one scan. Without a null `p_value` and `pooled` are empty."""
+
+    judgements: tuple[DetectorJudgement, ...]
+    p_value: float | None
+    null: NullUsed | None
+    pooled: Mapping[Detector, conformal.Pooled[Detector]]
+
+
+def candidates(statistics: ScanStatistics) -> tuple[Candidate, ...]:
+    """Of each family of `collapse` one pattern; of a detector of edits every edit: which of them counts, the
+    null says."""
+    rises = () if statistics.edits is None else statistics.edits.edits
+    values = () if statistics.residual is None else statistics.residual.edits
+    return (
+        *filter(None, map(_of_collapse, statistics.collapse)),
+        *(
+            Candidate(detector="edits", family=one.edit, target=one.towards, statistic=one.rise)
+            for one in rises
+        ),
+        *(
+            Candidate(
+                detector="residual",
+                family=one.edit,
+                target=one.towards,
+                statistic=one.value,
+                cell=one.cell,
+            )
+            for one in values
+        ),
+    )
+
+
+def _of_collapse(figures: CollapseFigures) -> Candidate | None:
+    """The restart of one family that collapses the most, of those that lead to the agreed class."""
+    agreeing = [
+        number
+        for number, restart in enumerate(figures.restarts)
+        if restart.towards == figures.agreed_class  # both None without class names
+    ]
+    best = max(agreeing, key=lambda number: figures.restarts[number].values[-1], default=None)
+    if best is None:
+        return None
+    return Candidate(
+        detector="collapse",
+        family=figures.family,
+        target=figures.agreed_class,
+        statistic=figures.restarts[best].values[-1] if figures.agreement is None else figures.agreement,
+        restart=best,
+    )
+
+
+def judge(
+    statistics: ScanStatistics, num_classes: int, null: NullSet | None, detectors: Sequence[Detector]
+) -> Judgement:
+    """By the null's models, or without one by the classes of this model; in the order of `detectors`.
+
+    Raises LookupError, ValueError where they were not measured alike, or not by these detectors.
+    """
+    if null is None:
+        standings = {one.detector: one for one in conformal.alone(statistics, num_classes)}
+        return Judgement(
+            judgements=tuple(
+                DetectorJudgement(
+                    detector=name,
+                    what=standings[name].what,
+                    z=standings[name].z,
+                    rank=1,
+                    of=standings[name].of,
+                    among=standings[name].among,
+                )
+                for name in detectors
+            ),
+            p_value=None,
+            null=None,
+            pooled={},
+        )
+    judged = conformal.judge(
+        [conformal.rows(model.statistics) for model in null.counted], conformal.rows(statistics)
+    )
+    return Judgement(
+        judgements=tuple(
+            DetectorJudgement(
+                detector=one.detector,
+                what=one.what,
+                z=one.score_M[-1],
+                rank=one.rank,
+                of=len(one.score_M),
+                among="models",
+                others=one.score_M[:-1],
+            )
+            for one in sorted(judged.detectors, key=lambda one: detectors.index(one.detector))
+        ),
+        p_value=judged.p_value,
+        null=NullUsed(
+            name=null.name,
+            sha256=null.sha256,
+            about=null.about,
+            num_models=len(null.counted),
+            smallest_p=null.smallest_p,
+        ),
+        pooled={one.detector: one for one in judged.detectors},
+    )
+
+
+def worth_studying(found: Sequence[Found], judged: Judgement) -> tuple[Found, ...]:
+    """The most conspicuous pattern of each detector and family: by z with a null, else by its statistic."""
+
+    def standing(one: Found) -> float:
+        return z_and_median(one, judged)[0] if judged.pooled else one.statistic
+
+    best: dict[tuple[Detector, str], Found] = {}
+    for one in found:
+        place = one.detector, one.family.group
+        if place not in best or standing(one) > standing(best[place]):
+            best[place] = one
+    return tuple(best.values())
+
+
+def z_and_median(found: Candidate, judged: Judgement) -> tuple[float, float | None]:
+    """Of the statistic behind a pattern; with a null only."""
+    return conformal.z_of_family(judged.pooled, found.detector, found.family.name)
+
+
+def in_order(found: Sequence[Found], judged: Judgement, gain_of: Callable[[Found], float]) -> list[Found]:
+    """The first `MOST_HYPOTHESES`, the most conspicuous first: by their distance from the null.
+
+    Without a null by how much ASR rises, but first the patterns by which their detectors judge: so the
+    figures of the whole scan and the first pattern are of one finding.
+    """
+    what = {one.detector: one.what for one in judged.judgements}
+
+    def place(one: Found) -> tuple[bool, float]:
+        if judged.pooled:
+            return True, -conformal.distance(judged.pooled[one.detector], z_and_median(one, judged)[0])
+        return not f"{what.get(one.detector)}, ".startswith(f"{one.family.name}, "), -gain_of(one)
+
+    return sorted(found, key=place)[:MOST_HYPOTHESES]
+
+
+def placed(one: Hypothesis, found: Candidate, judged: Judgement, null: NullSet | None) -> Hypothesis:
+    """What was studied, with all that its statistic and the null say of it. Raises ValueError where it is not
+    what its detector measured."""
+    cell = None if one.cell is None else one.cell.number
+    expected = found.cell or None if found.target is not None else None
+    if (one.target is None) != (found.target is None) or cell != expected:
+        raise ValueError(f"{one.trigger.family.name} does not lead where its detector measured it to lead")
+    return replace(
+        one,
+        statistic=found.statistic,
+        null_median=None if null is None else z_and_median(found, judged)[1],
+        null_figures=None if null is None else null.figures_of(found.detector, found.family.group),
+    )
+
+
+def derived(report: ScanReport, null: NullSet | None) -> ScanReport:
+    """The report, with all that follows from its statistics and the null worked out again: judgements, p,
+    the order of the patterns, the null's figures of them, outcome and sentence.
+
+    Raises ArithmeticError, LookupError, ValueError where nothing follows: the null's models were measured
+    otherwise, or the patterns are not the first of those that the detectors measured.
+    """
+    judged = judge(report.statistics, report.num_classes, null, report.options.detectors)
+    shown = {(one.detector, one.trigger.family): one for one in report.hypotheses}
+
+    def gain_of(found: Candidate) -> float:
+        one = shown.get((found.detector, found.family))
+        return -inf if one is None else one.gain
+
+    first = in_order(worth_studying(candidates(report.statistics), judged), judged, gain_of)
+    if len(report.hypotheses) != len(first):
+        raise ValueError("there are other patterns than the detectors measured")
+    hypotheses = tuple(placed(shown[one.detector, one.family], one, judged, null) for one in first)
+    return replace(
+        report,
+        judgements=judged.judgements,
+        null=judged.null and replace(judged.null, chosen=None if report.null is None else report.null.chosen),
+        p_value=judged.p_value,
+        hypotheses=hypotheses,
+        verdict=verdict(judged.p_value, judged.null, judged.judgements, hypotheses, report.options),
+    )
+
+
+def verdict(
+    p_value: float | None,
+    null: NullUsed | None,
+    judgements: Sequence[DetectorJudgement],
+    hypotheses: Sequence[Hypothesis],
+    options: ScanOptions,
+) -> ScanVerdict:
+    """`fail` only where a null supports it: a pattern that works on a model shows no backdoor by itself."""
+    if p_value is None or null is None:
+        return ScanVerdict(outcome="inconclusive", sentence=_uncalibrated(judgements, hypotheses))
+    if p_value <= options.significance:
+        return ScanVerdict(outcome="fail", sentence=_fails(p_value, null, hypotheses))
+    return ScanVerdict(outcome="inconclusive", sentence=_nothing(p_value, null, options))
+
+
+def _fails(p_value: float, null: NullUsed, hypotheses: Sequence[Hypothesis]) -> str:
+    found = f"This model stands out from models that were never poisoned: p = {p_value:.3g} ({_of(null)})."
+    return f"{found} {_leads(hypotheses)}".strip()
+
+
+def _nothing(p_value: float, null: NullUsed, options: ScanOptions) -> str:
+    sentence = f"Nothing found: p = {p_value:.3g} ({_of(null)})."
+    if null.smallest_p > options.significance:
+        sentence += (
+            f" So few models allow no p-value under {null.smallest_p:.3g}, so this scan could find nothing."
+        )
+    return f"{sentence} This does not show that the model is clean."
+
+
+def _uncalibrated(judgements: Sequence[DetectorJudgement], hypotheses: Sequence[Hypothesis]) -> str:
+    first = leading(judgements, hypotheses)
+    if first is None:
+        standing = "nothing can be compared"
+    else:
+        standing = f"z = {first.z:.1f}, rank {first.rank} of {first.of} {first.among}"
+    sentence = f"Not calibrated for this architecture: {standing}. {_leads(hypotheses)}".strip()
+    return (
+        f"{sentence} Without a null set this shows neither that the model is poisoned nor that it is clean: "
+        "build one with “null build”, or ask the operator of your service for one."
+    )
+
+
+def _leads(hypotheses: Sequence[Hypothesis]) -> str:
+    """What the first hypothesis does, in one sentence without a name of a customer's."""
+    if not hypotheses:
+        return ""
+    first = hypotheses[0]
+    what = describe(first.trigger.family)
+    if first.asr is None:
+        return f"The most conspicuous pattern is {what}."
+    asr, kind = (first.asr, "") if first.cell is None else (first.cell.asr, " of one kind")
+    return (
+        f"The most conspicuous pattern, {what}, leads {100 * asr.value:.1f} % of {asr.n} "
+        f"held-out images{kind} to one class."
+    )
+
+
+def _of(null: NullUsed) -> str:
+    return f"{null.num_models} reference models, same architecture"

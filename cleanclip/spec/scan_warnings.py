@@ -1,0 +1,98 @@
+"""What a scan's report warns of: every sentence follows from counts, options and names. Free of torch.
+
+The process that scans and the supervisor make them with this code, so that none is that process's own text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cleanclip.spec.clip_text import as_clip_reads
+from cleanclip.spec.measures import Count
+from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.spec.settled import warnings as of_settings
+
+NEAR_COSINE = 0.9
+"""Of two class texts: above it a scan warns that a pattern to one class leads near the other."""
+AT_CHANCE = (
+    "The model names these images no better than guessing does: its heads and activation were not checked by "
+    "them, and PA says nothing."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What the warnings follow from, beside what the report says anyway."""
+
+    settled: SettledArchitecture | None
+    """What tensors do not say, measured on images. None: the model names them no better than guessing does,
+    and it was scanned as it was read."""
+    anchor_settled: SettledArchitecture | None = None
+    num_enlarged: Count = 0
+    """Images that have fewer pixels than the model takes."""
+    num_near: Count = 0
+    """Pairs of class names whose texts have a cosine above `NEAR_COSINE`."""
+
+
+AsRead = Mapping[str, str]
+"""Of heads and activation what the checkpoint was read with, by option."""
+
+
+def scan_warnings(
+    conditions: Conditions,
+    options: ScanOptions,
+    *,
+    class_names: Sequence[str],
+    num_images: int,
+    num_skipped: int,
+    as_read: AsRead,
+    anchor_as_read: AsRead | None,
+    null: NullSet | None,
+    code_version: str,
+) -> Iterator[str]:
+    """`num_images`: that were used. `anchor_as_read` None: there is no anchor."""
+    yield from _of_settings(as_read, conditions.settled)
+    if anchor_as_read is not None:
+        for warning in _of_settings(anchor_as_read, conditions.anchor_settled):
+            yield f"The anchor: {warning}"
+    if num_images < options.num_images + options.num_held_out:
+        yield (
+            f"The labelled set has {num_images} usable images, fewer than the {options.num_images} to invert "
+            f"on and {options.num_held_out} to measure on that the options ask for: intervals are wider."
+        )
+    if num_skipped:
+        yield f"{num_skipped} labelled samples were bad and left out."
+    if conditions.num_enlarged > num_images / 2:
+        yield (
+            f"{conditions.num_enlarged} of {num_images} images have fewer pixels than the model takes and "
+            "were enlarged: patterns are inverted on images unlike those that the model was trained on."
+        )
+    counts = Counter(map(as_clip_reads, class_names))
+    repeated = [name for name, num in sorted(counts.items()) if num > 1]
+    if repeated:
+        yield (
+            f"The class name '{repeated[0]}' occurs more than once: its classes are taken for one target."
+            if len(repeated) == 1
+            else f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: those of "
+            "one name are taken for one target."
+        )
+    if num := conditions.num_near:
+        yield (
+            f"{num} {'pair' if num == 1 else 'pairs'} of class names have nearly the same text "
+            f"embedding (cosine above {NEAR_COSINE:g}): do not read the classes of a pair "
+            "as rivals, for a pattern that leads to one leads near the other."
+        )
+    if null is not None and null.code_version != code_version:
+        yield (
+            f"The null set '{null.name}' was measured by version {null.code_version} of this code, and the "
+            "scan by another: a change between them can set the model apart as well. Build the null again "
+            "with this version."
+        )
+
+
+def _of_settings(as_read: AsRead, settled: SettledArchitecture | None) -> Iterator[str]:
+    return iter((AT_CHANCE,)) if settled is None else of_settings(as_read, settled)

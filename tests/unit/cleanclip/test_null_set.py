@@ -1,0 +1,75 @@
+"""A null is held to itself: all its models were measured alike, or it judges nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cleanclip.spec.null_set import NullRefused, NullSet, digest_of, dump_null, load_null, sealed
+from cleanclip.spec.scan_options import ScanOptions
+from tests.integration.worker.stand_in_child import a_null
+
+NAMES = ("zero", "one", "two")
+
+
+def document() -> dict[str, Any]:
+    written: dict[str, Any] = json.loads(dump_null(a_null(ScanOptions(), NAMES, images_sha256="1" * 64)))
+    return written
+
+
+def resealed(told: dict[str, Any]) -> bytes:
+    """As whoever writes a null can seal it."""
+    import hashlib
+
+    del told["sha256"]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return json.dumps(told | {"sha256": digest}).encode()
+
+
+def statistics(told: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = told["models"][3]["statistics"]
+    return found
+
+
+MIXED: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
+    "models_of_other_images": ("null_mixed", lambda told: statistics(told).update(images_sha256="2" * 64)),
+    "models_of_another_seed": ("null_mixed", lambda told: statistics(told).update(seed=9)),
+    "models_of_other_classes": (
+        "null_mixed",
+        lambda told: statistics(told).update(class_names_sha256="2" * 64),
+    ),
+    "models_without_edits": ("null_mixed", lambda told: statistics(told).update(edits=None)),
+    "models_of_other_edits": ("null_mixed", lambda told: statistics(told)["edits"]["edits"].pop()),
+    "models_of_other_families": ("null_mixed", lambda told: statistics(told)["collapse"].pop()),
+    "models_of_fewer_images": ("null_mixed", lambda told: statistics(told)["edits"].update(n=100)),
+    "an_agreement_that_no_restart_has": (
+        "null_mixed",
+        lambda told: statistics(told)["collapse"][0].update(agreement=0.9),
+    ),
+    "patterns_twice": (
+        "null_mixed",
+        lambda told: told["models"][3]["patterns"].append(told["models"][3]["patterns"][0]),
+    ),
+    "a_digest_that_is_none": ("null_damaged", lambda told: statistics(told).update(weights_sha256="no hex")),
+    "a_model_twice": ("null_repeated", lambda told: told["models"].append(told["models"][3])),
+    "no_model": ("null_too_small", lambda told: told["models"].clear()),
+}
+
+
+def test_an_honest_null_loads() -> None:
+    null: NullSet = load_null(resealed(document()))
+    assert null.sha256 == digest_of(null)
+    assert sealed(null) == null
+
+
+@pytest.mark.parametrize("lie", MIXED)
+def test_a_null_whose_models_were_not_measured_alike_is_refused(lie: str) -> None:
+    code, change = MIXED[lie]
+    told = document()
+    change(told)
+    with pytest.raises(NullRefused) as refused:
+        load_null(resealed(told))
+    assert refused.value.code == code
