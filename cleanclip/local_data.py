@@ -281,7 +281,7 @@ def _named_texts(extension: str, text: str) -> dict[str, str]:
         return {extension: text.strip()}
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     wanted = {"txt": "caption", "cls": "cls"} if isinstance(content, dict) else {}
     return {kind: str(content[name]) for kind, name in wanted.items() if name in content}

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from cleanclip.errors import Unreadable
-from cleanclip.evidence.reading import unique_names
+from cleanclip.evidence.reading import Malformed, parse_json
 
 MAX_TRIGGER_IMAGE_BYTES = 64 * 1024
 """The service's bound on a trigger's image."""
@@ -128,9 +128,9 @@ def json_object(path: Path, option: str) -> dict[str, Any]:
     """A file's JSON object. Raises Unreadable."""
     text = _text_of(path, option)
     try:
-        content = json.loads(text, object_pairs_hook=unique_names)
-    except ValueError as cause:
-        raise Unreadable(f"{option}: {path} is not JSON: {cause}.") from cause
+        content = parse_json(text.encode())
+    except Malformed as cause:
+        raise Unreadable(f"{option}: {path} {cause}.") from cause
     if not isinstance(content, dict):
         raise Unreadable(f"{option}: {path} does not hold a JSON object.")
     return content

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from cleanclip.spec.bounds import STRICT, ShortText
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import DoseRate, NullFigures, PatternFigures, ScanStatistics
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.strict_json import MOST_PARTS_OF_MANY, parse_bounded
 
 MAX_NULL_BYTES = 64 * 2**20
 NULL_VERSION = 1
@@ -156,7 +156,7 @@ def load_null(data: bytes) -> NullSet:
     if len(data) > MAX_NULL_BYTES:
         raise NullRefused("null_unreadable", f"The null set is larger than {MAX_NULL_BYTES // 2**20} MiB.")
     try:
-        document = parse_bounded(data)
+        document = parse_bounded(data, most_parts=MOST_PARTS_OF_MANY)
     except ValueError as error:
         raise NullRefused("null_unreadable", f"The null set cannot be read: {error}.") from error
     if not isinstance(document, dict) or document.get("kind") != "null_set":

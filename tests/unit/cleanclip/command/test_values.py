@@ -80,7 +80,7 @@ def test_a_file_without_a_picture_is_told_before_anything_is_sent(tmp_path: Path
 
 def test_a_file_of_options_with_a_key_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text('{"asr_at_most": 0.05, "asr_at_most": 0.9}')
-    with pytest.raises(Unreadable, match="has the name 'asr_at_most' twice in one object"):
+    with pytest.raises(Unreadable, match="the key 'asr_at_most' occurs twice in one object"):
         json_object(tmp_path / "policy.json", "--policy")
 
 
