@@ -45,7 +45,8 @@ class Commands(typer.Typer):
     """A group of commands."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
-        register = super().command(name, **({"cls": _Once, "epilog": EPILOG} | options))
+        given: dict[str, Any] = {"cls": _Once, "epilog": EPILOG} | options
+        register = super().command(name, **given)
 
         def keep(function: F) -> F:
             register(_taking_quiet(function))

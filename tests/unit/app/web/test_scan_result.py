@@ -120,8 +120,8 @@ def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanR
         for one in (report, replace(with_null, verdict=nothing, p_value=1.0), with_null)
     ]
     assert labels == [
-        "The scan cannot tell, because it had no null that fits this model (null build makes one): "
-        "inconclusive.",
+        "The scan cannot tell, because it had no null that fits this model (`python -m sanitizer null build` "
+        "makes one): inconclusive.",
         "The scan found nothing that sets this model apart from clean ones: inconclusive.",
         "The scan found a trigger that nobody named: fail.",
     ]
@@ -135,7 +135,10 @@ def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanR
     )
     assert f"{told['headline']}." == labels[0]
     judged = judging.Judgement(judgements=report.judgements, p_value=None, null=None, pooled={})
-    assert "build one with “null build”" in judging.verdict(judged, (), report.options).sentence
+    assert (
+        "build one with `python -m sanitizer null build`"
+        in judging.verdict(judged, (), report.options).sentence
+    )
 
 
 def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report: ScanReport) -> None:
