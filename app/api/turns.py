@@ -1,4 +1,4 @@
-"""Lists take turns: one costs as much as several polls, and a client may ask for them without end."""
+"""Lists take turns: one costs as much as several polls, and a client may ask for very many of them."""
 
 from __future__ import annotations
 

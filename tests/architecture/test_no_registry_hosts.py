@@ -51,7 +51,7 @@ def test_no_tracked_file_names_the_host_of_a_registry_or_a_mirror() -> None:
         ("FROM ghcr.{}/owner/name", "io"),
         ("docker pull docker.{}/library/python", "io"),
         ("https://download.pytorch.{}/whl/cpu", "org"),
-        ("http://pack.mirrors.example.{}/debian", "com"),
+        ("http://pack.mirror-of.{}/debian", "example"),
     ],
 )
 def test_such_hosts_are_found(text: str, end: str) -> None:

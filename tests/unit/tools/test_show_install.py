@@ -9,10 +9,10 @@ from tools.show_install import EVERY, Shown
 
 def test_every_twentieth_package_is_named_and_no_address() -> None:
     shown = Shown()
-    lines = ["Looking in indexes: https://index.example/simple\n"]
+    lines = ["Looking in indexes: https://packages.example/simple\n"]
     lines += [f"Collecting package-{n}==1.{n} (from -c c.txt)\n" for n in range(2 * EVERY + 1)]
     lines += [
-        "  Downloading https://index.example/package.whl (3 kB)\n",
+        "  Downloading https://packages.example/package.whl (3 kB)\n",
         "Installing collected packages: a, b, c\n",
     ]
     said = [line for text in lines if (line := shown.line(text)) is not None]
