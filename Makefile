@@ -98,9 +98,9 @@ $(SYNC): cleanclip/setup.py $(wildcard cleanclip/aio/*.py) | $(BIN)/python
 
 # One stamp per extra: a second run is instant, a changed list of packages installs again.
 $(INSTALLED)-%: pyproject.toml cleanclip/pyproject.toml cleanclip/setup.py constraints.txt | $(BIN)/python
-	@echo "Installing (extra '$*'); the first time this takes a minute or two …"
+	@echo "Installing (extra '$*'); the first time this takes some minutes …"
 	@mkdir -p var && started=$$(date +%s) && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(BIN)/python tools/show_install.py --disable-pip-version-check \
 		--editable ./cleanclip --editable '.[$*]' --constraint constraints.txt && \
 	echo "{\"extra\": \"$*\", \"install_s\": $$(($$(date +%s) - started))}" > \
 		var/install$(if $(filter demo,$*),,-$*).json

@@ -77,8 +77,8 @@ from app.web.application import PREFIX, build_pages
 _PING_AFTER_IDLE_S = 1.0
 _SWITCH_INTERVAL_S = 0.001
 """So long the event loop waits for a thread that computes, several times in a request; usually it is 5 ms."""
-_MOST_WAITING_CHECKS = 32
-"""Dry runs of a project that wait, in each process; each takes milliseconds."""
+_MOST_WAITING = 32
+"""Dry runs, and lists, of a project that wait in each process; each takes milliseconds."""
 
 
 def create_app(
@@ -198,7 +198,19 @@ def _ports(
         followers=Followers(database, settings, metrics.open_streams),
         upload_slots=UploadSlots(settings.uploads.max_streams),
         computing=ComputingPlaces(
-            1, most_waiting=_MOST_WAITING_CHECKS, refused_after_s=settings.quotas.refused_after_s
+            1,
+            code="checks_busy",
+            what="dry runs",
+            most_waiting=_MOST_WAITING,
+            refused_after_s=settings.quotas.refused_after_s,
+        ),
+        listing=ComputingPlaces(
+            1,
+            code="lists_busy",
+            what="lists",
+            rests=1.0,
+            most_waiting=_MOST_WAITING,
+            refused_after_s=settings.quotas.refused_after_s,
         ),
         pace=Pace(refused_after_s=settings.quotas.refused_after_s),
         readiness=Readiness(

@@ -14,6 +14,7 @@
     │   └── StoreError      the object store did not take or give bytes
     │       └── StoreUnreachable   no connection to it could be made at all
     ├── Unreadable          a file, folder or key on this machine cannot be read, so nothing is known about it
+    ├── NotACheckpoint      a file's first bytes are those of something else; it was not sent
     ├── DigestMismatch      bytes arrived that are not those that were promised; they were thrown away
     ├── FileChanged         a file changed while it was being sent
     ├── WebhookRejected     a received message is not genuine (cleanclip.webhook_verification)
@@ -140,6 +141,14 @@ class DigestMismatch(CleanClipError):
 
 class Unreadable(CleanClipError):
     """A file, folder or key of this machine cannot be read, so that nothing is known about it."""
+
+
+class NotACheckpoint(CleanClipError):
+    """The first bytes of a file are not those of a checkpoint. `code` is the service's for such a file."""
+
+    def __init__(self, name: str, code: str, message: str) -> None:
+        super().__init__(f"{name}: {message} Nothing was sent. ({code})")
+        self.code = code
 
 
 class FileChanged(CleanClipError):

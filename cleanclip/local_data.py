@@ -142,6 +142,11 @@ class _Layout:
 
 def _layout_of(root: Path, kind: str | None, class_names: Sequence[str] | None) -> _Layout:
     if root.is_file():
+        if root.suffix.lower() not in (".csv", ".tsv"):
+            raise Unreadable(
+                f"{root} is not a folder and not a CSV or TSV file. A checkpoint is sent with `cleanclip "
+                "upload`; of a .tar shard give the folder."
+            )
         return _of_table(root, kind, class_names)
     entries = sorted(one for one in root.iterdir() if not one.name.startswith("."))
     tables = [one for one in entries if one.suffix.lower() in (".csv", ".tsv")]
@@ -281,7 +286,7 @@ def _named_texts(extension: str, text: str) -> dict[str, str]:
         return {extension: text.strip()}
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     wanted = {"txt": "caption", "cls": "cls"} if isinstance(content, dict) else {}
     return {kind: str(content[name]) for kind, name in wanted.items() if name in content}

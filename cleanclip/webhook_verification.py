@@ -23,6 +23,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookV
 
 from cleanclip.errors import CleanClipError
 from cleanclip.models import Answer
+from cleanclip.spec.strict_json import refuse_many
 
 
 class WebhookRejected(CleanClipError):
@@ -60,6 +61,7 @@ def verify(headers: Mapping[str, str], body: bytes, secret: str) -> WebhookMessa
         ) from error
     message_id = next(value for name, value in headers.items() if name.lower() == "webhook-id")
     try:
+        refuse_many(body)
         return WebhookMessage.model_validate(json.loads(body) | {"id": message_id})
     except (ValueError, TypeError) as error:
         raise WebhookRejected("The message is signed, but is not a message of this service.") from error

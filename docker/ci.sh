@@ -5,6 +5,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 limit_s=${LIMIT_S:-600}
+# Layers and stand-ins outlive the checkout: what one run built, the next one does not build again.
+kept=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/cleanclip
+export DOCKER_DATA=${DOCKER_DATA:-$kept/docker} STAND_IN_CACHE=${STAND_IN_CACHE:-$kept/stand-ins}
 trial_s=240 # kept for the trial: images that take longer than the rest are for `make compose-test` by hand
 
 part() { # seconds, name, command …: prints how long it took

@@ -41,7 +41,7 @@ if ! command -v dockerd > /dev/null || ! docker compose version > /dev/null 2>&1
         give_up "apt-get cannot install ${packages[*]}."
 fi
 if ! answers; then
-    mkdir -p var/docker
+    mkdir -p var/docker "${DOCKER_DATA:-var/docker/data}"
     setsid nohup dockerd --data-root "${DOCKER_DATA:-$PWD/var/docker/data}" --exec-root "$PWD/var/docker/exec" \
         --pidfile "$PWD/var/docker/pid" > var/docker/log 2>&1 < /dev/null &
     for _ in $(seq 60); do answers && break || sleep 1; done

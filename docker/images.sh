@@ -33,6 +33,16 @@ logs=$(mktemp --directory)
 trap 'rm -rf "$logs"' EXIT
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
+building=$SECONDS
+told() { # where time is over: what each image had of it
+    for name in api worker; do
+        [ ! -e "$logs/$name" ] || [ -e "$logs/$name.built" ] ||
+            echo "cleanclip/$name:$tag was NOT built within $((SECONDS - building)) s; its finished layers are kept"
+    done
+    exit 124
+}
+trap told INT
+
 build() { # name, more arguments of `docker build`
     local name=$1 started=$SECONDS
     shift
@@ -40,6 +50,7 @@ build() { # name, more arguments of `docker build`
         --build-arg VERSION="$version" --build-arg REVISION="$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
         --build-arg CREATED="$(date --utc +%FT%TZ)" --tag "cleanclip/$name:$tag" . > /dev/null 2> "$logs/$name" ||
         { cat "$logs/$name" >&2; return 1; }
+    touch "$logs/$name.built"
     echo "cleanclip/$name:$tag (base $base$([ $# = 0 ] || echo ", torch for $TORCH")), built in $((SECONDS - started)) s"
     docker history --format '{{.Size}}\t{{.CreatedBy}}' --no-trunc "cleanclip/$name:$tag" | grep -v '^0B' | cut -c1-110
 }

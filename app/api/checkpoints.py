@@ -11,6 +11,7 @@ from app.api.answers import cached_answer, etag_of, page_of, refusals
 from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
 from app.api.paths import After, CheckpointPath, Limit
+from app.api.turns import IN_TURN
 from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_SHOWN
@@ -35,6 +36,7 @@ Sha256Filter = Annotated[
     summary="Checkpoints, newest first",
     response_model=CheckpointPage,
     responses=refusals(304, 422),
+    dependencies=[IN_TURN],
 )
 def list_checkpoints(
     *,

@@ -18,6 +18,7 @@ from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
 from app.api.idempotency import OnceDep
 from app.api.paths import After, DatasetPath, Limit
+from app.api.turns import IN_TURN
 from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import DatasetKind, DatasetState
 from app.edge.registrations import registration_of
@@ -61,6 +62,7 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
     summary="Datasets, newest first",
     response_model=DatasetPage,
     responses=refusals(304, 422),
+    dependencies=[IN_TURN],
 )
 def list_datasets(
     *,

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from app.api.answers import POLL_AFTER_S, json_answer, page_of, refusals
 from app.api.auth import Reader
 from app.api.paths import After, DeletionPath, Limit
+from app.api.turns import IN_TURN
 from app.db.models.deletion import Deletion
 from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
@@ -27,6 +28,7 @@ def deletion_answer(row: Deletion) -> Response:
     summary="Deletions, newest first",
     response_model=DeletionPage,
     responses=refusals(422),
+    dependencies=[IN_TURN],
 )
 def list_deletions(
     caller: Reader, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE

@@ -23,6 +23,7 @@ from app.api.auth import Reader, Runner
 from app.api.deletions import deletion_answer
 from app.api.idempotency import OnceDep
 from app.api.paths import After, JobPath, Limit
+from app.api.turns import IN_TURN
 from app.db.models.job import Job
 from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import JobKind, JobState
@@ -72,6 +73,7 @@ def _pending(job: Job) -> dict[str, str]:
     summary="Jobs, newest first",
     response_model=JobPage,
     responses=refusals(304, 422),
+    dependencies=[IN_TURN],
 )
 def list_jobs(
     *,
@@ -115,6 +117,7 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
     summary="Every verdict on the weights that the job judged, worst first",
     response_model=VerdictList,
     responses=refusals(404, 422),
+    dependencies=[IN_TURN],
 )
 def list_job_verdicts(
     job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE
@@ -213,6 +216,7 @@ def delete_job(job_id: JobPath, caller: Runner, ports: PortsDep) -> Response:
     summary="What happened to a job, oldest first",
     response_model=EventPage,
     responses=refusals(404, 422),
+    dependencies=[IN_TURN],
 )
 def list_job_events(
     job_id: JobPath,

@@ -16,6 +16,7 @@ from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin, Known
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import After, KeyPath, Limit
+from app.api.turns import IN_TURN
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
@@ -81,6 +82,7 @@ def _issued(unit: UnitOfWork, once: Once, row: ApiKey, text: str) -> Response:
     summary="Keys of this project, newest first",
     response_model=KeyPage,
     responses=refusals(422),
+    dependencies=[IN_TURN],
 )
 def list_keys(
     *, caller: Admin, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE

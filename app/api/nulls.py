@@ -8,6 +8,7 @@ from starlette.responses import Response
 from app.api.answers import cached_answer, etag_of, page_of, refusals
 from app.api.auth import Reader
 from app.api.paths import After, Limit, NullPath
+from app.api.turns import IN_TURN
 from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.nulls import NullOut, NullPage
@@ -20,6 +21,7 @@ router = APIRouter(prefix="/v1/nulls", tags=["nulls"])
     summary="Nulls that scans are judged by, newest first",
     response_model=NullPage,
     responses=refusals(304, 422),
+    dependencies=[IN_TURN],
 )
 def list_nulls(
     *, request: Request, caller: Reader, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from app.api.answers import cached_answer, etag_of, json_answer, page_of, refusals
 from app.api.auth import Admin, Reader
 from app.api.paths import After, Limit, PolicyPath
+from app.api.turns import IN_TURN
 from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.policies import PolicyOut, PolicyPage
@@ -24,6 +25,7 @@ router = APIRouter(prefix="/v1/policies", tags=["policies"])
     summary="Policies, newest first",
     response_model=PolicyPage,
     responses=refusals(304, 422),
+    dependencies=[IN_TURN],
 )
 def list_policies(
     *, request: Request, caller: Reader, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin
 from app.api.paths import After, Limit
+from app.api.turns import IN_TURN
 from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.trail import TrailEntryOut, TrailPage
@@ -25,6 +26,7 @@ IdFilter = Annotated[str | None, Query(max_length=64, pattern="^[a-z]{2,4}_[0-9a
     summary="Who changed what, newest first",
     response_model=TrailPage,
     responses=refusals(422),
+    dependencies=[IN_TURN],
 )
 def list_trail_entries(
     *,

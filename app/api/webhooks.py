@@ -14,6 +14,7 @@ from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import After, DeliveryPath, Limit, WebhookPath
+from app.api.turns import IN_TURN
 from app.db.models.webhook import Webhook
 from app.db.unit_of_work import UnitOfWork
 from app.domain.limits import DEFAULT_PAGE
@@ -67,6 +68,7 @@ def _issued(unit: UnitOfWork, once: Once, row: Webhook, secret: str) -> Response
     summary="Webhooks, newest first",
     response_model=WebhookPage,
     responses=refusals(422),
+    dependencies=[IN_TURN],
 )
 def list_webhooks(
     *, caller: Admin, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE
@@ -172,6 +174,7 @@ def test_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep, once: 
     summary="Deliveries, newest first",
     response_model=DeliveryPage,
     responses=refusals(404, 422),
+    dependencies=[IN_TURN],
 )
 def list_webhook_deliveries(
     *,

@@ -87,6 +87,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "too_many_streams": ErrorCode(429, "The project follows too many jobs at once"),
     "streams_busy": ErrorCode(503, "Too many jobs are being followed"),
     "checks_busy": ErrorCode(503, "Too many dry runs at once"),
+    "lists_busy": ErrorCode(503, "Too many lists at once"),
     "bodies_busy": ErrorCode(503, "Too many large bodies at once"),
     "login_rate_limited": ErrorCode(429, "Too many requests without a valid key"),
     # not found in this project

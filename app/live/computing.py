@@ -1,5 +1,5 @@
-"""Places for requests that only compute (dry runs). They take the interpreter from others, so few run at
-once, a place rests after each, and projects take turns.
+"""Places for requests that mostly compute (dry runs, lists). They take the interpreter from others, so few
+run at once, a place rests after each, and projects take turns.
 
 What one of them computes is bounded (some 50 ms). A share of the interpreter is the limit, not a number of
 requests: whoever sends dearer ones gets fewer.
@@ -35,12 +35,16 @@ class ComputingPlaces:
         self,
         num: int,
         *,
+        code: str,
+        what: str,
         most_waiting: int,
         patience_s: float = 10.0,
         rests: float = 3.0,
         refused_after_s: float = 0.0,
     ) -> None:
         self._free = asyncio.Semaphore(num)
+        self._code = code
+        self._what = what
         self._most_waiting = most_waiting
         self._patience_s = patience_s
         self._rests = rests
@@ -49,11 +53,11 @@ class ComputingPlaces:
 
     @asynccontextmanager
     async def one_for(self, project_id: str) -> AsyncIterator[None]:
-        """A place while the block lasts. Raises Unavailable (`checks_busy`)."""
+        """A place while the block lasts. Raises Unavailable (`code`)."""
         turn = self._turns.setdefault(project_id, _Turn())
         if turn.num_waiting >= self._most_waiting:
             await asyncio.sleep(self._refused_after_s)
-            raise _busy(f"{self._most_waiting} dry runs of the project are waiting already.")
+            raise self._busy(f"{self._most_waiting} {self._what} of the project are waiting already.")
         async with AsyncExitStack() as held:
             turn.num_waiting += 1
             try:
@@ -61,7 +65,9 @@ class ComputingPlaces:
                     await held.enter_async_context(turn.lock)
                     await self._free.acquire()
             except TimeoutError:
-                raise _busy(f"The dry run did not begin within {self._patience_s:g} s.") from None
+                raise self._busy(
+                    f"The project's {self._what} did not begin within {self._patience_s:g} s."
+                ) from None
             finally:
                 turn.num_waiting -= 1
             held.callback(self._rest, asyncio.get_running_loop().time())
@@ -71,11 +77,10 @@ class ComputingPlaces:
         loop = asyncio.get_running_loop()
         loop.call_later(self._rests * (loop.time() - taken_at_s), self._free.release)
 
-
-def _busy(message: str) -> Unavailable:
-    return Unavailable(
-        "checks_busy",
-        message,
-        "Send fewer dry runs at once, and try again.",
-        retry_after_s=_TRY_AGAIN_AFTER_S,
-    )
+    def _busy(self, message: str) -> Unavailable:
+        return Unavailable(
+            self._code,
+            message,
+            f"Send fewer {self._what} at once, and try again.",
+            retry_after_s=_TRY_AGAIN_AFTER_S,
+        )

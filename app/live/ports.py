@@ -41,6 +41,7 @@ class Ports:
     followers: Followers
     upload_slots: UploadSlots
     computing: ComputingPlaces
+    listing: ComputingPlaces
     pace: Pace
     readiness: Readiness
     webhook_rules: WebhookRules

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from app.domain.ids import id_pattern
 from app.domain.shown_texts import is_fit_to_show
 
+_NOT_THERE = object()
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 JobId = Annotated[str, Field(pattern=id_pattern("job"), examples=["job_01k0000000000000000000000a"])]
@@ -90,7 +91,8 @@ class WireOut(BaseModel):
     def in_row(cls, row: object, **others: Any) -> dict[str, Any]:
         """`others`, and of all other fields those that the row has under the same name."""
         names = cls.model_fields.keys() - others.keys()
-        return {name: getattr(row, name) for name in names if hasattr(row, name)} | others
+        found = {name: getattr(row, name, _NOT_THERE) for name in names}
+        return {name: value for name, value in found.items() if value is not _NOT_THERE} | others
 
     @classmethod
     def of_row(cls, row: object, **others: Any) -> Self:

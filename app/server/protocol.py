@@ -9,6 +9,7 @@ which reading and writing pause; what bodies hold is the application's business 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import httptools
@@ -17,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.server.door import Door
-from app.server.refusals import HEAD_TOO_LARGE, HEAD_TOO_SLOW, SERVER_FULL, UNREADABLE, Refusal
+from app.server.refusals import HEAD_TOO_LARGE, HEAD_TOO_SLOW, NO_ONE_HOST, SERVER_FULL, UNREADABLE, Refusal
 from app.settings_connections import ConnectionSettings
 
 _PIECE_BYTES = 16 * 1024
@@ -31,6 +32,9 @@ bytes takes the refusal with it."""
 _MOST_UNREAD_BODY = 16 * 1024 * 1024
 """What a peer may go on sending of a body after its answer."""
 _LEAST_TAKEN_PER_S = 16 * 1024
+_AUTHORITY = rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?"
+_HOST = re.compile(_AUTHORITY)
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(" + _AUTHORITY + rb")(?=[/?#]|$)")
 
 
 class _Refused(Exception):
@@ -205,10 +209,24 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise _Refused
+        self._settle_host()
         super().on_headers_complete()
         self._is_in_body = True
         self._head_since_s, self._head_bytes, self._between_bytes, self._unread_bytes = None, 0, 0, 0
         self._door.serves(self)
+
+    def _settle_host(self) -> None:
+        """One valid Host, or none in HTTP/1.0; that of an absolute target overrides it (RFC 9112, 3.2)."""
+        places = [place for place, (name, _) in enumerate(self.headers) if name == b"host"]
+        is_needed = self.parser.get_http_version() != "1.0"
+        if not is_needed <= len(places) <= 1 or not all(
+            _HOST.fullmatch(self.headers[at][1]) for at in places
+        ):
+            self._refusal = NO_ONE_HOST
+            raise _Refused
+        target = _ABSOLUTE.match(self.url)
+        if target is not None:
+            self.headers[:] = [one for one in self.headers if one[0] != b"host"] + [(b"host", target[1])]
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

@@ -38,6 +38,11 @@ UNREADABLE = Refusal(
     detail="The request is not valid HTTP/1.1.",
     remedy="Send a request that a common HTTP client makes.",
 )
+NO_ONE_HOST = Refusal(
+    code="bad_request",
+    detail="An HTTP/1.1 request has one Host header with the name, and perhaps the port, of the service.",
+    remedy="Send Host once, as a common HTTP client does.",
+)
 HEAD_TOO_LARGE = Refusal(
     code="head_too_large",
     detail="The request line and headers are larger, or more, than the service reads.",

@@ -10,14 +10,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from cleanclip.aio.event_stream import MEDIA_TYPE, Frame, NotAnEventStream, frames
 from cleanclip.aio.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, OUTAGES, SLOWER_BY, Patience
 from cleanclip.aio.wire import Wire
 from cleanclip.errors import ApiError, RateLimited, ServerError, TransportError
 from cleanclip.models import Event, EventPage, Job
 from cleanclip.retries import Retries
+from cleanclip.spec.strict_json import refuse_many
 
 SILENCE_S = 25.0
 """The service says every 15 seconds that it lives; longer silence: it is dead, or kept back."""
@@ -89,7 +88,7 @@ async def _messages(
                     is_last = isinstance(message, Job) and message.is_finished
                     if is_last or wire.clock.now() >= ends_at:
                         return
-        except (RateLimited, NotAnEventStream, ValidationError) as cause:
+        except (RateLimited, NotAnEventStream, ValueError) as cause:
             raise StreamRefused from cause
         except ApiError as error:
             if error.code in _FINAL:
@@ -126,6 +125,7 @@ async def _one_stream(wire: Wire, job_id: str, place: _Place) -> AsyncGenerator[
 
 
 def _read(frame: Frame) -> Event | Job | None:
+    refuse_many(frame.data)
     if frame.event in {_STANDING, _DONE}:
         return Job.model_validate_json(frame.data)
     return None if frame.id is None else Event.model_validate_json(frame.data)

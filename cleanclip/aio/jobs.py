@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from cleanclip.aio.wire import Wire
 from cleanclip.errors import JobCancelled, JobFailed, UnexpectedAnswer
 from cleanclip.models import Artifact, DryRun, Event, EventPage, Job, Page, Verdicts
 from cleanclip.project_models import Deletion
+from cleanclip.spec.strict_json import parse_bounded
 
 
 class Jobs:
@@ -287,9 +287,9 @@ class Jobs:
             "GET", f"/v1/jobs/{job_id}/report", headers={"Accept": "application/json"}
         )
         try:
-            report = json.loads(answer.content)
+            report = parse_bounded(answer.content)
         except ValueError as cause:
-            raise UnexpectedAnswer("The service's report is not JSON.") from cause
+            raise UnexpectedAnswer(f"The service's report cannot be read: {cause}.") from cause
         if not isinstance(report, dict):
             raise UnexpectedAnswer("The service's report is not a JSON object.")
         return report

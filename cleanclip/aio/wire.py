@@ -16,11 +16,11 @@ from threading import BoundedSemaphore
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import ValidationError
 
 from cleanclip.errors import ApiError, TransportError, UnexpectedAnswer, api_error
 from cleanclip.models import Answer
 from cleanclip.retries import RETRIED_STATUSES, AsyncClock, Retries, parse_retry_after
+from cleanclip.spec.strict_json import parse_bounded, refuse_many
 from cleanclip.unreachable import why_unreachable
 
 A = TypeVar("A", bound=Answer)
@@ -193,8 +193,9 @@ class Wire:
     def read(self, kind: type[A], answer: httpx.Response) -> A:
         """The body as `kind`. Raises UnexpectedAnswer."""
         try:
+            refuse_many(answer.content)
             return kind.model_validate_json(answer.content)
-        except ValidationError as cause:
+        except ValueError as cause:
             raise UnexpectedAnswer(
                 f"{self._where()} gave an answer that is not a {kind.__name__}. Check the address."
             ) from cause
@@ -202,7 +203,7 @@ class Wire:
 
 def _refusal(answer: httpx.Response) -> ApiError:
     try:
-        problem = answer.json()
+        problem = parse_bounded(answer.content)
     except ValueError:
         problem = {}
     retry_after_s = parse_retry_after(answer.headers.get("Retry-After"))

@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from cleanclip.command.output import quietly
 
@@ -25,11 +26,27 @@ _QUIET = inspect.Parameter(
 )
 
 
+class _Once(TyperCommand):
+    """Of an option that takes one value, two would be one too many: the parser keeps the last in silence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            *_, given = self.make_parser(ctx).parse_args(args=list(args))
+            for option in given:
+                is_once = not (option.multiple or getattr(option, "is_flag", False) or option.nargs != 1)
+                if is_once and given.count(option) > 1:
+                    raise typer.BadParameter(
+                        f"{option.opts[0]} is given {given.count(option)} times; it takes one value."
+                    )
+        return super().parse_args(ctx, args)
+
+
 class Commands(typer.Typer):
     """A group of commands."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
-        register = super().command(name, **({"epilog": EPILOG} | options))
+        given: dict[str, Any] = {"cls": _Once, "epilog": EPILOG} | options
+        register = super().command(name, **given)
 
         def keep(function: F) -> F:
             register(_taking_quiet(function))

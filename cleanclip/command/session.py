@@ -12,7 +12,7 @@ import typer
 
 from cleanclip.command import settings, views
 from cleanclip.command.exit_codes import ExitCode
-from cleanclip.command.formats import plain, rate, size, span
+from cleanclip.command.formats import plain, size, span
 from cleanclip.command.output import Output, ProgressLine
 from cleanclip.models import Checkpoint, Dataset, Job
 from cleanclip.retries import SYSTEM_CLOCK, Clock, Retries
@@ -132,7 +132,7 @@ def show_transfer(line: ProgressLine, name: str, done: TransferProgress) -> None
     """The live line of an upload or download."""
     pieces = [f"{100 * done.fraction:3.0f} %", f"{size(done.done_bytes)} of {size(done.total_bytes)}"]
     if done.rate_bytes_per_s:
-        pieces.append(rate(done.rate_bytes_per_s / 1e6, "MB"))
+        pieces.append(f"{size(done.rate_bytes_per_s)}/s")
     if done.eta_s is not None:
         pieces.append(f"ETA {span(done.eta_s)}")
     line.show(plain(name), "  ".join(pieces))

@@ -19,7 +19,7 @@ from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.formats import size, when
 from cleanclip.command.output import Output
 from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
-from cleanclip.command.upload import send
+from cleanclip.command.upload import check_head, send
 from cleanclip.errors import Forbidden, NotFound, with_remedy
 from cleanclip.memory import Memory, of_file
 from cleanclip.models import Checkpoint, Dataset, DryRun, Job
@@ -127,6 +127,7 @@ class Steps:
         known = None if order.file is None else self._known(order.file, order.declared)
         checkpoint_id = order.checkpoint if known is None else known[0]
         if order.file is not None and known is None:
+            check_head(order.file)
             told = size(order.file.stat().st_size)
             self._output.note(f"{order.file.name} ({told}) would be sent and inspected first.")
             if order.is_recommended:
@@ -175,6 +176,7 @@ class Steps:
         if (known := self._known(order.file, order.declared)) is not None:
             self._output.note(f"{order.file.name} was uploaded already: {known[0]} (--again sends it again)")
             return known
+        check_head(order.file)
         self._refuse_early(order)
         sent = send(self._client, self._output, order.file, declared=order.declared)
         assert sent.checkpoint_id is not None, "a checkpoint was announced"

@@ -20,6 +20,9 @@ from cleanclip.command.session import (
     show_transfer,
     wait_for_checkpoint,
 )
+from cleanclip.errors import NotACheckpoint
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import HEAD_BYTES, container_of_head
 from cleanclip.sync.client import Client
 from cleanclip.transfer import SentFile
 
@@ -81,7 +84,9 @@ def send(
     sha256: str | None = None,
     resume: bool = True,
 ) -> SentFile:
-    """Send it with a live line, and say how it went."""
+    """Send it with a live line, and say how it went. Raises NotACheckpoint before anything is sent."""
+    if purpose == "checkpoint":
+        check_head(file)
     with on_interrupt(output, TAKE_UP), ProgressLine() as line:
         sent = client.uploads.upload_file(
             file,
@@ -93,6 +98,17 @@ def send(
         )
     _tell(output, sent)
     return sent
+
+
+def check_head(file: Path) -> None:
+    """Refuse what the service would refuse for its first bytes, once all of it was there. Raises
+    NotACheckpoint."""
+    with file.open("rb") as opened:
+        head = opened.read(HEAD_BYTES)
+    try:
+        container_of_head(head)
+    except CheckpointRejected as refusal:
+        raise NotACheckpoint(file.name, refusal.code, str(refusal)) from refusal
 
 
 def _tell(output: Output, sent: SentFile) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from cleanclip.errors import Unreadable
-from cleanclip.evidence.reading import unique_names
+from cleanclip.evidence.reading import Malformed, parse_json
 
 MAX_TRIGGER_IMAGE_BYTES = 64 * 1024
 """The service's bound on a trigger's image."""
@@ -128,9 +128,9 @@ def json_object(path: Path, option: str) -> dict[str, Any]:
     """A file's JSON object. Raises Unreadable."""
     text = _text_of(path, option)
     try:
-        content = json.loads(text, object_pairs_hook=unique_names)
-    except ValueError as cause:
-        raise Unreadable(f"{option}: {path} is not JSON: {cause}.") from cause
+        content = parse_json(text.encode())
+    except Malformed as cause:
+        raise Unreadable(f"{option}: {path} {cause}.") from cause
     if not isinstance(content, dict):
         raise Unreadable(f"{option}: {path} does not hold a JSON object.")
     return content
@@ -157,6 +157,21 @@ def _text_of(path: Path, option: str) -> str:
         raise Unreadable(f"{option}: {path} cannot be read as UTF-8 text.") from cause
 
 
+def _how_to_fetch(text: str) -> str:
+    """For what is not on this machine, but elsewhere; of `//` a path has kept one slash."""
+    scheme, _, rest = text.partition(":/")
+    if rest and scheme in {"http", "https"}:
+        return " The service fetches nothing: download the file first, `curl -LO URL`, and give its path."
+    if rest and scheme == "s3":
+        return " The service fetches no checkpoints: copy it here, `aws s3 cp URI .`, and give its path."
+    if rest or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
+        return (
+            f" If {rest.lstrip('/') or text} is a model of the Hugging Face hub: fetch it with `hf download "
+            "OWNER/NAME`, and give the .safetensors or .bin file that is then here."
+        )
+    return ""
+
+
 def readable_file(path: Path | None) -> Path | None:
     """For options and arguments that name a file to send. Raises Unreadable before anything is sent."""
     if path is None:
@@ -164,7 +179,7 @@ def readable_file(path: Path | None) -> Path | None:
     try:
         path.stat()
     except OSError as cause:
-        raise Unreadable(f"{path} cannot be read: {cause.strerror}.") from cause
+        raise Unreadable(f"{path} cannot be read: {cause.strerror}.{_how_to_fetch(str(path))}") from cause
     if path.is_dir():
         raise Unreadable(f"{path} cannot be read: it is a folder.")
     if not os.access(path, os.R_OK):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from cleanclip.evidence import report as audits
 from cleanclip.evidence import scans, vettings
 from cleanclip.evidence.findings import Finding
 from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.spec.strict_json import parse_bounded
 
 _Check = Callable[[Any], Iterator[Finding]]
 _KINDS: dict[str, tuple[Callable[[bytes], AnyReport], _Check]] = {
@@ -23,8 +23,8 @@ _OTHERS: tuple[Callable[[bytes], AnyReport], _Check] = (audits.parse, audits.che
 def parse(content: bytes) -> AnyReport:
     """Raises Malformed."""
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
+        document = parse_bounded(content)
+    except ValueError:
         document = None
     kind = document.get("kind") if isinstance(document, dict) else None
     return _of(kind if isinstance(kind, str) else "")[0](content)

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from cleanclip.errors import Unreadable
 from cleanclip.evidence.findings import Finding
+from cleanclip.spec.strict_json import MAX_PARTS, RepeatedKey, refuse_many, unique_keys
 
 MAX_ENTRIES = 256
 MAX_JSON_BYTES = 32 * 1024 * 1024
@@ -90,15 +90,18 @@ def _open(path: Path) -> Any:
     return os.fdopen(descriptor, "rb")
 
 
-def parse_json(content: bytes) -> Any:
-    """JSON in UTF-8, no name twice in an object, every number finite, texts that can be printed again.
-
-    Raises Malformed.
+def parse_json(content: bytes, most_parts: int = MAX_PARTS) -> Any:
+    """JSON in UTF-8, of so many parts, no key twice in an object, every number finite, texts that can be
+    printed again. Raises Malformed.
     """
+    try:
+        refuse_many(content, most_parts)
+    except ValueError as error:
+        raise Malformed(f"cannot be read: {error}") from error
     try:
         value = json.loads(
             content.decode("utf-8"),
-            object_pairs_hook=unique_names,
+            object_pairs_hook=unique_keys,
             parse_constant=_refuse_constant,
             parse_float=_finite,
         )
@@ -112,6 +115,8 @@ def parse_json(content: bytes) -> Any:
         raise Malformed("holds half of a character (a lone surrogate)") from error
     except RecursionError as error:
         raise Malformed("is nested too deeply") from error
+    except RepeatedKey as error:
+        raise Malformed(f"cannot be read: {error}") from error
     except Malformed:
         raise
     except ValueError as error:
@@ -135,16 +140,6 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     raise Malformed("is nested too deeply")
-
-
-def unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads`: of two values under one name a reader would take either. Raises Malformed."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise Malformed(f"has the name {name[:60]!r} twice in one object")
-        found[name] = value
-    return found
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -6,7 +6,6 @@ sum was made again. Who changes all that hangs together passes: only a signature
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -39,6 +38,7 @@ from cleanclip.spec.report import (
     load_json,
 )
 from cleanclip.spec.scan_section import ScanSection
+from cleanclip.spec.strict_json import parse_bounded
 
 
 def parse(content: bytes) -> Report:
@@ -54,9 +54,10 @@ def parse(content: bytes) -> Report:
 
 def _newer(content: bytes) -> str:
     try:
-        version = json.loads(content)["schema_version"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        document = parse_bounded(content)
+    except ValueError:
         return ""
+    version = document.get("schema_version") if isinstance(document, dict) else None
     return ". Its schema is newer than this program: upgrade it" if version in range(2, 1000) else ""
 
 

@@ -25,6 +25,7 @@ from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.strict_json import MOST_PARTS_OF_MANY
 from cleanclip.spec.vet_report import VetReport
 
 _TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
@@ -140,7 +141,7 @@ class Statement(Part):
 def parse(content: bytes) -> Statement:
     """Raises Malformed."""
     try:
-        return Statement.model_validate(parse_json(content))
+        return Statement.model_validate(parse_json(content, MOST_PARTS_OF_MANY))
     except ValidationError as error:
         where, what = first_problem(error)
         raise Malformed(f"is not a statement about a job ({where}: {what})") from error

@@ -80,6 +80,8 @@ def parse_list(content: bytes) -> Exclusions:
     except ValidationError as error:
         where, what = first_problem(error)
         raise Malformed(f"is not a list of samples to leave out ({where}: {what})") from error
+    except ValueError as error:
+        raise Malformed(f"cannot be read: {error}") from error
 
 
 def check_list(report: VetReport, exclusions: Exclusions, sha256: str) -> Iterator[Finding]:

@@ -15,8 +15,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval, Len, MaxLen
 from pydantic import StringConstraints, TypeAdapter
 
+from cleanclip.spec.strict_json import refuse_many
+
 MAX_LIST_BYTES = 256 * 2**20
-"""Of the file: more than two million samples."""
+"""Of the file."""
+_MAX_PARTS = 6_000_000
+"""Two million samples."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Key = Annotated[str, MaxLen(1000)]
@@ -75,5 +79,6 @@ def dump_exclusions(exclusions: Exclusions) -> bytes:
 
 
 def load_exclusions(data: bytes) -> Exclusions:
-    """Raises pydantic.ValidationError."""
+    """Raises ValueError."""
+    refuse_many(data, _MAX_PARTS)
     return _adapter().validate_json(data, strict=True)

@@ -24,7 +24,7 @@ from cleanclip.spec.image_edits import bank
 from cleanclip.spec.measures import Count
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import DoseRate, NullFigures, PatternFigures, ScanStatistics, misfits
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.strict_json import MOST_PARTS_OF_MANY, parse_bounded
 
 MAX_NULL_BYTES = 64 * 2**20
 NULL_VERSION = 1
@@ -168,7 +168,7 @@ def load_null(data: bytes) -> NullSet:
     if len(data) > MAX_NULL_BYTES:
         raise NullRefused("null_unreadable", f"The null set is larger than {MAX_NULL_BYTES // 2**20} MiB.")
     try:
-        document = parse_bounded(data)
+        document = parse_bounded(data, most_parts=MOST_PARTS_OF_MANY)
     except ValueError as error:
         raise NullRefused("null_unreadable", f"The null set cannot be read: {error}.") from error
     if not isinstance(document, dict) or document.get("kind") != "null_set":

@@ -15,8 +15,7 @@ from functools import cache
 from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import TypeAdapter
 
 from cleanclip.spec.auto_figures import AutoFigures
 from cleanclip.spec.auto_recipe import AutoRecipe
@@ -36,7 +35,7 @@ from cleanclip.spec.retrieval_figures import (
 )
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.strict_json import load_bounded
 from cleanclip.spec.verdicts import WORST_FIRST, Outcome
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
@@ -537,14 +536,7 @@ def dump_json(report: Report) -> bytes:
 def load_json(data: bytes | str) -> Report:
     """Read a report of this schema version. Raises pydantic.ValidationError, also for a number that is not
     finite and for a text that is longer than any sentence (`cleanclip.spec.strict_json`)."""
-    try:
-        parse_bounded(data)
-    except ValueError as error:
-        problem = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
-        raise ValidationError.from_exception_data(
-            "Report", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
-        ) from error
-    return _adapter().validate_json(data, strict=True)
+    return load_bounded(_adapter(), data)
 
 
 def curve_json(training: Training) -> bytes:

@@ -269,7 +269,7 @@ def _uncalibrated(judgements: Sequence[DetectorJudgement], hypotheses: Sequence[
     sentence = f"Not calibrated for this architecture: {standing}. {_leads(hypotheses)}".strip()
     return (
         f"{sentence} Without a null set this shows neither that the model is poisoned nor that it is clean: "
-        "build one with “null build”, or ask the operator of your service for one."
+        "build one with `python -m sanitizer null build`, or ask the operator of your service for one."
     )
 
 

@@ -15,8 +15,7 @@ from functools import cache
 from typing import Annotated, Literal
 
 from annotated_types import Interval, MaxLen
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import TypeAdapter
 
 from cleanclip.spec.attack_options import AttackOptions
 from cleanclip.spec.examples import PlainImage
@@ -34,7 +33,7 @@ from cleanclip.spec.report import (
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import Finite, NullFigures, ScanStatistics
 from cleanclip.spec.scan_warnings import Conditions
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.strict_json import load_bounded
 from cleanclip.spec.verdicts import Outcome
 
 WHO_MEASURED = (
@@ -281,11 +280,4 @@ def dump_scan(report: ScanReport) -> bytes:
 
 def load_scan(data: bytes | str) -> ScanReport:
     """Raises pydantic.ValidationError, also for what `strict_json` refuses."""
-    try:
-        parse_bounded(data)
-    except ValueError as error:
-        problem = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
-        raise ValidationError.from_exception_data(
-            "ScanReport", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
-        ) from error
-    return _adapter().validate_json(data, strict=True)
+    return load_bounded(_adapter(), data)

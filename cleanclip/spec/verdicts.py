@@ -87,7 +87,10 @@ def scan_headline(outcome: Outcome, *, has_null: bool | None) -> str:
     elif has_null:
         phrase = "The scan found nothing that sets this model apart from clean ones"
     else:
-        phrase = "The scan cannot tell, because it had no null that fits this model (null build makes one)"
+        phrase = (
+            "The scan cannot tell, because it had no null that fits this model "
+            "(`python -m sanitizer null build` makes one)"
+        )
     return f"{phrase}: {outcome}"
 
 

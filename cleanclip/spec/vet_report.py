@@ -9,8 +9,7 @@ from functools import cache
 from typing import Annotated, Literal
 
 from annotated_types import Interval, Len, MaxLen
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import TypeAdapter
 
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.exclusions import Digest, Key
@@ -23,7 +22,7 @@ from cleanclip.spec.report import (
     Origin,
     Sentences,
 )
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.strict_json import load_bounded
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
@@ -255,11 +254,4 @@ def dump_vet_report(report: VetReport) -> bytes:
 def load_vet_report(data: bytes | str) -> VetReport:
     """Raises pydantic.ValidationError, also for a number or a text beyond `cleanclip.spec.strict_json`'s
     bounds."""
-    try:
-        parse_bounded(data)
-    except ValueError as error:
-        problem = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
-        raise ValidationError.from_exception_data(
-            "VetReport", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
-        ) from error
-    return _adapter().validate_json(data, strict=True)
+    return load_bounded(_adapter(), data)

@@ -3,7 +3,7 @@
 # this machine's Python, and the servers of the extra `local` (the same PostgreSQL, Valkey and SeaweedFS, from wheels).
 # They behave as the real ones do where docker-compose.yml relies on it; they are for trying and for CI, not for use.
 #
-#     docker/stand-ins/make.sh        # needs root, mmdebstrap and .venv with the extra `local`
+#     docker/stand-ins/make.sh        # needs root, mmdebstrap and .venv with the extra `local`; MIRROR=… of Debian's packages
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 command -v mmdebstrap > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap; } > /dev/null || {
@@ -15,7 +15,13 @@ here=$PWD/docker/stand-ins
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 python=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')
 version=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-mirror=${MIRROR:-http://deb.debian.org/debian}
+release=trixie
+# The machine's own apt knows where its packages come from; MIRROR is for one whose apt knows no such release.
+mirror=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Release: $release" 2> /dev/null | head -1 || true)}
+[ -n "$mirror" ] || {
+    echo "Containers were NOT run: apt of this machine has no packages of $release; say where they are: MIRROR=…" >&2
+    exit 3
+}
 cache=${STAND_IN_CACHE:-var/stand-ins}
 mkdir -p "$cache"
 work=$(mktemp --directory)
@@ -25,7 +31,7 @@ root_of() { # name, packages: a Debian as an image, of which the tar is made onc
     if [ ! -s "$cache/$1.tar" ]; then
         mmdebstrap --quiet --variant=minbase --include="$2" --aptopt='Acquire::Languages "none"' \
             --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-            --dpkgopt='path-exclude=/usr/share/locale/*' trixie "$cache/$1.part.tar" "$mirror"
+            --dpkgopt='path-exclude=/usr/share/locale/*' "$release" "$cache/$1.part.tar" "$mirror"
         mv "$cache/$1.part.tar" "$cache/$1.tar"
     fi
     docker import "$cache/$1.tar" "cleanclip-stand-in/$1:latest" > /dev/null
@@ -119,7 +125,7 @@ base=$!
 root_of servers ca-certificates,wget,haproxy,valkey-tools,zlib1g,tzdata || failed=1
 wait "$base" || failed=1
 if [ -n "${failed:-}" ]; then
-    echo "Containers were NOT run: no base can be made from $mirror." >&2
+    echo "Containers were NOT run: no base can be made from the mirror of this machine's apt (or MIRROR)." >&2
     exit 3
 fi
 jobs=()

@@ -1,4 +1,5 @@
-"""One project sends dry runs as fast as it may, another polls its job: what the poll waits, alone and beside.
+"""One project sends dry runs or lists as fast as it may, another polls its job: what a poll waits, alone and
+beside them.
 
 Limits are the usual ones, one API process serves both. Whoever sends has 100,000 jobs, more requests under
 way than may wait, and the dry runs that cost most of their kind. Polls are due at fixed times, and a latency
@@ -26,10 +27,11 @@ from lab.drills.load_client import Measured, Order, load, request_text
 from lab.drills.machine import cpu_s, tree
 
 NAME = "neighbours"
-TITLE = "Dry runs of one project leave the polls of another alone"
+TITLE = "Dry runs and lists of one project leave the polls of another alone"
 POLLS_PER_S = 25.0
 NUM_AT_ONCE = 48
 """More than may wait."""
+NUM_LISTS = 8
 MOST_P95_MS = 100.0
 """Of a poll beside dry runs, where clients, API and PostgreSQL share two cores."""
 _LIMITS = {"CLEANCLIP_CONNECTIONS__MAX_PER_ADDRESS": "0"}  # all come from here
@@ -111,21 +113,20 @@ def _polls(api: Api, seconds: float) -> Measured:
     return load(order)
 
 
-def _beside(sender: Api, neighbour: Api, body: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The neighbour's polls while dry runs of that body are sent, and what became of these."""
-    requests = [_dry_run(sender, body)]
-    order = Order(port=sender.port, requests=requests, seconds=seconds + 4, num_connections=NUM_AT_ONCE)
+def _beside(sender: Api, neighbour: Api, request: str, num_at_once: int, seconds: float) -> dict[str, Any]:
+    """The neighbour's polls while that request is sent over and over, and what became of these."""
+    order = Order(port=sender.port, requests=[request], seconds=seconds + 4, num_connections=num_at_once)
     before_s = cpu_s(tree(sender.api_pid))
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(load, order)
         threading.Event().wait(2.0)
         polls = _polls(neighbour, seconds)
-        dry_runs = sent.result()
+        found = sent.result()
     return {
         "polls": _figures(polls),
-        "dry_runs": dry_runs.statuses,
-        "dry_runs_per_s": dry_runs.per_second,
-        "api_cpu_share": (cpu_s(tree(sender.api_pid)) - before_s) / dry_runs.seconds,
+        "sent": found.statuses,
+        "sent_per_s": found.per_second,
+        "api_cpu_share": (cpu_s(tree(sender.api_pid)) - before_s) / found.seconds,
     }
 
 
@@ -156,9 +157,13 @@ def run(place: Place, *, quick: bool) -> list[Row]:
                 if order.class_names is not None:
                     set_class_names(url, ground, order.class_names)
                 alone = _figures(_polls(neighbour, seconds))
-                rows.append(
-                    _row(order.what, num_jobs, alone, _beside(sender, neighbour, order.body, seconds))
-                )
+                beside = _beside(sender, neighbour, _dry_run(sender, order.body), NUM_AT_ONCE, seconds)
+                what = f"dry runs of {order.what}, {NUM_AT_ONCE} at once"
+                rows.append(_row(what, num_jobs, alone, beside))
+            alone = _figures(_polls(neighbour, seconds))
+            a_list = request_text("GET", "/v1/jobs", sender.headers())
+            beside = _beside(sender, neighbour, a_list, NUM_LISTS, seconds)
+            rows.append(_row(f"lists, {NUM_LISTS} at once", num_jobs, alone, beside))
     return rows
 
 
@@ -168,11 +173,11 @@ def _row(what: str, num_jobs: int, alone: dict[str, Any], found: dict[str, Any])
     is_answered = beside["num"] > 0 and not wrong and not beside["num_broken"]
     return Row(
         drill=NAME,
-        broken=f"dry runs of {what}, {NUM_AT_ONCE} at once, by a project of {num_jobs} jobs",
-        times=sum(found["dry_runs"].values()),
-        expected=f"each poll of another project answered; beside dry runs p95 < {MOST_P95_MS:g} ms",
+        broken=f"{what}, by a project of {num_jobs} jobs",
+        times=sum(found["sent"].values()),
+        expected=f"each poll of another project answered; beside them p95 < {MOST_P95_MS:g} ms",
         happened=f"poll alone {_text(alone)}; beside {_text(beside)};"
-        f" {found['dry_runs_per_s']:.1f} dry runs answered a second {found['dry_runs']};"
+        f" {found['sent_per_s']:.1f} of them answered a second {found['sent']};"
         f" the API took {100 * found['api_cpu_share']:.0f} % of a core",
         lost=wrong + beside["num_broken"],
         doubled=0,

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import HEAD_BYTES, Container, container_of_head
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.one_format import is_tar
 from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
@@ -29,11 +28,7 @@ from sanitizer.checkpoints.torch_names import (
 )
 from sanitizer.checkpoints.zip_container import Member, open_zip
 
-Container = Literal["zip", "safetensors"]
 _UPLOAD_A_CHECKPOINT = "Upload the file that torch.save, torch.jit.save or safetensors wrote."
-_LOAD_AND_SAVE = "Load it where you trust it, and save it again with torch.save or as safetensors."
-_LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that torch.save began with before 1.6
-_TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\([dlt]p\d+\n")
 _OF_TORCH_SAVE = re.compile(
     r"data\.pkl|data/\d+|(\.data/)?version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
 )
@@ -45,28 +40,11 @@ _SIDE_PICKLES = {CONSTANTS_NAME, "traced_inputs.pkl"}
 _VERSIONS = (".data/version", "version")
 _VERSION = re.compile(rb"([1-9]|10)\n?")
 """Source: torch 2.13, caffe2/serialize/versions.h."""
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"7z\xbc\xaf": "7-Zip",
-    b"Rar!": "RAR",
-}
-_OTHERS = {
-    b"\x89HDF": "an HDF5 file, as Keras writes them",
-    b"GGUF": "a GGUF file, as llama.cpp reads them",
-    b"\x93NUMPY": "a NumPy array",
-    b"\x08\x0a\x12\x07pytorch": "an ONNX model",
-    b"version https://git-lfs": "a pointer of Git LFS, not the file that it points to",
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"%PDF": "a PDF document",
-    b"MZ": "a program for Windows",
-    b"\x7fELF": "a program for Linux",
-    b"#!": "a script",
-    b"<": "a web page or another text with tags",
-}
+
+
+def container_of(file: MappedFile) -> Container:
+    """By the first bytes. Raises CheckpointRejected."""
+    return container_of_head(file.read(0, HEAD_BYTES))
 
 
 def check_container(path: Path) -> None:
@@ -83,71 +61,6 @@ def check_container(path: Path) -> None:
     is_torchscript = CONSTANTS_NAME in members
     is_allowed = is_allowed_in_torchscript if is_torchscript else is_allowed_in_state_dict
     read_data_pkl(file, members, is_allowed, has_instances=is_torchscript)
-
-
-def container_of(file: MappedFile) -> Container:
-    """By the first bytes. Raises CheckpointRejected for everything else, naming it where it is known."""
-    head = file.read(0, 512)
-    if not head:
-        raise refusal("empty_file", "The file is empty.", "Upload the checkpoint itself.")
-    if is_tar(head):
-        raise _packed_as("tar")
-    if head.startswith(b"PK\x03\x04"):
-        return "zip"
-    if head[8:9] == b"{":
-        _check_length(head)
-        return "safetensors"
-    raise _bare_pickle(head) or _packed(head) or _unknown(head)
-
-
-def _check_length(head: bytes) -> None:
-    """The length of a header can be another format's signature: 559,903 is that of gzip."""
-    signatures = _PACKED | {magic: kind for magic, kind in _OTHERS.items() if len(magic) > 1}
-    kind = next((kind for magic, kind in signatures.items() if head.startswith(magic)), None)
-    if kind is not None:
-        raise refusal(
-            "two_formats",
-            f"The safetensors file begins as another format does ({kind}): the length of its header is that "
-            "format's signature.",
-            SAVE_AGAIN,
-        )
-
-
-def _bare_pickle(head: bytes) -> CheckpointRejected | None:
-    if _LEGACY_MAGIC in head[:32]:
-        what = "was written by torch.save before version 1.6: a bare pickle"
-    elif len(head) > 1 and head[0] == 0x80 and head[1] <= 5:
-        what = f"is a bare pickle of protocol {head[1]}, as pickle.dump writes it"
-    elif _TEXT_PICKLE.match(head):
-        what = "is a bare pickle of protocol 0 or 1, as pickle.dump writes it"
-    else:
-        return None
-    return refusal("legacy_pickle", f"The file {what}.", _LOAD_AND_SAVE)
-
-
-def _packed(head: bytes) -> CheckpointRejected | None:
-    kind = next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
-    if head[257:262] == b"ustar":
-        kind = "tar"
-    return None if kind is None else _packed_as(kind)
-
-
-def _packed_as(kind: str) -> CheckpointRejected:
-    return refusal(
-        "packed_file",
-        f"The file is an archive of other files, or compressed ({kind}).",
-        "Unpack it and upload the checkpoint inside.",
-    )
-
-
-def _unknown(head: bytes) -> CheckpointRejected:
-    kind = next((kind for magic, kind in _OTHERS.items() if head.lstrip().startswith(magic)), None)
-    start = f"The file starts with '{excerpt(head[:8])}', which is not how a supported checkpoint starts."
-    return refusal(
-        "unknown_format",
-        f"The file is {kind}." if kind else start,
-        "Upload a safetensors file, a file written by torch.save, or OpenAI's TorchScript archive.",
-    )
 
 
 def check_members(members: Mapping[str, Member]) -> None:

@@ -36,7 +36,6 @@ _LENGTH_BYTES = {
     pickletools.TAKEN_FROM_ARGUMENT4U: 4,
     pickletools.TAKEN_FROM_ARGUMENT8U: 8,
 }
-_TAR_BLOCK = 512
 _MAX_INSTRUCTIONS = 100_000
 _MAX_NAME_BYTES = 1000
 _MAX_LINE_BYTES = 2**25
@@ -138,20 +137,3 @@ def _can_be_read(name: str, line: bytes) -> bool:
     if name == "STRING":
         return line[:1] in (b"'", b'"')
     return name == "PERSID" or _NUMBER.fullmatch(line) is not None
-
-
-def is_tar(head: bytes) -> bool:
-    """Would a reader of tar files take the first 512 bytes for a header? Its checksum is all they ask for.
-
-    Its own field counts as blanks. Old programs summed signed bytes, and readers still take either sum; the
-    number is in octal digits or, after 0x80, in base 256.
-    """
-    if len(head) < _TAR_BLOCK:
-        return False
-    field = head[148:156]
-    digits = field.split(b"\0", 1)[0].strip(b" ")
-    is_octal = bool(digits) and set(digits) <= set(b"01234567")
-    stated = int(digits, 8) if is_octal else int.from_bytes(field[1:], "big") if field[0] == 0x80 else None
-    counted = head[:148] + b" " * 8 + head[156:_TAR_BLOCK]
-    unsigned = sum(counted)
-    return stated in (unsigned, unsigned - 256 * sum(byte >= 0x80 for byte in counted))

@@ -44,7 +44,10 @@ def null_from(content: bytes) -> NullSet:
         return load_null(content)
     except NullRefused as error:
         raise OptionsRejected(
-            error.code, str(error), "Give the file as `null build` wrote it, or build it again.", where="null"
+            error.code,
+            str(error),
+            "Give the file as `python -m sanitizer null build` wrote it, or build it again.",
+            where="null",
         ) from error
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.containers import compose
+
 ROOT = Path(__file__).resolve().parents[2]
 CANNOT = "echo 'Containers were NOT run: no mirror.' >&2; exit 3"
 
@@ -63,6 +65,58 @@ def test_each_part_is_told_with_its_time(tmp_path: Path) -> None:
     for part in ("the engine", "building the images", "the trial"):
         assert re.search(rf"^containers: {part} took \d+ s$", output, re.MULTILINE)
     assert "trial ran" in output
+
+
+def test_what_was_built_outlives_the_checkout(tmp_path: Path) -> None:
+    told = 'echo "data=$DOCKER_DATA stand-ins=$STAND_IN_CACHE"'
+    _, output = run(tmp_path, images=told)
+    found = re.search(r"data=(\S+) stand-ins=(\S+)", output)
+    assert found is not None
+    assert not any(Path(one).is_relative_to(tmp_path) for one in found.groups())
+
+
+def test_an_image_that_was_not_finished_is_named_with_its_time(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tmp_path / "docker").mkdir()
+    shutil.copy(ROOT / "docker/images.sh", tmp_path / "docker/images.sh")
+    lines = {
+        "docker": 'case "$*" in build*worker*) exec sleep 6;; history*) echo 1MB;; esac',
+        "git": "echo 0",
+    }
+    for place, line in (
+        *((tools / name, line) for name, line in lines.items()),
+        (tmp_path / "docker/engine.sh", "exit 0"),
+    ):
+        place.write_text(f"#!/bin/sh\n{line}\n")
+        place.chmod(0o755)
+    (tmp_path / "pyproject.toml").write_text('version = "1"\n')
+    (tmp_path / "docker/requirements").mkdir()
+    (tmp_path / "docker/requirements/build.txt").touch()
+    done = subprocess.run(
+        ["timeout", "--signal=INT", "3", tmp_path / "docker/images.sh"],
+        env={"PATH": f"{tools}:/usr/bin:/bin", "TORCH": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 124
+    assert re.search(r"cleanclip/api:dev \(base .*\), built in \d+ s", done.stdout)
+    assert re.search(
+        r"cleanclip/worker:dev was NOT built within \d+ s; its finished layers are kept", done.stdout
+    )
+
+
+def test_images_that_are_not_built_are_named_with_the_command_that_builds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexit 1\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert compose.main([]) == 1
+    assert "no image cleanclip/worker:dev. Build them first: make images" in capsys.readouterr().out
+    assert "compose" not in (tmp_path / "asked").read_text(), "nothing was started, so nothing is taken down"
 
 
 def test_it_is_the_last_step_of_ci() -> None:

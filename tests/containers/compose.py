@@ -113,6 +113,12 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="compose-") as name:
         compose = Compose(Path(name))
         os.environ["CLEANCLIP_CACHE_DIR"] = name
+        needed = ("api",) if "--quick" in words else ("api", "worker")
+        if missing := compose.missing(*needed):
+            print(
+                f"FAILED: there is no image {' and no image '.join(missing)}. Build them first: make images"
+            )
+            return 1
         try:
             (quick_trial if "--quick" in words else trial)(compose, Path(name))
         except (AssertionError, Exception) as error:  # noqa: BLE001 - whatever it is, the logs say more

@@ -76,9 +76,14 @@ class Compose:
     @property
     def has_worker(self) -> bool:
         """Whether there is an image of the worker."""
-        image = f"cleanclip/worker:{self.variables.get('TAG', 'dev')}"
-        looked = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
-        return looked.returncode == 0
+        return not self.missing("worker")
+
+    def missing(self, *names: str) -> list[str]:
+        """Those of our images that are not there."""
+        images = [f"cleanclip/{name}:{self.variables.get('TAG', 'dev')}" for name in names]
+        looks = [["docker", "image", "inspect", image] for image in images]
+        are_there = [not subprocess.run(look, capture_output=True, check=False).returncode for look in looks]
+        return [image for image, is_there in zip(images, are_there, strict=True) if not is_there]
 
     def down(self) -> None:
         self("down", "--volumes", "--remove-orphans", "--timeout", "40", check=False)

@@ -37,7 +37,7 @@ from cleanclip.spec.report import (
 )
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.settled import MIN_IMAGES
-from worker.confinement.child_json import check_json
+from cleanclip.spec.strict_json import parse_bounded
 from worker.failures import not_believed
 from worker.publishing.settings_claimed import believe_settings
 from worker.publishing.verdicts import judged_alone
@@ -285,7 +285,7 @@ def config_bytes(config: Mapping[str, Any]) -> bytes:
 def read_json(name: str, raw: bytes, parse: Callable[[bytes], T]) -> T:
     """A child's file, bounded before it is parsed: no key twice, numbers finite. Raises AttemptFailed."""
     try:
-        check_json(raw)
+        parse_bounded(raw)
         parse_json(raw)
         return parse(raw)
     except (Malformed, ValidationError, ValueError) as error:

@@ -9,9 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Integer,
+    RowMapping,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.visitors import replacement_traverse
 
 MAX_PAGE_BYTES = 1024 * 1024
 """Texts and JSON of all rows of a page together, or those of one row, which are less."""
@@ -49,16 +63,82 @@ def values_of(
     is_ascending: bool = False,
     cuts: Expressions | None = None,
     extras: Expressions | None = None,
-) -> tuple[Sequence[Mapping[str, Any]], bool]:
+) -> tuple[Sequence[RowMapping], bool]:
     """The columns of each row by their attributes' names, in the order of `by`; and whether there are more.
 
-    `cuts`: what stands in the place of a column; `extras`: what is worked out beside the columns.
+    `cuts`: what stands in the place of a column; `extras`: what is worked out beside the columns; both are
+    constants of a module.
     """
+    statement, values = _statement(
+        model, conditions, by=by, is_ascending=is_ascending, cuts=cuts or {}, extras=extras or {}
+    )
+    bounds = {"_limit": limit, "_looked_at": limit + 1, "_most_bytes": MAX_PAGE_BYTES}
+    found = session.execute(statement, values | bounds).mappings().all()
+    has_more = bool(found) and found[0]["_num"] > len(found)
+    return found, has_more
+
+
+def _statement(
+    model: type[Any],
+    conditions: Sequence[ColumnElement[bool]],
+    *,
+    by: str,
+    is_ascending: bool,
+    cuts: Expressions,
+    extras: Expressions,
+) -> tuple[Select[Any], dict[str, Any]]:
+    """The statement, in which every value is a parameter, and the values.
+
+    It is built once for each shape of conditions: to build it takes longer than all else that a page costs.
+    """
+    keys = [key for one in conditions if (key := one._generate_cache_key()) is not None]
+    if len(keys) != len(conditions):
+        raise TypeError("a condition has no key by which a statement can be kept")
+    shape = (
+        model,
+        by,
+        is_ascending,
+        *map(id, (*cuts.values(), *extras.values())),
+        *(key.key for key in keys),
+    )
+    given = [one for key in keys for one in key.bindparams]
+    if shape not in _BUILT:
+        names = {one.key: f"_{place}" for place, one in enumerate(given)}
+        opened = [_without_values(one, names) for one in conditions]
+        _BUILT[shape] = _built(model, opened, by=by, is_ascending=is_ascending, cuts=cuts, extras=extras)
+    return _BUILT[shape], {f"_{place}": one.effective_value for place, one in enumerate(given)}
+
+
+_BUILT: dict[tuple[Any, ...], Select[Any]] = {}
+"""They hold the expressions by whose ids they are found. As many as there are kinds of lists and filters."""
+
+
+def _without_values(condition: ColumnElement[bool], names: Mapping[str, str]) -> ColumnElement[bool]:
+    """The condition with parameters of these names, each of which must be given a value."""
+
+    def parameter(element: Any, **_: Any) -> Any:
+        if not isinstance(element, BindParameter):
+            return None
+        return bindparam(names[element.key], type_=element.type, expanding=element.expanding, required=True)
+
+    return replacement_traverse(condition, {}, parameter)
+
+
+def _built(
+    model: type[Any],
+    conditions: Sequence[ColumnElement[bool]],
+    *,
+    by: str,
+    is_ascending: bool,
+    cuts: Expressions,
+    extras: Expressions,
+) -> Select[Any]:
     columns = {one.key: getattr(model, one.key) for one in model.__mapper__.column_attrs}
-    wanted = columns | dict(cuts or {}) | dict(extras or {})
+    wanted = columns | dict(cuts) | dict(extras)
     labelled = [expression.label(name) for name, expression in wanted.items()]
     order = _ordered(getattr(model, by), is_ascending)
-    rows = select(*labelled).where(*conditions).order_by(order).limit(limit + 1).subquery()
+    looked_at = bindparam("_looked_at", type_=Integer, required=True)
+    rows = select(*labelled).where(*conditions).order_by(order).limit(looked_at).subquery()
     order = _ordered(rows.c[by], is_ascending)
     sizes = [
         func.coalesce(func.octet_length(cast(rows.c[name], Text)), 0)
@@ -71,17 +151,18 @@ def values_of(
         func.sum(sum(sizes[1:], sizes[0])).over(order_by=order).label("_bytes"),
         func.count().over().label("_num"),
     ).subquery()
-    shown = or_(counted.c._bytes <= MAX_PAGE_BYTES, counted.c._rank == 1)
-    query = select(counted).where(shown, counted.c._rank <= limit).order_by(counted.c._rank)
-    found = session.execute(query).mappings().all()
-    has_more = bool(found) and found[0]["_num"] > len(found)
-    return [{name: values[name] for name in wanted} for values in found], has_more
+    most_bytes = bindparam("_most_bytes", type_=BigInteger, required=True)
+    limit = bindparam("_limit", type_=Integer, required=True)
+    shown = or_(counted.c._bytes <= most_bytes, counted.c._rank == 1)
+    return select(counted).where(shown, counted.c._rank <= limit).order_by(counted.c._rank)
 
 
 def _ordered(column: ColumnElement[Any], is_ascending: bool) -> ColumnElement[Any]:
     return column.asc() if is_ascending else column.desc()
 
 
-def row_of(model: type[Any], values: Mapping[str, Any]) -> Any:
+def row_of(model: type[Any], values: RowMapping) -> Any:
     """The row, of no session; values that are no column are left out."""
-    return model(**{one.key: values[one.key] for one in model.__mapper__.column_attrs})
+    row = model.__mapper__.class_manager.new_instance()  # its constructor would note each value as a change
+    row.__dict__.update((one.key, values[one.key]) for one in model.__mapper__.column_attrs)
+    return row

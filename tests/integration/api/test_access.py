@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
+from app.api.turns import IN_TURN
 from app.domain.states import DatasetKind
 from app.services import api_keys
 from tests.integration.api.service import Service, refused
@@ -160,6 +161,14 @@ def test_a_job_cannot_use_foreign_things(service: Service, api: httpx.Client, fi
     code = "checkpoint_not_found" if field == "checkpoint_id" else "dataset_not_found"
     with service.nothing_left_behind():
         refused(api.post("/v1/jobs", json=order), 404, code, "/" + field.lstrip("/"))
+
+
+def test_every_route_with_pages_takes_turns(service: Service) -> None:
+    included = [part.original_router for part in service.app.routes if hasattr(part, "original_router")]
+    routes = [route for router in included for route in router.routes if isinstance(route, APIRoute)]
+    paged = [one for one in routes if any(field.name == "limit" for field in one.dependant.query_params)]
+    assert len(paged) > 10
+    assert [route.path for route in paged if IN_TURN not in route.dependencies] == []
 
 
 def test_no_route_is_outside_the_document(service: Service) -> None:

@@ -72,6 +72,7 @@ def served(
     )
     app = create_app(limited, store=store, publisher=FakeJobPublisher())
     app.add_api_route("/big", lambda: Response(b"x" * BIG))
+    app.add_route("/host", lambda request: Response(str(request.url)))
     with running(app) as url:
         yield Server(url)
 
@@ -136,6 +137,45 @@ def test_what_is_not_http_is_a_problem(server: Server) -> None:
         HEAD + b": x\r\n\r\n",
     ):
         assert code_of(server.ask(nonsense)) == (400, "bad_request")
+
+
+_ASKED = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        _ASKED,
+        _ASKED + b"Host: here\r\nHost: here\r\n",
+        _ASKED + b"Host: here\r\nhost: there\r\n",
+        *(
+            _ASKED + b"Host: " + bad + b"\r\n"
+            for bad in (b"a b", b"a/b", b"u@a", b"a:b", b"a, b:1:2", b"\xff")
+        ),
+        _ASKED.replace(b"1.1", b"1.0") + b"Host: here\r\nHost: here\r\n",
+        _ASKED.replace(b"/healthz", b"http://here/healthz"),
+    ],
+)
+def test_a_request_without_one_valid_host_is_refused(server: Server, head: bytes) -> None:
+    assert code_of(server.ask(head + b"\r\n")) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        _ASKED.replace(b"1.1", b"1.0"),
+        *(_ASKED + b"Host: " + good + b"\r\n" for good in (b"", b"a.example:8000", b"[::1]:80", b"a_b%20")),
+        _ASKED.replace(b"/healthz", b"http://here:1/healthz") + b"Host: there\r\n",
+    ],
+)
+def test_a_request_with_a_valid_host_is_answered(server: Server, head: bytes) -> None:
+    assert server.ask(head + b"\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_the_host_of_an_absolute_target_counts(server: Server) -> None:
+    head = _ASKED.replace(b"/healthz", b"http://u@here:1/host?a") + b"Host: there\r\n"
+    assert server.ask(head + b"\r\n").endswith(b"http://here:1/host?a")
+    assert server.ask(_ASKED.replace(b"/healthz", b"/host") + b"Host: x\r\n\r\n").endswith(b"http://x/host")
 
 
 def test_the_rest_of_a_body_that_was_answered_is_not_waited_for(server: Server) -> None:

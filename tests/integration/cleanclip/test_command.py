@@ -85,7 +85,7 @@ def test_a_checkpoint_goes_up_a_job_is_followed_and_its_files_come_down(
     served: Served, tmp_path: Path
 ) -> None:
     file = tmp_path / "journey.pt"
-    file.write_bytes(os.urandom(6 * MIB))
+    file.write_bytes(b"PK\x03\x04" + os.urandom(6 * MIB - 4))
     upload = cleanclip("upload", str(file), "--declared", "quick_gelu=true", "--wait", "--json")
     checkpoint_id = new_checkpoint(served, "journey.pt")
     with Client(served.url, served.key) as client:
@@ -191,7 +191,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_follow_it(served: Served)
 
 def test_a_killed_upload_is_resumed_by_the_next_run(served: Served, tmp_path: Path) -> None:
     file = tmp_path / "killed.pt"
-    file.write_bytes(os.urandom(26 * MIB))
+    file.write_bytes(b"PK\x03\x04" + os.urandom(26 * MIB - 4))
     here: dict[str, Any] = {"key": served.key, "url": served.url}
     process = cleanclip("upload", str(file), **here)
     note = None

@@ -157,7 +157,7 @@ def test_a_file_that_changed_is_another_one(served: Served, line: list[str], wor
     the_job(served, worker.checkpoint_id)
     process.kill()
     process.communicate()
-    Path(line[1]).write_bytes(os.urandom(30))
+    Path(line[1]).write_bytes(b"PK\x03\x04" + os.urandom(26))
     process = cleanclip(*line)
     found = until(
         lambda: next(

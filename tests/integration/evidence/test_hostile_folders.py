@@ -14,7 +14,8 @@ import pytest
 
 from cleanclip.command.verify import plain_text
 from cleanclip.errors import Unreadable
-from cleanclip.evidence import keys
+from cleanclip.evidence import keys, kinds, scans, signature, vetted_files, vettings
+from cleanclip.evidence.reading import Malformed
 from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import edit_json, sum_again
 
@@ -104,6 +105,37 @@ def test_json_that_is_none_is_refused(unsigned: Path, name: str, content: bytes)
     found = verify(unsigned)
     assert any(one.file == name for one in found.findings), messages(found)
     assert plain_text(found)
+
+
+MANY = b"[" + b"[]," * (32 * 2**20 // 3 - 3) + b"0]"
+
+
+@pytest.mark.parametrize("name", ["report.json", "statement.json", "training_curve.json", "config.json"])
+def test_a_file_of_ten_million_parts_is_refused_before_any_is_made(unsigned: Path, name: str) -> None:
+    (unsigned / name).write_bytes(MANY)
+    tracemalloc.start()
+    found = verify(unsigned)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert f"{name}: cannot be read: it has more than" in messages(found)
+    assert peak < 100 * 2**20, "a fortieth of what its values take"
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [kinds.parse, scans.parse, vettings.parse, scans.parse_null, vetted_files.parse_list, signature.parse],
+)
+@pytest.mark.parametrize("head", [b"", b'{"kind": "scan", "of": ', b'{"kind": "vet", "of": '])
+def test_no_file_of_a_folder_is_parsed_that_has_millions_of_parts(
+    parse: Callable[[bytes], object], head: bytes
+) -> None:
+    content = head + MANY + b"}" * bool(head)
+    tracemalloc.start()
+    with pytest.raises(Malformed, match="it has more than"):
+        parse(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
 
 
 @pytest.mark.parametrize("value", ["1", None, True, [], {}, -1, 2**60, 1e300])

@@ -145,6 +145,12 @@ def test_nonsense_instead_of_events_is_polled_around() -> None:
     assert followed(Service(stream(b"id: 1\nevent: noted\ndata: {not json\n\n"))) == [1, 2, 3]
 
 
+def test_an_event_with_more_parts_than_any_is_not_read() -> None:
+    service = Service(stream(numbered(1) + standing(later=[[]] * 100_000) + numbered(2, 3) + DONE))
+    assert followed(service) == [1, 2, 3]
+    assert service.num_polls, "the stream was left"
+
+
 def test_a_job_that_is_not_there_is_said_to_be_so() -> None:
     with pytest.raises(NotFound):
         followed(Service(problem(404, "job_not_found")))

@@ -198,3 +198,9 @@ def test_a_disk_that_is_full_is_said_before_it_is(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(Unreadable, match="10 are free"):
         shard(contents_of(folder))
+
+
+def test_a_checkpoint_is_not_taken_for_data(tmp_path: Path) -> None:
+    (tmp_path / "clip.pt").write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(Unreadable, match="cleanclip upload"):
+        contents_of(tmp_path / "clip.pt", kind=None)

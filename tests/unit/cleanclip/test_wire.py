@@ -204,6 +204,12 @@ def test_another_service_at_the_address_is_noticed(body: bytes) -> None:
         client.jobs.get("job_1")
 
 
+def test_an_answer_with_more_parts_than_any_of_the_service_is_not_read() -> None:
+    body = job(later=[[]] * 100_000)
+    with client_on(FakeService(httpx.Response(200, json=body))) as client, pytest.raises(UnexpectedAnswer):
+        client.jobs.get("job_1")
+
+
 def test_fields_and_states_of_a_newer_service_are_tolerated_and_kept() -> None:
     newer = job(state="dreaming", colour="red", progress={"fraction": None, "mood": 3})
     with client_on(FakeService(httpx.Response(200, json=newer))) as client:

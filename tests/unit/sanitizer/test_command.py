@@ -257,7 +257,7 @@ def test_a_file_of_options_with_a_key_twice_is_refused(inputs, tmp_path, capsys)
     (tmp_path / "policy.json").write_text('{"asr_at_most": 0.05, "asr_at_most": 0.9}')
     typed = ["audit", str(inputs / "checkpoint"), "--labelled", str(inputs / "labelled"), "--target", "dog"]
     assert main([*typed, "--policy", str(tmp_path / "policy.json"), "--out", str(tmp_path / "out")]) == 2
-    assert "a key occurs twice" in capsys.readouterr().err
+    assert "occurs twice in one object" in capsys.readouterr().err
 
 
 def options_of(*typed):

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cleanclip.spec import strict_json
 from cleanclip.spec.strict_json import parse_bounded
 
 
@@ -28,6 +29,16 @@ from cleanclip.spec.strict_json import parse_bounded
 def test_what_has_no_bound_is_refused_with_its_place(value: str, place: str) -> None:
     with pytest.raises(ValueError, match=place):
         parse_bounded('{"a": [{"b": ' + value + "}]}")
+
+
+def test_parts_are_counted_before_any_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    monkeypatch.setattr(strict_json, "from_json", parsed.append)
+    with pytest.raises(ValueError, match="more than 200,000 parts"):
+        parse_bounded(b"[" + b"[]," * 100_000 + b"0]")
+    assert not parsed
+    parse_bounded(b"[" + b"[]," * 99_000 + b"0]")
+    assert parsed
 
 
 def test_figures_sentences_and_pictures_are_read() -> None:

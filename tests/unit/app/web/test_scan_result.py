@@ -98,8 +98,8 @@ def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanR
         for one in (report, replace(with_null, verdict=nothing, p_value=1.0), with_null)
     ]
     assert labels == [
-        "The scan cannot tell, because it had no null that fits this model (null build makes one): "
-        "inconclusive.",
+        "The scan cannot tell, because it had no null that fits this model (`python -m sanitizer null build` "
+        "makes one): inconclusive.",
         "The scan found nothing that sets this model apart from clean ones: inconclusive.",
         "The scan found a trigger that nobody named: fail.",
     ]
@@ -113,7 +113,8 @@ def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanR
     )
     assert f"{told['headline']}." == labels[0]
     assert (
-        "build one with “null build”" in verdict(None, None, report.judgements, (), report.options).sentence
+        "build one with `python -m sanitizer null build`"
+        in verdict(None, None, report.judgements, (), report.options).sentence
     )
 
 

@@ -392,7 +392,8 @@ def test_options_are_refused_before_anything_is_asked_or_sent(
     file = tmp_path / "clip.pt"
     file.write_bytes(b"abc")
     nobody = FakeService(RuntimeError("nothing is asked of the service"))
-    data = ("--data", "s3://d/p/", "--labelled", "s3://d/t/", "--target", "banana")
+    usual = {"--data": "s3://d/p/", "--labelled": "s3://d/t/", "--target": "banana"}
+    data = (part for name, value in usual.items() if name not in options for part in (name, value))
     ran = run(nobody, "sanitize", str(file), *data, *options)
     assert (ran.status, nobody.requests) == (ExitCode.USAGE, [])
     assert said in ran.err

@@ -51,7 +51,7 @@ class Service(httpx.MockTransport):
             return httpx.Response(200, json=self._upload("completed"))
         if path.endswith("/parts"):
             url = "http://store.invalid/1"
-            part = {"number": 1, "size_bytes": 3, "url": url}
+            part = {"number": 1, "size_bytes": 4, "url": url}
             return httpx.Response(200, json={"upload_id": "upl_1", "parts": [part]})
         if request.url.host == "store.invalid":
             raise httpx.ConnectError("it is not to be reached")
@@ -71,7 +71,7 @@ class Service(httpx.MockTransport):
         return httpx.Response(202, json=found)
 
     def _upload(self, state: str) -> dict[str, Any]:
-        sizes = {"size_bytes": 3, "part_size_bytes": 5, "num_parts": 1}
+        sizes = {"size_bytes": 4, "part_size_bytes": 5, "num_parts": 1}
         number = self.made.count("uploads")
         return {"id": "upl_1", "state": state, "checkpoint_id": f"ckpt_{number}"} | sizes
 
@@ -98,7 +98,7 @@ class Service(httpx.MockTransport):
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "a.pt"
-    path.write_bytes(b"abc")
+    path.write_bytes(b"PK\x03\x04")
     return str(path)
 
 
@@ -330,7 +330,7 @@ def test_a_dry_run_of_a_file_sends_nothing_and_tells_what_it_would_send_and_do(
     assert service.made == []
     assert service.tried == [{"kind": "sanitize", "audit": {"target": "banana", "dataset_id": "ds_7"}}]
     printed = capsys.readouterr()
-    assert "a.pt (3 B) would be sent and inspected first." in printed.err
+    assert "a.pt (4 B) would be sent and inspected first." in printed.err
     assert "s3://d/p/ would be registered as pairs first." in printed.err
     assert "in all: 1:00 to 2:00" in printed.out
 
@@ -352,7 +352,7 @@ def test_an_order_that_would_be_refused_is_so_before_its_file_is_sent(
     assert run(strict, "sanitize", file, *DATA, "--recipe", "defaults", "--again") == ExitCode.REFUSED
 
 
-SHA256_OF_ABC = hashlib.sha256(b"abc").hexdigest()
+SHA256 = hashlib.sha256(b"PK\x03\x04").hexdigest()
 """What `file` holds."""
 
 
@@ -360,7 +360,7 @@ def test_a_file_that_the_service_holds_already_is_not_sent_again(
     file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service = Service()
-    held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC}
+    held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256}
     service.checkpoints = [
         held | {"declared": {"quick_gelu": True}},
         held | {"declared": {"quick_gelu": None}},
@@ -373,7 +373,7 @@ def test_a_file_that_the_service_holds_already_is_not_sent_again(
 
 def test_what_was_declared_otherwise_is_another_checkpoint(file: str) -> None:
     service = Service()
-    held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC}
+    held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256}
     service.checkpoints = [held | {"declared": {"quick_gelu": True}}]
     assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
     assert service.made.count("uploads") == 1
@@ -381,7 +381,31 @@ def test_what_was_declared_otherwise_is_another_checkpoint(file: str) -> None:
 
 def test_anew_sends_it_again_all_the_same(file: str) -> None:
     service = Service()
-    service.checkpoints = [{"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC, "declared": {}}]
+    service.checkpoints = [{"id": "ckpt_7", "state": "accepted", "sha256": SHA256, "declared": {}}]
     order = ("audit", file, "--labelled", "s3://d/t/", "--target", "banana", "--again")
     assert run(service, *order) == ExitCode.OK
     assert service.made.count("uploads") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "unknown_format"),
+        (b"\x80\x04\x95" + bytes(40), "legacy_pickle"),
+        (b"\x1f\x8b\x08", "packed_file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "unknown_format"),
+        (b"", "empty_file"),
+    ],
+)
+@pytest.mark.parametrize("command", ["upload", "audit", "dry run"])
+def test_what_its_first_bytes_refuse_is_not_sent(
+    command: str, content: bytes, code: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(file).write_bytes(content)
+    service = Service()
+    data = ("--labelled", "s3://d/t/", "--target", "banana")
+    line = {"upload": ("upload", file), "audit": ("audit", file, *data)}
+    arguments = line.get(command, ("audit", file, *data, "--dry-run"))
+    assert run(service, *arguments) == ExitCode.REFUSED
+    assert f"Nothing was sent. ({code})" in capsys.readouterr().err
+    assert service.made == []

@@ -149,3 +149,26 @@ def test_each_option_that_a_message_names_is_an_option_of_some_command() -> None
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", node.value)
     }
     assert named - known == {"--help", "--repo-type"}  # of every command, and of `hf`
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("audit --checkpoint ckpt_1 --labelled ds_1 --target apple --target banana", "--target"),
+        ("sanitize --checkpoint c --labelled d --target a --pairs p --data q", "--pairs"),
+        ("upload clip.pt --sha256 a --sha256=b", "--sha256"),
+    ],
+)
+def test_an_option_that_takes_one_value_is_not_given_two(
+    line: str,
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip.pt").write_bytes(b"PK\x03\x04")
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == ExitCode.USAGE
+    assert f"{option} is given 2 times; it takes one value." in " ".join(capsys.readouterr().err.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,18 @@ import pytest
 import typer
 
 from cleanclip.command.formats import rate, size, span, table
-from cleanclip.command.values import attack, json_object, pairs, text_pairs, trigger, value_of
+from cleanclip.command.session import show_transfer
+from cleanclip.command.values import (
+    attack,
+    json_object,
+    pairs,
+    readable_file,
+    text_pairs,
+    trigger,
+    value_of,
+)
 from cleanclip.errors import Unreadable
+from cleanclip.transfer import TransferProgress
 
 
 @pytest.mark.parametrize(
@@ -78,9 +89,28 @@ def test_a_file_without_a_picture_is_told_before_anything_is_sent(tmp_path: Path
         trigger(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("openai/clip-vit-base-patch32", "hf download OWNER/NAME"),
+        ("hf://openai/clip-vit-base-patch32", "hf download OWNER/NAME"),
+        ("https://example.org/clip.pt", "curl -LO"),
+        ("s3://models/clip.pt", "aws s3 cp"),
+    ],
+)
+def test_a_file_that_is_elsewhere_is_named_with_how_to_fetch_it(given: str, remedy: str) -> None:
+    with pytest.raises(Unreadable, match=re.escape(remedy)):
+        readable_file(Path(given))
+
+
+def test_a_file_that_is_missing_here_is_said_to_be_so() -> None:
+    with pytest.raises(Unreadable, match=r"No such file or directory\.$"):
+        readable_file(Path("/nowhere/clip.pt"))
+
+
 def test_a_file_of_options_with_a_key_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text('{"asr_at_most": 0.05, "asr_at_most": 0.9}')
-    with pytest.raises(Unreadable, match="has the name 'asr_at_most' twice in one object"):
+    with pytest.raises(Unreadable, match="the key 'asr_at_most' occurs twice in one object"):
         json_object(tmp_path / "policy.json", "--policy")
 
 
@@ -89,6 +119,20 @@ def test_numbers_are_shown_short() -> None:
     assert [span(s) for s in (0, 42, 725, 12000)] == ["0:00", "0:42", "12:05", "3:20:00"]
     assert rate(1234.5, "pairs") == "1234 pairs/s"
     assert rate(12.345, "images") == "12.3 images/s"
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_s", "shown"), [(46.6, "47 B/s"), (4.66e4, "46.6 kB/s"), (2e8, "200.0 MB/s")]
+)
+def test_the_rate_of_a_transfer_is_shown_in_a_unit_that_fits(bytes_per_s: float, shown: str) -> None:
+    class Line:
+        def show(self, _name: str, text: str) -> None:
+            self.text = text
+
+    line = Line()
+    done = TransferProgress(done_bytes=1, total_bytes=9, rate_bytes_per_s=bytes_per_s, eta_s=None)
+    show_transfer(line, "clip.pt", done)  # type: ignore[arg-type]
+    assert line.text.endswith(f"  {shown}")
 
 
 def test_columns_are_aligned() -> None:
