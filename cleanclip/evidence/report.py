@@ -99,7 +99,7 @@ def check_audit(
         device="",
         machine="",
         num_threads=1,
-        precision="",
+        precision="fp32",
         num_processes=1,
     )
     report = Report(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from cleanclip.spec.inspection_phrases import Option, Value, Why
 from cleanclip.spec.measures import Estimate
 
 Settled = Literal["tensors", "declared", "configuration", "measured", "assumed"]
@@ -34,7 +35,7 @@ class SettingFigures:
     nats, at the temperature that suits the value best.
     """
 
-    value: str
+    value: Value
     log_likelihood: float
     ca: Estimate
 
@@ -61,10 +62,10 @@ class Setting:
     `chosen`, `runner_up` and `margin` are set if values were compared on images.
     """
 
-    option: str
-    value: str
+    option: Option
+    value: Value
     settled: Settled
-    why: str
+    why: Why
     chosen: SettingFigures | None = None
     runner_up: SettingFigures | None = None
     margin: Margin | None = None
@@ -126,13 +127,6 @@ class SettledArchitecture:
     def as_assumed(self) -> dict[str, str]:
         """As an inspection words it: option → value, and by what it is known."""
         return {one.option: f"{one.value}: {one.settled}, {one.why}" for one in self.settings}
-
-    def what_was_done(self) -> str:
-        """A sentence for the job's events."""
-        return (
-            f"What the tensors do not say was measured on {self.n} images: {self.num_compared} combinations "
-            f"of settings, {self.num_image_passes} passes of the images, {self.num_text_passes} of the texts."
-        )
 
 
 def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> Iterator[str]:

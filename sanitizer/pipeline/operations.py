@@ -24,7 +24,7 @@ from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
 from cleanclip.spec.judging import judge
 from cleanclip.spec.ladder import Rung, check_parts, ladder, smaller_part
 from cleanclip.spec.policy import check_audit
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import (
     AuditOptions,
     AutoRecipe,
@@ -353,7 +353,7 @@ def sanitize(
 
 def _tell(warnings: Sequence[str], progress: Progress) -> None:
     for warning in warnings:
-        progress(Noted(level="warning", message=warning))
+        progress(Announced(level="warning", message=warning))
 
 
 def _reads_labels(data: TrainingData, recipe: Recipe) -> TypeGuard[LabelsAsCaptions]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, parse
+from cleanclip.spec.recipe import AuditOptions, AuditPrecision, DeclaredOptions, parse
 from cleanclip.spec.report import (
     MOST_CLASSES_LISTED,
     AuditFigures,
@@ -33,7 +33,7 @@ from sanitizer.pipeline.opening import ForAudit
 from sanitizer.software import software
 
 
-def environment(device: torch.device, precision: str, num_processes: int = 1) -> Environment:
+def environment(device: torch.device, precision: AuditPrecision, num_processes: int = 1) -> Environment:
     """This machine and the versions that decide figures."""
     return Environment(
         **software(),

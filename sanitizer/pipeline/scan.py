@@ -22,7 +22,7 @@ import torch
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import STUDYING, Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
@@ -114,7 +114,7 @@ def scan(
             )
         warnings = () if null is None else tuple(null_warnings(null))
         for warning in warnings:
-            progress(Noted(level="warning", message=warning))
+            progress(Announced(level="warning", message=warning))
         with ExitStack() as stack:
             after_part = _nothing
             if state_folder is not None and save_every_s is not None:
@@ -266,7 +266,7 @@ def _report(
                 num_samples=len(opened.labelled),
                 num_skipped=len(images.skipped),
                 num_classes=len(opened.labelled.class_names),
-                skipped_examples=tuple(map(str, images.skipped[:10])),
+                skipped_examples=tuple(one.example for one in images.skipped[:10]),
             ),
         ),
         options=options,
@@ -299,7 +299,7 @@ def _studied(
     study = Study(subject, opened.images, opened.class_names, vocabulary, _rows_of_cells(subject, options))
     studied: list[Studied] = []
     for found in judging.worth_studying(measured.found, judged):
-        subject.meter.begin(f"measuring what was found: {found.family.name}")
+        subject.meter.begin(STUDYING(family=found.family.name))
         studied.append(study.of(found))
     return study, studied
 

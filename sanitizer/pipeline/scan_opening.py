@@ -16,7 +16,7 @@ from cleanclip.spec.anchors import of_options
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import ScanOptions
@@ -104,7 +104,7 @@ def open_for_scan(
         meter.plan(planned_thirds(subject, options))
         warnings = (*unsettled, *_warnings(images, class_names, subject.class_CD, options))
         for warning in warnings:
-            progress(Noted(level="warning", message=warning))
+            progress(Announced(level="warning", message=warning))
         yield OpenedScan(
             checkpoint=checkpoint,
             labelled=labelled,
