@@ -77,6 +77,11 @@ class Phrase:
         )
 
     @property
+    def before(self) -> str:
+        """What stands before its first slot."""
+        return self.text.partition("{")[0]
+
+    @property
     def pattern(self) -> str:
         """A regular expression of all sentences that it makes."""
         return "".join(

@@ -138,8 +138,8 @@ class Noted(_Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Announced:
-    """Any sentence, for whoever runs the library. A child sends none: its supervisor says what follows from the
-    order and the figures in its own words."""
+    """Any sentence, for whoever runs the library. A child sends none: its supervisor says what follows from
+    the order and the figures in its own words."""
 
     level: Literal["info", "warning"]
     message: str

@@ -80,8 +80,10 @@ MOST_ATTACKS_IN_FRONT = 3
 
 Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
 """Of our own: a page and a row carry them all. How long each may be: `strict_json`."""
-Hardware = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9(][A-Za-z0-9 ()@,._+/-]{0,199}$")]
-"""The name of a machine or a device."""
+Hardware = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9(](?:[A-Za-z0-9 ()@,_+/-]|\.[A-Za-z0-9]){0,199}$")
+]
+"""The name of a machine or a device: no sentence, for a full stop stands in a number or a word."""
 
 WHO_VOUCHES = (
     "This file alone proves nothing about its origin. statement.json, if it is beside it, "

@@ -6,11 +6,11 @@ every figure of the audit is then that of another model. `cleanclip.spec.report`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from cleanclip.spec.inspection_phrases import Option, Value, Why
+from cleanclip.spec.inspection_phrases import BEST_OF, Option, Value, Why
 from cleanclip.spec.measures import Estimate
 
 Settled = Literal["tensors", "declared", "configuration", "measured", "assumed"]
@@ -71,6 +71,13 @@ class Setting:
     margin: Margin | None = None
 
     @property
+    def usual(self) -> str:
+        """The value as the checkpoint was read: the first of those that a measurement chose from."""
+        if self.settled != "measured":
+            return self.value
+        return self.why.removeprefix(BEST_OF.before).partition(";")[0].partition(",")[0]
+
+    @property
     def makes_no_difference(self) -> bool:
         """Whether the images show that the runner-up's figures are the same for all that matters."""
         margin = self.margin
@@ -129,7 +136,7 @@ class SettledArchitecture:
         return {one.option: f"{one.value}: {one.settled}, {one.why}" for one in self.settings}
 
 
-def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> Iterator[str]:
+def warnings(architecture: SettledArchitecture) -> Iterator[str]:
     """Sentences on settings that are not as the checkpoint was read, or are not known.
 
     They refer to no section: the report of a scan repeats them, and has none on the architecture.
@@ -139,10 +146,10 @@ def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> I
         option = setting.option
         if option not in COMPARED:
             continue
-        if setting.value != as_read[option]:
+        if setting.value != setting.usual:
             yield (
                 f"{option} is {setting.value} by measurement on {architecture.n} images, not "
-                f"{as_read[option]} as usual. {setting.comparison}."
+                f"{setting.usual} as usual. {setting.comparison}."
             )
         elif setting.settled == "assumed" and not setting.makes_no_difference:
             unknown.append(option)

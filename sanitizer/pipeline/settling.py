@@ -77,11 +77,10 @@ def settle(
             figures = _measured(checkpoint, known, values, fit, seed, num_templates=len(sample.templates))
             progress(Noted(level="info", message=_what_was_done(figures)))
     settings = Settings.read(figures.values())
-    as_read = Settings.of(checkpoint.architecture)
     return SettledInputs(
         given=replace(given, checkpoint=_under(checkpoint, settings, figures)),
         figures=figures,
-        warnings=tuple(warnings({option: shown(getattr(as_read, option)) for option in COMPARED}, figures)),
+        warnings=tuple(warnings(figures)),
     )
 
 

@@ -29,6 +29,7 @@ from cleanclip.spec.progress import (
     never_stop,
 )
 from cleanclip.spec.report import DataInput
+from cleanclip.spec.report_warnings import skipped as skipped_warning
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED, Plan, plan
 from cleanclip.spec.vet_report import (
@@ -263,7 +264,7 @@ class _Run:
         planted = shuffled_captions(pool, scored, self._seed)
         skipped = len(pool.vetted.skipped)
         warnings = [
-            *reporting.skipped_warning(_kind(self._data), skipped, len(self._data)),
+            *skipped_warning(_kind(self._data), skipped, len(self._data)),
             *_warnings(pool, scored, options),
         ]
         return VetReport(

@@ -15,6 +15,7 @@ from cleanclip.evidence import rebound as evidence
 from cleanclip.evidence import report as evidence_report
 from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.spec.fresh_attacks import fresh_of
 from cleanclip.spec.progress import Advanced, PhaseStarted
 from cleanclip.spec.recipe import (
     AuditOptions,
@@ -29,7 +30,6 @@ from cleanclip.spec.recipe import (
     UARRecipe,
 )
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.attacks.fresh import fresh_of
 from sanitizer.data.mixed import Mixed
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import operations as pipeline
