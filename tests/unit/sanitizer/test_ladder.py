@@ -285,7 +285,7 @@ def test_where_every_rung_diverges_the_job_fails_as_a_training_does(inputs, tmp_
     monkeypatch.setattr(ladder_run, "train", diverging)
     with pytest.raises(TrainingDiverged):
         sanitize(inputs, tmp_path)
-    with pytest.raises(TrainingDiverged, match=r"Rung uar-long: At update 9 of 20, "):
+    with pytest.raises(TrainingDiverged, match=r"Rung uar-long: At update 9 of 20 "):
         sanitize(inputs, tmp_path)  # all is known from the first attempt
 
 

@@ -76,7 +76,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         ("cleaned", put("before", "attacks", to=[]), "before.attacks is not that of the rest"),
         (
             "cleaned",
-            put("after", "attacks", 0, "trigger_sha256", to="0"),
+            put("after", "attacks", 0, "trigger_sha256", to="0" * 64),
             "after.attacks is not that of the rest",
         ),
         ("cleaned", put("schema_version", to=2), "Its schema is newer than this program"),

@@ -170,7 +170,7 @@ def test_a_report_changed_at_random_is_drawn_or_refused() -> None:
             num_drawn += 1
         except ReportRejected:
             pass
-    assert 5 < num_drawn < 40, "else this shows nothing"
+    assert 0 < num_drawn < 40, "else this shows nothing"
 
 
 def test_nothing_of_one_report_reaches_the_page_of_another() -> None:
