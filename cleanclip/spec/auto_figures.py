@@ -22,14 +22,10 @@ RungEnd = Literal["policy_met", "finished", "diverged", "budget", "does_not_fit"
 """Why a rung has no further look. Not begun are `not_needed`, because an earlier one met the policy, and
 `does_not_fit`, because at the pace of an earlier rung of its method the seconds left end before its first
 look (`cleanclip.spec.ladder_budget`). `budget`: the seconds were over, before it or in it."""
-_LAST_GOOD = " The last good state is that of step {good:count}."
-
-
-def last_good(step: int | None) -> str:
-    """The end of such a sentence; None: not known."""
-    return "" if step is None else Phrase(_LAST_GOOD)(good=step)
-
-
+_LAST_GOOD = tuple(
+    f" The last good state is {state}."
+    for state in ("not known", "that of step {good:count}", "that of step 0, the input weights")
+)
 NOT_FINITE = Phrase(
     "At update {step:count} of {total:count}, with a learning rate of {rate:number}, the loss is "
     "{loss:number} and the norm of its gradient {norm:number}."
@@ -46,16 +42,10 @@ COLLAPSED = Phrase(
 Diverged = Annotated[
     str,
     AfterValidator(
-        one_of(
-            *(
-                Phrase(one.text + last)
-                for one in (NOT_FINITE, RAN_AWAY, COLLAPSED)
-                for last in ("", _LAST_GOOD)
-            )
-        )
+        one_of(*(Phrase(one.text + last) for one in (NOT_FINITE, RAN_AWAY, COLLAPSED) for last in _LAST_GOOD))
     ),
 ]
-"""What ended a training."""
+"""What ended a training (`sanitizer.training.record`)."""
 Took = Annotated[float, Interval(ge=0, le=1e9)]
 
 

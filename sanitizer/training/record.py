@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-from cleanclip.spec.auto_figures import COLLAPSED, NOT_FINITE, RAN_AWAY, last_good
 from cleanclip.spec.errors import TrainingDiverged
-from cleanclip.spec.phrases import Phrase
 from cleanclip.spec.report import CurvePoint
 from sanitizer.training.state import Position, Watch
 from sanitizer.training.step import StepResult
@@ -113,14 +111,9 @@ class Record:
         if not result.is_finite:
             raise TrainingDiverged(
                 "loss_not_finite",
-                NOT_FINITE(
-                    step=step + 1,
-                    total=self._total_steps,
-                    rate=f"{learning_rate:.3g}",
-                    loss=f"{result.loss:.6g}",
-                    norm=f"{result.grad_norm:.6g}",
-                )
-                + last_good(self.good_step),
+                f"At update {step + 1} of {self._total_steps}, with a learning rate of {learning_rate:.3g}, "
+                f"the loss is {result.loss:.6g} and the norm of its gradient {result.grad_norm:.6g}. "
+                f"The last good state is {self._last_good}.",
                 _REMEDY,
             )
 
@@ -138,22 +131,29 @@ class Record:
         if average > bound:
             self._end(
                 step,
-                RAN_AWAY,
-                average=f"{average:.3g}",
-                bound=f"{bound:.3g}",
-                times=f"{WATCH_BOUND:g}",
-                first=watch.first_steps,
+                f"the running mean of the loss is {average:.3g}, over its bound of "
+                f"{bound:.3g}: {WATCH_BOUND:g} times the mean of the first {watch.first_steps} "
+                "updates, or of the loss of chance if that is larger",
             )
         if watch.at_chance >= COLLAPSED_STEPS and watch.first_mean < KNOWS_AT_MOST * self._chance_loss:
             self._end(
                 step,
-                COLLAPSED,
-                loss=f"{loss:.3g}",
-                began=f"{watch.first_mean:.3g}",
-                chance=f"{self._chance_loss:.3g}",
-                updates=watch.at_chance,
+                f"the loss is {loss:.3g}, where it began at {watch.first_mean:.3g}, and has been that of "
+                f"chance, {self._chance_loss:.3g}, for {watch.at_chance} updates: the model has "
+                "forgotten all",
             )
 
-    def _end(self, step: int, why: Phrase, **figures: object) -> NoReturn:
-        sentence = why(step=step + 1, total=self._total_steps, **figures) + last_good(self.good_step)
-        raise TrainingDiverged("loss_diverged", sentence, _REMEDY)
+    def _end(self, step: int, reason: str) -> NoReturn:
+        raise TrainingDiverged(
+            "loss_diverged",
+            f"At update {step + 1} of {self._total_steps} {reason}. "
+            f"The last good state is {self._last_good}.",
+            _REMEDY,
+        )
+
+    @property
+    def _last_good(self) -> str:
+        if self.good_step is None:
+            return "not known"
+        is_input = ", the input weights" if self.good_step == 0 else ""
+        return f"that of step {self.good_step}{is_input}"

@@ -42,6 +42,7 @@ from tests.fixtures.shards import make_labelled, make_pairs
 from tests.suites import mostly_full
 
 RAN_AWAY_SENTENCE = COLLAPSED(step=9, total=20, loss=2.3, began=1.1, chance=2.3, updates=30)
+RAN_AWAY_SENTENCE += " The last good state is not known."
 
 ATTACKS = (BadNetOptions(pattern="yellow"), TextTriggerOptions(text="abc"))
 OPTIONS = AuditOptions(target="dog", attacks=ATTACKS, gate=1e-6, examples=2)
