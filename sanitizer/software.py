@@ -1,10 +1,13 @@
-"""Which software made a figure: the versions that decide it, and our own commit where it is known."""
+"""Which software and which machine made a figure, as far as they can be told without torch."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 from typing import TypedDict
 
 PACKAGE = "cleanclip-service"
@@ -51,3 +54,35 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
+
+
+def machine() -> str:
+    """The system, the processor and the number of its cores."""
+    return hardware(f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores")
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown processor"
+
+
+def hardware(name: str) -> str:
+    """A name as a report may have it."""
+    return re.sub(r"[^A-Za-z0-9 ()@,._+/-]|\.(?![A-Za-z0-9])", "", name[:200])
+
+
+def device(*, uses_cuda: bool) -> str:
+    """What a job computes on: "cpu", or the first GPU as its driver names it, else "CUDA"."""
+    if not uses_cuda:
+        return "cpu"
+    for place in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in place.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("Model:"):
+                return hardware(line.removeprefix("Model:").strip())
+    return "CUDA"

@@ -35,6 +35,7 @@ from app.services.orders import (
 from app.settings import QuotaSettings
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import (
+    TrainedClasses,
     before_audit,
     before_training,
     check_batch,
@@ -452,12 +453,13 @@ def _judge_fit(
         answer.warnings.append(
             "The class names of the two sets are too long to be compared here; the job compares them."
         )
+    compared = TrainedClasses.of(trained_names, names) if trained_names else None
     warnings = {
         name: before_training(
             one,
             num_samples=num_training,
-            classes=names,
-            trained_classes=None if isinstance(one, UARRecipe) else trained_names,  # it reads no label
+            num_classes=len(names),
+            trained=None if isinstance(one, UARRecipe) else compared,  # it reads no label
             family=family,
             size=size,
             given=[option.name for option in fields(one)] if one is not recipe else order.recipe_given,

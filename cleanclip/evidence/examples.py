@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.examples import num_examples
+from cleanclip.spec.examples import HOW_CHOSEN, num_examples
 from cleanclip.spec.report import Report
 
 
@@ -14,6 +14,8 @@ def check(report: Report) -> Iterator[Finding]:
     shown = report.examples
     if shown is None:
         return
+    if shown.choice != HOW_CHOSEN:
+        yield misfit("examples.choice", "is not how they are chosen")
     attacks = report.before.attacks
     targets = {report.audit.target, *(attack.target for attack in attacks)}
     if len(shown.examples) > num_examples(report.audit.examples, len(attacks)):

@@ -185,13 +185,17 @@ def _probe(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
 
 
 def _skipped(report: Report) -> Iterator[Finding]:
-    """Samples that were left out are told in a warning too."""
+    """No more samples were left out, and no more classes are missing, than there are."""
     for index, data in enumerate(report.data):
-        told = f"{data.num_skipped} of {data.num_samples} "
         if data.num_skipped > data.num_samples:
             yield misfit(f"data[{index}].num_skipped", "is more than num_samples")
-        elif data.num_skipped and not any(warning.startswith(told) for warning in report.warnings):
-            yield misfit(f"data[{index}].num_skipped", f"is {data.num_skipped}, and no warning says so")
+        if (data.num_missing is not None) != (data.kind == "training"):
+            yield misfit(f"data[{index}].num_missing", "belongs to labelled images to train on")
+        elif (data.num_missing or 0) > (num_classes(report) or 0):
+            yield misfit(f"data[{index}].num_missing", "is more than the classes of the audit")
+    plain = report.plain_template_ca
+    if plain is not None:
+        yield from estimate("plain_template_ca", plain, report.before.ca.n)
 
 
 def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: int) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import close, estimate, same
 from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.spec.fresh_attacks import fresh_of
 from cleanclip.spec.intervals import low_of_highest
 from cleanclip.spec.rebound_figures import (
     HighestASR,
@@ -20,6 +21,7 @@ from cleanclip.spec.rebound_figures import (
     Relearning,
 )
 from cleanclip.spec.rebound_options import ReboundOptions
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import AuditFigures, Estimate, Report
 
 _TOLERATED = 0.005
@@ -69,10 +71,6 @@ def _curve(
     where: str, curve: ReboundCurve, ordered: ReboundOptions, after: AuditFigures, report: Report
 ) -> Iterator[Finding]:
     yield from _steps(where, [one.step for one in curve.points], ordered, curve.diverged_at)
-    if curve.diverged_at is not None and not any(
-        f"diverged at update {curve.diverged_at}:" in warning for warning in report.warnings
-    ):
-        yield misfit(f"{where}.diverged_at", "is there, and no warning says so")
     for number, point in enumerate(curve.points):
         yield from _point(f"{where}.points[{number}]", point, ordered, after)
     if any(len(point.attacks) != len(after.attacks) for point in curve.points) or not curve.points:
@@ -213,6 +211,9 @@ def _relearned(told: Sequence[Relearned], ordered: ReboundOptions, report: Repor
         yield from same(
             f"{where}.old", (one.old.trigger_sha256, one.old.options), (attack.trigger_sha256, attack.options)
         )
+        like = fresh_of(report.audit.attacks[report.before.attacks.index(attack)])
+        expected_options = None if like is None else to_json(like)
+        yield from same(f"{where}.fresh.options", one.fresh and one.fresh.options, expected_options)
         if one.fresh is not None and one.fresh.trigger_sha256 == one.old.trigger_sha256:
             yield misfit(f"{where}.fresh", "is the old trigger")
         for name, side in (("old", one.old), ("fresh", one.fresh)):

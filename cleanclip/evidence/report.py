@@ -7,6 +7,7 @@ sum was made again. Who changes all that hangs together passes: only a signature
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -26,9 +27,12 @@ from cleanclip.evidence import (
 from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import Policy, policy_sha256
 from cleanclip.spec.recipe import AuditOptions, PolicySource
+from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import (
+    WHO_VOUCHES,
     AuditFigures,
     CheckpointInput,
     Environment,
@@ -37,6 +41,7 @@ from cleanclip.spec.report import (
     Verdict,
     load_json,
 )
+from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.strict_json import parse_bounded
 
@@ -75,6 +80,7 @@ def check(report: Report) -> Iterator[Finding]:
     yield from examples.check(report)
     yield from scan_section.check(report)
     yield from withheld.check(report)
+    yield from _sentences(report)
 
 
 def check_audit(
@@ -102,7 +108,7 @@ def check_audit(
         device="",
         machine="",
         num_threads=1,
-        precision="",
+        precision="fp32",
         num_processes=1,
     )
     report = Report(
@@ -122,6 +128,26 @@ def check_audit(
     )
     yield from figures_of.check(report)
     yield from verdicts.check(report)
+
+
+def _sentences(report: Report) -> Iterator[Finding]:
+    """What no figure is: each is one that we make ourselves."""
+    if report.vouched_for != WHO_VOUCHES:
+        yield misfit("vouched_for", "is not what every report says")
+    recipe, source = report.recipe, report.recipe_source
+    if source is not None and (
+        recipe is None
+        or source != RecipeSource.of(recipe, source.given)
+        or not {*source.given} <= {field.name for field in fields(recipe)}
+    ):
+        yield misfit("recipe_source", "does not follow from the recipe and the options that were given")
+    try:
+        expected = warnings_of(report)
+    except (ArithmeticError, LookupError, OptionsRejected, ValueError):
+        yield misfit("warnings", "follow from no figures of this kind")
+        return
+    if report.warnings != expected:
+        yield misfit("warnings", "are not those that follow from the rest of the report")
 
 
 def _policy(report: Report) -> Iterator[Finding]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Interval, MaxLen
+from pydantic import AfterValidator, StringConstraints
 
 from cleanclip.spec.ladder import RungName, WhyLeftOut
 from cleanclip.spec.measures import Count, Difference, Estimate, Towards
+from cleanclip.spec.phrases import Phrase, one_of
 from cleanclip.spec.recipe import Recipe
 from cleanclip.spec.recommended import Family, Size
 
@@ -20,6 +22,30 @@ RungEnd = Literal["policy_met", "finished", "diverged", "budget", "does_not_fit"
 """Why a rung has no further look. Not begun are `not_needed`, because an earlier one met the policy, and
 `does_not_fit`, because at the pace of an earlier rung of its method the seconds left end before its first
 look (`cleanclip.spec.ladder_budget`). `budget`: the seconds were over, before it or in it."""
+_LAST_GOOD = tuple(
+    f" The last good state is {state}."
+    for state in ("not known", "that of step {good:count}", "that of step 0, the input weights")
+)
+NOT_FINITE = Phrase(
+    "At update {step:count} of {total:count}, with a learning rate of {rate:number}, the loss is "
+    "{loss:number} and the norm of its gradient {norm:number}."
+)
+RAN_AWAY = Phrase(
+    "At update {step:count} of {total:count} the running mean of the loss is {average:number}, over its "
+    "bound of {bound:number}: {times:number} times the mean of the first {first:count} updates, or of the "
+    "loss of chance if that is larger."
+)
+COLLAPSED = Phrase(
+    "At update {step:count} of {total:count} the loss is {loss:number}, where it began at {began:number}, "
+    "and has been that of chance, {chance:number}, for {updates:count} updates: the model has forgotten all."
+)
+Diverged = Annotated[
+    str,
+    AfterValidator(
+        one_of(*(Phrase(one.text + last) for one in (NOT_FINITE, RAN_AWAY, COLLAPSED) for last in _LAST_GOOD))
+    ),
+]
+"""What ended a training (`sanitizer.training.record`)."""
 Took = Annotated[float, Interval(ge=0, le=1e9)]
 
 
@@ -31,7 +57,7 @@ class UniversalShare:
     class is the one that gets the most such images.
     """
 
-    name: str
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_:. -]{1,60}$")]
     class_name: str
     moved: Estimate
 
@@ -89,7 +115,7 @@ class RungFigures:
     end: RungEnd
     seconds: Took
     """Of training and looks, those after the last look included."""
-    detail: str | None = None
+    detail: Diverged | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ A threshold here is where somebody should look, not where something breaks; each
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
 from cleanclip.spec.clip_text import as_clip_reads
@@ -146,23 +147,36 @@ def num_updates(recipe: Recipe, num_samples: int) -> int:
     return recipe.epochs * (num_samples // recipe.batch_size)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainedClasses:
+    """Those of labelled images to train on; `num_missing` classes of the audit are not among them."""
+
+    num: int
+    num_missing: int
+
+    @classmethod
+    def of(cls, trained: Sequence[str], classes: Sequence[str]) -> TrainedClasses:
+        """`classes` are those of the audit; compared as CLIP reads them."""
+        read = set(map(as_clip_reads, trained))
+        return cls(num=len(trained), num_missing=sum(as_clip_reads(name) not in read for name in classes))
+
+
 def before_training(
     recipe: Recipe,
     *,
     num_samples: int,
-    classes: Sequence[str],
-    trained_classes: Sequence[str] | None = None,
+    num_classes: int,
+    trained: TrainedClasses | None = None,
     family: Family,
     size: Size | None,
     given: Collection[str] | None,
 ) -> list[str]:
-    """`classes` are those of the audit, `trained_classes` those of labelled images to train on, where it is
-    them. `given`: the options that the order gave; None where unknown: what is not a default was given."""
+    """`num_classes` of the audit; `trained`: of labelled images to train on, where it is them. `given`: the
+    options that the order gave; None where unknown: what is not a default was given."""
     num_steps = num_updates(recipe, num_samples)
-    num_classes = len(classes if trained_classes is None else trained_classes)
     warnings = [
-        *_too_few(recipe, num_samples, num_classes, num_steps),
-        *([] if trained_classes is None else _other_classes(classes, trained_classes)),
+        *_too_few(recipe, num_samples, num_classes if trained is None else trained.num, num_steps),
+        *([] if trained is None else _other_classes(num_classes, trained.num_missing)),
         *_warmup(recipe, num_steps),
         *_against_the_source(recipe, num_samples, family, size, given),
     ]
@@ -241,19 +255,16 @@ def _too_few(recipe: Recipe, num_samples: int, num_classes: int, num_steps: int)
         )
 
 
-def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> Iterator[str]:
-    trained = set(map(as_clip_reads, trained_classes))
-    missing = [name for name in classes if as_clip_reads(name) not in trained]
-    if len(missing) == len(classes):
+def _other_classes(num_classes: int, num_missing: int) -> Iterator[str]:
+    if num_missing == num_classes:
         yield (
-            f"No class of the audit ('{classes[0]}' is the first) is one of the labelled "
-            f"images to train on ('{trained_classes[0]}' is the first): training would use "
-            "other class names than the audit. Give both sets the same class names."
+            "No class of the audit is one of the labelled images to train on: training would use other class "
+            "names than the audit. Give both sets the same class names."
         )
-    elif missing:
+    elif num_missing:
         yield (
-            f"{len(missing)} of the {len(classes)} classes of the audit, among them '{missing[0]}', are not "
-            "among the labelled images to train on: their accuracy may fall."
+            f"{num_missing} of the {num_classes} classes of the audit are not among the labelled images to "
+            "train on: their accuracy may fall."
         )
 
 

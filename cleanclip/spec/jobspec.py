@@ -43,7 +43,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from cleanclip.spec.bounds import StrictOptions
-from cleanclip.spec.exclusions import ExcludedSamples
+from cleanclip.spec.exclusions import Digest, ExcludedSamples
+from cleanclip.spec.inspection_phrases import Assumed, Finding, Layout, Option
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import (
     STRICT,
@@ -61,6 +62,7 @@ from cleanclip.spec.report import Measured, ScannerEvidence, Withheld
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.spec.skip_reasons import SkippedExamples, SkipReason
 from cleanclip.spec.vet_options import VetOptions
 
 MAX_RANKS = 64
@@ -312,7 +314,6 @@ JobSpec = Annotated[
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Text = Annotated[str, Field(max_length=200)]
 _Sentence = Annotated[str, Field(max_length=2000)]
-_Sentences = Annotated[tuple[_Sentence, ...], Field(max_length=1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,19 +355,19 @@ RECHECKED_ADAPTER = TypeAdapter(RecheckedFigures)
 class Inspection:
     """What a checkpoint is (inspection.json)."""
 
-    upload_sha256: str
+    upload_sha256: Digest
     size_bytes: _Count
-    weights_sha256: str
-    layout: Literal["open_clip", "research", "openai_torchscript", "huggingface"]
+    weights_sha256: Digest
+    layout: Layout
     architecture: dict[str, Any]
     """open_clip's own config form: {"model_cfg": …, "preprocess_cfg": …}, as in config.json."""
     architecture_name: _Text
     """Short and human: 'ModifiedResNet [1,1,1,1] width 24, 32 px' or 'ViT-B/32'."""
     num_parameters: _Count
     dtype: _Text
-    assumed: Annotated[dict[_Text, _Sentence], Field(max_length=100)]
+    assumed: dict[Option, Assumed]
     """Option → why this value: declared, or the default of which family."""
-    findings: _Sentences
+    findings: Annotated[tuple[Finding, ...], Field(max_length=1000)]
     """What was stepped over or is unusual, one sentence each."""
     scanners: Annotated[tuple[ScannerEvidence, ...], Field(max_length=20)] = ()
     converted_again: bool = False
@@ -378,14 +379,14 @@ class DatasetSummary:
     """What a dataset holds (dataset.json). `sha256` is over its files' names and digests, in order."""
 
     kind: Literal["pairs", "labelled"]
-    sha256: str
+    sha256: Digest
     num_shards: _Count
     num_samples: _Count
     num_skipped: _Count
-    skipped_reasons: Annotated[dict[_Text, _Count], Field(max_length=100)]
-    skipped_examples: _Sentences
+    skipped_reasons: dict[SkipReason, _Count]
+    skipped_examples: SkippedExamples
     class_names: tuple[_Text, ...] | None = None
-    templates: _Sentences | None = None
+    templates: Annotated[tuple[_Sentence, ...], Field(max_length=1000)] | None = None
     images_per_class: tuple[_Count, ...] | None = None
 
 

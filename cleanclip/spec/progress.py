@@ -2,7 +2,7 @@
 
 The library calls a `Progress`; the command line draws a bar from it, the child process of a worker
 writes it as JSON lines, tests collect it in a list. The bounds are held where lines are read: a supervisor
-believes a child no count below 0, no endless time and no NaN.
+believes a child no count below 0, no endless time, no NaN and no sentence but those that stand here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from annotated_types import Interval, MaxLen
+from annotated_types import Interval
+from pydantic import AfterValidator, StringConstraints
+
+from cleanclip.spec.inspection_phrases import AS_UPLOADED
+from cleanclip.spec.phrases import Phrase, one_of
 
 MAX_ETA_S = 1e12
 """Thirty thousand years: no job has so long, and every program can show it."""
@@ -21,8 +25,51 @@ Rate = Annotated[float, Interval(ge=0, le=1e15)]
 Seconds = Annotated[float, Interval(ge=0, le=MAX_ETA_S)]
 Loss = Annotated[float, Interval(ge=-1e39, le=1e39)]
 """As far as float32 goes: a training that explodes says so, too."""
-Unit = Annotated[str, MaxLen(40)]
-Sentence = Annotated[str, MaxLen(10_000)]
+Unit = Literal["bytes", "images", "pairs", "passes", "samples", "steps"]
+
+RESUMED = Phrase("Resumed from step {step:count} of {total:count}.")
+OTHER_RUN = Phrase(
+    "The state that was saved at step {step:count} belongs to another run (its recipe, data or number of "
+    "processes differ): the training starts from the beginning."
+)
+SETTLED = Phrase(
+    "What the tensors do not say was measured on {n:count} images: {num:count} combinations of settings, "
+    "{images:count} passes of the images, {texts:count} of the texts."
+)
+AUDIT_REUSED = Phrase("The baseline audit of an earlier attempt is reused.")
+RUNG = Phrase("Rung {number:count} of {total:count}: {name:part}.")
+RUNG_DOES_NOT_FIT = Phrase(
+    "Rung {number:count} of {total:count}: {name:part}, not begun: its first look does not fit in the budget."
+)
+RANKS = Phrase("{num:count} processes share the training.")
+SAMPLES_REUSED = Phrase("{done:count} of {total:count} {name:word} samples of an earlier attempt are reused.")
+Note = Annotated[
+    str,
+    AfterValidator(
+        one_of(
+            *(RESUMED, OTHER_RUN, SETTLED, AUDIT_REUSED, RUNG, RUNG_DOES_NOT_FIT, RANKS, SAMPLES_REUSED),
+            *AS_UPLOADED,
+        )
+    ),
+]
+
+EMBEDDED = Phrase("embedded {num:count} class names")
+FITTED = Phrase("fitted the linear probe for fold {fold:count}")
+INVERTING = Phrase("Inverting patterns: step {done:count} of {total:count}.")
+MEASURING_INPUT = Phrase("Measuring the input model on the validation images: {percent:count} %.")
+MEASURING_RUNG = Phrase(
+    "Measuring {name:part} after epoch {epoch:count} on the validation images: {percent:count} %."
+)
+COLLAPSE = Phrase("collapse: {family:part}")
+PARTS_OF_A_SCAN = (*map(Phrase, ("edits", "residual")), COLLAPSE)
+STUDYING = Phrase("measuring what was found: {family:part}")
+Doing = Annotated[
+    str,
+    AfterValidator(
+        one_of(*(EMBEDDED, FITTED, INVERTING, MEASURING_INPUT, MEASURING_RUNG, STUDYING), *PARTS_OF_A_SCAN)
+    ),
+]
+"""What a phase is at."""
 
 Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit", "rebound", "scan", "vet"]
 
@@ -57,7 +104,7 @@ class Advanced(_Event):
     rate: Rate | None = None
     rate_unit: Unit | None = None
     eta_s: Seconds | None = None
-    message: Sentence | None = None
+    message: Doing | None = None
     loss: Loss | None = None
 
 
@@ -75,21 +122,32 @@ class StateSaved(_Event):
     """
 
     type: Literal["state_saved"] = "state_saved"
-    path: Annotated[str, MaxLen(200)]
+    path: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,20}/step-\d{8,12}$")]
     step: Count
     is_good: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noted(_Event):
-    """A sentence for the job's event list (a resume, a skipped sample share, a warning)."""
+    """A sentence for the job's event list."""
 
     type: Literal["noted"] = "noted"
     level: Literal["info", "warning"]
-    message: Sentence
+    message: Note
 
 
-ProgressEvent = PhaseStarted | Advanced | PhaseFinished | StateSaved | Noted
+@dataclass(frozen=True, kw_only=True)
+class Announced:
+    """Any sentence, for whoever runs the library. A child sends none: its supervisor says what follows from
+    the order and the figures in its own words."""
+
+    level: Literal["info", "warning"]
+    message: str
+
+
+SentEvent = PhaseStarted | Advanced | PhaseFinished | StateSaved | Noted
+"""That a child writes to its supervisor."""
+ProgressEvent = SentEvent | Announced
 
 
 class Progress(Protocol):

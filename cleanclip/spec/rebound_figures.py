@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from annotated_types import Interval, MaxLen
 
+from cleanclip.spec.exclusions import Digest
 from cleanclip.spec.measures import Count, Estimate, Ratio
 
 Rate = Annotated[float, Interval(gt=0, le=100)]
@@ -88,7 +89,7 @@ class Relearning:
     reached by the last of them.
     """
 
-    trigger_sha256: str
+    trigger_sha256: Digest
     options: dict[str, Any]
     points: Annotated[tuple[RelearningPoint, ...], MaxLen(21)]
     updates_to_half: Updates | None = None

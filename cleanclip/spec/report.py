@@ -15,15 +15,24 @@ from functools import cache
 from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
-from pydantic import TypeAdapter
+from pydantic import StringConstraints, TypeAdapter
 
 from cleanclip.spec.auto_figures import AutoFigures
 from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
-from cleanclip.spec.exclusions import ExcludedSamples
-from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK, Towards
+from cleanclip.spec.exclusions import Digest, ExcludedSamples
+from cleanclip.spec.inspection_phrases import AsUploadedNote, Finding, Issue, Layout, Version
+from cleanclip.spec.measures import Count, Difference, Estimate, MeanDistance, RankDistribution, TopK, Towards
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OrderedRecipe, Policy, PolicySource, Recipe
+from cleanclip.spec.recipe import (
+    AuditOptions,
+    AuditPrecision,
+    DeclaredOptions,
+    OrderedRecipe,
+    Policy,
+    PolicySource,
+    Recipe,
+)
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.retrieval_figures import (
     AttackCaptions,
@@ -35,6 +44,7 @@ from cleanclip.spec.retrieval_figures import (
 )
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
+from cleanclip.spec.skip_reasons import SkippedExamples
 from cleanclip.spec.strict_json import load_bounded
 from cleanclip.spec.verdicts import WORST_FIRST, Outcome
 
@@ -68,7 +78,11 @@ MOST_ATTACKS_IN_FRONT = 3
 """So many, the worst of them, stand on the first page of a report and at the top of a job's page."""
 
 Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
-"""Findings, warnings, examples: a page and a row carry them all. How long each may be: `strict_json`."""
+"""Of our own: a page and a row carry them all. How long each may be: `strict_json`."""
+Hardware = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9(](?:[A-Za-z0-9 ()@,_+/-]|\.[A-Za-z0-9]){0,199}$")
+]
+"""The name of a machine or a device: no sentence, for a full stop stands in a number or a word."""
 
 WHO_VOUCHES = (
     "This file alone proves nothing about its origin. statement.json, if it is beside it, "
@@ -104,7 +118,7 @@ class AttackFigures:
 
     name: str
     options: dict[str, Any]
-    trigger_sha256: str
+    trigger_sha256: Digest
     asr: Estimate
     asr_including_target: Estimate
     pa: Estimate
@@ -159,7 +173,7 @@ MOST_CLASSES_TOLD = 10
 class AuditFigures:
     """One audit of one set of weights: `weights_sha256` is that of the canonical file that was measured."""
 
-    weights_sha256: str
+    weights_sha256: Digest
     seed: int
     ca: Estimate
     ca_top5: Estimate
@@ -311,6 +325,7 @@ class Verdict:
     policy was given."""
 
 
+ScannerName = Literal["picklescan", "modelaudit"]
 ScannerVerdict = Literal[
     "nothing_found",
     "suspicious",
@@ -336,25 +351,27 @@ WHAT_DANGEROUS_MEANS = (
 class ScannerEvidence:
     """What another scanner reported about the upload. It does not decide whether a file is accepted."""
 
-    name: str
-    version: str | None
+    name: ScannerName
+    version: Version | None
     verdict: ScannerVerdict
-    num_issues: int = 0
-    issues: Sentences = ()
-    """The first of them, one printable line each."""
+    num_issues: Count = 0
+    issues: Annotated[tuple[Issue, ...], MaxLen(50)] = ()
+    """The first of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInput:
     """The input, by digest, and the findings of its inspection."""
 
-    upload_sha256: str | None
+    upload_sha256: Digest | None
     """Digest of the bytes that came in; None where the library was given canonical weights."""
-    weights_sha256: str
-    layout: str
+    weights_sha256: Digest
+    layout: Layout
     architecture: dict[str, Any]
+    num_parameters: Count = 0
+    """0: not known."""
     declared: DeclaredOptions
-    findings: Sentences = ()
+    findings: Annotated[tuple[Finding, ...], MaxLen(1000)] = ()
     scanners: Annotated[tuple[ScannerEvidence, ...], MaxLen(20)] = ()
 
 
@@ -377,12 +394,14 @@ class DataInput:
     the images and the pairs that it was measured on; `trusted`: samples that a vetting compares with."""
 
     kind: Literal["pairs", "training", "labelled", "retrieval", "trusted"]
-    sha256: str
+    sha256: Digest
     """Digest over the names and digests of its files, in order."""
     num_samples: int
     num_skipped: int
     num_classes: int | None = None
-    skipped_examples: Sentences = ()
+    num_missing: Count | None = None
+    """Of `training`: classes of the labelled images that these images do not have. Else None."""
+    skipped_examples: SkippedExamples = ()
     excluded: ExcludedSamples | None = None
     """Samples that an order left out; `num_samples` does not count them. None where it left out none."""
 
@@ -425,26 +444,27 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What the figures were computed with, so that they can be repeated."""
+    """What the figures were computed with, so that they can be repeated. A supervisor names the machine and
+    the versions of its own installation, which is the job's."""
 
-    code_version: str
-    python: str
-    torch: str
-    open_clip: str
-    numpy: str
+    code_version: Version
+    python: Version
+    torch: Version
+    open_clip: Version
+    numpy: Version
     """Makes every random draw."""
-    pillow: str
+    pillow: Version
     """Decodes and resizes images."""
-    torchvision: str
+    torchvision: Version
     """Transforms images beside it."""
-    code_commit: str | None = None
+    code_commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] | None = None
     """The commit that this library was installed from, where its installer noted it: `code_version` is the
     same for many commits."""
-    device: str
-    machine: str
-    num_threads: int
-    precision: str
-    num_processes: int
+    device: Hardware
+    machine: Hardware
+    num_threads: Count
+    precision: AuditPrecision
+    num_processes: Count
     """That shared out the training."""
 
 
@@ -485,7 +505,12 @@ class Report:
     verdict: Verdict
     training: Training | None = None
     environment: Environment
+    plain_template_ca: Estimate | None = None
+    """Clean accuracy, before a cleaning, with one plain template. None where templates were given."""
+    as_uploaded: Annotated[tuple[AsUploadedNote, ...], MaxLen(10)] = ()
+    """What the weights in the uploaded layout lack."""
     warnings: Sentences = ()
+    """They follow from all else (`report_warnings`), and are written here for readers without this code."""
     vouched_for: str = WHO_VOUCHES
     auto: AutoFigures | None = None
     """Of a cleaning by `auto`: what was tried and chosen. `training` is then of the chosen rung, up to the

@@ -6,7 +6,7 @@ The process that scans and the supervisor make them with this code, so that none
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cleanclip.spec.clip_text import as_clip_reads
@@ -38,10 +38,6 @@ class Conditions:
     """Pairs of class names whose texts have a cosine above `NEAR_COSINE`."""
 
 
-AsRead = Mapping[str, str]
-"""Of heads and activation what the checkpoint was read with, by option."""
-
-
 def scan_warnings(
     conditions: Conditions,
     options: ScanOptions,
@@ -49,15 +45,14 @@ def scan_warnings(
     class_names: Sequence[str],
     num_images: int,
     num_skipped: int,
-    as_read: AsRead,
-    anchor_as_read: AsRead | None,
+    has_anchor: bool,
     null: NullSet | None,
     code_version: str,
 ) -> Iterator[str]:
-    """`num_images`: that were used. `anchor_as_read` None: there is no anchor."""
-    yield from _of_settings(as_read, conditions.settled)
-    if anchor_as_read is not None:
-        for warning in _of_settings(anchor_as_read, conditions.anchor_settled):
+    """`num_images`: that were used."""
+    yield from _of_settings(conditions.settled)
+    if has_anchor:
+        for warning in _of_settings(conditions.anchor_settled):
             yield f"The anchor: {warning}"
     if num_images < options.num_images + options.num_held_out:
         yield (
@@ -94,5 +89,5 @@ def scan_warnings(
         )
 
 
-def _of_settings(as_read: AsRead, settled: SettledArchitecture | None) -> Iterator[str]:
-    return iter((AT_CHANCE,)) if settled is None else of_settings(as_read, settled)
+def _of_settings(settled: SettledArchitecture | None) -> Iterator[str]:
+    return iter((AT_CHANCE,)) if settled is None else of_settings(settled)

@@ -6,10 +6,11 @@ every figure of the audit is then that of another model. `cleanclip.spec.report`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from cleanclip.spec.inspection_phrases import BEST_OF, Option, Value, Why
 from cleanclip.spec.measures import Estimate
 
 Settled = Literal["tensors", "declared", "configuration", "measured", "assumed"]
@@ -34,7 +35,7 @@ class SettingFigures:
     nats, at the temperature that suits the value best.
     """
 
-    value: str
+    value: Value
     log_likelihood: float
     ca: Estimate
 
@@ -61,13 +62,20 @@ class Setting:
     `chosen`, `runner_up` and `margin` are set if values were compared on images.
     """
 
-    option: str
-    value: str
+    option: Option
+    value: Value
     settled: Settled
-    why: str
+    why: Why
     chosen: SettingFigures | None = None
     runner_up: SettingFigures | None = None
     margin: Margin | None = None
+
+    @property
+    def usual(self) -> str:
+        """The value as the checkpoint was read: the first of those that a measurement chose from."""
+        if self.settled != "measured":
+            return self.value
+        return self.why.removeprefix(BEST_OF.before).partition(";")[0].partition(",")[0]
 
     @property
     def makes_no_difference(self) -> bool:
@@ -127,15 +135,8 @@ class SettledArchitecture:
         """As an inspection words it: option → value, and by what it is known."""
         return {one.option: f"{one.value}: {one.settled}, {one.why}" for one in self.settings}
 
-    def what_was_done(self) -> str:
-        """A sentence for the job's events."""
-        return (
-            f"What the tensors do not say was measured on {self.n} images: {self.num_compared} combinations "
-            f"of settings, {self.num_image_passes} passes of the images, {self.num_text_passes} of the texts."
-        )
 
-
-def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> Iterator[str]:
+def warnings(architecture: SettledArchitecture) -> Iterator[str]:
     """Sentences on settings that are not as the checkpoint was read, or are not known.
 
     They refer to no section: the report of a scan repeats them, and has none on the architecture.
@@ -145,10 +146,10 @@ def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> I
         option = setting.option
         if option not in COMPARED:
             continue
-        if setting.value != as_read[option]:
+        if setting.value != setting.usual:
             yield (
                 f"{option} is {setting.value} by measurement on {architecture.n} images, not "
-                f"{as_read[option]} as usual. {setting.comparison}."
+                f"{setting.usual} as usual. {setting.comparison}."
             )
         elif setting.settled == "assumed" and not setting.makes_no_difference:
             unknown.append(option)

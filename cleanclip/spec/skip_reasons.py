@@ -5,6 +5,13 @@ The keys are `BadSample.reason` and those of a dataset's `skipped_reasons`.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import MaxLen
+from pydantic import AfterValidator
+
+from cleanclip.spec.phrases import Phrase, one_of
+
 MEANINGS: dict[str, str] = {
     "no_image": "There is no image: a sample needs a .jpg, .jpeg, .png or .webp.",
     "no_caption": "There is no caption: a pair needs a .txt, or a .json with a “caption”, of the same name.",
@@ -27,6 +34,15 @@ MEANINGS: dict[str, str] = {
     "missing_file": "The file that a row or an entry names cannot be read.",
     "bad_row": "A row of the manifest has too few columns.",
 }
+
+
+SkipReason = Annotated[str, AfterValidator(one_of(*map(Phrase, MEANINGS)))]
+EXAMPLE = {reason: Phrase("{key:sample}: " + reason) for reason in MEANINGS}
+UNKNOWN_LABEL = Phrase("{key:sample}: unknown_label ({label:sample})")
+"""One sample that was left out. What stands in quotes are the dataset's own words."""
+SkippedExamples = Annotated[
+    tuple[Annotated[str, AfterValidator(one_of(*EXAMPLE.values(), UNKNOWN_LABEL))], ...], MaxLen(1000)
+]
 
 
 def meaning(reason: str) -> str:

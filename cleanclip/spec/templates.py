@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from cleanclip.spec.errors import OptionsRejected
 
 PLACEHOLDER = "{c}"
+PLAIN_TEMPLATE = f"a photo of a {PLACEHOLDER}."
+"""CLIP's own (Radford et al., arXiv 2103.00020, section 3.1.4)."""
 
 
 def check_templates(templates: Iterable[str] | None, *, where: str) -> None:

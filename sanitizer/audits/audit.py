@@ -26,6 +26,7 @@ from cleanclip.spec.examples import num_examples
 from cleanclip.spec.progress import Phase, PhaseFinished, PhaseStarted, Progress
 from cleanclip.spec.recipe import AuditOptions, LinearProbeOptions, to_json
 from cleanclip.spec.report import AttackChange, AuditFigures, EmbeddingDrift, Estimate
+from cleanclip.spec.templates import PLAIN_TEMPLATE
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import per_class, top_k
@@ -36,7 +37,7 @@ from sanitizer.audits.drift import Drift
 from sanitizer.audits.example_images import Album, Seen, choose
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
-from sanitizer.audits.plain_template import PLAIN_TEMPLATE, PlainTemplate
+from sanitizer.audits.plain_template import PlainTemplate
 from sanitizer.audits.probe import CleanEmbeddings, FoldedProbe, fit_probe
 from sanitizer.audits.retrieval import RetrievalResult, measure_retrieval
 from sanitizer.audits.target_captions import Attacked

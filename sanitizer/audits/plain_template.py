@@ -14,12 +14,8 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.report import Estimate
-from cleanclip.spec.templates import PLACEHOLDER
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import nearest
-
-PLAIN_TEMPLATE = f"a photo of a {PLACEHOLDER}."
-"""CLIP's own (Radford et al., arXiv 2103.00020, section 3.1.4)."""
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.progress import Advanced, Phase, Progress
+from cleanclip.spec.progress import EMBEDDED, FITTED, Advanced, Phase, Progress
 
 
 @dataclass
@@ -35,12 +35,12 @@ class Watch:
 
     def classes_done(self, num_classes: int) -> None:
         self.check()
-        message = f"embedded {num_classes} class names"
+        message = EMBEDDED(num=num_classes)
         self.progress(Advanced(phase=self.phase, done=0, total=self.total, message=message))
 
     def fold_done(self, num_folds: int) -> None:
         self.check()
-        message = f"fitted the linear probe for fold {num_folds}"
+        message = FITTED(fold=num_folds)
         self.progress(Advanced(phase=self.phase, done=self.num_before, total=self.total, message=message))
 
     def start_images(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.rejection import refusal
@@ -29,7 +30,7 @@ class Choices:
         if value is None:
             self.assumed[option] = f"{shown(default)}: {why}"
             return default
-        self.assumed[option] = f"{shown(value)}: {self.sources.get(option, 'declared')}"
+        self.assumed[option] = f"{shown(value)}: {self.sources.get(option, phrases.DECLARED)}"
         chosen: T = value
         return chosen
 

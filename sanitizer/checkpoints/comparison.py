@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from cleanclip.spec import inspection_phrases as phrases
 from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 
@@ -47,7 +48,7 @@ def compare(path: Path, upload: Upload, time_limit_s: float) -> tuple[str, ...]:
     if time_limit_s == 0:
         return ()
     if upload.container == "torchscript":
-        return _not_compared("torch.jit.load would run the archive's code")
+        return (phrases.WOULD_RUN_CODE(),)
     limit_s = time_limit_s + path.stat().st_size / _BYTES_PER_S
     command = [_PYTHON, "-m", "sanitizer.checkpoints.comparison_process"]
     command += [str(path), upload.container, upload.weights_key or ""]
@@ -63,27 +64,21 @@ def compare(path: Path, upload: Upload, time_limit_s: float) -> tuple[str, ...]:
                 check=False,
             ).returncode
         except subprocess.TimeoutExpired:
-            return _not_compared(f"it did not end within {limit_s:.0f} seconds")
+            return (phrases.COMPARISON_TOO_LONG(seconds=f"{limit_s:.0f}"),)
         except OSError as error:
-            return _not_compared(f"it could not be started: {type(error).__name__}")
+            return (phrases.COMPARISON_NOT_STARTED(error=type(error).__name__),)
         answer.seek(0)
         raw = answer.read(_MAX_ANSWER_BYTES)
     try:
         return _findings(_ANSWER.validate_json(raw))
     except ValidationError:
-        return _not_compared(f"it ended with status {status} and no answer")
-
-
-def _not_compared(why: str) -> tuple[str, ...]:
-    return (f"The tensors were not compared with what torch itself reads: {why}.",)
+        return (phrases.COMPARISON_WITHOUT_ANSWER(status=status),)
 
 
 def _findings(compared: Compared) -> tuple[str, ...]:
-    reader = excerpt(compared.reader, 40)
+    reader = compared.reader
     if compared.outcome == "not_opened":
-        return _not_compared(
-            f"{reader} (weights_only) does not open the file, {excerpt(compared.detail, 120)}"
-        )
+        return (compared.detail,)
     if compared.outcome == "different":
         raise refusal(
             "read_otherwise",
@@ -91,4 +86,4 @@ def _findings(compared: Compared) -> tuple[str, ...]:
             SAVE_AGAIN,
             where=compared.detail,
         )
-    return (f"{reader} reads the same {compared.num_tensors} tensors from this file, bit by bit.",)
+    return (phrases.READ_ALIKE(reader=reader, num=compared.num_tensors),)

@@ -22,10 +22,11 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from cleanclip.spec import inspection_phrases as phrases
 from sanitizer.checkpoints.comparison import Compared
 from sanitizer.checkpoints.reading import open_upload
 
-_NOT_ALLOWED = re.compile(r"GLOBAL (\S{1,80}) was not an allowed global")
+_NOT_ALLOWED = re.compile(r"GLOBAL ([A-Za-z_][A-Za-z0-9_.]{0,80}) was not an allowed global")
 
 
 def compare(path: Path, container: str, key: str) -> Compared:
@@ -41,7 +42,7 @@ def compare(path: Path, container: str, key: str) -> Compared:
             detail = first_other_copy(path)
             root = {} if detail else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except (pickle.UnpicklingError, RuntimeError, ValueError) as error:
-            return Compared(outcome="not_opened", reader=reader, detail=_why(error))
+            return Compared(outcome="not_opened", reader=reader, detail=_why(reader, error))
         if detail is None:
             table = root[key] if key else root
             detail = first_difference(ours, set(table), table.__getitem__)
@@ -95,9 +96,11 @@ def _give_back(tensor: Tensor) -> None:
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size_bytes), mmap.MADV_DONTNEED)
 
 
-def _why(error: Exception) -> str:
+def _why(reader: str, error: Exception) -> str:
     found = _NOT_ALLOWED.search(str(error))
-    return f"it does not allow {found[1]}" if found else f"it stops with {type(error).__name__}"
+    if found:
+        return phrases.NOT_ALLOWED(reader=reader, name=found[1])
+    return phrases.STOPS(reader=reader, error=type(error).__name__)
 
 
 def main(arguments: list[str]) -> int:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.recipe import MAX_IMAGE_SIZE, DeclaredOptions
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture
 from sanitizer.checkpoints.choices import Choices, contradiction
@@ -35,11 +36,11 @@ CLIP_END_TOKEN = 49407
 MAX_CONTEXT = 8192  # the causal mask has this many rows and columns
 _MAX_TABLE = 50_000_000  # elements of a table of positions that is looked at
 _FAMILIES = {
-    "openai_torchscript": (True, "OpenAI's CLIP uses QuickGELU"),
-    "huggingface": (True, "the default of Hugging Face's CLIPConfig"),
-    "research": (True, "research code descends from OpenAI's; declare false for open_clip's own training"),
-    "openai": (True, "OpenAI's CLIP uses QuickGELU"),
-    "open_clip": (False, "open_clip's default; declare true for a -quickgelu model"),
+    "openai_torchscript": (True, phrases.QUICK_GELU_OF_OPENAI),
+    "huggingface": (True, phrases.QUICK_GELU_OF_HUGGING_FACE),
+    "research": (True, phrases.QUICK_GELU_OF_RESEARCH),
+    "openai": (True, phrases.QUICK_GELU_OF_OPENAI),
+    "open_clip": (False, phrases.QUICK_GELU_OF_OPEN_CLIP),
 }
 # Published image towers whose heads are not 64 wide, (width, layers) → heads: ViT-H, g, bigG, e.
 _KNOWN_HEADS = {(1280, 32): 16, (1408, 40): 16, (1664, 48): 16, (1792, 56): 16}
@@ -70,12 +71,12 @@ def infer(
         vision=_vision(shapes, choices),
         text=text,
         quick_gelu=choices.pick("quick_gelu", quick_gelu, why),
-        gelu_tanh=choices.pick("gelu_tanh", False, "exact GELU, as in every published CLIP"),
+        gelu_tanh=choices.pick("gelu_tanh", False, phrases.EXACT_GELU),
         logit_scale_is_vector=_logit_scale_is_vector(shapes),
         logit_bias="logit_bias" in shapes,
-        image_mean=choices.pick("image_mean", OPENAI_MEAN, "OpenAI's constants"),
-        image_std=choices.pick("image_std", OPENAI_STD, "OpenAI's constants"),
-        tokenizer=choices.pick("tokenizer", "clip_bpe", "CLIP's byte-pair encoding"),
+        image_mean=choices.pick("image_mean", OPENAI_MEAN, phrases.OPENAIS_CONSTANTS),
+        image_std=choices.pick("image_std", OPENAI_STD, phrases.OPENAIS_CONSTANTS),
+        tokenizer=choices.pick("tokenizer", "clip_bpe", phrases.BYTE_PAIRS),
     )
     if architecture.quick_gelu and architecture.gelu_tanh:
         raise contradiction("gelu_tanh", "QuickGELU has no tanh form")
@@ -138,7 +139,7 @@ def _blocks(shapes: Shapes, stack: str, width: int, tower: str, choices: Choices
         scale_attn_inner=f"{first}.attn.ln_inner.weight" in shapes,
         scale_attn=f"{first}.ln_attn.weight" in shapes,
         scale_fc=f"{first}.mlp.ln.weight" in shapes,
-        norm_eps=choices.pick(f"norm_eps_{tower}", DEFAULT_NORM_EPS, "PyTorch's default, as in every CLIP"),
+        norm_eps=choices.pick(f"norm_eps_{tower}", DEFAULT_NORM_EPS, phrases.PYTORCHS_EPSILON),
     )
 
 
@@ -147,12 +148,12 @@ def _heads(shapes: Shapes, stack: str, width: int, option: str, choices: Choices
     is_vision = option == "num_heads_vision"
     known = _KNOWN_HEADS.get((width, _count(shapes, stack))) if is_vision else None
     if scale in shapes:
-        heads = choices.from_tensors(option, _shape(shapes, scale, 3)[0], "the scale of each head")
+        heads = choices.from_tensors(option, _shape(shapes, scale, 3)[0], phrases.SCALED_HEADS)
     elif norm in shapes:
         head_width = max(1, _shape(shapes, norm, 1)[0])
-        heads = choices.from_tensors(option, width // head_width, "the norm of queries")
+        heads = choices.from_tensors(option, width // head_width, phrases.NORMED_QUERIES)
     elif known is not None:
-        heads = choices.pick(option, known, "as in the published tower of this width and depth")
+        heads = choices.pick(option, known, phrases.PUBLISHED_TOWER)
     else:
         heads = _default_heads(width, option, choices)
     return _dividing(heads, width, option)
@@ -166,7 +167,7 @@ def _default_heads(width: int, option: str, choices: Choices) -> int:
             f"{_DECLARE_HEADS} The option is {option}.",
             where=option,
         )
-    return choices.pick(option, width // 64, "width / 64, as in nearly every published CLIP")
+    return choices.pick(option, width // 64, phrases.WIDTH_OVER_64)
 
 
 def _dividing(heads: int, width: int, option: str) -> int:
@@ -190,7 +191,7 @@ def _side(positions: int, where: str) -> int:
 
 
 def _image_size(side: int, step: int, choices: Choices) -> int:
-    image_size = choices.pick("image_size", side * step, f"{side} x {side} cells of {step} px")
+    image_size = choices.pick("image_size", side * step, phrases.CELLS(side=side, also=side, step=step))
     if image_size // step != side:
         raise contradiction("image_size", f"{image_size} px are not {side} cells of {step} px")
     if image_size > MAX_IMAGE_SIZE:  # one that is declared has this bound already
@@ -220,8 +221,8 @@ def _vision(shapes: Shapes, choices: Choices) -> VisionTransformer | ModifiedRes
         patch_size=patch_width,
         image_size=_image_size(side, patch_width, choices),
         ln_pre="visual.ln_pre.weight" in shapes,
-        pool=choices.pick("vision_pool", "tok", "the class token"),
-        final_ln_after_pool=choices.pick("vision_final_ln_after_pool", False, "open_clip's default"),
+        pool=choices.pick("vision_pool", "tok", phrases.BY_CLASS),
+        final_ln_after_pool=choices.pick("vision_final_ln_after_pool", False, phrases.OPEN_CLIPS_DEFAULT),
     )
 
 
@@ -249,8 +250,8 @@ def _text(shapes: Shapes, choices: Choices) -> tuple[TextTransformer, int]:
         projection, embed_dim = "matrix", _shape(shapes, "text_projection", 2)[1]
     elif "text_projection.weight" in shapes:
         projection, embed_dim = "linear", _shape(shapes, "text_projection.weight", 2)[0]
-    pool: TextPool = choices.pick("text_pool", "argmax", "the end token, the highest of CLIP's vocabulary")
-    eos_id = choices.pick("text_eos_id", CLIP_END_TOKEN, "CLIP's end token") if pool == "eos" else 2
+    pool: TextPool = choices.pick("text_pool", "argmax", phrases.BY_HIGHEST)
+    eos_id = choices.pick("text_eos_id", CLIP_END_TOKEN, phrases.BY_END) if pool == "eos" else 2
     if pool == "eos" and eos_id != CLIP_END_TOKEN:
         raise refusal(
             "eos_id_not_in_tokenizer",
@@ -265,7 +266,7 @@ def _text(shapes: Shapes, choices: Choices) -> tuple[TextTransformer, int]:
         projection=projection,
         pool=pool,
         eos_id=eos_id,
-        causal=choices.pick("text_causal", True, "as in every CLIP with CLIP's own tokenizer"),
+        causal=choices.pick("text_causal", True, phrases.CAUSAL),
     )
     return text, embed_dim
 

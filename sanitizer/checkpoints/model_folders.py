@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import DeclaredOptions, parse
 from sanitizer.checkpoints.architecture import Architecture
@@ -85,7 +86,7 @@ def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOpt
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise _invalid(name, f"its value for {where} is out of bounds") from None
-    return merged, dict.fromkeys(given, f"the folder's {name}")
+    return merged, dict.fromkeys(given, phrases.CONFIGURATION(name=name))
 
 
 def _options_in(folder: Path, name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from cleanclip.spec import inspection_phrases as phrases
 from sanitizer.checkpoints.huggingface import POSITION_IDS, WORD_TABLE, huggingface_origin
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal
@@ -74,10 +75,11 @@ def recognise(raw: LazyTensors, *, is_torchscript: bool = False) -> tuple[Recogn
 
 def _findings(prefix: str, masks: list[str]) -> Iterator[str]:
     if prefix:
-        yield f"All names carry the prefix '{prefix}'; it is put back when written as uploaded."
-    if masks:
-        more = f" (and {len(masks) - 1} more like it)" if len(masks) > 1 else ""
-        yield f"'{masks[0]}'{more} is the causal mask, not a weight; it is rebuilt from the architecture."
+        yield phrases.PREFIX(prefix=prefix)
+    if len(masks) == 1:
+        yield phrases.MASK(mask=masks[0])
+    elif masks:
+        yield phrases.MASKS(mask=masks[0], more=len(masks) - 1)
 
 
 def _common_prefix(names: Iterable[str]) -> str:

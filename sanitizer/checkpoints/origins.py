@@ -12,11 +12,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Interval, Len
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from cleanclip.spec.inspection_phrases import Layout
 from sanitizer.checkpoints.limits import MAX_DIMS, MAX_NAME_LENGTH, MAX_TENSORS
 
 MAX_EXTRAS = 32
@@ -25,7 +26,6 @@ _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _Name = Annotated[str, Len(0, MAX_NAME_LENGTH)]
 _Number = Annotated[int, Interval(gt=-(2**53), lt=2**53)]
 _Size = Annotated[int, Interval(ge=0, lt=2**48)]
-Layout = Literal["open_clip", "research", "openai_torchscript", "huggingface"]
 
 
 @dataclass(frozen=True, kw_only=True)

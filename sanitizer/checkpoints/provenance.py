@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.origins import Origin
-from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTensor, LazyTensors, causal_mask
 
 
@@ -81,12 +82,6 @@ def uploaded_tensor(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
     return result
 
 
-def note_on_extras(names: Iterable[str]) -> str:
-    """The sentence on values beside the weights: a finding, and told again when they are written back."""
-    listed = ", ".join(f"'{excerpt(name, 40)}'" for name in names)
-    return f"Not checked and not used, but written back unchanged in the uploaded layout: {listed}."
-
-
 def not_given_back(
     uploaded: Mapping[str, Tensor], canonical: Mapping[str, Tensor], origins: Sequence[Origin]
 ) -> tuple[str, ...]:
@@ -102,10 +97,7 @@ def not_given_back(
         except (CheckpointRejected, RuntimeError):
             is_same = False
         if not is_same:
-            return (
-                f"The layout of this upload cannot be written back: '{excerpt(origin.name)}' would differ. "
-                "Order the open_clip layout.",
-            )
+            return (phrases.NOT_GIVEN_BACK(name=origin.name),)
     return ()
 
 

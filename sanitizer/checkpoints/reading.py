@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.spec.inspection_phrases import Layout
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.containers import check_members, container_of
@@ -25,7 +27,7 @@ from sanitizer.checkpoints.inference import family_of, infer, with_position_tabl
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.model_folders import find_weights, options_beside
 from sanitizer.checkpoints.naming import recognise
-from sanitizer.checkpoints.origins import Layout, Upload
+from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.provenance import canonical_tensors, dtype_summary, not_given_back
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
@@ -139,8 +141,7 @@ def _with_batch_counts(
     if not counts or any(name in tensors for name in counts):
         return tensors, ()
     added = {name: LazyTensor((), torch.int64, zero) for name in counts}
-    finding = "BatchNorm's batch counts are not in the file; they were set to 0, which changes no result."
-    return LazyTensors(tensors.parts | added, tensors.release), (finding,)
+    return LazyTensors(tensors.parts | added, tensors.release), (phrases.BATCH_COUNTS(),)
 
 
 def open_upload(path: Path) -> Opened:
@@ -152,10 +153,7 @@ def open_upload(path: Path) -> Opened:
     check_members(members)
     archive = TorchArchive(file, members)
     if CONSTANTS_NAME in members:
-        findings = (
-            "The archive's code was not run; its constants were read as data; only its tensors were taken. "
-            "Loading the archive with torch.jit.load runs its code, which no audit here has checked.",
-        )
+        findings = (phrases.CODE_NOT_RUN(),)
         return Opened(tensors=read_torchscript(archive), container="torchscript", findings=findings)
     found = read_state_dict(archive)
     return Opened(

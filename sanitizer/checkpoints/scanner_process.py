@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 import resource
 import sys
 from collections.abc import Callable
 
 from pydantic import TypeAdapter
 
-from cleanclip.spec.report import ScannerEvidence, ScannerVerdict
+from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.spec.report import ScannerEvidence, ScannerName, ScannerVerdict
 
 _MEMORY_BYTES = 2 * 2**30
 _MAX_ISSUES = 50
@@ -29,7 +31,10 @@ def picklescan(path: str, time_limit_s: float) -> ScannerEvidence:
     """Strict: every global that is not on its list of innocent ones counts as dangerous."""
     scanner = importlib.import_module("picklescan.scanner")
     result = scanner.scan_file_path(path, strict=True)
-    issues = [f"{found.safety.value}: {found.module}.{found.name}" for found in result.globals]
+    issues = [
+        phrases.ISSUE_OF_GLOBAL(severity=found.safety.value, name=_word(f"{found.module}.{found.name}"))
+        for found in result.globals
+    ]
     issues = sorted(issue for issue in issues if not issue.startswith("innocuous"))
     verdict: ScannerVerdict = "nothing_found"
     if result.scan_err or not result.scanned_files:
@@ -45,14 +50,29 @@ def modelaudit(path: str, time_limit_s: float) -> ScannerEvidence:
     """Its own verdict; where it could not finish, inconclusive."""
     package = importlib.import_module("modelaudit_picklescan")
     report = package.scan_file(path, options=package.ScanOptions(timeout_s=0.9 * time_limit_s))
-    issues = [f"{found.severity.value}: {found.rule_code}: {found.message}" for found in report.findings]
-    issues += [f"error: {error.category}: {error.message}" for error in report.errors]
+    issues = [
+        _of_rule(found.severity.value, found.rule_code, found.details.get("import_reference"))
+        for found in report.findings
+    ]
+    issues += [_of_rule("error", error.category, None) for error in report.errors]
     verdict = _MODELAUDIT.get(report.verdict.value, "inconclusive")
     return _evidence("modelaudit", verdict, issues)
 
 
-def _evidence(name: str, verdict: ScannerVerdict, issues: list[str]) -> ScannerEvidence:
-    shown = tuple(issue[:400] for issue in issues[:_MAX_ISSUES])
+def _of_rule(severity: str, rule: object, name: object) -> str:
+    """Without the scanner's own sentence, which quotes the file."""
+    if name is None:
+        return phrases.ISSUE_OF_GLOBAL(severity=severity, name=_word(rule))
+    return phrases.ISSUE_OF_RULE(severity=severity, rule=_word(rule), name=_word(name))
+
+
+def _word(value: object) -> str:
+    """An identifier of at most 80 characters, whatever stands in the file."""
+    return re.sub(r"^(?![A-Za-z_])|[^A-Za-z0-9_.]", "_", str(value)[:80])
+
+
+def _evidence(name: ScannerName, verdict: ScannerVerdict, issues: list[str]) -> ScannerEvidence:
+    shown = tuple(issues[:_MAX_ISSUES])
     return ScannerEvidence(name=name, version=None, verdict=verdict, num_issues=len(issues), issues=shown)
 
 

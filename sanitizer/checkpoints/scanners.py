@@ -10,16 +10,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
-from cleanclip.spec.report import ScannerEvidence, ScannerVerdict
-from sanitizer.checkpoints.rejection import excerpt
+from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.spec.report import ScannerEvidence, ScannerName, ScannerVerdict
 
-SCANNERS = {"picklescan": "picklescan", "modelaudit": "modelaudit-picklescan"}
+SCANNERS: dict[ScannerName, str] = {"picklescan": "picklescan", "modelaudit": "modelaudit-picklescan"}
 """Our name → the distribution."""
 MAX_ISSUES = 20
 _PYTHON = sys.executable
@@ -46,7 +47,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _scan(
-    name: str, distribution: str, upload: Path, *, is_pickle: bool, time_limit_s: float
+    name: ScannerName, distribution: str, upload: Path, *, is_pickle: bool, time_limit_s: float
 ) -> ScannerEvidence:
     found = _version(distribution)
 
@@ -54,30 +55,27 @@ def _scan(
         return ScannerEvidence(name=name, version=found, verdict=verdict, issues=(why,))
 
     if not is_pickle:
-        return without_answer("not_applicable", "The scanner reads pickles; a safetensors file holds none.")
+        return without_answer("not_applicable", phrases.NO_PICKLE())
     if time_limit_s == 0:
-        return without_answer("switched_off", "Scanners are switched off for this inspection.")
+        return without_answer("switched_off", phrases.SWITCHED_OFF())
     if found is None:
-        return without_answer("not_installed", f"The package {distribution} is not installed.")
+        return without_answer("not_installed", phrases.NOT_INSTALLED(package=distribution))
     program = [_PYTHON, "-m", "sanitizer.checkpoints.scanner_process"]
     command = [*program, name, str(upload), str(time_limit_s)]
     with tempfile.TemporaryFile() as answer:
         try:
             status = _run(command, answer, time_limit_s)
         except subprocess.TimeoutExpired:
-            return without_answer("timed_out", f"The scanner did not end within {time_limit_s:g} seconds.")
+            return without_answer("timed_out", phrases.SCANNER_TOO_LONG(seconds=f"{time_limit_s:g}"))
         except OSError as error:
-            return without_answer("failed", f"The scanner could not be started: {type(error).__name__}.")
+            return without_answer("failed", phrases.SCANNER_NOT_STARTED(error=type(error).__name__))
         answer.seek(0)
         raw = answer.read(_MAX_ANSWER_BYTES + 1)
     try:
         evidence = _EVIDENCE.validate_json(raw)
     except ValidationError:
-        return without_answer("failed", f"The scanner ended with status {status} and no answer.")
-    issues = tuple(excerpt(issue, 200) for issue in evidence.issues[:MAX_ISSUES])
-    return ScannerEvidence(
-        name=name, version=found, verdict=evidence.verdict, num_issues=evidence.num_issues, issues=issues
-    )
+        return without_answer("failed", phrases.SCANNER_WITHOUT_ANSWER(status=status))
+    return replace(evidence, name=name, version=found, issues=evidence.issues[:MAX_ISSUES])
 
 
 def _run(command: list[str], answer: IO[bytes], time_limit_s: float) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.spec.phrases import Phrase
 from cleanclip.spec.settled import COMPARED, MIN_MARGIN, Margin, Setting, SettingFigures, Settled
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
@@ -79,9 +81,9 @@ def _tells_heads(blocks: Blocks) -> bool:
 def not_compared(option: str, value: str, known: Settled, origin: Mapping[str, Any]) -> Setting:
     """A setting of `COMPARED` for which no other value was looked at; `origin` as for `known_by`."""
     if known == "declared":
-        return Setting(option=option, value=value, settled=known, why="by the uploader")
+        return Setting(option=option, value=value, settled=known, why=phrases.BY_THE_UPLOADER)
     _, _, why = (origin.get("assumed") or {}).get(option, "").partition(": ")
-    return Setting(option=option, value=value, settled=known, why=why or "as the checkpoint was read")
+    return Setting(option=option, value=value, settled=known, why=why or phrases.AS_READ)
 
 
 def compared(
@@ -98,8 +100,8 @@ def compared(
     if settled == "assumed":
         tells = margin.low > MIN_MARGIN
         if tells or chosen.value != names[0]:
-            settled, why = "measured", f"the best of {', '.join(names)}"
-        why += "" if tells else f"; the images cannot distinguish it from {runner_up.value}"
+            settled, why = "measured", phrases.BEST_OF(values=names)
+        why += "" if tells else Phrase(phrases.NOT_DISTINGUISHED)(value=runner_up.value)
     return Setting(
         option=unmeasured.option,
         value=chosen.value,
@@ -123,6 +125,6 @@ def not_measurable(origin: Mapping[str, Any]) -> list[Setting]:
         if option == "image_size":  # positions and patches tell it, but for a few pixels
             settled = "tensors"
         if declared.get(option) is not None:
-            settled, why = "declared", "by the uploader"
+            settled, why = "declared", phrases.BY_THE_UPLOADER
         others.append(Setting(option=option, value=value, settled=settled, why=why))
     return others

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.origins import MAX_EXTRAS
-from sanitizer.checkpoints.provenance import note_on_extras
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.second_models import check_is_the_only_one, check_room
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
@@ -118,10 +118,10 @@ def _is_scalar(value: Any) -> bool:
 
 def _findings(extras: Iterable[str], others: list[str], passed: list[str]) -> Iterator[str]:
     for key in others[:_MAX_MENTIONED]:
-        yield f"The entry '{excerpt(key, 40)}' beside the weights was skipped: not read, not used."
+        yield phrases.ENTRY_SKIPPED(key=key)
     if len(others) > _MAX_MENTIONED:
-        yield f"{len(others) - _MAX_MENTIONED} more entries beside the weights were skipped."
+        yield phrases.ENTRIES_SKIPPED(num=len(others) - _MAX_MENTIONED)
     if extras:
-        yield note_on_extras(extras)
+        yield phrases.EXTRAS(names=extras)
     if passed:
-        yield f"The file names {', '.join(passed)}; none of them was imported or called."
+        yield phrases.NOT_CALLED(names=passed)

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.origins import Upload
-from sanitizer.checkpoints.provenance import dtype_summary, note_on_extras, uploaded_tensor
+from sanitizer.checkpoints.provenance import dtype_summary, uploaded_tensor
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
@@ -121,14 +122,11 @@ def write_as_uploaded(
     content: Any = state
     findings: tuple[str, ...] = ()
     if upload.container == "torchscript":
-        findings = (
-            "The upload was a TorchScript archive; the weights come back as a plain state dict with OpenAI's "
-            "names, because this service never writes code.",
-        )
+        findings = (phrases.NO_CODE(),)
     if upload.weights_key is not None:
         content = {**(upload.extras or {}), upload.weights_key: state}
-        findings = ("The optimizer state and other training state of the upload are not part of this file.",)
-        findings += (note_on_extras(upload.extras),) if upload.extras else ()
+        findings = (phrases.NO_TRAINING_STATE(),)
+        findings += (phrases.EXTRAS(names=upload.extras),) if upload.extras else ()
     filename = "as_uploaded.bin" if upload.layout == "huggingface" else "as_uploaded.pt"
     partial = folder / "as_uploaded.partial"
     torch.save(content, partial)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from cleanclip.spec.progress import Noted, Progress
+from cleanclip.spec.progress import Announced, Progress
 from cleanclip.spec.report_kinds import AnyReport
 
 DRAWS = "sanitizer.rendering.documents"
@@ -27,7 +27,7 @@ def write_pages(report: AnyReport, folder: Path, progress: Progress) -> None:
             f"The report's pages could not be drawn ({type(error).__name__}) and are left out; "
             "report.json is complete. Draw them from it: python -m sanitizer report report.json"
         )
-        progress(Noted(level="warning", message=message))
+        progress(Announced(level="warning", message=message))
         return
     for name, content in documents.items():
         (folder / name).write_bytes(content)

@@ -10,7 +10,7 @@ from rich.table import Table
 from cleanclip.spec import ladder_lines
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
-from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.spec.progress import Advanced, Announced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Difference, Report, ScannerEvidence
 from cleanclip.spec.settled import COMPARED
@@ -62,7 +62,7 @@ class Bars:
             case PhaseFinished() if self._task is not None:
                 total = self._bars.tasks[self._task].total or 1
                 self._bars.update(self._task, total=total, completed=total)
-            case Noted():
+            case Noted() | Announced():
                 style = "yellow" if event.level == "warning" else "dim"
                 self._console.print(event.message, style=style, highlight=False, markup=False)
             case _:

@@ -149,7 +149,7 @@ class PairAssembler:
                 return pixels, pair.caption
         known = self._bad[index]
         key = self._dataset.key(index)
-        skipped.append(Skipped(index=index, key=key, reason=known.reason, detail=known.detail))
+        skipped.append(Skipped.of(index, key, known))
         return None
 
     def _views(self, chosen: list[tuple[int, Pixels, str]], epoch: int) -> BuiltViews:

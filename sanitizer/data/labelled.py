@@ -150,15 +150,16 @@ class LabelledDataset(Indexed):
             raise BadSample(
                 "unknown_label",
                 f"'{printable(text, 20)}' is not an index into {len(self.class_names)} class names",
+                text,
             )
         return int(text)
 
     def _by_name(self, name: str) -> int:
         if name not in self._label_of_name:
-            raise BadSample("unknown_label", f"'{printable(name, 40)}' is not in the class names")
+            raise BadSample("unknown_label", f"'{printable(name, 40)}' is not in the class names", name)
         label = self._label_of_name[name]
         if label is None:
-            raise BadSample("unknown_label", f"'{printable(name, 40)}' stands for several classes")
+            raise BadSample("unknown_label", f"'{printable(name, 40)}' stands for several classes", name)
         return label
 
 

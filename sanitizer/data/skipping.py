@@ -13,21 +13,23 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.skip_reasons import EXAMPLE, UNKNOWN_LABEL, SkipReason
 
 NUM_EXAMPLES = 10
 MAX_EXCERPT = 80
 
 
 class BadSample(Exception):
-    """This sample cannot be used: a key of `cleanclip.spec.skip_reasons`, and a short sentence."""
+    """This sample cannot be used: why, in a short sentence, and the label of one that is not known."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: SkipReason, detail: str, label: str | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.label = label
 
-    def __reduce__(self) -> tuple[type[BadSample], tuple[str, str]]:
-        return BadSample, (self.reason, self.detail)
+    def __reduce__(self) -> tuple[type[BadSample], tuple[SkipReason, str, str | None]]:
+        return BadSample, (self.reason, self.detail, self.label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,20 @@ class Skipped:
 
     index: int
     key: str
-    reason: str
+    reason: SkipReason
     detail: str
+    label: str | None = None
+
+    @classmethod
+    def of(cls, index: int, key: str, bad: BadSample) -> Skipped:
+        return cls(index=index, key=key, reason=bad.reason, detail=bad.detail, label=bad.label)
+
+    @property
+    def example(self) -> str:
+        """For a report."""
+        if self.label is not None:
+            return UNKNOWN_LABEL(key=self.key, label=self.label)
+        return EXAMPLE[self.reason](key=self.key)
 
     def __str__(self) -> str:
         return f"{printable(self.key)}: {self.reason} ({self.detail})"
@@ -63,7 +77,7 @@ def good_ones(
         try:
             sample = dataset.read(index)
         except BadSample as bad:
-            skipped.append(Skipped(index=index, key=dataset.key(index), reason=bad.reason, detail=bad.detail))
+            skipped.append(Skipped.of(index, dataset.key(index), bad))
             continue
         yield index, sample
 
@@ -104,14 +118,14 @@ class SkipLedger:
         return tuple(self._skipped.values())
 
     @property
-    def reasons(self) -> dict[str, int]:
+    def reasons(self) -> dict[SkipReason, int]:
         """Reason → how many, the commonest first."""
         return dict(Counter(one.reason for one in self._skipped.values()).most_common())
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """The first few, as sentences."""
-        return tuple(str(one) for one in islice(self._skipped.values(), NUM_EXAMPLES))
+        """The first few, for a report."""
+        return tuple(one.example for one in islice(self._skipped.values(), NUM_EXAMPLES))
 
     def add(self, skipped: Skipped) -> None:
         """Count one. Raises DatasetRejected when the share of all samples is passed."""
@@ -132,12 +146,8 @@ class SkipLedger:
                 f"{self.num_skipped} samples are bad, more than the share {self.max_skipped_share:g}"
                 f" of {self.num_samples} (reading stopped there)"
             )
-        return DatasetRejected(
-            code,
-            f"{what}. Examples: {'; '.join(self.examples[:3])}.",
-            remedy,
-            where=self.examples[0],
-        )
+        examples = [str(one) for one in islice(self._skipped.values(), 3)]
+        return DatasetRejected(code, f"{what}. Examples: {'; '.join(examples)}.", remedy, where=examples[0])
 
 
 class CountsSkipped:

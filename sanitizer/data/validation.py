@@ -83,7 +83,7 @@ def _read_all(
         try:
             sample = dataset.read(index)
         except BadSample as bad:
-            ledger.add(Skipped(index=index, key=dataset.key(index), reason=bad.reason, detail=bad.detail))
+            ledger.add(Skipped.of(index, dataset.key(index), bad))
         else:
             if isinstance(sample, Labelled):
                 per_label[sample.label] += 1

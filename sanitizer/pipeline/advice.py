@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TypedDict
 
 from cleanclip.spec.judging import hopeless
-from cleanclip.spec.recipe import PARRecipe, Policy, PolicySource, Recipe
+from cleanclip.spec.recipe import Policy, PolicySource
 from cleanclip.spec.recommended import Family, Size, size_of
-from cleanclip.spec.report import AuditFigures, Training
+from cleanclip.spec.report import AuditFigures
 from cleanclip.spec.scan_section import ScanSection
 from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -49,19 +49,3 @@ def hopeless_or_refused(
     if refusals and source.given != "default":
         raise refusals[0]
     return [refusal.message for refusal in refusals]
-
-
-def after_training(recipe: Recipe, training: Training) -> list[str]:
-    """Sentences on how the training went."""
-    if not isinstance(recipe, PARRecipe):
-        return []
-    warnings = []
-    for side, name in (("image", "distance_image"), ("caption", "distance_text")):
-        farthest = max((getattr(point, name) or 0.0 for point in training.curve), default=0.0)
-        if farthest <= recipe.threshold:
-            warnings.append(
-                f"The {side} embeddings moved to a distance of {farthest:.2f} from the input "
-                f"model, and never over the threshold of {recipe.threshold:g}: the push went "
-                "on until the last update. Raise initial_learning_rate or push_share, or lower the threshold."
-            )
-    return warnings

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pydantic import Base64Bytes, TypeAdapter, ValidationError
 
-from cleanclip.spec.progress import Noted, Progress
+from cleanclip.spec.progress import AUDIT_REUSED, Noted, Progress
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import AuditFigures, Estimate, SettledArchitecture
 from sanitizer.attacks.catalogue import trigger_sha256
@@ -86,7 +86,7 @@ def audit_once(
     path = folder / FILE_NAME
     earlier = _read(path, key, options, seed)
     if earlier is not None:
-        progress(Noted(level="info", message="The baseline audit of an earlier attempt is reused."))
+        progress(Noted(level="info", message=AUDIT_REUSED()))
         return earlier
     result = run_audit(
         checkpoint,

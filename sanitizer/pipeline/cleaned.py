@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected, TrainingDiverged
 from cleanclip.spec.jobspec import AS_UPLOADED, CONFIG_NAME, WEIGHTS_NAME
 from cleanclip.spec.recipe import DeclaredOptions, OrderedRecipe, OutputLayout, parse, to_json
@@ -54,11 +55,8 @@ def _write_back(out_dir: Path, tensors: dict[str, Tensor], provenance: dict[str,
     except Exception as error:  # noqa: BLE001 - hours of training are worth more than their second form
         for partial in out_dir.glob("as_uploaded*"):
             partial.unlink()
-        why = error.message if isinstance(error, CheckpointRejected) else f"{type(error).__name__}."
-        return (
-            f"The uploaded layout could not be written and is left out: {why} The cleaned "
-            f"weights are complete in {WEIGHTS_NAME}.",
-        )
+        code = error.code if isinstance(error, CheckpointRejected) else type(error).__name__
+        return (phrases.LEFT_OUT(code=code),)
 
 
 def give_back(folder: Path, out_dir: Path) -> tuple[str, ...]:

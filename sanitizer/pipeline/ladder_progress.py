@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.ladder import Rung
+from cleanclip.spec.phrases import Phrase
 from cleanclip.spec.progress import (
+    MEASURING_INPUT,
     Advanced,
     PhaseFinished,
     PhaseStarted,
@@ -24,7 +26,8 @@ class LadderProgress:
         self._progress = progress
         updates = [num_updates(rung.recipe, num_samples) for rung in rungs]
         self._starts = [sum(updates[:number]) for number in range(len(rungs))]
-        self._total, self._done, self._what = sum(updates), 0, ""
+        self._total, self._done = sum(updates), 0
+        self._what, self._slots = MEASURING_INPUT, dict[str, object]()
         progress(PhaseStarted(phase="finetune", total=self._total, unit="steps"))
 
     def of_rung(self, number: int) -> Progress:
@@ -42,12 +45,12 @@ class LadderProgress:
 
         return hear
 
-    def looks_at(self, what: str) -> None:
+    def looks_at(self, what: Phrase, **slots: object) -> None:
         """A model is measured now."""
-        self._what = what
+        self._what, self._slots = what, slots
         self.share(0.0)
 
     def share(self, done: float) -> None:
         """So much of a pass over the validation images, 0 to 1."""
-        message = f"Measuring {self._what} on the validation images: {100 * min(1.0, done):.0f} %."
+        message = self._what(**self._slots, percent=f"{100 * min(1.0, done):.0f}")
         self._progress(Advanced(phase="finetune", done=self._done, total=self._total, message=message))

@@ -27,9 +27,17 @@ from cleanclip.spec.jobspec import MaxRanks
 from cleanclip.spec.judging import loss_not_shown
 from cleanclip.spec.ladder import Rung, left_out, smaller_part
 from cleanclip.spec.ladder_budget import end_before
-from cleanclip.spec.ladder_lines import ENDS
 from cleanclip.spec.policy import cannot_pass, too_few
-from cleanclip.spec.progress import Noted, PhaseFinished, Progress, Stop
+from cleanclip.spec.progress import (
+    MEASURING_INPUT,
+    MEASURING_RUNG,
+    RUNG,
+    RUNG_DOES_NOT_FIT,
+    Noted,
+    PhaseFinished,
+    Progress,
+    Stop,
+)
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, Policy, Recipe, to_json
 from cleanclip.spec.scan_section import ScanSection
 from sanitizer.audits.audit import attack_names
@@ -201,7 +209,7 @@ class _Climb:
 
     def _measure_input(self) -> Before:
         began = time.monotonic()
-        self._progress.looks_at("the input model")
+        self._progress.looks_at(MEASURING_INPUT)
         measured = self._looks.at_input(self._copy())
         return Before(
             figures=measured.figures,
@@ -237,8 +245,8 @@ class _Climb:
         left_s = None if self._budget_s is None else self._budget_s - self._spent_s
         end = end_before(self._state.rungs, rung, left_s) or self._ended_after(rung, looks)
         if end in (None, "does_not_fit"):
-            why = "" if end is None else f", {ENDS[end]}"
-            message = f"Rung {number + 1} of {len(self._rungs)}: {rung.name}{why}."
+            phrase = RUNG if end is None else RUNG_DOES_NOT_FIT
+            message = phrase(number=number + 1, total=len(self._rungs), name=rung.name)
             self._setting.progress(Noted(level="info", message=message))
         if end is None:
             self._rung_s += self._cut_s(rung, looks)
@@ -279,7 +287,7 @@ class _Climb:
         part = Part(first_epoch=first, last_epoch=last, beside=self._state.folder)
         model, finetuned = self._trained(number, part)
         began = time.monotonic()
-        self._progress.looks_at(f"{rung.name} after epoch {last}")
+        self._progress.looks_at(MEASURING_RUNG, name=rung.name, epoch=last)
         measured = self._looks.at_rung(model, before.figures)
         was_right_N = unpacked(before.correct, before.num_images)
         ca_lost = paired_difference(was_right_N.tolist(), measured.correct_N.tolist())

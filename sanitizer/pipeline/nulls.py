@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cleanclip.spec.errors import Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullModel, NullSet, names_sha256, sealed
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.pipeline.scan import MeasuredModel, measure_model
 from sanitizer.software import software
@@ -50,7 +50,7 @@ def build_null(
     class_names: tuple[str, ...] = ()
     for reference in references:
         done = f"reference model {len(models) + 1} of {len(references)}: {reference.source}"
-        progress(Noted(level="info", message=done))
+        progress(Announced(level="info", message=done))
         try:
             measured = measure_model(
                 reference.folder,

@@ -20,11 +20,12 @@ from typing import TypeGuard
 import torch
 
 from cleanclip.spec import cautions
+from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, LabelledPart, MaxRanks
 from cleanclip.spec.judging import judge
 from cleanclip.spec.ladder import Rung, check_parts, ladder, smaller_part
 from cleanclip.spec.policy import check_audit
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import (
     AuditOptions,
     AutoRecipe,
@@ -37,6 +38,7 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import ReboundFigures, Report, SettledArchitecture, curve_json, dump_json
+from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.scan_section import ScanSection
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
@@ -144,16 +146,10 @@ def audit(
             scan=scan_section,
         ),
         environment=reporting.environment(torch_device, options.precision),
-        warnings=(
-            *cautioned,
-            *reporting.template_warnings(result),
-            *settled.warnings,
-            *reporting.probe_warnings(result.figures),
-            *reporting.excluded_warnings(*data),
-            *reporting.audit_warnings(given, result),
-        ),
+        plain_template_ca=result.plain_template_ca,
         scan=scan_section,
     )
+    report = replace(report, warnings=warnings_of(report))
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
     return report
@@ -225,8 +221,10 @@ def sanitize(
             name: cautions.before_training(
                 one,
                 num_samples=len(pairs),
-                classes=labelled.class_names,
-                trained_classes=pairs.labelled.class_names if _reads_labels(pairs, one) else None,
+                num_classes=len(labelled.class_names),
+                trained=TrainedClasses.of(pairs.labelled.class_names, labelled.class_names)
+                if _reads_labels(pairs, one)
+                else None,
                 given=[field.name for field in fields(one)] if rungs else recipe_given,
                 **advice.model_of(checkpoint),
             )
@@ -284,13 +282,12 @@ def sanitize(
         stop=stop,
     )
     climbed = climb(recipe, rungs, setting) if isinstance(recipe, AutoRecipe) else None
-    chosen = recipe.method if climbed is None else climbed.figures.chosen.name
-    trained = tried[chosen]
+    trained = tried[recipe.method if climbed is None else climbed.figures.chosen.name]
     finetuned = setting.train(checkpoint, trained) if climbed is None else climbed.finetuned
     if climbed is not None:  # a rung that goes on after the chosen look says how long it was to be
         num_epochs = climbed.figures.chosen_look.epoch
         finetuned = replace(finetuned, training=replace(finetuned.training, num_epochs=num_epochs))
-    findings = write_cleaned(
+    as_uploaded = write_cleaned(
         out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
     )
     after = run_audit(
@@ -350,14 +347,7 @@ def sanitize(
         finetuned=finetuned,
         scan_section=scan_section,
         device=torch_device,
-        warnings=(
-            *warnings,
-            *cautioned[chosen],
-            *settled.warnings,
-            *hopeless,
-            *advice.after_training(trained, finetuned.training),
-            *findings,
-        ),
+        as_uploaded=as_uploaded,
     )
     (out_dir / CURVE_NAME).write_bytes(curve_json(finetuned.training))
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
@@ -366,7 +356,7 @@ def sanitize(
 
 def _tell(warnings: Sequence[str], progress: Progress) -> None:
     for warning in warnings:
-        progress(Noted(level="warning", message=warning))
+        progress(Announced(level="warning", message=warning))
 
 
 def _reads_labels(data: TrainingData, recipe: Recipe) -> TypeGuard[LabelsAsCaptions]:
@@ -403,7 +393,7 @@ def _cleaning_report(
     finetuned: Finetuned,
     scan_section: ScanSection | None,
     device: torch.device,
-    warnings: tuple[str, ...],
+    as_uploaded: tuple[str, ...],
 ) -> Report:
     found = measured(
         before,
@@ -414,10 +404,12 @@ def _cleaning_report(
         image_size=given.checkpoint.architecture.image_size,
     )
     data = (
-        reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
+        reporting.training_input(
+            pairs, finetuned.num_skipped, finetuned.skipped_examples, given.labelled.class_names
+        ),
         *reporting.measured_inputs(given, after, climbed),
     )
-    return Report(
+    report = Report(
         kind="sanitize",
         created_at=datetime.now(UTC),
         seed=seed,
@@ -442,18 +434,9 @@ def _cleaning_report(
         ),
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
-        warnings=(
-            *warnings,
-            *reporting.template_warnings(before),
-            *reporting.probe_warnings(before.figures, after.figures),
-            *reporting.excluded_warnings(*data),
-            *reporting.skipped_warning(
-                "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
-            ),
-            *reporting.audit_warnings(given, after, climbed),
-            *reporting.rebound_warnings(rebound),
-            *reporting.ladder_warnings(climbed),
-        ),
+        plain_template_ca=before.plain_template_ca,
+        as_uploaded=as_uploaded,
         auto=None if climbed is None else climbed.figures,
         scan=scan_section,
     )
+    return replace(report, warnings=warnings_of(report))

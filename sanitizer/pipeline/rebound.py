@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.errors import CheckpointRejected, OptionsRejected, TrainingDiverged
+from cleanclip.spec.fresh_attacks import fresh_of
 from cleanclip.spec.progress import Advanced, PhaseFinished, Progress, ProgressEvent, Stop
 from cleanclip.spec.rebound_figures import (
     Interpolation,
@@ -42,7 +43,6 @@ from cleanclip.spec.recipe import (
     to_json,
 )
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
-from sanitizer.attacks.fresh import fresh_of
 from sanitizer.audits.audit import AuditResult, attack_names
 from sanitizer.audits.interpolation import halve, move_back
 from sanitizer.audits.rebound import Sample, areas, draw_sample, highest, measure_point, updates_to_half

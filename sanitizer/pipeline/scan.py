@@ -23,7 +23,7 @@ from cleanclip.spec import scan_judging as judging
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
-from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import STUDYING, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
@@ -259,7 +259,7 @@ def _report(
                 num_samples=len(opened.labelled),
                 num_skipped=len(images.skipped),
                 num_classes=len(opened.labelled.class_names),
-                skipped_examples=tuple(map(str, images.skipped[:10])),
+                skipped_examples=tuple(one.example for one in images.skipped[:10]),
             ),
         ),
         options=options,
@@ -293,7 +293,7 @@ def _studied(
     study = Study(subject, opened.images, opened.class_names, vocabulary, _rows_of_cells(subject, options))
     studied: list[Studied] = []
     for found in judging.worth_studying(measured.found, judged):
-        subject.meter.begin(f"measuring what was found: {found.family.name}")
+        subject.meter.begin(STUDYING(family=found.family.name))
         studied.append(study.of(found))
     return study, studied
 

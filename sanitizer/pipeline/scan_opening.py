@@ -16,15 +16,13 @@ from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
 from cleanclip.spec.null_set import NullSet
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_warnings import NEAR_COSINE, Conditions, scan_warnings
-from cleanclip.spec.settled import COMPARED, SettledArchitecture
-from sanitizer.checkpoints.choices import shown
+from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.checkpoints.settings import Settings
 from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
 from sanitizer.pipeline.anchors import open_anchor
 from sanitizer.pipeline.judging_null import check_null
@@ -89,7 +87,6 @@ def open_for_scan(
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
     share_cores(checkpoint.model, torch_device)
     given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
-    as_read, anchor_as_read = _as_read(checkpoint), None if anchor is None else _as_read(anchor)
     checkpoint, settled = _settled(
         given, options, seed, torch_device, audit_next=audit_next, progress=progress, stop=stop
     )
@@ -133,14 +130,13 @@ def open_for_scan(
                 class_names=class_names,
                 num_images=len(images.image_MCHW) + len(images.held_NCHW),
                 num_skipped=len(images.skipped),
-                as_read=as_read,
-                anchor_as_read=anchor_as_read,
+                has_anchor=anchor is not None,
                 null=null,
                 code_version=software()["code_version"],
             )
         )
         for warning in warnings:
-            progress(Noted(level="warning", message=warning))
+            progress(Announced(level="warning", message=warning))
         yield OpenedScan(
             checkpoint=checkpoint,
             labelled=labelled,
@@ -179,11 +175,6 @@ def _settled(
             settle(given, audit_next, seed=seed, device=device, progress=progress, stop=stop)
         return given.checkpoint, None
     return settled.given.checkpoint, settled.figures
-
-
-def _as_read(checkpoint: LoadedCheckpoint) -> dict[str, str]:
-    settings = Settings.of(checkpoint.architecture)
-    return {option: shown(getattr(settings, option)) for option in COMPARED}
 
 
 def planned_thirds(subject: Subject, options: ScanOptions) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from cleanclip.spec.errors import CheckpointRejected, Interrupted
-from cleanclip.spec.progress import Noted, Progress, Stop
+from cleanclip.spec.progress import SETTLED, Noted, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture, warnings
 from sanitizer.audits.settings_fit import Fit, draw_sample, measure
@@ -75,13 +75,21 @@ def settle(
             values = plausible_values(checkpoint.architecture, known)
             fit = measure(checkpoint, sample, values, device=device, before_pass=check)
             figures = _measured(checkpoint, known, values, fit, seed, num_templates=len(sample.templates))
-            progress(Noted(level="info", message=figures.what_was_done()))
+            progress(Noted(level="info", message=_what_was_done(figures)))
     settings = Settings.read(figures.values())
-    as_read = Settings.of(checkpoint.architecture)
     return SettledInputs(
         given=replace(given, checkpoint=_under(checkpoint, settings, figures)),
         figures=figures,
-        warnings=tuple(warnings({option: shown(getattr(as_read, option)) for option in COMPARED}, figures)),
+        warnings=tuple(warnings(figures)),
+    )
+
+
+def _what_was_done(figures: SettledArchitecture) -> str:
+    return SETTLED(
+        n=figures.n,
+        num=figures.num_compared,
+        images=figures.num_image_passes,
+        texts=figures.num_text_passes,
     )
 
 

@@ -19,6 +19,7 @@ import torch
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.progress import (
+    SAMPLES_REUSED,
     Advanced,
     Noted,
     PhaseFinished,
@@ -212,7 +213,7 @@ class _Run:
         widths = models.widths(has_sensitivity="sensitivity" in self._scores.made)
         files = RowFiles(self._state_folder, name, widths, self._key(data, indices))
         if files.num_done:
-            message = f"{files.num_done} of {len(indices)} {name} samples of an earlier attempt are reused."
+            message = SAMPLES_REUSED(done=files.num_done, total=len(indices), name=name)
             self._progress(Noted(level="info", message=message))
         pace = Pace()
 
@@ -301,5 +302,5 @@ def _data_input(passed: Passed, kind: Literal["pairs", "labelled", "trusted"]) -
         num_samples=len(passed.indices),
         num_skipped=len(passed.skipped),
         num_classes=len(data.class_names) if isinstance(data, LabelledDataset) else None,
-        skipped_examples=tuple(str(one) for one in passed.skipped[:10]),
+        skipped_examples=tuple(one.example for one in passed.skipped[:10]),
     )

@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter
 from cleanclip.spec import errors
 from cleanclip.spec.bounds import StrictOptions
 from cleanclip.spec.errors import SanitizerError
-from cleanclip.spec.progress import ProgressEvent
+from cleanclip.spec.progress import SentEvent
 from cleanclip.spec.recipe import Recipe
 from sanitizer.training.loop import Finetuned, Part
 
@@ -70,8 +70,8 @@ class RankEnded:
 
 
 ORDER: TypeAdapter[RankOrder] = TypeAdapter(RankOrder)
-LINE: TypeAdapter[ProgressEvent | RankEnded] = TypeAdapter(
-    Annotated[ProgressEvent | RankEnded, Field(discriminator="type")]
+LINE: TypeAdapter[SentEvent | RankEnded] = TypeAdapter(
+    Annotated[SentEvent | RankEnded, Field(discriminator="type")]
 )
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cleanclip.spec.jobspec import MaxRanks
-from cleanclip.spec.progress import Noted, Progress, Stop
+from cleanclip.spec.progress import RANKS, Noted, Progress, Stop
 from cleanclip.spec.recipe import Recipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
@@ -90,7 +90,7 @@ def train(
             part=part,
         )
     check_fits(recipe, checkpoint, len(data), num_ranks)
-    progress(Noted(level="info", message=f"{num_ranks} processes share the training."))
+    progress(Noted(level="info", message=RANKS(num=num_ranks)))
     checkpoint.model.to("cpu")  # each rank has its own; this process needs none meanwhile
     with tempfile.TemporaryDirectory(prefix="ranks-") as meeting:
         if class_CD is not None:

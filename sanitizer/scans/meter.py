@@ -80,6 +80,6 @@ class Meter:
                 rate=None if rate is None else rate / 3,
                 rate_unit="passes",
                 eta_s=eta_s,
-                message=self._what,
+                message=self._what or None,
             )
         )

@@ -11,6 +11,7 @@ from typing import TypeVar
 from cleanclip.spec import scan_cost
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import names_sha256
+from cleanclip.spec.progress import COLLAPSE
 from cleanclip.spec.scan_judging import Candidate, candidates
 from cleanclip.spec.scan_options import PatternFamily, ScanOptions
 from cleanclip.spec.scan_statistics import (
@@ -113,7 +114,7 @@ def _collapsed(subject: Subject, options: ScanOptions, parts: Parts) -> list[Par
     return [
         _part(
             subject,
-            f"collapse: {family.name}",
+            COLLAPSE(family=family.name),
             family,
             CollapseFigures,
             parts=parts,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from cleanclip.spec.templates import PLAIN_TEMPLATE
 from sanitizer.audits.measuring import measuring
-from sanitizer.audits.plain_template import PLAIN_TEMPLATE
 from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, text_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.templates import render

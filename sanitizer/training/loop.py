@@ -19,8 +19,19 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
-from cleanclip.spec.recipe import Recipe, UARRecipe
+from cleanclip.spec.progress import (
+    INVERTING,
+    OTHER_RUN,
+    RESUMED,
+    Advanced,
+    Noted,
+    PhaseFinished,
+    PhaseStarted,
+    Progress,
+    StateSaved,
+    ignore,
+)
+from cleanclip.spec.recipe import AuditPrecision, Recipe, UARRecipe
 from cleanclip.spec.report import Training
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
@@ -76,7 +87,7 @@ class Finetuned:
     training: Training
     num_skipped: int
     skipped_examples: tuple[str, ...]
-    precision: str
+    precision: AuditPrecision
     num_processes: int
 
 
@@ -231,21 +242,14 @@ class _Run:
             self._position = position  # it was not cut: the part before this one ended here
             return
         self._position = replace(position, resumed_from_steps=(*position.resumed_from_steps, position.step))
-        self._progress(
-            Noted(level="info", message=f"Resumed from step {position.step} of {self._total_steps}.")
-        )
+        self._progress(Noted(level="info", message=RESUMED(step=position.step, total=self._total_steps)))
 
     def _tell_of_another_run(self) -> None:
         if self._part is not None:  # other recipes of the same job have their states there
             return
         if self._state_folder and (other := state.find_newest(self._state_folder)):
-            where = (
-                f"The state that was saved at step {state.read_position(other).step} belongs to another run"
-            )
-            why = "its recipe, data or number of processes differ"
-            self._progress(
-                Noted(level="warning", message=f"{where} ({why}): the training starts from the beginning.")
-            )
+            step = state.read_position(other).step
+            self._progress(Noted(level="warning", message=OTHER_RUN(step=step)))
 
     def train(self) -> None:
         """From the position to the end."""
@@ -306,7 +310,7 @@ class _Run:
                 phase="finetune",
                 done=self._position.step,
                 total=self._total_steps,
-                message=f"Inverting patterns: step {done} of {total}.",
+                message=INVERTING(done=done, total=total),
             )
         )
 

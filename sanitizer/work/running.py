@@ -25,7 +25,16 @@ from pydantic import TypeAdapter, ValidationError
 from cleanclip.spec import jobspec
 from cleanclip.spec.errors import Interrupted, OptionsRejected, RankLost, SanitizerError
 from cleanclip.spec.jobspec import ChildOutcome, Failure, JobSpec
-from cleanclip.spec.progress import Advanced, Phase, PhaseStarted, Progress, ProgressEvent, Stop
+from cleanclip.spec.progress import (
+    Advanced,
+    Announced,
+    Phase,
+    PhaseStarted,
+    Progress,
+    ProgressEvent,
+    SentEvent,
+    Stop,
+)
 
 UNUSED_BY_CHILDREN = ("transformers", "timm")
 """Packages that others load where they find them, at a cost, and that no job needs."""
@@ -43,7 +52,7 @@ _WORK = {
 }
 MIN_ADVANCE_INTERVAL_S = 0.2
 _MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a memory object")
-_EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(ProgressEvent)
+_EVENT: TypeAdapter[SentEvent] = TypeAdapter(SentEvent)
 
 
 class StopFlag:
@@ -85,7 +94,7 @@ class JsonLines:
         if isinstance(event, PhaseStarted):
             self.phase = event.phase
             self._advanced_at = -MIN_ADVANCE_INTERVAL_S
-        if isinstance(event, Advanced) and not self._is_due(event):
+        if isinstance(event, Announced) or (isinstance(event, Advanced) and not self._is_due(event)):
             return
         line = _EVENT.dump_json(event) + b"\n"
         try:

@@ -83,12 +83,12 @@ def test_a_job_with_examples_scanners_classes_and_warnings_still_prints_to_five_
 ) -> None:
     """As much as a research checkpoint gets with the default triggers."""
     written = document("examples") | {"origin": ORIGIN}
-    issue = (
-        "warning: NON_ALLOWLISTED_GLOBAL: Found source-backed allowlisted global without inert import proof"
-    )
+    issue = "warning: NON_ALLOWLISTED_GLOBAL (numpy.core.multiarray.scalar_of_a_long_name_in_a_module_{})"
     scanner = {"name": "modelaudit", "version": "0.1.12", "verdict": "suspicious", "num_issues": 5}
-    written["checkpoint"]["scanners"] = [scanner | {"issues": [f"{issue}: {n}" for n in range(5)]}] * 2
-    written["checkpoint"]["findings"] = ["The file names numpy.dtype; it was not imported or called."] * 5
+    written["checkpoint"]["scanners"] = [scanner | {"issues": [issue.format(n) for n in range(5)]}] * 2
+    written["checkpoint"]["findings"] = [
+        "The file names numpy.dtype; none of them was imported or called."
+    ] * 5
     written["warnings"] = [
         "Neither the order nor the labelled set gives templates, so 80 were used. " * 3
     ] * 2

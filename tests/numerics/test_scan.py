@@ -18,7 +18,14 @@ from cleanclip.evidence.report import check
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
-from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
+from cleanclip.spec.progress import (
+    Advanced,
+    Announced,
+    PhaseFinished,
+    PhaseStarted,
+    ProgressEvent,
+    StateSaved,
+)
 from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_options import (
@@ -283,7 +290,7 @@ def test_a_null_that_another_version_measured_judges_with_a_warning(model, image
     (warning,) = (one for one in report.warnings if "of this code" in one)
     assert "by version 0.0.1 of this code" in warning
     assert "and the scan by another" in warning
-    assert [one.message for one in heard if isinstance(one, Noted)].count(warning) == 1
+    assert [one.message for one in heard if isinstance(one, Announced)].count(warning) == 1
 
 
 def test_a_null_that_holds_the_suspect_is_refused(model, images, null, tmp_path) -> None:

@@ -18,7 +18,7 @@ from typing import IO, Annotated, Protocol
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from cleanclip.spec.progress import ProgressEvent
+from cleanclip.spec.progress import ProgressEvent, SentEvent
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_BAD_LINES = 20
@@ -29,7 +29,7 @@ READ_EVERY_S = 0.005
 """A stream is read so often and no more: bytes that come one by one would cost a wake-up each."""
 _CHUNK_BYTES = 64 * 1024
 
-_EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(Annotated[ProgressEvent, Field(discriminator="type")])
+_EVENT: TypeAdapter[SentEvent] = TypeAdapter(Annotated[SentEvent, Field(discriminator="type")])
 _UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 
 

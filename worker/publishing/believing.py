@@ -30,14 +30,17 @@ from cleanclip.spec.report import (
     WHO_VOUCHES,
     AuditFigures,
     CheckpointInput,
+    Environment,
     Report,
     SettledArchitecture,
     Verdict,
     load_json,
 )
 from cleanclip.spec.report_kinds import AnyReport
+from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.settled import MIN_IMAGES
 from cleanclip.spec.strict_json import parse_bounded
+from sanitizer.software import device, machine, software
 from worker.failures import not_believed
 from worker.publishing.settings_claimed import believe_settings
 from worker.publishing.verdicts import judged_alone
@@ -55,26 +58,44 @@ def believe_report(
     *,
     cleaned_sha256: str | None,
     at: datetime,
+    uses_cuda: bool,
 ) -> Report:
     """report.json with everything that we know written by us. Raises AttemptFailed.
 
     `cleaned_sha256`: of the weights that lie beside it, None for an audit. `at`: when it is read.
+    `uses_cuda`: whether children may compute on a GPU.
     """
     report = read_json(REPORT_NAME, raw, load_json)
     ordered = _ordered(spec)
     known = replace(known, checkpoint=believe_input(known, report.architecture, seed=spec.seed))
     check_pairs(_pairs(report, spec, known, ordered, cleaned_sha256))
-    check_sentences((*report.warnings, *_ladders_sentences(report)))
     _check_verdict(report)
     _check_names(_class_names(report), spec.audit, known.class_names)
-    return replace(
-        report,
-        created_at=at,
-        origin=known.origin,
-        checkpoint=known.checkpoint,
-        vouched_for=WHO_VOUCHES,
-        **ordered,
+    return with_warnings(
+        replace(
+            report,
+            created_at=at,
+            origin=known.origin,
+            checkpoint=known.checkpoint,
+            vouched_for=WHO_VOUCHES,
+            as_uploaded=(),
+            environment=our_environment(report.environment, uses_cuda=uses_cuda),
+            **ordered,
+        )
     )
+
+
+def our_environment(told: Environment, *, uses_cuda: bool) -> Environment:
+    """With the machine and the versions of this installation, which is the child's."""
+    return replace(told, **software(), machine=machine(), device=device(uses_cuda=uses_cuda))
+
+
+def with_warnings(report: Report) -> Report:
+    """The report with the warnings that follow from all else. Raises AttemptFailed."""
+    try:
+        return replace(report, warnings=warnings_of(report))
+    except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
+        raise not_believed(f"no warnings follow from the figures of its {REPORT_NAME}") from error
 
 
 def believe_first_audit(
@@ -195,12 +216,6 @@ def _of_audit(audit: AuditFigures, spec: AuditSpec | SanitizeSpec) -> Iterator[t
 def _attacks(spec: AuditSpec | SanitizeSpec) -> list[tuple[str, dict[str, Any]]]:
     names = names_of(map(to_json, spec.audit.attacks))
     return [(name, to_json(one)) for name, one in zip(names, spec.audit.attacks, strict=True)]
-
-
-def _ladders_sentences(report: Report) -> Iterator[str]:
-    if report.auto is not None:
-        yield report.auto.choice.reason
-        yield from (rung.detail for rung in report.auto.rungs if rung.detail is not None)
 
 
 def check_sentences(sentences: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from cleanclip.spec.inspection_phrases import LEFT_OUT
 from cleanclip.spec.jobspec import (
     AS_UPLOADED,
     CHECKPOINT_PATH,
@@ -28,7 +29,7 @@ from cleanclip.spec.jobspec import (
 from cleanclip.spec.report import Report, curve_json, dump_json
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed, not_believed
-from worker.publishing.believing import believe_cleaned_config, believe_report
+from worker.publishing.believing import believe_cleaned_config, believe_report, with_warnings
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Packing
 from worker.staging.known import Known
@@ -42,14 +43,15 @@ _REFUSALS = frozenset({"outputs_not_believed", "report_malformed", "report_incon
 _PAGES: Wanted = {REPORT_HTML_NAME: _MAX_PAGE_BYTES, REPORT_MARKDOWN_NAME: _MAX_PAGE_BYTES}
 
 
-def believed(packing: Packing, staged: Staged, *, ended_at: str) -> Report:
+def believed(packing: Packing, staged: Staged, *, ended_at: str, uses_cuda: bool) -> Report:
     """The report in `packing`, checked with the files beside it. Raises AttemptFailed."""
     spec, known = staged.spec, staged.known
     if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
         raise TypeError(f"a job of kind {spec.kind} has no report")
     raw = packing.path(REPORT_NAME).read_bytes()
     cleaned = packing.sha256.get(WEIGHTS_NAME)
-    report = believe_report(raw, spec, known, cleaned_sha256=cleaned, at=datetime.fromisoformat(ended_at))
+    at = datetime.fromisoformat(ended_at)
+    report = believe_report(raw, spec, known, cleaned_sha256=cleaned, at=at, uses_cuda=uses_cuda)
     if isinstance(spec, SanitizeSpec):
         _check_cleaned(packing, spec, known, report)
     return report
@@ -60,7 +62,7 @@ def complete(packing: Packing, staged: Staged, report: Report, fresh: FreshChild
     spec, known = staged.spec, staged.known
     if known is not None and isinstance(spec, SanitizeSpec) and spec.output_layout == "as_uploaded":
         notes = _give_back(packing, known, fresh)
-        report = replace(report, warnings=(*report.warnings, *notes))
+        report = with_warnings(replace(report, as_uploaded=notes))
     packing.add(REPORT_NAME, dump_json(report))
     draw_pages(packing, fresh, warn)
     return report
@@ -84,11 +86,7 @@ def _give_back(packing: Packing, known: Known, fresh: FreshChildren) -> tuple[st
     except AttemptFailed as failure:
         if failure.code in _REFUSALS:
             raise
-        why = (
-            "The weights could not be written in the uploaded layout, so that file is left "
-            f"out: {failure.message}"
-        )
-        return (why,)
+        return (LEFT_OUT(code=failure.code),)
     packing.take(left.files)
     return left.notes
 

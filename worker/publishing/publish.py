@@ -116,7 +116,7 @@ def publish(
         recheck, report = confirm(
             packing,
             staged,
-            believed(packing, staged, ended_at=ended_at),
+            believed(packing, staged, ended_at=ended_at, uses_cuda=fresh.uses_cuda),
             fresh,
             inputs=inputs,
             signs=signer is not None,

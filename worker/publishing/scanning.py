@@ -26,9 +26,7 @@ from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.scans.words import words
 from worker.failures import not_believed
 from worker.publishing.believing import believe_input, check_findings, check_pairs, input_pairs, read_json
-from worker.publishing.settings_claimed import as_read
 from worker.staging.known import Known
-from worker.staging.weights import read_architecture
 
 
 def null_beside(known: Known) -> dict[str, bytes]:
@@ -62,15 +60,13 @@ def believe_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> Scan
 
 def _warnings(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[str]:
     """Ours, from the counts that the report has."""
-    anchor = known.anchor
     return scan_warnings(
         report.conditions,
         spec.scan,
         class_names=scanned_names(spec, known),
         num_images=report.num_inverted_on + report.num_held_out,
         num_skipped=sum(one.num_skipped for one in report.data),
-        as_read=as_read(read_architecture(known.checkpoint.architecture)),
-        anchor_as_read=None if anchor is None else as_read(read_architecture(anchor.architecture)),
+        has_anchor=known.anchor is not None,
         null=known.null,
         code_version=report.environment.code_version,
     )

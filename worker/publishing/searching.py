@@ -7,7 +7,7 @@ and pages (`sanitizer.rendering.documents`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from cleanclip.spec.vet_report import dump_vet_report
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import not_believed
 from worker.publishing import scanning, vetting
+from worker.publishing.believing import our_environment
 from worker.publishing.completing import Warn, draw_pages
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Packing
@@ -65,6 +66,8 @@ def complete_search(
     report = search.believe(
         packing.path(REPORT_NAME).read_bytes(), spec, known, datetime.fromisoformat(ended_at)
     )
+    environment = our_environment(report.environment, uses_cuda=fresh.uses_cuda)
+    report = replace(report, environment=environment)
     for name, content in {REPORT_NAME: search.dump(report), **search.beside(known)}.items():
         packing.add(name, content)
     draw_pages(packing, fresh, warn)

@@ -43,12 +43,6 @@ def believe_settings(
         raise not_believed(f"its {REPORT_NAME} settles on an architecture that cannot be") from error
 
 
-def as_read(came_in: Architecture) -> dict[str, str]:
-    """Heads and activation of the checkpoint as it was read, by option."""
-    present = Settings.of(came_in)
-    return {option: shown(getattr(present, option)) for option in COMPARED}
-
-
 def _compared(
     claimed: SettledArchitecture, came_in: Architecture, origin: Mapping[str, Any]
 ) -> Iterator[Setting]:

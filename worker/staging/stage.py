@@ -191,6 +191,7 @@ def _checkpoint_input(known: Mapping[str, Any]) -> CheckpointInput:
         weights_sha256=found.weights_sha256,
         layout=found.layout,
         architecture=found.architecture,
+        num_parameters=found.num_parameters,
         declared=parse(DeclaredOptions, known["declared"]),
         findings=found.findings,
         scanners=found.scanners,

@@ -60,6 +60,7 @@ from cleanclip.spec.recipe import (
     to_json,
 )
 from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import (
     DosePoint,
@@ -220,7 +221,7 @@ def train(folder: Path, seed: int, pace_s: float, holds_at: int | None) -> str:
     step, digest = newest_state(folder) or (0, hashlib.sha256(str(seed).encode()).hexdigest())
     say(type="phase_started", phase="finetune", total=NUM_STEPS, unit="steps")
     if step:
-        say(type="noted", level="info", message=f"resumed at {step}")
+        say(type="noted", level="info", message=f"Resumed from step {step} of {NUM_STEPS}.")
     while step < NUM_STEPS:
         step, digest = step + 1, hashlib.sha256(digest.encode()).hexdigest()
         time.sleep(pace_s)
@@ -615,11 +616,11 @@ def figures_of(
 ENVIRONMENT = {
     "code_version": "0",
     "python": "3",
-    "torch": "none",
-    "open_clip": "none",
-    "numpy": "none",
-    "pillow": "none",
-    "torchvision": "none",
+    "torch": "2",
+    "open_clip": "2",
+    "numpy": "2",
+    "pillow": "2",
+    "torchvision": "2",
     "code_commit": "0" * 40,
     "device": "cpu",
     "machine": "stand-in",
@@ -657,6 +658,7 @@ def report_of(
             "weights_sha256": came_in,
             "layout": "open_clip",
             "architecture": ARCHITECTURE.to_config(),
+            "num_parameters": NUM_PARAMETERS,
             "declared": {},
         },
         "data": data_inputs(folder, spec["kind"], num_validation=0 if auto is None else auto.num_validation),
@@ -688,7 +690,8 @@ def report_of(
         "architecture": settled(folder, seed),
         "environment": ENVIRONMENT,
     }
-    return parse(report.Report, renamed(document, first_class(folder)))
+    made = parse(report.Report, renamed(document, first_class(folder)))
+    return replace(made, warnings=warnings_of(made))
 
 
 def keep_first_audit(folder: Path, change: Callable[[dict[str, Any]], object] = lambda told: None) -> None:
@@ -903,6 +906,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
             weights_sha256=came_in,
             layout="open_clip",
             architecture=ARCHITECTURE.to_config(),
+            num_parameters=NUM_PARAMETERS,
             declared=DeclaredOptions(),
         ),
         data=(parse(report.DataInput, data),),
@@ -1176,6 +1180,7 @@ def _canonical_input(folder: Path, name: str, upload_sha256: str | None) -> repo
         weights_sha256=told["weights_sha256"],
         layout="open_clip",
         architecture=ARCHITECTURE.to_config(),
+        num_parameters=NUM_PARAMETERS,
         declared=DeclaredOptions(),
     )
 
@@ -1678,7 +1683,7 @@ def talk_to_itself(folder: Path) -> None:
         how = "heard"
     except PermissionError:
         how = "silent"
-    say(type="noted", level="info", message=f"{max_ranks}: {how}")
+    say(type="noted", level="info", message=f"Rung {max_ranks or 0} of 0: {how}.")
     work(folder)
 
 

@@ -37,11 +37,14 @@ def classes(number: int) -> list[str]:
     return [f"class {one}" for one in range(number)]
 
 
+trained = cautions.TrainedClasses.of
+
+
 def told(recipe: Recipe, **changes: Any) -> list[str]:
     """Of a recipe on plenty of data and a model that its defaults are for."""
     values: dict[str, Any] = {
         "num_samples": 100_000,
-        "classes": classes(100),
+        "num_classes": 100,
         "family": "ModifiedResNet",
         "size": "full",
         "given": (),
@@ -128,7 +131,7 @@ def test_uar_says_what_its_options_leave_out(recipe: Recipe, said: str | None) -
         "family": "VisionTransformer",
         "size": "small",
         "given": None,
-        "classes": classes(2),
+        "num_classes": 2,
     }
     found = told(recipe, num_samples=1_000 if said and "within" in said else 9_000, **values)
     about = [
@@ -169,7 +172,7 @@ def test_a_model_of_another_family_is_told_what_was_published_for_it() -> None:
 
 
 def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
-    found = told(CleanCLIPRecipe(), size="small", classes=classes(80), num_samples=8000)
+    found = told(CleanCLIPRecipe(), size="small", num_classes=80, num_samples=8000)
     assert [one for one in found if one.startswith(LEFT_OUT)]
     assert "learning_rate 0.0001 instead of 1e-05, epochs 4 instead of 10" in found[-1]
     assert "docs/start/demo.md" in found[-1]
@@ -200,25 +203,25 @@ def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | No
     ],
 )
 def test_samples_are_held_against_the_classes(num_samples: int, num_classes: int, said: str | None) -> None:
-    found = told(CleanCLIPRecipe(), num_samples=num_samples, classes=classes(num_classes))
+    found = told(CleanCLIPRecipe(), num_samples=num_samples, num_classes=num_classes)
     assert [said in one for one in found if said] == [True] * (said is not None)
     assert len(found) == (said is not None)
 
 
 def test_labelled_images_to_train_on_are_held_against_their_own_classes() -> None:
-    few = told(SupervisedRecipe(), classes=classes(10), trained_classes=classes(2_000), num_samples=100_000)
+    few = told(SupervisedRecipe(), trained=trained(classes(2_000), classes(10)), num_samples=100_000)
     assert [one for one in few if "100000 clean labelled images for 2000 classes are fewer than 75" in one]
 
 
 def test_classes_of_the_audit_that_are_not_trained_on_are_told() -> None:
     recipe = SupervisedRecipe()
-    assert told(recipe, trained_classes=classes(100)[::-1]) == told(recipe)
-    assert told(recipe, trained_classes=[f" Class  {one}" for one in range(100)]) == told(recipe)
-    (some,) = told(recipe, classes=["tench", *classes(3)], trained_classes=classes(100))
-    assert some.startswith("1 of the 4 classes of the audit, among them 'tench', are not among the labelled")
-    (none,) = told(recipe, classes=["tench", "shark"], trained_classes=["n01440764", "n01484850"])
-    assert none.startswith("No class of the audit ('tench' is the first) is one of the labelled images")
-    assert "('n01440764' is the first)" in none
+    assert told(recipe, trained=trained(classes(100)[::-1], classes(100))) == told(recipe)
+    spelled = [f" Class  {one}" for one in range(100)]
+    assert told(recipe, trained=trained(spelled, classes(100))) == told(recipe)
+    some = told(recipe, num_classes=4, trained=trained(classes(100), ["tench", *classes(3)]))
+    assert some[0].startswith("1 of the 4 classes of the audit are not among the labelled images to train on")
+    none = told(recipe, num_classes=2, trained=trained(["n01440764", "n01484850"], ["tench", "shark"]))
+    assert none[0].startswith("No class of the audit is one of the labelled images to train on")
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ import pytest
 from cleanclip.evidence import report as evidence
 from cleanclip.spec import jobspec, ladder_lines
 from cleanclip.spec import ladder as spec_ladder
+from cleanclip.spec.auto_figures import COLLAPSED
 from cleanclip.spec.choosing import works_unknown
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
 from cleanclip.spec.jobspec import RecheckSpec
 from cleanclip.spec.progress import (
     Advanced,
+    Announced,
     Noted,
     PhaseFinished,
     PhaseStarted,
@@ -38,6 +40,9 @@ from tests.fixtures.audited import write_model
 from tests.fixtures.changed import changed
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.suites import mostly_full
+
+RAN_AWAY_SENTENCE = COLLAPSED(step=9, total=20, loss=2.3, began=1.1, chance=2.3, updates=30)
+RAN_AWAY_SENTENCE += " The last good state is not known."
 
 ATTACKS = (BadNetOptions(pattern="yellow"), TextTriggerOptions(text="abc"))
 OPTIONS = AuditOptions(target="dog", attacks=ATTACKS, gate=1e-6, examples=2)
@@ -140,7 +145,9 @@ def test_a_trigger_with_a_wrong_target_ends_no_ladder_that_the_verdict_fails(inp
 def test_a_warning_on_a_recipe_names_its_rung_and_the_report_has_those_of_the_chosen_one(done):
     _, report, events = done
     told = [
-        event.message for event in events if isinstance(event, Noted) and "updates, fewer" in event.message
+        event.message
+        for event in events
+        if isinstance(event, Announced) and "updates, fewer" in event.message
     ]
     assert [one.partition(", ")[0] for one in told] == [
         "Rung uar: The recipe makes 2 updates",
@@ -262,24 +269,24 @@ def test_a_rung_that_diverges_is_told_and_the_next_is_tried(inputs, tmp_path, mo
 
     def diverging(model, data, recipe, *others, **named):
         if recipe.strong_epochs == 0:
-            raise TrainingDiverged("loss_diverged", "The loss ran away.", "Lower the rate.")
+            raise TrainingDiverged("loss_diverged", RAN_AWAY_SENTENCE, "Lower the rate.")
         return train(model, data, recipe, *others, **named)
 
     monkeypatch.setattr(ladder_run, "train", diverging)
     report = sanitize(inputs, tmp_path)
     assert [one.end for one in report.auto.rungs] == ["diverged", "finished"]
-    assert "Rung uar diverged: The loss ran away." in report.warnings
+    assert f"Rung uar diverged: {RAN_AWAY_SENTENCE}" in report.warnings
     assert list(evidence.check(report)) == []
 
 
 def test_where_every_rung_diverges_the_job_fails_as_a_training_does(inputs, tmp_path, monkeypatch):
     def diverging(*_, **__):
-        raise TrainingDiverged("loss_diverged", "The loss ran away.", "Lower the rate.")
+        raise TrainingDiverged("loss_diverged", RAN_AWAY_SENTENCE, "Lower the rate.")
 
     monkeypatch.setattr(ladder_run, "train", diverging)
     with pytest.raises(TrainingDiverged):
         sanitize(inputs, tmp_path)
-    with pytest.raises(TrainingDiverged, match=r"Rung uar-long: The loss ran away\."):
+    with pytest.raises(TrainingDiverged, match=r"Rung uar-long: At update 9 of 20 "):
         sanitize(inputs, tmp_path)  # all is known from the first attempt
 
 
@@ -374,7 +381,7 @@ def test_a_budget_that_ends_before_a_look_says_in_which_rung(
 
     def diverging(model, data, recipe, *others, **named):
         if first_diverges and recipe.strong_epochs == 0:
-            raise TrainingDiverged("loss_diverged", "The loss ran away.", "Lower the rate.")
+            raise TrainingDiverged("loss_diverged", RAN_AWAY_SENTENCE, "Lower the rate.")
         return train(model, data, recipe, *others, **named)
 
     monkeypatch.setattr(ladder_run, "train", diverging)

@@ -19,7 +19,7 @@ from cleanclip.evidence import report as evidence_report
 from cleanclip.evidence import training as evidence_training
 from cleanclip.spec import cautions
 from cleanclip.spec.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
-from cleanclip.spec.progress import Noted, PhaseStarted, ProgressEvent, ignore
+from cleanclip.spec.progress import Announced, Noted, PhaseStarted, ProgressEvent, ignore
 from cleanclip.spec.recipe import (
     AuditOptions,
     BadNetOptions,
@@ -250,7 +250,7 @@ def test_a_push_that_did_not_reach_its_threshold_is_told_in_the_report(inputs, t
 def test_a_recipe_of_par_that_pushes_nowhere_is_warned_of(changes):
     model = {
         "num_samples": 100_000,
-        "classes": ("cat", "dog", "tree"),
+        "num_classes": 3,
         "family": "ModifiedResNet",
         "size": "full",
         "given": (),
@@ -331,7 +331,7 @@ def test_warnings_are_told_before_the_work_begins(inputs, tmp_path):
     events: list[ProgressEvent] = []
     with pytest.raises(Interrupted):
         sanitize(inputs, tmp_path, progress=events.append, stop=lambda: True)
-    assert isinstance(events[0], Noted)
+    assert isinstance(events[0], Announced)
     assert events[0].level == "warning"
     assert "24 clean pairs" in events[0].message
 

@@ -146,7 +146,7 @@ time.sleep(600)
 def test_a_stop_reaches_every_rank_and_what_they_say_is_passed_on(monkeypatch, tmp_path):
     told = []
     script = """
-say(type="noted", level="info", message=f"rank {rank} waits")
+say(type="noted", level="info", message=f"{rank} processes share the training.")
 heard = sys.stdin.readline().strip()
 message = f"Rank {rank} heard {heard}."
 failure = dict(kind="Interrupted", code="stopped", message=message, remedy="", where=None)
@@ -154,12 +154,15 @@ if rank == 0:
     time.sleep(1)
     say(type="rank_ended", failure=failure)
 else:
-    say(type="noted", level="info", message=heard)
+    say(type="noted", level="info", message=f"Rung 0 of 0: {heard}.")
 wait()
 """
     with pytest.raises(Interrupted, match="Rank 0 heard stop"):
         run_stand_ins(monkeypatch, tmp_path, script, told.append, stop=lambda: len(told) >= 2)
-    assert sorted(event.message for event in told) == ["rank 0 waits", "rank 1 waits", "stop"]
+    assert sorted(event.message for event in told) == [
+        *(f"{rank} processes share the training." for rank in (0, 1)),
+        "Rung 0 of 0: stop.",
+    ]
     assert all(isinstance(event, Noted) for event in told)
 
 

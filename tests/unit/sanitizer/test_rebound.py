@@ -17,6 +17,7 @@ from cleanclip.evidence import report as evidence_report
 from cleanclip.spec import jobspec
 from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.spec.fresh_attacks import fresh_of
 from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never_stop
 from cleanclip.spec.recipe import (
     AuditOptions,
@@ -31,14 +32,13 @@ from cleanclip.spec.recipe import (
     UARRecipe,
 )
 from cleanclip.spec.report import Measured
+from cleanclip.spec.report_warnings import warnings_of
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.attacks.fresh import fresh_of
 from sanitizer.data.mixed import Mixed
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline import rebound as pipeline_rebound
 from sanitizer.pipeline.rebound_run import FILE_NAME
-from sanitizer.pipeline.reporting import rebound_warnings
 from sanitizer.rendering.documents import pages
 from sanitizer.training.loop import Looks, finetune
 from sanitizer.work import rechecking
@@ -224,10 +224,9 @@ def test_a_loss_that_diverges_ends_its_curve_and_not_the_job(inputs, tmp_path, m
 
 
 def test_a_rate_that_destroys_the_model_is_named():
-    (warning,) = rebound_warnings(read(document("rebound")).rebound)
-    assert "at 10 times the cleaning's learning rate" in warning
+    told = document("rebound") | {"warnings": []}
+    (warning,) = (one for one in warnings_of(read(told)) if "at 10 times the cleaning's learning rate" in one)
     assert "3.6 % after 10 updates" in warning
-    assert rebound_warnings(None) == []
 
 
 def test_a_benign_training_has_the_cleanings_optimiser_and_clips_loss_alone():

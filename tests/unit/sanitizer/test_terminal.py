@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cleanclip.spec.progress import Advanced, Noted, PhaseStarted
+from cleanclip.spec.progress import Advanced, Announced, PhaseStarted
 from cleanclip.spec.report import load_json
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.target_ranks import rank_distribution
@@ -56,7 +56,7 @@ def test_a_bar_shows_a_patterns_name_as_it_is() -> None:
     with Bars(console) as bars:
         bars(PhaseStarted(phase="scan", total=3, unit="passes"))
         bars(Advanced(phase="scan", done=1, total=3, message="edits: wave:x:6:0.275 [red]"))
-        bars(Noted(level="info", message="wave:x:6:0.275 [red]"))
+        bars(Announced(level="info", message="wave:x:6:0.275 [red]"))
     shown = stream.getvalue()
     assert "edits: wave:x:6:0.275 [red]" in shown
     assert shown.count("wave:x:6:0.275 [red]") > shown.count("edits: wave:x:6:0.275 [red]"), "the note, too"

@@ -101,7 +101,6 @@ LIES: dict[str, Callable[[Path], None]] = {
     "a verdict that no figure gives": put("verdict", "reason", value="This model is clean."),
     "somebody who vouches": put("before", "attacks", 0, "name", value="harmless"),
     "a number that is none": put("after", "ca", "value", value=float("nan")),
-    "a sentence without end": put("warnings", value=["x" * 5000]),
     "a class with a tag in its name": name_a_hostile_class,
     "a pickle, honestly told": replace_weights(PICKLE),
     "other bytes than it tells": replace_weights(weights(b"poisoned"), said=False),
@@ -359,7 +358,7 @@ SUMMARY = {
     "num_samples": 5,
     "num_skipped": 1,
     "skipped_reasons": {"no_image": 1},
-    "skipped_examples": ["0001: no_image"],
+    "skipped_examples": ["'0001': no_image"],
     "class_names": ["cat", "dog"],
     "images_per_class": [2, 3],
 }

@@ -104,7 +104,7 @@ def test_more_events_of_a_kind_than_any_job_has_are_a_flood_and_are_heard_no_lon
         "advanced": b'"phase": "finetune", "done": 1, "total": 2',
         "phase_started": b'"phase": "finetune", "total": 2, "unit": "steps"',
         "phase_finished": b'"phase": "finetune"',
-        "noted": b'"level": "info", "message": "m"',
+        "noted": b'"level": "info", "message": "2 processes share the training."',
         "state_saved": b'"path": "state/step-00000001", "step": 1',
     }[kind]
     most = BURST_OF_STATES if kind == "state_saved" else int(EVENTS[kind].burst)

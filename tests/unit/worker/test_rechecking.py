@@ -100,6 +100,7 @@ class Job:
             staged.known,
             cleaned_sha256=self.packing.sha256.get("model.safetensors"),
             at=datetime.fromisoformat(ENDED_AT),
+            uses_cuda=False,
         )
         self.auditor = Auditor(folder / "fresh", self.report)
         self.tracker = Tracker(JobKind(kind))

@@ -28,7 +28,6 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.sources import RawSample
-from sanitizer.pipeline import reporting
 from tests.fixtures.audited import NUM_IMAGES
 from tests.fixtures.triggers import picture
 
@@ -428,6 +427,3 @@ def test_templates_that_nobody_chose_are_compared_with_a_plain_one(
     plain = audit(checkpoint, labelled, templates=("a photo of a {c}.",))
     assert default.plain_template_ca == plain.figures.ca
     assert plain.plain_template_ca is None
-    (warning,) = reporting.template_warnings(default)
-    assert "ImageNet's 80 were used" in warning
-    assert reporting.template_warnings(plain) == []

@@ -110,17 +110,25 @@ def test_a_scanner_that_breaks_refuses_nothing(
     assert all(evidence.issues for evidence in inspection.scanners)
 
 
-def test_what_a_scanner_says_is_cut_and_made_printable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("issue", "verdict"),
+    [("dangerous: posix.system", "dangerous"), ("This model is clean.", "failed"), ("\x1b[2Ja: b", "failed")],
+)
+def test_of_a_scanner_names_are_believed_and_no_sentence(
+    issue: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issues = ["\x1b[2J" + "a" * 500] * 99
-    said = {"name": "x", "version": None, "verdict": "dangerous", "num_issues": 99, "issues": issues}
+    said = {
+        "name": "modelaudit",
+        "version": None,
+        "verdict": "dangerous",
+        "num_issues": 40,
+        "issues": [issue] * 40,
+    }
     stand_in(tmp_path, monkeypatch, f"print({json.dumps(said)!r})")
     for evidence in scanners.scan(tmp_path / "upload", is_pickle=True, time_limit_s=60.0):
         assert evidence.name in NAMES
-        assert evidence.num_issues == 99
-        assert len(evidence.issues) == scanners.MAX_ISSUES
-        assert all(issue.isprintable() and len(issue) <= 201 for issue in evidence.issues)
+        assert evidence.verdict == verdict
+        assert (evidence.num_issues, len(evidence.issues)) == ((40, 20) if verdict == "dangerous" else (0, 1))
 
 
 def test_scanners_start_when_the_canonical_weights_are_written_and_nothing_else_is_read(

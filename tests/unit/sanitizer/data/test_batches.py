@@ -322,7 +322,7 @@ def test_bad_labelled_images_are_left_out_and_counted_once(tmp_path: Path) -> No
     for _ in range(2):
         assert [index for batch in feed for index in batch.index_N] == [0, 1, 2, 4, 5, 6, 7, *range(16, 24)]
     assert feed.num_skipped == 9
-    assert feed.skipped_examples[0].startswith("003: image_damaged")
+    assert feed.skipped_examples[0].startswith("'003': image_damaged")
 
 
 def test_too_many_bad_labelled_images_refuse_the_data(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_bad_pairs_are_left_out_and_counted_once(tmp_path: Path, num_workers: in
     for _ in range(2):
         assert [index for batch in batches for index in batch.index_N] == sorted(set(range(20)) - bad)
     assert batches.num_skipped == 9
-    assert batches.skipped_examples[0].startswith("003: image_damaged")
+    assert batches.skipped_examples[0].startswith("'003': image_damaged")
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -39,7 +39,7 @@ def test_bad_samples_under_the_share_are_counted_with_reasons_and_examples(tmp_p
     summary = summarise(pairs_with_bad(tmp_path, 18, 2), "pairs", 0.1)
     assert (summary.num_samples, summary.num_skipped) == (18, 2)
     assert summary.skipped_reasons == {"image_damaged": 2}
-    assert summary.skipped_examples[0].startswith("bad0: image_damaged")
+    assert summary.skipped_examples[0].startswith("'bad0': image_damaged")
     assert summary.class_names is None
 
 

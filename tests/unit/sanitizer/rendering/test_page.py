@@ -296,7 +296,7 @@ def test_what_dangerous_means_here_stands_beside_a_scanner_that_says_it() -> Non
         "version": "1.0.5",
         "verdict": "dangerous",
         "num_issues": 1,
-        "issues": ["x"],
+        "issues": ["dangerous: posix.system"],
     }
     changed["checkpoint"]["scanners"] = [said]
     assert WHAT_DANGEROUS_MEANS in Page(drawn_from(changed)[0]).all("main")[0].text

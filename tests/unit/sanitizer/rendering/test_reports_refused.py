@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.progress import Noted, ProgressEvent
+from cleanclip.spec.progress import Announced, ProgressEvent
 from cleanclip.spec.report import load_json
 from sanitizer.__main__ import main
 from sanitizer.cli import pages
@@ -76,7 +76,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         ("cleaned", put("before", "attacks", to=[]), "before.attacks is not that of the rest"),
         (
             "cleaned",
-            put("after", "attacks", 0, "trigger_sha256", to="0"),
+            put("after", "attacks", 0, "trigger_sha256", to="0" * 64),
             "after.attacks is not that of the rest",
         ),
         ("cleaned", put("schema_version", to=2), "Its schema is newer than this program"),
@@ -285,7 +285,7 @@ def test_a_page_that_cannot_be_drawn_costs_a_warning_and_no_job(
     events: list[ProgressEvent] = []
     pages.write_pages(load_json(json.dumps(written)), tmp_path, events.append)
     (event,) = events
-    assert isinstance(event, Noted)
+    assert isinstance(event, Announced)
     assert event.level == "warning"
     assert "report.json is complete" in event.message
     assert list(tmp_path.iterdir()) == []

@@ -78,10 +78,14 @@ def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:
 def test_a_warning_of_what_images_do_not_tell_refers_to_no_section_that_a_scan_lacks() -> None:
     report = told()
     (setting,) = report["architecture"]["settings"]
-    setting |= {"settled": "assumed", "why": "as usual", "margin": setting["margin"] | {"low": -1.0}}
+    setting |= {
+        "settled": "assumed",
+        "why": "as the checkpoint was read",
+        "margin": setting["margin"] | {"low": -1.0},
+    }
     architecture = parse(json.dumps(report).encode()).architecture
     assert architecture is not None
-    assert list(warnings({setting["option"]: setting["value"]}, architecture)) == [
+    assert list(warnings(architecture)) == [
         "num_heads_text: assumed; 240 images cannot distinguish the usual value from others."
     ]
 
