@@ -133,9 +133,7 @@ class NullRefused(ValueError):
 
     def __init__(
         self,
-        code: Literal[
-            "null_unreadable", "null_damaged", "null_version", "null_mixed", "null_repeated", "null_too_small"
-        ],
+        code: Literal["null_unreadable", "null_damaged", "null_version", "null_mixed", "null_repeated"],
         message: str,
     ) -> None:
         super().__init__(message)
@@ -187,7 +185,7 @@ def load_null(data: bytes) -> NullSet:
     if digest_of(null) != null.sha256:
         raise NullRefused("null_damaged", "The null set is damaged: its digest is not that of its content.")
     if not null.models:
-        raise NullRefused("null_too_small", "The null set has no model.")
+        raise NullRefused("null_damaged", "The null set is damaged: it has no model.")
     if mixed := next(_mixed(null), None):
         raise NullRefused("null_mixed", f"The null set's models were not measured alike: {mixed}.")
     weights = [model.statistics.weights_sha256 for model in null.models]

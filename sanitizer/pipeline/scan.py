@@ -87,7 +87,7 @@ def scan(
     supervisor may take to another machine, so often and when the scan is stopped. A cleaning that begins with
     the scan gives the audit that follows: what that refuses in the model is refused before the scan.
     Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor those of
-    `cleanclip.spec.anchors`; of a null: `null_does_not_fit`, `null_holds_the_suspect`, `null_too_small`) and
+    `cleanclip.spec.anchors`; of a null: `null_does_not_fit`, `null_holds_the_suspect`) and
     Interrupted.
     """
     with (

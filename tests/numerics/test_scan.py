@@ -364,7 +364,7 @@ def test_a_null_without_models_and_one_that_is_no_file_are_refused(model, images
     path.write_bytes(dump_null(sealed(replace(null, models=()))))
     with pytest.raises(OptionsRejected) as refused:
         scan(model, images, COLLAPSE, tmp_path / "out", null=read_null(path), seed=5)
-    assert refused.value.code == "null_too_small"
+    assert refused.value.code == "null_damaged"
 
 
 def test_a_template_that_does_not_name_the_class_is_refused(model, images, tmp_path) -> None:

@@ -55,7 +55,7 @@ MIXED: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     ),
     "a_digest_that_is_none": ("null_damaged", lambda told: statistics(told).update(weights_sha256="no hex")),
     "a_model_twice": ("null_repeated", lambda told: told["models"].append(told["models"][3])),
-    "no_model": ("null_too_small", lambda told: told["models"].clear()),
+    "no_model": ("null_damaged", lambda told: told["models"].clear()),
 }
 
 
