@@ -13,7 +13,6 @@ from cleanclip.spec.scan_report import (
     Hypothesis,
     NullUsed,
     ScanVerdict,
-    leading,
 )
 from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.scans import conformal
@@ -142,7 +141,7 @@ def in_order(
 def verdict(judged: Judgement, hypotheses: Sequence[Hypothesis], options: ScanOptions) -> ScanVerdict:
     """`fail` only where a null supports it: a pattern that works on a model shows no backdoor by itself."""
     if judged.p_value is None or judged.null is None:
-        return ScanVerdict(outcome="inconclusive", sentence=_uncalibrated(judged, hypotheses))
+        return ScanVerdict(outcome="inconclusive", sentence=_uncalibrated(hypotheses))
     if judged.p_value <= options.significance:
         return ScanVerdict(outcome="fail", sentence=_fails(judged.p_value, judged.null, hypotheses))
     return ScanVerdict(outcome="inconclusive", sentence=_nothing(judged.p_value, judged.null, options))
@@ -162,13 +161,8 @@ def _nothing(p_value: float, null: NullUsed, options: ScanOptions) -> str:
     return f"{sentence} This does not show that the model is clean."
 
 
-def _uncalibrated(judged: Judgement, hypotheses: Sequence[Hypothesis]) -> str:
-    first = leading(judged.judgements, hypotheses)
-    if first is None:
-        standing = "nothing can be compared"
-    else:
-        standing = f"z = {first.z:.1f}, rank {first.rank} of {first.of} {first.among}"
-    sentence = f"Not calibrated for this architecture: {standing}. {_leads(hypotheses)}".strip()
+def _uncalibrated(hypotheses: Sequence[Hypothesis]) -> str:
+    sentence = f"Not calibrated for this architecture. {_leads(hypotheses)}".strip()
     return (
         f"{sentence} Without a null set this shows neither that the model is poisoned nor that it is clean: "
         "build one with “null build”, or ask the operator of your service for one."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from cleanclip.spec.image_edits import Edit, EditName
 from cleanclip.spec.scan_options import Detector, FamilyName, PatternFamily
 from cleanclip.spec.scan_report import MOST_HYPOTHESES, ScanReport
 from tests.browser import left_jobs
-from tests.integration.api.service import Service
+from tests.integration.api.service import Service, Tenant
 from tests.integration.api.test_verdicts import checkpoint, judged
 
 FAMILIES: tuple[PatternFamily | Edit, ...] = (
@@ -42,10 +43,16 @@ LEFT: dict[JobKind, Callable[[Service], str]] = {
 
 @pytest.fixture(scope="module")
 def pages(service: Service) -> Iterator[httpx.Client]:
-    """A browser without scripts, signed in."""
-    presented = api_keys.read_key(service.ours.key)
+    with signed_in(service, service.ours) as client:
+        yield client
+
+
+@contextmanager
+def signed_in(service: Service, tenant: Tenant) -> Iterator[httpx.Client]:
+    """A browser without scripts."""
+    presented = api_keys.read_key(tenant.key)
     with service.database.unit_of_work() as unit:
-        token = sessions.make_link(unit, service.ours.project_id, presented, lasts_s=600)
+        token = sessions.make_link(unit, tenant.project_id, presented, lasts_s=600)
     with httpx.Client(base_url=f"{service.url}/ui", timeout=60) as client:
         client.get("/sign-in/once", params={"token": token})
         yield client
@@ -158,3 +165,12 @@ def test_a_scan_that_found_something_of_any_family_is_shown(
         for told in (page, cleanclip("report", job_id), cleanclip("jobs", "show", job_id)):
             for family in some:
                 assert family.name in told
+
+
+def test_a_project_without_a_job_is_led_to_what_it_can_do_next(service: Service) -> None:
+    with signed_in(service, service.theirs) as pages:
+        assert "Upload a checkpoint</a>" in shown(pages, "/jobs")
+        service.checkpoint(project_id=service.theirs.project_id)
+        page = shown(pages, "/jobs")
+        assert "Scan a checkpoint</a>" in page
+        assert "Upload a checkpoint</a>" not in page
