@@ -7,18 +7,23 @@ begins no sooner than that. Attempts count, but for those that ended by a fault 
 from __future__ import annotations
 
 import errno
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from app.domain.errors import DomainError, Unavailable
 from app.domain.limits import MAX_LOG_TAIL_CHARACTERS
 from app.storage.errors import AccessDenied, BucketNotFound, ClockWrong, ObjectNotFound, StorageError
 from cleanclip.spec.jobspec import Failure
+from cleanclip.spec.report import ScannerEvidence
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
 OUT_OF_MEMORY_RETRY_S = 300.0
 """For another worker to take it meanwhile, or somebody to give this one more."""
 _MAX_CHARACTERS = 2000
+_MAX_EVIDENCE_CHARACTERS = 32 * 1024
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
 
@@ -36,6 +41,7 @@ class AttemptFailed(Exception):
         log_tail: str | None = None,
         counts: bool = True,
         is_child_believed: bool = True,
+        scanners: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -48,6 +54,8 @@ class AttemptFailed(Exception):
         """False: the operator is at fault. Tried again; what the job is about is not rejected for it."""
         self.is_child_believed = is_child_believed
         """False: nothing that the job's process said is kept, figures of its first audit included."""
+        self.scanners = scanners
+        """What other scanners say of a checkpoint that was refused, as its process told."""
 
     def as_row(self, phase: str | None) -> dict[str, Any]:
         """The form kept on the job's row."""
@@ -213,8 +221,15 @@ def refused_failure(failure: Failure | None) -> AttemptFailed:
         _cut(failure.message),
         _cut(failure.remedy),
         where=None if failure.where is None else _cut(failure.where),
+        scanners=_scanners(failure.scanners),
         retry_in_s=CRASH_RETRY_S if failure.retryable else None,
     )
+
+
+def _scanners(told: Sequence[ScannerEvidence]) -> list[dict[str, Any]]:
+    """None where they are more than any of ours says."""
+    rows = [asdict(one) for one in told]
+    return rows if len(json.dumps(rows)) <= _MAX_EVIDENCE_CHARACTERS else []
 
 
 def _cut(text: str) -> str:

@@ -16,7 +16,10 @@ short, printable excerpt.
 from __future__ import annotations
 
 import signal
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from cleanclip.spec.report import ScannerEvidence
 
 
 class SanitizerError(Exception):
@@ -34,6 +37,9 @@ class SanitizerError(Exception):
 
 class CheckpointRejected(SanitizerError):
     """The bytes are hostile, damaged, or no CLIP."""
+
+    scanners: tuple[ScannerEvidence, ...] = ()
+    """What other scanners say of the refused file, where they were run."""
 
 
 class DatasetRejected(SanitizerError):

@@ -283,6 +283,8 @@ class Failure:
     where: str | None = None
     phase: _Text | None = None
     retryable: bool = False
+    scanners: Annotated[tuple[ScannerEvidence, ...], Field(max_length=20)] = ()
+    """Of a checkpoint that was refused."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,6 @@ from sanitizer.checkpoints.zip_container import Member, open_zip
 
 Container = Literal["zip", "safetensors"]
 _UPLOAD_A_CHECKPOINT = "Upload the file that torch.save, torch.jit.save or safetensors wrote."
-_LOAD_AND_SAVE = "Load it where you trust it, and save it again with torch.save or as safetensors."
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that torch.save began with before 1.6
 _TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\([dlt]p\d+\n")
 _OF_TORCH_SAVE = re.compile(
@@ -122,7 +121,7 @@ def _bare_pickle(head: bytes) -> CheckpointRejected | None:
         what = "is a bare pickle of protocol 0 or 1, as pickle.dump writes it"
     else:
         return None
-    return refusal("legacy_pickle", f"The file {what}.", _LOAD_AND_SAVE)
+    return refusal("legacy_pickle", f"The file {what}.", SAVE_AGAIN)
 
 
 def _packed(head: bytes) -> CheckpointRejected | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from cleanclip.spec.errors import CheckpointRejected
 
 SAVE_AGAIN = (
-    "Save only the weights, torch.save(model.state_dict(), path) or safetensors, and upload that file."
+    "Do not load this file to convert it: loading it can run code that it names. Ask whoever made it for the "
+    "weights alone, as safetensors. If you made it yourself, upload what "
+    "torch.save(model.state_dict(), path) writes."
 )
 UPLOAD_AGAIN = "The file is damaged or was edited: upload the original again."
 

@@ -31,7 +31,7 @@ def test_a_rejected_checkpoint_says_why_and_what_to_do(page: Page, service: Serv
     )
     page.reload()
     expect(corrected).to_have_count(1)
-    expect(page.locator("main")).to_contain_text("not kept for a rejected file")
+    expect(page.locator("main")).to_contain_text("not computed")
     expect(page.locator("main")).not_to_contain_text("not computed yet")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -174,3 +175,21 @@ def test_a_project_without_a_job_is_led_to_what_it_can_do_next(service: Service)
         page = shown(pages, "/jobs")
         assert "Scan a checkpoint</a>" in page
         assert "Upload a checkpoint</a>" not in page
+
+
+def test_a_rejected_file_keeps_its_digest_and_what_scanners_say(
+    service: Service, api: httpx.Client, pages: httpx.Client, cleanclip: Callable[..., str]
+) -> None:
+    found = service.checkpoint(CheckpointState.REJECTED)
+    digest = hashlib.sha256(b"abc").hexdigest()
+    scanner = {"name": "picklescan", "version": "1", "verdict": "dangerous", "num_issues": 1}
+    service.execute(
+        "UPDATE checkpoints SET inspection = cast(:kept AS jsonb) WHERE id = :id",
+        kept=json.dumps({"scanners": [scanner | {"issues": ["posix system"]}]}),
+        id=found,
+    )
+    row = api.get(f"/v1/checkpoints/{found}").json()
+    assert (row["sha256"], row["scanners"][0]["issues"]) == (digest, ["posix system"])
+    for told in (shown(pages, f"/checkpoints/{found}"), cleanclip("checkpoints", "show", found)):
+        assert digest in told
+        assert "posix system" in told
