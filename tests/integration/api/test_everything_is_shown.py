@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,7 @@ from cleanclip.command.main import app
 from cleanclip.spec.image_edits import Edit, EditName
 from cleanclip.spec.scan_options import Detector, FamilyName, PatternFamily
 from cleanclip.spec.scan_report import MOST_HYPOTHESES, ScanReport
+from cleanclip.spec.verdicts import state_words
 from tests.browser import left_jobs
 from tests.integration.api.service import Service, Tenant
 from tests.integration.api.test_verdicts import checkpoint, judged
@@ -100,6 +102,25 @@ def test_a_verdict_of_every_stage_stands_on_its_checkpoint(
     assert f'<span class="badge {outcome}">' in page
     assert outcome in cleanclip("checkpoints", "show", found)
     assert outcome in cleanclip("checkpoints", "ls")
+    leading = badges(page)[0]
+    assert leading == outcome, "one badge leads, and it is the worst verdict"
+
+
+def test_a_readable_file_is_called_neither_accepted_nor_good(
+    service: Service, pages: httpx.Client, cleanclip: Callable[..., str]
+) -> None:
+    found = service.checkpoint()
+    service.execute("UPDATE checkpoints SET weights_sha256 = :new WHERE id = :id", new=found, id=found)
+    assert badges(shown(pages, f"/checkpoints/{found}"))[0] == "not yet audited"
+    assert "accepted" not in badges(shown(pages, "/checkpoints"))
+    for told in (cleanclip("checkpoints", "show", found), cleanclip("checkpoints", "ls")):
+        assert "readable" in told
+        assert "not yet audited" in told
+        assert "accepted" not in told
+
+
+def badges(page: str) -> list[str]:
+    return re.findall('<span class="badge [^"]*">([^<]*)</span>', page)
 
 
 @pytest.mark.parametrize("state", CheckpointState)
@@ -108,8 +129,8 @@ def test_a_checkpoint_is_shown_in_every_state(
 ) -> None:
     found = service.checkpoint(state)
     shown(pages, f"/checkpoints?state={state}", f"/checkpoints/{found}/part", f"/checkpoints/{found}")
-    assert state in cleanclip("checkpoints", "show", found)
-    assert found in cleanclip("checkpoints", "ls", "--state", state)
+    assert state_words(state) in cleanclip("checkpoints", "show", found)
+    assert found in cleanclip("checkpoints", "ls", "--state", state_words(state))
 
 
 @pytest.mark.parametrize(("kind", "state"), [*itertools.product(DatasetKind, DatasetState)])
