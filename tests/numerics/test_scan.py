@@ -417,7 +417,7 @@ def test_no_class_names_need_the_vocabulary_and_collapse_works_with_it(model, im
     report = scan(model, images, options, tmp_path / "out")
     assert report.num_classes == 0
     assert report.hypotheses[0].target is None
-    assert len(report.hypotheses[0].words) == 5
+    assert len(report.hypotheses[0].words) <= 5, "those over the chance level"
     assert report.examples
     assert all(one.true_class in CLASS_NAMES and one.clean_class is None for one in report.examples)
     assert report.verdict.outcome == "inconclusive"
