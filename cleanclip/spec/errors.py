@@ -16,10 +16,7 @@ short, printable excerpt.
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from cleanclip.spec.report import ScannerEvidence
+from typing import Any, ClassVar
 
 
 class SanitizerError(Exception):
@@ -38,8 +35,8 @@ class SanitizerError(Exception):
 class CheckpointRejected(SanitizerError):
     """The bytes are hostile, damaged, or no CLIP."""
 
-    scanners: tuple[ScannerEvidence, ...] = ()
-    """What other scanners say of the refused file, where they were run."""
+    scanners: tuple[Any, ...] = ()
+    """ScannerEvidence: what other scanners say of the refused file, where they were run."""
 
 
 class DatasetRejected(SanitizerError):
