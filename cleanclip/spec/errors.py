@@ -36,7 +36,7 @@ class CheckpointRejected(SanitizerError):
     """The bytes are hostile, damaged, or no CLIP."""
 
     scanners: tuple[Any, ...] = ()
-    """ScannerEvidence: what other scanners say of the refused file, where they were run."""
+    """ScannerEvidence: what other scanners reported of the refused file, where they were run."""
 
 
 class DatasetRejected(SanitizerError):
