@@ -88,7 +88,7 @@ class Scanner(Answer):
 
 
 class Verdict(Answer):
-    """What one job found out about weights. `stage`: audit, before_cleaning or after_cleaning.
+    """What one job found out about weights. `stage`: audit, before_cleaning, after_cleaning or scan.
 
     `preliminary`: measured before cleaning, by a job that has not succeeded; not signed.
     """

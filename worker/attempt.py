@@ -170,6 +170,8 @@ class Attempt:
         job, check = self._job, self._control.check
         scanned = scanned_files(self._store, job, place.outgoing / "scanned", check)
         staged = self._withheld(place, self._stage(place, job), worker_environment)
+        if job.kind is JobKind.INSPECT:
+            self._ledger.record_upload(staged.received[0].sha256)
         self._bring_back_state(place, job)
         first = FirstAudit(self._ledger, staged, place.job)
 
@@ -328,6 +330,7 @@ class Attempt:
             retry_in_s=failure.retry_in_s,
             counts=failure.counts,
             forgets_result=not failure.is_child_believed,
+            scanners=failure.scanners,
         )
         self._delete_rejected_upload(state)
         return state

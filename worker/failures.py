@@ -7,6 +7,7 @@ begins no sooner than that. Attempts count, but for those that ended by a fault 
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.domain.errors import DomainError, Unavailable
@@ -47,6 +48,7 @@ class AttemptFailed(Exception):
         log_tail: str | None = None,
         counts: bool = True,
         is_child_believed: bool = True,
+        scanners: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -60,6 +62,8 @@ class AttemptFailed(Exception):
         """False: the operator is at fault. Tried again; what the job is about is not rejected for it."""
         self.is_child_believed = is_child_believed
         """False: nothing that the job's process said is kept, figures of its first audit included."""
+        self.scanners = scanners
+        """What other scanners say of a checkpoint that was refused, as its process told."""
 
     def as_row(self, phase: str | None) -> dict[str, Any]:
         """The form kept on the job's row."""

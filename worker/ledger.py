@@ -7,7 +7,7 @@ stop, because by then the job may be somebody else's. Knows no object store and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from app.db.repositories.attempt_values import (
@@ -98,6 +98,9 @@ class Ledger:
     def record_event(self, event: str, data: dict[str, Any]) -> None:
         self._own(lambda a, job, attempt: a.record_event(job, attempt, event, data))
 
+    def record_upload(self, sha256: str) -> None:
+        self._own(lambda a, job, attempt: a.record_upload(job, attempt, sha256))
+
     def record_state(self, resume_state: dict[str, Any] | None) -> None:
         self._own(lambda a, job, attempt: a.record_state(job, attempt, resume_state))
 
@@ -128,10 +131,17 @@ class Ledger:
         retry_in_s: float | None,
         counts: bool = True,
         forgets_result: bool = False,
+        scanners: Sequence[Mapping[str, Any]] = (),
     ) -> JobState:
         return self._own(
             lambda a, job, attempt: a.finish_failed(
-                job, attempt, error=error, retry_in_s=retry_in_s, counts=counts, forgets_result=forgets_result
+                job,
+                attempt,
+                error=error,
+                retry_in_s=retry_in_s,
+                counts=counts,
+                forgets_result=forgets_result,
+                scanners=scanners,
             )
         )
 

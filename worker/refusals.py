@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cleanclip.spec.jobspec import Failure
+from cleanclip.spec.report import ScannerEvidence
 from worker.failures import AttemptFailed
 
 PATH = Path(__file__).with_name("refusals.json")
 _NUMBER = re.compile(r"-?[0-9][0-9,]{0,15}(\.[0-9]{1,12})?(e[+-]?[0-9]{1,3})?|-?inf|nan")
 _HOLE = "…"
 _PLACES = "places"
+_MAX_EVIDENCE_CHARACTERS = 32 * 1024
 
 
 @cache
@@ -49,7 +53,20 @@ def refused(failure: Failure | None) -> AttemptFailed:
     said = "" if message == failure.message else failure.message
     if failure.where != where:
         said += f" (at {failure.where})"
-    return AttemptFailed(failure.code, message, remedy, where=where, said=said.strip() or None)
+    return AttemptFailed(
+        failure.code,
+        message,
+        remedy,
+        where=where,
+        said=said.strip() or None,
+        scanners=_evidence(failure.scanners),
+    )
+
+
+def _evidence(scanners: Sequence[ScannerEvidence]) -> list[dict[str, Any]]:
+    """Of a refused checkpoint what other scanners reported; nothing where ours say less than that."""
+    rows = [asdict(one) for one in scanners]
+    return rows if len(json.dumps(rows)) <= _MAX_EVIDENCE_CHARACTERS else []
 
 
 def _filled(ours: str, theirs: str) -> str | None:

@@ -27,3 +27,16 @@ class VerdictStage(StrEnum):
     BEFORE_CLEANING = "before_cleaning"
     AFTER_CLEANING = "after_cleaning"
     SCAN = "scan"
+
+    @property
+    def phrase(self) -> str:
+        """What the verdict is of."""
+        return _PHRASES[self]
+
+
+_PHRASES = {
+    VerdictStage.AUDIT: "an audit",
+    VerdictStage.BEFORE_CLEANING: "the audit before a cleaning",
+    VerdictStage.AFTER_CLEANING: "the cleaning that made them",
+    VerdictStage.SCAN: "a scan",
+}

@@ -45,8 +45,9 @@ def list_checkpoints(
 ) -> None:
     """List checkpoints, newest first.
 
-    Example: cleanclip checkpoints ls --state accepted
+    Example: cleanclip checkpoints ls --state readable
     """
+    state = "accepted" if state == "readable" else state
     with session_of(context).client() as client:
         page = client.checkpoints.list(state=state, limit=limit, after=after)
     Output(is_json=as_json).result(page.to_json(), views.checkpoints(page.data))

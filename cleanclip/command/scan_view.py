@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from cleanclip.command.formats import table
+from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.scan_report import WHO_MEASURED
 from cleanclip.spec.verdicts import scan_headline
+
+_FAMILY: TypeAdapter[PatternFamily | Edit] = TypeAdapter(PatternFamily | Edit)
 
 
 def scan(found: Mapping[str, Any]) -> str:
@@ -34,10 +40,9 @@ def scan(found: Mapping[str, Any]) -> str:
 
 
 def _family(hypothesis: Mapping[str, Any]) -> str:
-    if "family" in hypothesis:
-        return str(hypothesis["family"])
-    family = hypothesis["trigger"]["family"]
-    return f"{family['family']}:{family['budget']:.4g}"
+    """A job's result names it; report.json has it whole."""
+    name = hypothesis.get("family")
+    return str(name or _FAMILY.validate_python(hypothesis["trigger"]["family"]).name)
 
 
 def _target(hypothesis: Mapping[str, Any]) -> str:

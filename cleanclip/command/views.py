@@ -12,7 +12,9 @@ from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, S
 from cleanclip.project_models import Key
 from cleanclip.spec import ladder_lines
 from cleanclip.spec.figures import in_brief
+from cleanclip.spec.report import scanner_words
 from cleanclip.spec.strangers import shown
+from cleanclip.spec.verdicts import NOT_AUDITED, standing, state_words
 
 
 def _reason(error: Reason | None) -> str | None:
@@ -29,10 +31,10 @@ def checkpoints(found: Sequence[Checkpoint]) -> str:
     rows = [
         (
             item.id,
-            item.state,
+            state_words(item.state),
             size(item.size_bytes),
             item.architecture_name or "-",
-            item.verdicts[0].outcome if item.verdicts else "-",
+            standing(item.state, item.verdicts[0].outcome if item.verdicts else None),
             item.filename,
         )
         for item in found
@@ -43,7 +45,7 @@ def checkpoints(found: Sequence[Checkpoint]) -> str:
 def checkpoint(row: Checkpoint) -> str:
     pairs: list[tuple[str, object]] = [
         ("id", row.id),
-        ("state", row.state),
+        ("state", state_words(row.state)),
         ("file", row.filename),
         ("size", size(row.size_bytes)),
         ("sha256", row.sha256),
@@ -54,6 +56,8 @@ def checkpoint(row: Checkpoint) -> str:
         ("error", _reason(row.error)),
     ]
     pairs += [(f"assumed {name}", why) for name, why in (row.assumed or {}).items()]
+    if row.state == "accepted" and not row.verdicts:
+        pairs.append(("verdict", NOT_AUDITED))
     pairs += [("verdict", _verdict(verdict)) for verdict in row.verdicts]
     if row.num_verdicts > len(row.verdicts):
         pairs.append(("verdicts", f"these are the worst {len(row.verdicts)} of {row.num_verdicts:,}"))
@@ -73,7 +77,8 @@ def _verdict(verdict: Verdict) -> str:
 
 
 def _scanner(evidence: Scanner) -> str:
-    said = f"{evidence.name} {evidence.version or ''}".strip() + f": {evidence.verdict.replace('_', ' ')}"
+    said = f"{evidence.name} {evidence.version or ''}".strip()
+    said += f": {scanner_words(evidence.verdict, evidence.issues, evidence.num_issues)}"
     more = f", {evidence.num_issues} in all" if evidence.num_issues > 1 else ""
     return f"{said} ({evidence.issues[0]}{more})" if evidence.issues else said
 

@@ -202,7 +202,9 @@ USUAL: tuple[AttackOptions, ...] = (BadNetOptions(), BlendedOptions(), WaNetOpti
 """What an audit tries where it names nothing."""
 
 _NAME_CHARACTERS = 16
-"""Of a value in an attack's name: a text or a digest may be long."""
+"""Of a value in an attack's name: a text may be long."""
+_IMAGES = {"custom_patch": "patch", "custom_pattern": "whole image"}
+"""Attacks that are an image, and how their names call it."""
 
 SuiteName = Literal["paper", "structured"]
 SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
@@ -273,16 +275,20 @@ def surrogates_of(attacks: Sequence[AttackOptions]) -> tuple[AttackOptions, ...]
 
 def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """A name for every attack of an audit, from its options as JSON: its kind, and where that comes more than
-    once the options that tell it from the others ("badnet:size=0.3"); those that nothing tells apart are
-    numbered ("badnet-2").
+    once the options that tell it from the others ("badnet:size=0.3"). Images, which no option describes, are
+    numbered ("pattern 1 (patch)"), and so are those that nothing tells apart ("badnet-2").
     """
     listed = list(attacks)
     kinds = [kind_of_json(attack) for attack in listed]
     seen: dict[str, int] = {}
     names = []
+    num_images = 0
     for attack, kind in zip(listed, kinds, strict=True):
         alike = [other for other, its in zip(listed, kinds, strict=True) if its == kind]
         name = ",".join([kind, *_differing(attack, alike)]).replace(",", ":", 1)
+        if kind in _IMAGES and len(alike) > 1:
+            num_images += 1
+            name = f"pattern {num_images} ({_IMAGES[kind]})"
         seen[name] = seen.get(name, 0) + 1
         names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return tuple(names)

@@ -16,6 +16,7 @@ short, printable excerpt.
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 
 class SanitizerError(Exception):
@@ -31,6 +32,9 @@ class SanitizerError(Exception):
 
 class CheckpointRejected(SanitizerError):
     """The bytes are hostile, damaged, or no CLIP."""
+
+    scanners: tuple[Any, ...] = ()
+    """ScannerEvidence: what other scanners reported of the refused file, where they were run."""
 
 
 class DatasetRejected(SanitizerError):

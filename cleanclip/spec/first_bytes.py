@@ -12,10 +12,11 @@ from cleanclip.spec.errors import CheckpointRejected
 Container = Literal["zip", "safetensors"]
 HEAD_BYTES = 512
 _TAR_BLOCK = 512
-_SAVE_AGAIN = (
-    "Save only the weights, torch.save(model.state_dict(), path) or safetensors, and upload that file."
+SAVE_AGAIN = (
+    "Do not load this file to convert it: loading it can run code that it names. Ask whoever made it for the "
+    "weights alone, as safetensors. If you made it yourself, upload what "
+    "torch.save(model.state_dict(), path) writes."
 )
-_LOAD_AND_SAVE = "Load it where you trust it, and save it again with torch.save or as safetensors."
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that torch.save began with before 1.6
 _TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\([dlt]p\d+\n")
 _PACKED = {
@@ -65,7 +66,7 @@ def _check_length(head: bytes) -> None:
             "two_formats",
             f"The safetensors file begins as another format does ({kind}): the length of its header is that "
             "format's signature.",
-            _SAVE_AGAIN,
+            SAVE_AGAIN,
         )
 
 
@@ -78,7 +79,7 @@ def _bare_pickle(head: bytes) -> CheckpointRejected | None:
         what = "is a bare pickle of protocol 0 or 1, as pickle.dump writes it"
     else:
         return None
-    return CheckpointRejected("legacy_pickle", f"The file {what}.", _LOAD_AND_SAVE)
+    return CheckpointRejected("legacy_pickle", f"The file {what}.", SAVE_AGAIN)
 
 
 def _packed(head: bytes) -> CheckpointRejected | None:

@@ -323,6 +323,8 @@ class Failure:
     remedy: str
     where: str | None = None
     phase: _Text | None = None
+    scanners: Annotated[tuple[ScannerEvidence, ...], Field(max_length=20)] = ()
+    """Of a checkpoint that was refused."""
 
 
 @dataclass(frozen=True, kw_only=True)

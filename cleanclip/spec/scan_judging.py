@@ -23,7 +23,6 @@ from cleanclip.spec.scan_report import (
     NullUsed,
     ScanReport,
     ScanVerdict,
-    leading,
 )
 from cleanclip.spec.scan_statistics import CollapseFigures, ScanStatistics
 
@@ -240,7 +239,7 @@ def verdict(
 ) -> ScanVerdict:
     """`fail` only where a null supports it: a pattern that works on a model shows no backdoor by itself."""
     if p_value is None or null is None:
-        return ScanVerdict(outcome="inconclusive", sentence=_uncalibrated(judgements, hypotheses))
+        return ScanVerdict(outcome="inconclusive", sentence=_uncalibrated(hypotheses))
     if p_value <= options.significance:
         return ScanVerdict(outcome="fail", sentence=_fails(p_value, null, hypotheses))
     return ScanVerdict(outcome="inconclusive", sentence=_nothing(p_value, null, options))
@@ -260,13 +259,8 @@ def _nothing(p_value: float, null: NullUsed, options: ScanOptions) -> str:
     return f"{sentence} This does not show that the model is clean."
 
 
-def _uncalibrated(judgements: Sequence[DetectorJudgement], hypotheses: Sequence[Hypothesis]) -> str:
-    first = leading(judgements, hypotheses)
-    if first is None:
-        standing = "nothing can be compared"
-    else:
-        standing = f"z = {first.z:.1f}, rank {first.rank} of {first.of} {first.among}"
-    sentence = f"Not calibrated for this architecture: {standing}. {_leads(hypotheses)}".strip()
+def _uncalibrated(hypotheses: Sequence[Hypothesis]) -> str:
+    sentence = f"Not calibrated for this architecture. {_leads(hypotheses)}".strip()
     return (
         f"{sentence} Without a null set this shows neither that the model is poisoned nor that it is clean: "
         "build one with `python -m sanitizer null build`, or ask the operator of your service for one."

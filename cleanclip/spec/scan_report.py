@@ -8,7 +8,6 @@ A scan never says "clean". Its outcomes are those of `verdicts`: "fail" where th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -241,31 +240,14 @@ class ScanReport:
     anchor: CheckpointInput | None = None
 
     @property
-    def leading(self) -> DetectorJudgement | None:
-        """The judgement to which the scan's number belongs, where no null gives a p-value."""
-        return leading(self.judgements, self.hypotheses)
-
-    @property
     def number(self) -> str:
-        """The one number of the scan: p, or where nothing is calibrated z."""
-        if self.p_value is not None:
-            return f"p = {self.p_value:.3g}"
-        return "no p-value" if self.leading is None else f"z = {self.leading.z:.1f}, no p-value"
+        """The one number of the scan. Without a null there is none: a `z` is of one detector, and those of
+        two detectors cannot be compared."""
+        return "no p-value" if self.p_value is None else f"p = {self.p_value:.3g}"
 
     def attacks(self) -> tuple[AttackOptions, ...]:
         """The found triggers that an audit can use, the most conspicuous first, each with its target."""
         return tuple(filter(None, (one.attack for one in self.hypotheses)))
-
-
-def leading(
-    judgements: Sequence[DetectorJudgement], hypotheses: Sequence[Hypothesis]
-) -> DetectorJudgement | None:
-    """Without a null: that of the detector that found the first hypothesis; where there is none, the one with
-    the largest z. None where it compares nothing, as `collapse` without class names."""
-    compared = [one for one in judgements if one.of > 1]
-    if not hypotheses:
-        return max(compared, key=lambda one: one.z, default=None)
-    return next((one for one in compared if one.detector == hypotheses[0].detector), None)
 
 
 @cache

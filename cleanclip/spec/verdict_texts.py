@@ -6,9 +6,9 @@ from cleanclip.spec.measures import Estimate
 from cleanclip.spec.report import AttackFigures
 
 NOT_JUDGED = (
-    "Found by a scan that set nothing apart from clean models; clean models have such patterns too, so it is "
-    "not judged."
+    "Found by a scan whose outcome is inconclusive; clean models have such patterns too, so it is not judged."
 )
+"""True with a null and without one."""
 
 
 def share(estimate: Estimate) -> str:

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 Outcome = Literal["fail", "undecided", "inconclusive", "pass"]
 WORST_FIRST: tuple[Outcome, ...] = get_args(Outcome)
 Mood = Literal["bad", "open", "good"]
+NOT_AUDITED = "not yet audited"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,17 @@ def scan_headline(outcome: Outcome, *, has_null: bool | None) -> str:
             "(`python -m sanitizer null build` makes one)"
         )
     return f"{phrase}: {outcome}"
+
+
+def state_words(state: str) -> str:
+    """A checkpoint's state as people read it. "accepted" says that its bytes can be read, and sounds as if
+    the model were good."""
+    return "readable" if state == "accepted" else state
+
+
+def standing(state: str, worst: str | None) -> str:
+    """What leads a checkpoint: the worst verdict on its weights, or why there is none."""
+    return state if state != "accepted" else worst or NOT_AUDITED
 
 
 def overall(

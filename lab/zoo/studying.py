@@ -24,9 +24,9 @@ class _Listening(Vocabulary):
 
     shift_D: Tensor
 
-    def name(self, shift_D: Tensor) -> tuple[NamedWord, ...]:
+    def name(self, shift_D: Tensor, clean_ND: Tensor) -> tuple[NamedWord, ...]:
         self.shift_D = shift_D
-        return super().name(shift_D)
+        return super().name(shift_D, clean_ND)
 
     def places(self) -> dict[str, int]:
         """Of every word, from 1; of words with the same score the later ones count as before."""

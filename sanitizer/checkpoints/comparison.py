@@ -17,8 +17,9 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.origins import Upload
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 
 
 @dataclass(frozen=True, kw_only=True)

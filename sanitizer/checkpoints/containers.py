@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cleanclip.spec.errors import CheckpointRejected
-from cleanclip.spec.first_bytes import HEAD_BYTES, Container, container_of_head
+from cleanclip.spec.first_bytes import HEAD_BYTES, SAVE_AGAIN, Container, container_of_head
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_header import read_header
 from sanitizer.checkpoints.storage_places import check_places
 from sanitizer.checkpoints.storages import check_all, member_of

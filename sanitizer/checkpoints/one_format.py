@@ -10,8 +10,9 @@ import pickletools
 import re
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, refusal
+from sanitizer.checkpoints.rejection import refusal
 
 _END_BYTES = 22
 _TAIL_BYTES = _END_BYTES + 65_535

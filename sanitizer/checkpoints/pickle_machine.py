@@ -12,11 +12,12 @@ from collections import OrderedDict
 from typing import Any
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.pickle_attributes import check_metadata, first_attribute, metadata_in
 from sanitizer.checkpoints.pickle_grammar import instructions, malformed
 from sanitizer.checkpoints.pickle_tables import fill
 from sanitizer.checkpoints.pickle_values import Call, Global, Instance, IsAllowed, PersistentId, Read
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 
 MAX_PICKLE_BYTES = 64 * 2**20
 MAX_OPCODES = 1_000_000

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from cleanclip.spec.inspection_phrases import Layout
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
@@ -29,7 +30,7 @@ from sanitizer.checkpoints.model_folders import find_weights, options_beside
 from sanitizer.checkpoints.naming import recognise
 from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.provenance import canonical_tensors, dtype_summary, not_given_back
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.state_dicts import Scalar, read_state_dict

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from cleanclip.spec.errors import CheckpointRejected
 
-SAVE_AGAIN = (
-    "Save only the weights, torch.save(model.state_dict(), path) or safetensors, and upload that file."
-)
 UPLOAD_AGAIN = "The file is damaged or was edited: upload the original again."
 
 

@@ -1,4 +1,4 @@
-"""Other people's scanners on an upload that our own gate has let through: evidence for the report, no more.
+"""Other people's scanners on an upload that our own gate has decided on: evidence, no more.
 
 Each runs in a fresh process of its own (the verdict of one depends on torch being installed and not
 imported), which inherits the sandbox of this one, with a limit on its time. Whatever goes wrong there is
@@ -37,6 +37,12 @@ def scan(upload: Path, *, is_pickle: bool, time_limit_s: float) -> tuple[Scanner
         _scan(name, distribution, upload, is_pickle=is_pickle, time_limit_s=time_limit_s)
         for name, distribution in SCANNERS.items()
     )
+
+
+def is_safetensors(upload: Path) -> bool:
+    """By its first bytes, as `containers` tells it; of a file that may be refused."""
+    with upload.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _version(distribution: str) -> str | None:

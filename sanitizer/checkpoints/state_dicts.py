@@ -13,10 +13,11 @@ from typing import Any
 
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.origins import MAX_EXTRAS
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.second_models import check_is_the_only_one, check_room
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive

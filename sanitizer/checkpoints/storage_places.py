@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.zip_container import Member
 
 _LOCAL_HEADER_BYTES = 30

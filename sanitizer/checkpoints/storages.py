@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.pickle_values import Read
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.tensor_calls import Storage, View, storage, view
 from sanitizer.checkpoints.torch_names import is_tensor_call
 from sanitizer.checkpoints.zip_container import Member

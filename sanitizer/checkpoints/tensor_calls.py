@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.limits import MAX_DIMS
 from sanitizer.checkpoints.pickle_values import Call, Global, PersistentId
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.torch_names import (
     OTHER_STORAGES,
     REBUILD_PARAMETER,

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import SAVE_AGAIN
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.pickle_values import Instance
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.state_dicts import check_total
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive

@@ -25,7 +25,9 @@ from cleanclip.spec.recipe import (
     OrderedRecipe,
     Policy,
     parse,
+    to_json,
 )
+from cleanclip.spec.recommended import Model, with_recommended
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
 from cleanclip.spec.scan_section import ScanSection
@@ -40,6 +42,7 @@ exit codes:
   3   refused: the input or the options cannot be used, the reason is on stderr
   75  interrupted; the same command resumes
 """
+_DEFAULTS = "defaults"
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
     ("method", str, "cleanclip, par, supervised, uar or auto"),
     ("lambda1", float, "weight of CLIP's own loss"),
@@ -146,8 +149,9 @@ def parser() -> argparse.ArgumentParser:
     sanitize.add_argument(
         "--recipe",
         type=Path,
-        metavar="auto|FILE",
-        help="a recipe as JSON, which the options below override; or auto: a ladder of recipes",
+        metavar="defaults|auto|FILE",
+        help="a recipe as JSON, which the options below override; defaults: the method's, not what is "
+        "recommended for the model; or auto: a ladder of recipes",
     )
     for name, kind, meaning in _RECIPE_FLAGS:
         sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
@@ -407,7 +411,7 @@ def recipe_from(arguments: argparse.Namespace) -> tuple[OrderedRecipe, tuple[str
     values: dict[str, Any] = {}
     if arguments.recipe is not None and str(arguments.recipe) == AutoRecipe.method:
         values = {"method": AutoRecipe.method}
-    elif arguments.recipe is not None:
+    elif arguments.recipe is not None and str(arguments.recipe) != _DEFAULTS:
         values = _read_json(arguments.recipe)
     if arguments.method is not None and values.get("method", arguments.method) != arguments.method:
         raise UsageError(
@@ -418,6 +422,18 @@ def recipe_from(arguments: argparse.Namespace) -> tuple[OrderedRecipe, tuple[str
     values |= {name: value for name, value in typed.items() if value is not None}
     kind: Any = OrderedRecipe
     return _parse(kind, values, "recipe"), tuple(values)
+
+
+def with_recommended_values(
+    recipe: OrderedRecipe, given: Sequence[str], model: Model | None
+) -> tuple[OrderedRecipe, tuple[str, ...], str]:
+    """The recipe with what is recommended for the model in the options that were not given, as `cleanclip
+    sanitize` orders it; the names of all that is written; and a sentence with the source. Raises UsageError.
+    """
+    typed = {name: value for name, value in to_json(recipe).items() if name in given}
+    filled = with_recommended({**typed, "method": recipe.method}, model)
+    kind: Any = OrderedRecipe
+    return _parse(kind, filled.options, "recipe"), tuple(filled.options), filled.sentence
 
 
 def policy_from(arguments: argparse.Namespace) -> Policy | None:

@@ -35,8 +35,9 @@ from sanitizer.cli.arguments import (
     recipe_from,
     scans_first,
     section_from,
+    with_recommended_values,
 )
-from sanitizer.cli.canonical import INSPECTED_NAME, canonical
+from sanitizer.cli.canonical import INSPECTED_NAME, canonical, model_in
 from sanitizer.cli.null_signature import judging_null
 from sanitizer.cli.scan_first import SCANNED_NAME, scan_into
 from sanitizer.cli.terminal import Bars
@@ -120,6 +121,9 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     with Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
         inspected = arguments.out / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
+        if arguments.recipe is None:
+            recipe, recipe_given, source = with_recommended_values(recipe, recipe_given, model_in(checkpoint))
+            err.print(source, highlight=False, markup=False)
         section = None if arguments.scan_first else _section(arguments, options, checkpoint)
         if arguments.vet:
             vetted = arguments.out / VETTED_NAME

@@ -12,7 +12,7 @@ from cleanclip.spec.figures import in_brief
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
 from cleanclip.spec.progress import Advanced, Announced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import Difference, Report, ScannerEvidence
+from cleanclip.spec.report import Difference, Report, ScannerEvidence, scanner_words
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.vet_report import VetReport
 
@@ -97,7 +97,8 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
 
 def scanner_line(evidence: ScannerEvidence) -> str:
     """One line: 'picklescan 1.0.5: nothing found', and the first issue where there is one."""
-    said = f"{evidence.name} {evidence.version or ''}".strip() + f": {evidence.verdict.replace('_', ' ')}"
+    words = scanner_words(evidence.verdict, evidence.issues, evidence.num_issues)
+    said = f"{evidence.name} {evidence.version or ''}".strip() + f": {words}"
     return f"{said} ({evidence.issues[0]})" if evidence.issues else said
 
 

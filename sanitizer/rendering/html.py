@@ -20,7 +20,7 @@ from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, Report
+from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, Report, scanner_words
 from cleanclip.spec.strangers import name, rows, shown
 from sanitizer.rendering import examples, figures, plots, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import percent, points
@@ -156,6 +156,7 @@ def environment() -> Environment:
     made.filters["listed"] = _listed
     made.filters["image"] = _image
     made.globals["points"] = points
+    made.globals["scanner_words"] = scanner_words
     return made
 
 

@@ -51,9 +51,16 @@ def signing(report: AnyReport) -> str:
 
 
 def question(report: Report) -> str:
-    """What was asked."""
-    num_attacks, targets = len(report.audit.attacks), targets_of(report.audit)
-    triggers = "the trigger tested" if num_attacks == 1 else f"any of the {num_attacks} triggers tested"
+    """What was asked: of as many triggers as the headline counts."""
+    targets = targets_of(report.audit)
+    num_judged = report.before.num_triggers(report.verdict.attacks)
+    match num_judged:
+        case 0:
+            triggers = "a trigger that only the scan found"
+        case 1:
+            triggers = "the trigger tested"
+        case _:
+            triggers = f"any of the {num_judged} triggers tested"
     called = quoted(targets) if len(targets) == 1 else f"its target ({quoted(targets)})"
     asked = f"Does {triggers} make this model call images {called}"
     if report.kind == "audit":

@@ -93,7 +93,7 @@ class Study:
             trigger=trigger,
             target=target,
             classes=self._classes(predicted_N),
-            words=() if self._vocabulary is None else self._vocabulary.name(shift_D),
+            words=() if self._vocabulary is None else self._vocabulary.name(shift_D, self._clean_ND),
             statistic=found.statistic,
         )
         if found.target is None:

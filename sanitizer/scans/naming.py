@@ -4,6 +4,8 @@
 
 The difference of the means takes away what images have in common without a trigger, t̄ what texts have: a text
 that is near everything (a hub) would come first otherwise.
+
+Words are named only where their score is over a chance level, which is measured on the same model.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from torch import Tensor
 
 from cleanclip.spec.scan_report import MOST_NAMES, NamedWord
 from sanitizer.scans.words import words
+
+NUM_CHANCE = 20
 
 
 def rank_words(
@@ -33,6 +37,18 @@ def score(shift_D: Tensor, word_WD: Tensor) -> Tensor:
     return (text_WD - text_WD.mean(dim=0)) @ shift_D.to(text_WD)
 
 
+def chance_level(clean_ND: Tensor, word_WD: Tensor, length: float) -> float:
+    """The best score of any word for a shift of that length that means nothing: the largest of `NUM_CHANCE`
+    differences between the means of two halves of the images without a trigger."""
+    generator = torch.Generator().manual_seed(0)
+    image_ND, levels = clean_ND.double().cpu(), []
+    for _ in range(NUM_CHANCE):
+        first, second = torch.randperm(len(image_ND), generator=generator).tensor_split(2)
+        shift_D = image_ND[first].mean(dim=0) - image_ND[second].mean(dim=0)
+        levels.append(float(score(shift_D * length / shift_D.norm(), word_WD.cpu()).max()))
+    return max(levels)
+
+
 class Vocabulary:
     """The words and their texts under one model, embedded when they are asked for the first time."""
 
@@ -40,8 +56,9 @@ class Vocabulary:
         self._embed_words = embed_words
         self._word_WD: Tensor | None = None
 
-    def name(self, shift_D: Tensor) -> tuple[NamedWord, ...]:
-        """The first words for this shift of the embeddings."""
+    def name(self, shift_D: Tensor, clean_ND: Tensor) -> tuple[NamedWord, ...]:
+        """The first words for this shift of the embeddings, of those over the chance level of this model."""
         if self._word_WD is None:
             self._word_WD = self._embed_words(words())
-        return rank_words(shift_D, words(), self._word_WD)
+        level = chance_level(clean_ND, self._word_WD, float(shift_D.double().norm()))
+        return tuple(one for one in rank_words(shift_D, words(), self._word_WD) if one.score > level)

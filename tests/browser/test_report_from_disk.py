@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
+from tests.browser.test_every_page import open_all
 from tests.fixtures.kept_reports import NAMES, document, drawn_from
 
 ON_PAPER: Any = {"width": 688, "height": 1025}
@@ -36,9 +37,28 @@ def test_it_opens_offline_asks_for_nothing_and_is_accessible(chromium: Browser, 
     pictures = page.evaluate("[...document.images].map(image => image.complete && image.naturalWidth)")
     assert len(pictures) >= 12
     assert all(pictures), "every image is inside"
+    open_all(page)
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     context.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+@pytest.mark.parametrize("name", NAMES)
+def test_answer_evidence_and_decision_are_on_the_first_two_screens_and_the_rest_is_folded(
+    chromium: Browser, name: str, width: int, height: int, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.html"
+    report.write_text(drawn_from(document(name) | {"origin": ORIGIN})[0])
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    page.goto(report.as_uri())
+    tops = [one.evaluate("one => one.getBoundingClientRect().top") for one in page.locator("section").all()]
+    screens = 2 if width > 1000 else 3
+    assert tops[1] <= screens * height, "up to the signature"
+    whole = page.evaluate("document.documentElement.scrollHeight")
+    assert whole <= (screens + 1) * height, "each fold is one line"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,6 +91,7 @@ def test_of_many_triggers_the_worst_are_printed_and_the_sheets_stay_five(
     assert num_sheets(chromium, report) <= MOST_SHEETS
     page = chromium.new_page()
     page.goto(report.as_uri())
+    open_all(page)
     assert page.locator(".attack:visible").count() == 15, "a screen shows all"
     page.emulate_media(media="print")
     assert page.locator(".attack:visible").count() == 3

@@ -68,7 +68,7 @@ def upload(page: Page, path: Path) -> None:
     page.locator("#declared-num_heads_text").fill(str(DECLARED["num_heads_text"]))
     page.set_input_files("#file", path)
     page.wait_for_url("**/ui/checkpoints/ckpt_*", timeout=PATIENCE_MS)
-    expect(page.locator("main .badge").first).to_have_text("accepted", timeout=PATIENCE_MS)
+    expect(page.locator("main .badge").first).to_have_text("not yet audited", timeout=PATIENCE_MS)
     assert subjects.sha256(path) in page.inner_text("main")
 
 

@@ -14,6 +14,7 @@ from app.domain.states import TERMINAL, JobKind, JobState
 from cleanclip.errors import Conflict, Rejected
 from cleanclip.models import Checkpoint, Dataset
 from cleanclip.sync.client import Client
+from sanitizer.checkpoints.scanners import SCANNERS
 from tests.end_to_end.bad_inputs import (
     BAD_DATA,
     DAILY,
@@ -50,6 +51,8 @@ def test_a_bad_checkpoint_is_rejected_with_its_reason_and_nothing_of_it_stays(
     assert not found.error.retryable
     half_written = (found.weights_sha256, found.layout, found.architecture, found.num_parameters)
     assert half_written == (None, None, None, None)
+    assert found.sha256, "whoever looks into the incident needs it"
+    assert [one.name for one in found.scanners or ()] == [*SCANNERS]
     assert not sent.canary.exists(), "nothing of the file was executed"
     with live.database.unit_of_work() as unit:
         row = unit.checkpoints.get(live.careless.project_id, found.id)

@@ -117,15 +117,9 @@ def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(sca
     report, folder = scanned
     assert report.verdict.outcome == "inconclusive"
     assert report.p_value is None
-    assert report.verdict.sentence.startswith("Not calibrated for this architecture: z = ")
+    assert report.verdict.sentence.startswith("Not calibrated for this architecture. The most conspicuous ")
+    assert "z = " not in report.verdict.sentence + report.number
     assert [one.detector for one in report.judgements] == ["collapse", "edits"]
-    first, leading = report.hypotheses[0], report.leading
-    assert leading is not None
-    assert leading.detector == first.detector
-    assert f"{leading.what}, ".startswith(f"{first.trigger.family.name}, "), (
-        "the figures are of the first pattern"
-    )
-    assert f"z = {leading.z:.1f}, rank 1 of {leading.of} {leading.among}" in report.verdict.sentence
     assert load_scan((folder / "report.json").read_bytes()) == report
     assert load_scan(dump_scan(report)) == report
     assert len(report.hypotheses) == 5
@@ -134,7 +128,7 @@ def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(sca
         assert one.dose[-1].asr == one.asr
         assert one.target in CLASS_NAMES
     for example in report.examples:
-        assert first.target not in (example.true_class, example.clean_class)
+        assert report.hypotheses[0].target not in (example.true_class, example.clean_class)
 
 
 def test_found_triggers_are_attacks_of_an_audit_as_they_stand(scanned) -> None:
@@ -432,7 +426,7 @@ def test_no_class_names_need_the_vocabulary_and_collapse_works_with_it(model, im
     report = scan(model, images, options, tmp_path / "out")
     assert report.num_classes == 0
     assert report.hypotheses[0].target is None
-    assert len(report.hypotheses[0].words) == 5
+    assert len(report.hypotheses[0].words) <= 5, "those over the chance level"
     assert report.examples
     assert all(one.true_class in CLASS_NAMES and one.clean_class is None for one in report.examples)
     assert report.verdict.outcome == "inconclusive"

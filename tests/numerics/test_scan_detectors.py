@@ -186,6 +186,18 @@ def test_words_that_are_near_everything_do_not_come_first() -> None:
     assert abs(float(scores.sum())) < 1e-9, "what all words share cancels"
 
 
+def test_words_are_named_only_where_they_beat_chance() -> None:
+    draw = generator(5, "chance")
+    word_WD = torch.from_numpy(draw.normal(size=(20_000, 32)))
+    clean_ND = torch.from_numpy(draw.normal(size=(300, 32)))
+    vocabulary = naming.Vocabulary(lambda _: word_WD)
+    planted = vocabulary.name(0.3 * word_WD[7], clean_ND)
+    assert planted[0].word == naming.words()[7]
+    noise = [clean_ND[draw.permutation(300)[:150]].mean(dim=0) - clean_ND.mean(dim=0) for _ in range(20)]
+    assert sum(bool(vocabulary.name(shift, clean_ND)) for shift in noise) <= 4
+    assert sum(len(naming.rank_words(shift, naming.words(), word_WD)) == 5 for shift in noise) == 20
+
+
 def test_the_vocabulary_ships_with_its_licence_and_has_common_nouns_once() -> None:
     words = vocabulary()
     assert len(words) == len(set(words)) == 20_000

@@ -92,6 +92,14 @@ class AttemptRepository(ClaimRepository):
         record(self._session, job, event, data)
         return True
 
+    def record_upload(self, job_id: str, attempt: int, sha256: str) -> bool:
+        """The digest of the bytes that an inspection reads, whatever becomes of it. False: fenced off."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return False
+        lock_row(self._session, Checkpoint, str(job.checkpoint_id)).sha256 = sha256
+        return True
+
     def record_state(self, job_id: str, attempt: int, resume_state: dict[str, Any] | None) -> bool:
         """Name the newest durable training state, or None to begin again. False: fenced off."""
         job = self._mine(job_id, attempt, LEASED)
@@ -176,12 +184,14 @@ class AttemptRepository(ClaimRepository):
         retry_in_s: float | None = None,
         counts: bool = True,
         forgets_result: bool = False,
+        scanners: Sequence[Mapping[str, Any]] = (),
     ) -> JobState | None:
         """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed.
 
         An attempt that does not count is given back (`give_back`): it ended by a fault of the operator's.
 
-        What its first audit found out stays, unless `forgets_result`: then nothing of it is believed.
+        What its first audit found out stays, unless `forgets_result`: then nothing of it is believed. A
+        checkpoint that is rejected keeps what `scanners` say of it.
         Returns the state reached (CANCELLED where a cancel came first); None when fenced off.
         """
         job = self._mine(job_id, attempt, LEASED)
@@ -196,7 +206,7 @@ class AttemptRepository(ClaimRepository):
             data = {"attempt": attempt, "error": error}
             give_back(self._session, job, "attempt_failed", error, wait_s=retry_in_s or 0.0, data=data)
         elif retry_in_s is None or job.attempts_used >= job.max_attempts:
-            fail(self._session, job, error)
+            fail(self._session, job, error, scanners)
         else:
             wait = func.clock_timestamp() + seconds(retry_in_s) if retry_in_s > 0 else None
             data = {"attempt": attempt, "error": error, "retry_in_s": retry_in_s}

@@ -156,10 +156,12 @@ def give_back(
     announce(session, job)
 
 
-def fail(session: Session, job: Job, error: dict[str, Any]) -> None:
+def fail(
+    session: Session, job: Job, error: dict[str, Any], scanners: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """End as failed; a checkpoint or dataset that the job was to accept is rejected with the same error."""
     move(session, job, JobState.FAILED, "failed", {"error": error}, error=error)
-    reject_subject(session, job, error)
+    reject_subject(session, job, error, scanners)
 
 
 def cancel(session: Session, job: Job, data: dict[str, Any] | None = None) -> None:
@@ -182,7 +184,9 @@ def set_verdicts(session: Session, job: Job, verdicts: Sequence[NewVerdict]) -> 
     session.flush()
 
 
-def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
+def reject_subject(
+    session: Session, job: Job, error: dict[str, Any], scanners: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Reject what an inspect or validate job was about, unless that is decided already."""
     subject = _undecided_subject(session, job)
     if subject is None:
@@ -190,6 +194,7 @@ def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
     subject.error = _for_customers(error)
     if isinstance(subject, Checkpoint):
         subject.state = CheckpointState.REJECTED
+        subject.inspection = {"scanners": list(scanners)} if scanners else None
         tell_of_checkpoint(session, subject)
     else:
         subject.state = DatasetState.REJECTED

@@ -12,7 +12,7 @@ from app.db.models.checkpoint import Checkpoint
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, NotFound
 from app.domain.states import CheckpointState, UploadPurpose
-from app.domain.verdicts import MOST_SHOWN
+from app.domain.verdicts import MOST_SHOWN, VerdictStage
 from app.live.ports import PortsDep
 from app.schemas.checkpoints import CheckpointOut
 from app.services import checkpoints, deletions
@@ -140,6 +140,7 @@ def _values(unit: UnitOfWork, visitor: Visitor, checkpoint_id: str) -> dict[str,
         "jobs": jobs,
         "has_more_jobs": has_more_jobs,
         "what_dangerous_means": WHAT_DANGEROUS_MEANS,
+        "stage": VerdictStage,
         "is_undecided": row.state in UNDECIDED and row.error is None,
         "version": _version(row),
     }

@@ -99,10 +99,7 @@ def method_of(job: Job) -> str | None:
 
 
 def targets_of(job: Job) -> Sequence[str]:
-    """The audit's target first, then those that attacks have of their own."""
-    if (scan := (job.result or {}).get("scan")) is not None:
-        found = (one.get("target") for one in scan["hypotheses"][:1])
-        return [str(target) for target in found if target]
+    """Those that the order names: the audit's first, then those that attacks have of their own."""
     audit = job.spec.get("audit", {})
     own = [attack.get("target") for attack in audit.get("attacks", ())]
     return list(dict.fromkeys(str(target) for target in (audit.get("target"), *own) if target))

@@ -19,6 +19,7 @@ from app.web.jobs.comparison import MOST_COMPARED
 from app.web.jobs.failures import is_partial
 from app.web.jobs.figures import AttackLine, VerdictLabel
 from app.web.jobs.job_story import phase_title
+from app.web.jobs.order_page import accepted_checkpoints
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Reader
@@ -95,6 +96,7 @@ def show_jobs(
     with ports.database.unit_of_work(project_id) as unit:
         matches = unit.job_search.page(project_id, wanted, PER_PAGE, after=after, before=before)
         filenames = unit.job_search.filenames(project_id, matches.rows)
+        has_checkpoint = bool(accepted_checkpoints(unit, project_id)) if not matches.rows else True
     shown = _digest(matches)
     if is_partial(request) and seen == shown:
         return Response(status_code=204)  # htmx then leaves the page as it is
@@ -108,6 +110,7 @@ def show_jobs(
             for job in matches.rows
         ],
         wanted=wanted,
+        has_checkpoint=has_checkpoint,
         states=list(JobState),
         older=matches.older and link(HERE, query, after=matches.older),
         newer=matches.newer and link(HERE, query, before=matches.newer),

@@ -25,6 +25,7 @@ _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 RECIPE_RECOMMENDED, RECIPE_DEFAULTS = "recommended", "defaults"
 SUITE_USUAL, SUITE_FOUND, SUITE_LIST, SUITE_JSON = "usual", "found", "list", "json"
 FROM_SCAN = "audit/attacks_from_scan"
+_NO_TARGET = "Write the class, or choose “Clean” and “Scan first”: the scan finds one."
 POLICY_DEFAULT, POLICY_KEPT, POLICY_GIVEN = "default", "kept", "given"
 
 
@@ -137,7 +138,7 @@ def _audit(form: Form, draft: Draft) -> dict[str, Any]:
     if target := form.get("target"):
         audit["target"] = target
     elif form.get("kind") == "audit" or not form.get("scan"):
-        draft.errors["target"] = "Fill this in."
+        draft.errors["target"] = _NO_TARGET
     if templates := lines(form.get("templates")):
         audit["templates"] = templates
     if form.get("linear_probe"):

@@ -137,17 +137,11 @@ def scan_result(report: ScanReport) -> ScanResult:
 
 def _number_words(report: ScanReport) -> str:
     """What the one number of the page means."""
-    null, leading = report.null, report.leading
-    if null is not None:
-        return (
-            f"Of {null.num_models} models that were never poisoned and this one, this share looks at least "
-            "as conspicuous."
-        )
-    if leading is None:
-        return "Nothing was compared."
+    if report.null is None:
+        return "No null was used, so there is no p-value: nothing says how rare such a model is."
     return (
-        f"Rank {leading.rank} of {leading.of} {leading.among} of this model, by the detector "
-        f"{leading.detector}: {leading.what}. No null was used, so there is no p-value."
+        f"Of {report.null.num_models} models that were never poisoned and this one, this share looks at "
+        "least as conspicuous."
     )
 
 

@@ -15,6 +15,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from app.live.callers import request_id_of
 from app.web.kit.static_files import static_url
+from cleanclip.spec.report import scanner_words
+from cleanclip.spec.verdicts import standing, state_words
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -91,7 +93,12 @@ def _environment() -> Environment:
         "percent": percent_text,
         "time": time_text,
     }
-    made.globals |= {"static": static_url}
+    made.globals |= {
+        "static": static_url,
+        "scanner_words": scanner_words,
+        "standing": standing,
+        "state_words": state_words,
+    }
     return made
 
 

@@ -5,6 +5,7 @@ report whose scan was changed is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from cleanclip.evidence.verification import verify
 from cleanclip.spec.jobspec import SanitizeSpec
 from cleanclip.spec.report import Report, load_json
 from cleanclip.spec.verdict_texts import NOT_JUDGED
+from sanitizer.rendering import sentences
 from sanitizer.rendering.documents import pages
 from tests.fixtures.evidence import edit_json, left_by_a_child, packed, sum_again
 from worker.publishing.believing import believe_first_audit
@@ -49,6 +51,17 @@ def test_pages_say_why_it_is_not_judged(scanned: Path) -> None:
     for page in ("report.html", "report.md"):
         assert "clean models have such patterns too" in drawn[page].decode()
     assert "wave:x:6:0.196, found by the scan" in drawn["report.html"].decode()
+
+
+def test_question_and_headline_count_the_same_triggers(scanned: Path) -> None:
+    report = read(scanned)
+    different = [replace(one, trigger_sha256=one.name) for one in report.before.attacks]
+    report = replace(report, before=replace(report.before, attacks=tuple(different)))
+    assert report.before.num_triggers(report.verdict.attacks) == 3 < len(report.audit.attacks)
+    assert sentences.question(report).startswith("Does any of the 3 triggers tested make this model")
+    found = replace(report.verdict, attacks=report.verdict.attacks[3:])
+    alone = replace(report, verdict=found, before=replace(report.before, attacks=report.before.attacks[3:]))
+    assert sentences.question(alone).startswith("Does a trigger that only the scan found make this model")
 
 
 def test_a_jobs_page_calls_an_attack_as_the_scan_does(scanned: Path) -> None:

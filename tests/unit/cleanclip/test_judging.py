@@ -458,6 +458,7 @@ def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass
     assert [one.judged for one in verdict.attacks] == [True, False]
     assert verdict.attacks[1].outcome == "inconclusive"
     assert verdict.attacks[1].reason == NOT_JUDGED
+    assert "nothing apart" not in NOT_JUDGED, "where no p-value is, nothing was compared"
     assert verdict.reason.endswith(" Not judged: attack1.")
 
 

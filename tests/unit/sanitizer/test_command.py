@@ -19,11 +19,21 @@ from cleanclip.spec.found_attacks import (
     section_of,
 )
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse, to_json
+from cleanclip.spec.recommended import with_recommended
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_judging import verdict
 from cleanclip.spec.scan_report import dump_scan
+from cleanclip.spec.uar_recipe import UARRecipe
 from sanitizer.__main__ import main
-from sanitizer.cli.arguments import UsageError, audit_from, parser, section_from
+from sanitizer.cli.arguments import (
+    UsageError,
+    audit_from,
+    parser,
+    recipe_from,
+    section_from,
+    with_recommended_values,
+)
+from sanitizer.cli.canonical import model_in
 from sanitizer.rendering.documents import pages
 from tests.fixtures.audited import write_model
 from tests.fixtures.scans import scan_and_null
@@ -410,3 +420,19 @@ def test_a_wave_that_leads_images_to_one_class_is_shown_checked_and_an_attack() 
     assert "sig" in KINDS_FOUND
     section = section_of(told, report_sha256="0" * 64, attacks=audit.attacks, num_known=0)
     assert section.found[0].attack == 0
+
+
+def test_options_that_are_not_given_are_recommended_for_the_model_as_in_the_service(inputs):
+    model = model_in(inputs / "checkpoint")
+    assert model is not None
+    assert model[1] == "small"
+    typed = ["sanitize", "x", "--pairs", "p", "--labelled", "l", "--target", "t", "--out", "o"]
+    recipe, given = recipe_from(parser().parse_args([*typed, "--method", "uar", "--batch-size", "32"]))
+    filled, written, source = with_recommended_values(recipe, given, model)
+    expected = with_recommended({"method": "uar", "batch_size": 32}, model)
+    assert to_json(filled) == to_json(parse(UARRecipe, expected.options))
+    assert (filled.batch_size, filled.learning_rate) == (32, 5e-4)
+    assert {*written} == {*expected.options}
+    assert source == expected.sentence
+    defaults, _ = recipe_from(parser().parse_args([*typed, "--method", "uar", "--recipe", "defaults"]))
+    assert defaults == UARRecipe()

@@ -131,7 +131,7 @@ def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
         ({"checkpoint_id": ""}, "checkpoint_id", "Choose one."),
         ({"dataset_id": ""}, "dataset_id", "Choose one."),
         ({"audit/dataset_id": ""}, "audit/dataset_id", "Choose one."),
-        ({"target": ""}, "target", "Fill this in."),
+        ({"target": ""}, "target", "“Scan first”"),
         ({"method": ""}, "method", "one of cleanclip, par, supervised, uar"),
         ({"cleanclip/epochs": "1000"}, "cleanclip/epochs", "must be less than or equal to 100"),
         ({"cleanclip/epochs": "2.5"}, "cleanclip/epochs", "whole number"),

@@ -10,7 +10,7 @@ from app.db.models.job import Job
 from app.db.repositories.webhook_events import _verdict as webhook_verdict
 from app.domain.states import JobKind, JobState
 from app.schemas.jobs import ResultOut
-from app.web.jobs.figures import verdict_label
+from app.web.jobs.figures import targets_of, verdict_label
 from app.web.jobs.scan_result import scan_result
 from app.web.kit.rendering import environment
 from cleanclip.command import scan_view
@@ -49,15 +49,6 @@ def test_an_edit_that_leads_images_to_one_class_is_shown_by_its_name(report: Sca
     assert shown.family == "wave:x:6:0.196"
 
 
-def test_a_detector_that_compares_nothing_gives_no_number_without_a_null(report: ScanReport) -> None:
-    assert scan_result(report).number == "z = 7.3, no p-value"
-    [first, *_] = report.judgements
-    alone = replace(first, detector="collapse", z=0.0, rank=1, of=1, among="models")
-    nothing = scan_result(replace(report, judgements=(alone,)))
-    assert (nothing.number, nothing.number_words) == ("no p-value", "Nothing was compared.")
-    assert scan_result(replace(report, judgements=(alone, first))).number == "z = 7.3, no p-value"
-
-
 @pytest.fixture
 def two_detectors() -> ScanReport:
     """`collapse` has the largest z; the pattern with the largest rise of ASR is of `edits`."""
@@ -72,7 +63,8 @@ def two_detectors() -> ScanReport:
     return derived(replace(report, statistics=statistics, hypotheses=tuple(found)), None)
 
 
-def test_without_a_null_sentence_number_and_pattern_are_of_one_finding(two_detectors: ScanReport) -> None:
+def test_without_a_null_no_z_leads_whichever_is_the_largest(two_detectors: ScanReport) -> None:
+    """Each detector's stands beside its name."""
     first, second = two_detectors.judgements
     assert first.z > second.z
     assert [one.trigger.family.name for one in two_detectors.hypotheses[:2]] == [
@@ -80,14 +72,17 @@ def test_without_a_null_sentence_number_and_pattern_are_of_one_finding(two_detec
         first.what.removesuffix(", agreement"),
     ], "the patterns by which the detectors judge come first"
     sentence = two_detectors.verdict.sentence
-    assert "z = 4.9, rank 1 of 235 edits" in sentence
     assert "99.4 % of 170" in sentence
     shown = scan_result(two_detectors)
-    assert shown.number == "z = 4.9, no p-value"
-    assert f"Rank 1 of 235 edits of this model, by the detector edits: {WAVE.name}." in shown.number_words
+    assert shown.number == "no p-value"
+    assert "z = " not in sentence + shown.number + shown.number_words
     assert shown.found[0].family == WAVE.name
     for page in pages(two_detectors).values():
-        assert b"z = 4.9, no p-value" in page
+        assert b"no p-value" in page
+
+
+def test_a_row_of_the_list_shows_as_target_only_what_the_order_names(report: ScanReport) -> None:
+    assert targets_of(Job(kind=JobKind.SCAN, spec={}, result={"scan": shown_scan(report)})) == []
 
 
 def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanReport) -> None:

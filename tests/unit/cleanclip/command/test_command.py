@@ -567,7 +567,15 @@ def test_lists_are_tables_for_people_and_documents_for_scripts(run: Any) -> None
         "VERDICT",
         "FILE",
     ]
-    assert ran.out.splitlines()[1].split() == ["ckpt_1", "accepted", "1.5", "kB", "-", "-", "a.pt"]
+    assert ran.out.splitlines()[1].split() == [
+        "ckpt_1",
+        "readable",
+        "1.5",
+        "kB",
+        "-",
+        *["not", "yet", "audited"],
+        "a.pt",
+    ]
     assert dict(service.requests[0].url.params) == {"limit": "5", "state": "accepted"}
     assert run(service, "checkpoints", "ls", "--json").document["data"][0]["id"] == "ckpt_1"
 

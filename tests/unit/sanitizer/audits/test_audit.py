@@ -18,6 +18,7 @@ from cleanclip.spec.recipe import (
     BadNetOptions,
     BlendedOptions,
     CustomPatchOptions,
+    CustomPatternOptions,
     LabelConsistentOptions,
     LinearProbeOptions,
     SIGOptions,
@@ -187,12 +188,12 @@ def test_attacks_of_one_kind_are_named_by_what_tells_them_apart() -> None:
     )
 
 
-def test_pictures_are_told_apart_by_their_digests() -> None:
-    attacks = (CustomPatchOptions(image=picture()), CustomPatchOptions(image=picture(3, 3)))
-    first, second = attack_names(AuditOptions(target="x", attacks=attacks))
-    assert first.startswith("custom_patch:image_sha256=")
-    assert first != second
-    assert max(map(len, (first, second))) < 50
+def test_pictures_are_numbered_whatever_their_options_and_digests() -> None:
+    """A title with a digest and a place in it is wider than a phone."""
+    patch, fixed = CustomPatchOptions(image=picture()), CustomPatchOptions(image=picture(3, 3), at=(1 / 3, 0))
+    whole = CustomPatternOptions(image=picture())
+    names = attack_names(AuditOptions(target="x", attacks=(patch, fixed, whole)))
+    assert names == ("pattern 1 (patch)", "pattern 2 (patch)", "custom_pattern")
 
 
 def test_patterns_of_one_attack_that_have_names_of_their_own_are_told_apart() -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.jobspec import INSPECTION_ADAPTER
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.jobspec import INSPECTION_ADAPTER, InspectSpec
+from cleanclip.spec.progress import ignore, never_stop
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints import inspection as inspection_module
 from sanitizer.checkpoints import scanners
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.pipeline.reporting import checkpoint_input
+from sanitizer.work.inspecting import do
 from tests.fixtures.checkpoints import write_open_clip, write_open_clip_safetensors
 from tests.fixtures.hostile.corpus import HOSTILE
 
@@ -34,6 +37,19 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> Non
     path.chmod(0o700)
     monkeypatch.setattr(scanners, "_PYTHON", str(path))
     monkeypatch.setattr(inspection_module, "compare", lambda *_: ())
+
+
+@pytest.mark.slow
+def test_a_refused_file_keeps_what_scanners_say_of_it(tmp_path: Path, declared: DeclaredOptions) -> None:
+    (tmp_path / "inputs").mkdir()
+    HOSTILE["os_system_by_reduce"].write(tmp_path / "inputs/upload", tmp_path / "canary")
+    spec = InspectSpec(filename="x.pt", declared=declared, scanner_time_limit_s=120.0)
+    with pytest.raises(CheckpointRejected) as refused:
+        do(spec, tmp_path, ignore, never_stop)
+    picklescan, modelaudit = refused.value.scanners
+    assert (picklescan.verdict, modelaudit.name) == ("dangerous", "modelaudit")
+    assert "system" in " ".join(picklescan.issues)
+    assert not (tmp_path / "canary").exists()
 
 
 @pytest.mark.slow
