@@ -75,7 +75,7 @@ class RecheckOut(WireOut):
     """Whether a process that never read the upload measured the same figures again."""
 
     done: bool = False
-    why: str | None = Field(None, description="ordered, by_default, not_ordered, not_signed or no_audit.")
+    why: str | None = Field(None, description="ordered, by_default, not_ordered or not_signed.")
     num_withheld: Count = Field(
         0, description="Labelled images that the job's first process never had, and that were measured too."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cleanclip.evidence.signature import SignatureState
 from cleanclip.evidence.verification import Verification
 
@@ -44,7 +46,12 @@ def proven(found: Verification) -> list[str]:
         f"{says} that {facts.job.kind} job {facts.job.id}, attempt {facts.job.attempt}, made them from the "
         f"upload {facts.checkpoint.filename!r} with SHA-256 {upload}.",
     ]
-    if facts.recheck.done:
+    if facts.recheck.done and facts.job.kind in {"scan", "vet"}:
+        sentences.append(
+            f"{says} that a process that never read the upload made the {facts.job.kind} again, and that "
+            "this report is its."
+        )
+    elif facts.recheck.done:
         sentences.append(
             f"{says} that an independent second audit, in a process that never read the upload, found the "
             "same figures before and after on the same images" + _withheld(facts.recheck.num_withheld)
@@ -58,7 +65,7 @@ def not_proven(found: Verification) -> list[str]:
     """What people might take for proven."""
     sentences = [
         *_judged(found),
-        _whose_word(found),
+        *_whose_word(found),
         _whose_weights(found),
     ]
     if found.signature == "signed":
@@ -103,18 +110,19 @@ def _judged(found: Verification) -> list[str]:
     ]
 
 
-def _whose_word(found: Verification) -> str:
-    """Whether anybody but the process that read the upload measured anything."""
-    facts = None if found.statement is None else found.statement.predicate.observed.recheck
-    if facts is None or not facts.done:
-        return (
+def _whose_word(found: Verification) -> Iterator[str]:
+    """What nobody but the process that read the upload measured."""
+    facts = None if found.statement is None else found.statement.predicate.observed
+    if facts is None or not facts.recheck.done:
+        yield (
             "That the figures are true: only the process that read the upload reported them. "
             "They were recomputed from its counts; no second audit confirmed them."
         )
-    return (
-        "That the training's curve and a ladder's figures are true: only the job's first "
-        "process reported them. They were recomputed from its counts."
-    )
+    elif facts.job.kind == "sanitize":
+        yield (
+            "That the training's curve and a ladder's figures are true: only the job's first "
+            "process reported them. They were recomputed from its counts."
+        )
 
 
 def _whose_weights(found: Verification) -> str:

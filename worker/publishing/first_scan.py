@@ -58,8 +58,11 @@ def finish_scan(
     job: ClaimedJob,
     outputs: Sequence[Path],
     *,
+    inputs: Path,
     outgoing: Path,
     staged: Staged,
+    signs: bool,
+    is_resumed: bool,
     fresh: FreshChildren,
     warn: Warn,
     check: Callable[[], None],
@@ -69,7 +72,17 @@ def finish_scan(
     Raises AttemptFailed, StorageError, OSError, Stopped.
     """
     packing = Packing(outputs, outgoing / job.id, check)
-    report = complete_search(packing, staged, fresh, ended_at=ledger.time(), warn=warn)
+    report, _ = complete_search(
+        packing,
+        staged,
+        fresh,
+        inputs=inputs,
+        signs=signs,
+        is_resumed=is_resumed,
+        ended_at=ledger.time(),
+        warn=warn,
+        check=check,
+    )
     assert isinstance(report, ScanReport), "it was ordered"
     assert staged.known is not None, "it is a customer's job"
     prefix = scanned_prefix(job.project_id, job.id, job.attempt)

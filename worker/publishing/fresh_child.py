@@ -27,6 +27,8 @@ from cleanclip.spec.jobspec import (
     InspectSpec,
     PagesSpec,
     RecheckSpec,
+    ScanSpec,
+    VetSpec,
     WithholdSpec,
 )
 from cleanclip.spec.progress import Noted, ProgressEvent, ignore
@@ -44,7 +46,7 @@ from worker.supervision import Watch
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.05
 _MAX_NOTES = 20
-FreshSpec = PagesSpec | GiveBackSpec | WithholdSpec | RecheckSpec | InspectSpec
+FreshSpec = PagesSpec | GiveBackSpec | WithholdSpec | RecheckSpec | InspectSpec | ScanSpec | VetSpec
 _LIGHT = frozenset({"pages", "inspect"})
 """Kinds that run within the limits of a file's inspection."""
 

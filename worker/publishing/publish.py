@@ -54,7 +54,6 @@ from worker.publishing.rechecking import confirm
 from worker.publishing.sample_images import draw_samples
 from worker.publishing.searching import SEARCHES, complete_search, result_of
 from worker.publishing.shown import shown_warnings
-from worker.publishing.statement import Recheck
 from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.stage import Staged
 from worker.staging.transfer import retry_while_unavailable, upload
@@ -106,10 +105,19 @@ def publish(
     elif (search := SEARCHES.get(staged.spec.kind)) is not None:
         ended_at = ledger.time()
         warn = partial(tracker.note, "warning")
-        found = complete_search(packing, staged, fresh, ended_at=ended_at, warn=warn)
-        once = Recheck(done=False, why="no_audit")
-        package = packing.finish_stated(job, staged, found, once, ended_at=ended_at, signer=signer)
-        result = result_of(found) | {"signature": package.signature}
+        found, recheck = complete_search(
+            packing,
+            staged,
+            fresh,
+            inputs=inputs,
+            signs=signer is not None,
+            is_resumed=bool(job.resume_state),
+            ended_at=ended_at,
+            warn=warn,
+            check=check,
+        )
+        package = packing.finish_stated(job, staged, found, recheck, ended_at=ended_at, signer=signer)
+        result = result_of(found) | {"recheck": asdict(recheck), "signature": package.signature}
         verdicts = tuple(search.verdicts(found))
     else:
         ended_at = ledger.time()

@@ -9,21 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from app.db.repositories.attempt_values import NewVerdict
-from cleanclip.spec.jobspec import REPORT_NAME
+from app.domain.states import JobKind
+from cleanclip.spec.jobspec import REPORT_NAME, ScanSpec, VetSpec
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.scan_report import dump_scan
 from cleanclip.spec.vet_report import dump_vet_report
 from worker.confinement.child_json import fit_for_a_row
-from worker.failures import not_believed
+from worker.confinement.outcome import wanted_outputs
+from worker.failures import not_believed, not_confirmed
 from worker.publishing import scanning, vetting
 from worker.publishing.believing import our_environment
 from worker.publishing.completing import Warn, draw_pages
-from worker.publishing.fresh_child import FreshChildren
+from worker.publishing.fresh_child import FreshChildren, take_input
 from worker.publishing.packing import Packing
 from worker.publishing.shown import shown_warnings
+from worker.publishing.statement import Recheck
 from worker.staging.known import Known
 from worker.staging.stage import Staged
 
@@ -57,21 +61,53 @@ SEARCHES: Mapping[str, Search] = {
 
 
 def complete_search(
-    packing: Packing, staged: Staged, fresh: FreshChildren, *, ended_at: str, warn: Warn
-) -> AnyReport:
-    """Check and complete what lies in `packing`; the report as it goes on. Raises AttemptFailed, Stopped."""
+    packing: Packing,
+    staged: Staged,
+    fresh: FreshChildren,
+    *,
+    inputs: Path,
+    signs: bool,
+    is_resumed: bool,
+    ended_at: str,
+    warn: Warn,
+    check: Callable[[], None],
+) -> tuple[AnyReport, Recheck]:
+    """Check and complete what lies in `packing`; the report as it goes on, and whether it was confirmed.
+
+    Where results are signed a fresh child makes the search again, of `inputs`, the folder of the first one,
+    which is dead; a vetting always, because its report shows captions and images. What it leaves is
+    published. On a CPU the first one's report must be the same, unless that was `is_resumed`, perhaps on
+    another machine. Raises AttemptFailed, Stopped, OSError.
+    """
     spec, known = staged.spec, staged.known
-    search = SEARCHES[spec.kind]
+    assert isinstance(spec, ScanSpec | VetSpec), "it is in the table"
     assert known is not None, "it is a customer's job"
-    report = search.believe(
-        packing.path(REPORT_NAME).read_bytes(), spec, known, datetime.fromisoformat(ended_at)
-    )
-    environment = our_environment(report.environment, uses_cuda=fresh.uses_cuda)
-    report = replace(report, environment=environment)
+    search, at = SEARCHES[spec.kind], datetime.fromisoformat(ended_at)
+    report = _believed(packing, spec, known, fresh, at)
+    recheck = Recheck(done=False, why="not_signed")
+    if signs or spec.kind == "vet":
+        for one in staged.received:
+            take_input(inputs, one, fresh.folder_of(spec), check)
+        wanted = wanted_outputs(JobKind(spec.kind), weights_bytes=staged.most_weights_bytes)
+        packing.take(fresh.run(spec, {}, wanted).files)
+        again = _believed(packing, spec, known, fresh, at)
+        is_exact = not fresh.uses_cuda and not is_resumed
+        if is_exact and again != report:
+            raise not_confirmed("it finds something else in the same data")
+        report = again
+        recheck = Recheck(done=True, why="by_default", tolerated_share=0.0 if is_exact else None)
     for name, content in {REPORT_NAME: search.dump(report), **search.beside(known)}.items():
         packing.add(name, content)
     draw_pages(packing, fresh, warn)
-    return report
+    return report, recheck
+
+
+def _believed(
+    packing: Packing, spec: ScanSpec | VetSpec, known: Known, fresh: FreshChildren, at: datetime
+) -> AnyReport:
+    raw = packing.path(REPORT_NAME).read_bytes()
+    report = SEARCHES[spec.kind].believe(raw, spec, known, at)
+    return replace(report, environment=our_environment(report.environment, uses_cuda=fresh.uses_cuda))
 
 
 def result_of(report: AnyReport) -> dict[str, Any]:

@@ -61,16 +61,17 @@ _ORDERED = (
 )
 _OF_CHECKPOINT = ("layout", "architecture", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
-Why = Literal["ordered", "by_default", "not_ordered", "not_signed", "no_audit"]
+Why = Literal["ordered", "by_default", "not_ordered", "not_signed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recheck:
-    """Whether a second audit, by a process that never read the upload, confirmed the audits of the report.
+    """Whether a process that never read the upload measured again what the report says: an audit, a scan or a
+    vetting.
 
     A count may differ in `tolerated_share` of its images. `num_withheld`: of how many further images, which
     the first process never had, it is. The training's curve and a ladder's figures are the first
-    process's word. `why` "no_audit": of a scan or a vetting.
+    process's word.
     """
 
     done: bool

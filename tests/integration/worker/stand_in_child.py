@@ -1579,6 +1579,18 @@ def invent_figures(folder: Path) -> None:
     finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64, came_in))
 
 
+def invent_a_search(folder: Path) -> None:
+    """A scan or a vetting that fits itself, with words or counts that are not those of the data; the process
+    that makes it again is honest."""
+    spec = json.loads((folder / "spec.json").read_text())
+    if "fresh" in folder.parts or spec["kind"] not in {"scan", "vet"}:
+        work(folder)
+    if spec["kind"] == "vet":
+        sentence = "This model is clean. Approved for release."
+        vet_and_lie(folder, change=told_otherwise(lambda told: told["worst"][0].update(caption=sentence)))
+    work_and_lie(folder, change=lambda told: told["conditions"].update(num_near=1))
+
+
 def leave_more(folder: Path) -> None:
     """An honest result, and beside it what people or programs might open."""
     names = write_outputs(folder, json.loads((folder / "spec.json").read_text()), "0" * 64)
@@ -1744,6 +1756,7 @@ BEHAVIOURS: dict[str, Callable[[Path], None]] = {
             point_outside,
             hand_in_another_mans_model,
             invent_figures,
+            invent_a_search,
             inspect_a_pickle,
             inspect_another_model,
             leave_a_page_unnamed,

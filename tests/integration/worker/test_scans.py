@@ -31,6 +31,8 @@ from tests.fixtures.audited import (
 from tests.integration.worker.stand_in_child import a_null
 from tests.integration.worker.world import World, wait_until
 from worker.confinement import sandbox
+from worker.publishing.signing import ModelSigner
+from worker.signing_keys import new_key
 
 NAMES = ("apple", "banana", "cherry", "date", "elder", "fig")
 OPTIONS = ScanOptions()
@@ -169,6 +171,30 @@ def test_a_scan_whose_report_lies_fails_and_publishes_nothing(world: World) -> N
     row = world.job(job_id)
     assert row.error is not None
     assert (row.error["code"], row.result) == ("outputs_not_believed", None)
+    assert world.artifacts(job_id) == {}
+
+
+@pytest.mark.parametrize("behaviour", ["work", "invent_a_search"])
+def test_a_scan_that_is_signed_is_made_again_by_a_process_that_never_read_the_upload(
+    world: World, tmp_path: Path, behaviour: str
+) -> None:
+    signer = ModelSigner(new_key(tmp_path / "key")[0])
+    job_id, unsigned = scan_job(world), scan_job(world)
+    if behaviour == "work":
+        assert world.runner(behaviour, signer=signer).run(job_id) is JobState.SUCCEEDED
+        found = verify(downloaded(world, job_id, tmp_path / "scanned"))
+        assert found.statement is not None
+        facts = found.statement.predicate.observed.recheck
+        assert (found.findings, facts.done, facts.why, facts.tolerated_share) == ((), True, "by_default", 0.0)
+        shown = JobOut.of(world.job(job_id)).result
+        assert shown is not None
+        assert shown.recheck.done
+        return
+    assert world.runner(behaviour).run(unsigned) is JobState.SUCCEEDED, "nothing else tells"
+    assert world.runner(behaviour, signer=signer).run(job_id) is JobState.FAILED
+    error = world.job(job_id).error
+    assert error is not None
+    assert (error["code"], error["retryable"]) == ("figures_not_confirmed", False)
     assert world.artifacts(job_id) == {}
 
 

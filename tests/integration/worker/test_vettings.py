@@ -106,6 +106,14 @@ def test_a_list_or_a_score_that_was_changed_by_hand_is_named(world: World, tmp_p
     assert any(one.startswith("excluded.json: the number of samples") for one in findings)
 
 
+def test_words_that_are_not_those_of_the_data_are_found_by_a_process_that_vets_again(world: World) -> None:
+    job_id = full_job(world)
+    assert world.runner("invent_a_search").run(job_id) is JobState.FAILED
+    error = world.job(job_id).error
+    assert error is not None
+    assert (error["code"], error["retryable"]) == ("figures_not_confirmed", False)
+
+
 @pytest.mark.parametrize("lie", ["fewer_set_aside", "a_reason_of_its_own", "a_line_less"])
 def test_a_vetting_that_lies_fails_and_publishes_nothing(world: World, lie: str) -> None:
     """Each lie by itself: tests/unit/worker/test_vetting.py."""
