@@ -29,12 +29,12 @@ from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.seeding import generator
 
-DEVELOPMENT, HELD_OUT = range(12), range(100, 148)
-_WIDTHS = {16: (64, 128, 160), 32: (64, 128, 160), 64: (64, 128), 80: (160, 160, 160, 320)}
+DEVELOPMENT, HELD_OUT = range(12), range(100, 142)
+_WIDTHS = {16: (64, 128), 32: (64, 128), 64: (64, 128), 80: (160, 160, 160, 160, 320)}
 """Head width → tower widths."""
 _PAPER = (0, 0, 0)
 """One colour, so that digits are learnt in a minute."""
-_BATCH = 128
+_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
