@@ -12,9 +12,10 @@ from typing import Literal
 
 from cleanclip.spec.measures import Estimate
 
-Settled = Literal["tensors", "declared", "configuration", "measured", "assumed"]
+Settled = Literal["tensors", "declared", "configuration", "measured", "published", "assumed"]
 """By what a setting is known: a tensor's shape, its owner, a configuration file beside the weights, the
-images of the audit, or by nothing: then it is the default of published models."""
+images of the audit, a published model of exactly this shape where the images leave several values, or by
+nothing: then it is the default of published models, and there were too few images to compare."""
 
 
 COMPARED = ("num_heads_vision", "num_heads_text", "quick_gelu")
@@ -24,6 +25,14 @@ MIN_IMAGES = 128
 """Of fewer the corrected interval of a mean cannot be relied on, and no verdict could be either."""
 MIN_MARGIN = 0.01
 """Nats an image: the true class one percent more probable. Less than that rounding could make up."""
+ALPHA = 0.05
+"""The probability, at most, that a job settles on a wrong value though the right one has the larger mean."""
+_FIRST_LOOKS = (256, 1_024)
+
+
+def looks(num_images: int) -> tuple[int, ...]:
+    """How many images each look at the figures has seen: a few, four times as many, then all."""
+    return (*(size for size in _FIRST_LOOKS if size < num_images), num_images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +52,8 @@ class SettingFigures:
 class Margin:
     """The mean over the same `n` images of the log-likelihood of the value chosen minus the runner-up's.
 
-    `low`, `high` bound it by the normal distribution; `confidence` is divided among the comparisons.
+    `low`, `high` bound it by the normal distribution; `confidence` is divided among the comparisons of all
+    planned looks.
     """
 
     mean: float
@@ -70,12 +80,6 @@ class Setting:
     margin: Margin | None = None
 
     @property
-    def makes_no_difference(self) -> bool:
-        """Whether the images show that the runner-up's figures are the same for all that matters."""
-        margin = self.margin
-        return margin is not None and margin.low > -MIN_MARGIN and margin.high < MIN_MARGIN
-
-    @property
     def known_by(self) -> str:
         """'measured: the best of 1, 4, 2. Mean log-likelihood -0.474 against -1.320 with 2 (margin …)'."""
         return ". ".join(filter(None, (f"{self.settled}: {self.why}", self.comparison)))
@@ -99,8 +103,9 @@ class SettledArchitecture:
     """Every setting that tensors do not say, and how the measurable ones were measured.
 
     `n` images (0: none were compared), drawn by `seed`, among `num_classes` classes with `num_templates`
-    templates; `num_compared` combinations of values, by `num_image_passes` passes of the images and
-    `num_text_passes` of the texts. `chance` is the accuracy that guessing would have on these images.
+    templates; `num_compared` combinations of values, by `num_image_passes` passes of the first images and
+    `num_text_passes` of the texts. Combinations that others beat were left out of the later of `num_looks`
+    planned looks. `chance` is the accuracy that guessing would have on these images.
     """
 
     n: int
@@ -108,6 +113,7 @@ class SettledArchitecture:
     num_classes: int
     num_templates: int
     num_compared: int
+    num_looks: int
     num_image_passes: int
     num_text_passes: int
     ca: Estimate | None
@@ -131,7 +137,8 @@ class SettledArchitecture:
         """A sentence for the job's events."""
         return (
             f"What the tensors do not say was measured on {self.n} images: {self.num_compared} combinations "
-            f"of settings, {self.num_image_passes} passes of the images, {self.num_text_passes} of the texts."
+            f"of settings, {self.num_image_passes} passes of the first images, {self.num_text_passes} of the "
+            "texts."
         )
 
 
@@ -145,20 +152,17 @@ def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> I
         option = setting.option
         if option not in COMPARED:
             continue
-        if setting.value != as_read[option]:
+        if setting.settled == "published":
+            yield f"{option} is {setting.value}, {setting.why}. {setting.comparison}."
+        elif setting.value != as_read[option]:
             yield (
                 f"{option} is {setting.value} by measurement on {architecture.n} images, not "
                 f"{as_read[option]} as usual. {setting.comparison}."
             )
-        elif setting.settled == "assumed" and not setting.makes_no_difference:
+        elif setting.settled == "assumed":
             unknown.append(option)
-    if unknown and architecture.n == 0:
+    if unknown:
         yield (
             f"{', '.join(unknown)}: assumed, not measured, for which {MIN_IMAGES} labelled images of two "
             "classes or more are needed. If one is wrong, every figure is."
-        )
-    elif unknown:
-        yield (
-            f"{', '.join(unknown)}: assumed; {architecture.n} images cannot distinguish the "
-            "usual value from others."
         )
