@@ -3,8 +3,8 @@
     .venv/bin/python -m lab.benchmarks.settled_heads train --folder var/settled-heads [--minutes 40]
     .venv/bin/python -m lab.benchmarks.settled_heads settle --folder var/settled-heads
 
-Trains the models that are missing in the folder, one thread each; then settles each as a job would. The seed says what a model is and whether
-it is a development model, on which the rule was chosen, or a held-out one.
+Trains the models that are missing in the folder, one thread each; then settles each as a job would. The seed
+says what a model is and whether it is a development model, on which the rule was chosen, or a held-out one.
 """
 
 from __future__ import annotations
@@ -13,32 +13,37 @@ import argparse
 import json
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from open_clip.tokenizer import SimpleTokenizer
 from torch.nn.functional import cross_entropy, normalize
 
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.settled import COMPARED
-from lab.testbed.glyphs import digits
-from lab.testbed.pictures import IMAGE_SIZE, all_class_captions, class_names, compose
-from lab.testbed.shards import write_labelled
-from lab.testbed.texts import Texts
-from lab.testbed.watching import in_bfloat16, model_input
+from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.settings_fit import draw_sample, measure
-from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
+from sanitizer.checkpoints.architecture import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Architecture,
+    Blocks,
+    TextTransformer,
+    VisionTransformer,
+)
 from sanitizer.checkpoints.building import build_clip
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.settings import Settings
-from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.pixels import normalise
 from sanitizer.pipeline.settings_race import Race
 from sanitizer.seeding import generator
+from tests.fixtures import learned
 
 DEVELOPMENT, HELD_OUT = range(12), range(100, 142)
 _WIDTHS = {16: (64, 128), 32: (64, 128), 64: (64, 128), 80: (160, 160, 160, 160, 320)}
@@ -48,9 +53,7 @@ DECLARED = ((), ("quick_gelu",))
 """Nothing, as one who has only the file; and the activation, as one who trained with open_clip."""
 ROOT = Path(__file__).resolve().parents[2]
 RAW = ROOT / "docs" / "settings" / "settled.jsonl"
-_PAPER = (0, 0, 0)
-"""One colour, so that digits are learnt in a minute."""
-_BATCH = 64
+_BATCH = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ class Drawn:
             text_width=text_width,
             text_head_width=int(random.choice((64, 64, 32, 16))),
             quick_gelu=bool(random.integers(2)),
-            steps=int(random.integers(450, 751)),
+            steps=int(random.integers(60, 121)),
         )
 
     @property
@@ -95,7 +98,7 @@ class Drawn:
                     width=width, layers=self.layers, heads=width // self.head_width, mlp_width=2 * width
                 ),
                 patch_size=8,
-                image_size=IMAGE_SIZE,
+                image_size=learned.SIDE,
             ),
             text=TextTransformer(
                 blocks=Blocks(
@@ -112,35 +115,32 @@ class Drawn:
 
 
 def train(drawn: Drawn, folder: Path) -> None:
-    """Cross-entropy among the captions of all classes, template by template; the canonical folder."""
+    """Cross-entropy among the captions of all classes, template by template; the canonical folder.
+
+    Its classes are places of a bright square among decoys, which attention learns to tell in a minute.
+    """
     torch.manual_seed(drawn.seed)
-    pictures = compose(digits(), "poisoning", 12_000, seed=drawn.seed, paper=_PAPER)
-    label_N = torch.from_numpy(pictures.label_N)
-    captions = all_class_captions(digits())
-    texts = Texts(captions, 16)
-    token_CTL = texts(captions).unflatten(0, (len(class_names(digits())), -1))
     model = build_clip(drawn.architecture).train()
-    # Only the rows of words that occur are trained; half of the weights lie in the others.
-    whole, row_V = model.token_embedding, texts.row_V
-    model.token_embedding = nn.Embedding.from_pretrained(10 * whole.weight[row_V].detach(), freeze=False)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.1, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=drawn.steps, pct_start=0.15)
-    rows_SB = generator(drawn.seed, "settled_heads_rows").integers(len(label_N), size=(drawn.steps, _BATCH))
-    # On so few tokens attention's fused kernel takes longer than the plain formula.
-    with sdpa_kernel(SDPBackend.MATH):
-        for step, row_B in enumerate(torch.from_numpy(rows_SB)):
-            with in_bfloat16():
-                image_BD = model.encode_image(model_input(pictures.image_NCHW[row_B]))
-                text_CD = encode_text(model, token_CTL[:, step % token_CTL.shape[1]])
-            cosine_BC = normalize(image_BD.float(), dim=-1) @ normalize(text_CD.float(), dim=-1).T
-            loss = cross_entropy(model.logit_scale.exp() * cosine_BC, label_N[row_B])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    with torch.no_grad():
-        whole.weight[row_V] = model.token_embedding.weight
-    model.token_embedding = whole
+    with torch.no_grad():  # strong attention and texts that differ, or nothing is learnt so soon
+        model.token_embedding.weight.mul_(50).requires_grad_(False)
+        model.visual.positional_embedding.mul_(3)
+        for tower, width in ((model.visual.transformer, drawn.width), (model.transformer, drawn.text_width)):
+            for block in tower.resblocks:
+                block.attn.in_proj_weight[: 2 * width].mul_(2.5)
+    captions = [learned.TEMPLATES[0].replace("{c}", name) for name in learned.CLASS_NAMES]
+    captions += [learned.TEMPLATES[1].replace("{c}", name) for name in learned.CLASS_NAMES]
+    token_TCL = SimpleTokenizer()(captions, context_length=16).unflatten(0, (2, -1))
+    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=1e-3)
+    for step in range(drawn.steps):
+        pixels, labels = learned.images(_BATCH, 1_000_000 + 1_000 * drawn.seed + step, decoys=20)
+        image_NCHW = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        image_ND = model.encode_image(normalise(image_NCHW, OPENAI_MEAN, OPENAI_STD))
+        text_CD = model.encode_text(token_TCL[step % 2])
+        cosine_NC = normalize(image_ND, dim=-1) @ normalize(text_CD, dim=-1).T
+        loss = cross_entropy(10 * cosine_NC, torch.tensor(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
     write_canonical(folder, model.state_dict(), drawn.architecture, {"drawn": asdict(drawn)})
 
 
@@ -148,8 +148,8 @@ def labelled(seeds: range, folder: Path) -> LabelledDataset:
     """The test images of the models of `seeds`, composed once."""
     place = folder / f"labelled-{seeds.start}"
     if not place.is_dir():
-        pictures = compose(digits(), "test", max(NUM_IMAGES), seed=seeds.start, paper=_PAPER)
-        write_labelled(digits(), pictures, place)
+        samples = zip(*learned.images(max(NUM_IMAGES), seeds.start), strict=True)
+        write_labelled_shards(samples, place, learned.CLASS_NAMES, learned.TEMPLATES)
     return open_labelled(place)
 
 
@@ -164,7 +164,7 @@ def settle(drawn: Drawn, folder: Path, images: LabelledDataset, declared: tuple[
     )
     checkpoint = load_canonical(folder, usual.applied(as_read))
     known = {one: "declared" if one in declared else "assumed" for one in COMPARED}
-    sample = draw_sample(images, digits().zero_shot_templates, image_size=IMAGE_SIZE, seed=drawn.seed)
+    sample = draw_sample(images, learned.TEMPLATES, image_size=learned.SIDE, seed=drawn.seed)
     assert sample is not None
     values = plausible_values(checkpoint.architecture, known)
     race = Race(checkpoint.architecture, known, values)
@@ -212,6 +212,24 @@ def main() -> None:
         print(
             json.dumps({**asdict(Drawn.of(seed)), "cpu_s": round(time.process_time() - started)}), flush=True
         )
+
+
+def _settle_all(drawn: Drawn, folder: Path) -> None:
+    """Append the rows of the model that are missing."""
+    seeds = DEVELOPMENT if drawn.seed in DEVELOPMENT else HELD_OUT
+    images = labelled(seeds, folder.parent)
+    done = {(one["seed"], one["num_images"], tuple(one["declared"])) for one in rows()}
+    for num_images, declared in product(NUM_IMAGES, DECLARED):
+        if (drawn.seed, num_images, declared) not in done:
+            row = settle(drawn, folder, images.only(range(num_images)), declared)
+            RAW.parent.mkdir(exist_ok=True)
+            with RAW.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+
+
+def rows() -> list[dict[str, Any]]:
+    """Every row so far."""
+    return [json.loads(line) for line in RAW.read_text("utf-8").splitlines()] if RAW.is_file() else []
 
 
 if __name__ == "__main__":
