@@ -49,8 +49,8 @@ DEVELOPMENT, HELD_OUT = range(12), range(100, 142)
 _WIDTHS = {16: (64, 128), 32: (64, 128), 64: (64, 128), 80: (160, 160, 160, 160, 320)}
 """Head width → tower widths."""
 NUM_IMAGES = (256, 1_280, 3_000)
-DECLARED = ((), ("quick_gelu",))
-"""Nothing, as one who has only the file; and the activation, as one who trained with open_clip."""
+DECLARED = (("quick_gelu",), ())
+"""The activation, as by someone who trained with open_clip; nothing, as by someone who has only the file."""
 ROOT = Path(__file__).resolve().parents[2]
 RAW = ROOT / "docs" / "settings" / "settled.jsonl"
 _BATCH = 48
@@ -200,26 +200,23 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     ends = time.monotonic() + 60 * given.minutes
+    if given.step == "settle":
+        for declared, seed in product(DECLARED, given.seeds):
+            _settle_all(Drawn.of(seed), given.folder / f"{seed:03}", declared)
+        return
     for seed in given.seeds:
         folder, drawn = given.folder / f"{seed:03}", Drawn.of(seed)
-        is_made = (folder / "config.json").is_file()
-        if given.step == "settle" and is_made:
-            _settle_all(drawn, folder)
-        if given.step != "train" or is_made or time.monotonic() > ends:
-            continue
-        started = time.process_time()
-        train(Drawn.of(seed), folder)
-        print(
-            json.dumps({**asdict(Drawn.of(seed)), "cpu_s": round(time.process_time() - started)}), flush=True
-        )
+        if not (folder / "config.json").is_file() and time.monotonic() < ends:
+            train(drawn, folder)
+            print(drawn, flush=True)
 
 
-def _settle_all(drawn: Drawn, folder: Path) -> None:
+def _settle_all(drawn: Drawn, folder: Path, declared: tuple[str, ...]) -> None:
     """Append the rows of the model that are missing."""
     seeds = DEVELOPMENT if drawn.seed in DEVELOPMENT else HELD_OUT
     images = labelled(seeds, folder.parent)
     done = {(one["seed"], one["num_images"], tuple(one["declared"])) for one in rows()}
-    for num_images, declared in product(NUM_IMAGES, DECLARED):
+    for num_images in NUM_IMAGES:
         if (drawn.seed, num_images, declared) not in done:
             row = settle(drawn, folder, images.only(range(num_images)), declared)
             RAW.parent.mkdir(exist_ok=True)

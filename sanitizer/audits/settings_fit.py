@@ -90,7 +90,7 @@ class Fit:
         n = self.n(settings, other)
         difference_N = self._profiled(settings, n) - self._profiled(other, n)
         mean = float(difference_N.mean())
-        half = self._z() * float(difference_N.std()) / math.sqrt(n)
+        half = self._z(self.num_looks) * float(difference_N.std()) / math.sqrt(n)
         return Margin(mean=mean, n=n, low=mean - half, high=mean + half)
 
     def ca(self, settings: Settings, n: int | None = None) -> Estimate:
@@ -100,7 +100,7 @@ class Fit:
 
     def is_above_chance(self, settings: Settings) -> bool:
         """Whether accuracy is over that of guessing, also when the best of K is what was looked at."""
-        ca, z = self.ca(settings), self._z()
+        ca, z = self.ca(settings), self._z(num_looks=1)
         chance = self.chance(settings)
         # Wilson's lower bound exceeds the chance exactly when the score test rejects it.
         return ca.value - chance > z * math.sqrt(chance * (1 - chance) / ca.n)
@@ -127,8 +127,8 @@ class Fit:
         log_likelihood_SN = self.log_likelihood_SN[settings][:, :n]
         return log_likelihood_SN[int(log_likelihood_SN.mean(dim=1).argmax())]
 
-    def _z(self) -> float:
-        num_comparisons = max(1, len(self.combinations) - 1) * self.num_looks
+    def _z(self, num_looks: int) -> float:
+        num_comparisons = max(1, len(self.combinations) - 1) * num_looks
         return NormalDist().inv_cdf(1 - ALPHA / 2 / num_comparisons)
 
 
