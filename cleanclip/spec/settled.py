@@ -27,7 +27,7 @@ MIN_MARGIN = 0.05
 """Nats an image: the true class five percent more probable. On images unlike those of the training a wrong
 value can have the larger mean: 0.02 more on development models of decision 0076."""
 ALPHA = 0.05
-"""The probability, at most, that a job settles on a wrong value though the right one has the larger mean."""
+"""Of both tails, divided among all comparisons: the share of jobs, at most, with an interval that misses."""
 _FIRST_LOOKS = (256, 1_024)
 
 

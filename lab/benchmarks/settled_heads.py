@@ -2,6 +2,7 @@
 
     .venv/bin/python -m lab.benchmarks.settled_heads train --folder var/settled-heads [--minutes 40]
     .venv/bin/python -m lab.benchmarks.settled_heads settle --folder var/settled-heads
+    .venv/bin/python -m lab.benchmarks.settled_heads tables --folder var/settled-heads
 
 Trains the models that are missing in the folder, one thread each; then settles each as a job would. The seed
 says what a model is and whether it is a development model, on which the rule was chosen, or a held-out one.
@@ -25,6 +26,8 @@ from torch.nn.functional import cross_entropy, normalize
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.settled import COMPARED
 from lab.testbed.writing import write_labelled_shards
+from lab.zoo.intervals import clopper_pearson
+from lab.zoo.markdown import cells, percent, table
 from sanitizer.audits.settings_fit import draw_sample, measure
 from sanitizer.checkpoints.architecture import (
     OPENAI_MEAN,
@@ -53,6 +56,7 @@ DECLARED = (("quick_gelu",), ())
 """The activation, as by someone who trained with open_clip; nothing, as by someone who has only the file."""
 ROOT = Path(__file__).resolve().parents[2]
 RAW = ROOT / "docs" / "settings" / "settled.jsonl"
+PAGE = ROOT / "docs" / "decisions" / "0076-heads-and-activation-are-measured.md"
 _BATCH = 48
 
 
@@ -193,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("step", choices=["train", "settle"])
+    parser.add_argument("step", choices=["train", "settle", "tables"])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=1e9, help="begin no model after so many")
     parser.add_argument("--seeds", type=int, nargs="*", default=[*DEVELOPMENT, *HELD_OUT])
@@ -203,6 +207,9 @@ def main() -> None:
     if given.step == "settle":
         for declared, seed in product(DECLARED, given.seeds):
             _settle_all(Drawn.of(seed), given.folder / f"{seed:03}", declared)
+        return
+    if given.step == "tables":
+        write_tables()
         return
     for seed in given.seeds:
         folder, drawn = given.folder / f"{seed:03}", Drawn.of(seed)
@@ -227,6 +234,52 @@ def _settle_all(drawn: Drawn, folder: Path, declared: tuple[str, ...]) -> None:
 def rows() -> list[dict[str, Any]]:
     """Every row so far."""
     return [json.loads(line) for line in RAW.read_text("utf-8").splitlines()] if RAW.is_file() else []
+
+
+def outcome(row: dict[str, Any], option: str) -> str:
+    """'right', 'refused' or 'wrong'; a refusal that leaves the true value out is wrong, too."""
+    left, true = row["open"].get(option), row["true"][option]
+    if row["refused"] == "settings_at_chance" or (left and true in left):
+        return "refused"
+    return "right" if not left and row["chosen"][option] == true else "wrong"
+
+
+def outcome_of_job(row: dict[str, Any]) -> str:
+    """Wrong if any option is; refused if the job is."""
+    if "wrong" in {outcome(row, option) for option in COMPARED}:
+        return "wrong"
+    return "refused" if row["refused"] else "right"
+
+
+def write_tables() -> None:
+    """Those of decision 0076, from the rows."""
+    held_out = [one for one in rows() if one["seed"] in HELD_OUT]
+    given = [one for one in held_out if one["declared"]]
+    lines = []
+    for num_images in NUM_IMAGES:
+        mine = [one for one in given if one["num_images"] == num_images]
+        for name, option in (("vision heads", "num_heads_vision"), ("text heads", "num_heads_text")):
+            lines.append(_line(f"{num_images:,}", name, [outcome(one, option) for one in mine]))
+        lines.append(
+            _line(f"{num_images:,}", "the job, activation declared", list(map(outcome_of_job, mine)))
+        )
+        bare = [one for one in held_out if not one["declared"] and one["num_images"] == num_images]
+        lines.append(_line(f"{num_images:,}", "activation", [outcome(one, "quick_gelu") for one in bare]))
+    most = [one for one in given if one["num_images"] == NUM_IMAGES[-1]]
+    for head_width in _WIDTHS:
+        outcomes = [outcome(one, "num_heads_vision") for one in most if one["head_width"] == head_width]
+        lines.append(_line(f"{NUM_IMAGES[-1]:,}", f"vision heads of {head_width}", outcomes))
+    found = table(("images", "settled", "models", "right, %", "refused, %", "wrong, %"), lines)
+    page = PAGE.read_text("utf-8")
+    before, _, rest = page.partition("<!-- settled -->\n")
+    after = rest.partition("<!-- /settled -->")[2]
+    PAGE.write_text(f"{before}<!-- settled -->\n{found}\n<!-- /settled -->{after}", "utf-8")
+
+
+def _line(num_images: str, what: str, outcomes: list[str]) -> str:
+    n = len(outcomes)
+    shares = (percent(clopper_pearson(outcomes.count(one), n)) for one in ("right", "refused", "wrong"))
+    return cells(num_images, what, n, *(share.replace(" %", "") for share in shares))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,7 @@ class Race:
             raise _at_chance(fit, best)
         self._running = [one for one in running if not fit.tells(best, one)]
         if not any(map(self._agrees, self._running)):
-            given = min(filter(self._agrees, fit.combinations), key=lambda one: fit.margin(best, one).low)
-            raise _does_not_fit(fit, best, given, self.fixed)
+            raise self._does_not_fit(fit, best)
         self._choose(fit)
         return self._running if self.remaining else ()
 
@@ -81,6 +80,22 @@ class Race:
             if one != self.chosen and not fit.tells(self.chosen, one)
         ]
 
+    def _does_not_fit(self, fit: Fit, best: Settings) -> CheckpointRejected:
+        """Blames the option that is wrong by itself, if there is one."""
+        given = min(filter(self._agrees, fit.combinations), key=lambda one: fit.margin(best, one).low)
+        option = next(name for name in self.fixed if getattr(best, name) != getattr(given, name))
+        for name in self.fixed:
+            if freed := [one for one in self._running if self._agrees(one, but=name)]:
+                option, best = name, fit.best(freed)
+                break
+        return refusal(
+            "declared_setting_does_not_fit",
+            f"{option} was declared as {shown(getattr(given, option))}, and {shown(getattr(best, option))} "
+            f"fits the images better: {_comparison(fit, best, given)}.",
+            f"Upload the file again with the right {option}, or without it: then it is measured.",
+            where=option,
+        )
+
     def _agrees(self, settings: Settings, but: str = "") -> bool:
         return all(
             getattr(settings, option) == value for option, value in self.fixed.items() if option != but
@@ -114,19 +129,6 @@ def _undecided(fit: Fit, race: Race) -> CheckpointRejected:
         f"{'; '.join(flags)}. Of `python -m sanitizer`: `--declare FILE`, where that file holds "
         f"{'; '.join(files)}. More labelled images may decide it, too.",
         where=next(iter(left)),
-    )
-
-
-def _does_not_fit(
-    fit: Fit, best: Settings, given: Settings, declared: Mapping[str, Any]
-) -> CheckpointRejected:
-    option = next(name for name in declared if getattr(best, name) != getattr(given, name))
-    return refusal(
-        "declared_setting_does_not_fit",
-        f"{option} was declared as {shown(getattr(given, option))}, and {shown(getattr(best, option))} fits "
-        f"the images better: {_comparison(fit, best, given)}.",
-        f"Upload the file again with the right {option}, or without it: then it is measured.",
-        where=option,
     )
 
 

@@ -127,6 +127,21 @@ def test_a_declaration_that_fits_is_kept_and_called_declared(inputs, tmp_path):
     assert report.warnings == ()
 
 
+def test_where_the_images_leave_two_values_the_job_is_refused_with_the_flags_that_declare_one(
+    inputs, tmp_path
+):
+    """As reported of text heads: 4 were best, 2 are true, and only a warning said so."""
+    learned.write_model(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointRejected) as caught:
+        audit(inputs, tmp_path / "out", tmp_path / "checkpoint")
+    assert (caught.value.code, caught.value.where) == ("settings_undecided", "num_heads_text")
+    assert "240 labelled images leave several values of num_heads_text (1, 2, 4)" in caught.value.message
+    flags = " or ".join(f"--declared num_heads_text={heads}" for heads in (1, 2, 4))
+    assert f"`cleanclip upload FILE` with {flags}" in caught.value.remedy
+    assert 'holds {"num_heads_text": 1} or {"num_heads_text": 2} or' in caught.value.remedy
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
 def test_a_model_at_chance_under_every_setting_is_not_judged(tmp_path):
     audited.write_model(tmp_path / "checkpoint")
     learned.write_labelled(tmp_path / "labelled", 150)
