@@ -11,10 +11,7 @@ from cleanclip.spec.published import published
 from cleanclip.spec.report import Report, Setting
 from cleanclip.spec.settled import MIN_MARGIN
 
-_COUNTS = (
-    *("n", "num_classes", "num_templates", "num_compared", "num_looks"),
-    *("num_image_passes", "num_text_passes"),
-)
+_COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
 
 
 def check(report: Report) -> Iterator[Finding]:

@@ -105,8 +105,8 @@ class SettledArchitecture:
 
     `n` images (0: none were compared), drawn by `seed`, among `num_classes` classes with `num_templates`
     templates; `num_compared` combinations of values, by `num_image_passes` passes of the first images and
-    `num_text_passes` of the texts. Combinations that others beat were left out of the later of `num_looks`
-    planned looks. `chance` is the accuracy that guessing would have on these images.
+    `num_text_passes` of the texts. Combinations that others beat were left out of later looks. `chance` is
+    the accuracy that guessing would have on these images.
     """
 
     n: int
@@ -114,7 +114,6 @@ class SettledArchitecture:
     num_classes: int
     num_templates: int
     num_compared: int
-    num_looks: int
     num_image_passes: int
     num_text_passes: int
     ca: Estimate | None

@@ -47,10 +47,7 @@ def measured(
                 margin=Margin(mean=margin, n=N, low=margin - 0.1, high=margin + 0.1),
             )
         )
-    counts = (
-        *("num_classes", "num_templates", "num_compared", "num_looks"),
-        *("num_image_passes", "num_text_passes"),
-    )
+    counts = ("num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
     return SettledArchitecture(
         n=N, seed=3, **dict.fromkeys(counts, 2), ca=wilson(90, N), chance=0.5, settings=tuple(settings)
     )

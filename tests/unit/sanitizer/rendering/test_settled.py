@@ -37,7 +37,6 @@ def told() -> dict[str, Any]:
         "num_classes": 10,
         "num_templates": 2,
         "num_compared": 6,
-        "num_looks": 1,
         "num_image_passes": 1,
         "num_text_passes": 6,
         "ca": estimate(185),
