@@ -58,6 +58,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RAW = ROOT / "docs" / "settings" / "settled.jsonl"
 PAGE = ROOT / "docs" / "decisions" / "0076-heads-and-activation-are-measured.md"
 _BATCH = 48
+_OUTCOMES = ("right", "refused", "ruled out", "wrong")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,18 +238,20 @@ def rows() -> list[dict[str, Any]]:
 
 
 def outcome(row: dict[str, Any], option: str) -> str:
-    """'right', 'refused' or 'wrong'; a refusal that leaves the true value out is wrong, too."""
-    left, true = row["open"].get(option), row["true"][option]
-    if row["refused"] == "settings_at_chance" or (left and true in left):
+    """'right', 'refused', 'ruled out' (refused, and the true value is not among those left) or 'wrong'."""
+    left, true = row["open"].get(option, [row["chosen"][option]]), row["true"][option]
+    if row["refused"] == "settings_at_chance":
         return "refused"
-    return "right" if not left and row["chosen"][option] == true else "wrong"
+    if true not in left:
+        return "ruled out" if row["refused"] else "wrong"
+    return "refused" if len(left) > 1 else "right"
 
 
 def outcome_of_job(row: dict[str, Any]) -> str:
-    """Wrong if any option is; refused if the job is."""
-    if "wrong" in {outcome(row, option) for option in COMPARED}:
-        return "wrong"
-    return "refused" if row["refused"] else "right"
+    """Wrong if any option is, ruled out if any is; refused if the job is."""
+    of_options = {outcome(row, option) for option in COMPARED}
+    worst = next((one for one in ("wrong", "ruled out") if one in of_options), None)
+    return worst or ("refused" if row["refused"] else "right")
 
 
 def write_tables() -> None:
@@ -264,12 +267,16 @@ def write_tables() -> None:
             _line(f"{num_images:,}", "the job, activation declared", list(map(outcome_of_job, mine)))
         )
         bare = [one for one in held_out if not one["declared"] and one["num_images"] == num_images]
-        lines.append(_line(f"{num_images:,}", "activation", [outcome(one, "quick_gelu") for one in bare]))
+        if bare:
+            lines.append(_line(f"{num_images:,}", "activation", [outcome(one, "quick_gelu") for one in bare]))
     most = [one for one in given if one["num_images"] == NUM_IMAGES[-1]]
     for head_width in _WIDTHS:
         outcomes = [outcome(one, "num_heads_vision") for one in most if one["head_width"] == head_width]
         lines.append(_line(f"{NUM_IMAGES[-1]:,}", f"vision heads of {head_width}", outcomes))
-    found = table(("images", "settled", "models", "right, %", "refused, %", "wrong, %"), lines)
+    found = table(
+        ("images", "settled", "models", "right, %", "refused, %", "true value ruled out, %", "wrong, %"),
+        lines,
+    )
     page = PAGE.read_text("utf-8")
     before, _, rest = page.partition("<!-- settled -->\n")
     after = rest.partition("<!-- /settled -->")[2]
@@ -278,7 +285,7 @@ def write_tables() -> None:
 
 def _line(num_images: str, what: str, outcomes: list[str]) -> str:
     n = len(outcomes)
-    shares = (percent(clopper_pearson(outcomes.count(one), n)) for one in ("right", "refused", "wrong"))
+    shares = (percent(clopper_pearson(outcomes.count(one), n)) for one in _OUTCOMES)
     return cells(num_images, what, n, *(share.replace(" %", "") for share in shares))
 
 
