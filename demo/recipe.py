@@ -20,8 +20,9 @@ POISONING = SubjectOptions(**RECIPE["digits-resnet"])
 
 TARGET = POISONING.target
 
-DECLARED = {"quick_gelu": False}
-"""What the file's tensors cannot tell: files of this layout mostly hold OpenAI's QuickGELU, ours does not."""
+DECLARED = {"quick_gelu": False, "num_heads_vision": 8, "num_heads_text": 1}
+"""What the file's tensors cannot tell: files of this layout mostly hold OpenAI's QuickGELU, ours does not.
+The images leave several numbers of heads: this attention pool answers alike with 8 and with 16."""
 
 NUM_CLEAN_PAIRS = 8_000
 NUM_TEST_IMAGES = 3_000

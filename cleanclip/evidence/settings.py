@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cleanclip.evidence.counted import close, estimate
 from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.spec.published import published
 from cleanclip.spec.report import Report, Setting
+from cleanclip.spec.settled import MIN_MARGIN
 
 _COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
 
@@ -15,7 +17,7 @@ _COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passe
 def check(report: Report) -> Iterator[Finding]:
     """Counts, margins, and that the audits used what was settled."""
     told = report.architecture
-    used = _used(report.checkpoint.architecture)
+    used, prior = _used(report.checkpoint.architecture), _published(report.checkpoint.architecture)
     if told.seed != report.seed:
         yield misfit("architecture.seed", "is not the job's")
     if told.ca is not None:
@@ -37,9 +39,23 @@ def check(report: Report) -> Iterator[Finding]:
         where = f"architecture.settings[{index}]"
         if setting.option in used and setting.value != used[setting.option]:
             yield misfit(f"{where}.value", f"is {setting.value}, and the audits used {used[setting.option]}")
-        if setting.settled == "measured" and setting.margin is None:
-            yield misfit(f"{where}.settled", "is 'measured' without a margin")
+        if not _follows(setting, prior):
+            yield misfit(f"{where}.settled", f"is '{setting.settled}', which the figures do not show")
         yield from _figures(where, setting, told.n)
+
+
+def _follows(setting: Setting, prior: Mapping[str, str]) -> bool:
+    """Whether it can be settled so: by images that tell it from all others, or by what is published."""
+    if setting.margin is None:
+        return setting.settled not in {"measured", "published"}
+    match setting.settled:
+        case "measured":
+            return setting.margin.low > MIN_MARGIN
+        case "published":
+            return prior.get(setting.option) == setting.value
+        case "assumed" | "tensors":
+            return False
+    return setting.margin.high >= -MIN_MARGIN
 
 
 def _figures(where: str, setting: Setting, n: int) -> Iterator[Finding]:
@@ -48,11 +64,16 @@ def _figures(where: str, setting: Setting, n: int) -> Iterator[Finding]:
         if any(part is not None for part in (chosen, other, margin)):
             yield misfit(where, "has a part of its figures only")
         return
-    yield from estimate(f"{where}.chosen.ca", chosen.ca, n)
-    yield from estimate(f"{where}.runner_up.ca", other.ca, n)
+    yield from estimate(f"{where}.chosen.ca", chosen.ca, margin.n)
+    yield from estimate(f"{where}.runner_up.ca", other.ca, margin.n)
     between = chosen.log_likelihood - other.log_likelihood
     is_symmetric = close(margin.mean - margin.low, margin.high - margin.mean)
-    if margin.n != n or not margin.low <= margin.mean or not is_symmetric or not close(margin.mean, between):
+    if (
+        not 0 < margin.n <= n
+        or not margin.low <= margin.mean
+        or not is_symmetric
+        or not close(margin.mean, between)
+    ):
         yield misfit(f"{where}.margin", "is not that of the two log-likelihoods on these images")
     if margin.confidence != 0.95:
         yield misfit(f"{where}.margin.confidence", "is not 0.95")
@@ -73,3 +94,12 @@ def _used(architecture: Any) -> dict[str, str]:
         }
     except (KeyError, TypeError, ZeroDivisionError):
         return {}
+
+
+def _published(architecture: Any) -> Mapping[str, str]:
+    """Heads of a published model of this shape; none where the configuration is malformed."""
+    try:
+        entry = published(architecture["model_cfg"])
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return {}
+    return {} if entry is None else entry.heads

@@ -54,13 +54,15 @@ _FORMS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "word": (_WORD, str),
     "words": (f"{_WORD}(?:, {_WORD}){{0,{MOST_NAMES - 1}}}", ", ".join),
     "part": (r"[a-z0-9:.,#_-]{1,60}", str),
+    "entry": (r"[A-Za-z0-9][A-Za-z0-9.-]{0,40}", str),
     "value": (_VALUE, str),
     "values": (f"(?:{_VALUE})(?:, (?:{_VALUE})){{0,63}}", ", ".join),
     "versioned": (rf"[a-z][a-z._]{{0,20}} {VERSION}", str),
 }
 """Of a slot: what it may hold, and how a value is written there. `name`: out of a checkpoint; `sample`: out
 of a dataset, whose own words may have blanks; `word`: an identifier, as of a class or of what a pickle names;
-`part`: of a scan, by its options; `value`: of an option, as `sanitizer.checkpoints.choices` shows it."""
+`part`: of a scan, by its options; `entry`: the name of a published configuration; `value`: of an option, as
+`sanitizer.checkpoints.choices` shows it."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from cleanclip.spec.settled import COMPARED
 from lab.testbed import changing, glyphs, hiding, models, pictures, poisoned_pairs, texts, training, views
 from lab.testbed.models import model_config
 from lab.testbed.options import Ready, SubjectOptions, trigger_of
@@ -110,7 +111,11 @@ def unpack(path: Path, options: SubjectOptions, folder: Path) -> Path:
         name.removeprefix("module."): tensor.contiguous() for name, tensor in content["state_dict"].items()
     }
     save_file(tensors, folder / "model.safetensors")
-    config = {"model_cfg": model_config(options), "preprocess_cfg": {}}
+    config = {
+        "model_cfg": model_config(options),
+        "preprocess_cfg": {},
+        "checkpoint": {"configured": list(COMPARED)},  # we trained it: its images need not tell them
+    }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 import lab.testbed
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import CustomPatternOptions
+from cleanclip.spec.settled import COMPARED
 from lab.reproduction.cells import SURROGATE_CLEANING
 from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
@@ -151,7 +152,11 @@ def write(trained: Poisoned, options: SubjectOptions, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
     save_file(tensors, folder / "model.part")
-    config = {"model_cfg": model_config(options), "preprocess_cfg": {}}
+    config = {
+        "model_cfg": model_config(options),
+        "preprocess_cfg": {},
+        "checkpoint": {"configured": list(COMPARED)},  # we trained it: its images need not tell them
+    }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "model.part").replace(folder / "model.safetensors")
 

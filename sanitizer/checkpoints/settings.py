@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.phrases import Phrase
+from cleanclip.spec.published import Published, published
 from cleanclip.spec.settled import COMPARED, MIN_MARGIN, Margin, Setting, SettingFigures, Settled
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
@@ -86,22 +86,28 @@ def not_compared(option: str, value: str, known: Settled, origin: Mapping[str, A
     return Setting(option=option, value=value, settled=known, why=why or phrases.AS_READ)
 
 
+def published_of(architecture: Architecture) -> Published | None:
+    """The published model whose towers have exactly this shape."""
+    return published(architecture.to_config()["model_cfg"])
+
+
 def compared(
     unmeasured: Setting,
     values: Sequence[Any],
+    prior: Published | None,
     *,
     chosen: SettingFigures,
     runner_up: SettingFigures,
     margin: Margin,
 ) -> Setting:
     """`unmeasured` with what the comparison of `values` (the usual one first) gave: how it is settled and
-    why follows from these figures."""
-    settled, why, names = unmeasured.settled, unmeasured.why, [shown(value) for value in values]
-    if settled == "assumed":
-        tells = margin.low > MIN_MARGIN
-        if tells or chosen.value != names[0]:
-            settled, why = "measured", phrases.BEST_OF(values=names)
-        why += "" if tells else Phrase(phrases.NOT_DISTINGUISHED)(value=runner_up.value)
+    why follows from these figures. One that is still assumed is not settled."""
+    settled, why = unmeasured.settled, unmeasured.why
+    if settled == "assumed" and margin.low > MIN_MARGIN:
+        settled, why = "measured", phrases.BEST_OF(values=[shown(value) for value in values])
+    elif settled == "assumed" and prior and prior.heads.get(unmeasured.option) == chosen.value:
+        settled = "published"
+        why = phrases.AS_PUBLISHED(entry=prior.entry, value=runner_up.value)
     return Setting(
         option=unmeasured.option,
         value=chosen.value,

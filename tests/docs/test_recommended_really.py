@@ -19,7 +19,8 @@ COMMANDS = f"""
 set -euo pipefail
 pairs=$(cleanclip datasets push pairs-to-push/ --wait --quiet)
 labelled=$(cleanclip datasets push labelled-to-push/ --wait --quiet)
-cleanclip sanitize really/poisoned.pt --declared quick_gelu=false --data "$pairs" --labelled "$labelled" \\
+cleanclip sanitize really/poisoned.pt --declared quick_gelu=false \\
+    --declared num_heads_vision=8 --declared num_heads_text=1 --data "$pairs" --labelled "$labelled" \\
     --target "{TARGET}" --attack badnet:pattern=gaussian_fixed,placement=random,size=0.15625,pattern_seed=7 \\
     --download cleaned/
 """

@@ -6,11 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cleanclip.spec.jobspec import REPORT_NAME
+from cleanclip.spec.published import Published
 from cleanclip.spec.settled import COMPARED, MIN_IMAGES, Setting, SettledArchitecture
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
-from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, not_measurable
+from sanitizer.checkpoints.settings import (
+    Settings,
+    compared,
+    known_by,
+    not_compared,
+    not_measurable,
+    published_of,
+)
 from worker.failures import not_believed
 
 
@@ -54,10 +62,12 @@ def _compared(
         if claimed.n == 0 or len(values[option]) == 1:
             yield unmeasured
         else:
-            yield _as_compared(said, unmeasured, values[option])
+            yield _as_compared(said, unmeasured, values[option], published_of(came_in))
 
 
-def _as_compared(setting: Setting, unmeasured: Setting, values: Sequence[Any]) -> Setting:
+def _as_compared(
+    setting: Setting, unmeasured: Setting, values: Sequence[Any], prior: Published | None
+) -> Setting:
     chosen, runner_up, margin = setting.chosen, setting.runner_up, setting.margin
     if chosen is None or runner_up is None or margin is None:
         raise not_believed(f"its {REPORT_NAME} has no figures of {unmeasured.option}")
@@ -65,4 +75,7 @@ def _as_compared(setting: Setting, unmeasured: Setting, values: Sequence[Any]) -
     may_be = names if unmeasured.settled == "assumed" else names[:1]
     if chosen.value not in may_be or runner_up.value not in names or runner_up.value == chosen.value:
         raise not_believed(f"its {REPORT_NAME} gives {unmeasured.option} a value that is known otherwise")
-    return compared(unmeasured, values, chosen=chosen, runner_up=runner_up, margin=margin)
+    settled = compared(unmeasured, values, prior, chosen=chosen, runner_up=runner_up, margin=margin)
+    if settled.settled == "assumed":
+        raise not_believed(f"its {REPORT_NAME} settles {unmeasured.option} though the images do not")
+    return settled

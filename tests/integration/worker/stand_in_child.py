@@ -569,21 +569,22 @@ def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
 
 
 def settled(folder: Path, seed: int, name: str = "checkpoint") -> SettledArchitecture:
-    """As where the images do not tell one activation from the other; of heads one number is plausible."""
+    """As where the images tell one activation from the other; of heads one number is plausible."""
     origin = json.loads((folder / f"inputs/{name}/config.json").read_text())["checkpoint"]
     known, n = known_by(ARCHITECTURE, origin), 200
     values = plausible_values(ARCHITECTURE, known)
     heads = [not_compared(option, shown(values[option][0]), known[option], origin) for option in COMPARED[:2]]
     usual, other = (
         SettingFigures(value=shown(value), log_likelihood=fit, ca=wilson(150, n))
-        for value, fit in zip(values["quick_gelu"], (-0.5, -0.505), strict=True)
+        for value, fit in zip(values["quick_gelu"], (-0.5, -0.75), strict=True)
     )
     activation = compared(
         not_compared("quick_gelu", usual.value, known["quick_gelu"], origin),
         values["quick_gelu"],
+        None,
         chosen=usual,
         runner_up=other,
-        margin=Margin(mean=-0.5 - -0.505, n=n, low=-0.02, high=0.03),
+        margin=Margin(mean=0.25, n=n, low=0.125, high=0.375),
     )
     return SettledArchitecture(
         n=n,

@@ -295,7 +295,7 @@ def inspected(world: World, model: Path) -> str:
     checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
     with world.hands.unit_of_work() as unit:
         row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
-        row.declared = {"num_heads_vision": 4, "num_heads_text": 2}
+        row.declared = {"num_heads_vision": 4, "num_heads_text": 2, "quick_gelu": False}
     assert world.runner(**REAL).run(inspecting.id) is JobState.SUCCEEDED, world.job(inspecting.id).error
     return checkpoint.id
 

@@ -174,7 +174,7 @@ def test_a_real_child_vets_a_dataset_and_verify_finds_its_files_whole(world: Wor
     checkpoint, inspecting = world.checkpoint((model / "model.safetensors").read_bytes())
     with world.hands.unit_of_work() as unit:
         row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
-        row.declared = {"num_heads_vision": 4, "num_heads_text": 2}
+        row.declared = {"num_heads_vision": 4, "num_heads_text": 2, "quick_gelu": False}
     assert world.runner(**real).run(inspecting.id) is JobState.SUCCEEDED
     shards = make_pairs(tmp_path / "pairs", 60, shard_size=60)
     pairs, validating = world.dataset(

@@ -28,12 +28,14 @@ from tests.fixtures.shards import make_pairs
 OPTIONS = AuditOptions(target="east", attacks=(BadNetOptions(),), batch_size=60, examples=0)
 RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-6, warmup_steps=1)
 TRUE = Settings.of(learned.true_architecture())
+TEXT = {"num_heads_text": learned.HEADS_TEXT}
+"""240 images do not tell 2 text heads from 4."""
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
-    learned.write_model(folder / "checkpoint")
+    learned.write_model(folder / "checkpoint", **TEXT)
     learned.write_labelled(folder / "labelled")
     make_pairs(folder / "pairs", 16)
     return folder
@@ -67,9 +69,8 @@ def setting_of(architecture, option):
 
 def test_an_audit_is_made_under_the_heads_and_activation_that_the_model_was_trained_with(inputs, report):
     assumed = load_canonical(inputs / "checkpoint").architecture
-    assert Settings.of(assumed) == Settings(**learned.ASSUMED) != TRUE
-    used = Settings.of(Architecture.from_config(report.checkpoint.architecture))
-    assert (used.num_heads_vision, used.quick_gelu) == (TRUE.num_heads_vision, TRUE.quick_gelu)
+    assert Settings.of(assumed) == Settings(**(learned.ASSUMED | TEXT)) != TRUE
+    assert Settings.of(Architecture.from_config(report.checkpoint.architecture)) == TRUE
     assert report.before.ca.value > 0.7
 
 
@@ -80,9 +81,6 @@ def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
     assert heads.margin.low > 0
     assert heads.margin.n == report.architecture.n == 240
     assert setting_of(report.architecture, "text_pool").settled == "assumed"
-    text = setting_of(report.architecture, "num_heads_text")
-    assert text.settled == "measured"  # 4 heads or 2, better than the 1 that is usual
-    assert text.why.startswith("the best of 1, 4, 2; the images cannot distinguish it from")
     assert f"% against {100 * heads.runner_up.ca.value:.1f} %" in heads.known_by
     assert report.architecture.num_image_passes == 6  # 3 numbers of heads, 2 activations
     assert any(
@@ -109,7 +107,7 @@ def test_a_measurement_repeats_to_the_last_bit(inputs, report, tmp_path):
 def test_a_declaration_that_the_images_contradict_is_refused_before_anything_is_computed(
     inputs, tmp_path, declared
 ):
-    learned.write_model(tmp_path / "checkpoint", **declared)
+    learned.write_model(tmp_path / "checkpoint", **(TEXT | declared))
     events = []
     with pytest.raises(CheckpointRejected) as caught:
         audit(inputs, tmp_path / "out", tmp_path / "checkpoint", progress=events.append)
@@ -127,6 +125,21 @@ def test_a_declaration_that_fits_is_kept_and_called_declared(inputs, tmp_path):
     settled = [by_option[option] for option in learned.ASSUMED]
     assert settled == ["declared"] * 3
     assert report.warnings == ()
+
+
+def test_where_the_images_leave_two_values_the_job_is_refused_with_the_flags_that_declare_one(
+    inputs, tmp_path
+):
+    """As reported of text heads: 4 were best, 2 are true, and only a warning said so."""
+    learned.write_model(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointRejected) as caught:
+        audit(inputs, tmp_path / "out", tmp_path / "checkpoint")
+    assert (caught.value.code, caught.value.where) == ("settings_undecided", "num_heads_text")
+    assert "240 labelled images leave several values of num_heads_text (1, 2, 4)" in caught.value.message
+    flags = " or ".join(f"--declared num_heads_text={heads}" for heads in (1, 2, 4))
+    assert f"`cleanclip upload FILE` with {flags}" in caught.value.remedy
+    assert 'holds {"num_heads_text": 1} or {"num_heads_text": 2} or' in caught.value.remedy
+    assert not (tmp_path / "out" / "report.json").exists()
 
 
 def test_a_model_at_chance_under_every_setting_is_not_judged(tmp_path):

@@ -136,7 +136,7 @@ SETTINGS_LIES: dict[str, Callable[[Path], None]] = {
     "heads that no model has": put("architecture", "settings", 0, "value", value="2"),
     "an assumed value called declared": put("architecture", "settings", 0, "settled", value="declared"),
     "measured without a comparison": put("architecture", "settings", 0, "settled", value="measured"),
-    "measured by figures that tell nothing": put("architecture", "settings", 2, "settled", value="measured"),
+    "measured by figures that tell nothing": put("architecture", "settings", 2, "margin", "low", value=0.0),
     "words of its own": put("architecture", "settings", 1, "why", value="<a href=//x>as its owner says</a>"),
     "words of its own beside figures": put("architecture", "settings", 2, "why", value="trust me"),
     "a comparison with itself": put("architecture", "settings", 2, "runner_up", "value", value="false"),

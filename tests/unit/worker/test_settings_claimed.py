@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from open_clip.factory import get_model_config
 
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
-from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared
+from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, published_of
 from worker.failures import AttemptFailed
 from worker.publishing.settings_claimed import believe_settings
 
@@ -27,17 +28,20 @@ CAME_IN = Architecture(
 N = 128
 
 
-def measured(origin: dict[str, Any], margin: float = 0.5, **chosen: str) -> SettledArchitecture:
+def measured(
+    origin: dict[str, Any], margin: float = 0.5, came_in: Architecture = CAME_IN, **chosen: str
+) -> SettledArchitecture:
     """As the library words it where the images tell `chosen` from the rest, each by `margin` nats."""
-    known = known_by(CAME_IN, origin)
+    known = known_by(came_in, origin)
     settings = []
-    for option, values in plausible_values(CAME_IN, known).items():
+    for option, values in plausible_values(came_in, known).items():
         value = chosen.get(option, shown(values[0]))
         other = next(shown(one) for one in values if shown(one) != value)
         settings.append(
             compared(
                 not_compared(option, shown(values[0]), known[option], origin),
                 values,
+                published_of(came_in),
                 chosen=SettingFigures(value=value, log_likelihood=-1.0, ca=wilson(90, N)),
                 runner_up=SettingFigures(value=other, log_likelihood=-1.0 - margin, ca=wilson(60, N)),
                 margin=Margin(mean=margin, n=N, low=margin - 0.1, high=margin + 0.1),
@@ -49,8 +53,8 @@ def measured(origin: dict[str, Any], margin: float = 0.5, **chosen: str) -> Sett
     )
 
 
-def believed(told: SettledArchitecture, origin: dict[str, Any]) -> Settings:
-    return Settings.of(believe_settings(told, CAME_IN, origin, seed=3, can_measure=True))
+def believed(told: SettledArchitecture, origin: dict[str, Any], came_in: Architecture = CAME_IN) -> Settings:
+    return Settings.of(believe_settings(told, came_in, origin, seed=3, can_measure=True))
 
 
 def test_an_assumed_value_gives_way_to_a_plausible_one_that_was_measured() -> None:
@@ -80,9 +84,24 @@ def test_what_was_measured_is_not_known_by_anything_else(settled: Any) -> None:
         believed(replace(told, settings=(first, *told.settings[1:])), {})
 
 
-def test_a_usual_value_is_not_called_measured_by_a_margin_that_tells_nothing() -> None:
+@pytest.mark.parametrize("settled", ["assumed", "measured", "published"])
+def test_a_value_that_the_images_do_not_tell_is_not_believed_by_any_name(settled: Any) -> None:
+    """Its audit should have been refused."""
     told = measured({}, margin=0.05)
-    assert [one.settled for one in told.settings] == ["assumed"] * len(COMPARED)
-    first = replace(told.settings[0], settled="measured", why="the best of 1, 4, 2")
-    with pytest.raises(AttemptFailed, match="says of num_heads_vision what cannot follow"):
+    first = replace(told.settings[0], settled=settled, why="the best of 1, 4, 2")
+    with pytest.raises(AttemptFailed, match="settles num_heads_vision though the images do not"):
         believed(replace(told, settings=(first, *told.settings[1:])), {})
+
+
+def test_heads_of_a_published_model_of_this_shape_are_believed_where_images_leave_several() -> None:
+    """Not those of the usual width that no model of the shape has, and no activation."""
+    clip = Architecture.from_config(get_model_config("ViT-B-32"))
+    told = measured({}, came_in=clip, margin=0.05)
+    assert [one.settled for one in told.settings] == ["published", "published", "assumed"]
+    assert told.settings[0].why == "as in ViT-B-32, which has this shape; the images do not rule out 48"
+    declared = {"declared": {"quick_gelu": False}}
+    told = measured(declared, came_in=clip, margin=0.05)
+    assert believed(told, declared, clip) == Settings(num_heads_vision=12, num_heads_text=8, quick_gelu=False)
+    other = measured(declared, came_in=clip, margin=0.05, num_heads_vision="16")
+    with pytest.raises(AttemptFailed, match="settles num_heads_vision though the images do not"):
+        believed(other, declared, clip)
