@@ -87,7 +87,7 @@ def spared(report: Any) -> None:
         (lambda report: report.update(scan=None), "verdict.attacks[3].outcome"),
         (spared, "verdict.attacks[0].judged"),
         (lambda report: report["verdict"]["attacks"][3].update(judged=True), "verdict.attacks[3].judged"),
-        (lambda report: report["verdict"]["attacks"][3].update(reason="Clean."), "verdict.attacks[3].judged"),
+        (lambda report: report["verdict"]["attacks"][3].update(reason="Clean."), "verdict.attacks[3].reason"),
     ],
 )
 def test_a_scan_or_a_verdict_that_was_changed_is_named(
