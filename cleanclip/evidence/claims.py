@@ -162,7 +162,7 @@ def _compare_inputs(
         ("warnings", list(report.warnings), facts.warnings),
     )
     checkpoint = document["checkpoint"]
-    for name in ("layout", "architecture", "declared", "findings", "scanners"):
+    for name in ("layout", "architecture", "num_parameters", "declared", "findings", "scanners"):
         yield from differing((f"checkpoint.{name}", checkpoint.get(name), facts.checkpoint.get(name)))
     nothing: Mapping[str, Any] = {}
     for index, (told, fact) in enumerate(zip_longest(document["data"], facts.data, fillvalue=nothing)):

@@ -1,4 +1,4 @@
-"""What an inspection of a checkpoint may say: findings, why an option is as it is, and what scanners said.
+"""What an inspection may say: findings, why an option is as it is, and what scanners reported.
 
 Free of torch; `cleanclip.spec.phrases` says why these are all. Names in quotes are the file's own words.
 """

@@ -4,7 +4,7 @@
     SAME(reader="torch.load 2.11.0", num=302)          the sentence, for the process that found it out
     Annotated[str, AfterValidator(one_of(SAME, …))]    the same sentence, for whoever reads what it left
 
-The process has read a stranger's file and may be the stranger's. It chooses among our sentences and fills
+The process has read an untrusted file and may be taken over. It chooses among our sentences and fills
 their slots; what a slot may hold is a form below. Names out of a checkpoint stand in quotes, short and
 without a blank, so that none of them reads as a sentence.
 """

@@ -122,7 +122,7 @@ class StateSaved(_Event):
     """
 
     type: Literal["state_saved"] = "state_saved"
-    path: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,20}/step-\d{8,12}$")]
+    path: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,20}/step-\d{8,12}$")]
     step: Count
     is_good: bool = False
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cleanclip.spec.inspection_phrases import BEST_OF, Option, Value, Why
-from cleanclip.spec.measures import Estimate
+from cleanclip.spec.measures import Count, Estimate
 
 Settled = Literal["tensors", "declared", "configuration", "measured", "published", "assumed"]
 """By what a setting is known: a tensor's shape, its owner, a configuration file beside the weights, the
@@ -117,13 +117,13 @@ class SettledArchitecture:
     the accuracy that guessing would have on these images.
     """
 
-    n: int
+    n: Count
     seed: int
-    num_classes: int
-    num_templates: int
-    num_compared: int
-    num_image_passes: int
-    num_text_passes: int
+    num_classes: Count
+    num_templates: Count
+    num_compared: Count
+    num_image_passes: Count
+    num_text_passes: Count
     ca: Estimate | None
     chance: float | None
     settings: tuple[Setting, ...]

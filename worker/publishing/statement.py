@@ -59,7 +59,7 @@ _ORDERED = (
     "scan",
     "vet",
 )
-_OF_CHECKPOINT = ("layout", "architecture", "findings")
+_OF_CHECKPOINT = ("layout", "architecture", "num_parameters", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
 Why = Literal["ordered", "by_default", "not_ordered", "not_signed"]
 

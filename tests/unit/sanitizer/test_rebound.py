@@ -224,8 +224,11 @@ def test_a_loss_that_diverges_ends_its_curve_and_not_the_job(inputs, tmp_path, m
 
 
 def test_a_rate_that_destroys_the_model_is_named():
-    told = document("rebound") | {"warnings": []}
-    (warning,) = (one for one in warnings_of(read(told)) if "at 10 times the cleaning's learning rate" in one)
+    (warning,) = (
+        one
+        for one in warnings_of(read(document("rebound")))
+        if "at 10 times the cleaning's learning rate" in one
+    )
     assert "3.6 % after 10 updates" in warning
 
 
