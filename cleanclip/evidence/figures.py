@@ -196,6 +196,8 @@ def _skipped(report: Report) -> Iterator[Finding]:
     plain = report.plain_template_ca
     if plain is not None:
         yield from estimate("plain_template_ca", plain, report.before.ca.n)
+        if report.audit.templates is not None:
+            yield misfit("plain_template_ca", "is there though the order gives templates")
 
 
 def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: int) -> Iterator[Finding]:

@@ -274,6 +274,7 @@ class Measured:
     drift: EmbeddingDrift | None = None
     retrieval_lost: RetrievalLost | None = None
     examples: Examples | None = None
+    plain_template_ca: Estimate | None = None
 
     @classmethod
     def of(cls, report: Report) -> Measured:

@@ -23,7 +23,7 @@ def measured(
     """`class_names` of the labelled set, `image_size` of the model that came in."""
     examples = _examples(before, after, options, seed, image_size)
     if after is None:
-        return Measured(before=before.figures, examples=examples)
+        return Measured(before=before.figures, examples=examples, plain_template_ca=before.plain_template_ca)
     return Measured(
         before=before.figures,
         after=after.figures,
@@ -33,6 +33,7 @@ def measured(
         drift=after.drift,
         retrieval_lost=lost_between(before.retrieval, after.retrieval),
         examples=examples,
+        plain_template_ca=before.plain_template_ca,
     )
 
 

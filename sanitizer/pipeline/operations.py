@@ -146,7 +146,6 @@ def audit(
             scan=scan_section,
         ),
         environment=reporting.environment(torch_device, options.precision),
-        plain_template_ca=result.plain_template_ca,
         scan=scan_section,
     )
     report = replace(report, warnings=warnings_of(report))
@@ -434,7 +433,6 @@ def _cleaning_report(
         ),
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
-        plain_template_ca=before.plain_template_ca,
         as_uploaded=as_uploaded,
         auto=None if climbed is None else climbed.figures,
         scan=scan_section,

@@ -9,6 +9,7 @@ whether they fit each other is checked before the folder is signed (`worker.publ
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -22,7 +23,7 @@ from cleanclip.evidence.report import check_audit
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
-from cleanclip.spec.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
+from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, AuditSpec, SanitizeSpec
 from cleanclip.spec.judging import judge_report
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, to_json
 from cleanclip.spec.recommended import RecipeSource
@@ -86,7 +87,9 @@ def believe_report(
 
 
 def our_environment(told: Environment, *, uses_cuda: bool) -> Environment:
-    """With the machine and the versions of this installation, which is the child's."""
+    """With the machine and the versions of this installation, which is the child's. Raises AttemptFailed."""
+    if not 1 <= told.num_threads <= (os.cpu_count() or 1) or not 1 <= told.num_processes <= MAX_RANKS:
+        raise not_believed("it used more threads or processes than there are")
     return replace(told, **software(), machine=machine(), device=device(uses_cuda=uses_cuda))
 
 
@@ -147,6 +150,8 @@ def input_pairs(report: AnyReport, known: Known) -> Iterator[tuple[str, object, 
         yield f"checkpoint.{name}", getattr(report.checkpoint, name), getattr(known.checkpoint, name)
     for one in report.data:
         yield f"data.{one.kind}.excluded", one.excluded, known.excluded.get(one.kind)
+        most = known.num_skipped.get(one.kind)
+        yield f"data.{one.kind}.num_skipped", most is not None and one.num_skipped > most, False
 
 
 def believe_input(known: Known, told: SettledArchitecture, *, seed: int) -> CheckpointInput:

@@ -42,7 +42,7 @@ from cleanclip.spec.recipe import AutoRecipe
 from cleanclip.spec.report import Measured, Report
 from cleanclip.spec.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
-from worker.publishing.believing import config_bytes, read_json
+from worker.publishing.believing import config_bytes, read_json, with_warnings
 from worker.publishing.fresh_child import Fresh, take_input
 from worker.publishing.packing import Packing
 from worker.publishing.statement import Recheck, Why
@@ -95,9 +95,9 @@ def confirm(
     `inputs`: the folder of the job's first child, which is dead and whose datasets are taken from it.
     `is_resumed`: by an earlier attempt's saved state.
 
-    What was found on withheld images is added, the verdict is judged with it, and examples and rebound are
-    those of the second audit. Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped,
-    OSError.
+    All that the second audit measured goes on in place of the first one's, with what it found on withheld
+    images, and the verdict is judged anew: comparing decides only whether the job fails.
+    Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
     """
     spec, known = staged.spec, staged.known
     if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
@@ -120,8 +120,14 @@ def confirm(
         places.append("rebound")
     if places:
         raise not_confirmed(f"it differs at {', '.join(places[:3])}")
-    report = replace(report, examples=found.measured.examples, rebound=found.rebound, withheld=found.withheld)
-    report = replace(report, verdict=judge_report(report))
+    report = replace(
+        report,
+        **found.measured.fields(),
+        architecture=found.architecture,
+        rebound=found.rebound,
+        withheld=found.withheld,
+    )
+    report = with_warnings(replace(report, verdict=judge_report(report)))
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
     num_withheld = 0 if found.withheld is None else found.withheld.num_samples
     return Recheck(done=True, why=why, num_withheld=num_withheld, tolerated_share=tolerated), report

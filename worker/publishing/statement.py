@@ -224,7 +224,7 @@ def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:
 
 
 def _data(dataset: Mapping[str, Any], received: Sequence[Received]) -> dict[str, Any]:
-    facts = {name: value for name, value in dataset.items() if name != "num_samples"}
+    facts = {name: value for name, value in dataset.items() if name not in {"num_samples", "num_skipped"}}
     return facts | {"files": _files(received, PATH_OF_ROLE[dataset["role"]])}
 
 

@@ -19,8 +19,10 @@ from cleanclip.evidence.statement import dataset_sha256
 from cleanclip.spec.jobspec import (
     GIVEN_NAME,
     LABELLED_PATH,
+    PAIRS_PATH,
     SPEC_ADAPTER,
     SPEC_NAME,
+    TRAINING_PATH,
     WITHHELD_NAME,
     AuditSpec,
     LabelledPart,
@@ -29,6 +31,7 @@ from cleanclip.spec.jobspec import (
     exclude_path,
 )
 from cleanclip.spec.withholding import num_withheld, seed_of
+from worker.failures import AttemptFailed
 from worker.publishing.fresh_child import Fresh, take_input
 from worker.staging.stage import Received, Staged, WithheldImages
 from worker.staging.transfer import file_sha256, interruptible
@@ -50,6 +53,7 @@ def withhold(
     num = num_withheld(labelled["num_samples"] or 0)
     if num == 0:
         return staged
+    _check_apart(staged)
     files = [one for one in staged.received if PurePosixPath(one.path).parent == PurePosixPath(LABELLED_PATH)]
     lists = [one for one in staged.received if one.path == _EXCLUDED]
     of_set = dataset_sha256("labelled", {PurePosixPath(one.path).name: one.sha256 for one in files})
@@ -90,3 +94,18 @@ def withhold(
         known=replace(known, num_labelled=max(0, known.num_labelled - num)),
         withheld=WithheldImages(files=tuple(sorted(aside.iterdir())), given=(*texts, shard)),
     )
+
+
+def _check_apart(staged: Staged) -> None:
+    """That no shard of the labelled images is one to train on, under whatever id. Raises AttemptFailed."""
+    shards: dict[str, set[str]] = {}
+    for one in staged.received:
+        if one.path.endswith(".tar"):
+            shards.setdefault(str(PurePosixPath(one.path).parent), set()).add(one.sha256)
+    trained = shards.get(PAIRS_PATH, set()) | shards.get(TRAINING_PATH, set())
+    if trained & shards.get(LABELLED_PATH, set()):
+        raise AttemptFailed(
+            "trained_on_the_test",
+            "A file to train on is one of the labelled images', so the audit would show nothing.",
+            "Give other images for training.",
+        )

@@ -268,6 +268,7 @@ def _described(dataset: Dataset, role: str, spec: Mapping[str, Any]) -> dict[str
         "id": dataset.id,
         "reference": dataset.uri or dataset.upload_id,
         "num_samples": num_samples,
+        "num_skipped": summary["num_skipped"] if summary else None,
     }
 
 

@@ -35,6 +35,8 @@ class Known:
     """Its canonical config.json."""
     excluded: Mapping[str, ExcludedSamples] = field(default_factory=dict)
     """What is left out of which dataset, by its role."""
+    num_skipped: Mapping[str, int] = field(default_factory=dict)
+    """How many samples of which dataset its validation could not read, by its role: no job skips more."""
     before: AuditFigures | None = None
     """What the child of this attempt said of its first audit while it ran. Its report must say the same."""
     num_labelled: int = 0

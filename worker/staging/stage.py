@@ -171,6 +171,9 @@ def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
         null_chosen=(job.spec.get("null") or {}).get("chosen"),
         anchor=None if anchor is None else _checkpoint_input(anchor),
         anchor_config={} if anchor is None else _config(folder / ANCHOR_PATH),
+        num_skipped={
+            one["role"]: one["num_skipped"] for one in inputs.datasets if one["num_skipped"] is not None
+        },
         excluded={
             role: ExcludedSamples(num=one["num"], reason=one["reason"], list_sha256=one["list_sha256"])
             for role, one in (job.spec.get("exclude") or {}).items()

@@ -59,7 +59,7 @@ def scan_job(world: World, *, with_null: bool = True, with_anchor: bool = False)
             options, NAMES, images_sha256=images, seed=7, name=world.project_id, anchor_sha256=weights
         )
         added = nulls.add(world.hands, world.store, dump_null(null), account="me@here")
-        chosen = {"id": added.id, "name": added.name, "sha256": null.sha256}
+        chosen = {"id": added.id, "name": added.name, "sha256": null.sha256, "chosen": "by_name"}
     job = world._enqueued(
         JobKind.SCAN,
         checkpoint_id=world.accepted_checkpoint(),
@@ -179,7 +179,7 @@ def test_a_scan_that_is_signed_is_made_again_by_a_process_that_never_read_the_up
     world: World, tmp_path: Path, behaviour: str
 ) -> None:
     signer = ModelSigner(new_key(tmp_path / "key")[0])
-    job_id, unsigned = scan_job(world), scan_job(world)
+    job_id, unsigned = scan_job(world), scan_job(world, with_null=False)
     if behaviour == "work":
         assert world.runner(behaviour, signer=signer).run(job_id) is JobState.SUCCEEDED
         found = verify(downloaded(world, job_id, tmp_path / "scanned"))

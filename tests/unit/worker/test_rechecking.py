@@ -346,6 +346,50 @@ def test_with_a_tolerance_every_share_and_every_loss_is_still_compared(tmp_path:
     assert list(differences(told, told, 0.005, ())) == []
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_what_a_comparison_forgives_is_published_as_the_second_audit_found_it(
+    is_resumed: bool, tmp_path: Path
+) -> None:
+    """On CUDA: classes that triggers lead to, drift, ranks. After a resumption: how heads were settled."""
+    job = Job(tmp_path)
+    job.auditor.uses_cuda = True
+    drift = job.report.drift
+    assert drift is not None
+    ours = replace(drift, images=replace(drift.images, mean=0.31))
+    job.auditor.change = lambda measured: replace(measured, drift=ours)
+    settled = replace(job.report.architecture, chance=0.4)
+    job.auditor.architecture = settled
+    job.confirm(is_resumed=is_resumed)
+    assert (job.published.drift, job.published.architecture) == (ours, settled)
+
+
+def test_of_two_classes_with_one_name_the_second_audit_says_where_a_trigger_leads(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    known = job.staged.known
+    assert known is not None
+    names = ("apple", "apple", "banana")
+    job.staged = replace(job.staged, known=replace(known, class_names=names))
+
+    def leads(measured: Measured, successes: int) -> Measured:
+        def side(audit: AuditFigures) -> AuditFigures:
+            attacks = tuple(
+                replace(
+                    one, towards=replace(one.towards, class_name="apple", triggered=wilson(successes, 200))
+                )
+                for one in audit.attacks
+            )
+            return replace(audit, attacks=attacks)
+
+        assert measured.after is not None
+        return replace(measured, before=side(measured.before), after=side(measured.after))
+
+    job.report = replace(job.report, **leads(Measured.of(job.report), 1).fields())
+    job.auditor.report = job.report
+    job.auditor.change = lambda measured: leads(measured, 180)
+    job.confirm()
+    assert job.published.before.attacks[0].towards.triggered.successes == 180
+
+
 def test_without_an_order_a_second_audit_is_made_wherever_results_are_signed(tmp_path: Path) -> None:
     job = Job(tmp_path, recheck=None)
     assert job.confirm(signs=False) == Recheck(done=False, why="not_signed")
