@@ -228,6 +228,10 @@ def test_a_confined_child_never_has_the_images_that_a_second_audit_measures_too(
     processes.worker("worker")
     learned.write_model(tmp_path / "canonical")
     checkpoint, inspect = world.checkpoint((tmp_path / "learned.pt").read_bytes())
+    declared = {"num_heads_vision": learned.HEADS_VISION, "num_heads_text": learned.HEADS_TEXT}
+    with world.database.unit_of_work() as unit:
+        row = unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True)
+        row.declared = declared | {"quick_gelu": learned.QUICK_GELU}
     labelled, validate = world.dataset(
         DatasetKind.LABELLED, files(learned.write_labelled(tmp_path / "labelled", 2 * FEWEST + 10))
     )

@@ -36,6 +36,13 @@ OPTIONS = AuditOptions(
 )
 
 
+TRUE = {
+    "num_heads_vision": learned.HEADS_VISION,
+    "num_heads_text": learned.HEADS_TEXT,
+    "quick_gelu": learned.QUICK_GELU,
+}
+
+
 @pytest.mark.parametrize(
     ("num_images", "expected"),
     [(799, 0), (800, FEWEST), (2_000, FEWEST), (3_000, 600), (50_000, MOST), (2**40, MOST)],
@@ -145,7 +152,7 @@ def test_both_audits_of_the_given_images_are_found_again_and_those_of_the_others
 ) -> None:
     """The report is of the images that the job's process had, under the digest of the whole set."""
     folder = tmp_path / "fresh"
-    learned.write_model(folder / jobspec.CHECKPOINT_PATH)
+    learned.write_model(folder / jobspec.CHECKPOINT_PATH, **TRUE)
     given = part(parted, jobspec.GIVEN_NAME, folder / jobspec.LABELLED_PATH)
     part(parted, jobspec.WITHHELD_NAME, folder / jobspec.WITHHELD_PATH)
     pairs = make_pairs(tmp_path / "pairs", 16)
