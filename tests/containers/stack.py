@@ -68,7 +68,7 @@ class Compose:
         Where there is no image of a worker, none is started."""
         options = ["--detach", "--no-build", "--wait", "--wait-timeout", str(int(timeout_s) - 100)]
         if not self.has_worker:
-            options += [f"--scale={name}=0" for name in WORKERS]
+            options += [f"--scale={name}=0" for name in (*WORKERS, "signing-key")]  # of the same image
         if services:
             options.append("--no-deps")
         self("up", *options, *services, timeout_s=timeout_s)
