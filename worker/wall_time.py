@@ -24,7 +24,7 @@ _SLOWEST_GFLOPS = {False: 4.0, True: 200.0}
 """Of a processor and of a GPU: a tenth of what two cores do, and less than a tenth of the smallest GPU."""
 _S_PER_PASS = 0.05
 """To read and decode an image, and to ask for the work."""
-_SETTLING_PASSES = 40
+_SETTLING_PASSES = 32
 """Of each labelled image, to measure heads and activation: the most settings that are plausible, and more."""
 _TRAINING_PASSES = 12
 """Of each sample of an update: forward and backward, twice, with its text, and a teacher."""

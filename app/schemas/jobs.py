@@ -79,6 +79,9 @@ class RecheckOut(WireOut):
     num_withheld: Count = Field(
         0, description="Labelled images that the job's first process never had, and that were measured too."
     )
+    tolerated_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="In which share of its images a count of both processes may differ."
+    )
 
 
 class ResultOut(WireOut):

@@ -259,7 +259,7 @@ class AuditOptions:
     """Test images that the report shows, without a trigger and with each. 0: no image of yours leaves.
     Fewer where there are many attacks: 64 // (1 + attacks)."""
     recheck: Annotated[bool, Strict()] | None = None
-    """Whether a fresh process, which never read the upload, audits again what came in and what is published:
+    """Whether a fresh process, which never read the upload, audits the input and what is published again:
     its figures must agree, and it measures labelled images that were withheld from the first. None: where the
     operator signs. For a supervisor: the library by itself measures once."""
 

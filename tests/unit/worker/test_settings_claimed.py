@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from open_clip.factory import get_model_config
 
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.audits.statistics import wilson
@@ -95,7 +94,14 @@ def test_a_value_that_the_images_do_not_tell_is_not_believed_by_any_name(settled
 
 def test_heads_of_a_published_model_of_this_shape_are_believed_where_images_leave_several() -> None:
     """Not those of the usual width that no model of the shape has, and no activation."""
-    clip = Architecture.from_config(get_model_config("ViT-B-32"))
+    tower = Blocks(width=768, layers=12, heads=12, mlp_width=3072)
+    text = Blocks(width=512, layers=12, heads=8, mlp_width=2048)
+    clip = Architecture(
+        embed_dim=512,
+        vision=VisionTransformer(blocks=tower, patch_size=32, image_size=224),
+        text=TextTransformer(blocks=text, context_length=77, vocab_size=49408),
+        quick_gelu=False,
+    )
     told = measured({}, came_in=clip, margin=0.05)
     assert [one.settled for one in told.settings] == ["published", "published", "assumed"]
     assert told.settings[0].why == "as in ViT-B-32, which has this shape; the images do not rule out 48"
