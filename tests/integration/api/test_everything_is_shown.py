@@ -24,6 +24,7 @@ from app.domain.states import PUBLIC_KINDS, CheckpointState, DatasetKind, Datase
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 from app.services import api_keys, sessions
 from cleanclip.command.main import app
+from cleanclip.spec.found_triggers import has_pattern
 from cleanclip.spec.image_edits import Edit, EditName
 from cleanclip.spec.scan_options import Detector, FamilyName, PatternFamily
 from cleanclip.spec.scan_report import MOST_HYPOTHESES, ScanReport
@@ -174,8 +175,18 @@ def test_a_scan_that_found_something_of_any_family_is_shown(
 
     def with_families(report: ScanReport, families: Sequence[PatternFamily | Edit]) -> ScanReport:
         [first] = report.hypotheses
+        trigger = first.trigger
         found = [
-            replace(first, detector=detector, trigger=replace(first.trigger, family=family, attack=None))
+            replace(
+                first,
+                detector=detector,
+                trigger=replace(
+                    trigger,
+                    family=family,
+                    pattern=trigger.pattern if has_pattern(family) else None,
+                    at=(0.5, 0.5) if family.name.endswith(":fixed") else None,
+                ),
+            )
             for family in families
         ]
         return replace(report, hypotheses=tuple(found))
