@@ -217,11 +217,11 @@ def test_a_rejected_file_keeps_its_digest_and_what_scanners_say(
     scanner = {"name": "picklescan", "version": "1", "verdict": "dangerous", "num_issues": 1}
     service.execute(
         "UPDATE checkpoints SET inspection = cast(:kept AS jsonb) WHERE id = :id",
-        kept=json.dumps({"scanners": [scanner | {"issues": ["posix system"]}]}),
+        kept=json.dumps({"scanners": [scanner | {"issues": ["dangerous: posix.system"]}]}),
         id=found,
     )
     row = api.get(f"/v1/checkpoints/{found}").json()
-    assert (row["sha256"], row["scanners"][0]["issues"]) == (digest, ["posix system"])
+    assert (row["sha256"], row["scanners"][0]["issues"]) == (digest, ["dangerous: posix.system"])
     for told in (shown(pages, f"/checkpoints/{found}"), cleanclip("checkpoints", "show", found)):
         assert digest in told
-        assert "posix system" in told
+        assert "dangerous: posix.system" in told

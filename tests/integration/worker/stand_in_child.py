@@ -1419,7 +1419,8 @@ def inspect(folder: Path, spec: dict[str, Any], out: Path) -> None:
     data = (folder / "inputs/upload").read_bytes()
     say(type="phase_started", phase="inspect", total=len(data), unit="bytes")
     if not data.startswith(b"CLIP"):
-        scanner = {"name": "picklescan", "version": "1", "verdict": "dangerous", "issues": ["posix system"]}
+        issues = ["dangerous: posix.system"]
+        scanner = {"name": "picklescan", "version": "1", "verdict": "dangerous", "issues": issues}
         failure = {"code": "unknown_format", "message": "No checkpoint.", "remedy": "Upload one."}
         failure["scanners"] = [scanner | {"num_issues": 1}]
         finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)

@@ -199,7 +199,7 @@ def test_a_refused_checkpoint_is_rejected_with_its_reason_and_its_bytes_are_dele
     assert row.error["phase"] == "inspect"
     assert row.sha256 == hashlib.sha256(b"GIF89a").hexdigest(), "by the supervisor, from the bytes it staged"
     assert row.inspection is not None
-    assert [one["issues"] for one in row.inspection["scanners"]] == [["posix system"]]
+    assert [one["issues"] for one in row.inspection["scanners"]] == [["dangerous: posix.system"]]
     assert world.job(job.id).attempts_used == 1
     assert row.upload_object_key is None
     assert world.keys(f"uploads/{world.project_id}/") == []
