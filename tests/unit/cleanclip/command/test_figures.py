@@ -61,7 +61,7 @@ def test_a_job_by_auto_shows_its_ladder_as_its_report_does() -> None:
 def test_of_a_ladder_of_another_release_the_choice_is_shown() -> None:
     report = kept("auto")
     report["auto"]["rungs"][0]["end"] = "another"
-    assert f"\n\nChoice: {report['auto']['choice']['reason']}\n" in views.figures(report)
+    assert f"\n\nChoice: {report['auto']['choice']['reason']}" in views.figures(report)
 
 
 LIES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -90,7 +90,7 @@ def test_a_ladder_that_cannot_be_read_costs_its_lines_alone(lie: str) -> None:
         Ladder.of(report)
     text = views.figures(report)
     choice = f"Choice: {kept('auto')['auto']['choice']['reason']}"
-    assert f"\n\n{NOT_SHOWN if lie == 'a_ladder_that_is_a_word' else choice}\n" in text
+    assert f"\n\n{NOT_SHOWN if lie == 'a_ladder_that_is_a_word' else choice}" in text
     assert text.startswith(f"{report['verdict']['reason']}\n")
     assert "FIGURE" in text
 
@@ -100,9 +100,9 @@ def test_a_ladder_without_a_reason_is_not_shown_to_choose_none(reason: object) -
     report = kept("auto")
     report["auto"]["rungs"][0]["end"] = "another"
     report["auto"]["choice"]["reason"] = reason
-    assert f"\n\n{NOT_SHOWN}\n" in views.figures(report)
+    assert f"\n\n{NOT_SHOWN}" in views.figures(report)
     del report["auto"]["choice"]
-    assert f"\n\n{NOT_SHOWN}\n" in views.figures(report)
+    assert f"\n\n{NOT_SHOWN}" in views.figures(report)
 
 
 def test_of_an_audit_without_attacks_it_is_not_said_that_none_is_judged() -> None:

@@ -56,11 +56,11 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         ),
         ("cleaned", put("ca_lost", "value", to=0.0), "ca_lost.value is 0"),
         ("cleaned", put("after", to=None), "after is there for a cleaning and for nothing else"),
-        ("not_cleaned", put("verdict", "outcome", to="pass"), "verdict.outcome is pass"),
+        ("not_cleaned", put("verdict", "outcome", to="pass"), "verdict.outcome"),
         (
             "inconclusive",
             put("verdict", "attacks", 0, "outcome", to="pass"),
-            "verdict.attacks[0].outcome is pass",
+            "verdict.attacks[0].outcome",
         ),
         ("cleaned", put("training", "curve", 3, "loss", to=float("nan")), "training.curve.3.loss is"),
         (

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from cleanclip.spec.attack_options import BadNetOptions
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.report import CheckpointInput, DataInput, Environment
-from cleanclip.spec.vet_options import SCORE_NAMES, VetOptions
+from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_plan import plan
 from cleanclip.spec.vet_report import (
     LEVELS,
     LevelCount,
@@ -72,24 +72,25 @@ def report_of(captions: list[str], **changed: Any) -> VetReport:
         )
         for index, caption in enumerate(captions)
     )
+    options = VetOptions(num_shown=len(captions), scores=("mismatch",))
     made = VetReport(
         created_at=datetime(2026, 1, 2, tzinfo=UTC),
         seed=1,
         checkpoint=checkpoint,
         data=(DataInput(kind="pairs", sha256="b" * 64, num_samples=1000, num_skipped=0),),
-        options=VetOptions(num_shown=len(captions), triggers=(BadNetOptions(),)),
+        options=options,
         basis="ranks",
-        scores=(ScoreSummary(name="mismatch", by="anchor", vetted=QUANTILES, num_decisive=50),),
+        scores=(ScoreSummary(name="mismatch", by="suspect", vetted=QUANTILES, num_decisive=50),),
         not_computed=tuple(
-            NotComputed(name=name, reason="<b>because</b>") for name in SCORE_NAMES if name != "mismatch"
+            NotComputed(name=name, reason=why) for name, why in plan(options, has_anchor=False).left_out
         ),
         set_aside=SetAside(num=50, of=1000, list_sha256="c" * 64),
         worst=worst,
         scores_sha256="d" * 64,
         environment=environment,
-        warnings=("<script>",),
     )
-    return replace(made, **changed)
+    made = replace(made, **changed)
+    return replace(made, warnings=tuple(made.expected_warnings()))
 
 
 @pytest.mark.parametrize("start", range(0, len(HOSTILE), 40))
@@ -114,8 +115,8 @@ def test_the_page_says_what_is_known_of_the_recall() -> None:
     trusted = DataInput(kind="trusted", sha256="e" * 64, num_samples=20, num_skipped=0)
     report = report_of(["a cat"])
     for page in pages(
-        replace(
-            report,
+        report_of(
+            ["a cat"],
             data=(*report.data, trusted),
             basis="p_values",
             num_fit=10,
