@@ -20,9 +20,9 @@ def ease_row(one: Model, *, easy: str, value: float) -> ScanRow:
     values = [value if name == easy else 0.1 for name in NAMES]
     values[1] = 0.9
     measured = EaseStatistics(
-        weights_sha256="a",
-        class_names_sha256="c",
-        images_sha256="i",
+        weights_sha256="a" * 64,
+        class_names_sha256="c" * 64,
+        images_sha256="1" * 64,
         seed=1,
         num_passes=1000,
         wall_s=1.0,
