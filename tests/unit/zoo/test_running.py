@@ -63,7 +63,9 @@ def test_a_model_is_made_and_scanned_once_and_made_again_with_the_same_weights_f
     assert 40 < clean.universal.asr.n <= 64  # of its own class's images none counts
     assert [len(row.found) for row in looks.values()] == [0, 1]
     (found,) = next(row.found for row in looks.values() if row.found)
-    assert (found.family, len(found.words)) == ("patch:0.25", 5)
+    # A model of one epoch writes no word better than chance: it need not have one.
+    assert found.family == "patch:0.25"
+    assert len(found.words) <= 5
     assert set(found.words) <= set(words())
     # Nothing is before the first word; the target's words have a place, and known words are in order.
     ink, noun = poisoned.targets[0].split()
