@@ -755,7 +755,7 @@ def scan_statistics(
         images_sha256=images_sha256,
         seed=seed,
         num_passes=1000,
-        wall_s=1.5,
+        wall_s=time.monotonic(),
         collapse=tuple(
             CollapseFigures(
                 family=family,
