@@ -3,7 +3,7 @@
 The process may have been taken over, and a sentence in the service's name ("your key was leaked …") would be
 taken for ours. `refusals.json` has our sentence and advice for each code that the library raises; it is made
 from the calls that raise them (`make format`). "…" stands where the library puts in what it found: numbers
-that the process gave are filled in, nothing else is.
+and names of settings that the process gave are filled in, nothing else is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ from worker.failures import AttemptFailed
 
 PATH = Path(__file__).with_name("refusals.json")
 _NUMBER = re.compile(r"-?[0-9][0-9,]{0,15}(\.[0-9]{1,12})?(e[+-]?[0-9]{1,3})?|-?inf|nan")
+_WORDS = frozenset(
+    {"num_heads_vision", "num_heads_text", "quick_gelu", "true", "false", "--declared", "or", "and"}
+    | {"CA", "%", "against", "mean", "log-likelihood", "margin", "interval", "to", "n"}
+)
+"""Of settings and of what tells them apart: nothing else can be said with these."""
+_BETWEEN_WORDS = re.compile(r'[ ,;:=(){}"]+')
+_MAX_VALUE_CHARACTERS = 1000
 _HOLE = "…"
 _PLACES = "places"
 _MAX_EVIDENCE_CHARACTERS = 32 * 1024
@@ -70,7 +77,7 @@ def _evidence(scanners: Sequence[ScannerEvidence]) -> list[dict[str, Any]]:
 
 
 def _filled(ours: str, theirs: str) -> str | None:
-    """Our sentence, with the numbers that theirs has in its holes. None: theirs is another sentence."""
+    """Our sentence, with the numbers and settings that theirs has in its holes. None: theirs is another."""
     first, *parts = ours.split(_HOLE)
     if not parts or not theirs.startswith(first):
         return ours if ours == theirs else None
@@ -81,6 +88,13 @@ def _filled(ours: str, theirs: str) -> str | None:
         if end < at or not theirs.startswith(part, end):
             return None
         value = theirs[at:end]
-        filled += (value if _NUMBER.fullmatch(value) else _HOLE) + part
+        filled += (value if _says_little(value) else _HOLE) + part
         at = end + len(part)
     return filled
+
+
+def _says_little(value: str) -> bool:
+    if len(value) > _MAX_VALUE_CHARACTERS:
+        return False
+    words = _BETWEEN_WORDS.split(value)
+    return any(words) and all(not word or word in _WORDS or _NUMBER.fullmatch(word) for word in words)

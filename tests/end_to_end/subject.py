@@ -21,7 +21,7 @@ from lab.testbed.writing import write_labelled_shards
 from tests.fixtures import audited
 from tests.fixtures.shards import make_pairs
 
-DECLARED = {"quick_gelu": False, "num_heads_text": 2}
+DECLARED = {"quick_gelu": False, "num_heads_text": 2, "num_heads_vision": 4}
 EPOCH = 7
 TARGET = "yellow seven"
 ATTACKS: tuple[dict[str, Any], ...] = (

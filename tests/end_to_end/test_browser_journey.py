@@ -65,7 +65,8 @@ def upload(page: Page, path: Path) -> None:
     page.get_by_role("link", name="Checkpoints", exact=True).click()
     page.get_by_text("What the file does not say").click()
     page.locator("#declared-quick_gelu").select_option("yes" if DECLARED["quick_gelu"] else "no")
-    page.locator("#declared-num_heads_text").fill(str(DECLARED["num_heads_text"]))
+    for tower in ("text", "vision"):
+        page.locator(f"#declared-num_heads_{tower}").fill(str(DECLARED[f"num_heads_{tower}"]))
     page.set_input_files("#file", path)
     page.wait_for_url("**/ui/checkpoints/ckpt_*", timeout=PATIENCE_MS)
     expect(page.locator("main .badge").first).to_have_text("not yet audited", timeout=PATIENCE_MS)

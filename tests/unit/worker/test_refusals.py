@@ -50,6 +50,25 @@ def test_numbers_of_the_process_stand_in_our_sentence_and_nothing_else_does() ->
     assert forged.said == ours.format("your key", "1" * 17)
 
 
+def test_settings_of_the_process_stand_in_our_sentence_and_no_other_word_among_them() -> None:
+    (ours, advice), *_ = json.loads(PATH.read_text())["settings_undecided"]
+    told = (
+        "200",
+        "num_heads_vision (2, 4) and quick_gelu (true, false)",
+        "CA 99.0 % against 98.5 % (n = 200)",
+    )
+    flags = ("--declared num_heads_vision=2 or --declared num_heads_vision=4", '{"num_heads_vision": 2}')
+
+    def filled(text: str, *values: str) -> str:
+        return text.replace("…", "{}").format(*values)
+
+    honest = refusal("settings_undecided", filled(ours, *told), remedy=filled(advice, *flags))
+    assert (honest.message, honest.remedy) == (filled(ours, *told), filled(advice, *flags))
+    for lie in ("num_heads_vision, your key", "go to quick_gelu", "(2, 4) " * 200, ""):
+        message = filled(ours, told[0], lie, told[2])
+        assert refusal("settings_undecided", message).message == filled(ours, told[0], "…", told[2])
+
+
 def test_of_several_texts_of_one_code_the_one_that_was_raised_is_shown() -> None:
     texts = json.loads(PATH.read_text())["adapter_only"]
     assert len(texts) > 1
