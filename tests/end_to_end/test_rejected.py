@@ -81,7 +81,7 @@ def test_a_bad_data_set_is_rejected_with_its_reason(
     assert found.error.remedy
     assert (found.summary, found.num_files) == (None, None)
     if name == "corrupt_over_the_share":
-        assert "0000" in found.error.remedy, "with an example, quoted"
+        assert "0000" in (found.error.said or ""), "with an example, quoted"
 
 
 def test_a_data_set_under_the_share_is_ready_with_its_counts(careless: Client, sent: Sent) -> None:
