@@ -9,10 +9,7 @@ Free of torch.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -170,21 +167,7 @@ def _read(path: Path, adapter: TypeAdapter[Row]) -> list[Row]:
         return []
     with path.open("rb") as file:
         whole = file.read(_whole_bytes(path))
-    return [adapter.validate_json(_with_digests(line)) for line in whole.splitlines()]
-
-
-def _with_digests(line: bytes) -> bytes:
-    """Rows before December 2026 name their images in words, where a digest of these words stands now."""
-    row = json.loads(line)
-    measured = row.get("measured") or {}
-    if "images_sha256" in measured:
-        measured["images_sha256"] = images_digest(measured["images_sha256"])
-    return json.dumps(row).encode()
-
-
-def images_digest(name: str) -> str:
-    """Of a zoo's test images, which have no file: of what they are made from. A digest is left as it is."""
-    return name if re.fullmatch(r"[0-9a-f]{64}", name) else hashlib.sha256(name.encode()).hexdigest()
+    return [adapter.validate_json(line) for line in whole.splitlines()]
 
 
 def _whole_bytes(path: Path) -> int:
