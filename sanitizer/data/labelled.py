@@ -71,10 +71,8 @@ class LabelledDataset(Indexed):
 
     def only(self, indices: Sequence[int]) -> LabelledDataset:
         """These images alone, counted from 0. The digest stays that of the whole set."""
-        part = LabelledDataset(
-            Selected(self._source, indices), self.class_names, self.templates, self._listings
-        )
-        part.indices, part.excluded, part._part = tuple(indices), self.excluded, self._part
+        part = copy.copy(self)
+        part._source, part.indices = Selected(self._source, indices), tuple(indices)
         return part
 
     def as_part(self, part: LabelledPart) -> LabelledDataset:
