@@ -18,6 +18,8 @@ from typing import IO
 from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.first_bytes import HEAD_BYTES, container_of_head
 from cleanclip.spec.report import ScannerEvidence, ScannerName, ScannerVerdict
 
 SCANNERS: dict[ScannerName, str] = {"picklescan": "picklescan", "modelaudit": "modelaudit-picklescan"}
@@ -40,9 +42,13 @@ def scan(upload: Path, *, is_pickle: bool, time_limit_s: float) -> tuple[Scanner
 
 
 def is_safetensors(upload: Path) -> bool:
-    """By its first bytes, as `containers` tells it; of a file that may be refused."""
+    """By its first bytes, also of a file that was refused."""
     with upload.open("rb") as file:
-        return file.read(9)[8:] == b"{"
+        head = file.read(HEAD_BYTES)
+    try:
+        return container_of_head(head) == "safetensors"
+    except CheckpointRejected:
+        return False
 
 
 def _version(distribution: str) -> str | None:

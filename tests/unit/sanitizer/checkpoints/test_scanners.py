@@ -162,3 +162,12 @@ def test_scanners_start_when_the_canonical_weights_are_written_and_nothing_else_
     assert (found.upload_sha256, found.size_bytes) == (expected.upload_sha256, expected.size_bytes)
     assert found.weights_sha256 == expected.weights_sha256
     assert load_canonical(tmp_path / "2").weights_sha256 == expected.weights_sha256
+
+
+def test_an_archive_whose_ninth_byte_is_a_brace_is_no_safetensors_file(tmp_path: Path) -> None:
+    disguised = tmp_path / "clip.pt"
+    disguised.write_bytes(b"PK\x03\x04\x14\x00\x00\x00{" + bytes(64))
+    assert not scanners.is_safetensors(disguised)
+    real = tmp_path / "clip.safetensors"
+    write_open_clip_safetensors(real)
+    assert scanners.is_safetensors(real)
