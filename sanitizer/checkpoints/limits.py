@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from sanitizer.checkpoints.rejection import excerpt, refusal
 
 MAX_TENSORS = 20_000
 MAX_DIMS = 8
 MAX_NAME_LENGTH = 256
+_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 NO_CLIP = "No CLIP has that many: upload the weights of one CLIP model."
 
 
@@ -22,6 +24,11 @@ def checked_name(name: object) -> str:
             where=name,
         )
     return name
+
+
+def num_parameters(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> int:
+    """Trainable numbers of tensors by their canonical names: BatchNorm's statistics are not counted."""
+    return sum(element_count(shape) for name, shape in shapes if not name.endswith(_STATISTICS))
 
 
 def element_count(shape: tuple[int, ...]) -> int:

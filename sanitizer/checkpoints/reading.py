@@ -25,6 +25,7 @@ from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.containers import check_members, container_of
 from sanitizer.checkpoints.inference import family_of, infer, with_position_table
+from sanitizer.checkpoints.limits import num_parameters
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.model_folders import find_weights, options_beside
 from sanitizer.checkpoints.naming import recognise
@@ -58,10 +59,8 @@ class ReadCheckpoint:
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers: BatchNorm's statistics are not counted."""
-        statistics = (".running_mean", ".running_var", ".num_batches_tracked")
-        parts = self.tensors.parts.items()
-        return sum(part.num_elements for name, part in parts if not name.endswith(statistics))
+        """Trainable numbers."""
+        return num_parameters((name, part.shape) for name, part in self.tensors.parts.items())
 
 
 @dataclass(frozen=True, kw_only=True)

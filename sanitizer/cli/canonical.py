@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from math import prod
 from pathlib import Path
-
-from safetensors import safe_open
 
 from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from cleanclip.spec.progress import Progress
 from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.recommended import Model, model_of
+from sanitizer.checkpoints.limits import num_parameters
+from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.pipeline.inspecting import inspect
 
 INSPECTED_NAME = "inspected"
@@ -29,9 +28,9 @@ def canonical(path: Path, folder: Path, declared: DeclaredOptions, progress: Pro
 def model_in(folder: Path) -> Model | None:
     """Family and size of the canonical weights in `folder`."""
     config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-    with safe_open(folder / WEIGHTS_NAME, framework="numpy") as weights:
-        num_parameters = sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
-    return model_of({"architecture": config, "num_parameters": num_parameters})
+    parts = open_safetensors(folder / WEIGHTS_NAME).parts.items()
+    counted = num_parameters((name, part.shape) for name, part in parts)
+    return model_of({"architecture": config, "num_parameters": counted})
 
 
 def _is_canonical(path: Path) -> bool:

@@ -15,6 +15,7 @@ from cleanclip.spec.report import (
     ScannerEvidence,
 )
 from sanitizer.audits.audit import AuditResult
+from sanitizer.checkpoints.limits import num_parameters
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.training_data import LabelsAsCaptions
@@ -44,18 +45,13 @@ def checkpoint_input(checkpoint: LoadedCheckpoint, upload_sha256: str | None) ->
         weights_sha256=checkpoint.weights_sha256,
         layout=origin.get("layout", "open_clip"),
         architecture=checkpoint.architecture.to_config(),
-        num_parameters=_num_parameters(checkpoint),
+        num_parameters=num_parameters(
+            (name, tuple(tensor.shape)) for name, tensor in checkpoint.model.state_dict().items()
+        ),
         declared=parse(DeclaredOptions, origin.get("declared", {})),
         findings=tuple(origin.get("findings", ())),
         scanners=tuple(parse(ScannerEvidence, evidence) for evidence in origin.get("scanners", ())),
     )
-
-
-def _num_parameters(checkpoint: LoadedCheckpoint) -> int:
-    """As an inspection counts them: without BatchNorm's statistics."""
-    statistics = (".running_mean", ".running_var", ".num_batches_tracked")
-    tensors = checkpoint.model.state_dict().items()
-    return sum(tensor.numel() for name, tensor in tensors if not name.endswith(statistics))
 
 
 def training_input(
