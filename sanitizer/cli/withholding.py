@@ -8,9 +8,9 @@ from pathlib import Path
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME, GIVEN_NAME, TEMPLATES_NAME, LabelledPart
 from cleanclip.spec.withholding import FEWEST, num_withheld, seed_of
-from sanitizer.data.excluding import read_exclusions, without
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.parting import drawn, write_samples
+from sanitizer.pipeline.opening import ToExclude
 
 
 def given_part(
@@ -21,12 +21,8 @@ def given_part(
 
     Raises DatasetRejected, OSError; OptionsRejected, also `too_few_to_withhold`.
     """
-    labelled = open_labelled(labelled_path)
-    lists = [(path, read_exclusions(path)) for path in exclude]
-    others = [path for path, one in lists if one.exclusions.dataset_sha256 != labelled.files_sha256]
-    for path, one in lists:
-        if path not in others:
-            labelled = without(labelled, one)
+    lists = ToExclude(exclude)
+    labelled = lists.of(open_labelled(labelled_path))
     num = num_withheld(len(labelled))
     if num == 0:
         raise OptionsRejected(
@@ -42,4 +38,4 @@ def given_part(
     _, indices = drawn(len(labelled), num, seed_of(labelled.files_sha256))
     write_samples(labelled, indices, folder / GIVEN_NAME, before_read=lambda: None)
     part = LabelledPart(dataset_sha256=labelled.files_sha256, num_withheld=num, excluded=labelled.excluded)
-    return folder, part, others
+    return folder, part, lists.unused

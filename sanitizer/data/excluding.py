@@ -24,6 +24,7 @@ Dataset = TypeVar("Dataset", PairDataset, LabelledDataset)
 class ExclusionList:
     """A list and the digest of its file."""
 
+    path: Path
     exclusions: Exclusions
     sha256: str
 
@@ -41,7 +42,8 @@ def read_exclusions(path: Path) -> ExclusionList:
         if path.stat().st_size > MAX_LIST_BYTES:
             raise ValueError("it is too large")
         data = path.read_bytes()
-        return ExclusionList(exclusions=load_exclusions(data), sha256=hashlib.sha256(data).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        return ExclusionList(path=path, exclusions=load_exclusions(data), sha256=sha256)
     except (OSError, ValueError) as error:
         what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise OptionsRejected(

@@ -51,6 +51,11 @@ class ToExclude:
             )
         return without(dataset, mine[0]) if mine else dataset
 
+    @property
+    def unused(self) -> list[Path]:
+        """Those that are of none of the datasets so far."""
+        return [one.path for one in self._unused]
+
     def check_all_used(self) -> None:
         """Raises OptionsRejected `exclusions_of_another_dataset` where a list is of no dataset that was
         given."""
