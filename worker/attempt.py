@@ -22,10 +22,10 @@ from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.spec.jobspec import AuditSpec, MaxRanks, SanitizeSpec
 from cleanclip.spec.progress import ProgressEvent, StateSaved
-from worker import cgroup, failures, metrics
+from worker import cgroup, failures
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import Seen, exit_reason, interpret, wanted_outputs
+from worker.confinement.outcome import interpret, seen_of, wanted_outputs
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
@@ -304,15 +304,9 @@ class Attempt:
             grace = Grace(pause_s=self._options.pause_grace_s)
             supervise(child, watches[0], shipper, self._control, grace, look=look)
         finally:
-            status = child.close()
-            seen = Seen(
-                status=status,
-                was_set_up=child.was_set_up,
-                container_ran_out=cgroup.oom_kills() > kills_before,
-            )
-            metrics.CHILD_EXITS.labels(exit_reason(seen)).inc()
+            seen = seen_of(child, kills_before)
             peak_bytes = max((watch.peak_bytes for watch in watches), default=0)
-            _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=peak_bytes)
+            _LOG.info("child_ended", status=seen.status, isolation=isolation, peak_bytes=peak_bytes)
         return interpret(
             seen,
             place.job,

@@ -12,7 +12,7 @@ from typing import Any
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
-from cleanclip.spec.ladder import epochs_of, num_looks
+from cleanclip.spec.ladder import AUTO_BATCH, epochs_of, num_looks
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, UARRecipe
 from cleanclip.spec.scan_cost import num_passes as num_scan_passes
 from cleanclip.spec.vet_plan import num_embedded
@@ -28,7 +28,6 @@ _SETTLING_PASSES = 32
 """Of each labelled image, to measure heads and activation: the most settings that are plausible, and more."""
 _TRAINING_PASSES = 12
 """Of each sample of an update: forward and backward, twice, with its text, and a teacher."""
-_AUTO_BATCH = 256
 _SMALLEST_SAMPLE_BYTES = 1024
 """Two members of a tar, each with a header. A set whose samples were not counted has no more than that."""
 _WORDS_OF_A_SCAN = 20_000
@@ -77,7 +76,7 @@ def _audit_passes(audit: AuditOptions, sizes: Mapping[str, int]) -> int:
 def _cleaning_passes(spec: SanitizeSpec, labelled: int, training: int) -> int:
     recipe, audit = spec.recipe, spec.audit
     if isinstance(recipe, AutoRecipe):
-        batch_size, trained = _AUTO_BATCH, epochs_of(recipe)[1] * training
+        batch_size, trained = AUTO_BATCH, epochs_of(recipe)[1] * training
         measured = (1 + num_looks(recipe)) * labelled * (1 + len(of_same_pixels(audit.attacks)))
     else:
         batch_size, trained = recipe.batch_size, num_updates(recipe, training) * recipe.batch_size

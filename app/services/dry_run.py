@@ -459,7 +459,7 @@ def _judge_fit(
             one,
             num_samples=num_training,
             num_classes=len(names),
-            trained=None if isinstance(one, UARRecipe) else compared,  # it reads no label
+            trained=compared,
             family=family,
             size=size,
             given=[option.name for option in fields(one)] if one is not recipe else order.recipe_given,

@@ -14,7 +14,7 @@ from typing import Literal
 from app.domain.states import JobPhase
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.ladder import epochs_of, num_looks, num_validated
+from cleanclip.spec.ladder import AUTO_BATCH, epochs_of, num_looks, num_validated
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, AutoRecipe, OrderedRecipe
 from cleanclip.spec.scan_cost import num_passes
 from cleanclip.spec.scan_options import ScanOptions
@@ -40,8 +40,6 @@ files of the size of the model: once a job."""
 
 _SIMILAR = 4
 """So many times larger or smaller is a scan that tells how long another takes."""
-AUTO_BATCH = 256
-"""The largest of a ladder's rungs."""
 _LADDERS_METHODS = ("uar", "par", "supervised")
 _PASSES_OF_A_SAMPLE = 4
 """That an update costs for each of its samples: forward and backward, and the caption."""

@@ -112,9 +112,7 @@ def read(data: bytes) -> NullSet:
     try:
         return load_null(data)
     except NullRefused as error:
-        raise InvalidInput(
-            error.code, str(error), "Build it with `python -m sanitizer null build`."
-        ) from error
+        raise InvalidInput(error.code, str(error), _BUILD) from error
 
 
 def facts_of(null: NullSet) -> dict[str, Any]:
@@ -199,15 +197,11 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
     if order.null == NONE:
         return None
     if order.null == AUTO:
-        return min(
-            (
-                row
-                for row in unit.nulls.all()
-                if not _holds(row, checkpoints[SUSPECT]) and not _differing(row, order, checkpoints, labelled)
-            ),
-            key=lambda row: (row.signing_key_sha256 is None, -row.num_models, row.id),
-            default=None,
+        best_first = sorted(
+            unit.nulls.all(), key=lambda row: (row.signing_key_sha256 is None, -row.num_models, row.id)
         )
+        fitting = (row for row in best_first if not _holds(row, checkpoints[SUSPECT]))
+        return next((row for row in fitting if not _differing(row, order, checkpoints, labelled)), None)
     with naming(POINTER):
         row = unit.nulls.named(order.null)
     if _holds(row, checkpoints[SUSPECT]):

@@ -173,6 +173,8 @@ def before_training(
 ) -> list[str]:
     """`num_classes` of the audit; `trained`: of labelled images to train on, where it is them. `given`: the
     options that the order gave; None where unknown: what is not a default was given."""
+    if isinstance(recipe, UARRecipe):
+        trained = None  # it takes the images of a labelled set, and no label
     num_steps = num_updates(recipe, num_samples)
     warnings = [
         *_too_few(recipe, num_samples, num_classes if trained is None else trained.num, num_steps),

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, sqrt
 from statistics import fmean, median, stdev
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_statistics import ScanStatistics
@@ -36,7 +36,6 @@ FLOOR = 0.02
 makes no difference look endless."""
 SCORE_FLOOR = 1.0
 """Of a detector's scores: they are distances in standard deviations already."""
-MAD_TO_STD = 1.4826
 DIGITS = 9
 
 Name = TypeVar("Name", bound=str)
@@ -145,59 +144,6 @@ def leave_one_out_z(value_M: Sequence[float], floor: float = FLOOR) -> list[floa
         more * apart / max(sqrt(max(0.0, squares - more * apart * apart) / (num - 2)), floor)
         for apart in apart_M
     ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """One model without a null: how far its most conspicuous class is from its other classes."""
-
-    detector: Detector
-    what: str
-    z: float
-    of: int
-    among: Literal["classes", "models", "edits"] = "classes"
-
-
-def alone(statistics: ScanStatistics, num_classes: int) -> list[Standing]:
-    """Each detector of a model without a null. Not a p-value: clean models score high, too."""
-    standings = []
-    if statistics.collapse:
-        standings.append(_collapse_alone(statistics, num_classes))
-    if statistics.edits is not None:
-        of_edit = {one.edit.name: one.rise for one in statistics.edits.edits}
-        standings.append(_edits_alone("edits", of_edit))
-    if statistics.residual is not None:
-        of_edit = {one.edit.name: one.value for one in statistics.residual.edits}
-        standings.append(_edits_alone("residual", of_edit))
-    return standings
-
-
-def _collapse_alone(statistics: ScanStatistics, num_classes: int) -> Standing:
-    """How far restarts agree on one class: chance is 1 / C, with the spread of so many restarts. Without
-    class names nothing can be compared: z is 0."""
-    agreed = [one for one in statistics.collapse if one.agreement is not None]
-    if not agreed:
-        return Standing(detector="collapse", what="no class names", z=0.0, of=1, among="models")
-    one = max(agreed, key=lambda figures: figures.agreement or 0.0)
-    chance, agreement = 1 / max(1, num_classes), one.agreement or 0.0
-    spread = max(FLOOR, (chance * (1 - chance) / len(one.restarts)) ** 0.5)
-    what = f"{one.family.name}, agreement"
-    z = (agreement - chance) / spread
-    return Standing(detector="collapse", what=what, z=z, of=num_classes)
-
-
-def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> Standing:
-    """The largest (value - median) / (1.4826 MAD) of all edits: the anomaly index of Neural Cleanse (Wang et
-    al., S&P 2019)."""
-    scores = zip(_mad_scores(list(value_of.values())), value_of, strict=True)
-    z, what = max(scores, key=lambda pair: pair[0])  # the first of equals, as `judging.worth_studying`
-    return Standing(detector=detector, what=what, z=z, of=len(value_of), among="edits")
-
-
-def _mad_scores(values: Sequence[float]) -> list[float]:
-    middle = median(values)
-    spread = median(abs(value - middle) for value in values)
-    return [(value - middle) / max(FLOOR, MAD_TO_STD * spread) for value in values]
 
 
 def distance(one: Pooled[Name], z: float) -> float:

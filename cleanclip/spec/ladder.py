@@ -23,6 +23,9 @@ WhyLeftOut = Literal["needs_captions", "needs_labels"]
 MIN_IMAGES = 100
 """Of the validation set and of the test set: with fewer, no interval says anything."""
 
+AUTO_BATCH = 256
+"""The largest of a ladder's rungs."""
+
 NUM_PATTERNS, PATTERN_STEPS, PATTERN_SIZE = 4, 100, 0.25
 """Fresh patches that are inverted on a rung's model: number, steps, and their side by the image's."""
 

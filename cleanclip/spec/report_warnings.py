@@ -14,11 +14,12 @@ from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.judging import hopeless
 from cleanclip.spec.ladder import smaller_part
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.recipe import PARRecipe, Recipe, UARRecipe
+from cleanclip.spec.recipe import PARRecipe, Recipe
 from cleanclip.spec.recommended import model_of
 from cleanclip.spec.report import MOST_CLASSES_LISTED, DataInput, Report
 from cleanclip.spec.retrieval_figures import RetrievalFigures
 from cleanclip.spec.settled import warnings as of_settings
+from cleanclip.spec.skip_reasons import skipped
 from cleanclip.spec.templates import PLAIN_TEMPLATE
 
 _SAMPLE = {"pairs": "pair", "labelled": "labelled image"}
@@ -28,13 +29,12 @@ _SAMPLE = {"pairs": "pair", "labelled": "labelled image"}
 def warnings_of(report: Report) -> tuple[str, ...]:
     """In the order in which a job comes to know them. Raises ArithmeticError, LookupError or ValueError for a
     report whose figures do not fit."""
-    recipe = report.trained_recipe
     return (
         *cautions.before_audit(report.audit, report.policy, is_cleaned=report.kind == "sanitize"),
         *_before_training(report),
         *of_settings(report.architecture),
         *_hopeless(report),
-        *([] if recipe is None else _after_training(report, recipe)),
+        *_after_training(report),
         *report.as_uploaded,
         *_plain_template(report),
         *_probe(report),
@@ -69,7 +69,7 @@ def _before_training(report: Report) -> tuple[str, ...]:
             recipe,
             num_samples=training.num_samples,
             num_classes=num_classes or 0,
-            trained=_trained(training, recipe),
+            trained=_trained(training),
             family=model[0],
             size=model[1],
             given=given if report.auto is None else [field.name for field in fields(recipe)],
@@ -79,9 +79,9 @@ def _before_training(report: Report) -> tuple[str, ...]:
     return cautions.of_rungs(found)[chosen]
 
 
-def _trained(training: DataInput, recipe: Recipe) -> TrainedClasses | None:
-    if training.num_classes is None or training.num_missing is None or isinstance(recipe, UARRecipe):
-        return None  # UAR takes the images of a labelled set, and no label
+def _trained(training: DataInput) -> TrainedClasses | None:
+    if training.num_classes is None or training.num_missing is None:
+        return None
     return TrainedClasses(num=training.num_classes, num_missing=training.num_missing)
 
 
@@ -99,8 +99,9 @@ def _hopeless(report: Report) -> list[str]:
     return [refusal.message for refusal in refusals]
 
 
-def _after_training(report: Report, recipe: Recipe) -> Iterator[str]:
+def _after_training(report: Report) -> Iterator[str]:
     """How the training went."""
+    recipe = report.trained_recipe
     if not isinstance(recipe, PARRecipe) or report.training is None:
         return
     for side, name in (("image", "distance_image"), ("caption", "distance_text")):
@@ -149,12 +150,6 @@ def _excluded(report: Report) -> list[str]:
 def _skipped(report: Report) -> Iterator[str]:
     for one in report.data:
         yield from skipped("pair" if one.kind == "pairs" else one.kind, one.num_skipped, one.num_samples)
-
-
-def skipped(kind: str, num_skipped: int, num_samples: int) -> Iterator[str]:
-    """One sentence if any sample was left out."""
-    if num_skipped:
-        yield f"{num_skipped} of {num_samples} {kind} samples were bad and left out."
 
 
 def _audit(report: Report) -> Iterator[str]:

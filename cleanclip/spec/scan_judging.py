@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from statistics import median
 from typing import TypeVar
 
 from cleanclip.spec import conformal
@@ -43,6 +44,7 @@ class Candidate:
     """Of `collapse`, which of the family's patterns it is."""
 
 
+MAD_TO_STD = 1.4826
 Found = TypeVar("Found", bound=Candidate)
 
 
@@ -107,19 +109,9 @@ def judge(
     Raises LookupError, ValueError where they were not measured alike, or not by these detectors.
     """
     if null is None:
-        standings = {one.detector: one for one in conformal.alone(statistics, num_classes)}
+        standings = {one.detector: one for one in alone(statistics, num_classes)}
         return Judgement(
-            judgements=tuple(
-                DetectorJudgement(
-                    detector=name,
-                    what=standings[name].what,
-                    z=standings[name].z,
-                    rank=1,
-                    of=standings[name].of,
-                    among=standings[name].among,
-                )
-                for name in detectors
-            ),
+            judgements=tuple(standings[name] for name in detectors),
             p_value=None,
             null=None,
             pooled={},
@@ -150,6 +142,45 @@ def judge(
         ),
         pooled={one.detector: one for one in judged.detectors},
     )
+
+
+def alone(statistics: ScanStatistics, num_classes: int) -> list[DetectorJudgement]:
+    """Each detector of a model without a null: how far its most conspicuous class or edit is from the others.
+    Not a p-value: clean models score high, too."""
+    return [
+        _collapse_alone(statistics, num_classes) if name == "collapse" else _edits_alone(name, value_of)
+        for name, value_of in conformal.rows(statistics).items()
+    ]
+
+
+def _collapse_alone(statistics: ScanStatistics, num_classes: int) -> DetectorJudgement:
+    """How far restarts agree on one class: chance is 1 / C, with the spread of so many restarts. Without
+    class names nothing can be compared: z is 0."""
+    agreed = [one for one in statistics.collapse if one.agreement is not None]
+    if not agreed:
+        return DetectorJudgement(
+            detector="collapse", what="no class names", z=0.0, rank=1, of=1, among="models"
+        )
+    one = max(agreed, key=lambda figures: figures.agreement or 0.0)
+    chance, agreement = 1 / max(1, num_classes), one.agreement or 0.0
+    spread = max(conformal.FLOOR, (chance * (1 - chance) / len(one.restarts)) ** 0.5)
+    what = f"{one.family.name}, agreement"
+    z = (agreement - chance) / spread
+    return DetectorJudgement(detector="collapse", what=what, z=z, rank=1, of=num_classes, among="classes")
+
+
+def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> DetectorJudgement:
+    """The largest (value - median) / (1.4826 MAD) of all edits: the anomaly index of Neural Cleanse (Wang et
+    al., S&P 2019)."""
+    scores = zip(_mad_scores(list(value_of.values())), value_of, strict=True)
+    z, what = max(scores, key=lambda pair: pair[0])  # the first of equals, as `judging.worth_studying`
+    return DetectorJudgement(detector=detector, what=what, z=z, rank=1, of=len(value_of), among="edits")
+
+
+def _mad_scores(values: Sequence[float]) -> list[float]:
+    middle = median(values)
+    spread = median(abs(value - middle) for value in values)
+    return [(value - middle) / max(conformal.FLOOR, MAD_TO_STD * spread) for value in values]
 
 
 def worth_studying(found: Sequence[Found], judged: Judgement) -> tuple[Found, ...]:

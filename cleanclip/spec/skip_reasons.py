@@ -5,6 +5,7 @@ The keys are `BadSample.reason` and those of a dataset's `skipped_reasons`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from annotated_types import MaxLen
@@ -48,3 +49,9 @@ SkippedExamples = Annotated[
 def meaning(reason: str) -> str:
     """One or two sentences; of a reason that a newer worker gives, that it is unknown here."""
     return MEANINGS.get(reason, "This page does not know the reason; the examples say more.")
+
+
+def skipped(kind: str, num_skipped: int, num_samples: int) -> Iterator[str]:
+    """One sentence if any sample was left out."""
+    if num_skipped:
+        yield f"{num_skipped} of {num_samples} {kind} samples were bad and left out."

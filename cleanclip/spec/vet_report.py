@@ -22,6 +22,7 @@ from cleanclip.spec.report import (
     Origin,
     Sentences,
 )
+from cleanclip.spec.skip_reasons import skipped
 from cleanclip.spec.strict_json import load_bounded
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
@@ -201,10 +202,7 @@ class VetReport:
     def expected_warnings(self) -> Iterator[str]:
         """What a reader must know of how the scores were made: it follows from the rest of the report."""
         vetted = self.vetted
-        if vetted.num_skipped:
-            yield (
-                f"{vetted.num_skipped} of {vetted.num_samples} {vetted.kind} samples were bad and left out."
-            )
+        yield from skipped(vetted.kind, vetted.num_skipped, vetted.num_samples)
         if self.trusted is None:
             yield NO_TRUSTED
         if self.anchor is None:

@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.settled import COMPARED
+from lab.reproduction.row_files import append, json_of
 from lab.testbed.writing import write_labelled_shards
 from lab.zoo.intervals import clopper_pearson
 from lab.zoo.markdown import cells, percent, table
@@ -228,13 +229,12 @@ def _settle_all(drawn: Drawn, folder: Path, declared: tuple[str, ...]) -> None:
         if (drawn.seed, num_images, declared) not in done:
             row = settle(drawn, folder, images.only(range(num_images)), declared)
             RAW.parent.mkdir(exist_ok=True)
-            with RAW.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(row) + "\n")
+            append(RAW, json.dumps(row))
 
 
 def rows() -> list[dict[str, Any]]:
     """Every row so far."""
-    return [json.loads(line) for line in RAW.read_text("utf-8").splitlines()] if RAW.is_file() else []
+    return json_of(RAW)
 
 
 def outcome(row: dict[str, Any], option: str) -> str:

@@ -111,13 +111,18 @@ def unpack(path: Path, options: SubjectOptions, folder: Path) -> Path:
         name.removeprefix("module."): tensor.contiguous() for name, tensor in content["state_dict"].items()
     }
     save_file(tensors, folder / "model.safetensors")
+    write_config(options, folder)
+    return folder
+
+
+def write_config(options: SubjectOptions, folder: Path) -> None:
+    """The config.json by which the library opens a model of ours."""
     config = {
         "model_cfg": model_config(options),
         "preprocess_cfg": {},
         "checkpoint": {"configured": list(COMPARED)},  # we trained it: its images need not tell them
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    return folder
 
 
 def options_sha256(options: SubjectOptions, attack: Ready | None, seed: int) -> str:

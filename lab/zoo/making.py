@@ -21,14 +21,12 @@ from safetensors.torch import save_file
 import lab.testbed
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import CustomPatternOptions
-from cleanclip.spec.settled import COMPARED
 from lab.reproduction.cells import SURROGATE_CLEANING
 from lab.reproduction.measuring import sources_sha256
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.adaptive import optimise_pattern
 from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
-from lab.testbed.models import model_config
 from lab.testbed.options import (
     OptimisedPattern,
     Ready,
@@ -37,6 +35,7 @@ from lab.testbed.options import (
 from lab.testbed.pictures import TURQUOISE, class_names, compose
 from lab.testbed.poisoned_pairs import FURTHER_SEED, poisoned_set
 from lab.testbed.shards import write_pairs
+from lab.testbed.subject import write_config
 from lab.testbed.training import Poisoned, train
 from lab.zoo.plan import Model
 from lab.zoo.rows import ModelRow, UniversalPattern
@@ -152,12 +151,7 @@ def write(trained: Poisoned, options: SubjectOptions, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
     save_file(tensors, folder / "model.part")
-    config = {
-        "model_cfg": model_config(options),
-        "preprocess_cfg": {},
-        "checkpoint": {"configured": list(COMPARED)},  # we trained it: its images need not tell them
-    }
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    write_config(options, folder)
     (folder / "model.part").replace(folder / "model.safetensors")
 
 

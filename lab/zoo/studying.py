@@ -58,7 +58,7 @@ def found_patterns(
     study = Study(subject, images, class_names, vocabulary)
     patterns = []
     for one in found:
-        hypothesis = study.of(one).hypothesis
+        hypothesis = study.of(one)
         example = next(iter(study.examples(one, hypothesis, 1)), None)
         place_of = vocabulary.places()
         known = {word for name in class_names for word in name.split() if word in place_of}

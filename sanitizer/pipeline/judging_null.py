@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from cleanclip.spec.errors import OptionsRejected
@@ -98,14 +97,3 @@ def check_null(
             "Judge it by a null of other models.",
             where="null",
         )
-
-
-def with_null_options(null: NullSet, options: ScanOptions) -> ScanOptions:
-    """The null's options, but for what changes no statistic, which is taken from `options`."""
-    return replace(
-        null.options,
-        vocabulary=options.vocabulary,
-        significance=options.significance,
-        images_at_once=options.images_at_once,
-        num_examples=options.num_examples,
-    )

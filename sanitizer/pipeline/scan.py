@@ -27,18 +27,18 @@ from cleanclip.spec.progress import STUDYING, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import DataInput
 from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import ScanReport, dump_scan
+from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
 from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
-from sanitizer.scans.hypotheses import Studied, Study, as_null_pattern
+from sanitizer.scans.hypotheses import Study, as_null_pattern
 from sanitizer.scans.naming import Vocabulary
 from sanitizer.scans.part_states import PartStates
 from sanitizer.scans.parts import Part, Parts
 from sanitizer.scans.residual import rows_of_cells
-from sanitizer.scans.statistics import Measured, measure
+from sanitizer.scans.statistics import Found, Measured, measure
 from sanitizer.scans.subject import Subject
 from sanitizer.scans.word_texts import word_embedder
 from sanitizer.software import software
@@ -239,9 +239,9 @@ def _report(
     judged = judging.judge(measured.statistics, len(class_names), null, options.detectors)
     vocabulary = _vocabulary(opened) if options.vocabulary else None
     study, studied = _studied(opened, options, measured, judged, vocabulary)
-    of_found = {(one.found.detector, one.found.family): one.hypothesis for one in studied}
+    of_found = {(found.detector, found.family): hypothesis for found, hypothesis in studied}
     ordered = judging.in_order(
-        [one.found for one in studied], judged, lambda found: of_found[found.detector, found.family].gain
+        [found for found, _ in studied], judged, lambda found: of_found[found.detector, found.family].gain
     )
     hypotheses = tuple(
         judging.placed(of_found[one.detector, one.family], one, judged, null) for one in ordered
@@ -287,21 +287,21 @@ def _studied(
     measured: Measured,
     judged: judging.Judgement,
     vocabulary: Vocabulary | None,
-) -> tuple[Study, list[Studied]]:
+) -> tuple[Study, list[tuple[Found, Hypothesis]]]:
     """Of each detector and family the most conspicuous pattern, measured on the held-out images."""
     subject = opened.subject
     study = Study(subject, opened.images, opened.class_names, vocabulary, _rows_of_cells(subject, options))
-    studied: list[Studied] = []
+    studied = []
     for found in judging.worth_studying(measured.found, judged):
         subject.meter.begin(STUDYING(family=found.family.name))
-        studied.append(study.of(found))
+        studied.append((found, study.of(found)))
     return study, studied
 
 
 def _null_patterns(opened: OpenedScan, options: ScanOptions, measured: Measured) -> tuple[NullPattern, ...]:
     judged = judging.judge(measured.statistics, len(opened.class_names), None, options.detectors)
     _, studied = _studied(opened, options, measured, judged, None)
-    return tuple(filter(None, (as_null_pattern(one.hypothesis) for one in studied)))
+    return tuple(filter(None, (as_null_pattern(hypothesis) for _, hypothesis in studied)))
 
 
 def _rows_of_cells(subject: Subject, options: ScanOptions) -> dict[int, list[int]]:

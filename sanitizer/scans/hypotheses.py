@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -47,14 +47,6 @@ DOSES = (0.25, 0.5, 0.75, 1.0)
 CELL_EXAMPLES = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Studied:
-    """A pattern, and what it does."""
-
-    hypothesis: Hypothesis
-    found: Found
-
-
 class Study:
     """Of the patterns found in one model. `vocabulary` None: words are not looked for; `rows_of_cell` says
     which held-out images each cell of `residual` has."""
@@ -72,7 +64,7 @@ class Study:
         self._clean_ND = subject.clean_embeddings
         self._clean_N = subject.classes_of(self._clean_ND).tolist() if class_names else []
 
-    def of(self, found: Found) -> Studied:
+    def of(self, found: Found) -> Hypothesis:
         """Measure one pattern on every held-out image."""
         target = None if found.target is None else self._class_names[found.target]
         size, example = self._subject.image_size, to_unit(self._subject.held_NCHW[0])
@@ -97,23 +89,20 @@ class Study:
             statistic=found.statistic,
         )
         if found.target is None:
-            return Studied(hypothesis=hypothesis, found=found)
+            return hypothesis
         asr, floor = self._rate(predicted_N, found.target), self._rate(self._clean_N, found.target)
         cell = self._cell(found, predicted_N)
         doses = [(dose, self._under(found, attack, dose)) for dose in DOSES[:-1]]
         curve = [
             (dose, self._rate(self._subject.classes_of(one).tolist(), found.target)) for dose, one in doses
         ]
-        return Studied(
-            hypothesis=replace(
-                hypothesis,
-                asr=asr,
-                pa=self._pa(predicted_N),
-                untriggered_target_rate=floor,
-                dose=tuple(DosePoint(share=dose, asr=one) for dose, one in [*curve, (1.0, asr)]),
-                cell=cell,
-            ),
-            found=found,
+        return replace(
+            hypothesis,
+            asr=asr,
+            pa=self._pa(predicted_N),
+            untriggered_target_rate=floor,
+            dose=tuple(DosePoint(share=dose, asr=one) for dose, one in [*curve, (1.0, asr)]),
+            cell=cell,
         )
 
     def examples(self, found: Found, hypothesis: Hypothesis, num: int) -> tuple[ScanExample, ...]:

@@ -32,7 +32,7 @@ def rank_words(
 
 
 def score(shift_D: Tensor, word_WD: Tensor) -> Tensor:
-    """[W]: see above."""
+    """[W]: see above. Of several shifts, [D, K]: [W, K]."""
     text_WD = word_WD.double()
     return (text_WD - text_WD.mean(dim=0)) @ shift_D.to(text_WD)
 
@@ -41,12 +41,12 @@ def chance_level(clean_ND: Tensor, word_WD: Tensor, length: float) -> float:
     """The best score of any word for a shift of that length that means nothing: the largest of `NUM_CHANCE`
     differences between the means of two halves of the images without a trigger."""
     generator = torch.Generator().manual_seed(0)
-    image_ND, levels = clean_ND.double().cpu(), []
+    image_ND, shifts = clean_ND.double().cpu(), []
     for _ in range(NUM_CHANCE):
         first, second = torch.randperm(len(image_ND), generator=generator).tensor_split(2)
         shift_D = image_ND[first].mean(dim=0) - image_ND[second].mean(dim=0)
-        levels.append(float(score(shift_D * length / shift_D.norm(), word_WD.cpu()).max()))
-    return max(levels)
+        shifts.append(shift_D * length / shift_D.norm())
+    return float(score(torch.stack(shifts, dim=1), word_WD.cpu()).max())
 
 
 class Vocabulary:

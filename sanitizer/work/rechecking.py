@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cleanclip.spec import jobspec
@@ -44,34 +45,28 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     num_workers = share_cores(given.checkpoint.model, device)
     settled = settle(given, spec.audit, seed=spec.seed, device=device, progress=progress, stop=stop)
     came_in = settled.given.checkpoint
-    cleaned = None
+    cleaned, memory = None, ClassMemory()
     if spec.is_cleaned:
         cleaned = load_canonical(folder / jobspec.CLEANED_PATH, came_in.architecture)
 
     def audited(
         labelled: LabelledDataset, options: AuditOptions, seed: int, retrieval: PairDataset | None
     ) -> tuple[Measured, AuditResult, AuditResult | None]:
-        memory = ClassMemory()
-
-        def once(before: AuditResult | None) -> AuditResult:
-            return run_audit(
-                came_in if before is None or cleaned is None else cleaned,
-                labelled,
-                options,
-                seed=seed,
-                device=device,
-                progress=progress,
-                phase="final_audit",
-                stop=stop,
-                num_workers=num_workers,
-                came_in=None if before is None else came_in,
-                memory=memory,
-                retrieval_pairs=retrieval,
-                towards=None if before is None else before.towards,
-            )
-
-        before = once(None)
-        after = None if cleaned is None else once(before)
+        audit = partial(
+            run_audit,
+            labelled=labelled,
+            options=options,
+            seed=seed,
+            device=device,
+            progress=progress,
+            phase="final_audit",
+            stop=stop,
+            num_workers=num_workers,
+            memory=memory,
+            retrieval_pairs=retrieval,
+        )
+        before = audit(came_in)
+        after = None if cleaned is None else audit(cleaned, came_in=came_in, towards=before.towards)
         found = measured(
             before,
             after,
@@ -98,7 +93,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
                 recipe=spec.recipe,
                 data=data,
                 image_size=came_in.architecture.image_size,
-                class_CD=class_embeddings(came_in, data, device, ClassMemory())
+                class_CD=class_embeddings(came_in, data, device, memory)
                 if isinstance(data, LabelsAsCaptions)
                 else None,
                 num_processes=spec.num_processes,

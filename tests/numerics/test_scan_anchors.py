@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from cleanclip.spec import conformal
+from cleanclip.spec import conformal, scan_judging
 from cleanclip.spec.image_edits import Edit, attack_of, bank
 from cleanclip.spec.scan_cost import NUM_EDITS, cost_thirds
 from cleanclip.spec.scan_options import (
@@ -291,5 +291,5 @@ def test_a_scan_with_an_anchor_costs_what_was_planned_and_keeps_its_parts(tmp_pa
     assert sum(found.detector == "residual" for found in again.found) == 1 + NUM_EDITS
     rows = conformal.rows(first.statistics)
     assert rows["residual"].keys() == {edit.name for edit in bank()}
-    alone = {one.detector: one for one in conformal.alone(first.statistics, NUM_CLASSES)}
+    alone = {one.detector: one for one in scan_judging.alone(first.statistics, NUM_CLASSES)}
     assert alone["residual"].among == "edits"

@@ -35,6 +35,8 @@ from cleanclip.spec.jobspec import (
     ChildOutcome,
 )
 from cleanclip.spec.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
+from worker import cgroup, metrics
+from worker.confinement.child import Child
 from worker.confinement.child_json import read_json
 from worker.confinement.trees import has_holes
 from worker.failures import (
@@ -106,6 +108,17 @@ class Seen:
     """Whether the guard became the program."""
     container_ran_out: bool = False
     """Meanwhile the kernel killed something for want of memory in the worker's container."""
+
+
+def seen_of(child: Child, kills_before: int) -> Seen:
+    """Closes and counts it. `kills_before`: `cgroup.oom_kills` as it was when the child began."""
+    seen = Seen(
+        status=child.close(),
+        was_set_up=child.was_set_up,
+        container_ran_out=cgroup.oom_kills() > kills_before,
+    )
+    metrics.CHILD_EXITS.labels(exit_reason(seen)).inc()
+    return seen
 
 
 def interpret(

@@ -2,8 +2,8 @@
 
 The child read a stranger's file, so by its end it may be the stranger's. The order (recipe, policy, attacks,
 seed), the inputs and what the inspection found are ours to say: a report that says otherwise fails the job,
-and the file that goes on is written here. What is left to believe are figures and the sentences beside them;
-whether they fit each other is checked before the folder is signed (`worker.publishing.packing`).
+and the file that goes on is written here, its sentences too. What is left to believe are figures; whether
+they fit each other is checked before the folder is signed (`worker.publishing.packing`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from cleanclip.spec.report import (
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.settled import MIN_IMAGES
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.strict_json import refuse_unbounded
 from sanitizer.software import device, machine, software
 from worker.failures import not_believed
 from worker.publishing.settings_claimed import believe_settings
@@ -49,7 +49,6 @@ from worker.staging.known import Known
 from worker.staging.weights import dtype_summary, read_architecture
 
 T = TypeVar("T")
-_MAX_SENTENCES, _MAX_SENTENCE_CHARACTERS = 500, 4_000
 
 
 def believe_report(
@@ -223,13 +222,6 @@ def _attacks(spec: AuditSpec | SanitizeSpec) -> list[tuple[str, dict[str, Any]]]
     return [(name, to_json(one)) for name, one in zip(names, spec.audit.attacks, strict=True)]
 
 
-def check_sentences(sentences: Iterable[str]) -> None:
-    """Raises AttemptFailed where a child tells more than any report does."""
-    lengths = [len(sentence) for sentence in sentences]
-    if len(lengths) > _MAX_SENTENCES or max(lengths, default=0) > _MAX_SENTENCE_CHARACTERS:
-        raise not_believed(f"its {REPORT_NAME} has more sentences, or longer ones, than any report")
-
-
 def _check_verdict(report: Report) -> None:
     """Outcomes and sentences must follow from the figures: pages, lists and statements quote them."""
     lost = report.ca_lost
@@ -305,8 +297,7 @@ def config_bytes(config: Mapping[str, Any]) -> bytes:
 def read_json(name: str, raw: bytes, parse: Callable[[bytes], T]) -> T:
     """A child's file, bounded before it is parsed: no key twice, numbers finite. Raises AttemptFailed."""
     try:
-        parse_bounded(raw)
-        parse_json(raw)
+        refuse_unbounded(parse_json(raw))
         return parse(raw)
     except (Malformed, ValidationError, ValueError) as error:
         raise not_believed(f"its {name} cannot be read") from error

@@ -32,10 +32,10 @@ from cleanclip.spec.jobspec import (
     WithholdSpec,
 )
 from cleanclip.spec.progress import Noted, ProgressEvent, ignore
-from worker import cgroup, metrics
+from worker import cgroup
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import Seen, Wanted, exit_reason, interpret
+from worker.confinement.outcome import Wanted, interpret, seen_of
 from worker.confinement.sandbox import ChildLimits, Isolation
 from worker.control import Control
 from worker.failures import not_believed
@@ -125,12 +125,7 @@ class FreshChildren:
 
         kills_before = cgroup.oom_kills()
         child = self._watch(job, on_event, is_light=spec.kind in _LIGHT)
-        seen = Seen(
-            status=child.close(),
-            was_set_up=child.was_set_up,
-            container_ran_out=cgroup.oom_kills() > kills_before,
-        )
-        metrics.CHILD_EXITS.labels(exit_reason(seen)).inc()
+        seen = seen_of(child, kills_before)
         files = interpret(
             seen,
             job,

@@ -42,6 +42,7 @@ from cleanclip.spec.jobspec import (
 )
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import AuditFigures, AutoFigures, ReboundFigures, Report
+from cleanclip.spec.report_kinds import AnyReport
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import not_believed
 from worker.ledger import Ledger
@@ -96,47 +97,45 @@ def publish(
     result: dict[str, Any] = {}
     verdicts: tuple[NewVerdict, ...] = ()
     if isinstance(staged.spec, InspectSpec):
-        again = partial(convert_again, fresh=fresh, inputs=inputs, check=check)
-        effect = _accepted(packing, staged.spec, staged, prefix, again)
+        effect = _accepted(packing, staged.spec, staged, prefix, fresh, inputs=inputs, check=check)
         package = packing.finish()
     elif isinstance(staged.spec, ValidateSpec):
         effect = _ready(packing, staged.spec, staged)
         package = packing.finish()
-    elif (search := SEARCHES.get(staged.spec.kind)) is not None:
-        ended_at = ledger.time()
-        warn = partial(tracker.note, "warning")
-        found, recheck = complete_search(
-            packing,
-            staged,
-            fresh,
-            inputs=inputs,
-            signs=signer is not None,
-            is_resumed=bool(job.resume_state),
-            ended_at=ended_at,
-            warn=warn,
-            check=check,
-        )
-        package = packing.finish_stated(job, staged, found, recheck, ended_at=ended_at, signer=signer)
-        result = result_of(found) | {"recheck": asdict(recheck), "signature": package.signature}
-        verdicts = tuple(search.verdicts(found))
     else:
-        ended_at = ledger.time()
-        recheck, report = confirm(
-            packing,
-            staged,
-            believed(packing, staged, ended_at=ended_at, uses_cuda=fresh.uses_cuda),
-            fresh,
-            inputs=inputs,
-            signs=signer is not None,
-            is_resumed=bool(job.resume_state),
-            tracker=tracker,
-            check=check,
-        )
-        report = complete(packing, staged, report, fresh, warn=partial(tracker.note, "warning"))
+        ended_at, warn = ledger.time(), partial(tracker.note, "warning")
+        signs, is_resumed = signer is not None, bool(job.resume_state)
+        stated: AnyReport
+        if (search := SEARCHES.get(staged.spec.kind)) is not None:
+            stated, recheck = complete_search(
+                packing,
+                staged,
+                fresh,
+                inputs=inputs,
+                signs=signs,
+                is_resumed=is_resumed,
+                ended_at=ended_at,
+                warn=warn,
+                check=check,
+            )
+            result, verdicts = result_of(stated), tuple(search.verdicts(stated))
+        else:
+            report, recheck = confirm(
+                packing,
+                staged,
+                believed(packing, staged, ended_at=ended_at, uses_cuda=fresh.uses_cuda),
+                fresh,
+                inputs=inputs,
+                signs=signs,
+                is_resumed=is_resumed,
+                tracker=tracker,
+                check=check,
+            )
+            stated = report = complete(packing, staged, report, fresh, warn=warn)
+            result, verdicts = _judgement(report), tuple(verdicts_of(report))
         packing.take(scanned)
-        package = packing.finish_stated(job, staged, report, recheck, ended_at=ended_at, signer=signer)
-        result = _judgement(report) | {"recheck": asdict(recheck), "signature": package.signature}
-        verdicts = tuple(verdicts_of(report))
+        package = packing.finish_stated(job, staged, stated, recheck, ended_at=ended_at, signer=signer)
+        result |= {"recheck": asdict(recheck), "signature": package.signature}
     artifacts = _upload_all(store, ledger, package, prefix=prefix, tracker=tracker, check=check)
     check()
     return ledger.succeed(result=result, artifacts=artifacts, effect=effect, verdicts=verdicts)
@@ -186,18 +185,21 @@ def _accepted(
     spec: InspectSpec,
     staged: Staged,
     prefix: str,
-    again: Callable[..., None],
+    fresh: FreshChildren,
+    *,
+    inputs: Path,
+    check: Callable[[], None],
 ) -> CheckpointAccepted:
-    """What an inspection says about its checkpoint; its files are written by us. Raises AttemptFailed.
-
-    `again` converts the upload once more.
-    """
+    """What an inspection says about its checkpoint; its files are written by us. Raises AttemptFailed,
+    Stopped."""
     (upload,) = staged.pins
     weights_sha256 = packing.sha256[WEIGHTS_NAME]
     raw = packing.path(INSPECTION_NAME).read_bytes()
     inspection = believe_inspection(raw, upload, packing.path(WEIGHTS_NAME), weights_sha256)
     config = believe_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection)
-    again(spec, staged, weights_sha256=weights_sha256, config=config)
+    convert_again(
+        spec, staged, fresh, weights_sha256=weights_sha256, config=config, inputs=inputs, check=check
+    )
     inspection = replace(inspection, converted_again=True)
     packing.add(CONFIG_NAME, config)
     packing.add(INSPECTION_NAME, INSPECTION_ADAPTER.dump_json(inspection, indent=2))

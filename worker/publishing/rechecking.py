@@ -89,8 +89,8 @@ def confirm(
     is_resumed: bool,
     tracker: Tracker,
     check: Callable[[], None],
-) -> tuple[Recheck, Report]:
-    """Have the checked `report` confirmed where that is due; the report as it goes on.
+) -> tuple[Report, Recheck]:
+    """Have the checked `report` confirmed where that is due; the report as it goes on, and whether it was.
 
     `inputs`: the folder of the job's first child, which is dead and whose datasets are taken from it.
     `is_resumed`: by an earlier attempt's saved state.
@@ -104,7 +104,7 @@ def confirm(
         raise TypeError(f"a job of kind {spec.kind} has no figures")
     due, why = is_due(spec, signs=signs)
     if not due:
-        return Recheck(done=False, why=why), report
+        return report, Recheck(done=False, why=why)
     order = _order(spec, staged, report)
     copied = _hand_over(
         packing, staged, known, order, inputs=inputs, place=fresh.folder_of(order), check=check
@@ -130,7 +130,7 @@ def confirm(
     report = with_warnings(replace(report, verdict=judge_report(report)))
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
     num_withheld = 0 if found.withheld is None else found.withheld.num_samples
-    return Recheck(done=True, why=why, num_withheld=num_withheld, tolerated_share=tolerated), report
+    return report, Recheck(done=True, why=why, num_withheld=num_withheld, tolerated_share=tolerated)
 
 
 def _settle_otherwise(claimed: SettledArchitecture, remeasured: SettledArchitecture, is_exact: bool) -> bool:

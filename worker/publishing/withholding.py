@@ -98,14 +98,18 @@ def withhold(
 
 def _check_apart(staged: Staged) -> None:
     """That no shard of the labelled images is one to train on, under whatever id. Raises AttemptFailed."""
-    shards: dict[str, set[str]] = {}
-    for one in staged.received:
-        if one.path.endswith(".tar"):
-            shards.setdefault(str(PurePosixPath(one.path).parent), set()).add(one.sha256)
-    trained = shards.get(PAIRS_PATH, set()) | shards.get(TRAINING_PATH, set())
-    if trained & shards.get(LABELLED_PATH, set()):
+    if _shards(staged, PAIRS_PATH, TRAINING_PATH) & _shards(staged, LABELLED_PATH):
         raise AttemptFailed(
             "trained_on_the_test",
             "A file to train on is one of the labelled images', so the audit would show nothing.",
             "Give other images for training.",
         )
+
+
+def _shards(staged: Staged, *folders: str) -> set[str]:
+    """Their digests."""
+    return {
+        one.sha256
+        for one in staged.received
+        if one.path.endswith(".tar") and str(PurePosixPath(one.path).parent) in folders
+    }

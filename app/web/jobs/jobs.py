@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.db.models.job import Job
 from app.db.repositories.job_search import WINDOW, FoundJobs, Wanted
-from app.domain.states import LEASED, PUBLIC_KINDS, TERMINAL, JobKind, JobState
+from app.domain.states import LEASED, PUBLIC_KINDS, TERMINAL, CheckpointState, JobKind, JobState
 from app.live.ports import PortsDep
 from app.schemas.jobs import ProgressOut, ResultOut
 from app.web.jobs import figures
@@ -19,7 +19,6 @@ from app.web.jobs.comparison import MOST_COMPARED
 from app.web.jobs.failures import is_partial
 from app.web.jobs.figures import AttackLine, VerdictLabel
 from app.web.jobs.job_story import phase_title
-from app.web.jobs.order_page import accepted_checkpoints
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Reader
@@ -96,7 +95,10 @@ def show_jobs(
     with ports.database.unit_of_work(project_id) as unit:
         matches = unit.job_search.page(project_id, wanted, PER_PAGE, after=after, before=before)
         filenames = unit.job_search.filenames(project_id, matches.rows)
-        has_checkpoint = bool(accepted_checkpoints(unit, project_id)) if not matches.rows else True
+        is_first = wanted.is_everything and not (matches.rows or after or before)
+        has_checkpoint = is_first and bool(
+            unit.checkpoints.page(project_id, None, 1, state=CheckpointState.ACCEPTED)[0]
+        )
     shown = _digest(matches)
     if is_partial(request) and seen == shown:
         return Response(status_code=204)  # htmx then leaves the page as it is

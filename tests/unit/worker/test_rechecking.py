@@ -106,7 +106,7 @@ class Job:
         self.tracker = Tracker(JobKind(kind))
 
     def confirm(self, *, signs: bool = False, is_resumed: bool = False) -> Recheck:
-        recheck, self.published = confirm(
+        self.published, recheck = confirm(
             self.packing,
             self.staged,
             self.report,
