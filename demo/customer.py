@@ -24,7 +24,6 @@ from demo.recipe import AUDIT, CLEANINGS, DECLARED, MAIN, SCAN, SCAN_SEED
 from demo.verdict import Scanned
 
 REPORT_NAME, WEIGHTS_NAME = "report.json", "model.safetensors"
-PATTERN_NAME = "found-trigger"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +154,8 @@ class Customer:
 
 
 def _write_pattern(image: str, folder: Path) -> Path:
-    """The image of a report as a file."""
+    """The image of a report as a file, beside the `folder` that was signed: a file more would spoil that."""
     suffix = read_image(image).media_type.rpartition("/")[2]
-    path = folder / f"{PATTERN_NAME}.{suffix}"
+    path = folder.with_name(f"{folder.name}-trigger.{suffix}")
     path.write_bytes(base64.b64decode(image))
     return path
