@@ -11,6 +11,7 @@ from typing import Any
 
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
+from cleanclip.spec.control import SEARCH
 from cleanclip.spec.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
 from cleanclip.spec.ladder import AUTO_BATCH, epochs_of, num_looks
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, UARRecipe
@@ -53,7 +54,10 @@ def num_passes(spec: JobSpec, sizes: Mapping[str, int]) -> int:
         case AuditSpec():
             return _audit_passes(spec.audit, sizes)
         case SanitizeSpec():
-            return 2 * _audit_passes(spec.audit, sizes) + _cleaning_passes(spec, labelled, training)
+            searching = 3 * (num_scan_passes(SEARCH, labelled) or 0)
+            return (
+                2 * _audit_passes(spec.audit, sizes) + searching + _cleaning_passes(spec, labelled, training)
+            )
         case ScanSpec():
             return (
                 3 * (num_scan_passes(spec.scan, labelled) or 0)

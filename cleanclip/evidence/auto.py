@@ -56,7 +56,7 @@ def check(report: Report) -> Iterator[Finding]:
         kinds=[kind_of(attack) for attack in report.audit.attacks],
         policy=report.policy,
         gate=report.audit.gate,
-        not_judged=not_judged(report.scan, len(report.audit.attacks)),
+        not_judged=not_judged(report.scan, [one.asr for one in report.before.attacks]),
     )
     for number, (figures, rung) in enumerate(zip(told.rungs, rungs, strict=True)):
         yield from _rung(f"auto.rungs[{number}]", figures, rung, told, judge)

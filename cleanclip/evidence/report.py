@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from cleanclip.evidence import (
     auto,
+    control,
     examples,
     rebound,
     retrieval,
@@ -80,6 +81,7 @@ def check(report: Report) -> Iterator[Finding]:
     yield from examples.check(report)
     yield from scan_section.check(report)
     yield from withheld.check(report)
+    yield from control.check_cleaned(report)
     yield from _sentences(report)
 
 

@@ -27,6 +27,7 @@ def check(report: Report) -> Iterator[Finding]:
         rebound=None,
         auto=None,
         withheld=None,
+        control=None,
     )
     for finding in figures_of.check(alone):
         yield replace(finding, where=f"withheld.{finding.where}")

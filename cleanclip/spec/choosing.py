@@ -104,9 +104,9 @@ class Judge:
         return max(over, key=lambda number: over[number], default=None)
 
 
-def not_judged(scan: ScanSection | None, num_attacks: int) -> list[int]:
+def not_judged(scan: ScanSection | None, before: Sequence[Estimate]) -> list[int]:
     """Numbers of the attacks that only `scan` found, where it did not fail."""
-    return [number for number in range(num_attacks) if scan is not None and not scan.judges(number)]
+    return [number for number, one in enumerate(before) if scan is not None and not scan.judges(number, one)]
 
 
 def worst(shares: Sequence[UniversalShare]) -> tuple[UniversalShare, ...]:

@@ -19,6 +19,7 @@ from pydantic import StringConstraints, TypeAdapter
 
 from cleanclip.spec.auto_figures import AutoFigures
 from cleanclip.spec.auto_recipe import AutoRecipe
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
 from cleanclip.spec.exclusions import Digest, ExcludedSamples
 from cleanclip.spec.inspection_phrases import AsUploadedNote, Finding, Issue, Layout, Version
@@ -321,6 +322,8 @@ class Verdict:
     clean_accuracy: AttackVerdict | None = None
     rebound: tuple[AttackVerdict, ...] = ()
     """Of each attack, after benign fine-tuning. Empty where it was not measured."""
+    control: AttackVerdict | None = None
+    """Of the search for patterns on a cleaned model. None where there was none."""
     limits_below_gate: bool
     """Whether an attack under the gate is held to its limit too: after a cleaning, and in an audit whose
     policy was given."""
@@ -538,6 +541,8 @@ class Report:
     """Of the scan whose found triggers are among the attacks. None where there is none."""
     withheld: Withheld | None = None
     """None where no images were withheld from the job's process."""
+    control: ControlFigures | None = None
+    """Of the cleaned weights. None where nothing was cleaned, and of too few images or classes."""
 
     @property
     def trained_recipe(self) -> Recipe | None:

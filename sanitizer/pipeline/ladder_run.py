@@ -199,7 +199,7 @@ class _Climb:
             kinds=[kind_of(attack) for attack in options.attacks],
             policy=self._setting.policy,
             gate=options.gate,
-            not_judged=not_judged(self._setting.scan, len(options.attacks)),
+            not_judged=not_judged(self._setting.scan, [one.asr for one in self._before.figures.attacks]),
         )
 
     @property

@@ -126,6 +126,7 @@ def confirm(
         architecture=found.architecture,
         rebound=found.rebound,
         withheld=found.withheld,
+        control=found.control,
     )
     report = with_warnings(replace(report, verdict=judge_report(report)))
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
@@ -161,7 +162,7 @@ def _audited(
 
 
 def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> RecheckSpec:
-    """The seed for withheld images is drawn here, when the first child is dead."""
+    """The seeds for withheld images and of the search are drawn here, when the first child is dead."""
     recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
     rebounds = spec.audit.rebound is not None and report.trained_recipe is not None
     roles = TRAINED_ON if rebounds else frozenset()
@@ -176,6 +177,7 @@ def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> Re
         num_processes=report.environment.num_processes if rebounds else 1,
         validation_share=recipe.validation_share if isinstance(recipe, AutoRecipe) else None,
         withheld_seed=None if staged.withheld is None else secrets.randbelow(2**31),
+        control_seed=secrets.randbelow(2**31) if isinstance(spec, SanitizeSpec) else None,
     )
 
 
