@@ -141,6 +141,9 @@ def print_report(console: Console, report: Report) -> None:
     for part in report.verdict.rebound:
         told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
         console.print(told, highlight=False, markup=False)
+    if report.verdict.control is not None:
+        found = report.verdict.control
+        console.print(f"• {found.attack}: {found.outcome}. {found.reason}", highlight=False, markup=False)
     for line in ladder_lines.in_brief(report):
         console.print(line, highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
