@@ -52,7 +52,7 @@ def test_each_kind_has_a_limit_that_grows_with_its_rows_and_is_never_below_the_f
 
 
 def test_a_job_of_an_hour_is_ended_within_days_and_not_within_a_day() -> None:
-    """1,000 images with a trigger, 10 epochs on 6,400 pairs, a search: some hours on two cores, minutes on a GPU."""
+    """1,000 images with a trigger, 10 epochs on 6,400 pairs, a search: hours on cores, minutes on a GPU."""
     job = staged(SPECS["cleanclip"], dict(SIZES))
     on_cores = wall_limit_s(job, uses_cuda=False, factor=1.0)
     on_gpu = wall_limit_s(job, uses_cuda=True, factor=1.0)
