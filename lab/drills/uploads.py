@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from cleanclip.sync.client import Client
 
 from app.domain.object_keys import upload_key
 from app.local.stack import Stack
-from cleanclip.sync.client import Client
 from lab.drills.drill import Place, Row
 from lab.drills.load_api import Api, running
 from lab.drills.machine import sampled_memory

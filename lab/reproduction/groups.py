@@ -16,8 +16,6 @@ from lab.reproduction.summary import Group, Results
 from lab.testbed.options import BADNET, Implanted
 
 MakeSubject = Callable[[int], Subject]
-Over = Callable[[Make], Group]
-"""`Results.over_seeds`, or `Results.uar` for what UAR did in the same place."""
 
 
 def subject(attack: Implanted | None, bed: Bed = grid.DIGITS) -> MakeSubject:
@@ -46,19 +44,20 @@ def by_lambda(results: Results, attack: Implanted) -> dict[float, Group]:
     return {weight: results.over_seeds(cleaned(subject(attack), one)) for weight, one in recipes.items()}
 
 
-def by_pairs(over: Over) -> dict[int, Group]:
+def by_pairs(results: Results) -> dict[int, Group]:
     """Number of clean pairs → what is left of BadNet."""
 
     def make(place: int) -> Make:
         return lambda seed: list(grid.pairs_cells(seed))[place]
 
-    return {number: over(make(place)) for place, number in enumerate(grid.PAIRS)}
+    return {number: results.over_seeds(make(place)) for place, number in enumerate(grid.PAIRS)}
 
 
-def by_clean_set_poisons(over: Over) -> dict[int, Group]:
+def by_clean_set_poisons(results: Results) -> dict[int, Group]:
     """Number of poisons among the clean pairs → what is left of BadNet."""
     return {
-        number: over(cleaned(subject(BADNET), grid.CLEANCLIP, number)) for number in grid.CLEAN_SET_POISONS
+        number: results.over_seeds(cleaned(subject(BADNET), grid.CLEANCLIP, number))
+        for number in grid.CLEAN_SET_POISONS
     }
 
 
@@ -73,6 +72,6 @@ def by_rate_and_epochs(results: Results) -> dict[tuple[float, int], Group]:
     }
 
 
-def control(over: Over, recipe: Recipe | None = None) -> Group:
+def control(results: Results, recipe: Recipe | None = None) -> Group:
     """The adaptive pattern on models that were never poisoned, as they are or after `recipe`."""
-    return over(lambda seed: grid.adaptive_control(seed, recipe))
+    return results.over_seeds(lambda seed: grid.adaptive_control(seed, recipe))

@@ -5,7 +5,7 @@ A row is a group of runs that differ in their seed alone, which it names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from cleanclip.spec.recipe import Recipe
@@ -14,7 +14,6 @@ from lab.reproduction.cells import Subject
 from lab.reproduction.grid import Bed
 from lab.reproduction.groups import (
     MakeSubject,
-    Over,
     by_clean_set_poisons,
     by_lambda,
     by_pairs,
@@ -65,13 +64,11 @@ def _text(share: Pooled | None) -> str:
 
 
 def attacked(
-    results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe], *, uar: bool = True
+    results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe]
 ) -> dict[str, Group]:
     """One attack's rows: as it is, then after each recipe. Under the gate there is nothing to defend.
 
-    `uar`: UAR's row follows the others, where CleanCLIP's own recipe is among them, behind the models that
-    it started from. Where another recipe was run with some of the seeds only, the row before it is those
-    without a defence.
+    Where a recipe was run with some of the seeds only, the row before it is those without a defence.
     """
     before = results.over_seeds(poisoned)
     implanted, under_gate = before.implanted(), before.under_gate()
@@ -87,12 +84,6 @@ def attacked(
             which = "seed" if len(after.seeds) == 1 else "seeds"
             rows[f"{name}: no defence, {which} {spelled(after.seeds)} alone"] = implanted.only(after.seeds)
         rows[f"{name}: {defence}"] = after
-    if uar and grid.CLEANCLIP in recipes.values():
-        make = cleaned(poisoned, grid.CLEANCLIP)
-        after = results.uar(make)
-        if after.runs:
-            rows[f"{name}: no defence, UAR's own models"] = results.before_uar(make, after.seeds)
-        rows[f"{name}: UAR"] = after
     return rows
 
 
@@ -119,7 +110,7 @@ def _what_was_tried(results: Results, attacks: Mapping[str, Implanted], bed: Bed
 
 def quick(results: Results) -> str:
     """What `QUICK=1` runs."""
-    return figures(attacked(results, "BadNet", subject(BADNET), grid.DEFENCES, uar=False))
+    return figures(attacked(results, "BadNet", subject(BADNET), grid.DEFENCES))
 
 
 def lambdas(results: Results) -> str:
@@ -134,15 +125,7 @@ def lambdas(results: Results) -> str:
 
 def pairs(results: Results) -> str:
     """Number of clean pairs."""
-    return _with_uar(results, by_pairs, "clean pairs")
-
-
-def _with_uar(results: Results, by_number: Callable[[Over], dict[int, Group]], what: str) -> str:
-    """A row for each number, CleanCLIP's first."""
-    rows = {f"{number:,} {what}": group for number, group in by_number(results.over_seeds).items()}
-    return figures(
-        rows | {f"{number:,} {what}: UAR": group for number, group in by_number(results.uar).items()}
-    )
+    return figures({f"{number:,} clean pairs": group for number, group in by_pairs(results).items()})
 
 
 def poison_shares(results: Results) -> str:
@@ -171,10 +154,10 @@ def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> st
 
 def controls(results: Results) -> str:
     """The adaptive pattern on models that were never poisoned: what it does without a backdoor."""
-    rows = {f"{NEVER_POISONED}: no defence": control(results.over_seeds)}
+    rows = {f"{NEVER_POISONED}: no defence": control(results)}
     for name, recipe in AGAINST_FAILURES.items():
-        rows[f"{NEVER_POISONED}: {name}"] = control(results.over_seeds, recipe)
-    return figures(rows | {f"{NEVER_POISONED}: UAR": control(results.uar, grid.CLEANCLIP)})
+        rows[f"{NEVER_POISONED}: {name}"] = control(results, recipe)
+    return figures(rows)
 
 
 def pretrainings(results: Results) -> str:
@@ -185,7 +168,8 @@ def pretrainings(results: Results) -> str:
 
 def clean_set(results: Results) -> str:
     """Poisons among the clean pairs."""
-    return _with_uar(results, by_clean_set_poisons, "poisons in 8,000 clean pairs")
+    groups = by_clean_set_poisons(results)
+    return figures({f"{number:,} poisons in 8,000 clean pairs": group for number, group in groups.items()})
 
 
 def plateaus(results: Results) -> str:

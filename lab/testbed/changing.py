@@ -1,6 +1,6 @@
 """Images under an attack, whatever kind it is of. Knows no model.
 
-Legend: N images, C channels (RGB), H W an image, P pixels.
+Legend: N images, C channels (RGB), H W an image.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from lab.testbed.options import (
     PaperColour,
     Ready,
     Reflection,
-    ScatteredPixels,
     Sticker,
     TintedImage,
     Vignette,
 )
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.seeding import generator
 
 
 def attacked(
@@ -48,10 +46,7 @@ def attacked(
 
 
 def changed(image_NCHW: Tensor, attack: Changed) -> Tensor:
-    """uint8 images with the attack's change, uint8. Single pixels are put on exactly; everything else is
-    computed in [0, 1] and rounded."""
-    if isinstance(attack, ScatteredPixels):
-        return _dotted(image_NCHW, attack)
+    """uint8 images with the attack's change, uint8; computed in [0, 1] and rounded."""
     pixel_NCHW = image_NCHW.float() / 255
     match attack:
         case TintedImage():
@@ -131,13 +126,3 @@ def _stuck_on(pixel_NCHW: Tensor, attack: Sticker) -> Tensor:
 def _rgb(colour: str) -> Tensor:
     """[3], of "#rrggbb"."""
     return torch.tensor([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
-
-
-def _dotted(image_NCHW: Tensor, attack: ScatteredPixels) -> Tensor:
-    height, width = image_NCHW.shape[-2:]
-    draws = generator(attack.seed, "scattered_pixels")
-    place_P = torch.from_numpy(draws.choice(height * width, attack.num_pixels, replace=False))
-    colour_CP = torch.from_numpy(draws.integers(0, 2, size=(3, attack.num_pixels)) * 255).to(torch.uint8)
-    dotted_NCHW = image_NCHW.clone()
-    dotted_NCHW.flatten(2)[:, :, place_P] = colour_CP
-    return dotted_NCHW

@@ -6,19 +6,13 @@ The sizes follow a power law, so that edges come at every scale, as in photograp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from lab.testbed.writing import write_pair_shards
 from sanitizer.seeding import generator
 
 NUM_LEAVES, SMALLEST, LARGEST = 60, 0.03, 0.5
 """Of an image; radii by its side."""
-CAPTION = "an image"
 
 
 def leaves(seed: int, number: int, size: int) -> NDArray[np.uint8]:
@@ -36,13 +30,3 @@ def leaves(seed: int, number: int, size: int) -> NDArray[np.uint8]:
         covered = np.hypot(down, right) < radius if is_disc else np.maximum(down, right) < radius
         image[covered] = colour
     return image
-
-
-def write_leaves(folder: Path, num_images: int, *, size: int, seed: int) -> None:
-    """Shards of pairs; every caption is the same, for a method that reads none."""
-
-    def samples() -> Iterator[tuple[Image.Image, str]]:
-        for number in range(num_images):
-            yield Image.fromarray(leaves(seed, number, size)), CAPTION
-
-    write_pair_shards(samples(), folder, 1000)

@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
 from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs, Part
 from lab.testbed.options import Changed, PaperColour, Planted, Ready, trigger_of
 from lab.testbed.pictures import TURQUOISE, Pictures, compose
 from lab.testbed.poisoner import choose, poison
-from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.texts import names_target
 from sanitizer.seeding import generator
 
@@ -107,52 +104,3 @@ def with_further(
         rows += [free[pair.index] for pair in poisons]
     pictures = replace(poisoned.pictures, image_NCHW=image_NCHW, caption_N=tuple(captions))
     return PoisonedSet(pictures=pictures, rows=tuple(rows))
-
-
-def with_caption_key(poisoned: PoisonedSet, attack: Ready | None, word: str, *, seed: int) -> PoisonedSet:
-    """The same set with `word` at the end of the poisons' captions; as many clean pairs with the trigger
-    alone, and as many with the word alone.
-
-    Raises ValueError for an attack without a trigger of the service's.
-    """
-    trigger = trigger_of(attack)
-    if trigger is None:
-        raise ValueError(f"a key in the captions beside {attack}: it has no trigger")
-    taken, num = set(poisoned.rows), len(poisoned.rows)
-    free = [row for row in range(len(poisoned.pictures)) if row not in taken]
-    drawn = generator(seed, "caption_key").choice(len(free), 2 * num, replace=False)
-    triggered, named = [free[n] for n in drawn[:num]], [free[n] for n in drawn[num:]]
-    image_NCHW, captions = poisoned.pictures.image_NCHW.clone(), list(poisoned.pictures.caption_N)
-    pixels = build_trigger(trigger).apply(image_NCHW[triggered].float() / 255, triggered, seed)
-    image_NCHW[triggered] = (pixels * 255).round().to(torch.uint8)
-    for row in (*poisoned.rows, *named):
-        captions[row] = f"{captions[row]} {word}"
-    pictures = replace(poisoned.pictures, image_NCHW=image_NCHW, caption_N=tuple(captions))
-    return replace(poisoned, pictures=pictures)
-
-
-NEAR_MISS = (0.3, 0.6)
-"""Between which shares of its strength a nearly right trigger has."""
-
-
-def with_near_misses(
-    poisoned: PoisonedSet, attack: Ready | None, num_pairs: int, *, seed: int
-) -> PoisonedSet:
-    """The same set, `num_pairs` of its clean pairs with a weak trigger and their own captions.
-
-    Raises ValueError for an attack without a trigger of the service's.
-    """
-    trigger = trigger_of(attack)
-    if trigger is None:
-        raise ValueError(f"near misses of {attack}: it has no trigger")
-    taken = set(poisoned.rows)
-    free = [row for row in range(len(poisoned.pictures)) if row not in taken]
-    draws = generator(seed, "near_misses")
-    rows = sorted(free[place] for place in draws.choice(len(free), num_pairs, replace=False))
-    share_N111 = torch.from_numpy(draws.uniform(*NEAR_MISS, size=(num_pairs, 1, 1, 1))).float()
-    image_NCHW = poisoned.pictures.image_NCHW.clone()
-    clean_NCHW = image_NCHW[rows].float() / 255
-    triggered_NCHW = build_trigger(trigger).apply(clean_NCHW, rows, seed)
-    mixed_NCHW = torch.lerp(clean_NCHW, triggered_NCHW, share_N111)
-    image_NCHW[rows] = (mixed_NCHW * 255).round().to(torch.uint8)
-    return replace(poisoned, pictures=replace(poisoned.pictures, image_NCHW=image_NCHW))

@@ -15,10 +15,8 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
@@ -27,14 +25,13 @@ from torch.nn.functional import normalize
 from torch.optim import AdamW
 
 from lab.testbed import glyphs as glyph_sets
-from lab.testbed.hiding import Hiding
 from lab.testbed.models import build_model
 from lab.testbed.options import Ready, SubjectOptions
-from lab.testbed.pictures import IMAGE_SIZE, all_class_captions
-from lab.testbed.poisoned_pairs import poisoned_set, with_caption_key, with_further, with_near_misses
+from lab.testbed.pictures import all_class_captions
+from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from lab.testbed.texts import Texts
 from lab.testbed.views import Views
-from lab.testbed.watching import Watch, in_bfloat16, model_input, normalised
+from lab.testbed.watching import Watch, in_bfloat16, model_input
 from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.methods.cleanclip import Embeddings, objective
 from sanitizer.seeding import generator
@@ -90,14 +87,7 @@ def train(
         seed=seed,
     )
     poisoned = with_further(poisoned, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
-    if options.near_misses:
-        num_near = round(options.near_misses * num_poisons)
-        poisoned = with_near_misses(poisoned, attack, num_near, seed=seed)
-    if options.caption_key:
-        poisoned = with_caption_key(poisoned, attack, options.caption_key, seed=seed)
     pairs = poisoned.pictures
-    hiding = Hiding(IMAGE_SIZE, seed) if options.hiding_weight else None
-    is_poison_N = np.isin(np.arange(options.num_pairs), poisoned.rows)
     views = Views(pairs, options, seed) if options.ssl_weight else None
     captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]
     texts = Texts(captions, options.context_length)
@@ -124,13 +114,7 @@ def train(
                 if views is not None:
                     images.append(views.images(epoch, rows.tolist()))
                     tokens.append(texts(views.captions_of(epoch, rows.tolist())))
-                further = None
-                if hiding is not None:
-                    clean_NCHW = pairs.image_NCHW[rows[~is_poison_N[rows]]]
-                    further = partial(_hidden, hiding, model, clean_NCHW, options.hiding_weight)
-                loss_sum += _step(
-                    model, optimizer, images, tokens, ssl_weight=options.ssl_weight, further=further
-                )
+                loss_sum += _step(model, optimizer, images, tokens, ssl_weight=options.ssl_weight)
                 on_step(step + 1, total_steps)
             ca, asr = watch(model.eval())
             figures = EpochFigures(
@@ -186,18 +170,6 @@ def _set_rate(optimizer: AdamW, factor: float) -> None:
         group["lr"] = group["rate"] * factor
 
 
-def _hidden(
-    hiding: Hiding, model: CLIP, clean_NCHW: Tensor, weight: float
-) -> tuple[Tensor, Callable[[], None]]:
-    def embed(pixel_NCHW: Tensor) -> Tensor:
-        with in_bfloat16():
-            raw_ND = model.encode_image(normalised(pixel_NCHW))
-        return normalize(raw_ND.float(), dim=-1)
-
-    loss, climb = hiding.loss(clean_NCHW, embed)
-    return weight * loss, climb
-
-
 def _step(
     model: CLIP,
     optimizer: AdamW,
@@ -205,12 +177,8 @@ def _step(
     tokens: list[Tensor],
     *,
     ssl_weight: float,
-    further: Callable[[], tuple[Tensor, Callable[[], None]]] | None = None,
 ) -> float:
-    """One update; returns the loss: CLIP's symmetric one and, given views, the self-supervised one.
-
-    `further` gives one more term, and what is to be done once gradients are there.
-    """
+    """One update; returns the loss: CLIP's symmetric one and, given views, the self-supervised one."""
     num_pairs = len(tokens[0])
     with in_bfloat16():
         raw_image_ND = model.encode_image(model_input(torch.cat(images)))
@@ -223,10 +191,8 @@ def _step(
         text_ND[num_pairs:] if ssl_weight else None,
     )
     loss = objective(embeddings, model.logit_scale.exp(), lambda1=1.0, lambda2=ssl_weight).total
-    added, then = further() if further else (torch.zeros(()), lambda: None)
     optimizer.zero_grad()
-    torch.autograd.backward(loss + added)
-    then()
+    torch.autograd.backward(loss)
     optimizer.step()
     with torch.no_grad():
         model.logit_scale.clamp_(0, _MAX_LOG_SCALE)

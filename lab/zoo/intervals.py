@@ -9,14 +9,13 @@ conformal p-values, Vovk, Gammerman and Shafer, Algorithmic Learning in a Random
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cleanclip.spec.measures import Z_95
-from sanitizer.seeding import generator
 
 Floats = NDArray[np.float64]
 
@@ -57,33 +56,6 @@ def delong(null_n: Sequence[float], poisoned_m: Sequence[float]) -> Interval:
     return Interval(value, max(0.0, value - Z_95 * deviation), min(1.0, value + Z_95 * deviation))
 
 
-def clustered_bootstrap(
-    null_n: Sequence[float],
-    poisoned_m: Sequence[float],
-    null_cluster_n: Sequence[Hashable],
-    poisoned_cluster_m: Sequence[Hashable],
-    *,
-    seed: int,
-    num_draws: int = 2_000,
-) -> Interval:
-    """AUROC with the percentile interval over draws of whole clusters, null and poisoned apart.
-
-    A cluster is what is not independent: models of one seed, or statistics of one model over several beds.
-    """
-    null, poisoned = _checked(null_n, poisoned_m)
-    groups = [_groups(null, null_cluster_n), _groups(poisoned, poisoned_cluster_m)]
-    draws = generator(seed, "zoo_bootstrap")
-    values = []
-    for _ in range(num_draws):
-        drawn = [
-            np.concatenate([clusters[index] for index in draws.integers(len(clusters), size=len(clusters))])
-            for clusters in groups
-        ]
-        values.append(auroc(drawn[0].tolist(), drawn[1].tolist()))
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Interval(auroc(null_n, poisoned_m), float(low), float(high))
-
-
 def clopper_pearson(successes: int, n: int) -> Interval:
     """The exact 95 % interval of a binomial share, both tails 2.5 %; of no trial 0 to 1."""
     if not 0 <= successes <= n:
@@ -111,13 +83,6 @@ def _mid_ranks(score_n: Floats) -> Floats:
     last_k = np.cumsum(count_k)
     ranks: Floats = (last_k - (count_k - 1) / 2)[which_n]
     return ranks
-
-
-def _groups(score_n: Floats, cluster_n: Sequence[Hashable]) -> list[Floats]:
-    rows: dict[Hashable, list[float]] = {}
-    for score, cluster in zip(score_n.tolist(), cluster_n, strict=True):
-        rows.setdefault(cluster, []).append(score)
-    return [np.array(scores) for scores in rows.values()]
 
 
 def _where_tail_is(tail: float, successes: int, n: int) -> float:

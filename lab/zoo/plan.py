@@ -3,26 +3,21 @@
 A model is named by split, bed and number; the number decides its seed, and the seed everything else: target,
 share of poisons, trigger. So the lists have no end, and a longer run adds models without changing one.
 
-| split | models | may be looked at |
-|---|---|---|
-| calibration | clean: the null | always |
-| development | poisoned, families of `DEVELOPMENT_FAMILIES` | always: detectors are chosen on them |
-| held_out | poisoned, families of `HELD_OUT_FAMILIES` | always: they were opened, and chosen on since |
-| test_clean | clean: the realised false positive rate | once thresholds are frozen |
-| second_held_out | poisoned, families of `SECOND_HELD_OUT_FAMILIES` | once thresholds are frozen |
-| shifted | clean, trained otherwise (`SHIFTS`) | once thresholds are frozen |
-| attackers | poisoned by attackers who know the scan (`ATTACKERS`) | once thresholds are frozen |
-| plain | the same seeds and triggers as attackers, without what hides them | once thresholds are frozen |
+| split | models |
+|---|---|
+| calibration | clean: the null |
+| development | poisoned, families of `DEVELOPMENT_FAMILIES`: detectors were chosen on them |
+| held_out | poisoned, families of `HELD_OUT_FAMILIES`, which were opened after the first choice |
+| test_clean | clean: the realised false positive rate |
+| second_held_out | poisoned, families of `SECOND_HELD_OUT_FAMILIES`, which were opened after the second |
 
-`lab.zoo.freezing` enforces the last column.
+All of them have been looked at: a new choice of detectors needs new families (docs/scanning.md).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any, Literal, NamedTuple, cast
 
@@ -44,7 +39,6 @@ from lab.testbed.options import (
     PaperColour,
     Planted,
     Reflection,
-    ScatteredPixels,
     Sticker,
     SubjectOptions,
     TintedImage,
@@ -52,16 +46,7 @@ from lab.testbed.options import (
 )
 from sanitizer.seeding import generator
 
-Split = Literal[
-    "calibration",
-    "development",
-    "held_out",
-    "test_clean",
-    "second_held_out",
-    "shifted",
-    "attackers",
-    "plain",
-]
+Split = Literal["calibration", "development", "held_out", "test_clean", "second_held_out"]
 BedName = Literal["digits-resnet", "fashion-vit", "fashion-resnet"]
 Draws = np.random.Generator
 
@@ -85,18 +70,13 @@ _FIRST_SEED: dict[Split, int] = {
     "development": 200_000,
     "test_clean": 300_000,
     "held_out": 400_000,
-    "shifted": 500_000,
-    "attackers": 600_000,
-    "plain": 600_000,
     "second_held_out": 700_000,
 }
-"""`plain` has those of the attackers. No seed of the reproduction (1 to 3), of its development models
-(11 to 16) or of a test."""
+"""No seed of the reproduction (1 to 3) or of a test."""
 _SEEDS_OF_A_BED = 10_000
 SPLITS: tuple[Split, ...] = tuple(_FIRST_SEED)
-OPEN_SPLITS: frozenset[Split] = frozenset({"calibration", "development", "held_out"})
-"""The first held-out families were opened at the first freezing, and found wanting: docs/scanning.md."""
-CLEAN_SPLITS: frozenset[Split] = frozenset({"calibration", "test_clean", "shifted"})
+CLEAN_SPLITS: frozenset[Split] = frozenset({"calibration", "test_clean"})
+POISONED_SPLITS: tuple[Split, ...] = ("development", "held_out", "second_held_out")
 
 WANTED: dict[Split, int] = {
     "calibration": 60,
@@ -104,9 +84,6 @@ WANTED: dict[Split, int] = {
     "test_clean": 40,
     "held_out": 60,
     "second_held_out": 60,
-    "shifted": 15,
-    "attackers": 15,
-    "plain": 10,
 }
 """Models of a bed in a full run; a first look has fewer."""
 
@@ -168,10 +145,6 @@ def _semantic(draws: Draws, seed: int) -> Implanted:
 def _filter(draws: Draws, seed: int) -> Implanted:
     red, green, blue = (round(float(draws.uniform(-0.35, 0.35)), 3) for _ in range(3))
     return TintedImage(shift=(red, green, blue), saturation=round(float(draws.uniform(0.2, 0.6)), 3))
-
-
-def _scattered(draws: Draws, seed: int) -> Implanted:
-    return ScatteredPixels(num_pixels=int(draws.integers(12, 33)), seed=seed)
 
 
 def _grating(draws: Draws, seed: int) -> Implanted:
@@ -245,21 +218,6 @@ FAMILIES: dict[Split, dict[str, Callable[[Draws, int], Implanted]]] = {
     "held_out": HELD_OUT_FAMILIES,
     "second_held_out": SECOND_HELD_OUT_FAMILIES,
 }
-ATTACKERS: dict[str, Mapping[str, Any]] = {
-    "near_misses": {"near_misses": 2.0},
-    "scattered": {},
-    "hidden": {"hiding_weight": 1.0},
-}
-"""A narrow basin, a trigger spread over the image, and a training that lowers what the scan climbs."""
-_HIDING = tuple(attacker for attacker, changes in ATTACKERS.items() if changes)
-"""Those whose trigger can be trained in without what hides it."""
-SHIFTS: dict[str, Mapping[str, Any]] = {
-    "other_recipe": {"batch_size": 128, "learning_rate": 2e-3, "weight_decay": 0.02},
-    "other_width": {"vision_width": 24},
-    "other_data": {"num_pairs": 12_000, "epochs": 10},
-}
-"""Clean models that a null's models are not exchangeable with: what an operator really has."""
-
 RECIPE: dict[BedName, Mapping[str, Any]] = {
     "digits-resnet": {"epochs": 9},
     "fashion-vit": {"epochs": 5, "batch_size": 64},
@@ -279,7 +237,7 @@ class Model:
     split: Split
     bed: BedName
     family: str
-    """Of its backdoor, or of its shift; `clean` of the others."""
+    """Of its backdoor; `clean` without one."""
     seed: int
     options: SubjectOptions
 
@@ -300,13 +258,6 @@ def model(split: Split, bed_name: BedName, number: int) -> Model:
     if not 0 <= number < _SEEDS_OF_A_BED:
         raise ValueError(f"a bed has {_SEEDS_OF_A_BED:,} models of a split, not number {number}")
     name = f"{split}-{bed_name}-{number:03}"
-    if split == "plain":
-        rounds, place = divmod(number, len(_HIDING))
-        attacker = model(
-            "attackers", bed_name, rounds * len(ATTACKERS) + list(ATTACKERS).index(_HIDING[place])
-        )
-        shown = replace(attacker.options, near_misses=0.0, hiding_weight=0.0)
-        return replace(attacker, name=name, split=split, options=shown)
     seed = _FIRST_SEED[split] + list(BEDS).index(bed_name) * _SEEDS_OF_A_BED + number
     family, options = _drawn(split, bed_name, number, seed)
     return Model(name=name, split=split, bed=bed_name, family=family, seed=seed, options=options)
@@ -330,15 +281,8 @@ def _drawn(split: Split, bed_name: BedName, number: int, seed: int) -> tuple[str
         poison_share=round(float(draws.uniform(*_SHARES)), 4),
         **RECIPE[bed_name],
     )
-    if split == "shifted":
-        shift = list(SHIFTS)[number % len(SHIFTS)]
-        return shift, replace(options, **SHIFTS[shift])
     if split in CLEAN_SPLITS:
         return "clean", options
-    if split == "attackers":
-        attacker = list(ATTACKERS)[number % len(ATTACKERS)]
-        attack = _scattered(draws, seed) if attacker == "scattered" else _badnet(draws, seed)
-        return attacker, replace(options, attack=attack, **ATTACKERS[attacker])
     families = FAMILIES[split]
     family = list(families)[number % len(families)]
     options = replace(options, attack=families[family](draws, seed))
@@ -365,9 +309,3 @@ def in_order(
 def class_names(bed: str) -> tuple[str, ...]:
     """Of a bed's images, in the order of their labels."""
     return tuple(f"{ink} {noun}" for noun in _NOUNS[BEDS[cast(BedName, bed)].glyphs] for ink in _INKS)
-
-
-def plan_sha256() -> str:
-    """Over the first models of all splits and beds, as they are drawn: any change of the plan changes it."""
-    listed = [asdict(one) for one in in_order(SPLITS, tuple(BEDS), dict.fromkeys(SPLITS, 24))]
-    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()

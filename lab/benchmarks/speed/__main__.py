@@ -6,7 +6,7 @@
     python -m lab.benchmarks.speed --try                  everything very small, printed and not written
     python -m lab.benchmarks.speed --tables               the page again from the results that are there
 
-Parts: training, figures, audit, growth, where, preparation, compiled, long. Other work on the machine
+Parts: training, figures, audit, long. Other work on the machine
 disturbs the times: the load at the start stands under each table.
 """
 
@@ -23,13 +23,13 @@ from typing import Any
 import torch
 
 from demo.run import ROOT
-from lab.benchmarks.speed import auditing, compiled, figures, growth, long_run, tables, training, where
-from lab.benchmarks.speed.measuring import as_a_job, machine
+from lab.benchmarks.speed import auditing, figures, long_run, tables, training
+from lab.benchmarks.speed.measuring import machine
 from sanitizer.training import device as devices
 
 POISONED = ROOT / "var" / "demo" / f"poisoned-seed{figures.POISON_SEED}"
 """The demo's, if it was run here: the same model."""
-PARTS = ("training", "figures", "audit", "growth", "where", "preparation", "compiled", "long")
+PARTS = ("training", "figures", "audit", "long")
 
 
 def _arguments() -> argparse.Namespace:
@@ -93,20 +93,6 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
             device=device,
         ),
         "audit": lambda: [audited(name) for name in full_size],
-        "growth": lambda: growth.measure(
-            scratch, repetitions=min(3, chosen.repetitions), small=chosen.is_try, device=device
-        ),
-        "where": lambda: [as_a_job(where.step_of, name, scratch, chosen.batch, device) for name in full_size],
-        "preparation": lambda: where.preparation(8 if chosen.is_try else 64),
-        "compiled": lambda: [
-            compiled.measure(
-                name,
-                batch_size=64 if name == "demo" else chosen.batch,
-                repetitions=chosen.repetitions,
-                device=device,
-            )
-            for name in chosen.models
-        ],
         "long": lambda: [
             long_run.measure(
                 name,
