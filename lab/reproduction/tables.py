@@ -110,7 +110,7 @@ def _what_was_tried(results: Results, attacks: Mapping[str, Implanted], bed: Bed
 
 def quick(results: Results) -> str:
     """What `QUICK=1` runs."""
-    return figures(attacked(results, "BadNet", subject(BADNET), grid.DEFENCES))
+    return figures(attacked(results, "BadNet", subject(BADNET), grid.QUICK_DEFENCES))
 
 
 def lambdas(results: Results) -> str:
