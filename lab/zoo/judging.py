@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cleanclip.spec.conformal import Judged as InPool
 from cleanclip.spec.conformal import Pooled, Row, distance, judge, rows, z_of_family
 from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split, class_names
 from lab.zoo.rows import ModelRow, ScanRow
@@ -91,7 +91,7 @@ def statistics_of(look: ScanRow) -> Row:
     return row
 
 
-def _judged(model: ModelRow, pool: InPool[str], suspects: Sequence[str]) -> Judged:
+def _judged(model: ModelRow, pool: InPool[Detector], suspects: Sequence[str]) -> Judged:
     places = [suspects.index(target) + 1 for target in model.targets if target in suspects]
     return Judged(
         name=model.name,
@@ -106,7 +106,7 @@ def _judged(model: ModelRow, pool: InPool[str], suspects: Sequence[str]) -> Judg
     )
 
 
-def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
+def _suspects(looks: Sequence[ScanRow], pool: InPool[Detector]) -> list[str]:
     """The classes of a report's five hypotheses, each once, the first one first."""
     names = class_names(looks[0].bed)
     pooled = {one.detector: one for one in pool.detectors}
@@ -120,7 +120,7 @@ def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
 
 
 def _patterns(
-    look: ScanRow, pooled: Mapping[str, Pooled[str]], names: Sequence[str]
+    look: ScanRow, pooled: Mapping[str, Pooled[Detector]], names: Sequence[str]
 ) -> Iterator[tuple[float, str]]:
     """Of each family or kind of edit the most conspicuous pattern: its z and the class that it leads to."""
     for collapsed in look.measured.collapse:

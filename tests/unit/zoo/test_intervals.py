@@ -13,7 +13,6 @@ from sklearn.metrics import roc_auc_score
 from lab.zoo.intervals import (
     auroc,
     clopper_pearson,
-    clustered_bootstrap,
     delong,
 )
 
@@ -80,19 +79,6 @@ def test_clopper_pearson_is_what_scipy_says(n: int) -> None:
 def test_clopper_pearson_of_eighteen_of_twenty_is_the_designs() -> None:
     assert [round(bound, 2) for bound in clopper_pearson(18, 20)] == [0.9, 0.68, 0.99]
     assert clopper_pearson(0, 0)[1:] == (0.0, 1.0)
-
-
-def test_a_bootstrap_of_clusters_is_wider_where_a_cluster_repeats_one_model() -> None:
-    null, poisoned = _scores(4, 20, 20, decimals=8)
-    alone = clustered_bootstrap(null, poisoned, range(20), range(20), seed=1, num_draws=500)
-    repeated = clustered_bootstrap(
-        null * 4, poisoned * 4, [*range(20)] * 4, [*range(20)] * 4, seed=1, num_draws=500
-    )
-    blind = clustered_bootstrap(null * 4, poisoned * 4, range(80), range(80), seed=1, num_draws=500)
-    assert repeated == pytest.approx(alone)
-    assert blind.high - blind.low < 0.7 * (alone.high - alone.low)
-    exact = delong(null, poisoned)
-    assert (alone.low, alone.high) == pytest.approx((exact.low, exact.high), abs=0.04)
 
 
 def test_scores_that_cannot_be_compared_are_refused() -> None:
