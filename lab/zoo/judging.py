@@ -120,7 +120,7 @@ def _suspects(looks: Sequence[ScanRow], pool: InPool[Detector]) -> list[str]:
 
 
 def _patterns(
-    look: ScanRow, pooled: Mapping[str, Pooled[Detector]], names: Sequence[str]
+    look: ScanRow, pooled: Mapping[Detector, Pooled[Detector]], names: Sequence[str]
 ) -> Iterator[tuple[float, str]]:
     """Of each family or kind of edit the most conspicuous pattern: its z and the class that it leads to."""
     for collapsed in look.measured.collapse:
