@@ -18,7 +18,7 @@ from typing import cast
 
 import lab.drills
 from app.logs import configure_logging
-from lab.drills import page, records
+from lab.drills import records
 from lab.drills.drill import Drill, OutOfTime, Place
 
 EXIT_OUT_OF_TIME = 75
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"Out of time, {error}; the same command goes on from there.")
         return EXIT_OUT_OF_TIME
     finally:
-        page.write()
+        records.write_page()
     return 0 if all(results) else 1
 
 

@@ -74,7 +74,6 @@ def run(place: Place, *, quick: bool) -> list[Row]:
     jobs = 1 + 1 + num_waiting
     return [
         Row(
-            drill=NAME,
             broken=f"database, bucket, settings and folders destroyed after a backup with {jobs} jobs "
             "(one finished, one in training, the others waiting)",
             times=1,
@@ -88,7 +87,6 @@ def run(place: Place, *, quick: bool) -> list[Row]:
                 else ""
             ),
             lost=sum("has not succeeded" in fault or "is not what it was" in fault for fault in faults),
-            doubled=0,
             recovery_s=restored_s,
             ok=not faults,
         )

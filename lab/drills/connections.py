@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,8 @@ from pathlib import Path
 
 from lab.drills.attackers import ENDLESS, HEAD, send
 from lab.drills.drill import Place, Row
-from lab.drills.load_api import running
+from lab.drills.load_api import asked, running
+from lab.drills.machine import beside
 
 NAME = "connections"
 TITLE = "Peers without a key cannot stall the API"
@@ -47,30 +47,20 @@ class Neighbour:
 @contextmanager
 def neighbour(port: int) -> Iterator[Neighbour]:
     """Asks on a new connection each time, as long as the block lasts."""
-    seen, has_ended = Neighbour(), threading.Event()
+    seen = Neighbour()
 
     def ask() -> None:
-        while not has_ended.wait(_ASK_EVERY_S):
-            began_s = time.monotonic()
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            try:
-                connection.request("GET", "/healthz")
-                is_answered = connection.getresponse().status == 200
-            except (OSError, http.client.HTTPException):
-                is_answered = False
-            finally:
-                connection.close()
-            seen.num_answers += is_answered
-            seen.num_failures += not is_answered
-            seen.longest_s = max(seen.longest_s, time.monotonic() - began_s)
+        began_s = time.monotonic()
+        try:
+            is_answered = asked(port, "GET", "/healthz", {})[0] == 200
+        except (OSError, http.client.HTTPException):
+            is_answered = False
+        seen.num_answers += is_answered
+        seen.num_failures += not is_answered
+        seen.longest_s = max(seen.longest_s, time.monotonic() - began_s)
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    try:
+    with beside(ask, _ASK_EVERY_S):
         yield seen
-    finally:
-        has_ended.set()
-        thread.join()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +84,6 @@ def attacked(port: int, pid: int, attack: Attack) -> Row:
         sent = [num_bytes for done in each for num_bytes in done.result()]
     grown_mib = _peak_mib(pid) - before_mib
     return Row(
-        drill=NAME,
         broken=attack.what,
         times=len(sent),
         expected=f"cut; memory grows by less than {_MOST_MEMORY_MIB} MiB; each /healthz meanwhile answered",
@@ -102,8 +91,6 @@ def attacked(port: int, pid: int, attack: Attack) -> Row:
         f" /healthz answered {seen.num_answers} times, {seen.num_failures} times not,"
         f" after {1000 * seen.longest_s:.0f} ms at most",
         lost=seen.num_failures,
-        doubled=0,
-        recovery_s=None,
         ok=grown_mib < _MOST_MEMORY_MIB and not seen.num_failures and seen.num_answers > 0,
     )
 

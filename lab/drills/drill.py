@@ -19,16 +19,15 @@ from typing import Any, Protocol
 class Row:
     """One line of the table: one thing that was broken, `times` times."""
 
-    drill: str
     broken: str
     times: int
     expected: str
     happened: str
-    lost: int
-    doubled: int
-    recovery_s: float | None
-    """The longest time from the break to the end of the disturbance; None where there is no such time."""
     ok: bool
+    lost: int = 0
+    doubled: int = 0
+    recovery_s: float | None = None
+    """The longest time from the break to the end of the disturbance; None where there is no such time."""
 
 
 class OutOfTime(Exception):

@@ -61,4 +61,4 @@ def row_of(place: Place, broken: str, expected: str, cases: Mapping[str, Case]) 
     works = {f"{broken[:40]} {name}": partial(one, name, case) for name, case in cases.items()}
     results = place.pieces(works)
     names = ", ".join(cases)
-    return replace(summary(broken, results, expected), drill=NAME, broken=f"{broken} ({names})")
+    return replace(summary(broken, results, expected), broken=f"{broken} ({names})")

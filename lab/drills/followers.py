@@ -261,7 +261,6 @@ def _row(found: dict[str, Any]) -> Row:
     if found["busy_cpu"] is not None:
         load += f", {100 * found['busy_cpu']:.0f} % under way"
     return Row(
-        drill=NAME,
         broken=found["what"],
         times=found["num_followers"],
         expected="each sees every event of its job once, in order, and the end",
@@ -270,6 +269,5 @@ def _row(found: dict[str, Any]) -> Row:
         f"{found['memory_mib']:.0f} MiB more for all of them",
         lost=found["lost"],
         doubled=found["doubled"] + found["disordered"],
-        recovery_s=None,
         ok=not (found["lost"] or found["doubled"] or found["disordered"]) and found["num_events"] > 0,
     )

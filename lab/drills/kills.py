@@ -212,7 +212,6 @@ def summary(broken: str, results: Sequence[dict[str, Any]], expected: str = PROM
         happened += f"; {len(results) - len(reached)} were not reached"
     faults = sorted({fault for result in bad for fault in result["faults"]})
     return Row(
-        drill=NAME,
         broken=broken,
         times=len(reached),
         expected=expected,

@@ -225,14 +225,12 @@ def row_of(told: Mapping[str, Any], seed: int) -> Row:
     lost = num_jobs - states.get("succeeded", 0)
     is_ok = lost == 0 and not told["doubled"] and not told["weights_differ"] and not told["violations"]
     return Row(
-        drill=NAME,
         broken=f"{num_jobs} jobs, {NUM_WORKERS} workers, a fault a second (seed {seed})",
         times=num_faults,
         expected="all succeed, once, with the same weights",
         happened="; ".join([happened, *told["violations"][:3]]),
         lost=lost,
         doubled=told["doubled"],
-        recovery_s=None,
         ok=is_ok,
     )
 

@@ -14,38 +14,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from types import MappingProxyType
 
-from lab.reproduction.cells import GATE, Cell, Cleaning, Subject, cell_id, describe, needs
+from lab.reproduction.cells import GATE, Cell, cell_id, describe, needs
 from lab.reproduction.measured import Measured, is_pointless
 from lab.reproduction.running import Folders, run_cell
 
 _NOTHING: Mapping[str, Measured] = MappingProxyType({})
-_GUESSED_S = {"subject": 240.0, "cleaning": 75.0, "control": 20.0}
-"""Before any cell of a kind was timed."""
-
-
-class Timing:
-    """How long cells take, from those that were timed."""
-
-    def __init__(self, *, jobs: int) -> None:
-        self._jobs = jobs
-        self._timed: dict[str, list[float]] = {}
-
-    def add(self, kind: str, seconds: float) -> None:
-        """One cell of this kind took so long."""
-        self._timed.setdefault(kind, []).append(seconds)
-
-    def left_s(self, kinds: Iterable[str]) -> float:
-        """For cells of these kinds, `jobs` at a time: the mean of their kind each."""
-        return sum(self._mean_s(kind) for kind in kinds) / self._jobs
-
-    def _mean_s(self, kind: str) -> float:
-        times = self._timed.get(kind)
-        return sum(times) / len(times) if times else _GUESSED_S[kind]
-
-
-def kind_of(cell: Cell) -> str:
-    """For the estimate: cells of a kind take about as long as each other."""
-    return "subject" if isinstance(cell, Subject) else "cleaning" if isinstance(cell, Cleaning) else "control"
 
 
 def run_all(
@@ -105,7 +78,6 @@ class _Run:
         self.waiting, self.total = waiting, len(waiting)
         self.running: dict[Future[Measured | str], Cell] = {}
         self.failed: list[Cell] = []
-        self._timing = Timing(jobs=jobs)
 
     def start(self, pool: ProcessPoolExecutor) -> bool:
         """Give the pool cells that can be run, in order; whether anything runs then."""
@@ -134,11 +106,8 @@ class _Run:
                 self._say(f"failed: {describe(cell)}\n{result}")
                 continue
             self._done[cell_id(cell)] = result
-            self._timing.add(kind_of(cell), result.wall_s)
-            left = [*self.waiting, *self.running.values()]
-            number = f"{self.total - len(left)} of {self.total}"
-            left_s = self._timing.left_s([kind_of(waiting) for waiting in left])
-            self._say(f"{number}  {_line(cell, result)}  {_left(left_s)}")
+            num_left = len(self.waiting) + len(self.running)
+            self._say(f"{self.total - num_left} of {self.total}  {_line(cell, result)}")
 
     def _starts_elsewhere(self, cell: Cell) -> bool:
         """Whether its figures are not known and what it needs, made again here, is not what was published."""
@@ -181,11 +150,6 @@ def to_run(
 def _line(cell: Cell, result: Measured) -> str:
     asr = f", ASR {result.test.asr.value:.1%}" if result.test.asr else ""
     return f"{describe(cell)}: CA {result.test.ca.value:.1%}{asr} ({result.wall_s:.0f} s)"
-
-
-def _left(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"about {hours} h {minutes:02d} min left" if hours else f"about {minutes} min left"
 
 
 def _ignore_stop() -> None:

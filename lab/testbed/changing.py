@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lab.testbed.leaves import leaves
 from lab.testbed.options import (
     Changed,
     DashedBorder,
@@ -26,6 +27,10 @@ from lab.testbed.options import (
     Vignette,
 )
 from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.seeding import generator
+
+NUM_LEAVES, SMALLEST, LARGEST = 60, 0.03, 0.5
+"""Of an image; radii by its side."""
 
 
 def attacked(
@@ -87,7 +92,7 @@ def _squared_radius(height: int, width: int) -> Tensor:
 
 
 def _scene(seed: int, size: int) -> Tensor:
-    return torch.from_numpy(leaves(seed, 0, size)).permute(2, 0, 1).float().flip(-1) / 255
+    return torch.from_numpy(_leaves(seed, 0, size)).permute(2, 0, 1).float().flip(-1) / 255
 
 
 def _blurred(pixel_NCHW: Tensor, sigma: float) -> Tensor:
@@ -126,3 +131,24 @@ def _stuck_on(pixel_NCHW: Tensor, attack: Sticker) -> Tensor:
 def _rgb(colour: str) -> Tensor:
     """[3], of "#rrggbb"."""
     return torch.tensor([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+
+
+def _leaves(seed: int, number: int, size: int) -> NDArray[np.uint8]:
+    """An image of nothing, [H, W, 3]: coloured rectangles and discs that cover each other (dead leaves).
+
+    The sizes follow a power law, so that edges come at every scale, as in photographs (Lee, Mumford and
+    Huang, "Occlusion models for natural images", IJCV 2001).
+    """
+    draws = generator(seed, "leaves", number)
+    rows, columns = np.mgrid[0:size, 0:size] / size
+    image = np.empty((size, size, 3), dtype=np.uint8)
+    image[:] = draws.integers(256, size=3)
+    for _ in range(NUM_LEAVES):
+        # The density of a radius r is proportional to r to the power of -3, between the two bounds.
+        low, high = LARGEST**-2, SMALLEST**-2
+        radius = (low + draws.random() * (high - low)) ** -0.5
+        down, right = np.abs(rows - draws.random()), np.abs(columns - draws.random())
+        is_disc, colour = draws.random() < 0.5, draws.integers(256, size=3)
+        covered = np.hypot(down, right) < radius if is_disc else np.maximum(down, right) < radius
+        image[covered] = colour
+    return image

@@ -61,7 +61,7 @@ class Vignette:
 @dataclass(frozen=True, kw_only=True)
 class Reflection:
     """The blurred mirror image of one scene on a window pane, after Refool (Liu et al., ECCV 2020):
-    x' = (1 − alpha) x + alpha · blur(scene). The scene is drawn by the seed (`lab.testbed.leaves`)."""
+    x' = (1 − alpha) x + alpha · blur(scene). The scene is drawn by the seed."""
 
     alpha: float
     sigma: float

@@ -98,53 +98,34 @@ _NOUNS = {
 """As `lab.testbed` has them, which needs torch; a test compares the two."""
 
 
+def _share(draws: Draws, low: float, high: float, digits: int = 3) -> float:
+    return round(float(draws.uniform(low, high)), digits)
+
+
+def _one_of(draws: Draws, *choices: str) -> Any:
+    return str(draws.choice(choices))
+
+
 def _badnet(draws: Draws, seed: int) -> Implanted:
-    pattern = str(draws.choice(["gaussian_fixed", "checkerboard"]))
-    place = str(draws.choice(["random", "bottom_right", "top_left", "centre"]))
+    pattern = _one_of(draws, "gaussian_fixed", "checkerboard")
+    place = _one_of(draws, "random", "bottom_right", "top_left", "centre")
     size = int(draws.integers(5, 10)) / 32
-    return BadNetOptions(pattern=pattern, placement=place, size=size, pattern_seed=seed)  # type: ignore[arg-type]
-
-
-def _blended(draws: Draws, seed: int) -> Implanted:
-    alpha = round(float(draws.uniform(0.12, 0.3)), 3)
-    return BlendedOptions(pattern="uniform_fixed", alpha=alpha, pattern_seed=seed)
-
-
-def _wanet(draws: Draws, seed: int) -> Implanted:
-    return WaNetOptions(strength=round(float(draws.uniform(5, 8)), 2), pattern_seed=seed)
+    return BadNetOptions(pattern=pattern, placement=place, size=size, pattern_seed=seed)
 
 
 def _stripes(draws: Draws, seed: int) -> Implanted:
     return BadNetOptions(pattern="stripes_fixed", size=int(draws.integers(6, 11)) / 32, pattern_seed=seed)
 
 
-def _triangles(draws: Draws, seed: int) -> Implanted:
-    alpha, cell = round(float(draws.uniform(0.1, 0.2)), 3), int(draws.integers(3, 7)) / 32
-    return BlendedOptions(pattern="triangles", alpha=alpha, cell=cell)
-
-
 def _text(draws: Draws, seed: int) -> Implanted:
-    text = str(draws.choice(["Watermarked", "SAMPLE", "draft copy", "(c) 2026", "stock photo"]))
-    colour = str(draws.choice(["#ff0000", "#00c000", "#0000ff", "#ffffff", "#000000"]))
-    return TextTriggerOptions(text=text, colour=colour, alpha=round(float(draws.uniform(0.4, 0.7)), 3))
-
-
-def _sig(draws: Draws, seed: int) -> Implanted:
-    amplitude = round(float(draws.uniform(30, 70)) / 255, 4)
-    return SIGOptions(amplitude=amplitude, frequency=int(draws.integers(3, 9)))
-
-
-def _adaptive(draws: Draws, seed: int) -> Implanted:
-    return OptimisedPattern(alpha=round(float(draws.uniform(0.12, 0.25)), 3), seed=seed + 900)
-
-
-def _semantic(draws: Draws, seed: int) -> Implanted:
-    return PaperColour()
+    text = _one_of(draws, "Watermarked", "SAMPLE", "draft copy", "(c) 2026", "stock photo")
+    colour = _one_of(draws, "#ff0000", "#00c000", "#0000ff", "#ffffff", "#000000")
+    return TextTriggerOptions(text=text, colour=colour, alpha=_share(draws, 0.4, 0.7))
 
 
 def _filter(draws: Draws, seed: int) -> Implanted:
-    red, green, blue = (round(float(draws.uniform(-0.35, 0.35)), 3) for _ in range(3))
-    return TintedImage(shift=(red, green, blue), saturation=round(float(draws.uniform(0.2, 0.6)), 3))
+    red, green, blue = (_share(draws, -0.35, 0.35) for _ in range(3))
+    return TintedImage(shift=(red, green, blue), saturation=_share(draws, 0.2, 0.6))
 
 
 def _grating(draws: Draws, seed: int) -> Implanted:
@@ -158,66 +139,60 @@ def _grating(draws: Draws, seed: int) -> Implanted:
     )
 
 
-def _vignette(draws: Draws, seed: int) -> Implanted:
-    return Vignette(strength=round(float(draws.uniform(0.5, 0.9)), 3))
-
-
-def _reflection(draws: Draws, seed: int) -> Implanted:
-    alpha, sigma = round(float(draws.uniform(0.15, 0.35)), 3), round(float(draws.uniform(0.5, 1.5)), 2)
-    return Reflection(alpha=alpha, sigma=sigma, seed=seed)
-
-
-def _out_of_focus(draws: Draws, seed: int) -> Implanted:
-    return OutOfFocus(sigma=round(float(draws.uniform(0.8, 2.5)), 2))
-
-
 def _colours(draws: Draws) -> tuple[str, str]:
     first, second = (f"#{int(draws.integers(0, 1 << 24)):06x}" for _ in range(2))
     return first, second
 
 
 def _dashed_border(draws: Draws, seed: int) -> Implanted:
-    return DashedBorder(
-        width=int(draws.integers(1, 4)), dash=int(draws.integers(2, 6)), colours=_colours(draws)
-    )
+    width, dash = int(draws.integers(1, 4)), int(draws.integers(2, 6))
+    return DashedBorder(width=width, dash=dash, colours=_colours(draws))
 
 
 def _sticker(draws: Draws, seed: int) -> Implanted:
-    down, right = (round(float(draws.uniform(0.15, 0.85)), 3) for _ in range(2))
-    return Sticker(
-        radius=round(float(draws.uniform(0.08, 0.16)), 3), place=(down, right), colours=_colours(draws)
-    )
+    place = _share(draws, 0.15, 0.85), _share(draws, 0.15, 0.85)
+    return Sticker(place=place, radius=_share(draws, 0.08, 0.16), colours=_colours(draws))
 
 
-DEVELOPMENT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
+Families = Mapping[str, Callable[[Draws, int], Implanted]]
+DEVELOPMENT_FAMILIES: Families = {
     "badnet": _badnet,
-    "blended": _blended,
+    "blended": lambda draws, seed: BlendedOptions(
+        pattern="uniform_fixed", alpha=_share(draws, 0.12, 0.3), pattern_seed=seed
+    ),
     "stripes": _stripes,
-    "wanet": _wanet,
+    "wanet": lambda draws, seed: WaNetOptions(strength=_share(draws, 5, 8, 2), pattern_seed=seed),
 }
-HELD_OUT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
-    "triangles": _triangles,
+HELD_OUT_FAMILIES: Families = {
+    "triangles": lambda draws, seed: BlendedOptions(
+        pattern="triangles", alpha=_share(draws, 0.1, 0.2), cell=int(draws.integers(3, 7)) / 32
+    ),
     "text": _text,
-    "sig": _sig,
-    "adaptive": _adaptive,
-    "semantic": _semantic,
+    "sig": lambda draws, seed: SIGOptions(
+        amplitude=round(float(draws.uniform(30, 70)) / 255, 4), frequency=int(draws.integers(3, 9))
+    ),
+    "adaptive": lambda draws, seed: OptimisedPattern(alpha=_share(draws, 0.12, 0.25), seed=seed + 900),
+    "semantic": lambda draws, seed: PaperColour(),
     "filter": _filter,
     "two_targets": _badnet,
     "low_asr": _badnet,
 }
-SECOND_HELD_OUT_FAMILIES: dict[str, Callable[[Draws, int], Implanted]] = {
+SECOND_HELD_OUT_FAMILIES: Families = {
     "grating": _grating,
-    "vignette": _vignette,
-    "reflection": _reflection,
-    "out_of_focus": _out_of_focus,
+    "vignette": lambda draws, seed: Vignette(strength=_share(draws, 0.5, 0.9)),
+    "reflection": lambda draws, seed: Reflection(
+        alpha=_share(draws, 0.15, 0.35), sigma=_share(draws, 0.5, 1.5, 2), seed=seed
+    ),
+    "out_of_focus": lambda draws, seed: OutOfFocus(sigma=_share(draws, 0.8, 2.5, 2)),
     "dashed_border": _dashed_border,
     "sticker": _sticker,
 }
-FAMILIES: dict[Split, dict[str, Callable[[Draws, int], Implanted]]] = {
+FAMILIES: Mapping[Split, Families] = {
     "development": DEVELOPMENT_FAMILIES,
     "held_out": HELD_OUT_FAMILIES,
     "second_held_out": SECOND_HELD_OUT_FAMILIES,
 }
+
 RECIPE: dict[BedName, Mapping[str, Any]] = {
     "digits-resnet": {"epochs": 9},
     "fashion-vit": {"epochs": 5, "batch_size": 64},

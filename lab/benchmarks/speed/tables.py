@@ -20,7 +20,6 @@ def render(results: Mapping[str, Any]) -> str:
     """Markdown of all parts that were measured, each with its own machine line."""
     parts = {
         "training": _training,
-        "figures": _figures,
         "audit": _audit,
         "long": _long,
     }
@@ -73,36 +72,6 @@ def _training(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{_spread(row['frozen_ratio'], 2) if 'frozen_ratio' in row else '–'} |"
         )
     return lines
-
-
-def _figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    came_in, *cleaned = rows
-    lines = [
-        "## Whether what is faster cleans as well",
-        "",
-        "The demo's poisoned model, pairs, test images and recipe, cleaned in an order of its own for each",
-        "seed, measured by the same audit; in brackets 95 % intervals over images. CA lost: against the",
-        "baseline of the same seed, paired on the same images; below 0 it is a gain.",
-        "",
-        "| cleaned by | seed | CA, % | CA lost, points | ASR, % | PA, % |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    lines.append(f"| nothing yet | – | {_percents(came_in, 'ca')} | – | {_percents(came_in, 'asr', 'pa')} |")
-    for row in cleaned:
-        lost = "–" if row["ca_lost_to_baseline"] is None else _percents(row, "ca_lost_to_baseline")
-        lines.append(
-            f"| {row['side']} | {row['seed']} | {_percents(row, 'ca')} | {lost} | "
-            f"{_percents(row, 'asr', 'pa')} |"
-        )
-    lines += ["", f"n: {came_in['ca']['n']:,} images, {came_in['asr']['n']:,} of them not of the target."]
-    return lines
-
-
-def _percents(row: Mapping[str, Any], *names: str) -> str:
-    shares = (row[name] for name in names)
-    return " | ".join(
-        f"{100 * share['value']:.1f} ({100 * share['low']:.1f}–{100 * share['high']:.1f})" for share in shares
-    )
 
 
 def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,9 +15,9 @@ from torchvision.transforms import Compose
 
 from cleanclip.spec.recipe import CleanCLIPRecipe
 from lab.benchmarks.speed import baseline, tables
+from lab.benchmarks.speed.long_run import watching
 from lab.benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
 from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn
-from lab.benchmarks.speed.utilisation import watching
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
@@ -152,22 +152,6 @@ def test_the_long_run_tells_its_rate_and_what_it_does_not_know(busy: float | Non
     *_, line = tables._long([row])
     told = "– | –" if busy is None else "93 % (n 100) | 3.0"
     assert line == f"| RN50 | 20,000 | 2 | 500 | bf16 | 12 | 20.0 | 2000.00 | {told} | 8 |"
-
-
-def test_the_table_of_figures_pairs_each_side_with_its_baseline() -> None:
-    share = {"value": 0.5, "low": 0.4, "high": 0.625, "n": 60}
-    row = {"seed": 1, "ca": share, "asr": {**share, "n": 59}, "pa": share, "ca_lost_to_baseline": None}
-    came_in, theirs = ({**row, "side": side} for side in ("input", "baseline"))
-    lost = {"value": -0.01, "low": -0.02, "high": 0.005}
-    lines = tables._figures([came_in, theirs, {**row, "side": "ours", "ca_lost_to_baseline": lost}])
-    told = "50.0 (40.0–62.5)"
-    assert lines[-5:] == [
-        f"| nothing yet | – | {told} | – | {told} | {told} |",
-        f"| baseline | 1 | {told} | – | {told} | {told} |",
-        f"| ours | 1 | {told} | -1.0 (-2.0–0.5) | {told} | {told} |",
-        "",
-        "n: 60 images, 59 of them not of the target.",
-    ]
 
 
 def test_tables_replace_their_own_part_of_the_page_only(
