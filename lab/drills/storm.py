@@ -12,7 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -197,20 +197,7 @@ def one_storm(place: Place, *, num_jobs: int, seed: int) -> dict[str, Any]:
         finally:
             crew.stop()
             proxy.close()
-    return _as_piece(told)
-
-
-def _as_piece(told: Told) -> dict[str, Any]:
-    return {
-        "num_jobs": told.num_jobs,
-        "took_s": round(told.took_s, 1),
-        "faults": dict(told.faults),
-        "states": dict(told.states),
-        "num_attempts": told.num_attempts,
-        "weights_differ": told.weights_differ,
-        "doubled": told.doubled,
-        "violations": list(told.violations),
-    }
+    return asdict(told)
 
 
 def row_of(told: Mapping[str, Any], seed: int) -> Row:

@@ -22,7 +22,7 @@ MAX_ADDRESS_SPACE = 6 * 2**30
 def main(arguments: list[str]) -> None:
     """Runs until libFuzzer ends the process."""
     name = arguments[1]
-    if MODULES[name] in ("lab.fuzz.checkpoints", "lab.fuzz.triggers"):
+    if MODULES[name] == "lab.fuzz.checkpoints":
         importlib.import_module("torch")  # not watched: before the modules that are
     with atheris.instrument_imports(
         include=["sanitizer.attacks", "sanitizer.checkpoints", "sanitizer.data", "PIL"]

@@ -1,7 +1,6 @@
 """Writes docs/reproduction/tables.md, its plots and its raw data from what was run.
 
-Tables and plots are computed. Typed is what was tried to implant an attack (`grid.TRIED`), which the page
-marks. The raw data are one line of JSON a cell; the page can be written from them alone.
+The raw data are one line of JSON a cell; the page can be written from them alone.
 """
 
 from __future__ import annotations
@@ -115,9 +114,8 @@ def document(runs: Sequence[Measured], num_missing: int, drawn: Sequence[str]) -
     return "\n".join(
         [
             "# Reproduction: the tables\n",
-            "Written by `make reproduce` from the cells; the attempts to implant an attack (single runs, "
-            f"marked as such) are typed by hand. {len(results):,} cells were run ({results.hours:.1f} hours "
-            f"of single cores by the clock, pauses included, {len(results.code)} version(s) of the code, "
+            f"Written by `make reproduce` from the cells. {len(results):,} cells were run ({results.hours:.1f} "
+            f"hours of single cores by the clock, pauses included, {len(results.code)} version(s) of the code, "
             f"which each cell names); {_still_missing(num_missing)} Raw data: [{RAW}]({RAW}), a line a cell, "
             "weights by their digest. [What they say](../reproduction.md); "
             "[UAR's rows](uar.md).\n",
@@ -145,7 +143,6 @@ def document(runs: Sequence[Measured], num_missing: int, drawn: Sequence[str]) -
             + tables.controls(results),
             f"### Pre-training with self-supervision added\n\n{tables.pretrainings(results)}",
             f"### Poisons among the clean pairs\n\n{plot['clean-set.svg']}\n{tables.clean_set(results)}",
-            f"## Had the models stopped learning?\n\n{tables.plateaus(results)}",
         ]
     )
 

@@ -50,22 +50,6 @@ PAPER_ATTACKS: dict[str, Implanted] = {
     "WaNet (s = 6)": WaNetOptions(strength=6.0, pattern_seed=7),
     "Label-consistent": LabelConsistentOptions(pattern="gaussian_fixed", size=5 / 32, pattern_seed=7),
 }
-TRIED: dict[str, str] = {
-    "WaNet (s = 6)": (
-        "with the paper's s = 0.5 the ASR stayed at 0.2 % (13 epochs), with s = 2 at 0.2 % and with s = 4 at"
-        " 23 % (validation, 6 epochs; seed 1); s = 6 is what the grid uses"
-    ),
-    "Label-consistent": (
-        "with a patch of 10×10 instead of 5×5 the ASR on validation was 43 % after 3 epochs and fell to 26 %"
-        " after 5, while CA rose to 61 % (seed 1): the better the model reads the digit, the less it uses a"
-        " patch"
-    ),
-}
-"""What was tried to implant an attack that is hard to implant here; on digits, with the ResNet.
-
-Typed, from single runs that are no cells: the page says so.
-"""
-
 STRUCTURED_ATTACKS: dict[str, Implanted] = {
     "Stripes (fixed patch)": BadNetOptions(pattern="stripes_fixed", size=8 / 32, pattern_seed=7),
     "Triangles": BlendedOptions(pattern="triangles", alpha=0.15, cell=4 / 32),

@@ -17,8 +17,6 @@ from lab.reproduction.grid import SEEDS
 from lab.reproduction.measured import Measured, Shares, is_implanted, is_pointless
 from sanitizer.audits.statistics import newcombe, wilson_bounds
 
-PLATEAU_EPOCHS = 3
-
 ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untriggered"]
 
 
@@ -150,13 +148,6 @@ def _pool_lost(found: Sequence[tuple[Difference, Estimate]]) -> Pooled | None:
 def spelled(seeds: Iterable[int]) -> str:
     """Seeds as people write them, with commas."""
     return ", ".join(map(str, seeds))
-
-
-def gain_at_end(run: Measured) -> float:
-    """CA on validation images in the last epoch, over the mean of those just before: growth at the end."""
-    *_, last = run.ca_by_epoch
-    before = run.ca_by_epoch[-1 - PLATEAU_EPOCHS : -1]
-    return last - sum(before) / len(before)
 
 
 def _share_of(run: Measured, name: ShareName, part: Literal["test", "validation"]) -> Estimate | None:

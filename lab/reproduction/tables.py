@@ -6,11 +6,9 @@ A row is a group of runs that differ in their seed alone, which it names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
 
 from cleanclip.spec.recipe import Recipe
 from lab.reproduction import grid
-from lab.reproduction.cells import Subject
 from lab.reproduction.grid import Bed
 from lab.reproduction.groups import (
     MakeSubject,
@@ -24,7 +22,7 @@ from lab.reproduction.groups import (
     self_supervised,
     subject,
 )
-from lab.reproduction.summary import PLATEAU_EPOCHS, Group, Pooled, Results, gain_at_end, spelled
+from lab.reproduction.summary import Group, Pooled, Results, spelled
 from lab.testbed.options import BADNET, Implanted
 
 NOT_RUN, NOT_IMPLANTED = "not measured yet", "not implanted"
@@ -92,20 +90,14 @@ def paper(results: Results, bed: Bed) -> str:
     rows: dict[str, Group] = {}
     for name, attack in grid.PAPER_ATTACKS.items():
         rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)
-    return figures(rows) + _what_was_tried(results, grid.PAPER_ATTACKS, bed)
+    return figures(rows) + _not_implanted(results, grid.PAPER_ATTACKS, bed)
 
 
-def _what_was_tried(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
-    """A paragraph for each attack that was not implanted."""
-    paragraphs = []
-    for name, attack in attacks.items():
-        group = results.over_seeds(subject(attack, bed))
-        if group.under_gate().runs:
-            tried = "Nothing else was tried."
-            if name in grid.TRIED:
-                tried = f"Tried on {grid.DIGITS}, single runs, figures typed by hand: {grid.TRIED[name]}."
-            paragraphs.append(f"\n{name} was not implanted here{group.weak_seeds()}. {tried}\n")
-    return "".join(paragraphs)
+def _not_implanted(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
+    """A sentence for each attack that was not implanted; what was tried: docs/reproduction-how.md."""
+    groups = {name: results.over_seeds(subject(attack, bed)) for name, attack in attacks.items()}
+    weak = {name: group for name, group in groups.items() if group.under_gate().runs}
+    return "".join(f"\n{name} was not implanted here{group.weak_seeds()}.\n" for name, group in weak.items())
 
 
 def quick(results: Results) -> str:
@@ -149,7 +141,7 @@ def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> st
     rows: dict[str, Group] = {}
     for name, attack in attacks.items():
         rows |= attacked(results, name, subject(attack, bed), AGAINST_FAILURES)
-    return figures(rows) + _what_was_tried(results, attacks, bed)
+    return figures(rows) + _not_implanted(results, attacks, bed)
 
 
 def controls(results: Results) -> str:
@@ -170,37 +162,3 @@ def clean_set(results: Results) -> str:
     """Poisons among the clean pairs."""
     groups = by_clean_set_poisons(results)
     return figures({f"{number:,} poisons in 8,000 clean pairs": group for number, group in groups.items()})
-
-
-def plateaus(results: Results) -> str:
-    """Whether the poisoned models had stopped learning: CA on validation images, last epochs."""
-    rows, gains = [], []
-    for cell in grid.in_order(grid.questions()):
-        run = results.of(cell)
-        if run is None or not isinstance(cell, Subject):
-            continue
-        curve = ", ".join(f"{100 * ca:.1f}" for ca in run.ca_by_epoch[-1 - PLATEAU_EPOCHS :])
-        gains.append(100 * gain_at_end(run))
-        rows.append((_model(cell), f"{run.poisons:,}", curve, f"{gains[-1]:+.1f}"))
-    headings = ("model", "poisons", "CA of the last four epochs", "last over the three before")
-    return table(headings, rows) + _end(gains)
-
-
-def _model(cell: Subject) -> str:
-    """A subject by the names of the grid."""
-    options = cell.options
-    names = [name for name, attack in grid.ATTACKS.items() if attack == options.attack] or ["no attack"]
-    if options.ssl_weight:
-        names.append("self-supervision added")
-    return ", ".join([str(Bed(options.glyphs, options.tower)), *names, f"seed {cell.seed}"])
-
-
-def _end(gains: Sequence[float]) -> str:
-    """What the last epochs say, and what they cannot."""
-    if not gains:
-        return ""
-    return (
-        f"\nThe last epoch's CA is {min(gains):+.1f} to {max(gains):+.1f} points over the mean of the three"
-        f" before, {median(gains):+.1f} in the median. The schedule ends at a learning rate of zero, where"
-        " every model stands still: a flat end does not prove that a longer run would not have improved it.\n"
-    )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from cleanclip.spec.measures import Z_95
 
@@ -62,10 +63,9 @@ def clopper_pearson(successes: int, n: int) -> Interval:
         raise ValueError(f"{successes} successes of {n}")
     if n == 0:
         return Interval(math.nan, 0.0, 1.0)
-    # P(X ≥ s | p) rises with p from 0 to 1: the lower bound is where it reaches 2.5 %; the upper by symmetry.
-    low = 0.0 if successes == 0 else _where_tail_is(0.025, successes, n)
-    high = 1.0 if successes == n else 1 - _where_tail_is(0.025, n - successes, n)
-    return Interval(successes / n, low, high)
+    low = stats.beta.ppf(0.025, successes, n - successes + 1) if successes else 0.0
+    high = stats.beta.ppf(0.975, successes + 1, n - successes) if successes < n else 1.0
+    return Interval(successes / n, float(low), float(high))
 
 
 def _checked(null_n: Sequence[float], poisoned_m: Sequence[float]) -> tuple[Floats, Floats]:
@@ -83,25 +83,3 @@ def _mid_ranks(score_n: Floats) -> Floats:
     last_k = np.cumsum(count_k)
     ranks: Floats = (last_k - (count_k - 1) / 2)[which_n]
     return ranks
-
-
-def _where_tail_is(tail: float, successes: int, n: int) -> float:
-    """The p at which P(X ≥ successes) = tail, X binomial of n and p; by bisection to the last bit."""
-    low, high = 0.0, 1.0
-    while (middle := (low + high) / 2) not in (low, high):
-        if _upper_tail(successes, n, middle) < tail:
-            low = middle
-        else:
-            high = middle
-    return middle
-
-
-def _upper_tail(successes: int, n: int, p: float) -> float:
-    return math.fsum(
-        math.exp(_log_choose(n, k) + k * math.log(p) + (n - k) * math.log1p(-p))
-        for k in range(successes, n + 1)
-    )
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -58,7 +58,6 @@ class Measured(NamedTuple):
 
     ca: Estimate
     asr: tuple[Estimate, ...]
-    untriggered: tuple[Estimate, ...]
 
 
 def made_with() -> dict[str, str]:
@@ -91,7 +90,6 @@ def make(model: Model, folder: Path) -> ModelRow:
         num_poisons=trained.num_poisons,
         ca=measured.ca,
         asr=measured.asr,
-        untriggered=measured.untriggered,
         weights_sha256=checkpoint.weights_sha256,
         cpu_s=round(time.process_time() - cpu_started, 1),
         wall_s=round(time.monotonic() - started, 1),
@@ -143,16 +141,14 @@ def measure(
         return compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=TURQUOISE).image_NCHW
 
     clean_N = predicted(test.image_NCHW)
-    asr, untriggered = [], []
+    asr = []
     for attack, target_name, seed in attacks:
         image_NCHW = attacked(test.image_NCHW, attack, seed=seed, on_paper=on_paper)
         target = names.index(target_name)
         is_other_N = label_N != target
-        num_others = int(is_other_N.sum())
-        asr.append(wilson(int((predicted(image_NCHW)[is_other_N] == target).sum()), num_others))
-        untriggered.append(wilson(int((clean_N[is_other_N] == target).sum()), num_others))
+        asr.append(wilson(int((predicted(image_NCHW)[is_other_N] == target).sum()), int(is_other_N.sum())))
     ca = wilson(int((clean_N == label_N).sum()), NUM_TEST)
-    return Measured(ca, tuple(asr), tuple(untriggered))
+    return Measured(ca, tuple(asr))
 
 
 def _ready(model: Model, folder: Path) -> Ready | None:

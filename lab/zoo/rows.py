@@ -42,8 +42,6 @@ class ModelRow:
     num_poisons: int
     ca: Estimate
     asr: tuple[Estimate, ...]
-    untriggered: tuple[Estimate, ...]
-    """Of each target: how often a clean image of another class is called it."""
     weights_sha256: str
     cpu_s: float
     """Of training and measuring."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab.fuzz.seeds import replay
 
 from lab.fuzz.repairs import png_checksums, tar_checksums
+from lab.fuzz.seeds import replay
 from lab.fuzz.target import MODULES, Target, run_one
 from tests.fixtures.shards import encoded, good_pair, random_image, write_tar
 

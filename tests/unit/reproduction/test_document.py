@@ -42,7 +42,6 @@ def test_an_attack_under_the_gate_is_called_inconclusive_and_no_defence_is_judge
     section = text[text.index("### digits, resnet") : text.index("### fashion_mnist, resnet")]
     assert "| WaNet (s = 6): **not implanted**" in section
     assert "WaNet (s = 6): CleanCLIP" not in section
-    assert f"typed by hand: {grid.TRIED['WaNet (s = 6)']}." in section
     assert "Label-consistent was not implanted" not in section
     assert "WaNet (s = 6) was not implanted here" in section
 
@@ -124,18 +123,6 @@ def test_rows_of_an_attack_that_was_inconclusive_are_not_told_as_still_to_be_run
     for weight in grid.LAMBDAS:
         assert "| – | not implanted |" in line_of(text, f"| Label-consistent, λ2 = {weight:g} ")
         assert "| – | not measured yet |" in line_of(text, f"| Blended, λ2 = {weight:g} ")
-
-
-def test_models_that_differ_in_their_trigger_have_names_of_their_own() -> None:
-    text = text_of(whole())
-    table = text[text.index("## Had the models") :]
-    rows = [line.split(" | ")[:2] for line in table.splitlines() if line.startswith("| digits, resnet, ")]
-    names = [row[0] for row in rows]
-    assert "| digits, resnet, Stripes (fixed patch), seed 1" in names
-    assert "| digits, resnet, BadNet, self-supervision added, seed 1" in names
-    # BadNet with fewer poisons bears one name: a column of its own tells them apart.
-    assert len(set(names)) == len(names) - 2 * len(grid.SEEDS)
-    assert "The last epoch's CA is +3.3 to +3.3 points over the mean of the three before" in table
 
 
 @pytest.mark.parametrize("shares", [[], [wilson(0, 10)]])

@@ -31,7 +31,6 @@ def model_row(one: Model, *, asr: float = 0.98, weights: str = "a" * 64) -> Mode
         num_poisons=0 if one.is_clean else 700,
         ca=wilson(600, 1000),
         asr=() if one.is_clean else tuple(share for _ in one.targets),
-        untriggered=(),
         weights_sha256=weights,
         cpu_s=70.0,
         wall_s=100.0,
