@@ -114,11 +114,10 @@ def document(runs: Sequence[Measured], num_missing: int, drawn: Sequence[str]) -
     return "\n".join(
         [
             "# Reproduction: the tables\n",
-            f"Written by `make reproduce` from the cells. {len(results):,} cells were run ({results.hours:.1f} "
-            f"hours of single cores by the clock, pauses included, {len(results.code)} version(s) of the code, "
-            f"which each cell names); {_still_missing(num_missing)} Raw data: [{RAW}]({RAW}), a line a cell, "
-            "weights by their digest. [What they say](../reproduction.md); "
-            "[UAR's rows](uar.md).\n",
+            f"Written by `make reproduce`. {len(results):,} cells were run, {_still_missing(num_missing)} "
+            f"They took {results.hours:.1f} hours of single cores by the clock, pauses included, with "
+            f"{len(results.code)} version(s) of the code, which each cell names. Raw data: [{RAW}]({RAW}), a line a cell, weights by "
+            "their digest. [What they say](../reproduction.md); [UAR's rows](uar.md).\n",
             _HOW_TO_READ,
             "## The paper's table\n",
             *(f"### {bed}\n\n{tables.paper(results, bed)}" for bed in grid.BEDS),

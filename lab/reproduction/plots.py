@@ -13,8 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lab.reproduction import grid
-from lab.reproduction.groups import by_clean_set_poisons, by_lambda, by_pairs, by_rate_and_epochs
-from lab.reproduction.summary import Group, Pooled, Results, ShareName
+from lab.reproduction.summary import (
+    Group,
+    Pooled,
+    Results,
+    ShareName,
+    by_clean_set_poisons,
+    by_lambda,
+    by_pairs,
+    by_rate_and_epochs,
+)
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which people with colour blindness tell apart."""

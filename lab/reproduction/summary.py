@@ -8,13 +8,16 @@ same seeds: `Group.only`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from cleanclip.spec.recipe import Recipe
 from cleanclip.spec.report import Difference, Estimate
-from lab.reproduction.cells import Cell, cell_id, subject_of
-from lab.reproduction.grid import SEEDS
+from lab.reproduction import grid
+from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, subject_of
+from lab.reproduction.grid import SEEDS, Bed, Make
 from lab.reproduction.measured import Measured, Shares, is_implanted, is_pointless
+from lab.testbed.options import BADNET, Implanted
 from sanitizer.audits.statistics import newcombe, wilson_bounds
 
 ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untriggered"]
@@ -154,3 +157,67 @@ def _share_of(run: Measured, name: ShareName, part: Literal["test", "validation"
     shares: Shares = getattr(run, part)
     found: Estimate | None = getattr(shares, name)
     return found
+
+
+# Groups of runs that tables and plots speak of: cells that differ in their seed alone.
+
+MakeSubject = Callable[[int], Subject]
+
+
+def subject(attack: Implanted | None, bed: Bed = grid.DIGITS) -> MakeSubject:
+    """The grid's subject of any seed."""
+    return lambda seed: grid.subject(attack, seed, bed)
+
+
+def fewer_poisons(share: float) -> MakeSubject:
+    """BadNet with that share of poisons in the pre-training."""
+    return lambda seed: grid.subject(BADNET, seed, poison_share=share)
+
+
+def self_supervised(seed: int) -> Subject:
+    """BadNet with self-supervision in the pre-training."""
+    return grid.subject(BADNET, seed, ssl_weight=1.0)
+
+
+def cleaned(poisoned: MakeSubject, recipe: Recipe, num_poisons: int = 0) -> Make:
+    """The cleaning of `poisoned` with a recipe."""
+    return lambda seed: Cleaning(subject=poisoned(seed), recipe=recipe, num_poisons=num_poisons)
+
+
+def by_lambda(results: Results, attack: Implanted) -> dict[float, Group]:
+    """λ2 → what CleanCLIP with it leaves of an attack."""
+    recipes = {weight: replace(grid.CLEANCLIP, lambda2=weight) for weight in grid.LAMBDAS}
+    return {weight: results.over_seeds(cleaned(subject(attack), one)) for weight, one in recipes.items()}
+
+
+def by_pairs(results: Results) -> dict[int, Group]:
+    """Number of clean pairs → what is left of BadNet."""
+
+    def make(place: int) -> Make:
+        return lambda seed: list(grid.pairs_cells(seed))[place]
+
+    return {number: results.over_seeds(make(place)) for place, number in enumerate(grid.PAIRS)}
+
+
+def by_clean_set_poisons(results: Results) -> dict[int, Group]:
+    """Number of poisons among the clean pairs → what is left of BadNet."""
+    return {
+        number: results.over_seeds(cleaned(subject(BADNET), grid.CLEANCLIP, number))
+        for number in grid.CLEAN_SET_POISONS
+    }
+
+
+def by_rate_and_epochs(results: Results) -> dict[tuple[float, int], Group]:
+    """(learning rate, epochs) → what is left of BadNet."""
+    return {
+        (rate, epochs): results.over_seeds(
+            cleaned(subject(BADNET), replace(grid.CLEANCLIP, learning_rate=rate, epochs=epochs))
+        )
+        for rate in grid.RATES
+        for epochs in grid.EPOCHS
+    }
+
+
+def control(results: Results, recipe: Recipe | None = None) -> Group:
+    """The adaptive pattern on models that were never poisoned, as they are or after `recipe`."""
+    return results.over_seeds(lambda seed: grid.adaptive_control(seed, recipe))

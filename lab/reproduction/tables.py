@@ -10,8 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from cleanclip.spec.recipe import Recipe
 from lab.reproduction import grid
 from lab.reproduction.grid import Bed
-from lab.reproduction.groups import (
+from lab.reproduction.summary import (
+    Group,
     MakeSubject,
+    Pooled,
+    Results,
     by_clean_set_poisons,
     by_lambda,
     by_pairs,
@@ -20,9 +23,9 @@ from lab.reproduction.groups import (
     control,
     fewer_poisons,
     self_supervised,
+    spelled,
     subject,
 )
-from lab.reproduction.summary import Group, Pooled, Results, spelled
 from lab.testbed.options import BADNET, Implanted
 
 NOT_RUN, NOT_IMPLANTED = "not measured yet", "not implanted"

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from cleanclip.spec.settled import COMPARED
-from lab.testbed import changing, glyphs, models, pictures, poisoned_pairs, texts, training, views
+from lab.testbed import changing, glyphs, models, pictures, poisoned_pairs, training
 from lab.testbed.models import model_config
 from lab.testbed.options import Ready, SubjectOptions, trigger_of
 from lab.testbed.training import EpochFigures, Poisoned
@@ -127,7 +127,7 @@ def write_config(options: SubjectOptions, folder: Path) -> None:
 
 def options_sha256(options: SubjectOptions, attack: Ready | None, seed: int) -> str:
     """Of all that decides the weights: options, seed, trigger and the code that composes and trains."""
-    modules = (changing, glyphs, models, pictures, poisoned_pairs, texts, training, views)
+    modules = (changing, glyphs, models, pictures, poisoned_pairs, training)
     trigger = trigger_of(attack)
     identity = {
         "options": asdict(options),

@@ -12,13 +12,15 @@ width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
@@ -27,17 +29,19 @@ from torch.optim import AdamW
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.models import build_model
 from lab.testbed.options import Ready, SubjectOptions
-from lab.testbed.pictures import all_class_captions
+from lab.testbed.pictures import Pictures, all_class_captions
 from lab.testbed.poisoned_pairs import poisoned_set, with_further
-from lab.testbed.texts import Texts
-from lab.testbed.views import Views
 from lab.testbed.watching import Watch, in_bfloat16, model_input
+from sanitizer.augment.captions import augment_caption
+from sanitizer.augment.images import draw_operations
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.methods.cleanclip import Embeddings, objective
 from sanitizer.seeding import generator
 from sanitizer.training.schedule import rate_factor
 
 _MAX_LOG_SCALE = math.log(100)
+_EDA_ALPHA = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,3 +201,58 @@ def _step(
     with torch.no_grad():
         model.logit_scale.clamp_(0, _MAX_LOG_SCALE)
     return loss.item()
+
+
+class Texts:
+    """Tokenises captions into row numbers of a table that holds only the words of `captions`.
+
+    The numbers keep CLIP's order, so that the end-of-text token is still the highest of its row; columns
+    that are padding in every caption are cut off.
+    """
+
+    def __init__(self, captions: Sequence[str], context_length: int) -> None:
+        self._tokenizer = SimpleTokenizer()
+        self._context_length = context_length
+        token_NL = self._tokenize(captions)
+        self.row_V = torch.from_numpy(np.unique(token_NL.numpy()))
+        self._num_places = int(token_NL.argmax(dim=-1).max()) + 1
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        """int64 [N, places]."""
+        return torch.searchsorted(self.row_V, self._tokenize(captions)[:, : self._num_places].contiguous())
+
+    def _tokenize(self, captions: Sequence[str]) -> Tensor:
+        distinct = sorted(set(captions))
+        number = {caption: row for row, caption in enumerate(distinct)}
+        token_NL: Tensor = self._tokenizer(distinct, context_length=self._context_length)
+        return token_NL[[number[caption] for caption in captions]]
+
+
+class Views:
+    """Augmented views for a pre-training with self-supervision: CleanCLIP's own, drawn again in every epoch.
+
+    By epoch and row of the pairs. All captions are drawn at once, so that their words are known.
+    """
+
+    def __init__(self, pairs: Pictures, options: SubjectOptions, seed: int) -> None:
+        self._image_NCHW, self._seed = pairs.image_NCHW, seed
+        self._captions = [
+            [
+                augment_caption(caption, _EDA_ALPHA, generator(seed, "caption_view", epoch, row))
+                for row, caption in enumerate(pairs.caption_N)
+            ]
+            for epoch in range(options.epochs)
+        ]
+
+    def captions(self) -> list[str]:
+        """All that will come, each once."""
+        return sorted({caption for epoch in self._captions for caption in epoch})
+
+    def captions_of(self, epoch: int, rows: Sequence[int]) -> list[str]:
+        """The views of these rows' captions."""
+        return [self._captions[epoch][row] for row in rows]
+
+    def images(self, epoch: int, rows: list[int]) -> Tensor:
+        """The views of these rows' images, uint8 [N, C, H, W]."""
+        drawn = [draw_operations(generator(self._seed, "image_view", epoch, row)) for row in rows]
+        return augment_batch(self._image_NCHW[rows], encode(drawn))
