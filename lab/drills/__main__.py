@@ -82,9 +82,9 @@ def _run(drill: Drill, given: argparse.Namespace, ends_at: float) -> bool:
     place = Place(folder=folder, seed=given.seed, say=say, ends_at=ends_at)
     rows = drill.run(place, quick=given.quick)
     record = records.make(
-        drill.NAME,
-        drill.TITLE,
-        rows,
+        name=drill.NAME,
+        title=drill.TITLE,
+        rows=tuple(rows),
         quick=given.quick,
         seed=given.seed,
         took_s=time.monotonic() - began,

@@ -34,10 +34,6 @@ class OutOfTime(Exception):
     """The time for this run is over; what is done is kept, and the next run goes on from there."""
 
 
-def _never() -> float:
-    return float("inf")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a drill works. `folder` is its own and empty at first; `say` takes a sentence for the reader."""
@@ -45,7 +41,7 @@ class Place:
     folder: Path
     seed: int
     say: Callable[[str], None]
-    ends_at: float = field(default_factory=_never)
+    ends_at: float = float("inf")
     """On `time.monotonic()`: no piece begins after it."""
     cut: list[str] = field(default_factory=list)
     """Pieces that this run had no time for: then the record is a partial one."""

@@ -1,5 +1,5 @@
 """The servers broken: Valkey (killed, emptied; hints twice, never, late, for no job), PostgreSQL (restarted
-or cut off in the middle of each transaction, failing over), the object store (500, 503, slow, cut, wrong bytes).
+or cut off within each transaction, failing over), the object store (500, 503, slow, cut, wrong bytes).
 
 A job whose transaction is broken may fail over to another attempt: what counts is that it ends well, once.
 """

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 from app.db.roles import Role
@@ -26,10 +25,10 @@ from lab.drills.follow_client import Order, Seen
 from lab.drills.load_api import Api, created_job, grounded, serving
 from lab.drills.load_client import quantile_ms
 from lab.drills.machine import cpu_s, memory_mib, tree
+from lab.drills.records import ROOT
 
 NAME = "followers"
 TITLE = "Hundreds of followers on one API process"
-ROOT = Path(__file__).resolve().parents[2]
 NUM_JOBS = 20
 _SETTLING_S = 0.5
 _GIVE_UP_AFTER_S = 120.0

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from lab.drills.drill import Place, Row
 from lab.drills.filling import Ground, fill, prepare
 from lab.drills.load_client import Measured, Order, load, request_text
 from lab.drills.machine import cpu_s, memory_mib, tree
+from lab.drills.records import ROOT
 
 NAME = "load_api"
 TITLE = "The API under load"
-ROOT = Path(__file__).resolve().parents[2]
 
 AIM_PER_S = 2000
 AIM_P99_MS = 20.0
@@ -165,11 +165,11 @@ def measure(
     api: Api, what: str, requests: list[str], seconds: float, *, num_processes: int, rate: float | None = None
 ) -> Figures:
     """Ask for a second without counting, then count."""
-    load(Order(port=api.port, requests=requests, seconds=min(1.0, seconds), num_connections=NUM_CONNECTIONS))
-    before_api, before_database = _cpu(api)
     order = Order(
         port=api.port, requests=requests, seconds=seconds, num_connections=NUM_CONNECTIONS, rate=rate
     )
+    load(replace(order, seconds=min(1.0, seconds), rate=None))
+    before_api, before_database = _cpu(api)
     found: Measured = load(order)
     after_api, after_database = _cpu(api)
     num = max(1, len(found.latencies_s))

@@ -28,10 +28,10 @@ from lab.drills.load_api import requests_of, serving
 from lab.drills.load_client import Order, load
 from lab.drills.machine import beside
 from lab.drills.online_change import configuration_with_next_migrations, head
+from lab.drills.records import ROOT
 
 NAME = "migrations"
 TITLE = "Migrations beside a running service"
-ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "alembic.ini"
 NUM_JOBS = 100_000
 MAX_WAIT_S = 1.0

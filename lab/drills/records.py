@@ -70,45 +70,17 @@ def is_done(name: str, *, quick: bool, folder: Path = RECORDS) -> bool:
     return found.commit == commit() and found.is_ok and (quick or not found.quick)
 
 
-def make(
-    name: str,
-    title: str,
-    rows: Sequence[Row],
-    *,
-    quick: bool,
-    seed: int,
-    took_s: float,
-    num_left: int = 0,
-) -> Record:
+def make(*, took_s: float, **facts: Any) -> Record:
     """A record of now, here, of this commit."""
-    return Record(
-        num_left=num_left,
-        name=name,
-        title=title,
-        quick=quick,
-        seed=seed,
-        commit=commit(),
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-        took_s=round(took_s, 1),
-        machine=machine(),
-        rows=tuple(rows),
-    )
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+    return Record(commit=commit(), date=date, machine=machine(), took_s=round(took_s, 1), **facts)
 
 
 def commit() -> str:
     """The short name of the commit; with a plus sign where code differs from it."""
     name = _git("rev-parse", "--short", "HEAD")
-    changed = _git(
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-        "--",
-        "app",
-        "worker",
-        "sanitizer",
-        "cleanclip",
-        "lab",
-    )
+    code = ("app", "worker", "sanitizer", "cleanclip", "lab")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *code)
     return (name or "unknown") + ("+" if changed else "")
 
 

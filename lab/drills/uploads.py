@@ -86,7 +86,7 @@ def _measured(api: Api, stack: Stack, path: Path, digest: str, send: Send) -> di
         key = send(api, stack, path, digest)
         seconds = time.monotonic() - began
     stored = _stored_digest(stack, key)
-    _s3(stack).delete_object(Bucket=_bucket(stack), Key=key)
+    _s3(stack).delete_object(Bucket=stack.settings().storage.bucket, Key=key)
     sent = Sent(
         seconds=seconds,
         growth_mib=memory.growth_mib,
@@ -100,7 +100,7 @@ def _raw(_api: Api, stack: Stack, path: Path, _digest: str) -> str:
     config = TransferConfig(
         multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4
     )
-    _s3(stack).upload_file(str(path), _bucket(stack), "raw", Config=config)
+    _s3(stack).upload_file(str(path), stack.settings().storage.bucket, "raw", Config=config)
     return "raw"
 
 
@@ -135,14 +135,10 @@ def _asked(api: Api, method: str, path: str, headers: dict[str, str], body: Any)
 
 def _stored_digest(stack: Stack, key: str) -> str:
     digest = hashlib.sha256()
-    body = _s3(stack).get_object(Bucket=_bucket(stack), Key=key)["Body"]
+    body = _s3(stack).get_object(Bucket=stack.settings().storage.bucket, Key=key)["Body"]
     for chunk in body.iter_chunks(_CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _bucket(stack: Stack) -> str:
-    return stack.settings().storage.bucket
 
 
 def _s3(stack: Stack) -> S3Client:

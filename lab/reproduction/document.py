@@ -116,11 +116,14 @@ def document(runs: Sequence[Measured], num_missing: int, drawn: Sequence[str]) -
             "# Reproduction: the tables\n",
             f"Written by `make reproduce`. {len(results):,} cells were run, {_still_missing(num_missing)} "
             f"They took {results.hours:.1f} hours of single cores by the clock, pauses included, with "
-            f"{len(results.code)} version(s) of the code, which each cell names. Raw data: [{RAW}]({RAW}), a line a cell, weights by "
-            "their digest. [What they say](../reproduction.md); [UAR's rows](uar.md).\n",
+            f"{len(results.code)} versions of the code, which each cell names. Raw data: [{RAW}]({RAW}), "
+            "weights by their digest. [What they say](../reproduction.md); [UAR's rows](uar.md).\n",
             _HOW_TO_READ,
             "## The paper's table\n",
-            *(f"### {bed}\n\n{tables.paper(results, bed)}" for bed in grid.BEDS),
+            *(
+                f"### {bed}\n\n{tables.by_attack(results, grid.PAPER_ATTACKS, bed, grid.DEFENCES)}"
+                for bed in grid.BEDS
+            ),
             "## Ablations\n",
             "BadNet (λ2: all four), digits, ResNet.\n",
             f"### λ2\n\n{plot['lambda.svg']}\n{tables.lambdas(results)}",
@@ -133,11 +136,11 @@ def document(runs: Sequence[Measured], num_missing: int, drawn: Sequence[str]) -
             " their stripes again for every image; these are one fixed patch. No clean image, neither of"
             " the pre-training nor of the cleaning, is on the semantic trigger's colour of paper.\n",
             "### Structured triggers, ResNet\n\n"
-            + tables.failures(results, grid.STRUCTURED_ATTACKS, grid.DIGITS),
+            + tables.by_attack(results, grid.STRUCTURED_ATTACKS, grid.DIGITS, tables.AGAINST_FAILURES),
             "### Structured triggers, ViT\n\n"
-            + tables.failures(results, grid.STRUCTURED_ATTACKS, grid.FASHION_VIT),
+            + tables.by_attack(results, grid.STRUCTURED_ATTACKS, grid.FASHION_VIT, tables.AGAINST_FAILURES),
             "### A trigger trained against the defence; a semantic one\n\n"
-            + tables.failures(results, grid.OTHER_ATTACKS, grid.DIGITS)
+            + tables.by_attack(results, grid.OTHER_ATTACKS, grid.DIGITS, tables.AGAINST_FAILURES)
             + "\n"
             + tables.controls(results),
             f"### Pre-training with self-supervision added\n\n{tables.pretrainings(results)}",

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -59,41 +60,38 @@ def run_all(
     return run.failed
 
 
+@dataclass(kw_only=True)
 class _Run:
     """What waits, runs, is done and has failed."""
 
-    def __init__(
-        self,
-        *,
-        root: Path,
-        jobs: int,
-        say: Callable[[str], None],
-        done: dict[str, Measured],
-        known: Mapping[str, Measured],
-        waiting: list[Cell],
-        gate: float,
-    ) -> None:
-        self._root, self._jobs, self._say, self._gate = root, jobs, say, gate
-        self._done, self._known = done, known
-        self.waiting, self.total = waiting, len(waiting)
-        self.running: dict[Future[Measured | str], Cell] = {}
-        self.failed: list[Cell] = []
+    root: Path
+    jobs: int
+    say: Callable[[str], None]
+    done: dict[str, Measured]
+    known: Mapping[str, Measured]
+    waiting: list[Cell]
+    gate: float
+    running: dict[Future[Measured | str], Cell] = field(default_factory=dict)
+    failed: list[Cell] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.total = len(self.waiting)
 
     def start(self, pool: ProcessPoolExecutor) -> bool:
         """Give the pool cells that can be run, in order; whether anything runs then."""
         strangers = [cell for cell in self.waiting if self._starts_elsewhere(cell)]
         for cell in strangers:
-            self._say(f"failed: {describe(cell)}: its model has other weights here than those published")
+            self.say(f"failed: {describe(cell)}: its model has other weights here than those published")
         self.failed += strangers
         lost = [cell for cell in self.waiting if any(first in self.failed for first in needs(cell))]
         self.failed += lost
-        pointless = [cell for cell in self.waiting if is_pointless(cell, self._told, self._gate)]
+        pointless = [cell for cell in self.waiting if is_pointless(cell, self._told, self.gate)]
         self.total -= len(pointless)
         self.waiting = [cell for cell in self.waiting if cell not in [*strangers, *lost, *pointless]]
-        ready = [c for c in self.waiting if all(cell_id(first) in self._done for first in needs(c))]
-        for cell in ready[: self._jobs - len(self.running)]:
+        ready = [c for c in self.waiting if all(cell_id(first) in self.done for first in needs(c))]
+        for cell in ready[: self.jobs - len(self.running)]:
             self.waiting.remove(cell)
-            self.running[pool.submit(_attempt, cell, self._root)] = cell
+            self.running[pool.submit(_attempt, cell, self.root)] = cell
         return bool(self.running)
 
     def take(self, finished: Iterable[Future[Measured | str]]) -> None:
@@ -103,21 +101,21 @@ class _Run:
             result = future.result()
             if isinstance(result, str):
                 self.failed.append(cell)
-                self._say(f"failed: {describe(cell)}\n{result}")
+                self.say(f"failed: {describe(cell)}\n{result}")
                 continue
-            self._done[cell_id(cell)] = result
+            self.done[cell_id(cell)] = result
             num_left = len(self.waiting) + len(self.running)
-            self._say(f"{self.total - num_left} of {self.total}  {_line(cell, result)}")
+            self.say(f"{self.total - num_left} of {self.total}  {_line(cell, result)}")
 
     def _starts_elsewhere(self, cell: Cell) -> bool:
         """Whether its figures are not known and what it needs, made again here, is not what was published."""
-        if cell_id(cell) in self._known:
+        if cell_id(cell) in self.known:
             return False
-        both = [(self._done.get(name), self._known.get(name)) for name in map(cell_id, needs(cell))]
+        both = [(self.done.get(name), self.known.get(name)) for name in map(cell_id, needs(cell))]
         return any(here and told and here.weights_sha256 != told.weights_sha256 for here, told in both)
 
     def _told(self, cell: Cell) -> Measured | None:
-        return self._done.get(cell_id(cell))
+        return self.done.get(cell_id(cell))
 
 
 def _attempt(cell: Cell, root: Path) -> Measured | str:

@@ -16,7 +16,7 @@ from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction import grid
 from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, subject_of
 from lab.reproduction.grid import SEEDS, Bed, Make
-from lab.reproduction.measured import Measured, Shares, is_implanted, is_pointless
+from lab.reproduction.measured import Measured, is_implanted, is_pointless
 from lab.testbed.options import BADNET, Implanted
 from sanitizer.audits.statistics import newcombe, wilson_bounds
 
@@ -75,9 +75,9 @@ class Group:
         """Of subjects: those whose attack was not implanted."""
         return self.only(seed for seed, run in self.by_seed.items() if not is_implanted(run))
 
-    def share(self, name: ShareName, part: Literal["test", "validation"] = "test") -> Pooled | None:
+    def share(self, name: ShareName) -> Pooled | None:
         """None where no run has it."""
-        found = [share for run in self.runs if (share := _share_of(run, name, part)) is not None]
+        found = [share for run in self.runs if (share := getattr(run.test, name)) is not None]
         return pool(found)
 
     def weak_seeds(self) -> str:
@@ -153,12 +153,6 @@ def spelled(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _share_of(run: Measured, name: ShareName, part: Literal["test", "validation"]) -> Estimate | None:
-    shares: Shares = getattr(run, part)
-    found: Estimate | None = getattr(shares, name)
-    return found
-
-
 # Groups of runs that tables and plots speak of: cells that differ in their seed alone.
 
 MakeSubject = Callable[[int], Subject]
@@ -172,11 +166,6 @@ def subject(attack: Implanted | None, bed: Bed = grid.DIGITS) -> MakeSubject:
 def fewer_poisons(share: float) -> MakeSubject:
     """BadNet with that share of poisons in the pre-training."""
     return lambda seed: grid.subject(BADNET, seed, poison_share=share)
-
-
-def self_supervised(seed: int) -> Subject:
-    """BadNet with self-supervision in the pre-training."""
-    return grid.subject(BADNET, seed, ssl_weight=1.0)
 
 
 def cleaned(poisoned: MakeSubject, recipe: Recipe, num_poisons: int = 0) -> Make:
@@ -216,8 +205,3 @@ def by_rate_and_epochs(results: Results) -> dict[tuple[float, int], Group]:
         for rate in grid.RATES
         for epochs in grid.EPOCHS
     }
-
-
-def control(results: Results, recipe: Recipe | None = None) -> Group:
-    """The adaptive pattern on models that were never poisoned, as they are or after `recipe`."""
-    return results.over_seeds(lambda seed: grid.adaptive_control(seed, recipe))

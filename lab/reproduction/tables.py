@@ -6,6 +6,7 @@ A row is a group of runs that differ in their seed alone, which it names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from cleanclip.spec.recipe import Recipe
 from lab.reproduction import grid
@@ -20,9 +21,7 @@ from lab.reproduction.summary import (
     by_pairs,
     by_rate_and_epochs,
     cleaned,
-    control,
     fewer_poisons,
-    self_supervised,
     spelled,
     subject,
 )
@@ -88,12 +87,14 @@ def attacked(
     return rows
 
 
-def paper(results: Results, bed: Bed) -> str:
-    """The paper's table for one dataset and one architecture."""
+def by_attack(
+    results: Results, attacks: Mapping[str, Implanted], bed: Bed, recipes: Mapping[str, Recipe]
+) -> str:
+    """Attacks on one dataset and one architecture, as they are and after each recipe."""
     rows: dict[str, Group] = {}
-    for name, attack in grid.PAPER_ATTACKS.items():
-        rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)
-    return figures(rows) + _not_implanted(results, grid.PAPER_ATTACKS, bed)
+    for name, attack in attacks.items():
+        rows |= attacked(results, name, subject(attack, bed), recipes)
+    return figures(rows) + _not_implanted(results, attacks, bed)
 
 
 def _not_implanted(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
@@ -139,26 +140,24 @@ def front(results: Results) -> str:
     return figures({f"rate {rate:g}, {epochs} epochs": group for (rate, epochs), group in groups.items()})
 
 
-def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
-    """Attacks against CleanCLIP and PAR."""
-    rows: dict[str, Group] = {}
-    for name, attack in attacks.items():
-        rows |= attacked(results, name, subject(attack, bed), AGAINST_FAILURES)
-    return figures(rows) + _not_implanted(results, attacks, bed)
-
-
 def controls(results: Results) -> str:
     """The adaptive pattern on models that were never poisoned: what it does without a backdoor."""
-    rows = {f"{NEVER_POISONED}: no defence": control(results)}
-    for name, recipe in AGAINST_FAILURES.items():
-        rows[f"{NEVER_POISONED}: {name}"] = control(results, recipe)
-    return figures(rows)
+    recipes: dict[str, Recipe | None] = {"no defence": None, **AGAINST_FAILURES}
+    return figures(
+        {
+            f"{NEVER_POISONED}: {name}": results.over_seeds(partial(grid.adaptive_control, recipe=recipe))
+            for name, recipe in recipes.items()
+        }
+    )
 
 
 def pretrainings(results: Results) -> str:
     """Pre-training with self-supervision added."""
     rows = attacked(results, "CLIP alone", subject(BADNET), AGAINST_FAILURES)
-    return figures(rows | attacked(results, "CLIP and SSL", self_supervised, AGAINST_FAILURES))
+    return figures(
+        rows
+        | attacked(results, "CLIP and SSL", partial(grid.subject, BADNET, ssl_weight=1.0), AGAINST_FAILURES)
+    )
 
 
 def clean_set(results: Results) -> str:

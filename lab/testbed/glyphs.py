@@ -148,11 +148,8 @@ def _fetch(names: Iterable[str], folder: Path) -> None:
                 data: bytes = answer.read()
         except OSError as error:
             raise GlyphsMissing(
-                f"Fashion-MNIST is not here, and"
-                f" {FASHION_ADDRESS} cannot be"
-                f" reached ({error})."
-                " Install Debian's dataset-fashion-mnist, or set FASHION_MNIST to a folder"
-                " with its four .gz files."
+                f"Fashion-MNIST is not here, and {FASHION_ADDRESS} cannot be reached ({error}). Install"
+                " Debian's dataset-fashion-mnist, or set FASHION_MNIST to a folder with its four .gz files."
             ) from error
         half_written = folder / f"{name}.part"
         half_written.write_bytes(data)

@@ -27,9 +27,8 @@ from torch.nn.functional import normalize
 from torch.optim import AdamW
 
 from lab.testbed import glyphs as glyph_sets
-from lab.testbed.models import build_model
 from lab.testbed.options import Ready, SubjectOptions
-from lab.testbed.pictures import Pictures, all_class_captions
+from lab.testbed.pictures import IMAGE_SIZE, Pictures, all_class_captions
 from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from lab.testbed.watching import Watch, in_bfloat16, model_input
 from sanitizer.augment.captions import augment_caption
@@ -42,6 +41,8 @@ from sanitizer.training.schedule import rate_factor
 
 _MAX_LOG_SCALE = math.log(100)
 _EDA_ALPHA = 0.1
+VOCABULARY_SIZE = 49408
+_PATCH_SIZE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,3 +257,45 @@ class Views:
         """The views of these rows' images, uint8 [N, C, H, W]."""
         drawn = [draw_operations(generator(self._seed, "image_view", epoch, row)) for row in rows]
         return augment_batch(self._image_NCHW[rows], encode(drawn))
+
+
+def model_config(options: SubjectOptions) -> dict[str, Any]:
+    """The arguments of open_clip's `CLIP`."""
+    vision: dict[str, Any] = {"image_size": IMAGE_SIZE}
+    if options.tower == "resnet":
+        vision |= {"layers": list(options.vision_layers), "width": options.vision_width}
+    else:
+        width = 8 * options.vision_width
+        vision |= {
+            "layers": sum(options.vision_layers),
+            "width": width,
+            "head_width": 32,
+            "patch_size": _PATCH_SIZE,
+        }
+    return {
+        "embed_dim": options.embed_dim,
+        "vision_cfg": vision,
+        "text_cfg": {
+            "context_length": options.context_length,
+            "vocab_size": VOCABULARY_SIZE,
+            "width": options.text_width,
+            "heads": max(1, options.text_width // 64),
+            "layers": options.text_layers,
+        },
+    }
+
+
+def build_model(options: SubjectOptions, seed: int) -> CLIP:
+    """A CLIP with weights drawn by seed. Every residual branch of a ResNet starts at full strength.
+
+    (open_clip starts BatchNorm's last weight of each branch at 0; with one block a stage the network then
+    begins almost linear, and needs one epoch more before it tells digits apart.)
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIP(**model_config(options))
+    for name, parameter in model.visual.named_parameters():
+        if name.endswith("bn3.weight"):
+            nn.init.ones_(parameter)
+    model.visual.to(memory_format=torch.channels_last)
+    return model

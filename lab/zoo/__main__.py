@@ -40,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
             models,
             given.detectors,
             Folders(rows=given.rows, weights=given.weights),
-            keep_bytes=round(given.keep_gb * 1e9),
             stop_after_s=None if given.minutes is None else 60 * given.minutes,
             say=lambda line: print(line, flush=True),
         )
@@ -75,9 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=Path, default=ROOT / "docs" / "scanning", help="where rows are kept")
     parser.add_argument(
         "--weights", type=Path, default=ROOT / "var" / "zoo", help="for weights and the tables"
-    )
-    parser.add_argument(
-        "--keep-gb", type=float, default=0.0, help="weights to keep; the seed makes them again"
     )
     parser.add_argument("--no-demo", action="store_true", help="leave the demo's null as it is")
     return parser

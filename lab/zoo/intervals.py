@@ -29,14 +29,6 @@ class Interval(NamedTuple):
     high: float
 
 
-def auroc(null_n: Sequence[float], poisoned_m: Sequence[float]) -> float:
-    """The share of pairs in which the poisoned model scores higher; ties count half. O((n + m) log)."""
-    null, poisoned = _checked(null_n, poisoned_m)
-    ranks = _mid_ranks(np.concatenate([null, poisoned]))
-    wins = ranks[len(null) :].sum() - len(poisoned) * (len(poisoned) + 1) / 2
-    return float(wins / (len(null) * len(poisoned)))
-
-
 def delong(null_n: Sequence[float], poisoned_m: Sequence[float]) -> Interval:
     """AUROC with DeLong's interval, cut to [0, 1].
 

@@ -27,11 +27,7 @@ from lab.testbed import glyphs as glyph_sets
 from lab.testbed.adaptive import optimise_pattern
 from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
-from lab.testbed.options import (
-    OptimisedPattern,
-    Ready,
-    SubjectOptions,
-)
+from lab.testbed.options import OptimisedPattern, Ready, SubjectOptions
 from lab.testbed.pictures import TURQUOISE, class_names, compose
 from lab.testbed.poisoned_pairs import FURTHER_SEED, poisoned_set
 from lab.testbed.shards import write_pairs

@@ -44,13 +44,12 @@ def run_all(
     detectors: Sequence[Detector],
     folders: Folders,
     *,
-    keep_bytes: int = 0,
     stop_after_s: float | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
     """Make and scan what is missing; returns how many models are not finished. Begins none after the time.
 
-    Weights stay as long as all together take at most `keep_bytes`. Raises Busy; GlyphsMissing.
+    Raises Busy; GlyphsMissing.
     """
     torch.set_num_threads(1)
     started = time.monotonic()
@@ -60,8 +59,7 @@ def run_all(
                 say(f"The time is over; {len(models) - done} models are left. The same command goes on.")
                 break
             _finish(model, detectors, folders, say)
-            if bytes_below(folders.weights) > keep_bytes:
-                shutil.rmtree(folders.weights / model.name, ignore_errors=True)
+            shutil.rmtree(folders.weights / model.name, ignore_errors=True)
     return sum(bool(missing(model, detectors, folders.rows)) for model in models)
 
 
@@ -118,11 +116,6 @@ def opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
         return None
     checkpoint = load_canonical(folder)
     return checkpoint if checkpoint.weights_sha256 == known.weights_sha256 else None
-
-
-def bytes_below(folder: Path) -> int:
-    """Of all files in `folder`."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def place(folder: Path, ends_at: float = float("inf")) -> Place:
 
 
 def record(*rows: Row, quick: bool = False) -> records.Record:
-    return records.make("x", "A drill", rows, quick=quick, seed=1, took_s=2.0)
+    return records.make(name="x", title="A drill", rows=rows, quick=quick, seed=1, took_s=2.0)
 
 
 def test_a_record_comes_back_as_it_was_kept(tmp_path: Path) -> None:

@@ -60,12 +60,7 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
         small = name == "demo"
         batch, pairs = (64, 64 * (2 if chosen.is_try else 60)) if small else (chosen.batch, chosen.pairs)
         return training.compare(
-            name,
-            scratch,
-            num_pairs=pairs,
-            batch_size=batch,
-            repetitions=chosen.repetitions,
-            device=device,
+            name, scratch, num_pairs=pairs, batch_size=batch, repetitions=chosen.repetitions, device=device
         )
 
     def audited(name: str) -> dict[str, Any]:

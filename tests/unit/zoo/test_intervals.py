@@ -11,7 +11,6 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from lab.zoo.intervals import (
-    auroc,
     clopper_pearson,
     delong,
 )
@@ -34,9 +33,9 @@ def _psi(poisoned: float, null: float) -> float:
 def test_auroc_is_the_share_of_pairs_and_what_scikit_learn_says(decimals: int) -> None:
     null, poisoned = _scores(1, 31, 17, decimals=decimals)
     pairs = statistics.fmean(_psi(high, low) for high in poisoned for low in null)
-    assert auroc(null, poisoned) == pytest.approx(pairs, abs=1e-12)
+    assert delong(null, poisoned).value == pytest.approx(pairs, abs=1e-12)
     library = roc_auc_score([0] * len(null) + [1] * len(poisoned), null + poisoned)
-    assert auroc(null, poisoned) == pytest.approx(library, abs=1e-12)
+    assert delong(null, poisoned).value == pytest.approx(library, abs=1e-12)
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 8])
@@ -83,8 +82,8 @@ def test_clopper_pearson_of_eighteen_of_twenty_is_the_designs() -> None:
 
 def test_scores_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ValueError, match="one of each"):
-        auroc([], [1.0])
+        delong([], [1.0])
     with pytest.raises(ValueError, match="NaN"):
-        auroc([1.0], [math.nan])
+        delong([1.0], [math.nan])
     with pytest.raises(ValueError, match="5 successes of 4"):
         clopper_pearson(5, 4)
