@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from cleanclip.spec.errors import DatasetRejected
-from cleanclip.spec.recipe import AutoRecipe, CleanCLIPRecipe, OrderedRecipe, UARRecipe
+from cleanclip.spec.recipe import AutoRecipe, CleanCLIPRecipe, Recipe, UARRecipe
 from sanitizer.pipeline.opening import ToExclude, open_training_data
 from tests.fixtures.shards import make_labelled
 
 
 @pytest.mark.parametrize("recipe", [UARRecipe(), AutoRecipe(), CleanCLIPRecipe()], ids=lambda one: one.method)
 def test_labelled_images_given_as_pairs_are_refused_with_the_option_that_reads_them(
-    tmp_path: Path, recipe: OrderedRecipe
+    tmp_path: Path, recipe: Recipe
 ) -> None:
     with pytest.raises(DatasetRejected) as refused:
         open_training_data(make_labelled(tmp_path, 5), recipe, ToExclude(()))
