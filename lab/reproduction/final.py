@@ -12,8 +12,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
-from cleanclip.spec import ladder
 from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe, UARRecipe, WaNetOptions
 from lab.reproduction import grid
 from lab.reproduction.attackers import ATTACKERS_PLAN
@@ -42,6 +42,23 @@ ABLATIONS = {
     "warps and colours": "uar further families",
 }
 """Name → the development variant whose options differ from UAR's in one thing."""
+
+UAR_LONG: Mapping[str, Any] = {
+    "epochs": 9,
+    "strong_epochs": 3,
+    "strong_live_share": 0.25,
+    "strong_bank_share": 0.4,
+    "weak_live_share": 0.15,
+    "weak_bank_share": 0.3,
+    "inversion_steps": 200,
+    "reinversion_steps": 120,
+    "inverted_patches": 12,
+    "inverted_blends": 6,
+    "live_patches": 6,
+    "live_blends": 2,
+    "consistency_weight": 20.0,
+}
+"""Longer stages, more patterns on more images, and a stronger tie to the input model's clean embeddings."""
 
 _OTHER_QUESTIONS = ("lambda", "rate by epochs")
 """Of CleanCLIP's own options: there is nothing of UAR to put in their place."""
@@ -143,7 +160,7 @@ VARIED: dict[str, tuple[Implanted, Bed]] = {
 ABLATED = {name: VARIED[name] for name in ("BadNet, ResNet", "Blended, ViT")}
 """Those of the parts that vary UAR: one a tower, because every row costs three runs."""
 
-_RUNG_MODELS: dict[str, tuple[Implanted | None, Bed]] = {
+_LONGER_MODELS: dict[str, tuple[Implanted | None, Bed]] = {
     **VARIED,
     "Never poisoned, ResNet": (None, grid.FASHION),
     "Never poisoned, ViT": (None, grid.FASHION_VIT),
@@ -202,13 +219,11 @@ def fewer_images(recipes: Recipes) -> Rows:
     }
 
 
-def longer_rung(recipes: Recipes) -> Rows:
-    """`uar-long` of auto's ladder. Not in the frozen plan; its values are older than the freeze."""
+def longer_recipe(recipes: Recipes) -> Rows:
+    """`uar-long`. Not in the frozen plan; its values are older than the freeze."""
     return {
-        f"{model}: uar-long": _cleaning(
-            attack, bed, replace(recipes[bed.tower], **ladder.UAR_CHANGES["uar-long"])
-        )
-        for model, (attack, bed) in _RUNG_MODELS.items()
+        f"{model}: uar-long": _cleaning(attack, bed, replace(recipes[bed.tower], **UAR_LONG))
+        for model, (attack, bed) in _LONGER_MODELS.items()
     }
 
 
@@ -216,7 +231,7 @@ def full(recipes: Recipes) -> Rows:
     """UAR itself on these models, to stand beside what was changed; most cells are of the tables."""
     return {
         f"{model}: UAR": _cleaning(attack, bed, recipes[bed.tower])
-        for model, (attack, bed) in _RUNG_MODELS.items()
+        for model, (attack, bed) in _LONGER_MODELS.items()
     }
 
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.reproduction import auto_regret, beyond, developing, measured
+from lab.reproduction import beyond, developing, measured
 from lab.reproduction.final import CANDIDATE, Recipes
 from lab.reproduction.freezing import Gate
 from lab.reproduction.measured import Measured
 from lab.reproduction.rebound import is_of_the_part
 from lab.reproduction.row_files import json_of, lines_of
 
-RAW, ATTACKERS_RAW, BEYOND_RAW, REBOUND_RAW, REGRET_RAW = (
-    f"{name}.jsonl" for name in ("final", "attackers", "beyond", "rebound", "auto-regret")
+RAW, ATTACKERS_RAW, BEYOND_RAW, REBOUND_RAW = (
+    f"{name}.jsonl" for name in ("final", "attackers", "beyond", "rebound")
 )
 
 
@@ -28,8 +28,6 @@ class FinalRows:
     beyond: tuple[beyond.Beyond, ...] = ()
     rebound: tuple[dict[str, Any], ...] = ()
     """Those of the demo's models are not held out."""
-    regret: tuple[auto_regret.Row, ...] = ()
-    """Of development models; not held out."""
 
 
 def read_final(folder: Path, gate: Gate) -> FinalRows:
@@ -45,5 +43,4 @@ def read_final(folder: Path, gate: Gate) -> FinalRows:
         attackers=attackers,
         beyond=past,
         rebound=further,
-        regret=tuple(auto_regret.ROWS.read(folder / REGRET_RAW)),
     )

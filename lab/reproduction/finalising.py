@@ -17,17 +17,16 @@ from pathlib import Path
 
 from cleanclip.spec.recipe import UARRecipe, parse
 from lab.freezing import HeldOut
-from lab.reproduction import auto_regret, beyond, developing, document, measured, rebound, uar_page
+from lab.reproduction import beyond, developing, document, measured, rebound, uar_page
 from lab.reproduction.attackers import ATTACKERS_PLAN
 from lab.reproduction.cells import GATE, Cell, cell_id
-from lab.reproduction.development import MODELS
 from lab.reproduction.final import (
     CANDIDATE,
     PartPlan,
     Recipes,
     as_question,
     beyond_zero_shot,
-    longer_rung,
+    longer_recipe,
     parts,
     questions,
     remedies,
@@ -38,7 +37,6 @@ from lab.reproduction.final_rows import (
     BEYOND_RAW,
     RAW,
     REBOUND_RAW,
-    REGRET_RAW,
     read_final,
 )
 from lab.reproduction.freezing import ADAPTER, FROZEN, ROOT, Frozen, Gate, Tower
@@ -46,15 +44,15 @@ from lab.reproduction.grid import Question, in_order
 from lab.reproduction.grid import questions as published_questions
 from lab.reproduction.measured import is_pointless
 from lab.reproduction.opening import gate_of
-from lab.reproduction.row_files import json_of, lines_of
+from lab.reproduction.row_files import json_of
 from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all, to_run
 from lab.reproduction.summary import Results
 from sanitizer.training.device import num_granted_cores
 
-ATTACKERS, BEYOND, REBOUND, REGRET = "attackers", "beyond zero-shot", "rebound", "auto's regret"
-REMEDIES, RUNG = "remedies for what UAR left", "auto's longer rung"
-_ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES, _REGRET_MINUTES = 2.5, 1.0, 3.0, 12.0
+ATTACKERS, BEYOND, REBOUND = "attackers", "beyond zero-shot", "rebound"
+REMEDIES, LONGER = "remedies for what UAR left", "the longer recipe"
+_ATTACKERS_MINUTES, _BEYOND_MINUTES, _REBOUND_MINUTES = 2.5, 1.0, 3.0
 """A row: guessed, none was run."""
 EXIT_DONE, EXIT_MISSING, EXIT_HELD_OUT = 0, 1, 2
 
@@ -68,7 +66,7 @@ def all_questions(recipes: Recipes, published: Results) -> tuple[Question, ...]:
     asked = (
         *questions(recipes),
         as_question(REMEDIES, remedies(recipes)),
-        as_question(RUNG, longer_rung(recipes)),
+        as_question(LONGER, longer_recipe(recipes)),
         as_question(BEYOND, beyond_zero_shot(recipes)),
     )
 
@@ -97,13 +95,11 @@ def plan_of(recipes: Recipes, docs: Path, root: Path, gate: Gate) -> list[PartPl
     seen = {(row.model, row.method) for row in developing.ROWS.read(folder / ATTACKERS_RAW)}
     attackers = sum((model, name) not in seen for model, names in ATTACKERS_PLAN for name in names)
     rebounds = len(rebound.missing(json_of(folder / REBOUND_RAW)))
-    regrets = len(MODELS) - len(lines_of(folder / REGRET_RAW))
     to_look_at = len(last.cells) - len(beyond.ROWS.read(folder / BEYOND_RAW))
     return [
         *found,
         PartPlan(name=ATTACKERS, cells=(), missing=(), minutes=attackers * _ATTACKERS_MINUTES),
         PartPlan(name=REBOUND, cells=(), missing=(), minutes=rebounds * _REBOUND_MINUTES),
-        PartPlan(name=REGRET, cells=(), missing=(), minutes=regrets * _REGRET_MINUTES),
         replace(last, minutes=last.minutes + to_look_at * _BEYOND_MINUTES),
     ]
 
@@ -161,8 +157,6 @@ def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) 
         is_bad |= developing.main(order) != 0
     if REBOUND in names:
         rebound.run_part(recipes, given.folder, folder / REBOUND_RAW)
-    if REGRET in names:
-        auto_regret.main(["--folder", str(given.folder), "--raw", str(folder / REGRET_RAW)])
     if BEYOND in names:
         varied = in_order([one for one in everything if one.name == BEYOND])
         is_bad |= _run_beyond(varied, given.folder, folder / BEYOND_RAW) > 0

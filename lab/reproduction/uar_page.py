@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.reproduction import canaries, cost, document, front_plot
+from lab.reproduction import cost, document, front_plot
 from lab.reproduction.developing import ROWS
 from lab.reproduction.development_table import (
     CHANGED,
@@ -39,7 +39,6 @@ def with_tables(page: str, folder: Path, final: FinalRows) -> str:
         "layers": layers_table(json_of(folder / "layers.jsonl")),
         "full size": full_size_table(json_of(folder / "uar-full-size.jsonl")),
         "cost": cost.table(json_of(folder / cost.OUT.name)),
-        "canaries": canaries.table(canaries.ROWS.read(folder / "canaries.jsonl"), rows),
     }
     for name, table in tables.items():
         first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
