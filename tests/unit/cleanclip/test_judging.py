@@ -303,8 +303,6 @@ def test_what_no_cleaning_could_pass_is_known_from_the_audit_before_it() -> None
     named_limits = Policy(asr_at_most_for={"sig": 0.2, "badnet": 0.04})
     assert places(few, named_limits) == ["policy.asr_at_most_for.badnet"]
     assert places(named(figures(70, n=73), "badnet"), POLICY) == []
-    of_half = hopeless(few, gate=0.5, policy=POLICY, share=0.5)
-    assert all("73 images of other classes" in one.message and "146 in all" in one.message for one in of_half)
 
 
 @pytest.mark.parametrize(("right", "n", "is_hopeless"), [(50, 50, True), (45, 50, False), (400, 400, False)])
