@@ -11,6 +11,7 @@ from typing import Any
 
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
+from cleanclip.spec.control import SEARCH
 from cleanclip.spec.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
 from cleanclip.spec.recipe import AuditOptions, UARRecipe
 from cleanclip.spec.scan_cost import num_passes as num_scan_passes
@@ -52,7 +53,10 @@ def num_passes(spec: JobSpec, sizes: Mapping[str, int]) -> int:
         case AuditSpec():
             return _audit_passes(spec.audit, sizes)
         case SanitizeSpec():
-            return 2 * _audit_passes(spec.audit, sizes) + _cleaning_passes(spec, labelled, training)
+            searching = 3 * (num_scan_passes(SEARCH, labelled) or 0)
+            return (
+                2 * _audit_passes(spec.audit, sizes) + searching + _cleaning_passes(spec, labelled, training)
+            )
         case ScanSpec():
             return (
                 3 * (num_scan_passes(spec.scan, labelled) or 0)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from cleanclip.evidence import (
+    control,
     examples,
     rebound,
     retrieval,
@@ -78,6 +79,7 @@ def check(report: Report) -> Iterator[Finding]:
     yield from examples.check(report)
     yield from scan_section.check(report)
     yield from withheld.check(report)
+    yield from control.check_cleaned(report)
     yield from _sentences(report)
 
 

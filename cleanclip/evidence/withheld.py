@@ -26,6 +26,7 @@ def check(report: Report) -> Iterator[Finding]:
         ),
         rebound=None,
         withheld=None,
+        control=None,
     )
     for finding in figures_of.check(alone):
         yield replace(finding, where=f"withheld.{finding.where}")

@@ -43,6 +43,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from cleanclip.spec.bounds import StrictOptions
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.exclusions import Digest, ExcludedSamples
 from cleanclip.spec.inspection_phrases import Assumed, Finding, Layout, Option
 from cleanclip.spec.rebound_figures import ReboundFigures
@@ -197,6 +198,8 @@ class SanitizeSpec(StrictOptions):
     """The datasets of which samples are left out, each by the list at `exclude_path`."""
     labelled_part: LabelledPart | None = None
     """None: `inputs/labelled` is the whole dataset."""
+    searches: bool = True
+    """Whether the cleaned weights are searched for patterns; False where a second audit does that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +293,8 @@ class RecheckSpec(StrictOptions):
     """That shared out the training."""
     withheld_seed: Seed | None = None
     """Where there are images in `inputs/withheld`: decides what triggers draw on them."""
+    control_seed: Seed | None = None
+    """Of the search for patterns on cleaned weights, on the withheld images where there are any."""
 
 
 JobSpec = Annotated[
@@ -344,6 +349,8 @@ class RecheckedFigures:
     rebound: ReboundFigures | None = None
     architecture: SettledArchitecture
     withheld: Withheld | None = None
+    control: ControlFigures | None = None
+    """Of cleaned weights. None where there are too few images or classes."""
 
 
 RECHECKED_ADAPTER = TypeAdapter(RecheckedFigures)

@@ -17,6 +17,7 @@ from pydantic import StringConstraints, TypeAdapter
 
 from cleanclip.spec.attack_options import SUITES, AttackOptions, kind_of
 from cleanclip.spec.bounds import Share, StrictOptions
+from cleanclip.spec.control import CONTROL_LIMIT
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.measures import Z_95
 
@@ -67,12 +68,16 @@ class Policy(StrictOptions):
     `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
     `rebound_asr_at_most`: the limit on the highest ASR after benign fine-tuning, where the audit measures it.
     None: each attack has the limit that it has without.
+    `controlled_at_most`: on the share of images that one pattern leads to one class, after a cleaning: of
+    patterns that a search on the cleaned model finds, and of those that a scan found before, where they
+    controlled the input model.
     """
 
     asr_at_most: Share = 0.05
     asr_at_most_for: dict[LimitName, Share] = field(default_factory=dict)
     ca_lost_at_most: Share = 0.03
     rebound_asr_at_most: Share | None = None
+    controlled_at_most: Share = CONTROL_LIMIT
 
     def limit_of(self, kind: str) -> tuple[str, float]:
         """Where the limit on the ASR of this kind of attack stands ("policy.asr_at_most"), and the limit."""

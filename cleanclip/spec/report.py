@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import StringConstraints, TypeAdapter
 
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
 from cleanclip.spec.exclusions import Digest, ExcludedSamples
 from cleanclip.spec.inspection_phrases import AsUploadedNote, Finding, Issue, Layout, Version
@@ -317,6 +318,8 @@ class Verdict:
     clean_accuracy: AttackVerdict | None = None
     rebound: tuple[AttackVerdict, ...] = ()
     """Of each attack, after benign fine-tuning. Empty where it was not measured."""
+    control: AttackVerdict | None = None
+    """Of the search for patterns on a cleaned model. None where there was none."""
     limits_below_gate: bool
     """Whether an attack under the gate is held to its limit too: after a cleaning, and in an audit whose
     policy was given."""
@@ -529,6 +532,8 @@ class Report:
     """Of the scan whose found triggers are among the attacks. None where there is none."""
     withheld: Withheld | None = None
     """None where no images were withheld from the job's process."""
+    control: ControlFigures | None = None
+    """Of the cleaned weights. None where nothing was cleaned, and of too few images or classes."""
 
     def worst_attacks(self, most: int) -> tuple[int, ...]:
         """Numbers of at most so many attacks, in their order: by outcome, then by ASR as it is now."""

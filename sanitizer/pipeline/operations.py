@@ -20,6 +20,7 @@ import torch
 
 from cleanclip.spec import cautions
 from cleanclip.spec.cautions import TrainedClasses
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, LabelledPart, MaxRanks
 from cleanclip.spec.judging import judge
 from cleanclip.spec.policy import check_audit
@@ -46,6 +47,7 @@ from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.pipeline import advice, reporting
 from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
 from sanitizer.pipeline.cleaned import write_cleaned
+from sanitizer.pipeline.control import search
 from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ForAudit, ToExclude, open_for_audit, open_training
@@ -168,6 +170,7 @@ def sanitize(
     output_layout: OutputLayout = "open_clip",
     save_every_s: float = 60.0,
     max_ranks: MaxRanks = 1,
+    searches: bool = True,
     upload_sha256: str | None = None,
     device: str = "auto",
     progress: Progress = ignore,
@@ -183,6 +186,8 @@ def sanitize(
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
     The training is shared out among `max_ranks` processes at most (`ranks.training.how_many`).
     A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
+    The cleaned weights are searched for patterns that control them, unless `searches` is False: a supervisor
+    has a process do that which never read the upload.
     Raises every SanitizerError.
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
@@ -265,6 +270,19 @@ def sanitize(
         retrieval_pairs=given.retrieval,
         towards=before.towards,
     )
+    control = (
+        search(
+            load_canonical(out_dir),
+            labelled,
+            options,
+            seed=seed,
+            device=torch_device,
+            progress=progress,
+            stop=stop,
+        )
+        if searches
+        else None
+    )
     checkpoint.model.to("cpu")  # beside the copies that are trained next
     rebound = measure_rebound(
         Cleaned(
@@ -303,6 +321,7 @@ def sanitize(
         before=before,
         after=after,
         rebound=rebound,
+        control=control,
         finetuned=finetuned,
         scan_section=scan_section,
         device=torch_device,
@@ -348,6 +367,7 @@ def _cleaning_report(
     before: AuditResult,
     after: AuditResult,
     rebound: ReboundFigures | None,
+    control: ControlFigures | None,
     finetuned: Finetuned,
     scan_section: ScanSection | None,
     device: torch.device,
@@ -381,6 +401,7 @@ def _cleaning_report(
         policy_source=policy_source,
         **found.fields(),
         rebound=rebound,
+        control=control,
         verdict=judge(
             before=before.figures,
             after=after.figures,
@@ -389,6 +410,7 @@ def _cleaning_report(
             policy=policy,
             rebound=rebound,
             scan=scan_section,
+            control=control,
         ),
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),

@@ -125,6 +125,8 @@ def _sentence(report: Report) -> str:
             return _not_cleaned(report, failed, passed)
         case "fail":
             return f"Triggered images go to one class more often than the gate or the limit allows: {failed}."
+        case "controlled":
+            raise ValueError("only a scan ends so")
         case "undecided":
             parts = [part for part in (told.clean_accuracy,) if part and part.outcome == "undecided"]
             further = [f"{one} after benign fine-tuning" for one in _rebounds(report, "undecided")]

@@ -17,6 +17,7 @@ from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.training_data import LabelsAsCaptions
+from sanitizer.pipeline.control import search
 from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.operations import class_embeddings
@@ -106,7 +107,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             stop=stop,
             num_workers=num_workers,
         )
-    withheld = None
+    withheld, images = None, labelled
     if spec.withheld_seed is not None:
         images = open_labelled(folder / jobspec.WITHHELD_PATH)
         # The order bounds the share of bad images in the whole dataset; in a part it differs by chance.
@@ -118,8 +119,17 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             num_skipped=result.num_skipped,
             measured=found,
         )
+    control = None
+    if cleaned is not None and spec.control_seed is not None:
+        control = search(
+            cleaned, images, spec.audit, seed=spec.control_seed, device=device, progress=progress, stop=stop
+        )
     rechecked = RecheckedFigures(
-        measured=confirmed, rebound=rebound, architecture=settled.figures, withheld=withheld
+        measured=confirmed,
+        rebound=rebound,
+        architecture=settled.figures,
+        withheld=withheld,
+        control=control,
     )
     path = folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME
     path.write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(rechecked))

@@ -196,6 +196,9 @@ def _pairs(
     yield "after.weights_sha256", report.after and report.after.weights_sha256, cleaned_sha256
     is_cleaned = cleaned_sha256 is not None
     yield "withheld", report.withheld, None
+    if report.control is not None:
+        searched = isinstance(spec, SanitizeSpec) and spec.searches
+        yield "control", (report.control.seed, True), (spec.seed, searched)
     for name in ("after", "ca_lost", "drift", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
     yield "rebound", report.rebound is not None, is_cleaned and spec.audit.rebound is not None
@@ -246,6 +249,7 @@ def _class_names(report: Report) -> Iterator[str]:
     for audit in filter(None, (report.before, report.after)):
         yield from _names_of_audit(audit)
     yield from (one.class_name for one in report.classes_lost)
+    yield from (one.class_name for one in (report.control.families if report.control else ()))
     for example in report.examples.examples if report.examples else ():
         yield example.true_class
         for image in (example.clean, *example.triggered):

@@ -125,6 +125,7 @@ def confirm(
         architecture=found.architecture,
         rebound=found.rebound,
         withheld=found.withheld,
+        control=found.control,
     )
     report = with_warnings(replace(report, verdict=judge_report(report)))
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
@@ -160,7 +161,7 @@ def _audited(
 
 
 def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> RecheckSpec:
-    """The seed for withheld images is drawn here, when the first child is dead."""
+    """The seeds for withheld images and of the search are drawn here, when the first child is dead."""
     rebounds = isinstance(spec, SanitizeSpec) and spec.audit.rebound is not None
     roles = TRAINED_ON if rebounds else frozenset()
     return RecheckSpec(
@@ -173,6 +174,7 @@ def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> Re
         recipe=report.recipe if rebounds else None,
         num_processes=report.environment.num_processes if rebounds else 1,
         withheld_seed=None if staged.withheld is None else secrets.randbelow(2**31),
+        control_seed=secrets.randbelow(2**31) if isinstance(spec, SanitizeSpec) else None,
     )
 
 

@@ -675,6 +675,7 @@ def scan_statistics(
     seed: int,
     agreement: float,
     anchor_sha256: str | None = None,
+    wall_s: float = 1.0,
 ) -> ScanStatistics:
     """In every family, and with one edit, one class draws `agreement` of the images."""
     num_edited = min(options.edits.held_out_images, NUM_HELD_OUT)
@@ -690,7 +691,7 @@ def scan_statistics(
         images_sha256=images_sha256,
         seed=seed,
         num_passes=1000,
-        wall_s=time.monotonic(),
+        wall_s=wall_s,
         collapse=tuple(
             CollapseFigures(
                 family=family,
@@ -807,6 +808,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         seed=spec["seed"],
         agreement=0.95,
         anchor_sha256=anchor and anchor.weights_sha256,
+        wall_s=time.monotonic(),
     )
     judged = scan_judging.judge(statistics, len(names), null, options.detectors)
     studied = scan_judging.worth_studying(scan_judging.candidates(statistics), judged)

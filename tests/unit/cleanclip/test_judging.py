@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cleanclip.spec.control import MEASURED, ControlFigures, Strongest
 from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
@@ -424,7 +425,7 @@ def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass
     p_value: float | None, after: int
 ) -> None:
     verdict = judge(
-        before=figures(2930, 2990),
+        before=figures(2930, 2300),
         after=figures(30, after),
         ca_lost=KEPT,
         gate=0.5,
@@ -437,6 +438,83 @@ def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass
     assert verdict.attacks[1].reason == NOT_JUDGED
     assert "nothing apart" not in NOT_JUDGED, "where no p-value is, nothing was compared"
     assert verdict.reason.endswith(" Not judged: attack1.")
+
+
+@pytest.mark.parametrize("p_value", [None, 0.06, 1.0])
+@pytest.mark.parametrize(("after", "outcome"), [(300, "pass"), (2400, "undecided"), (2900, "fail")])
+def test_a_found_pattern_that_controlled_the_input_is_judged_by_the_limit_on_control(
+    p_value: float | None, after: int, outcome: str
+) -> None:
+    """Whatever the null says: the scan saw it, and it is a fact about the weights."""
+    verdict = judge(
+        before=figures(2930, 2990),
+        after=figures(30, after),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=replace(POLICY, controlled_at_most=0.8),
+        scan=of_scan(p_value, num_known=1),
+    )
+    assert [one.judged for one in verdict.attacks] == [True, True]
+    assert (verdict.outcome, verdict.attacks[1].outcome) == (outcome, outcome)
+    assert "the limit is 80.00 %" in verdict.attacks[1].reason
+
+
+def searched(led: int, n: int = 1000) -> ControlFigures:
+    """A search in which a blend leads so many images to one class, a colour all, and other families none."""
+    led_of = {"blend": led, "colour": n}
+    return ControlFigures(
+        seed=7,
+        num_inverted_on=256,
+        num_held_out=n,
+        restarts=12,
+        steps=32,
+        images_per_step=8,
+        families=tuple(
+            Strongest(
+                family=family,
+                class_name="banana",
+                led=wilson(led_of.get(family.family, 0), n),
+                without=wilson(10, n),
+            )
+            for family in MEASURED
+        ),
+    )
+
+
+@pytest.mark.parametrize(("led", "outcome"), [(210, "pass"), (800, "undecided"), (990, "fail")])
+def test_what_a_new_search_finds_on_a_cleaned_model_is_judged(led: int, outcome: str) -> None:
+    verdict = judge(
+        before=figures(2930),
+        after=figures(30),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=POLICY,
+        control=searched(led),
+    )
+    assert verdict.control is not None
+    assert (verdict.outcome, verdict.control.outcome) == (outcome, outcome)
+    assert verdict.control.reason in verdict.reason
+    if outcome == "fail":
+        assert "One pattern, an image blended into every image with 10 %, leads 99.0 %" in verdict.reason
+        assert "Over the limit: the strongest pattern that a new search found." in verdict.reason
+    else:
+        assert f"we could find leads more than {led / 10:.2f} %" in verdict.reason
+
+
+def test_where_no_trigger_worked_the_search_says_what_was_found_and_a_fail_stays_one() -> None:
+    def judged(led: int) -> Verdict:
+        return judge(
+            before=figures(5),
+            after=figures(5),
+            ca_lost=KEPT,
+            gate=0.5,
+            policy=POLICY,
+            control=searched(led),
+        )
+
+    assert judged(210).outcome == "inconclusive", "no trigger is shown to be removed"
+    assert "we could find leads more than 21.00 %" in judged(210).reason
+    assert judged(990).outcome == "fail"
 
 
 def test_an_attack_of_a_scan_that_failed_is_judged_as_one_that_is_named() -> None:
@@ -460,13 +538,13 @@ def test_an_attack_of_a_scan_that_failed_is_judged_as_one_that_is_named() -> Non
 ])  # fmt: skip
 def test_an_audit_alone_counts_the_triggers_that_are_judged(named: tuple[int, ...], says: str) -> None:
     verdict = judge(
-        before=figures(*named, 2990), gate=0.5, policy=POLICY, scan=of_scan(None, num_known=len(named))
+        before=figures(*named, 2300), gate=0.5, policy=POLICY, scan=of_scan(None, num_known=len(named))
     )
     assert verdict.outcome == "inconclusive"
     assert verdict.reason.startswith(says)
 
 
 def test_a_policy_that_only_an_attack_without_judgement_could_not_meet_is_not_hopeless() -> None:
-    few = named(figures(70, n=72), "badnet")
+    few = named(figures(60, n=72), "badnet")
     assert hopeless(few, gate=0.5, policy=POLICY)
     assert hopeless(few, gate=0.5, policy=POLICY, scan=of_scan(None, num_known=0)) == []
