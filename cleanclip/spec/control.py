@@ -56,10 +56,8 @@ class Strongest:
     def phrase(self) -> str:
         """ "a patch of 25 % of the side, at any place, leads 99.2 % (95 % interval 97.7 to 99.7 %, n = 377)
         of the held-out images to one class, without it 2.1 %". Without a name of a customer's."""
-        led = self.led
         return (
-            f"{describe(self.family)}, leads {100 * led.value:.1f} % (95 % interval {100 * led.low:.1f} to "
-            f"{100 * led.high:.1f} %, n = {led.n}) of the held-out images to one class, "
+            f"{describe(self.family)}, leads {_share(self.led)} of the held-out images to one class, "
             f"without it {100 * self.without.value:.1f} %"
         )
 
@@ -98,6 +96,37 @@ class ControlFigures:
             f"each, seed {self.seed}; {self.num_inverted_on} images to invert on, {self.num_held_out} others "
             "to measure on"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The same table on every page, in reports and on the command line."""
+
+    rows: tuple[tuple[str, str, str, str], ...]
+    columns: tuple[str, ...] = ("Pattern", "Leads to one class", "Without it", "Class")
+    about: str = (
+        "The strongest pattern of each family that was found, on held-out images; images of the class itself "
+        f"are counted, too. {ON_OUR_MODELS}"
+    )
+
+
+def table(families: Sequence[Strongest]) -> Table | None:
+    """None where nothing was searched."""
+    rows = tuple(
+        (
+            describe(one.family) + ("" if one.is_judged else " (measured, not judged)"),
+            _share(one.led),
+            f"{100 * one.without.value:.1f} %",
+            one.shown_class,
+        )
+        for one in families
+    )
+    return Table(rows=rows) if rows else None
+
+
+def _share(one: Estimate) -> str:
+    low, high = 100 * one.low, 100 * one.high
+    return f"{100 * one.value:.1f} % (95 % interval {low:.1f} to {high:.1f} %, n = {one.n})"
 
 
 def strongest(families: Sequence[Strongest]) -> Strongest | None:

@@ -314,8 +314,8 @@ def _compared(p_value: float, null: NullUsed, options: ScanOptions) -> str:
 
 def _uncompared() -> str:
     return (
-        "We did not compare with clean models, so we say neither how it came there nor that the model is "
-        "clean."
+        "We did not compare with clean models (`python -m sanitizer null build` makes a null set of them), "
+        "so we say neither how it came there nor that the model is clean."
     )
 
 

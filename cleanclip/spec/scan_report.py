@@ -18,7 +18,7 @@ from annotated_types import Interval, MaxLen
 from pydantic import TypeAdapter
 
 from cleanclip.spec.attack_options import AttackOptions
-from cleanclip.spec.control import Strongest
+from cleanclip.spec.control import Strongest, strongest
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger
 from cleanclip.spec.measures import Count, Estimate, Ratio
@@ -245,9 +245,12 @@ class ScanReport:
 
     @property
     def number(self) -> str:
-        """The one number of the scan. Without a null there is none: a `z` is of one detector, and those of
-        two detectors cannot be compared."""
-        return "no p-value" if self.p_value is None else f"p = {self.p_value:.3g}"
+        """The one number of the scan: with a null its p-value, else how many images the strongest pattern
+        leads to one class. A `z` is of one detector, and those of two detectors cannot be compared."""
+        if self.p_value is not None:
+            return f"p = {self.p_value:.3g}"
+        one = strongest(self.control)
+        return "no p-value" if one is None else f"{100 * one.led.value:.1f} % to one class"
 
     def attacks(self) -> tuple[AttackOptions, ...]:
         """The found triggers that an audit can use, the most conspicuous first, each with its target."""

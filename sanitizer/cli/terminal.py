@@ -140,6 +140,9 @@ def print_report(console: Console, report: Report) -> None:
     for part in report.verdict.rebound:
         told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
         console.print(told, highlight=False, markup=False)
+    if report.verdict.control is not None:
+        found = report.verdict.control
+        console.print(f"• {found.attack}: {found.outcome}. {found.reason}", highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     if report.scan is not None:
         console.print(f"Scan: {report.scan.sentence}", highlight=False, markup=False)

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cleanclip.spec import untested
+from cleanclip.spec import control, untested
 from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
@@ -72,6 +72,7 @@ def render_html(report: Report) -> str:
             has_found=len(_named_attacks(report)) < len(report.audit.attacks),
             has_images=any(hasattr(attack, "image") for attack in _named_attacks(report)),
             rates_plot=_svg(plots.success_rates(report)),
+            control=control.table(report.control.families) if report.control else None,
             highest=rebound.highest(report),
             rebound_tables=rebound.tables(report),
             relearned=rebound.relearned(report),

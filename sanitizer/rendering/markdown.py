@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from cleanclip.spec import untested
+from cleanclip.spec import control, untested
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Estimate, RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
@@ -47,6 +47,9 @@ def render_markdown(report: Report) -> str:
     found = retrieval.front(report)
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
+    if report.control is not None:
+        parts.append(f"The cleaned weights were searched for patterns: {report.control.budget}.")
+        parts += control_table(report.control.families)
     parts += _rebound(report)
     parts += map(text, remarks(report.before, report.after, report.verdict, report.rebound))
     if report.ca_lost is not None:
@@ -79,6 +82,16 @@ def render_markdown(report: Report) -> str:
         f"{sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
+
+
+def control_table(families: Sequence[control.Strongest]) -> list[str]:
+    """In Markdown; empty where nothing was searched."""
+    table = control.table(families)
+    if table is None:
+        return []
+    lines = [table.columns, ("---",) * len(table.columns)]
+    lines += [(*cells, code(class_name)) for *cells, class_name in table.rows]
+    return [table.about, "\n".join(f"| {' | '.join(cells)} |" for cells in lines)]
 
 
 def _rebound(report: Report) -> list[str]:

@@ -18,6 +18,7 @@ from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound, rebound_curve
 from cleanclip.spec.attack_options import without_image
+from cleanclip.spec.control import Table, table
 from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
 from cleanclip.spec.rebound_figures import ReboundCurve
 from cleanclip.spec.recipe import to_json
@@ -89,6 +90,8 @@ class Result:
     """That which `rebound` draws, of the attacks with the numbers `front`."""
     front: tuple[int, ...]
     loss: LossPlot | None
+    control: Table | None
+    """Of the search for patterns on the cleaned weights."""
     options: str
 
 
@@ -163,6 +166,7 @@ def result_of(report: Report) -> Result:
         remarks=remarks(report.before, report.after, report.verdict, report.rebound),
         untested=not_tested(report),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
+        control=None if report.control is None else table(report.control.families),
         rebound=None if report.rebound is None else rebound(report.rebound, front, report.audit.rebound),
         rebound_curve=None if report.rebound is None else rebound_curve(report.rebound, front),
         front=front,

@@ -251,6 +251,12 @@ TEXTS: dict[str, Text] = {
         "Where the rebound is measured: the highest ASR of all steps. none: the limits above.",
         "from 0 to 1",
     ),
+    "controlled_at_most": _first(
+        "Led by one pattern at most",
+        "Share of images that one pattern leads to one class: of patterns that a search finds on the cleaned "
+        "model, and of those that controlled the input model.",
+        "from 0 to 1",
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from app.db.models.job import Job
@@ -254,7 +254,8 @@ def _policy(job: Job, files: dict[str, Any]) -> list[str]:
         return ["--policy", str(source["name"])]
     if source["given"] == "default":
         return []
-    if policy.asr_at_most_for or policy.rebound_asr_at_most is not None:
+    others = replace(policy, asr_at_most=Policy.asr_at_most, ca_lost_at_most=Policy.ca_lost_at_most)
+    if others != Policy():
         files["policy.json"] = to_json(policy)
         return ["--policy", "policy.json"]
     return ["--asr-at-most", f"{policy.asr_at_most}", "--ca-lost-at-most", f"{policy.ca_lost_at_most}"]

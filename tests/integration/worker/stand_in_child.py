@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cleanclip.spec import jobspec, report, scan_judging
 from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.control import Strongest
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.found_triggers import FoundTrigger, has_pattern
 from cleanclip.spec.image_edits import Edit, bank
@@ -854,6 +855,16 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         num_held_out=NUM_HELD_OUT,
         ca=wilson(170, NUM_HELD_OUT),
         statistics=statistics,
+        control=tuple(
+            Strongest(
+                family=one.family,
+                class_name=names[0],
+                led=wilson(one.most_sent[1], NUM_HELD_OUT),
+                without=wilson(2, NUM_HELD_OUT),
+            )
+            for one in statistics.collapse
+            if names
+        ),
         anchor=anchor,
         judgements=(),
         hypotheses=hypotheses,

@@ -74,7 +74,7 @@ HELD = {
         Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
     # one that the dataset's validation found (`believing._check_names`)
     "class": """ClassAccuracy.class_name ClassChange.class_name Towards.class_name
-        Prediction.class_name Example.true_class""",
+        Prediction.class_name Example.true_class Strongest.class_name""",
     # the customer's own data, shown to its owner as such
     "own data": """DatasetSummary.class_names DatasetSummary.templates DrawnSample.key DrawnSample.caption
         DrawnSample.class_name""",

@@ -371,7 +371,12 @@ def test_the_appendix_gives_the_policy_where_limits_were_given() -> None:
     changed = document("cleaned")
     source = PolicySource.of(parse(Policy, changed["policy"]))
     told = repeating(drawn_from(changed | {"policy_source": asdict(source)})[0])
-    assert [one.text for one in told.all("h3")] == ["audit.json", "policy.json", "recipe.json", "declared.json"]
+    assert [one.text for one in told.all("h3")] == [
+        "audit.json",
+        "policy.json",
+        "recipe.json",
+        "declared.json",
+    ]
     assert "--policy policy.json" in told.text
     for name in ("cleaned", "audit"):
         assert document(name)["policy_source"]["given"] == "default"
