@@ -240,7 +240,6 @@ def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -
         True,
         True,
         True,
-        True,
     ]
     assert method["options"]["properties"]["epochs"]["maximum"] == 100
     assert method["defaults"]["learning_rate"] == 1e-5

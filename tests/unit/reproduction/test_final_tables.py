@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -272,12 +271,3 @@ def test_costs_are_compared_within_their_round() -> None:
     assert "| m | uar | 3 | 18 (9 to 36) | 0.90 (0.90 to 0.90) |" in table
     assert "| m | cleanclip | 3 | 20 (10 to 40) | 1.00 (1.00 to 1.00) |" in table
     assert cost.table([]) == "Not measured yet."
-
-
-def test_the_page_on_auto_compares_par_and_uar_as_the_rows_of_cost_do() -> None:
-    rounds = [json.loads(line) for line in cost.OUT.read_text().splitlines()]
-    page = " ".join((ROOT / "docs/how-to/meet-a-policy.md").read_text().split())
-    for model, tower in (("vit-five", "ViT"), ("resnet-badnet", "ResNet")):
-        seconds = [one["cpu_s"] for one in rounds if one["model"] == model]
-        low, high = sorted(f"{one['par'] / one['uar']:.2f}" for one in seconds)
-        assert re.search(rf"{low} and {high} times [^,;]*on a small {tower}\b", page)

@@ -160,8 +160,8 @@ wait()
     with pytest.raises(Interrupted, match="Rank 0 heard stop"):
         run_stand_ins(monkeypatch, tmp_path, script, told.append, stop=lambda: len(told) >= 2)
     assert sorted(event.message for event in told) == [
-        *(f"{rank} processes share the training." for rank in (0, 1)),
         "0 of 0 stop samples of an earlier attempt are reused.",
+        *(f"{rank} processes share the training." for rank in (0, 1)),
     ]
     assert all(isinstance(event, Noted) for event in told)
 
