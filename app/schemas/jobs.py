@@ -14,12 +14,11 @@ from app.schemas.scans import OrderedScan, ScanResultOut
 from app.schemas.vettings import OrderedVet, VetResultOut
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
-from cleanclip.spec.recipe import OrderedRecipe, OutputLayout, Policy, PolicySource
+from cleanclip.spec.recipe import OutputLayout, Policy, PolicySource, Recipe
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
     AttackChange,
     AuditFigures,
-    AutoFigures,
     Difference,
     ReboundFigures,
     SettledArchitecture,
@@ -112,11 +111,6 @@ class ResultOut(WireOut):
         description="What came back after benign fine-tuning, where it was ordered; the curves' points are in"
         " the report.",
     )
-    auto: AutoFigures | None = Field(
-        None,
-        description="Of a cleaning by `auto`: the rungs, their figures on validation images, and the choice."
-        " Of surrogates and patterns only the worst of each look; the report has all.",
-    )
     warnings: list[str] = Field(
         default_factory=list, description="The report's warnings, or the first of them if there are many."
     )
@@ -171,7 +165,7 @@ class JobOut(WireOut):
     progress: ProgressOut
     checkpoint_id: str
     dataset_id: str | None
-    recipe: OrderedRecipe | None
+    recipe: Recipe | None
     recipe_given: list[str] | None = Field(
         description="Options of the recipe that the order gave; the others are the method's defaults."
         " Null where there is no recipe."

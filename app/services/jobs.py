@@ -25,7 +25,6 @@ from app.services.orders import (
 )
 from app.services.trail import note
 from app.settings import QuotaSettings
-from cleanclip.spec.ladder import smaller_part
 from cleanclip.spec.recipe import to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
@@ -84,10 +83,8 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
         order.audit,
         summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
         recipe=order.recipe,
-        share=smaller_part(order.recipe),
         may_find=order.scan is not None,
     )
-    policies.check_parts_of(order.recipe, labelled.summary)
     return {
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),

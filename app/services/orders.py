@@ -20,7 +20,7 @@ from cleanclip.spec import templates
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.near_names import near_names
-from cleanclip.spec.recipe import AttackOptions, AuditOptions, OrderedRecipe, OutputLayout, Policy
+from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_options import VetOptions
@@ -49,7 +49,7 @@ class Order:
     anchor_checkpoint_id: str | None = None
     exclude: tuple[str, ...] = ()
     """Vettings whose lists of samples are left out: see `vettings.lists`."""
-    recipe: OrderedRecipe | None = None
+    recipe: Recipe | None = None
     recipe_given: tuple[str, ...] | None = None
     """Of the recipe's options those that were given; None: not known."""
     audit: AuditOptions | None = None

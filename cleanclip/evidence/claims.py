@@ -79,7 +79,6 @@ class Claimed(_AnyClaimed):
     retrieval: dict[str, Any] | None
     rebound: Sha256 | None
     control: Sha256 | None
-    auto: Sha256 | None
 
 
 def measured_sha256(kind: Literal["scan", "vet"], document: Mapping[str, Any]) -> str:
@@ -88,8 +87,7 @@ def measured_sha256(kind: Literal["scan", "vet"], document: Mapping[str, Any]) -
 
 
 def section_sha256(section: Mapping[str, Any] | None) -> str | None:
-    """Over a section as JSON, a ladder's or a rebound's; the statement has it too. None where there is
-    none."""
+    """Over a section as JSON; the statement has it too. None where there is none."""
     return None if section is None else _sha256(section)
 
 
@@ -130,7 +128,6 @@ def compare_audits(facts: Claimed, report: Report, document: Mapping[str, Any]) 
         ("verdict.control", document["verdict"].get("control"), facts.verdict.control),
         ("rebound", section_sha256(document.get("rebound")), facts.rebound),
         ("control", section_sha256(document.get("control")), facts.control),
-        ("auto", section_sha256(document.get("auto")), facts.auto),
     )
     training = document.get("training") or {}
     yield from differing(

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from cleanclip.evidence import (
-    auto,
     control,
     examples,
     rebound,
@@ -72,7 +71,6 @@ def check(report: Report) -> Iterator[Finding]:
     yield from figures_of.check(report)
     yield from retrieval.check(report)
     yield from rebound.check(report)
-    yield from auto.check(report)
     yield from verdicts.check(report)
     yield from _policy(report)
     yield from training.check(report)

@@ -25,7 +25,6 @@ def check(report: Report) -> Iterator[Finding]:
             replace(one, num_samples=num_good, num_skipped=0) for one in report.data if one.kind == "labelled"
         ),
         rebound=None,
-        auto=None,
         withheld=None,
         control=None,
     )

@@ -51,13 +51,11 @@ from cleanclip.spec.recipe import (
     STRICT,
     AuditOptions,
     DeclaredOptions,
-    OrderedRecipe,
     OutputLayout,
     Policy,
     PolicySource,
     Recipe,
     Seed,
-    Share,
 )
 from cleanclip.spec.report import Measured, ScannerEvidence, Withheld
 from cleanclip.spec.scan_options import ScanOptions
@@ -181,7 +179,7 @@ class LabelledPart(StrictOptions):
 @dataclass(frozen=True, kw_only=True)
 class SanitizeSpec(StrictOptions):
     kind: Literal["sanitize"] = "sanitize"
-    recipe: OrderedRecipe
+    recipe: Recipe
     recipe_given: tuple[str, ...] | None = None
     """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
     audit: AuditOptions
@@ -289,8 +287,6 @@ class RecheckSpec(StrictOptions):
     labelled_part: LabelledPart | None = None
     is_cleaned: bool = False
     """Whether there are cleaned weights, in `inputs/cleaned`."""
-    validation_share: Share | None = None
-    """Of the labelled images that decided a choice: the others are measured. None: all are."""
     recipe: Recipe | None = None
     """By which they were cleaned, where the rebound is measured again: on the data to train on."""
     num_processes: Annotated[int, Field(ge=1, le=MAX_RANKS)] = 1

@@ -184,12 +184,11 @@ def hopeless(
     gate: float,
     policy: Policy,
     scan: ScanSection | None = None,
-    share: float = 1.0,
 ) -> list[OptionsRejected]:
     """Why no cleaning could pass, whatever came of it, now that the audit before it is made; usually nothing.
 
     An attack below the gate, or that is not judged, needs no pass. The best that can come of clean accuracy
-    is that every image is right afterwards. `share`: as in `too_few`.
+    is that every image is right afterwards.
     """
     refusals = []
     for number, attack in enumerate(before.attacks):
@@ -198,7 +197,7 @@ def hopeless(
         where, limit = _limit_of(policy, scan, number, attack)
         if attack.asr.value < gate:
             continue
-        if (sentence := too_few(limit, attack.asr.n, share=share)) is not None:
+        if (sentence := too_few(limit, attack.asr.n)) is not None:
             refusals.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
     _, _, highest = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
@@ -210,25 +209,6 @@ def hopeless(
         )
         refusals.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
     return refusals
-
-
-def loss_not_shown(before: Estimate, limit: float) -> str | None:
-    """A sentence where even a model that is right on the same images could have lost more than `limit`.
-
-    `before`: the clean accuracy of the input model on a ladder's validation images.
-    """
-    right, n = before.successes, before.n
-    value, low, high = newcombe(both=right, lost=0, gained=0, neither=n - right)
-    if high <= limit:
-        return None
-    unchanged = Difference(value=value, n=n, lost=0, gained=0, low=low, high=high)
-    needed = images_to_decide_loss(before, unchanged, limit)
-    enough = "" if needed is None else f" About {needed:,} validation images would be needed."
-    return (
-        f"Clean accuracy is {percent(before.value)} on {n:,} validation images. Even an unchanged model "
-        f"could have lost up to {points(high)} points by its interval there, over the limit of "
-        f"{points(limit)}: only a model that is right on more images than before could pass.{enough}"
-    )
 
 
 def _as_scanned(

@@ -27,7 +27,6 @@ METHODS = {
     "cleanclip": "CleanCLIP on clean images with captions",
     "par": "PAR on clean images with captions",
     "uar": "UAR on clean images",
-    "auto": "the recipe that a ladder chose",
     "supervised": "supervised training on clean labelled images",
 }
 """By what it was fine-tuned."""

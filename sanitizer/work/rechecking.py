@@ -21,7 +21,6 @@ from sanitizer.pipeline.control import search
 from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.operations import class_embeddings
-from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.rebound import Cleaned, measure_rebound
 from sanitizer.pipeline.settling import settle
 from sanitizer.training.device import pick, share_cores
@@ -79,8 +78,6 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         return found, before, after
 
     labelled = given.labelled
-    if spec.validation_share is not None:
-        _, labelled = parts(labelled, spec.validation_share, spec.seed)
     confirmed, before, after = audited(labelled, spec.audit, spec.seed, given.retrieval)
     rebound = None
     if spec.recipe is not None and after is not None:

@@ -70,8 +70,7 @@ class Recheck:
     vetting.
 
     A count may differ in `tolerated_share` of its images. `num_withheld`: of how many further images, which
-    the first process never had, it is. The training's curve and a ladder's figures are the first
-    process's word.
+    the first process never had, it is. The training's curve is the first process's word.
     """
 
     done: bool
@@ -175,7 +174,6 @@ def _audits(report: Report) -> dict[str, Any]:
         "retrieval": _retrieval(report.before.retrieval),
         "rebound": section_sha256(None if report.rebound is None else asdict(report.rebound)),
         "control": section_sha256(None if report.control is None else to_json(report.control)),
-        "auto": section_sha256(None if report.auto is None else to_json(report.auto)),
         "classes": [one.class_name for one in report.before.ca_per_class],
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, cast, func, not_, null, select, tuple_, type_coerce
-from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
+from sqlalchemy import ColumnElement, func, not_, null, select, tuple_, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import load_only
 
 from app.db.models.checkpoint import Checkpoint
@@ -42,23 +42,6 @@ def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement
         Job.kind.in_(PUBLIC_KINDS),
         Job.deleted_at.is_(None),
     )
-
-
-class RungTime(NamedTuple):
-    """The training of a ladder's rung until its last look."""
-
-    method: str
-    num_epochs: int
-    seconds: float
-
-
-_RUNG_TIMES = [
-    func.jsonb_path_query_array(
-        Job.result, cast(f"$.auto.rungs[*] ? (exists(@.looks[last].trained_s)){part}", JSONPATH), type_=JSONB
-    )
-    for part in (".recipe.method", ".looks[last].epoch", ".looks[last].trained_s")
-]
-"""Of a job's result the fields of `RungTime`, each an array over the rungs that were looked at."""
 
 
 class JobRepository(DeletableRepository[Job]):
@@ -120,10 +103,9 @@ class JobRepository(DeletableRepository[Job]):
 
     def first_attempts(
         self, project_id: str, architecture: dict[str, Any], limit: int, *, among: int = 1_000
-    ) -> Sequence[tuple[Job, int, Sequence[RungTime]]]:
-        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture, the
-        bytes of these, and how long rungs of a ladder took. Without results, and without jobs whose orders
-        hold images: they are long.
+    ) -> Sequence[tuple[Job, int]]:
+        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture, and
+        the bytes of these. Without results, and without jobs whose orders hold images: they are long.
 
         Only the newest `among` jobs of the project are looked at: of another architecture there may be any
         number.
@@ -132,7 +114,7 @@ class JobRepository(DeletableRepository[Job]):
             select(Job.id).where(Job.project_id == project_id).order_by(Job.id.desc()).limit(among).subquery()
         )
         query = (
-            select(Job, Checkpoint.size_bytes, *_RUNG_TIMES)
+            select(Job, Checkpoint.size_bytes)
             .join(newest, newest.c.id == Job.id)
             .join(Checkpoint, Checkpoint.id == Job.checkpoint_id)
             .where(
@@ -153,10 +135,7 @@ class JobRepository(DeletableRepository[Job]):
                 )
             )
         )
-        return [
-            (job, size_bytes, [RungTime(*one) for one in zip(*(part or () for part in rungs), strict=True)])
-            for job, size_bytes, *rungs in self._session.execute(query)
-        ]
+        return [(job, size_bytes) for job, size_bytes in self._session.execute(query)]
 
     def num_waiting_before(self, job: Job) -> int:
         """Customers' jobs of the project that wait and were ordered earlier: workers take them first."""

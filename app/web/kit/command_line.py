@@ -19,8 +19,8 @@ from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
 from cleanclip.spec.recipe import (
     SUITES,
     AuditOptions,
-    OrderedRecipe,
     Policy,
+    Recipe,
     parse,
     parse_recipe,
     to_json,
@@ -230,13 +230,13 @@ def _attack(attack: Any) -> str:
     return str(told["attack"]) if len(told) == 1 else json.dumps(told, ensure_ascii=False)
 
 
-def _given(recipe: OrderedRecipe, names: Sequence[str]) -> dict[str, Any]:
+def _given(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
     """The options that the order gave."""
     values = to_json(recipe)
     return {name: values[name] for name in names}
 
 
-def _recipe(recipe: OrderedRecipe, names: Sequence[str]) -> Iterator[str]:
+def _recipe(recipe: Recipe, names: Sequence[str]) -> Iterator[str]:
     yield from ("--recipe", "defaults")  # this order, not what is recommended when it is repeated
     if recipe.method != "cleanclip":
         yield from ("--method", recipe.method)

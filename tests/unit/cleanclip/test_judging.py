@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import replace
-from itertools import product
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cleanclip.spec.auto_figures import Look, Validated, ValidatedAttack
-from cleanclip.spec.choosing import Judge
 from cleanclip.spec.control import MEASURED, ControlFigures, Strongest
-from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge, loss_not_shown
+from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
     AuditFigures,
@@ -308,8 +304,6 @@ def test_what_no_cleaning_could_pass_is_known_from_the_audit_before_it() -> None
     named_limits = Policy(asr_at_most_for={"sig": 0.2, "badnet": 0.04})
     assert places(few, named_limits) == ["policy.asr_at_most_for.badnet"]
     assert places(named(figures(70, n=73), "badnet"), POLICY) == []
-    of_half = hopeless(few, gate=0.5, policy=POLICY, share=0.5)
-    assert all("73 images of other classes" in one.message and "146 in all" in one.message for one in of_half)
 
 
 @pytest.mark.parametrize(("right", "n", "is_hopeless"), [(50, 50, True), (45, 50, False), (400, 400, False)])
@@ -319,23 +313,6 @@ def test_no_loss_of_accuracy_could_be_shown_to_be_small_on_a_few_images_that_are
     before = replace(figures(1), ca=wilson(right, n))
     found = hopeless(before, gate=0.5, policy=POLICY)
     assert [one.where for one in found] == ["policy.ca_lost_at_most"] * is_hopeless
-
-
-@pytest.mark.parametrize(
-    ("right", "n", "is_shown"), [(95, 100, False), (95, 100_000, True), (380, 400, True)]
-)
-def test_too_few_validation_images_show_no_loss_of_accuracy_even_of_an_unchanged_model(
-    right: int, n: int, is_shown: bool
-) -> None:
-    sentence = loss_not_shown(wilson(right, n), 0.03)
-    assert (sentence is None) == is_shown
-    if sentence is not None:
-        assert "95.00 % on 100 validation images" in sentence
-        assert "up to 3.85 points" in sentence
-        assert "limit of 3.00" in sentence
-        needed = int(re.search(r"About (\d+) validation", sentence)[1])  # type: ignore[index]
-        assert loss_not_shown(wilson(round(0.95 * needed), needed), 0.03) is None
-    assert "would be needed" not in (loss_not_shown(wilson(95, 100), 0.0) or "")
 
 
 def elsewhere(asr: int, towards: int, *, untriggered: int = 60, name: str = "cat") -> AuditFigures:
@@ -571,46 +548,3 @@ def test_a_policy_that_only_an_attack_without_judgement_could_not_meet_is_not_ho
     few = named(figures(60, n=72), "badnet")
     assert hopeless(few, gate=0.5, policy=POLICY)
     assert hopeless(few, gate=0.5, policy=POLICY, scan=of_scan(None, num_known=0)) == []
-
-
-def validated(audit: AuditFigures, *, is_cleaned: bool) -> Validated:
-    """The same figures as those of a ladder."""
-    (attack,) = audit.attacks
-    both = (attack.towards_now or attack.towards, attack.towards)
-    led, as_before = (None if one.class_name == attack.target else one for one in both)
-    floor = audit.floor_under(attack)
-    shares = ValidatedAttack(
-        asr=attack.asr,
-        untriggered_target_rate=floor,
-        elsewhere=led,
-        as_before=as_before if is_cleaned else None,
-    )
-    return Validated(ca=audit.ca, attacks=(shares,))
-
-
-def test_a_ladder_takes_a_look_exactly_where_the_verdict_of_its_figures_does_not_object() -> None:
-    """Of one attack, for every way that it can lead: to its target, elsewhere, in part, to a third class."""
-
-    def audit(asr: int, led: int, now: tuple[str, int] | None = None) -> AuditFigures:
-        made = elsewhere(asr, led) if led else figures(asr)
-        if now is None:
-            return made
-        third = Towards(class_name=now[0], triggered=wilson(now[1], N), untriggered=wilson(60, N))
-        return replace(made, attacks=(replace(made.attacks[0], towards_now=third),))
-
-    seen: Counter[str] = Counter()
-    for was_asr, was_led in ((0, 0), (1400, 0), (2900, 0), (0, 1400), (0, 2000), (1400, 1600)):
-        before = audit(was_asr, was_led)
-        for asr, led, now in product(
-            (0, 30, 150, 900, 1600), (30, 150, 2000), (None, ("cow", 1400), ("cow", 2000))
-        ):
-            after = audit(asr, led if was_led else 0, now)
-            verdict = judge(before=before, after=after, ca_lost=KEPT, gate=0.5, policy=POLICY)
-            ladder = Judge(
-                before=validated(before, is_cleaned=False), kinds=["badnet"], policy=POLICY, gate=0.5
-            )
-            look = Look(epoch=1, figures=validated(after, is_cleaned=True), ca_lost=KEPT, seconds=1.0)
-            outcome = verdict.attacks[0].outcome
-            assert (ladder.excess(look) == 0) == (outcome in ("pass", "inconclusive")), verdict.attacks[0]
-            seen[outcome] += 1
-    assert set(seen) == {"pass", "fail", "undecided", "inconclusive"}

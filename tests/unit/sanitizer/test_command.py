@@ -221,17 +221,16 @@ def test_options_that_make_no_sense_are_told_in_a_sentence(inputs, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-AUTO = ("--target", "dog", "--recipe", "auto")
-AUTOS_OPTIONS = "the options are method, version, trained_on, max_device_minutes, validation_share."
+PAR = ("--target", "dog", "--method", "par")
 
 
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
-        ((*AUTO, "--epochs", "3"), f"auto.epochs: there is no such option; {AUTOS_OPTIONS}"),
+        ((*PAR, "--trained-on", "pairs"), "par.trained_on: there is no such option; the options are "),
         (
             ("--target", "dog", "--recipe", "{recipe}"),
-            "auto.validation_share: Input should be greater than or equal to 0.1.",
+            "par.threshold: Input should be less than or equal to 4.",
         ),
         (
             ("--audit", "{audit}"),
@@ -241,16 +240,15 @@ AUTOS_OPTIONS = "the options are method, version, trained_on, max_device_minutes
             ("--target", "dog", "--policy", "{policy}"),
             "asr: there is no such option; the options are asr_at_most,",
         ),
-        ((*AUTO, "--method", "par"), "but --recipe auto names auto and --method names par."),
         (
             ("--target", "dog", "--recipe", "{recipe}", "--method", "uar"),
-            "recipe.json names auto and --method",
+            "recipe.json names par and --method",
         ),
     ],
 )
 def test_wrong_options_are_told_with_what_there_is(inputs, tmp_path, capsys, extra, sentence):
     contents = {
-        "recipe": '{"method": "auto", "validation_share": 0.05}',
+        "recipe": '{"method": "par", "threshold": 5}',
         "audit": '{"target": "dog", "attacks": [{"attack": "sig", "colour": 1}]}',
         "policy": '{"asr": 0.1}',
     }

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from cleanclip.spec.attack_options import BadNetOptions
-from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.jobspec import AuditSpec, InspectSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, UARRecipe
 from cleanclip.spec.scan_options import ScanOptions
@@ -37,7 +36,6 @@ SPECS: dict[str, JobSpec] = {
     "vet": VetSpec(data_kind="pairs", vet=VetOptions()),
     "cleanclip": SanitizeSpec(recipe=CleanCLIPRecipe(), audit=AUDIT),
     "uar": SanitizeSpec(recipe=UARRecipe(), audit=AUDIT),
-    "auto": SanitizeSpec(recipe=AutoRecipe(), audit=AUDIT),
 }
 
 
