@@ -15,6 +15,8 @@ from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
     cancel,
+    event_of,
+    hint_of,
     initial_progress,
     leave_undecided,
     move,
@@ -75,11 +77,13 @@ class JobRepository(DeletableRepository[Job]):
         job.state = JobState.QUEUED
         job.phases = pending_phases(job.kind, job.spec)
         job.progress = dict(NO_PROGRESS)
-        job.version = job.event_seq = job.attempt = job.attempts_used = job.attempts_lost = 0
+        job.attempt = job.attempts_used = job.attempts_lost = 0
+        job.version = job.event_seq = 1
         job.max_attempts = job.max_attempts or DEFAULT_MAX_ATTEMPTS
+        job.hinted_at = func.clock_timestamp()
         self.add(job)
-        record(self._session, job, "created", {"state": JobState.QUEUED.value, "kind": job.kind.value})
-        announce(self._session, job)
+        created = {"state": JobState.QUEUED.value, "kind": job.kind.value}
+        self._session.add_all([event_of(job, "created", created), hint_of(job)])
         return job
 
     def find(self, id: str) -> Job:  # noqa: A002
