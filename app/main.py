@@ -6,6 +6,7 @@ call `create_app`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -296,7 +297,9 @@ def build() -> FastAPI:
     settings = load_settings()
     configure_logging(level=settings.log.level, json_lines=settings.log.json_lines)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    return create_app(settings)
+    app = create_app(settings)
+    gc.freeze()  # what lives as long as the process is not looked through again and again
+    return app
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, cast, func, not_, null, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, cast, func, not_, select, tuple_, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 from sqlalchemy.orm import load_only
 
@@ -24,17 +24,33 @@ from app.db.repositories.job_changes import (
     record,
 )
 from app.db.repositories.owned import DeletableRepository
-from app.db.repositories.pages import Expressions
+from app.db.repositories.pages import Cuts
 from app.domain.errors import Conflict, NotFound
 from app.domain.limits import DEFAULT_MAX_ATTEMPTS
 from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
 
-CUTS: Expressions = {
+CUTS: Cuts = {
     "progress": type_coerce(Job.progress.op("-")(LOSS_CURVE), JSONB),
-    "resume_state": type_coerce(null(), JSONB),
     "error": type_coerce(Job.error.op("-")("log_tail"), JSONB),
+    **dict.fromkeys(
+        (
+            "resume_state",
+            "project_id",
+            "attempts_used",
+            "attempts_lost",
+            "lease_owner",
+            "lease_expires_at",
+            "not_before",
+            "cancel_requested_at",
+            "hinted_at",
+            "event_seq",
+            "swept_at",
+            "deleted_at",
+        )
+    ),
 }
-"""Lists show no curve, no saved state and no log."""
+"""Lists show no curve, no saved state, no log, and nothing of how the queue works."""
+_IS_THERE = Job.deleted_at.is_(None)
 
 
 def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement[bool], ...]:
@@ -106,7 +122,7 @@ class JobRepository(DeletableRepository[Job]):
         """Newest first, customers' kinds only unless told; `after` is the id of the last row before."""
         conditions: list[ColumnElement[bool]] = [
             Job.kind.in_(kinds if kind is None else [kind]),
-            Job.deleted_at.is_(None),
+            _IS_THERE,
         ]
         if state is not None:
             conditions.append(Job.state == state)
