@@ -61,6 +61,7 @@ from app.live.readiness import Readiness
 from app.live.recognised import RecognisedKeys
 from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
+from app.live.written_jobs import WrittenJobs
 from app.logs import configure_logging
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
@@ -213,6 +214,7 @@ def _ports(
             most_waiting=_MOST_WAITING,
             refused_after_s=settings.quotas.refused_after_s,
         ),
+        written_jobs=WrittenJobs(),
         pace=Pace(refused_after_s=settings.quotas.refused_after_s),
         readiness=Readiness(
             {"database": database.check_writes, "store": store.check, "broker": publisher.check_writes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, cast, func, not_, select, tuple_, type_coerce
@@ -24,7 +24,7 @@ from app.db.repositories.job_changes import (
     record,
 )
 from app.db.repositories.owned import DeletableRepository
-from app.db.repositories.pages import Cuts
+from app.db.repositories.pages import Cuts, row_of, values_of
 from app.domain.errors import Conflict, NotFound
 from app.domain.limits import DEFAULT_MAX_ATTEMPTS
 from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
@@ -50,6 +50,8 @@ CUTS: Cuts = {
     ),
 }
 """Lists show no curve, no saved state, no log, and nothing of how the queue works."""
+_WITHOUT_BOUND = 2**62
+"""The page that named the ids is bounded."""
 _IS_THERE = Job.deleted_at.is_(None)
 
 
@@ -118,15 +120,28 @@ class JobRepository(DeletableRepository[Job]):
         state: JobState | None = None,
         kind: JobKind | None = None,
         kinds: Collection[JobKind] = PUBLIC_KINDS,
-    ) -> tuple[Sequence[Job], bool]:
-        """Newest first, customers' kinds only unless told; `after` is the id of the last row before."""
+    ) -> tuple[Mapping[str, int], bool]:
+        """The versions of a page of jobs by their ids, newest first, customers' kinds only unless told.
+
+        `after` is the id of the last one before. `listed` has the rows themselves.
+        """
         conditions: list[ColumnElement[bool]] = [
+            Job.project_id == project_id,
             Job.kind.in_(kinds if kind is None else [kind]),
             _IS_THERE,
         ]
         if state is not None:
             conditions.append(Job.state == state)
-        return self._page(project_id, after, limit, *conditions)
+        if after is not None:
+            conditions.append(Job.id < after)
+        found, has_more = values_of(self._session, Job, conditions, limit, cuts=CUTS, only=("id", "version"))
+        return {values["id"]: values["version"] for values in found}, has_more
+
+    def listed(self, project_id: str, ids: Collection[str]) -> Sequence[Job]:
+        """The rows as lists show them, of no session; what there is not is left out."""
+        conditions = (Job.project_id == project_id, Job.id.in_(ids), _IS_THERE)
+        found, _ = values_of(self._session, Job, conditions, len(ids), cuts=CUTS, most_bytes=_WITHOUT_BOUND)
+        return [row_of(Job, values) for values in found]
 
     def versions(self, project_id: str, ids: Collection[str]) -> dict[str, int]:
         """The versions of customers' jobs by id, without reading the rows; what there is not is left out."""

@@ -66,15 +66,18 @@ def values_of(
     is_ascending: bool = False,
     cuts: Cuts | None = None,
     extras: Expressions | None = None,
+    only: tuple[str, ...] = (),
+    most_bytes: int = MAX_PAGE_BYTES,
 ) -> tuple[Sequence[Values], bool]:
     """The columns of each row by their attributes' names, in the order of `by`; and whether there are more.
 
-    `extras`: what is worked out beside the columns; they and `cuts` are constants of a module.
+    `extras`: what is worked out beside the columns; they and `cuts` are constants of a module. `only`: the
+    columns that are read, where not all are that the page's bytes are counted of.
     """
     statement, values = _statement(
-        model, conditions, by=by, is_ascending=is_ascending, cuts=cuts or {}, extras=extras or {}
+        model, conditions, by=by, is_ascending=is_ascending, cuts=cuts or {}, extras=extras or {}, only=only
     )
-    bounds = {"_limit": limit, "_looked_at": limit + 1, "_most_bytes": MAX_PAGE_BYTES}
+    bounds = {"_limit": limit, "_looked_at": limit + 1, "_most_bytes": most_bytes}
     result = session.execute(statement, values | bounds)
     names, rows = tuple(result.keys()), result.all()
     found = [dict(zip(names, row, strict=True)) for row in rows]
@@ -90,6 +93,7 @@ def _statement(
     is_ascending: bool,
     cuts: Cuts,
     extras: Expressions,
+    only: tuple[str, ...],
 ) -> tuple[Select[Any], dict[str, Any]]:
     """The statement, in which every value is a parameter, and the values.
 
@@ -102,6 +106,7 @@ def _statement(
         model,
         by,
         is_ascending,
+        only,
         *map(id, (*cuts.values(), *extras.values())),
         *(key.key for key in keys),
     )
@@ -109,7 +114,9 @@ def _statement(
     if shape not in _BUILT:
         names = {one.key: f"_{place}" for place, one in enumerate(given)}
         opened = [_without_values(one, names) for one in conditions]
-        _BUILT[shape] = _built(model, opened, by=by, is_ascending=is_ascending, cuts=cuts, extras=extras)
+        _BUILT[shape] = _built(
+            model, opened, by=by, is_ascending=is_ascending, cuts=cuts, extras=extras, only=only
+        )
     return _BUILT[shape], {f"_{place}": one.effective_value for place, one in enumerate(given)}
 
 
@@ -136,6 +143,7 @@ def _built(
     is_ascending: bool,
     cuts: Cuts,
     extras: Expressions,
+    only: tuple[str, ...],
 ) -> Select[Any]:
     columns = {name: getattr(model, name) for name in _attributes(model)}
     wanted: dict[str, Any] = {**columns, **cuts, **extras}
@@ -149,8 +157,9 @@ def _built(
         for column in rows.c
         if isinstance(column.type, JSONB) or type(column.type) is Text
     ]
+    read = only or tuple(rows.c.keys())
     counted = select(
-        rows,
+        *(rows.c[name] for name in read),
         func.row_number().over(order_by=order).label("_rank"),
         func.sum(sum(sizes[1:], sizes[0])).over(order_by=order).label("_bytes"),
         func.count().over().label("_num"),
@@ -158,7 +167,8 @@ def _built(
     most_bytes = bindparam("_most_bytes", type_=BigInteger, required=True)
     limit = bindparam("_limit", type_=Integer, required=True)
     shown = or_(counted.c._bytes <= most_bytes, counted.c._rank == 1)
-    return select(counted).where(shown, counted.c._rank <= limit).order_by(counted.c._rank)
+    shown_columns = [counted.c[name] for name in (*read, "_num")]
+    return select(*shown_columns).where(shown, counted.c._rank <= limit).order_by(counted.c._rank)
 
 
 def _ordered(column: ColumnElement[Any], is_ascending: bool) -> ColumnElement[Any]:
