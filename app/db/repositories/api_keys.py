@@ -68,7 +68,8 @@ class ApiKeyRepository(OwnedRepository[ApiKey]):
             select(ApiKey.name).where(ApiKey.project_id == project_id, ApiKey.id == key_id).scalar_subquery()
         )
         query = select(Project.name, func.coalesce(key, "")).where(Project.id == project_id)
-        return self._session.execute(query).one()._tuple()
+        project_name, key_name = self._session.execute(query).one()
+        return project_name, key_name
 
     def end_within(self, row: ApiKey, seconds_left: float) -> None:
         """Let the key expire then, unless it does so sooner."""
