@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.sql.visitors import replacement_traverse
 
 MAX_PAGE_BYTES = 1024 * 1024
@@ -145,7 +145,7 @@ def _built(
     extras: Expressions,
     only: tuple[str, ...],
 ) -> Select[Any]:
-    columns = {name: getattr(model, name) for name in _attributes(model)}
+    columns = {name: getattr(model, name) for name in _attributes(model.__mapper__)}
     wanted: dict[str, Any] = {**columns, **cuts, **extras}
     labelled = [expression.label(name) for name, expression in wanted.items() if expression is not None]
     order = _ordered(getattr(model, by), is_ascending)
@@ -178,10 +178,10 @@ def _ordered(column: ColumnElement[Any], is_ascending: bool) -> ColumnElement[An
 def row_of(model: type[Any], values: Values) -> Any:
     """The row, of no session. Values that are no column are left out; a column that was not read is None."""
     row = model.__mapper__.class_manager.new_instance()  # its constructor would note each value as a change
-    row.__dict__.update({name: values.get(name) for name in _attributes(model)})
+    row.__dict__.update({name: values.get(name) for name in _attributes(model.__mapper__)})
     return row
 
 
 @cache
-def _attributes(model: type[Any]) -> tuple[str, ...]:
-    return tuple(model.__mapper__.column_attrs.keys())
+def _attributes(mapper: Mapper[Any]) -> tuple[str, ...]:
+    return tuple(mapper.column_attrs.keys())
