@@ -98,12 +98,8 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
 
 def _requester(unit: UnitOfWork, caller: Caller) -> dict[str, str]:
     """Who ordered, in the names of that moment: the job's report says so to people."""
-    names = unit.api_keys.names(caller.project_id, {caller.key_id})
-    return {
-        "project": unit.projects.get(caller.project_id).name,
-        "key_id": caller.key_id,
-        "key_name": names.get(caller.key_id, ""),
-    }
+    project, key_name = unit.api_keys.holder(caller.project_id, caller.key_id)
+    return {"project": project, "key_id": caller.key_id, "key_name": key_name}
 
 
 def get(unit: UnitOfWork, project_id: str, job_id: str) -> Job:

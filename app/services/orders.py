@@ -132,11 +132,13 @@ def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> dict[str, Da
     Locked until the transaction ends. Raises NotFound, InvalidInput, Conflict.
     """
     named = datasets_named(order)
+    rows = unit.datasets.locked(project_id, {dataset_id for dataset_id, _ in named.values()})
     found: dict[str, Dataset] = {}
-    # Locked in the order of their ids: two orders may name the same sets the other way round.
     for pointer, (dataset_id, _) in sorted(named.items(), key=lambda item: item[1][0]):
         with naming(pointer):
-            found[pointer] = unit.datasets.get(project_id, dataset_id, for_update=True)
+            found[pointer] = rows.get(dataset_id) or unit.datasets.get(
+                project_id, dataset_id, for_update=True
+            )
     for pointer, (_, kind) in named.items():
         check_usable(found[pointer], kind, pointer)
     return found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, not_, null, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, func, not_, select, tuple_, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import load_only
 
@@ -15,6 +15,8 @@ from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
     cancel,
+    event_of,
+    hint_of,
     initial_progress,
     leave_undecided,
     move,
@@ -22,17 +24,35 @@ from app.db.repositories.job_changes import (
     record,
 )
 from app.db.repositories.owned import DeletableRepository
-from app.db.repositories.pages import Expressions
+from app.db.repositories.pages import Cuts, row_of, values_of
 from app.domain.errors import Conflict, NotFound
 from app.domain.limits import DEFAULT_MAX_ATTEMPTS
 from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
 
-CUTS: Expressions = {
+CUTS: Cuts = {
     "progress": type_coerce(Job.progress.op("-")(LOSS_CURVE), JSONB),
-    "resume_state": type_coerce(null(), JSONB),
     "error": type_coerce(Job.error.op("-")("log_tail"), JSONB),
+    **dict.fromkeys(
+        (
+            "resume_state",
+            "project_id",
+            "attempts_used",
+            "attempts_lost",
+            "lease_owner",
+            "lease_expires_at",
+            "not_before",
+            "cancel_requested_at",
+            "hinted_at",
+            "event_seq",
+            "swept_at",
+            "deleted_at",
+        )
+    ),
 }
-"""Lists show no curve, no saved state and no log."""
+"""Lists show no curve, no saved state, no log, and nothing of how the queue works."""
+_WITHOUT_BOUND = 2**62
+"""The page that named the ids is bounded."""
+_IS_THERE = Job.deleted_at.is_(None)
 
 
 def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement[bool], ...]:
@@ -58,11 +78,13 @@ class JobRepository(DeletableRepository[Job]):
         job.state = JobState.QUEUED
         job.phases = pending_phases(job.kind, job.spec)
         job.progress = dict(NO_PROGRESS)
-        job.version = job.event_seq = job.attempt = job.attempts_used = job.attempts_lost = 0
+        job.attempt = job.attempts_used = job.attempts_lost = 0
+        job.version = job.event_seq = 1
         job.max_attempts = job.max_attempts or DEFAULT_MAX_ATTEMPTS
+        job.hinted_at = func.clock_timestamp()
         self.add(job)
-        record(self._session, job, "created", {"state": JobState.QUEUED.value, "kind": job.kind.value})
-        announce(self._session, job)
+        created = {"state": JobState.QUEUED.value, "kind": job.kind.value}
+        self._session.add_all([event_of(job, "created", created), hint_of(job)])
         return job
 
     def find(self, id: str) -> Job:  # noqa: A002
@@ -81,15 +103,28 @@ class JobRepository(DeletableRepository[Job]):
         state: JobState | None = None,
         kind: JobKind | None = None,
         kinds: Collection[JobKind] = PUBLIC_KINDS,
-    ) -> tuple[Sequence[Job], bool]:
-        """Newest first, customers' kinds only unless told; `after` is the id of the last row before."""
+    ) -> tuple[Mapping[str, int], bool]:
+        """The versions of a page of jobs by their ids, newest first, customers' kinds only unless told.
+
+        `after` is the id of the last one before. `listed` has the rows themselves.
+        """
         conditions: list[ColumnElement[bool]] = [
+            Job.project_id == project_id,
             Job.kind.in_(kinds if kind is None else [kind]),
-            Job.deleted_at.is_(None),
+            _IS_THERE,
         ]
         if state is not None:
             conditions.append(Job.state == state)
-        return self._page(project_id, after, limit, *conditions)
+        if after is not None:
+            conditions.append(Job.id < after)
+        found, has_more = values_of(self._session, Job, conditions, limit, cuts=CUTS, only=("id", "version"))
+        return {values["id"]: values["version"] for values in found}, has_more
+
+    def listed(self, project_id: str, ids: Collection[str]) -> Sequence[Job]:
+        """The rows as lists show them, of no session; what there is not is left out."""
+        conditions = (Job.project_id == project_id, Job.id.in_(ids), _IS_THERE)
+        found, _ = values_of(self._session, Job, conditions, len(ids), cuts=CUTS, most_bytes=_WITHOUT_BOUND)
+        return [row_of(Job, values) for values in found]
 
     def versions(self, project_id: str, ids: Collection[str]) -> dict[str, int]:
         """The versions of customers' jobs by id, without reading the rows; what there is not is left out."""

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from app.schemas.jobs import JobOut
 from tests.fixtures.tiny_png import RED_SQUARE
 from tests.integration.api.service import REJECTION, Service, refused
 
@@ -16,6 +17,7 @@ from tests.integration.api.service import REJECTION, Service, refused
 def create(service: Service, **changes: Any) -> dict[str, Any]:
     answer = service.ours.http.post("/v1/jobs", json=service.sanitize_order(**changes))
     assert answer.status_code == 202, answer.text
+    JobOut.model_validate_json(answer.content)
     job: dict[str, Any] = answer.json()
     return job
 
