@@ -291,6 +291,8 @@ class Job(Answer):
     dataset_id: str | None = None
     recipe: dict[str, Any] | None = None
     recipe_given: tuple[str, ...] | None = None
+    recipe_source: dict[str, Any] | None = None
+    """Which options were given, which have recommended values, and by what source."""
     audit: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
     policy_source: dict[str, Any] | None = None
@@ -354,6 +356,8 @@ class DryRun(Answer):
     """What an order would do; nothing was ordered. It would be taken where there are no `obstacles`."""
 
     kind: str
+    recipe: dict[str, Any] | None = None
+    recipe_source: dict[str, Any] | None = None
     phases: tuple[PhaseAhead, ...] = ()
     time: TimeSpan | None = None
     obstacles: tuple[Obstacle, ...] = ()

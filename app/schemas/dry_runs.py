@@ -8,6 +8,8 @@ from pydantic import Field
 
 from app.schemas.common import WireOut
 from app.schemas.jobs import KindName, PhaseName
+from cleanclip.spec.recipe import OrderedRecipe
+from cleanclip.spec.recommended import RecipeSource
 
 
 class SpanOut(WireOut):
@@ -47,6 +49,12 @@ class DryRunOut(WireOut):
 
     object: Literal["dry_run"] = "dry_run"
     kind: KindName
+    recipe: OrderedRecipe | None = Field(
+        description="With the values that the job would take. Null where there is none."
+    )
+    recipe_source: RecipeSource | None = Field(
+        description="Where these values are from. Nothing is recommended for a checkpoint that is not named."
+    )
     phases: list[PhaseAheadOut]
     time: SpanOut | None = Field(description="The sum over all phases whose time is known; null if none is.")
     obstacles: list[ObstacleOut] = Field(description="Empty: the order would be accepted.")

@@ -29,8 +29,11 @@ from app.services.orders import (
     check_templates,
     checkpoints_named,
     datasets_named,
+    model_named,
     naming,
+    recipe_source,
     usable_checkpoint,
+    with_recommended_values,
 )
 from app.settings import QuotaSettings
 from cleanclip.spec.attack_options import of_same_pixels
@@ -47,7 +50,7 @@ from cleanclip.spec.cautions import (
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, ladder, left_out, num_looks, smaller_part
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, OrderedRecipe, Recipe, UARRecipe, to_json
-from cleanclip.spec.recommended import Family, Size, model_of
+from cleanclip.spec.recommended import Family, RecipeSource, Size
 from cleanclip.spec.scan_section import MOST_FOUND
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
@@ -71,6 +74,8 @@ class DryRun:
     """`refusals`: the order would not be taken, or the job would fail. `warnings`: it would say so itself."""
 
     load: Load
+    recipe_source: RecipeSource | None
+    """Where the values of `load.recipe` are from."""
     phases: tuple[PhaseAhead, ...]
     total: Span | None
     refusals: tuple[DomainError, ...]
@@ -117,6 +122,7 @@ def look_ahead(
                 unit, caller.project_id, named, pointer, for_update=False
             )
     checkpoint = checkpoints.get(SUSPECT)
+    order = with_recommended_values(order, checkpoint)
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
@@ -158,6 +164,7 @@ def look_ahead(
     phases = tuple(_ahead(phase, order, load, measured) for phase in _phases(order))
     return DryRun(
         load=load,
+        recipe_source=recipe_source(order, checkpoint),
         phases=phases,
         total=sum_of(ahead.span for ahead in phases),
         refusals=tuple(found.refusals),
@@ -434,7 +441,7 @@ def _judge_fit(
             check_parts(recipe, load.num_labelled)
     if recipe is None or num_training is None:
         return
-    model = None if checkpoint is None else model_of(checkpoint.inspection or {})
+    model = model_named(checkpoint)
     tried = _tried(recipe, model, num_training)
     with answer.noting():
         for one in tried.values():

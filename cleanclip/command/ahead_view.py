@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from cleanclip.command.formats import size, span, table
 from cleanclip.errors import with_remedy
 from cleanclip.models import DryRun, PhaseAhead, TimeSpan
+from cleanclip.spec.recipe import parse, parse_recipe
+from cleanclip.spec.recommended import RecipeSource
 
 _UNITS = {"images": "images", "samples": "samples trained on", "passes": "images forward and backward"}
 
@@ -21,6 +26,8 @@ def dry_run(ahead: DryRun) -> str:
         parts.append("\n".join(["The order would be refused, or its job would fail:", *lines]))
     if ahead.warnings:
         parts.append("\n".join(["The job would warn about:", *(f"  {one}" for one in ahead.warnings)]))
+    if ahead.recipe is not None and ahead.recipe_source is not None:
+        parts.append(recipe_sentences(ahead.recipe, ahead.recipe_source))
     rows = [(one.name, _amount(one), _time(one.time), one.does) for one in ahead.phases]
     parts.append(table(("PHASE", "WORK", "TIME", "DOES"), rows))
     unknown = [one.name for one in ahead.phases if one.time is None]
@@ -31,6 +38,11 @@ def dry_run(ahead: DryRun) -> str:
             "Times come from earlier jobs on models of this architecture, on whatever machine ran them."
         )
     return "\n\n".join(parts)
+
+
+def recipe_sentences(recipe: Mapping[str, Any], source: Mapping[str, Any]) -> str:
+    """Which options an order gave, which have recommended values, and by what source."""
+    return parse(RecipeSource, source).sentences(parse_recipe(recipe))
 
 
 def _amount(phase: PhaseAhead) -> str:

@@ -15,7 +15,6 @@ from cleanclip.spec.judging import hopeless
 from cleanclip.spec.ladder import smaller_part
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import PARRecipe, Recipe
-from cleanclip.spec.recommended import model_of
 from cleanclip.spec.report import MOST_CLASSES_LISTED, DataInput, Report
 from cleanclip.spec.retrieval_figures import RetrievalFigures
 from cleanclip.spec.settled import warnings as of_settings
@@ -48,12 +47,7 @@ def warnings_of(report: Report) -> tuple[str, ...]:
 
 def _before_training(report: Report) -> tuple[str, ...]:
     """Of the recipe that the model was trained with; of a ladder that of the chosen rung."""
-    model = model_of(
-        {
-            "architecture": report.checkpoint.architecture,
-            "num_parameters": report.checkpoint.num_parameters,
-        }
-    )
+    model = report.checkpoint.model
     training = next((one for one in report.data if one.kind in ("pairs", "training")), None)
     if report.trained_recipe is None or training is None or model is None:
         return ()

@@ -60,9 +60,8 @@ def test_the_least_and_the_most_hold_for_every_model():
 
 def test_its_name_alone_is_an_order():
     assert parse_recipe("auto") == parse_recipe({"method": "auto"}) == AutoRecipe()
-    filled = with_recommended({"method": "auto"}, ("ModifiedResNet", "small"))
-    assert filled.options == {"method": "auto"}
-    assert RecipeSource.of(AutoRecipe(), ["max_device_minutes"]).given == ("max_device_minutes",)
+    assert with_recommended(AutoRecipe(), (), ("ModifiedResNet", "small")) == AutoRecipe()
+    assert RecipeSource.of(AutoRecipe(), ["max_device_minutes"], None).given == ("max_device_minutes",)
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,8 @@ AHEAD = {
         },
         {"name": "publish", "does": "Keeps it.", "amount": 1, "unit": "jobs", "time": None},
     ],
+    "recipe": None,
+    "recipe_source": None,
     "time": {"low_s": 60, "high_s": 120, "num_jobs": 2},
     "obstacles": [],
     "warnings": ["It is small."],
