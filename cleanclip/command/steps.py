@@ -22,9 +22,9 @@ from cleanclip.command.order_fields import with_defaults
 from cleanclip.command.output import Output
 from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
 from cleanclip.command.upload import check_head, send
-from cleanclip.errors import Forbidden, NotFound, with_remedy
+from cleanclip.errors import Forbidden, InvalidInput, NotFound, with_remedy
 from cleanclip.memory import Memory, of_file
-from cleanclip.models import Checkpoint, Dataset, DryRun, Job
+from cleanclip.models import Checkpoint, Dataset, DryRun, Job, Obstacle
 from cleanclip.retries import Clock
 from cleanclip.spec.proposed import BESIDE, CLEANCLIP, UAR, reason_for_uar
 from cleanclip.spec.recommended import Family, model_of
@@ -170,7 +170,26 @@ class Steps:
             if registered is not None or not named.is_address:
                 ids[role] = named.text if registered is None else registered.id
         order = self._with_recipe(order, checkpoint_id)
-        return self._client.jobs.dry_run(**_body(order, checkpoint_id, ids))
+        unreadable = [
+            obstacle
+            for role, named in order.data.items()
+            if role not in ids and (obstacle := self._unreadable(role, named)) is not None
+        ]
+        ahead = self._client.jobs.dry_run(**_body(order, checkpoint_id, ids))
+        return ahead.model_copy(update={"obstacles": (*unreadable, *ahead.obstacles)})
+
+    def _unreadable(self, role: str, named: Named) -> Obstacle | None:
+        """Why data that would be registered could not be."""
+        try:
+            self._client.datasets.check(named.text)
+        except InvalidInput as refusal:
+            return Obstacle(
+                code=refusal.code,
+                detail=f"{named.text}: {refusal.detail}",
+                remedy=refusal.remedy or "",
+                pointer=_OPTION[role],
+            )
+        return None
 
     def _with_recipe(self, order: Order, checkpoint_id: str | None) -> Order:
         """With a method where the order leaves it open, and all options where it takes the defaults."""

@@ -13,6 +13,7 @@ import pytest
 from cleanclip.command.exit_codes import MEANINGS, ExitCode
 from cleanclip.command.main import main
 from cleanclip.command.session import Session
+from cleanclip.one_writer import only_writer
 from cleanclip.spec.recipe import CleanCLIPRecipe, UARRecipe, to_json
 from cleanclip.spec.recommended import RecipeSource
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, FakeRoutes, FakeService, job, problem
@@ -743,3 +744,18 @@ def test_a_wrong_use_is_a_document_too(run: Any, arguments: tuple[str, ...], sai
     assert said in error["message"]
     assert said in ran.err
     assert error["exit_code"] == ExitCode.USAGE
+
+
+def test_a_download_into_a_folder_that_another_one_writes_is_refused(run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    artifact = {"id": "art_1", "job_id": "job_1", "name": "w", "size_bytes": 1, "sha256": "0" * 64}
+    page = {"data": [artifact], "has_more": False}
+    with only_writer(out / ".download.lock", out):
+        service = FakeService(
+            httpx.Response(200, json=job(state="succeeded")), httpx.Response(200, json=page)
+        )
+        ran = run(service, "download", "job_1", "--out", str(out))
+    assert ran.status == ExitCode.UNREADABLE
+    assert f"Another download writes {out}" in " ".join(ran.err.split())
+    assert list(out.iterdir()) == []
