@@ -77,7 +77,7 @@ def download(
 def fetch_all(client: Client, output: Output, job: Job, folder: Path) -> dict[str, Any]:
     """All files of a job into a folder, every digest checked; what came, for programs.
 
-    Raises DigestMismatch, InUse where another download writes into the folder, typer.Exit where there is none.
+    Raises DigestMismatch, InUse where another download writes there, and typer.Exit where there is none.
     """
     artifacts = client.jobs.artifacts(job.id)
     if not artifacts:
