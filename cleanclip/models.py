@@ -326,7 +326,10 @@ class Job(Answer):
 
 
 class TimeSpan(Answer):
-    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them."""
+    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them.
+
+    0 jobs: an estimate by a table that is shipped, of two cores of a processor.
+    """
 
     low_s: float
     high_s: float

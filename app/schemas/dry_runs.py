@@ -13,7 +13,10 @@ from cleanclip.spec.recommended import RecipeSource
 
 
 class SpanOut(WireOut):
-    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them."""
+    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them.
+
+    0 jobs: an estimate by a table that is shipped, of two cores of a processor without and with AMX.
+    """
 
     low_s: float
     high_s: float
@@ -21,7 +24,7 @@ class SpanOut(WireOut):
 
 
 class PhaseAheadOut(WireOut):
-    """What a phase would do. `amount` null: not known; `time` null: no earlier job tells how long."""
+    """What a phase would do. `amount` null: not known; `time` null: nothing tells how long."""
 
     name: PhaseName
     does: str = Field(description="One sentence for people.")
@@ -44,7 +47,7 @@ class ObstacleOut(WireOut):
 
 class DryRunOut(WireOut):
     """Nothing was ordered. Times are those of earlier jobs of the project with the same architecture, on
-    whatever machine ran them; waiting for a worker is not in them.
+    whatever machine ran them, else estimates; waiting for a worker is not in them.
     """
 
     object: Literal["dry_run"] = "dry_run"

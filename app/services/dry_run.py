@@ -20,7 +20,7 @@ from app.services import anchors, nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.datasets import check_usable
 from app.services.earlier_jobs import load_of, measured_by
-from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, span_of, sum_of
+from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, shipped_span, span_of, sum_of
 from app.services.orders import (
     SUSPECT,
     Order,
@@ -49,6 +49,7 @@ from cleanclip.spec.cautions import (
 )
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, ladder, left_out, num_looks, smaller_part
+from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import AuditOptions, AutoRecipe, OrderedRecipe, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import Family, RecipeSource, Size
 from cleanclip.spec.scan_section import MOST_FOUND
@@ -60,7 +61,7 @@ MOST_COMPARED_CHARACTERS = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseAhead:
-    """What a phase computes; `span` None: no earlier job tells how long that takes."""
+    """What a phase computes; `span` None: nothing tells how long that takes."""
 
     phase: JobPhase
     does: str
@@ -161,7 +162,8 @@ def look_ahead(
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
     with found.noting():
         _check_budget(order, load.ladder_s(measured))
-    phases = tuple(_ahead(phase, order, load, measured) for phase in _phases(order))
+    gflop = _gflop(checkpoint)
+    phases = tuple(_ahead(phase, order, load, measured, gflop) for phase in _phases(order))
     return DryRun(
         load=load,
         recipe_source=recipe_source(order, checkpoint),
@@ -197,13 +199,26 @@ def _audit_of(order: Order) -> AuditOptions:
     return order.audit
 
 
-def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
+def _gflop(checkpoint: Checkpoint | None) -> float | None:
+    """Of an image through the checkpoint's image tower; None where its inspection does not tell."""
+    try:
+        return gflop_per_pass(((checkpoint and checkpoint.inspection) or {})["architecture"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _ahead(
+    phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured], gflop: float | None
+) -> PhaseAhead:
     amount, unit = load.amount(phase), UNIT_OF[phase]
     if phase is JobPhase.FINETUNE and isinstance(load.recipe, AutoRecipe):
         span = load.ladder_s(measured)
     else:
         method = None if order.recipe is None else order.recipe.method
-        span = span_of(amount, unit, method, measured, precision=load.precision(phase))
+        precision = load.precision(phase)
+        span = span_of(amount, unit, method, measured, precision=precision)
+        if span is None and precision == "fp32":
+            span = shipped_span(amount, unit, gflop)
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 

@@ -33,7 +33,12 @@ def dry_run(ahead: DryRun) -> str:
     unknown = [one.name for one in ahead.phases if one.time is None]
     without = f", without {', '.join(unknown)}" if ahead.time and unknown else ""
     parts.append(f"in all: {_time(ahead.time)}{without}")
-    if any(one.time for one in ahead.phases):
+    if any(one.time and one.time.num_jobs == 0 for one in ahead.phases):
+        parts.append(
+            "estimate: no earlier job tells. It is what two cores of a processor take, with and without AMX "
+            "(docs/performance.md); a GPU takes less. The first job on such a model takes its place."
+        )
+    if any(one.time and one.time.num_jobs for one in ahead.phases):
         parts.append(
             "Times come from earlier jobs on models of this architecture, on whatever machine ran them."
         )
@@ -57,5 +62,5 @@ def _time(time: TimeSpan | None) -> str:
     if time is None:
         return "not known"
     low, high = span(time.low_s), span(time.high_s)
-    jobs = "1 job" if time.num_jobs <= 1 else f"{time.num_jobs} jobs"
+    jobs = {0: "estimate", 1: "1 job"}.get(time.num_jobs, f"{time.num_jobs} jobs")
     return f"{f'about {low}' if low == high else f'{low} to {high}'} ({jobs})"

@@ -304,6 +304,7 @@ def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]
     [
         (13, 85, 1, "0:13 to 1:25 (1 job)"),
         (13, 13.2, 1, "about 0:13 (1 job)"),
+        (13, 85, 0, "0:13 to 1:25 (estimate)"),
         (13, 13, 3, "about 0:13 (3 jobs)"),
     ],
 )
