@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from cleanclip.errors import Unreadable
-from cleanclip.local_data import LAYOUTS, contents_of
+from cleanclip.local_data import contents_of
 from cleanclip.packing import Contents, digests, read_image, text_extension
 from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.skipping import BadSample, printable
@@ -56,7 +56,7 @@ class LooseSource:
         try:
             yield from digests(self._contents)
         except (OSError, Unreadable) as error:
-            raise _rejected(self._root, str(error)) from error
+            raise _bad_folder(self._root, str(error)) from error
 
 
 def loose(path: Path, kind: Literal["pairs", "labelled"]) -> Contents:
@@ -64,13 +64,13 @@ def loose(path: Path, kind: Literal["pairs", "labelled"]) -> Contents:
     try:
         return contents_of(path, kind=kind)
     except Unreadable as error:
-        raise _rejected(path, str(error)) from error
+        raise _bad_folder(path, str(error)) from error
 
 
-def _rejected(path: Path, why: str) -> DatasetRejected:
+def _bad_folder(path: Path, why: str) -> DatasetRejected:
     return DatasetRejected(
         "bad_folder",
         f"{printable(path.name)} cannot be read as a dataset: {printable(why, 1000)}",
-        f"Give {LAYOUTS}.",
+        "Give .tar shards, class folders, images with captions beside them, or a CSV or TSV file.",
         where=printable(path.name),
     )

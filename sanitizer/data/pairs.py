@@ -11,7 +11,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from cleanclip.local_data import LAYOUTS
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.images import decode
@@ -130,6 +129,6 @@ def empty_dataset(path: Path) -> DatasetRejected:
     return DatasetRejected(
         "empty_dataset",
         f"{path.name} holds no samples.",
-        f"Give {LAYOUTS}.",
+        "Give .tar shards, class folders, images with captions beside them, or a CSV or TSV file.",
         where=path.name,
     )
