@@ -25,7 +25,8 @@ def reason_for_uar(audit: Mapping[str, Any], family: Family | None) -> str | Non
     `family` None: not known."""
     reasons = []
     attacks = [one for one in audit.get("attacks") or () if isinstance(one, Mapping)]
-    if not (audit.get("target") or attacks or audit.get("suite")):
+    target = None if audit.get("attacks_from_scan") else audit.get("target")  # then it is the scan's guess
+    if not (target or attacks or audit.get("suite")):
         reasons.append("no trigger is named")
     if family == "VisionTransformer":
         reasons.append("the image tower is a ViT")

@@ -373,6 +373,7 @@ def test_with_defaults_every_option_is_sent(run: Any) -> None:
     [
         ((), "ModifiedResNet", "no trigger is named"),
         (("--attacks-from-scan", "job_9"), "ModifiedResNet", "no trigger is named"),
+        (("--attacks-from-scan", "job_9", "--target", "apple"), "RN50", "no trigger is named"),
         (("--target", "apple"), "ViT-S/16", "the image tower is a ViT"),
         (("--target", "apple", "--suite", "structured"), "RN50", "structured triggers are audited"),
         (("--target", "apple", "--attack", "text_trigger"), "RN50", "structured triggers are audited"),
