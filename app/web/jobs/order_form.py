@@ -79,6 +79,8 @@ def _propose(draft: Draft, model: Model | None) -> None:
     """The method of a form that leaves it open, and why."""
     reason = reason_for_uar(draft.body["audit"], None if model is None else model[0])
     draft.body["recipe"] = {"method": CLEANCLIP if reason is None else UAR}
+    if draft.form.get("recipe") == RECIPE_DEFAULTS:
+        draft.body["recipe"] = to_json(parse_recipe(draft.body["recipe"]))
     draft.recipe_note = reason or f"The method is CleanCLIP. It is not UAR: {_NOT_UAR}."
 
 

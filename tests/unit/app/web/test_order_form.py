@@ -82,6 +82,8 @@ VIT = {"num_parameters": 20_000_000, "architecture_name": "ViT-S/16"}
 def test_defaults_that_are_chosen_are_given_and_all_else_is_left_to_the_service() -> None:
     again = read(LEAST | {"recipe": "defaults", "cleanclip/epochs": "6"})
     assert again.body["recipe"] == to_json(CleanCLIPRecipe(epochs=6))
+    proposed = read(LEAST | {"method": "proposed", "recipe": "defaults", "suite": "structured"})
+    assert proposed.body["recipe"] == to_json(UARRecipe())
     assert read(LEAST | {"recipe": "recommended"}).body["recipe"] == {"method": "cleanclip"}
 
 
