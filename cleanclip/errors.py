@@ -14,6 +14,7 @@
     │   └── StoreError      the object store did not take or give bytes
     │       └── StoreUnreachable   no connection to it could be made at all
     ├── Unreadable          a file, folder or key on this machine cannot be read, so nothing is known about it
+    ├── InUse               another download writes the file, or into the folder
     ├── NotACheckpoint      a file's first bytes are those of something else; it was not sent
     ├── DigestMismatch      bytes arrived that are not those that were promised; they were thrown away
     ├── FileChanged         a file changed while it was being sent
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cleanclip.models import Checkpoint, Dataset, Job
@@ -141,6 +143,16 @@ class DigestMismatch(CleanClipError):
 
 class Unreadable(CleanClipError):
     """A file, folder or key of this machine cannot be read, so that nothing is known about it."""
+
+
+class InUse(CleanClipError):
+    """Another download writes this file, or into this folder."""
+
+    def __init__(self, what: Path) -> None:
+        super().__init__(
+            f"Another download writes {what}. Nothing of it was changed. Wait until it ends, or choose "
+            "another folder."
+        )
 
 
 class NotACheckpoint(CleanClipError):

@@ -1,5 +1,5 @@
-"""Which samples a local folder holds: class folders, images with captions beside, a CSV or TSV file, or
-WebDataset shards. Lists and measures files; decodes none.
+"""Which samples a local folder holds, for `datasets push` and for the library: class folders, images with
+captions beside, a CSV or TSV file, or WebDataset shards. Lists and measures files; decodes none.
 
 A file that cannot be used is left out and named; a layout that is not understood is refused, with what is.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cleanclip.errors import Unreadable
-from cleanclip.packing import Contents, Sample
+from cleanclip.packing import Contents, LeftOut, Sample
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
 from cleanclip.spec.sample_files import (
     CAPTION_COLUMNS,
@@ -55,7 +55,7 @@ def contents_of(
     if not found.samples:
         why = f" The first of {len(found.left_out)}: {found.left_out[0]}" if found.left_out else ""
         raise Unreadable(f"{root} has no image that can be used. It may have {LAYOUTS}.{why}")
-    names = class_names or found.class_names or _lines(found.base / CLASS_NAMES_NAME)
+    names = found.class_names or class_names or _lines(found.base / CLASS_NAMES_NAME)
     if found.kind == "labelled" and not names:
         raise Unreadable(
             f"{root} has class numbers but no {CLASS_NAMES_NAME}. Write that file (one class "
@@ -98,30 +98,42 @@ class _Layout:
     kind: str
     class_names: tuple[str, ...] | None = None
     samples: list[Sample] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
-    def take(self, path: Path, name: str, text: str) -> None:
+    def take(self, path: Path, name: str, text: str | None) -> None:
         """The image at `path`, called `name` in messages, unless it cannot be used."""
-        real = path.resolve()
-        if not real.is_relative_to(self.base.resolve()):
-            self.left_out.append(f"{name} is outside the folder.")
-        elif not real.is_file():
-            self.left_out.append(f"{name} does not exist.")
+        base = self.base.resolve()
+        try:
+            real = path.resolve()
+            is_inside, is_file = real.is_relative_to(base) and real != base, real.is_file()
+            exists = is_file or real.exists()
+        except (OSError, ValueError, RuntimeError):  # loops of links, NUL bytes, names too long
+            real, is_inside, is_file, exists = path, True, False, False
+        if not is_inside:
+            self.leave_out(name, "outside_folder", "is outside the folder")
+        elif not is_file:
+            reason = "not_regular_file" if exists else "missing_file"
+            self.leave_out(name, reason, "is not a regular file" if exists else "does not exist")
         else:
-            facts = real.stat()
-            self.take_part(real, 0, facts.st_size, name, text)
+            self.take_part(real, 0, real.stat().st_size, name, text)
 
-    def take_part(self, path: Path, offset: int, size_bytes: int, name: str, text: str) -> None:
+    def leave_out(self, name: str, reason: str, detail: str) -> None:
+        self.left_out.append(LeftOut(name, reason, detail))
+
+    def take_part(self, path: Path, offset: int, size_bytes: int, name: str, text: str | None) -> None:
         extension = name.rpartition(".")[2].lower()
-        data = text.encode("utf-8", "surrogateescape")
+        data = (text or "").encode("utf-8", "surrogateescape")
+        what = "label" if self.kind == "labelled" else "caption"
         if extension not in IMAGE_EXTENSIONS:
-            self.left_out.append(f"{name} is not one of {', '.join(IMAGE_EXTENSIONS)}.")
+            self.leave_out(name, "no_image", f"is not one of {', '.join(IMAGE_EXTENSIONS)}")
         elif not 0 < size_bytes <= MAX_IMAGE_BYTES:
-            self.left_out.append(f"{name} has {size_bytes:,} bytes; 1 to {MAX_IMAGE_BYTES:,} are taken.")
-        elif not data.strip() or len(data) > MAX_TEXT_BYTES:
-            self.left_out.append(
-                f"{name} has no caption or label, or one of more than {MAX_TEXT_BYTES:,} bytes."
-            )
+            reason = "image_too_large" if size_bytes else "image_damaged"
+            self.leave_out(name, reason, f"has {size_bytes:,} bytes; 1 to {MAX_IMAGE_BYTES:,} are taken")
+        elif text is None or not data.strip():
+            is_empty = text is not None and what == "caption"
+            self.leave_out(name, "empty_caption" if is_empty else f"no_{what}", f"has no {what}")
+        elif len(data) > MAX_TEXT_BYTES:
+            self.leave_out(name, "text_too_large", f"has a {what} of more than {MAX_TEXT_BYTES:,} bytes")
         elif 2 * len(self.samples) >= MAX_TAR_MEMBERS:
             raise Unreadable(
                 f"There are more than {MAX_TAR_MEMBERS // 2:,} samples. Put larger sets into an object store "
@@ -130,6 +142,7 @@ class _Layout:
         else:
             self.samples.append(
                 Sample(
+                    name=name,
                     path=path,
                     offset=offset,
                     size_bytes=size_bytes,
@@ -155,13 +168,22 @@ def _layout_of(root: Path, kind: str | None, class_names: Sequence[str] | None) 
         raise Unreadable(
             f"{root} has {len(tables)} CSV or TSV files. Give one of them instead of the folder."
         )
+    if tables and shards:
+        raise Unreadable(
+            f"{root} has shards and a CSV or TSV file. Give the file instead of the folder, or remove one."
+        )
     if tables:
         return _of_table(tables[0], kind, class_names)
     if shards:
         return _of_shards(root, shards, kind)
     if any(one.is_file() and _is_image(one.name) for one in entries):
         return _of_captions(root, entries)
-    return _of_class_folders(root, [one for one in entries if one.is_dir()], class_names)
+    return _of_class_folders(root, [one for one in entries if _is_folder_of(root, one)], class_names)
+
+
+def _is_folder_of(root: Path, entry: Path) -> bool:
+    """No link that leads out."""
+    return entry.is_dir() and entry.resolve().is_relative_to(root.resolve())
 
 
 def _is_image(name: str) -> bool:
@@ -169,15 +191,30 @@ def _is_image(name: str) -> bool:
 
 
 def _of_class_folders(root: Path, folders: Sequence[Path], class_names: Sequence[str] | None) -> _Layout:
-    names = tuple(one.name for one in folders)
-    if class_names is not None and len(class_names) != len(names):
-        raise Unreadable(f"{root} has {len(names)} folders; {len(class_names)} class names were given.")
+    """One folder a class. Class names, given or of the folder's list, are those of the folders in another
+    order, or one for each folder in their sorted order."""
+    own = tuple(one.name for one in folders)
+    names = tuple(class_names or _lines(root / CLASS_NAMES_NAME) or own)
+    number_of = _numbers_of(root, own, names)
     found = _Layout(base=root, kind="labelled", class_names=names)
-    for label, folder in enumerate(folders):
+    for folder in folders:
         for path in sorted(folder.iterdir()):
             if _is_image(path.name) and not path.name.startswith("."):
-                found.take(path, f"{folder.name}/{path.name}", str(label))
+                found.take(path, f"{folder.name}/{path.name}", number_of[folder.name])
     return found
+
+
+def _numbers_of(root: Path, folders: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """The class of each folder. Raises Unreadable."""
+    if {*folders} <= {*names} and len({*names}) == len(names):
+        return {folder: str(names.index(folder)) for folder in folders}
+    alike = {folder.casefold() for folder in folders} & {name.casefold() for name in names}
+    if len(folders) != len(names) or alike:
+        raise Unreadable(
+            f"{root} has {len(folders)} folders; {len(names)} class names were given, not exactly those of "
+            "the folders. List the folders' names, or one name for each in their sorted order."
+        )
+    return {folder: str(number) for number, folder in enumerate(folders)}  # other names: n01440764
 
 
 def _of_captions(root: Path, entries: Sequence[Path]) -> _Layout:
@@ -185,7 +222,7 @@ def _of_captions(root: Path, entries: Sequence[Path]) -> _Layout:
     for path in entries:
         if _is_image(path.name):
             caption = path.with_suffix(".txt")
-            text = _text(caption) if caption.is_file() else ""
+            text = _text(caption) if caption.is_file() else None
             found.take(path, path.name, text)
     return found
 
@@ -209,9 +246,10 @@ def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) 
                     f"and one for captions ({', '.join(CAPTION_COLUMNS)}) or labels "
                     f"({', '.join(LABEL_COLUMNS)})."
                 )
-            listed = [
-                (row[image_at], row[text_at].strip()) for row in rows if len(row) > max(image_at, text_at)
-            ]
+            wanted = max(image_at, text_at)
+            whole = [(n, row) for n, row in enumerate(filter(None, rows), 1)]
+            listed = [(row[image_at], row[text_at].strip()) for _, row in whole if len(row) > wanted]
+            cut = [n for n, row in whole if len(row) <= wanted]
     except csv.Error as cause:
         raise Unreadable(f"{table} is not a readable CSV file: {cause}.") from cause
     found = _Layout(base=table.parent, kind="labelled" if text_at == label_at else "pairs")
@@ -219,6 +257,8 @@ def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) 
         listed = _numbered(found, listed, class_names)
     for name, text in listed:
         found.take(found.base / name, name, text)
+    for number in cut:
+        found.leave_out(f"row {number}", "bad_row", "has fewer columns than the header")
     return found
 
 
@@ -242,9 +282,9 @@ def _of_shards(root: Path, shards: Sequence[Path], kind: str | None) -> _Layout:
             if found is None:
                 is_labelled = "cls" in texts if kind is None else kind == "labelled"
                 found = _Layout(base=root, kind="labelled" if is_labelled else "pairs")
-            text = texts.get("cls" if found.kind == "labelled" else "txt", "")
+            text = texts.get("cls" if found.kind == "labelled" else "txt")
             if image is None:
-                found.left_out.append(f"{shard.name}: {key} has no image.")
+                found.leave_out(f"{shard.name}: {key}", "no_image", "has no image")
             else:
                 found.take_part(shard, image.offset_data, image.size, f"{shard.name}: {image.name}", text)
     return found or _Layout(base=root, kind=kind or "pairs")

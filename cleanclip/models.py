@@ -291,6 +291,8 @@ class Job(Answer):
     dataset_id: str | None = None
     recipe: dict[str, Any] | None = None
     recipe_given: tuple[str, ...] | None = None
+    recipe_source: dict[str, Any] | None = None
+    """Which options were given, which have recommended values, and by what source."""
     audit: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
     policy_source: dict[str, Any] | None = None
@@ -324,7 +326,10 @@ class Job(Answer):
 
 
 class TimeSpan(Answer):
-    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them."""
+    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them.
+
+    0 jobs: an estimate by a table that is shipped, of two cores of a processor.
+    """
 
     low_s: float
     high_s: float
@@ -354,6 +359,8 @@ class DryRun(Answer):
     """What an order would do; nothing was ordered. It would be taken where there are no `obstacles`."""
 
     kind: str
+    recipe: dict[str, Any] | None = None
+    recipe_source: dict[str, Any] | None = None
     phases: tuple[PhaseAhead, ...] = ()
     time: TimeSpan | None = None
     obstacles: tuple[Obstacle, ...] = ()

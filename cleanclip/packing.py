@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cleanclip import places
 from cleanclip.errors import Unreadable
@@ -31,6 +32,8 @@ _STALE_AFTER_S = 7 * 24 * 3600
 class Sample:
     """An image, as the bytes of a file or of a part of one, and its caption or the number of its class."""
 
+    name: str
+    """In the folder, for messages."""
     path: Path
     offset: int = 0
     size_bytes: int
@@ -39,16 +42,28 @@ class Sample:
     text: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that cannot be used: its name, which of `skip_reasons` it is, and the rest of a sentence."""
+
+    name: str
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.detail}."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a folder holds. `kind` is "pairs" or "labelled"; `left_out` are sentences, one a file."""
+    """What a folder holds. `kind` is "pairs" or "labelled"."""
 
     root: Path
     kind: str
     samples: Sequence[Sample]
     class_names: tuple[str, ...] | None = None
     templates: tuple[str, ...] | None = None
-    left_out: Sequence[str] = ()
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -78,7 +93,7 @@ class Contents:
 
 def shard_of(contents: Contents) -> Path:
     """Where in the cache folder its shard is, once it is packed."""
-    return _folder() / contents.identity / f"{_plain(contents.root.resolve().name)}.tar"
+    return _folder() / contents.identity / shard_name(contents)
 
 
 def pack(contents: Contents) -> Iterator[int]:
@@ -109,21 +124,77 @@ def pack_into(contents: Contents, folder: Path) -> Iterator[int]:
     Raises Unreadable, OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name, data in _listings(contents):
+        (folder / name).write_bytes(data)
+    yield from _write(contents, folder / shard_name(contents))
+
+
+def digests(contents: Contents) -> Iterator[tuple[str, str]]:
+    """Name and SHA-256 of each file that `pack_into` would write. Raises Unreadable, OSError."""
+    for name, data in _listings(contents):
+        yield name, hashlib.sha256(data).hexdigest()
+    shard = _Hashed()
+    with tarfile.open(fileobj=shard, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+        for _ in _add_all(archive, contents):
+            continue
+    yield shard_name(contents), shard.digest.hexdigest()
+
+
+def read_image(sample: Sample) -> bytes:
+    """The image's file. Raises Unreadable, OSError."""
+    with sample.path.open("rb") as file:
+        file.seek(sample.offset)
+        data = file.read(min(sample.size_bytes, MAX_IMAGE_BYTES))
+    if len(data) != sample.size_bytes:
+        raise Unreadable(f"{sample.path} changed while it was read. Wait until it is written, and try again.")
+    return data
+
+
+def shard_name(contents: Contents) -> str:
+    """Of the shard that the folder becomes."""
+    return f"{_plain(contents.root.resolve().name)}.tar"
+
+
+def text_extension(contents: Contents) -> str:
+    """Of a sample's caption or label in a shard."""
+    return "txt" if contents.kind == "pairs" else "cls"
+
+
+class _Hashed(io.RawIOBase):
+    """A file that keeps its digest only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return len(data)
+
+
+def _listings(contents: Contents) -> Iterator[tuple[str, bytes]]:
     for name, lines in ((CLASS_NAMES_NAME, contents.class_names), (TEMPLATES_NAME, contents.templates)):
         if lines:
-            (folder / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
-    yield from _write(contents, folder / shard_of(contents).name)
+            yield name, "".join(f"{line}\n" for line in lines).encode()
 
 
 def _write(contents: Contents, target: Path) -> Iterator[int]:
     part = target.with_name(f"{target.name}.part")
     with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for number, sample in enumerate(contents.samples):
-            _add(archive, f"{number:08d}.{sample.extension}", _image(sample))
-            _add(archive, f"{number:08d}.{'txt' if contents.kind == 'pairs' else 'cls'}", sample.text)
-            if (number + 1) % _STEP == 0:
-                yield number + 1
+        yield from _add_all(archive, contents)
     os.replace(part, target)
+
+
+def _add_all(archive: tarfile.TarFile, contents: Contents) -> Iterator[int]:
+    for number, sample in enumerate(contents.samples):
+        _add(archive, f"{number:08d}.{sample.extension}", read_image(sample))
+        _add(archive, f"{number:08d}.{text_extension(contents)}", sample.text)
+        archive.members = []  # type: ignore[attr-defined]  # else it keeps every header
+        if (number + 1) % _STEP == 0:
+            yield number + 1
 
 
 def _folder() -> Path:
@@ -133,17 +204,6 @@ def _folder() -> Path:
 def discard(shard: Path) -> None:
     """Remove what `pack` wrote. A cache that cannot be written costs room, no more."""
     shutil.rmtree(shard.parent, ignore_errors=True)
-
-
-def _image(sample: Sample) -> bytes:
-    with sample.path.open("rb") as file:
-        file.seek(sample.offset)
-        data = file.read(min(sample.size_bytes, MAX_IMAGE_BYTES))
-    if len(data) != sample.size_bytes:
-        raise Unreadable(
-            f"{sample.path} changed while it was read. Wait until it is written, and push again."
-        )
-    return data
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:

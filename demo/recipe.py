@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, Recipe, parse_recipe
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, Recipe, UARRecipe
 from cleanclip.spec.recommended import with_recommended
 from cleanclip.spec.scan_options import ScanOptions
 from lab.testbed.options import BADNET, SubjectOptions
@@ -38,7 +38,7 @@ CLEANING = CleanCLIPRecipe(
 )
 
 CLEANINGS: dict[str, Recipe] = {
-    "UAR": parse_recipe(with_recommended({"method": "uar"}, ("ModifiedResNet", "small")).options),
+    "UAR": with_recommended(UARRecipe(), (), ("ModifiedResNet", "small")),
     "CleanCLIP": CLEANING,
 }
 """A job each on the same upload, by the method's name. The first is the one that the aim speaks of."""

@@ -7,12 +7,12 @@ pauses and in staging does not count.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.control import SEARCH
 from cleanclip.spec.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
+from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import AuditOptions, UARRecipe
 from cleanclip.spec.scan_cost import num_passes as num_scan_passes
 from cleanclip.spec.vet_plan import num_embedded
@@ -88,14 +88,3 @@ def _cleaning_passes(spec: SanitizeSpec, labelled: int, training: int) -> int:
         sample = min(labelled, audit.rebound.max_images)
         measured = 2 * audit.rebound.num_points(num_attacks) * sample * (1 + num_attacks)
     return trained * _TRAINING_PASSES + measured
-
-
-def gflop_per_pass(config: Mapping[str, Any]) -> float:
-    """Of one image through the image tower, by the model's canonical config.json."""
-    vision = config["model_cfg"]["vision_cfg"]
-    side, width, layers = vision["image_size"], vision["width"], vision["layers"]
-    if isinstance(layers, int):
-        tokens = (side // vision["patch_size"]) ** 2 + 1
-        return float(2e-9 * layers * tokens * width * (12 * width + 2 * tokens))
-    of_rn50 = 12.2  # 224 pixels, width 64, 16 blocks
-    return float(of_rn50 * (side / 224) ** 2 * (width / 64) ** 2 * sum(layers) / 16)

@@ -24,7 +24,13 @@ from app.domain.states import DatasetKind, DatasetState
 from app.edge.registrations import registration_of
 from app.live.ports import PortsDep
 from app.schemas.common import RenameOrClearIn
-from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage, DatasetSamplesOut
+from app.schemas.datasets import (
+    DatasetIn,
+    DatasetOut,
+    DatasetPage,
+    DatasetReferenceIn,
+    DatasetSamplesOut,
+)
 from app.schemas.deletions import DeletionOut
 from app.services import datasets, deletions, quotas
 
@@ -55,6 +61,18 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
         answer = once.keep(unit, DatasetOut.of(row), status=202, headers=headers)
     ports.hint(job)
     return answer
+
+
+@router.post(
+    "/check",
+    summary="Whether a reference could be registered",
+    status_code=204,
+    responses=refusals(413, 422),
+)
+def check_dataset(body: DatasetReferenceIn, caller: Uploader, ports: PortsDep) -> Response:
+    """The service may read it, and shards are there. Registers nothing, and reads no sample."""
+    datasets.check_reference(ports.store, body.uri, ports.settings.datasets, project_id=caller.project_id)
+    return Response(status_code=204)
 
 
 @router.get(

@@ -16,6 +16,7 @@ from app.schemas.orders import DryRunIn
 from app.services import dry_run, found_attacks
 from app.services.dry_run import DryRun
 from app.services.estimates import Span
+from cleanclip.spec.recipe import to_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -53,6 +54,8 @@ def _shown(kind: str, ahead: DryRun) -> DryRunOut:
     return DryRunOut.model_validate(
         {
             "kind": kind,
+            "recipe": None if ahead.load.recipe is None else to_json(ahead.load.recipe),
+            "recipe_source": None if ahead.recipe_source is None else to_json(ahead.recipe_source),
             "phases": [
                 PhaseAheadOut.model_validate(
                     {

@@ -20,6 +20,15 @@ Template = Annotated[
 ]
 
 
+Reference = Annotated[str, Field(min_length=6, max_length=1024, examples=["s3://data/clean-pairs/"])]
+
+
+class DatasetReferenceIn(WireIn):
+    """Where shards are: see `uri` of `POST /v1/datasets`."""
+
+    uri: Reference
+
+
 class DatasetIn(WireIn):
     """Register shards (WebDataset tars). Exactly one of `uri` and `upload_id`.
 
@@ -30,9 +39,7 @@ class DatasetIn(WireIn):
 
     kind: DatasetKindName
     name: Name | None = None
-    uri: Annotated[str, Field(min_length=6, max_length=1024, examples=["s3://data/clean-pairs/"])] | None = (
-        None
-    )
+    uri: Reference | None = None
     upload_id: UploadId | None = None
     class_names: Annotated[list[ClassName], Len(2, 25_000)] | None = Field(
         default=None, description="Labelled sets only; overrides classnames.txt. In the order of the labels."

@@ -8,10 +8,15 @@ from pydantic import Field
 
 from app.schemas.common import WireOut
 from app.schemas.jobs import KindName, PhaseName
+from cleanclip.spec.recipe import Recipe
+from cleanclip.spec.recommended import RecipeSource
 
 
 class SpanOut(WireOut):
-    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them."""
+    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them.
+
+    0 jobs: an estimate by a table that is shipped, of two cores of a processor without and with AMX.
+    """
 
     low_s: float
     high_s: float
@@ -19,7 +24,7 @@ class SpanOut(WireOut):
 
 
 class PhaseAheadOut(WireOut):
-    """What a phase would do. `amount` null: not known; `time` null: no earlier job tells how long."""
+    """What a phase would do. `amount` null: not known; `time` null: nothing tells how long."""
 
     name: PhaseName
     does: str = Field(description="One sentence for people.")
@@ -42,11 +47,17 @@ class ObstacleOut(WireOut):
 
 class DryRunOut(WireOut):
     """Nothing was ordered. Times are those of earlier jobs of the project with the same architecture, on
-    whatever machine ran them; waiting for a worker is not in them.
+    whatever machine ran them, else estimates; waiting for a worker is not in them.
     """
 
     object: Literal["dry_run"] = "dry_run"
     kind: KindName
+    recipe: Recipe | None = Field(
+        description="With the values that the job would take. Null where there is none."
+    )
+    recipe_source: RecipeSource | None = Field(
+        description="Where these values are from. Nothing is recommended for a checkpoint that is not named."
+    )
     phases: list[PhaseAheadOut]
     time: SpanOut | None = Field(description="The sum over all phases whose time is known; null if none is.")
     obstacles: list[ObstacleOut] = Field(description="Empty: the order would be accepted.")

@@ -15,6 +15,7 @@ from app.schemas.vettings import OrderedVet, VetResultOut
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
 from cleanclip.spec.recipe import OutputLayout, Policy, PolicySource, Recipe
+from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
     AttackChange,
@@ -167,8 +168,11 @@ class JobOut(WireOut):
     dataset_id: str | None
     recipe: Annotated[Recipe | None, AsStored]
     recipe_given: list[str] | None = Field(
-        description="Options of the recipe that the order gave; the others are the method's defaults."
-        " Null where there is no recipe."
+        description="Options of the recipe that the order gave. Null where there is no recipe."
+    )
+    recipe_source: RecipeSource | None = Field(
+        description="Which options were given, which have recommended values and by what source, and where"
+        " the others are from. Null where there is no recipe."
     )
     audit: Annotated[JobAudit | None, AsStored] = Field(description="Null for a scan and a vetting.")
     policy: Annotated[Policy | None, AsStored] = Field(description="Null where there is no audit.")
@@ -204,6 +208,7 @@ class JobOut(WireOut):
             progress=ProgressOut.of(row.progress),
             recipe=spec.get("recipe"),
             recipe_given=spec.get("recipe_given"),
+            recipe_source=spec.get("recipe_source"),
             audit=None if spec.get("audit") is None else _audit(row),
             policy=spec.get("policy"),
             policy_source=spec.get("policy_source"),

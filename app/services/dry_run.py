@@ -20,7 +20,7 @@ from app.services import anchors, nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.datasets import check_usable
 from app.services.earlier_jobs import load_of, measured_by
-from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, span_of, sum_of
+from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, shipped_span, span_of, sum_of
 from app.services.orders import (
     SUSPECT,
     Order,
@@ -29,8 +29,11 @@ from app.services.orders import (
     check_templates,
     checkpoints_named,
     datasets_named,
+    model_named,
     naming,
+    recipe_source,
     usable_checkpoint,
+    with_recommended_values,
 )
 from app.settings import QuotaSettings
 from cleanclip.spec.attack_options import of_same_pixels
@@ -44,8 +47,9 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import AuditOptions, Recipe, UARRecipe, to_json
-from cleanclip.spec.recommended import model_of
+from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.scan_section import MOST_FOUND
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
@@ -55,7 +59,7 @@ MOST_COMPARED_CHARACTERS = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseAhead:
-    """What a phase computes; `span` None: no earlier job tells how long that takes."""
+    """What a phase computes; `span` None: nothing tells how long that takes."""
 
     phase: JobPhase
     does: str
@@ -69,6 +73,8 @@ class DryRun:
     """`refusals`: the order would not be taken, or the job would fail. `warnings`: it would say so itself."""
 
     load: Load
+    recipe_source: RecipeSource | None
+    """Where the values of `load.recipe` are from."""
     phases: tuple[PhaseAhead, ...]
     total: Span | None
     refusals: tuple[DomainError, ...]
@@ -115,6 +121,7 @@ def look_ahead(
                 unit, caller.project_id, named, pointer, for_update=False
             )
     checkpoint = checkpoints.get(SUSPECT)
+    order = with_recommended_values(order, checkpoint)
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
@@ -151,9 +158,11 @@ def look_ahead(
         _judge_policy(unit, caller, order, labelled, found)
         _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
-    phases = tuple(_ahead(phase, order, load, measured) for phase in _phases(order))
+    gflop = _gflop(checkpoint)
+    phases = tuple(_ahead(phase, order, load, measured, gflop) for phase in _phases(order))
     return DryRun(
         load=load,
+        recipe_source=recipe_source(order, checkpoint),
         phases=phases,
         total=sum_of(ahead.span for ahead in phases),
         refusals=tuple(found.refusals),
@@ -171,10 +180,22 @@ def _audit_of(order: Order) -> AuditOptions:
     return order.audit
 
 
-def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
+def _gflop(checkpoint: Checkpoint | None) -> float | None:
+    """Of an image through the checkpoint's image tower; None where its inspection does not tell."""
+    try:
+        return gflop_per_pass(((checkpoint and checkpoint.inspection) or {})["architecture"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _ahead(
+    phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured], gflop: float | None
+) -> PhaseAhead:
     amount, unit = load.amount(phase), UNIT_OF[phase]
-    method = None if order.recipe is None else order.recipe.method
-    span = span_of(amount, unit, method, measured, precision=load.precision(phase))
+    method, precision = None if order.recipe is None else order.recipe.method, load.precision(phase)
+    span = span_of(amount, unit, method, measured, precision=precision)
+    if span is None and precision == "fp32":
+        span = shipped_span(amount, unit, gflop)
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 
@@ -383,7 +404,7 @@ def _judge_fit(
     recipe, num_training = order.recipe, load.num_training
     if recipe is None or num_training is None:
         return
-    model = None if checkpoint is None else model_of(checkpoint.inspection or {})
+    model = model_named(checkpoint)
     with answer.noting():
         check_batch(recipe, num_training)
     if model is None:

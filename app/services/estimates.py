@@ -1,7 +1,8 @@
 """How much a job computes, and how long earlier jobs took for as much. Plain arithmetic: asks no database.
 
 An estimate is what earlier jobs took for one unit of the same work, times the units of this one: the fastest
-of them gives the lower end, the slowest the upper. Where there is none, nothing is said. A scan also takes a
+of them gives the lower end, the slowest the upper. Where there is none, a table says what two cores of a
+processor take (`shipped_span`). A scan also takes a
 time that does not grow with its passes (it embeds 20,000 words): only scans of similar size tell of one.
 """
 
@@ -131,7 +132,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """Seconds, from the fastest to the slowest of `num_jobs` earlier jobs."""
+    """Seconds, from the fastest to the slowest of `num_jobs` earlier jobs; 0: of the shipped table."""
 
     low_s: float
     high_s: float
@@ -165,6 +166,29 @@ def span_of(
     if unit == "passes":
         seconds += [one.seconds for one in alike]
     return Span(low_s=min(seconds), high_s=max(seconds), num_jobs=len({one.job_id for one in alike}))
+
+
+_FORWARD_PASSES: dict[Unit, float] = {"images": 1, "samples": 7, "passes": 3}
+"""What a unit costs in forward passes of the image tower. Of a sample that is trained on: counted by torch
+for CleanCLIP, with its text; all other methods compute less."""
+_S_FIXED = (0.0005, 0.003)
+"""To decode and move an image, at least and at most."""
+_GFLOPS = (450.0, 40.0)
+"""Of two cores: with AMX, and without. A test holds the table to docs/performance.md."""
+
+
+def shipped_span(amount: int | None, unit: Unit, gflop: float | None) -> Span | None:
+    """What two cores of a processor take, by the table that is shipped; `num_jobs` 0. A GPU takes less.
+
+    `gflop`: of one image through the image tower; None: not known. Of files that are moved it says nothing.
+    """
+    if amount is None or gflop is None or unit not in _FORWARD_PASSES:
+        return None
+    times = _FORWARD_PASSES[unit]
+    low_s, high_s = (
+        amount * (fixed_s + times * gflop / rate) for fixed_s, rate in zip(_S_FIXED, _GFLOPS, strict=True)
+    )
+    return Span(low_s=low_s, high_s=high_s, num_jobs=0)
 
 
 def sum_of(spans: Iterable[Span | None]) -> Span | None:

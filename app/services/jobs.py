@@ -14,14 +14,17 @@ from app.domain.states import PUBLIC_KINDS, JobKind
 from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.orders import (
+    SUSPECT,
     Order,
     check_apart,
     check_targets,
     check_templates,
     class_names,
     naming,
+    recipe_source,
     usable_checkpoints,
     usable_data,
+    with_recommended_values,
 )
 from app.services.trail import note
 from app.settings import QuotaSettings
@@ -46,7 +49,11 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     if order.vet is not None:
         spec |= vettings.vet_spec(order, checkpoints, data)
     if order.audit is not None:
+        suspect = checkpoints[SUSPECT]
+        order = with_recommended_values(order, suspect)
+        source = recipe_source(order, suspect)
         spec |= _judged_spec(unit, caller, order, data[order.labelled_pointer])
+        spec["recipe_source"] = None if source is None else to_json(source)
         spec["exclude"] = vettings.lists(unit, caller.project_id, order, data)
     job = unit.jobs.enqueue(
         Job(

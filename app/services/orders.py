@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from app.db.models.checkpoint import Checkpoint
@@ -21,6 +21,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
+from cleanclip.spec.recommended import Model, RecipeSource, model_of, with_recommended
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_options import VetOptions
@@ -51,7 +52,7 @@ class Order:
     """Vettings whose lists of samples are left out: see `vettings.lists`."""
     recipe: Recipe | None = None
     recipe_given: tuple[str, ...] | None = None
-    """Of the recipe's options those that were given; None: not known."""
+    """Of the recipe's options those that were given; None: there is no recipe."""
     audit: AuditOptions | None = None
     attacks_from_scan: str | None = None
     """A scan whose found triggers are attacks, too: see `found_attacks`."""
@@ -169,6 +170,26 @@ def check_templates(options: AuditOptions | ScanOptions, part: Literal["audit", 
     except OptionsRejected as error:
         pointer = (error.where or "").replace(".", "/")
         raise InvalidInput(error.code, error.message, error.remedy, pointer) from error
+
+
+def with_recommended_values(order: Order, checkpoint: Checkpoint | None) -> Order:
+    """With what is recommended for the model in the options that its recipe leaves out."""
+    if order.recipe is None:
+        return order
+    given, model = order.recipe_given or (), model_named(checkpoint)
+    return replace(order, recipe=with_recommended(order.recipe, given, model))
+
+
+def recipe_source(order: Order, checkpoint: Checkpoint | None) -> RecipeSource | None:
+    """Where the recipe's values are from; None of an order without one."""
+    if order.recipe is None:
+        return None
+    return RecipeSource.of(order.recipe, order.recipe_given or (), model_named(checkpoint))
+
+
+def model_named(checkpoint: Checkpoint | None) -> Model | None:
+    """Family and size of a checkpoint, as its inspection found them."""
+    return None if checkpoint is None else model_of(checkpoint.inspection or {})
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from cleanclip.aio.store import Store
 from cleanclip.aio.wire import Wire
 from cleanclip.errors import UnexpectedAnswer
 from cleanclip.models import Artifact
+from cleanclip.one_writer import only_writer
 from cleanclip.transfer import Meter, OnTransfer
 
 URL_IS_FRESH_FOR_S = 180.0
@@ -71,7 +72,7 @@ class Artifacts:
         A file that is there already with the right digest is left as it is; anything else is replaced, once
         the new bytes are verified. An interrupted download continues from `PATH.part`.
 
-        Raises ApiError, StoreError, DigestMismatch, OSError.
+        Raises ApiError, StoreError, DigestMismatch, InUse where another download writes the file, OSError.
 
         Example:
             for artifact in await client.jobs.artifacts(job.id):
@@ -84,15 +85,17 @@ class Artifacts:
             target /= plain_name(artifact)
         if resume and await _is_there(target, artifact):
             return target
-        await Download(
-            self._store,
-            _ContentURL(self._wire, artifact.id),
-            target,
-            size_bytes=artifact.size_bytes,
-            sha256=artifact.sha256,
-            meter=Meter(artifact.size_bytes, progress, self._wire.clock),
-            piece_bytes=piece_bytes,
-        ).run(resume=resume)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with only_writer(target.with_name(f"{target.name}.part.lock"), target):
+            await Download(
+                self._store,
+                _ContentURL(self._wire, artifact.id),
+                target,
+                size_bytes=artifact.size_bytes,
+                sha256=artifact.sha256,
+                meter=Meter(artifact.size_bytes, progress, self._wire.clock),
+                piece_bytes=piece_bytes,
+            ).run(resume=resume)
         return target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,16 @@ class Datasets:
         )
         memory.remember(dataset_id=found.id)
         return found
+
+    async def check(self, uri: str) -> None:
+        """Raises InvalidInput where the service may not read `uri`, or no shard is there. Registers nothing.
+
+        Example:
+            await client.datasets.check("s3://data/pairs/")
+        """
+        headers = {"Content-Type": "application/json"}
+        content = json.dumps({"uri": uri}).encode()
+        await self._wire.send("POST", "/v1/datasets/check", headers=headers, content=content)
 
     async def _pushed(self, dataset_id: object) -> Dataset | None:
         if not isinstance(dataset_id, str):

@@ -58,7 +58,6 @@ class Download:
 
     async def run(self, *, resume: bool) -> None:
         """Raises StoreError, ApiError, DigestMismatch, OSError; what has arrived stays for the next run."""
-        self._target.parent.mkdir(parents=True, exist_ok=True)
         self._whole = self._recall() if resume else set()
         with self._part.open("r+b" if self._whole else "wb") as file:
             file.truncate(self._size_bytes)

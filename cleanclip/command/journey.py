@@ -63,9 +63,10 @@ def carry_out(
     keys = [] if ending.folder is None else verify.trusted_keys(ending.folder, ending.keys)
     with session.client() as client:
         steps = Steps(client, output, Deadline(session.clock, ending.timeout_s), is_again=is_again)
-        job = steps.ordered(order)
+        job, beside = steps.ordered(order)
+        extra = {} if beside is None else {"beside": beside.to_json()}
         if not ending.is_waited_for:
-            output.result(job.to_json(), job.id)
+            output.result(job.to_json() | extra, job.id)
             return
         output.note(job.id)
         job = wait_for_job(client, output, job.id, timeout_s=steps.deadline.left_s())
@@ -77,7 +78,7 @@ def carry_out(
             return
         fetched = fetch_all(client, output, job, ending.folder)
     found = verification.verify(ending.folder, keys=keys, input_file=order.file)
-    document = job.to_json() | {"download": fetched, "verification": verify.document(found)}
+    document = job.to_json() | extra | {"download": fetched, "verification": verify.document(found)}
     text = f"{views.job(job)}\n\n{verify.plain_text(found)}\n\n{ending.folder}"
     output.result(document, text, made=job.id)
     if not found.holds:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
 
 from cleanclip.command import values
+from cleanclip.spec.recipe import UARRecipe, parse_recipe, to_json
 
 RECOMMENDED, DEFAULTS = "recommended", "defaults"
 
@@ -23,7 +25,7 @@ def training_kind_of(options: Mapping[str, Any] | None) -> Literal["pairs", "lab
 def recipe_of(
     recipe: str, named: Mapping[str, Any], others: list[str] | None
 ) -> tuple[dict[str, Any] | None, bool]:
-    """The field `recipe` of a job, and whether recommended values are to be written into it.
+    """The field `recipe` of a job, and whether it takes the method's defaults for what it leaves out.
 
     `named` are the values of options of their own, None where one was not given; `others` those of --set.
     Raises typer.BadParameter (also for two different methods), Unreadable.
@@ -34,7 +36,7 @@ def recipe_of(
     typed = {name: value for name, value in named.items() if value is not None}
     assigned = values.pairs(others or [], "--set")
     _check_one_method({f"--recipe {recipe}": options, "--method": typed, "--set": assigned})
-    return (options | typed | assigned) or None, recipe == RECOMMENDED
+    return (options | typed | assigned) or None, recipe == DEFAULTS
 
 
 def _check_one_method(parts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -43,6 +45,18 @@ def _check_one_method(parts: Mapping[str, Mapping[str, Any]]) -> None:
     if len(set(methods.values())) > 1:
         named = " and ".join(f"{where} names {method}" for where, method in methods.items())
         raise typer.BadParameter(f"A recipe has one method, but {named}. Remove one of them.")
+
+
+def leaves_method(recipe: str, options: Mapping[str, Any] | None) -> bool:
+    """Whether `uar` may be taken: no method is named, and no option that it has not."""
+    given = options or {}
+    known = {field.name for field in fields(UARRecipe)} - {"method", "trained_on"}
+    return recipe in (RECOMMENDED, DEFAULTS) and given.keys() <= known
+
+
+def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a recipe, those that are not given as the method has them."""
+    return to_json(parse_recipe(options))
 
 
 def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 from cleanclip.command import completion, values
 from cleanclip.command.checkpoint_order import CheckpointOrder
 from cleanclip.command.commands import command_of
-from cleanclip.command.order_fields import RECOMMENDED, policy_of, recipe_of, training_kind_of
+from cleanclip.command.order_fields import RECOMMENDED, leaves_method, policy_of, recipe_of, training_kind_of
 from cleanclip.command.steps import Order, named
 from cleanclip.spec.found_attacks import scans_first
 
@@ -247,14 +247,27 @@ class SanitizeOrder(AuditOrder):
         typer.Option(
             "--recipe",
             metavar="recommended|defaults|FILE",
-            help="recommended: published or measured for a model of this family and size, else defaults; "
-            "defaults: the method's; FILE: options as JSON. The options below override each of them.",
+            help="recommended: what you leave out has the values published or measured for a model of this "
+            "family and size, else the method's defaults; defaults: always the method's; "
+            "FILE: options as JSON. The options below override each of them.",
         ),
     ] = RECOMMENDED
     method: Annotated[
         str | None,
-        typer.Option(help="cleanclip, par, supervised or uar.", autocompletion=completion.methods),
+        typer.Option(
+            help="cleanclip, par, supervised or uar. Default: uar where no trigger is named, the image "
+            "tower is a ViT or the suite is structured; else cleanclip.",
+            autocompletion=completion.methods,
+        ),
     ] = None
+    beside: Annotated[
+        bool,
+        typer.Option(
+            "--beside",
+            help="Also order CleanCLIP, with its recommended values, on the same inputs, to compare the two. "
+            "--wait and --download are for the first job.",
+        ),
+    ] = False
     epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the clean data.")] = None
     learning_rate: Annotated[
         float | None,
@@ -293,8 +306,10 @@ class SanitizeOrder(AuditOrder):
     def order(self) -> Order:
         """Raises typer.BadParameter, Unreadable."""
         given = {name: getattr(self, name) for name in _NAMED_OPTIONS}
-        recipe, is_recommended = recipe_of(self.recipe, given, self.recipe_option)
+        recipe, takes_defaults = recipe_of(self.recipe, given, self.recipe_option)
         training_kind = training_kind_of(recipe)
+        if self.beside and training_kind != "pairs":
+            raise typer.BadParameter("--beside also orders CleanCLIP, which trains on pairs. Leave it out.")
         audited = super().order()
         cleaning = {
             "kind": "sanitize",
@@ -306,7 +321,9 @@ class SanitizeOrder(AuditOrder):
             audited,
             body={**audited.body, **cleaning},
             data={**audited.data, **named(training=(self.training, training_kind))},
-            is_recommended=is_recommended,
+            takes_defaults=takes_defaults,
+            leaves_method=leaves_method(self.recipe, recipe),
+            beside=self.beside,
         )
 
     def _scan(self) -> dict[str, Any] | bool | None:

@@ -18,6 +18,7 @@ from cleanclip.command.session import JsonFlag, conclude, on_interrupt, session_
 from cleanclip.errors import DigestMismatch
 from cleanclip.evidence.findings import SIGNATURE_NAME, SUMS_NAME
 from cleanclip.models import Artifact, Job
+from cleanclip.one_writer import only_writer
 from cleanclip.sync.artifacts import plain_name
 from cleanclip.sync.client import Client
 
@@ -76,13 +77,13 @@ def download(
 def fetch_all(client: Client, output: Output, job: Job, folder: Path) -> dict[str, Any]:
     """All files of a job into a folder, every digest checked; what came, for programs.
 
-    Raises DigestMismatch, and typer.Exit where it left nothing.
+    Raises DigestMismatch, InUse where another download writes there, and typer.Exit where there is none.
     """
     artifacts = client.jobs.artifacts(job.id)
     if not artifacts:
         _explain_nothing(output, job)
     folder.mkdir(parents=True, exist_ok=True)
-    with on_interrupt(output, TAKE_UP):
+    with only_writer(folder / ".download.lock", folder), on_interrupt(output, TAKE_UP):
         paths = [_fetch(client, artifact, folder) for artifact in artifacts]
     is_checked = _check_sums(artifacts, folder)
     output.note(

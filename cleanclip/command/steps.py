@@ -15,16 +15,19 @@ from typing import Any
 import typer
 
 from cleanclip.command import values
+from cleanclip.command.ahead_view import recipe_sentences
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.formats import size, when
+from cleanclip.command.order_fields import with_defaults
 from cleanclip.command.output import Output
 from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
 from cleanclip.command.upload import check_head, send
-from cleanclip.errors import Forbidden, NotFound, with_remedy
+from cleanclip.errors import Forbidden, InvalidInput, NotFound, with_remedy
 from cleanclip.memory import Memory, of_file
-from cleanclip.models import Checkpoint, Dataset, DryRun, Job
+from cleanclip.models import Checkpoint, Dataset, DryRun, Job, Obstacle
 from cleanclip.retries import Clock
-from cleanclip.spec.recommended import model_of, with_recommended
+from cleanclip.spec.proposed import BESIDE, CLEANCLIP, UAR, reason_for_uar
+from cleanclip.spec.recommended import Family, model_of
 from cleanclip.sync.client import Client
 from cleanclip.sync.downloading import sha256_of
 
@@ -80,8 +83,12 @@ class Order:
     declared: Mapping[str, Any]
     data: Mapping[str, Named]
     """By what they are for: labelled, training, retrieval, vetted, trusted."""
-    is_recommended: bool = False
-    """Whether the recipe gets the values that are recommended for the model."""
+    takes_defaults: bool = False
+    """Whether the recipe has the method's defaults where it gives nothing, not what is recommended."""
+    leaves_method: bool = False
+    """Whether the method may be `uar` where that is proposed."""
+    beside: bool = False
+    """Whether CleanCLIP is ordered as well, on the same inputs."""
 
     @property
     def makes_things(self) -> bool:
@@ -107,10 +114,12 @@ class Steps:
         self._client = client
         self._output = output
         self._is_again = is_again
+        self._noted: set[str] = set()
         self.deadline = deadline
 
-    def ordered(self, order: Order) -> Job:
-        """Whatever it takes to order it. Raises typer.Exit where a file would be sent for nothing."""
+    def ordered(self, order: Order) -> tuple[Job, Job | None]:
+        """Whatever it takes to order it: the job, and the one beside it. Raises typer.Exit where a file would
+        be sent for nothing."""
         checkpoint_id, sha256 = self._checkpoint(order)
         found = {role: self._dataset_id(named) for role, named in order.data.items()}
         if order.file is not None:
@@ -118,9 +127,23 @@ class Steps:
         for role, named in order.data.items():
             if named.is_address:
                 self._wait_for_dataset(found[role])
-        order = self._with_recommended(order, checkpoint_id)
-        body = _body(order, checkpoint_id, found)
-        return self._job(body) if order.makes_things else self._client.jobs.create(**body)
+        order = self._with_recipe(order, checkpoint_id)
+        job = self._created(order, _body(order, checkpoint_id, found))
+        if not order.beside:
+            return job, None
+        other = replace(order, body={**order.body, "recipe": {"method": CLEANCLIP}})
+        beside = self._created(other, _body(other, checkpoint_id, found))
+        self._output.note(
+            f"{beside.id}  CleanCLIP beside it. Compare: {self._client.base_url}/ui/compare?job={job.id}"
+            f"&job={beside.id}"
+        )
+        return job, beside
+
+    def _created(self, order: Order, body: Mapping[str, Any]) -> Job:
+        job = self._job(body) if order.makes_things else self._client.jobs.create(**body)
+        if job.recipe is not None and job.recipe_source is not None:
+            self._output.note(recipe_sentences(job.recipe, job.recipe_source))
+        return job
 
     def look_ahead(self, order: Order) -> DryRun:
         """What it would do, as far as what is there tells. Sends and registers nothing."""
@@ -130,10 +153,10 @@ class Steps:
             check_head(order.file)
             told = size(order.file.stat().st_size)
             self._output.note(f"{order.file.name} ({told}) would be sent and inspected first.")
-            if order.is_recommended:
+            if order.body.get("kind") == "sanitize" and not order.takes_defaults:
                 self._output.note(
-                    "Recommended values depend on the model and are looked up after the "
-                    "upload. Below, options that you leave out have the method's defaults."
+                    "Recommended values depend on the model. Below, options that you leave out have the "
+                    "method's defaults."
                 )
         for named in order.data.values():
             if named.is_address and self._registered(named) is None:
@@ -146,27 +169,65 @@ class Steps:
             registered = self._registered(named) if named.is_address else None
             if registered is not None or not named.is_address:
                 ids[role] = named.text if registered is None else registered.id
-        if checkpoint_id is not None:
-            order = self._with_recommended(order, checkpoint_id)
-        return self._client.jobs.dry_run(**_body(order, checkpoint_id, ids))
+        order = self._with_recipe(order, checkpoint_id)
+        unreadable = [
+            obstacle
+            for role, named in order.data.items()
+            if role not in ids and (obstacle := self._unreadable(role, named)) is not None
+        ]
+        ahead = self._client.jobs.dry_run(**_body(order, checkpoint_id, ids))
+        return ahead.model_copy(update={"obstacles": (*unreadable, *ahead.obstacles)})
 
-    def _with_recommended(self, order: Order, checkpoint_id: str) -> Order:
-        """With the recommended values in the recipe, which is printed before anything is ordered."""
-        if not order.is_recommended:
-            return order
+    def _unreadable(self, role: str, named: Named) -> Obstacle | None:
+        """Why data that would be registered could not be."""
         try:
-            inspected = self._client.checkpoints.get(checkpoint_id).to_json()
-        except Forbidden as refusal:
-            raise Forbidden(
-                status=refusal.status,
+            self._client.datasets.check(named.text)
+        except InvalidInput as refusal:
+            return Obstacle(
                 code=refusal.code,
-                detail=f"The recommended recipe depends on {checkpoint_id}, which this key may not read.",
-                remedy="Use a key with the scope 'read', or choose --recipe defaults or a file.",
-                request_id=refusal.request_id,
-            ) from refusal
-        filled = with_recommended(order.body.get("recipe") or {}, model_of(inspected))
-        self._output.note(filled.sentence)
-        return replace(order, body={**order.body, "recipe": filled.options})
+                detail=f"{named.text}: {refusal.detail}",
+                remedy=refusal.remedy or "",
+                pointer=_OPTION[role],
+            )
+        return None
+
+    def _with_recipe(self, order: Order, checkpoint_id: str | None) -> Order:
+        """With a method where the order leaves it open, and all options where it takes the defaults."""
+        recipe = dict(order.body.get("recipe") or {})
+        if order.leaves_method:
+            reason = reason_for_uar(order.body["audit"], self._family(checkpoint_id))
+            if reason is not None:
+                recipe["method"] = UAR
+                self._note_once(
+                    reason if order.beside else f"{reason} --beside orders CleanCLIP, too: {BESIDE}."
+                )
+        if order.beside and recipe.get("method", CLEANCLIP) == CLEANCLIP:
+            raise typer.BadParameter(
+                "--beside also orders CleanCLIP, and this order is CleanCLIP. Leave it out."
+            )
+        if order.takes_defaults:
+            recipe = with_defaults(recipe)
+        return replace(order, body={**order.body, "recipe": recipe or None}) if recipe else order
+
+    def _family(self, checkpoint_id: str | None) -> Family | None:
+        """Of the image tower; None where it is not known."""
+        if checkpoint_id is None:
+            return None
+        try:
+            model = model_of(self._client.checkpoints.get(checkpoint_id).to_json())
+        except Forbidden:
+            self._note_once(
+                f"This key may not read {checkpoint_id}: whether its image tower is a ViT is not known. Give "
+                "--method, or a key with the scope 'read'."
+            )
+            return None
+        return None if model is None else model[0]
+
+    def _note_once(self, sentence: str) -> None:
+        """A dry run and the order that follows it have the same reasons."""
+        if sentence not in self._noted:
+            self._noted.add(sentence)
+            self._output.note(sentence)
 
     def _checkpoint(self, order: Order) -> tuple[str, str | None]:
         """Its id, and the digest of the file. One that is not there yet is sent, unless the order would be
@@ -191,7 +252,7 @@ class Steps:
             one
             for one in self._dry_run(order, None).obstacles
             if one.code not in _PASSES
-            and not (order.is_recommended and (one.pointer or "").startswith("/recipe"))
+            and (order.takes_defaults or not (one.pointer or "").startswith("/recipe"))
         ]
         if obstacles:
             for one in obstacles:

@@ -137,7 +137,7 @@ def _sentences(report: Report) -> Iterator[Finding]:
     recipe, source = report.recipe, report.recipe_source
     if source is not None and (
         recipe is None
-        or source != RecipeSource.of(recipe, source.given)
+        or source != RecipeSource.of(recipe, source.given, report.checkpoint.model)
         or not {*source.given} <= {field.name for field in fields(recipe)}
     ):
         yield misfit("recipe_source", "does not follow from the recipe and the options that were given")

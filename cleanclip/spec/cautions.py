@@ -23,7 +23,15 @@ from cleanclip.spec.recipe import (
     UARRecipe,
     to_json,
 )
-from cleanclip.spec.recommended import NOBODYS, Family, Recommendation, Size, model_name, recommended
+from cleanclip.spec.recommended import (
+    NOBODYS,
+    Family,
+    Recommendation,
+    Size,
+    methods_for,
+    model_name,
+    recommended,
+)
 
 MIN_SAMPLES_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
@@ -287,9 +295,11 @@ def _against_the_source(
     source = recommended(recipe.method, family, size)
     if source is None:
         if "learning_rate" not in (given or ()):
+            named = " and ".join(methods_for(family, size))
             yield (
                 f"There are no published or measured values for {recipe.method} on a {model}; "
-                f"the defaults are {_defaults_of(recipe)}. Try several learning rates."
+                f"the defaults are {_defaults_of(recipe)}. "
+                + (f"There are for {named}: take one of them." if named else "Try several learning rates.")
             )
         return
     others = [

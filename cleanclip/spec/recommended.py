@@ -1,15 +1,14 @@
 """Values of recipes for a family and size of model, each with its source; where a recipe's defaults are from.
 
-The service never applies a recommendation by itself: an option that is left out has the method's default,
-whatever the checkpoint is (decision 0062). The command and the pages write recommended values into an order,
-as explicit options, before they send it. What nobody published and nobody measured here is not in the table.
-Free of torch.
+One rule for the service, the command and `python -m sanitizer`: an option that an order leaves out has the
+value that is recommended for its method and model, else the method's default (decision 0095). What nobody
+published and nobody measured here is not in the table. Free of torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cleanclip.spec.recipe import Recipe
@@ -210,45 +209,13 @@ def model_name(family: Family, size: Size | None) -> str:
     return f"{size or 'medium'}-size {family}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilledRecipe:
-    """A recipe's options with recommended values written in; `sentence` says which, and their source."""
-
-    options: dict[str, Any]
-    source: Recommendation | None
-    sentence: str
-
-
 NOBODYS = "this project's own choice: nobody has run the method on a full-size model"
 """Where the defaults of a method are from that no source covers."""
 
 
-def _defaults_of(method: str) -> str:
-    has_source = recommended(method, "ModifiedResNet", "full") is not None
-    return "which are for a full-size ModifiedResNet" if has_source else NOBODYS
-
-
-def with_recommended(given: Mapping[str, Any], model: Model | None) -> FilledRecipe:
-    """`given` wins over what is recommended for its method and this model. None: not known which model."""
-    method = str(given.get("method", "cleanclip"))
-    source = None if model is None else recommended(method, *model)
-    options = {"method": method, **(source.values if source else {}), **given}
-    if model is None or source is None:
-        which = "a model of unknown family or size" if model is None else f"a {model_name(*model)}"
-        return FilledRecipe(
-            options=options,
-            source=None,
-            sentence=f"There are no recommended values for {method} on {which}. Options that "
-            f"you leave out have the method's defaults, {_defaults_of(method)}. Try several "
-            "learning rates.",
-        )
-    written = ", ".join(f"{name} {value:g}" for name, value in source.values.items() if name not in given)
-    return FilledRecipe(
-        options=options,
-        source=source,
-        sentence=f"Recommended for {method} on a {model_name(*model)} and written into the order: "
-        f"{written or 'no values beside yours'} ({source.kind}; {source.source}).",
-    )
+def methods_for(family: Family, size: Size | None) -> tuple[str, ...]:
+    """Methods that have recommended values for such a model."""
+    return tuple(one.method for one in RECOMMENDATIONS if family in one.families and one.size == size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,22 +223,58 @@ class RecipeSource:
     """Where the values of a recipe came from."""
 
     given: tuple[str, ...]
-    """Options that the order gave; all others are the method's defaults."""
+    """Options that the order gave."""
+    recommended: tuple[str, ...]
+    """Options that it left out and that have the values recommended for such a model."""
+    recommended_from: str | None
+    """The source of those values; None where there are none."""
     defaults_from: str
-    """The source of those defaults that it names; what it does not name is this service's own choice."""
+    """The source of the method's defaults, which all others have. What it does not name is this service's own
+    choice."""
     named_there: tuple[str, ...]
     """Options that are defaults and that this source names."""
 
     @classmethod
-    def of(cls, recipe: Recipe, given: Sequence[str]) -> RecipeSource:
+    def of(cls, recipe: Recipe, given: Sequence[str], model: Model | None) -> RecipeSource:
         """The defaults are those published for a full-size ModifiedResNet, where the method was run on one: a
-        test holds them to it."""
-        published = recommended(recipe.method, "ModifiedResNet", "full")
+        test holds them to it. `model` None: not known, and nothing is recommended."""
         given_names = sorted({*given} - {"method", "version"})
-        if published is None:
-            return cls(given=tuple(given_names), defaults_from=NOBODYS, named_there=())
+        source = None if model is None else recommended(recipe.method, *model)
+        taken = () if source is None else _left_out(recipe, given_names, source)
+        published = recommended(recipe.method, "ModifiedResNet", "full")
         return cls(
             given=tuple(given_names),
-            defaults_from=published.source,
-            named_there=tuple(name for name in published.values if name not in given_names),
+            recommended=taken,
+            recommended_from=f"{source.kind}; {source.source}" if source and taken else None,
+            defaults_from=NOBODYS if published is None else published.source,
+            named_there=tuple(
+                name
+                for name in (published.values if published else ())
+                if name not in given_names and name not in taken
+            ),
         )
+
+    def sentences(self, recipe: Recipe) -> str:
+        """For people, with the recommended values."""
+        given = ", ".join(self.given) or "no option"
+        values = ", ".join(f"{name} {getattr(recipe, name):g}" for name in self.recommended)
+        recommended = f" Recommended for such a model: {values} ({self.recommended_from})." if values else ""
+        named = f"; {', '.join(self.named_there)} as in {self.defaults_from}" if self.named_there else ""
+        return f"The order gave {given}.{recommended} All others are the method's defaults{named}."
+
+
+def _left_out(recipe: Recipe, given: Sequence[str], source: Recommendation) -> tuple[str, ...]:
+    """Options that were not given and have the value of the source."""
+    return tuple(
+        name for name, value in source.values.items() if name not in given and getattr(recipe, name) == value
+    )
+
+
+def with_recommended(recipe: Recipe, given: Sequence[str], model: Model | None) -> Recipe:
+    """The recipe with what is recommended for its method and the model in the options that were not `given`.
+
+    None: not known which model. No value of the table clashes with one that may be given: a test holds it.
+    """
+    source = None if model is None else recommended(recipe.method, *model)
+    values = {} if source is None else source.values
+    return replace(recipe, **{name: value for name, value in values.items() if name not in given})

@@ -31,7 +31,7 @@ from cleanclip.spec.recipe import (
     PolicySource,
     Recipe,
 )
-from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.recommended import Model, RecipeSource, model_of
 from cleanclip.spec.retrieval_figures import (
     AttackCaptions,
     RecallAtK,
@@ -391,6 +391,11 @@ class CheckpointInput:
     declared: DeclaredOptions
     findings: Annotated[tuple[Finding, ...], MaxLen(1000)] = ()
     scanners: Annotated[tuple[ScannerEvidence, ...], MaxLen(20)] = ()
+
+    @property
+    def model(self) -> Model | None:
+        """Its family and size, on which recommended values depend."""
+        return model_of({"architecture": self.architecture, "num_parameters": self.num_parameters})
 
 
 @dataclass(frozen=True, kw_only=True)

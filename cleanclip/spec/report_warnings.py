@@ -13,7 +13,6 @@ from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.judging import hopeless
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import PARRecipe
-from cleanclip.spec.recommended import model_of
 from cleanclip.spec.report import MOST_CLASSES_LISTED, DataInput, Report
 from cleanclip.spec.retrieval_figures import RetrievalFigures
 from cleanclip.spec.settled import warnings as of_settings
@@ -45,12 +44,7 @@ def warnings_of(report: Report) -> tuple[str, ...]:
 
 def _before_training(report: Report) -> list[str]:
     """Of the recipe that the model was trained with."""
-    model = model_of(
-        {
-            "architecture": report.checkpoint.architecture,
-            "num_parameters": report.checkpoint.num_parameters,
-        }
-    )
+    model = report.checkpoint.model
     training = next((one for one in report.data if one.kind in ("pairs", "training")), None)
     if report.recipe is None or training is None or model is None:
         return []

@@ -10,7 +10,6 @@ from lab.fuzz.repairs import png_checksums, tar_checksums
 from lab.fuzz.target import Target, check_refusal, kept
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import LabelledDataset, open_labelled
-from sanitizer.data.manifest import ManifestSource
 from sanitizer.data.pairs import PairDataset, open_pairs
 from sanitizer.data.skipping import BadSample
 from sanitizer.data.templates import parse_templates
@@ -63,8 +62,7 @@ def _text(data: bytes, folder: Path) -> None:
         kept(body, folder, f"labelled/{CLASS_NAMES_NAME}")
         open_labelled(folder / "labelled")
     else:
-        source = ManifestSource(kept(body, folder, "manifest/pairs.csv"))
-        _read_samples(PairDataset(source))
+        _read_samples(open_pairs(kept(body, folder, "manifest/pairs.csv")))
 
 
 TARGETS = {

@@ -26,7 +26,6 @@ from cleanclip.spec.recipe import (
     parse,
     to_json,
 )
-from cleanclip.spec.recommended import Model, with_recommended
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
 from cleanclip.spec.scan_section import ScanSection
@@ -399,8 +398,8 @@ def _seed(text: str) -> int:
 
 
 def recipe_from(arguments: argparse.Namespace) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe file's values, changed by the options given; and their names. Raises UsageError, also for
-    two methods."""
+    """The recipe file's values, changed by the options given; and their names, of `--recipe defaults` those
+    of all. Raises UsageError, also for two methods."""
     values: dict[str, Any] = {}
     if arguments.recipe is not None and str(arguments.recipe) != _DEFAULTS:
         values = _read_json(arguments.recipe)
@@ -412,19 +411,8 @@ def recipe_from(arguments: argparse.Namespace) -> tuple[Recipe, tuple[str, ...]]
     typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
     values |= {name: value for name, value in typed.items() if value is not None}
     kind: Any = Recipe
-    return _parse(kind, values, "recipe"), tuple(values)
-
-
-def with_recommended_values(
-    recipe: Recipe, given: Sequence[str], model: Model | None
-) -> tuple[Recipe, tuple[str, ...], str]:
-    """The recipe with what is recommended for the model in the options that were not given, as `cleanclip
-    sanitize` orders it; the names of all that is written; and a sentence with the source. Raises UsageError.
-    """
-    typed = {name: value for name, value in to_json(recipe).items() if name in given}
-    filled = with_recommended({**typed, "method": recipe.method}, model)
-    kind: Any = Recipe
-    return _parse(kind, filled.options, "recipe"), tuple(filled.options), filled.sentence
+    recipe: Recipe = _parse(kind, values, "recipe")
+    return recipe, tuple(to_json(recipe) if str(arguments.recipe) == _DEFAULTS else values)
 
 
 def policy_from(arguments: argparse.Namespace) -> Policy | None:

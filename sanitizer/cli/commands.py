@@ -22,6 +22,7 @@ from cleanclip.spec.jobspec import (
     LabelledPart,
 )
 from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.recommended import RecipeSource, with_recommended
 from cleanclip.spec.report import Report, dump_json
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_report import EXCLUDED_NAME
@@ -35,7 +36,6 @@ from sanitizer.cli.arguments import (
     recipe_from,
     scans_first,
     section_from,
-    with_recommended_values,
 )
 from sanitizer.cli.canonical import INSPECTED_NAME, canonical, model_in
 from sanitizer.cli.null_signature import judging_null
@@ -121,9 +121,11 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     with Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
         inspected = arguments.out / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
-        if arguments.recipe is None:
-            recipe, recipe_given, source = with_recommended_values(recipe, recipe_given, model_in(checkpoint))
-            err.print(source, highlight=False, markup=False)
+        model = model_in(checkpoint)
+        recipe = with_recommended(recipe, recipe_given, model)
+        err.print(
+            RecipeSource.of(recipe, recipe_given, model).sentences(recipe), highlight=False, markup=False
+        )
         section = None if arguments.scan_first else _section(arguments, options, checkpoint)
         if arguments.vet:
             vetted = arguments.out / VETTED_NAME

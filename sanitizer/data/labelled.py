@@ -1,4 +1,4 @@
-"""Labelled test images by index, from shards or class folders. Knows classes and templates; knows no model.
+"""Labelled test images by index, from shards or loose files. Knows classes and templates; knows no model.
 
 Beside the samples lie `classnames.txt` (one name a line; line i is class i, counted from 0) and, if
 wanted, `zeroshot_classification_templates.txt` (one template a line, `{c}` for the class name), as in
@@ -26,8 +26,8 @@ from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME, LabelledPar
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.templates import check_templates
-from sanitizer.data.class_folders import FolderSource, class_folders
 from sanitizer.data.images import decode
+from sanitizer.data.loose import LooseSource, loose
 from sanitizer.data.pairs import empty_dataset, find_shards, not_found
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
@@ -101,7 +101,7 @@ class LabelledDataset(Indexed):
         label = self._label(raw.texts)
         return Labelled(key=self.key(index), image=decode(raw.image, at_least), label=label)
 
-    def files(self) -> Iterator[tuple[str, Path | None]]:
+    def files(self) -> Iterator[tuple[str, Path | str]]:
         """The text files first."""
         for listing in self._listings:
             yield listing.name, listing
@@ -171,30 +171,47 @@ def templates_of(
 
 
 def open_labelled(path: Path) -> LabelledDataset:
-    """A labelled set from a folder of shards, or of class folders. Reads headers and the text files only.
+    """A labelled set from shards, or from any other folder or file that `cleanclip datasets push` takes.
 
-    Raises DatasetRejected (see the table in `sanitizer.data.pairs`).
+    Reads headers and the text files only. Raises DatasetRejected.
     """
     if not path.exists():
         raise not_found(path)
-    if not path.is_dir():
+    shards = find_shards(path) if path.is_dir() else []
+    if not shards and (path.is_dir() or path.suffix.lower() in {".csv", ".tsv"}):
+        return _of_loose_files(path)
+    if not shards:
         raise _no_class_names(f"{path.name} is a single file")
     listings = [path / name for name in (CLASS_NAMES_NAME, TEMPLATES_NAME) if (path / name).is_file()]
     texts = {listing.name: _listing(listing) for listing in listings}
-    names = _class_names(texts[CLASS_NAMES_NAME]) if CLASS_NAMES_NAME in texts else None
+    if CLASS_NAMES_NAME not in texts:
+        raise _no_class_names(f"{path.name} holds shards but no {CLASS_NAMES_NAME}")
+    names = _class_names(texts[CLASS_NAMES_NAME])
     templates = None
     if TEMPLATES_NAME in texts:
         templates = parse_templates(texts[TEMPLATES_NAME], where=TEMPLATES_NAME)
-    shards = find_shards(path)
-    if shards and names is None:
-        raise _no_class_names(f"{path.name} holds shards but no {CLASS_NAMES_NAME}")
-    source: Source
-    if shards and names is not None:
-        source = ShardSource(shards)
-    else:
-        folders = class_folders(path)
-        names, label_of_folder = _labels_of_folders(folders, names)
-        source = FolderSource(path, label_of_folder)
+    return _labelled(path, ShardSource(shards), names, templates, listings)
+
+
+def _of_loose_files(path: Path) -> LabelledDataset:
+    for name in (CLASS_NAMES_NAME, TEMPLATES_NAME):
+        if (path / name).is_file():
+            _listing(path / name)  # only what is strict UTF-8
+    contents = loose(path, "labelled")
+    names = _class_names("\n".join(contents.class_names or ()))
+    templates = None
+    if contents.templates:
+        templates = parse_templates("\n".join(contents.templates), where=TEMPLATES_NAME)
+    return _labelled(path, LooseSource(contents), names, templates, [])
+
+
+def _labelled(
+    path: Path,
+    source: Source,
+    names: tuple[str, ...],
+    templates: tuple[str, ...] | None,
+    listings: list[Path],
+) -> LabelledDataset:
     if len(source) == 0:
         raise empty_dataset(path)
     if not source.has_text(frozenset({"cls", "json", "txt"})):
@@ -212,25 +229,6 @@ def _no_class_names(what: str) -> DatasetRejected:
         "no_class_names",
         f"{what}.",
         f"Give a folder with the shards and a {CLASS_NAMES_NAME}: one class name a line, line 1 for label 0.",
-        where=CLASS_NAMES_NAME,
-    )
-
-
-def _labels_of_folders(
-    folders: list[str], names: tuple[str, ...] | None
-) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Class names, and the label of every folder. Raises DatasetRejected `bad_class_names`."""
-    if names is None:
-        names = _class_names("\n".join(folders)) if folders else ()
-    if set(folders) <= set(names) and len(set(names)) == len(names):
-        return names, {folder: names.index(folder) for folder in folders}
-    alike = {folder.casefold() for folder in folders} & {name.casefold() for name in names}
-    if len(folders) == len(names) and not alike:  # names for folders that are called otherwise, n01440764
-        return names, {folder: label for label, folder in enumerate(folders)}
-    raise DatasetRejected(
-        "bad_class_names",
-        f"{CLASS_NAMES_NAME} has {len(names)} names, not exactly those of the {len(folders)} class folders.",
-        "List exactly the folders' names, or one name for each folder in the folders' sorted order.",
         where=CLASS_NAMES_NAME,
     )
 

@@ -1,4 +1,4 @@
-"""Image-caption pairs by index, from shards or a manifest. Knows what a pair is; knows no order and no batch.
+"""Image-caption pairs by index, from shards or loose files. Knows a pair; knows no order and no batch.
 
 Why a dataset is refused: docs/reference/errors.md lists the codes.
 """
@@ -14,7 +14,7 @@ from PIL import Image
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.images import decode
-from sanitizer.data.manifest import ManifestSource
+from sanitizer.data.loose import LooseSource, loose
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import Indexed, Source
@@ -72,7 +72,7 @@ def refuse_equal_captions(pairs: PairDataset, read: Callable[[str], Hashable] = 
 
 
 def open_pairs(path: Path) -> PairDataset:
-    """Pairs from a folder of `*.tar`, one `.tar`, a CSV manifest, or a folder that holds one manifest.
+    """Pairs from shards, or from any other folder or file that `cleanclip datasets push` takes.
 
     Reads headers only. Raises DatasetRejected.
     """
@@ -92,21 +92,15 @@ def open_pairs(path: Path) -> PairDataset:
 def _source(path: Path) -> Source:
     if not path.exists():
         raise not_found(path)
-    if path.is_file():
-        return ManifestSource(path) if path.suffix.lower() in {".csv", ".tsv"} else ShardSource([path])
-    shards = find_shards(path)
-    manifests = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in {".csv", ".tsv"})
-    if len(manifests) > 1 or (shards and manifests):
-        raise DatasetRejected(
-            "ambiguous_dataset",
-            f"{path.name} holds {len(shards)} shards and {len(manifests)} manifests.",
-            "Name the manifest itself, or keep only shards or only one manifest in the folder.",
-        )
-    if manifests:
-        return ManifestSource(manifests[0])
-    if not shards:
-        raise empty_dataset(path)
-    return ShardSource(shards)
+    if path.is_file() and path.suffix.lower() not in {".csv", ".tsv"}:
+        return ShardSource([path])
+    if path.is_dir() and (shards := find_shards(path)) and not _has_table(path):
+        return ShardSource(shards)
+    return LooseSource(loose(path, "pairs"))
+
+
+def _has_table(folder: Path) -> bool:
+    return any(entry.suffix.lower() in {".csv", ".tsv"} for entry in folder.iterdir())
 
 
 def find_shards(folder: Path) -> list[Path]:
@@ -135,6 +129,6 @@ def empty_dataset(path: Path) -> DatasetRejected:
     return DatasetRejected(
         "empty_dataset",
         f"{path.name} holds no samples.",
-        "Give a folder of .tar shards in the WebDataset layout, or a CSV manifest with images beside it.",
+        "Give .tar shards, class folders, images with captions beside them, or a CSV or TSV file.",
         where=path.name,
     )

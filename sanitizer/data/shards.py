@@ -114,7 +114,7 @@ class ShardSource:
     def has_text(self, extensions: frozenset[str]) -> bool:
         return any(bool(np.any(self._samples[f"{extension}_at"])) for extension in extensions)
 
-    def files(self) -> Iterator[tuple[str, Path | None]]:
+    def files(self) -> Iterator[tuple[str, Path | str]]:
         return ((path.name, path) for path in self._shards)
 
     def _descriptor(self, shard: int) -> int:

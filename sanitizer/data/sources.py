@@ -41,8 +41,8 @@ class Source(Protocol):
     def has_text(self, extensions: frozenset[str]) -> bool:
         """Whether any sample has a text of one of these extensions."""
 
-    def files(self) -> Iterator[tuple[str, Path | None]]:
-        """Name and path of every file, in a fixed order; no path where it leads out of the folder."""
+    def files(self) -> Iterator[tuple[str, Path | str]]:
+        """Name and path, or digest, of every file, in a fixed order."""
 
 
 class Selected:
@@ -66,7 +66,7 @@ class Selected:
         """Of the whole source."""
         return self._source.has_text(extensions)
 
-    def files(self) -> Iterator[tuple[str, Path | None]]:
+    def files(self) -> Iterator[tuple[str, Path | str]]:
         """Of the whole source."""
         return self._source.files()
 
@@ -99,7 +99,7 @@ class Indexed:
             return self.files_sha256
         return hashlib.sha256(f"without:{self.files_sha256}:{self.excluded.list_sha256}".encode()).hexdigest()
 
-    def files(self) -> Iterator[tuple[str, Path | None]]:
+    def files(self) -> Iterator[tuple[str, Path | str]]:
         """Name and path of every file that the samples are read from."""
         return self._source.files()
 

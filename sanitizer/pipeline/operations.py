@@ -387,16 +387,19 @@ def _cleaning_report(
         ),
         *reporting.measured_inputs(given, after),
     )
+    checkpoint = reporting.checkpoint_input(given.checkpoint, upload_sha256)
     report = Report(
         kind="sanitize",
         created_at=datetime.now(UTC),
         seed=seed,
-        checkpoint=reporting.checkpoint_input(given.checkpoint, upload_sha256),
+        checkpoint=checkpoint,
         architecture=settled,
         data=data,
         audit=options,
         recipe=recipe,
-        recipe_source=None if recipe_given is None else RecipeSource.of(recipe, recipe_given),
+        recipe_source=None
+        if recipe_given is None
+        else RecipeSource.of(recipe, recipe_given, checkpoint.model),
         policy=policy,
         policy_source=policy_source,
         **found.fields(),

@@ -80,12 +80,8 @@ def other_limits(report: Report) -> str:
 
 def whose_options(report: Report) -> str:
     """Which options of the recipe were given, and where the others are from; "" if not known."""
-    source = report.recipe_source
-    if source is None:
-        return ""
-    given = ", ".join(source.given) or "no option"
-    named = f"; {', '.join(source.named_there)} as in {source.defaults_from}" if source.named_there else ""
-    return f"The order gave {given}. All others are the method's defaults{named}."
+    source, recipe = report.recipe_source, report.recipe
+    return "" if source is None or recipe is None else source.sentences(recipe)
 
 
 def whose_limits(report: Report) -> str:

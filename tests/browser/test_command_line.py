@@ -59,7 +59,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 def what_was_ordered(service: Service, job_id: str) -> dict[str, Any]:
     job: dict[str, Any] = service.ours.http.get(f"/v1/jobs/{job_id}").json()
     names = (
-        *("kind", "checkpoint_id", "dataset_id", "audit", "recipe", "recipe_given", "policy"),
+        *("kind", "checkpoint_id", "dataset_id", "audit", "recipe", "policy"),
         *("policy_source", "seed", "output_layout", "max_attempts", "metadata", "scan"),
     )
     return {name: job[name] for name in names}

@@ -47,6 +47,7 @@ def fill(page: Page, service: Service, *, class_names: tuple[str, ...] = ("zero"
     page.get_by_label("Labelled dataset").select_option(labelled)
     page.get_by_label("Target", exact=True).fill("banana")
     page.get_by_label("Clean data to train on").select_option(pairs)
+    page.locator("#method-cleanclip").check()
     page.locator("#recipe-defaults").check()
 
 
@@ -77,7 +78,8 @@ def test_a_cleaning_is_ordered_by_the_keyboard_alone(page: Page, service: Servic
     page.keyboard.press("ArrowDown")
     tab_to(page, "dataset_id")
     page.keyboard.press("ArrowDown")
-    tab_to(page, "method-cleanclip")
+    tab_to(page, "method-proposed")
+    page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     tab_to(page, "par-epochs")
     page.keyboard.type("3")
@@ -91,10 +93,23 @@ def test_a_cleaning_is_ordered_by_the_keyboard_alone(page: Page, service: Servic
     assert [attack["attack"] for attack in job["audit"]["attacks"]][-1] == "text_trigger", "suite structured"
     assert job["recipe"]["method"] == "par"
     assert (job["recipe"]["epochs"], job["recipe"]["learning_rate"]) == (3, 2e-6)
-    recommended = ["batch_size", "initial_learning_rate", "push_share", "threshold"]
-    assert job["recipe_given"] == sorted(["epochs", "learning_rate", *recommended])
+    assert job["recipe_given"] == ["epochs", "learning_rate"]
+    assert {"initial_learning_rate", "push_share"} <= {*job["recipe_source"]["recommended"]}
     assert job["recipe"]["batch_size"] == 64, "as recommended for a small model, not the method's 256"
     assert service.publisher.sent[-1][0] == job["id"], "workers are told at once"
+
+
+def test_cleanclip_beside_uar_is_one_box_and_leads_to_the_comparison(page: Page, service: Service) -> None:
+    fill(page, service)
+    page.locator("#suite-structured").check()
+    page.locator("#method-proposed").check()
+    page.locator("#beside-on").check()
+    press(page, "Dry run")
+    expect(page.get_by_text("The method is uar, because structured triggers are audited")).to_be_visible()
+    press(page, "Order the job")
+    page.wait_for_url("**/ui/compare?job=job_*&job=job_*")
+    first, second = sorted((job["recipe"]["method"] for job in jobs_of(service)), reverse=True)
+    assert (first, second) == ("uar", "cleanclip")
 
 
 def test_a_cleaning_without_a_target_is_ordered_with_a_scan_first(page: Page, service: Service) -> None:
@@ -183,7 +198,7 @@ def test_a_dry_run_tells_what_would_be_done_and_orders_nothing(page: Page, servi
     assert "10 epochs of 1 update with 64 each, 10 updates in all" in said
     assert "fewer than 500" in said, "the job's own warnings"
     assert "At least 73 images" in said, "too few for the usual limit"
-    assert said.count("not known: no such earlier job") == 5, "no number is made up"
+    assert said.count("\tnot known") == 5, "no number is made up"
     page.get_by_role("button", name="Order the job").first.click()
     page.wait_for_url("**/ui/jobs/job_*")
     assert len(jobs_of(service)) == 1
@@ -221,7 +236,7 @@ def test_a_dry_run_tells_everything_that_stands_in_the_way_at_once(page: Page, s
 
 def test_the_time_is_that_of_earlier_jobs_for_as_much_work(page: Page, service: Service) -> None:
     for seconds in (10, 20):  # for 500 images, 640 pairs, 600 images
-        job = service.ours.http.post("/v1/jobs", json=service.sanitize_order()).json()
+        job = service.ours.http.post("/v1/jobs", json=service.sanitize_order(recipe={"epochs": 10})).json()
         phases = [
             {
                 "name": phase["name"],
@@ -355,7 +370,10 @@ def test_the_classes_of_the_chosen_set_are_suggested(page: Page, service: Servic
 
 def test_only_what_belongs_to_the_choices_is_shown(page: Page) -> None:
     page.goto("/ui/jobs/new")
+    expect(page.get_by_role("heading", name="Recipe of CleanCLIP")).to_be_hidden()
+    page.locator("#method-cleanclip").check()
     expect(page.get_by_role("heading", name="Recipe of CleanCLIP")).to_be_visible()
+    expect(page.locator("#beside-on")).to_be_hidden()
     expect(page.get_by_role("heading", name="Recipe of PAR")).to_be_hidden()
     page.get_by_role("radio", name="Supervised fine-tuning").check()
     expect(page.get_by_role("heading", name="Recipe of Supervised")).to_be_visible()

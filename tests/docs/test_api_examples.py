@@ -95,6 +95,7 @@ def uploads(call: Recorder, client: Client, folder: Path) -> str:
 
 def datasets(call: Recorder, client: Client) -> tuple[str, str]:
     found = []
+    call("POST /v1/datasets/check", status=204, json={"uri": "s3://cleanclip-data/seed1/pairs/"})
     for kind in ("labelled", "pairs"):
         order = {"kind": kind, "uri": f"s3://cleanclip-data/seed1/{kind}/"}
         found.append(call("POST /v1/datasets", status=202, json=order)["id"])

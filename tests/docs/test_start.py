@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from cleanclip.command import values
-from cleanclip.spec.recipe import BadNetOptions, parse_recipe
+from cleanclip.spec.recipe import BadNetOptions, CleanCLIPRecipe
 from cleanclip.spec.recommended import with_recommended
 from demo.recipe import ATTACK, CLEANING, DECLARED, TARGET
 from tests.docs.blocks import ROOT, blocks
@@ -40,7 +40,7 @@ def test_a_command_asks_for_the_trigger_the_target_and_the_layout_of_the_demo(wo
 def test_it_names_no_recipe_and_what_is_recommended_for_the_demos_model_cleans_as_the_demo_does() -> None:
     [_, words] = COMMANDS
     assert not {"--recipe", "--method", "--epochs", "--lr", "--batch-size", "--set"} & {*words}
-    assert parse_recipe(with_recommended({}, ("ModifiedResNet", "small")).options) == CLEANING
+    assert with_recommended(CleanCLIPRecipe(), (), ("ModifiedResNet", "small")) == CLEANING
 
 
 def test_the_page_says_what_the_patch_brings_up() -> None:

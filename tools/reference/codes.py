@@ -40,6 +40,10 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
     "null_damaged": ("", "Give the file as `null build` wrote it, or build it again."),
     "null_version": ("", "Build the null set again with this version."),
     "out_of_memory": ("The job used more memory than it may.", _SMALLER),
+    "bad_class_names": (
+        "The list of class names cannot be used.",
+        "Give one class name a line, line 1 for label 0.",
+    ),
     "bad_template": (
         "A template of the labelled set or of the audit cannot be used.",
         "Write {c} once, where the class goes.",

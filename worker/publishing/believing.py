@@ -26,7 +26,7 @@ from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, AuditSpec, SanitizeSpec
 from cleanclip.spec.judging import judge_report
 from cleanclip.spec.recipe import AuditOptions, to_json
-from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.recommended import Model, RecipeSource
 from cleanclip.spec.report import (
     WHO_VOUCHES,
     AuditFigures,
@@ -66,8 +66,8 @@ def believe_report(
     `uses_cuda`: whether children may compute on a GPU.
     """
     report = read_json(REPORT_NAME, raw, load_json)
-    ordered = _ordered(spec)
     known = replace(known, checkpoint=believe_input(known, report.architecture, seed=spec.seed))
+    ordered = _ordered(spec, known.checkpoint.model)
     check_pairs(_pairs(report, spec, known, ordered, cleaned_sha256))
     _check_verdict(report)
     _check_names(_class_names(report), spec.audit, known.class_names)
@@ -165,8 +165,8 @@ def believe_input(known: Known, told: SettledArchitecture, *, seed: int) -> Chec
     return replace(known.checkpoint, architecture=architecture.to_config())
 
 
-def _ordered(spec: AuditSpec | SanitizeSpec) -> dict[str, Any]:
-    """The fields of a report that are the order's."""
+def _ordered(spec: AuditSpec | SanitizeSpec, model: Model | None) -> dict[str, Any]:
+    """The fields of a report that follow from the order and the model."""
     recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
     given = spec.recipe_given if isinstance(spec, SanitizeSpec) else None
     return {
@@ -177,7 +177,7 @@ def _ordered(spec: AuditSpec | SanitizeSpec) -> dict[str, Any]:
         "policy_source": spec.policy_source,
         "scan": spec.scan_section,
         "recipe": recipe,
-        "recipe_source": None if recipe is None or given is None else RecipeSource.of(recipe, given),
+        "recipe_source": None if recipe is None or given is None else RecipeSource.of(recipe, given, model),
     }
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cleanclip.spec import proposed
+from cleanclip.spec.proposed import FIGURES
+
 METHODS = {
     "cleanclip": (
         "CleanCLIP",
@@ -28,6 +31,15 @@ METHODS = {
         "Needs no trigger. A trial so far, run on small models only.",
     ),
 }
+
+PROPOSED = (
+    "As proposed",
+    "UAR where no trigger is named, the image tower is a ViT, or structured triggers are audited: "
+    f"{FIGURES}. Else CleanCLIP. The dry run says which.",
+)
+BESIDE = (
+    f"Orders a second job with CleanCLIP on the same inputs, and shows the comparison: {proposed.BESIDE}."
+)
 
 ATTACKS = {
     "badnet": ("BadNet", "A small patch on the image."),

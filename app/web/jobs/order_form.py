@@ -17,10 +17,14 @@ from app.schemas.orders import JobIn
 from app.web.jobs import options
 from app.web.jobs.order_page import OrderDraft, lines, named
 from app.web.kit.visitor import Form
-from cleanclip.spec.recommended import model_of, with_recommended
+from cleanclip.spec.proposed import CLEANCLIP, UAR, reason_for_uar
+from cleanclip.spec.recipe import parse_recipe, to_json
+from cleanclip.spec.recommended import Model, model_of
 from cleanclip.spec.strict_json import RepeatedKey, unique_keys
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
+METHOD_PROPOSED = "proposed"
+_NOT_UAR = "a trigger is named, none is structured, and the image tower is not known to be a ViT"
 RECIPE_RECOMMENDED, RECIPE_DEFAULTS = "recommended", "defaults"
 SUITE_USUAL, SUITE_FOUND, SUITE_LIST, SUITE_JSON = "usual", "found", "list", "json"
 FROM_SCAN = "audit/attacks_from_scan"
@@ -40,7 +44,12 @@ class Draft(OrderDraft):
         first, _, rest = path.partition("/")
         match first:
             case "recipe":
-                return f"{self.form.get('method')}/{rest}" if rest not in ("", "method") else "method"
+                method = self.form.get("method")
+                return (
+                    f"{method}/{rest}"
+                    if rest not in ("", "method") and method in options.methods()
+                    else "method"
+                )
             case "policy":
                 name, _, limit = rest.partition("/")
                 if name == "asr_at_most_for":
@@ -59,18 +68,35 @@ def read(form: Form, *, default_max_attempts: int, inspection: Mapping[str, Any]
     checkpoint, for the values that are recommended for it."""
     draft = Draft(form=form)
     draft.body = _body(form, draft)
-    if form.get("recipe") == RECIPE_RECOMMENDED and "recipe" in draft.body and inspection is not None:
-        _fill(draft, inspection)
+    if draft.body.get("recipe", {}).get("method") == METHOD_PROPOSED:
+        _propose(draft, None if inspection is None else model_of(inspection))
     draft.take(_ORDER, default_max_attempts=default_max_attempts)
+    _beside(draft)
     return draft
 
 
-def _fill(draft: Draft, inspection: Mapping[str, Any]) -> None:
-    filled = with_recommended(draft.body["recipe"], model_of(inspection))
-    if filled.source is None and "learning_rate" not in draft.body["recipe"]:
-        draft.errors["recipe"] = f"{filled.sentence} Write a learning rate, or choose the method's defaults."
-    draft.body["recipe"] = filled.options
-    draft.recipe_note = filled.sentence
+def _propose(draft: Draft, model: Model | None) -> None:
+    """The method of a form that leaves it open, and why."""
+    reason = reason_for_uar(draft.body["audit"], None if model is None else model[0])
+    draft.body["recipe"] = {"method": CLEANCLIP if reason is None else UAR}
+    if draft.form.get("recipe") == RECIPE_DEFAULTS:
+        draft.body["recipe"] = to_json(parse_recipe(draft.body["recipe"]))
+    draft.recipe_note = reason or f"The method is CleanCLIP. It is not UAR: {_NOT_UAR}."
+
+
+def _beside(draft: Draft) -> None:
+    """Adds the order of CleanCLIP beside it, where that is wanted."""
+    order = draft.order
+    if not draft.form.get("beside") or order is None or order.recipe is None:
+        return
+    if order.recipe.method == CLEANCLIP:
+        draft.errors["beside"] = "This order is CleanCLIP itself. Choose another method, or leave this out."
+    elif order.recipe.training_data != "pairs":
+        draft.errors["beside"] = "CleanCLIP trains on pairs. Choose pairs, or leave this out."
+    else:
+        draft.has_beside = True
+        return
+    draft.order = None
 
 
 def _field_of_audit(path: str, draft: Draft) -> str:
@@ -108,6 +134,8 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
         known = options.methods().get(method)
         body |= named(form, "dataset_id")
         body["recipe"] = {"method": method} | (_given(form, known.options) if known else {})
+        if form.get("recipe") == RECIPE_DEFAULTS and known:
+            body["recipe"] = to_json(parse_recipe({"method": method})) | body["recipe"]
         body["scan"] = bool(form.get("scan"))
         if layout := form.get("output_layout"):
             body["output_layout"] = layout

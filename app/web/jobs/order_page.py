@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -34,9 +34,12 @@ from app.web.jobs.options import parse_number
 from app.web.kit.once import FIELD, is_form, new_form, once
 from app.web.kit.rendering import page, see_other, time_text
 from app.web.kit.visitor import Form, FormDep, Runner, Visitor
+from cleanclip.spec.recipe import CleanCLIPRecipe
 
 MOST_CHOICES = 100
 """Of each list; what is older is named by its id."""
+_AND = "+"
+"""Between the ids of two jobs that one form ordered."""
 _INDICES = re.compile(r"(/\d+)+$")
 _SAID = {
     "missing": "Fill this in.",
@@ -68,7 +71,9 @@ class OrderDraft:
     order: Order | None = None
     errors: dict[str, str] = field(default_factory=dict)
     recipe_note: str = ""
-    """What was recommended for the model, and from where."""
+    """Which method was chosen, and why."""
+    has_beside: bool = False
+    """Whether CleanCLIP is ordered as well, to be compared."""
 
     def field_of(self, pointer: str) -> str:
         """The field that a pointer into the order is about; empty where no field is to blame."""
@@ -98,7 +103,7 @@ class OrderDraft:
     @property
     def content(self) -> str:
         """Equal texts, equal orders."""
-        return json.dumps(self.body, sort_keys=True)
+        return json.dumps([self.body, self.has_beside], sort_keys=True)
 
 
 def mistake_sentence(mistake: str, place: str, detail: str) -> str:
@@ -247,7 +252,9 @@ class OrderPage:
                 draft.order = found_attacks.with_found(
                     ports.database, ports.store, visitor.caller, draft.order
                 )
-                return see_other(f"/ui/jobs/{self._ordered(ports, visitor, draft, draft.order)}")
+                made = self._ordered(ports, visitor, draft, draft.order).split(_AND)
+                both = urlencode([("job", one) for one in made])
+                return see_other(f"/ui/jobs/{made[0]}" if len(made) == 1 else f"/ui/compare?{both}")
             except (InvalidInput, NotFound, Conflict, QuotaExceeded) as error:
                 draft.refuse(error)
                 status = status_of(error)
@@ -260,7 +267,11 @@ class OrderPage:
         def work(unit: UnitOfWork) -> tuple[str, Job]:
             quotas.check_new_job(unit, caller.project_id, ports.settings.quotas)
             job = jobs.create(unit, caller, order)
-            return job.id, job
+            if not draft.has_beside:
+                return job.id, job
+            quotas.check_new_job(unit, caller.project_id, ports.settings.quotas)
+            other = replace(order, recipe=CleanCLIPRecipe(), recipe_given=())
+            return f"{job.id}{_AND}{jobs.create(unit, caller, other).id}", job
 
         form_id = draft.form.get(FIELD)
         return once(ports, caller, path=self.path, form=form_id, content=draft.content, work=work)

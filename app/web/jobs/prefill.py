@@ -11,6 +11,7 @@ from app.domain.states import JobKind
 from app.web.jobs import options
 from app.web.jobs.order_form import (
     FROM_SCAN,
+    METHOD_PROPOSED,
     POLICY_DEFAULT,
     POLICY_GIVEN,
     POLICY_KEPT,
@@ -39,11 +40,11 @@ def empty_form(
     scan: tuple[str, str] | None = None,
     exclude: str | None = None,
 ) -> Form:
-    """A cleaning with CleanCLIP and the usual triggers, with what the address names. `scan`: the id and the
-    first target of one whose triggers take the place of the usual ones. `exclude`: a vetting."""
+    """A cleaning by the method that is proposed, with the usual triggers and what the address names. `scan`:
+    the id and the first target of one whose triggers take the usual ones' place. `exclude`: a vetting."""
     fields = [
         ("kind", "audit" if kind == "audit" else "sanitize"),
-        ("method", "cleanclip"),
+        ("method", METHOD_PROPOSED),
         ("recipe", RECIPE_RECOMMENDED),
         ("suite", SUITE_FOUND if scan else SUITE_USUAL),
         ("policy", POLICY_DEFAULT),
@@ -105,11 +106,11 @@ def _again(job: Job) -> Fields:
         if value is not None:
             yield name, value
     recipe = spec.get("recipe")
-    yield "method", recipe["method"] if recipe else "cleanclip"
+    yield "method", recipe["method"] if recipe else METHOD_PROPOSED
     yield "recipe", RECIPE_DEFAULTS if recipe else RECIPE_RECOMMENDED
     if recipe:
         group = options.methods().get(recipe["method"])
-        yield from _values(group.options if group else (), recipe, spec["recipe_given"])
+        yield from _values(group.options if group else (), recipe)
     if spec.get("scan") is not None:
         yield "scan", "on"
     yield from _audit(ordered_audit(spec), scans_first=spec.get("scan") is not None)
@@ -164,14 +165,11 @@ def policy_fields(content: Mapping[str, Any]) -> Fields:
         yield options.LIMIT + name, options.field_text(limit)
 
 
-def _values(
-    wanted: Iterable[options.Option], content: Mapping[str, Any], given: Iterable[str] | None = None
-) -> Fields:
-    """Those that were given; without `given`, those that are not the default."""
+def _values(wanted: Iterable[options.Option], content: Mapping[str, Any]) -> Fields:
+    """Those that are not the default."""
     for option in wanted:
         if option.option not in content:
             continue
         value = content[option.option]
-        is_given = option.option in given if given is not None else value != option.default_value
-        if is_given and not (value is None and option.kind == "text"):
+        if value != option.default_value and not (value is None and option.kind == "text"):
             yield option.name, options.field_text(value)

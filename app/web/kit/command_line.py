@@ -55,7 +55,7 @@ def command_line(job: Job) -> str:
     words += _audit(audit, files, usual=USUAL if job.spec.get("scan") is None else BOTH_SUITES)
     words += _first_scan(job, files)
     if recipe is not None:
-        words += _recipe(recipe, job.spec["recipe_given"])
+        words += _recipe(recipe)
     for one in (job.spec.get("exclude") or {}).values():
         words += _pair("--exclude", one["job_id"])
     words += _policy(job, files)
@@ -109,8 +109,7 @@ def _body(job: Job) -> dict[str, Any]:
     body: dict[str, Any] = {"kind": job.kind.value, "checkpoint_id": job.checkpoint_id, "audit": audit}
     if job.kind is JobKind.SANITIZE:
         body |= {"dataset_id": job.dataset_id, "output_layout": spec.get("output_layout") or "open_clip"}
-        recipe = parse_recipe(spec["recipe"])
-        body["recipe"] = {"method": recipe.method} | _given(recipe, spec["recipe_given"])
+        body["recipe"] = spec["recipe"]
         if spec.get("scan") is not None:
             body["scan"] = _first_scan_options(job)
     if lists := spec.get("exclude"):
@@ -230,17 +229,13 @@ def _attack(attack: Any) -> str:
     return str(told["attack"]) if len(told) == 1 else json.dumps(told, ensure_ascii=False)
 
 
-def _given(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
-    """The options that the order gave."""
-    values = to_json(recipe)
-    return {name: values[name] for name in names}
-
-
-def _recipe(recipe: Recipe, names: Sequence[str]) -> Iterator[str]:
+def _recipe(recipe: Recipe) -> Iterator[str]:
     yield from ("--recipe", "defaults")  # this order, not what is recommended when it is repeated
-    if recipe.method != "cleanclip":
-        yield from ("--method", recipe.method)
-    for name, value in _given(recipe, names).items():
+    yield from ("--method", recipe.method)
+    defaults = to_json(type(recipe)())
+    for name, value in to_json(recipe).items():
+        if value == defaults[name]:
+            continue
         if name in _NAMED:
             yield from (_NAMED[name], str(value))
         else:

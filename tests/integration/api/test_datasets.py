@@ -49,6 +49,14 @@ def test_what_lies_in_a_projects_own_place_is_registered_by_that_project_only(
     assert api.post("/v1/datasets", json=body).status_code == 202
 
 
+def test_a_reference_is_checked_without_being_registered(
+    service: Service, api: httpx.Client, shards: str
+) -> None:
+    with service.nothing_left_behind():
+        assert api.post("/v1/datasets/check", json={"uri": shards}).status_code == 204
+        refused(api.post("/v1/datasets/check", json={"uri": f"{shards}no/"}), 422, "dataset_empty", "/uri")
+
+
 def test_a_range_of_shards_is_registered(api: httpx.Client, shards: str) -> None:
     answer = api.post("/v1/datasets", json={"kind": "pairs", "uri": f"{shards}pairs-{{000000..000002}}.tar"})
     assert answer.status_code == 202, answer.text
@@ -113,6 +121,9 @@ def test_a_reference_outside_the_allowed_places_is_refused(
     body = {"kind": "pairs", "uri": uri.format(bucket=service.store.bucket)}
     with service.nothing_left_behind():
         refused(api.post("/v1/datasets", json=body), 422, "dataset_uri_not_allowed", "/uri")
+        refused(
+            api.post("/v1/datasets/check", json={"uri": body["uri"]}), 422, "dataset_uri_not_allowed", "/uri"
+        )
 
 
 def test_a_range_of_too_many_shards_is_refused_before_it_is_written_out(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from typing import Any
@@ -31,6 +32,27 @@ def test_a_dry_run_leaves_nothing_and_says_what_each_phase_would_do(
     assert found["time"] is None
     assert found["obstacles"] == []
     assert any("fewer than 500" in warning for warning in found["warnings"])
+
+
+def test_without_an_earlier_job_times_are_estimates_by_the_shipped_table(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order(recipe={"epochs": 3, "batch_size": 50})
+    vision = {"image_size": 224, "width": 64, "layers": [3, 4, 6, 3]}
+    service.execute(
+        "UPDATE checkpoints SET inspection = "
+        "jsonb_set(inspection, '{architecture,model_cfg,vision_cfg}', :of) WHERE id = :id",
+        of=json.dumps(vision),
+        id=order["checkpoint_id"],
+    )
+    found = api.post("/v1/jobs/dry-run", json=order).json()
+    times = {one["name"]: one["time"] for one in found["phases"]}
+    assert times["stage"] is None
+    assert times["publish"] is None
+    for name in ("baseline_audit", "finetune", "final_audit"):
+        assert 0 < times[name]["low_s"] < times[name]["high_s"]
+        assert times[name]["num_jobs"] == 0
+    assert found["time"]["num_jobs"] == 0
 
 
 def test_everything_that_stands_in_the_way_is_told_with_its_pointer(

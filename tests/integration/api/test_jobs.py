@@ -22,9 +22,7 @@ def create(service: Service, **changes: Any) -> dict[str, Any]:
     return job
 
 
-def test_a_sanitize_job_is_accepted_with_its_defaults_written_out(
-    service: Service, api: httpx.Client
-) -> None:
+def test_a_sanitize_job_is_accepted_with_its_values_written_out(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order(metadata={"ticket": "ML-42"}, seed=7)
     answer = api.post("/v1/jobs", json=order)
     assert answer.status_code == 202
@@ -40,7 +38,7 @@ def test_a_sanitize_job_is_accepted_with_its_defaults_written_out(
         "publish",
     ]
     assert job["recipe"]["method"] == "cleanclip"
-    assert job["recipe"]["epochs"] == 10
+    assert job["recipe"]["epochs"] == 4, "as recommended for a small ModifiedResNet"
     assert job["recipe_given"] == []
     assert job["audit"]["target"] == "banana"
     assert job["audit"]["dataset_id"] == order["audit"]["dataset_id"]
@@ -67,6 +65,23 @@ def test_a_job_keeps_which_options_of_its_recipe_were_given(service: Service, ap
     job = api.post("/v1/jobs", json=service.sanitize_order(recipe=recipe)).json()
     assert job["recipe_given"] == ["epochs", "learning_rate"], "also where it is the default"
     assert api.get(f"/v1/jobs/{job['id']}").json()["recipe_given"] == job["recipe_given"]
+
+
+def test_a_method_alone_gets_the_recommended_values_and_dry_run_and_job_say_where_they_are_from(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order(recipe={"method": "uar", "batch_size": 10})
+    job = api.post("/v1/jobs", json=order).json()
+    ahead = api.post("/v1/jobs/dry-run", json=order).json()
+    for found in (job, ahead):
+        recipe, source = found["recipe"], found["recipe_source"]
+        assert (recipe["learning_rate"], recipe["consistency_weight"], recipe["batch_size"]) == (5e-4, 5, 10)
+        assert source["given"] == ["batch_size"]
+        assert {"learning_rate", "consistency_weight"} <= {*source["recommended"]}
+        assert "measured; docs/uar.md" in source["recommended_from"]
+    assert job["recipe_given"] == ["batch_size"]
+    phases = {one["name"]: one for one in ahead["phases"]}
+    assert phases["finetune"]["amount"] == recipe["epochs"] * 100, "of the recipe that it would take"
 
 
 def test_a_recipe_is_an_object_and_no_name(service: Service, api: httpx.Client) -> None:
@@ -249,7 +264,7 @@ def test_another_method_is_ordered_by_its_name_and_takes_its_own_options_only(
 ) -> None:
     order = service.sanitize_order(recipe={"method": "par", "threshold": 1.5})
     recipe = api.post("/v1/jobs", json=order).json()["recipe"]
-    assert (recipe["method"], recipe["threshold"], recipe["learning_rate"]) == ("par", 1.5, 3e-6)
+    assert (recipe["method"], recipe["threshold"], recipe["learning_rate"]) == ("par", 1.5, 3e-4)
     assert "lambda1" not in recipe
     for option in ({"lambda1": 1}, {"threshold": 4.1}, {"noise_std": "0.2"}):
         order["recipe"] = {"method": "par", **option}
@@ -265,7 +280,7 @@ def test_a_supervised_job_takes_labelled_images_that_are_not_those_of_its_audit(
     refused(api.post("/v1/jobs", json=order), 422, "trained_on_the_test", "/dataset_id")
     order["dataset_id"] = service.sanitize_order()["audit"]["dataset_id"]
     recipe = api.post("/v1/jobs", json=order).json()["recipe"]
-    assert (recipe["method"], recipe["learning_rate"], recipe["warmup_steps"]) == ("supervised", 1e-4, 500)
+    assert (recipe["method"], recipe["learning_rate"], recipe["warmup_steps"]) == ("supervised", 1e-3, 50)
 
 
 def test_retrieval_is_measured_on_pairs_of_its_own(service: Service, api: httpx.Client) -> None:

@@ -49,7 +49,7 @@ from cleanclip.spec.recipe import (
     parse_recipe,
     to_json,
 )
-from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.recommended import RecipeSource, model_of
 from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import (
@@ -501,10 +501,13 @@ def examples(options: AuditOptions, seed: int) -> report.Examples | None:
     return report.Examples(seed=seed, image_size=side, side=side, examples=())
 
 
+MODEL = model_of({"architecture": ARCHITECTURE.to_config(), "num_parameters": NUM_PARAMETERS})
+
+
 def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
     if spec.get("recipe_given") is None:
         return None
-    return RecipeSource.of(parse_recipe(spec["recipe"]), spec["recipe_given"])
+    return RecipeSource.of(parse_recipe(spec["recipe"]), spec["recipe_given"], MODEL)
 
 
 def settled(folder: Path, seed: int, name: str = "checkpoint") -> SettledArchitecture:

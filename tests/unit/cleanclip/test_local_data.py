@@ -7,8 +7,10 @@ import io
 import os
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -22,6 +24,7 @@ from cleanclip.local_data import contents_of
 from cleanclip.packing import Contents
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
+from sanitizer.data.skipping import BadSample
 from worker.staging.inputs import override_texts
 
 
@@ -87,6 +90,58 @@ def test_a_packed_folder_has_the_digest_that_the_pushed_dataset_has_in_the_servi
     assert open_labelled(out).sha256 == dataset_sha256("labelled", digests)
 
 
+def _captions(root: Path) -> None:
+    for number in range(3):
+        image(root / f"{number}.jpg", 40 * number)
+        (root / f"{number}.txt").write_text(f"picture {number}\n", encoding="utf-8")
+    image(root / "alone.jpg")
+
+
+def _table(root: Path, *, header: str) -> None:
+    for number in range(3):
+        image(root / "images" / f"{number}.png", 40 * number)
+    rows = [f"images/{number}.png,{'cat' if number else 'dog'}" for number in range(3)]
+    (root / "list.csv").write_text("\n".join([header, *rows, "../no.png,cat"]) + "\n")
+
+
+def _classes(root: Path, *, names: str = "") -> None:
+    for name in ("n02", "n01"):
+        image(root / name / "0.png", len(name))
+    if names:
+        (root / "classnames.txt").write_text(names)
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "captions": _captions,
+    "pairs in a table": lambda root: _table(root, header="image,caption"),
+    "labels in a table": lambda root: _table(root, header="image,label"),
+    "class folders": _classes,
+    "class folders with other names": lambda root: _classes(root, names="tench\ngoldfish\n"),
+    "class folders in another order": lambda root: _classes(root, names="n02\nn01\n"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_library_takes_what_is_pushed_and_reads_it_as_the_service_does(name: str, tmp_path: Path) -> None:
+    root, packed = tmp_path / "loose", tmp_path / "packed"
+    LAYOUTS[name](root)
+    contents = contents_of(root)
+    assert [*packing.pack_into(contents, packed)] == []
+    opened: Any = open_pairs if contents.kind == "pairs" else open_labelled
+    loose, shards = opened(root), opened(packed)
+    assert loose.sha256 == shards.sha256
+    assert len(loose) == len(contents.samples) + len(contents.left_out)
+    read, expected = ([one.read(index) for index in range(len(shards))] for one in (loose, shards))
+    what = "caption" if contents.kind == "pairs" else "label"
+    assert [getattr(one, what) for one in read] == [getattr(one, what) for one in expected]
+    assert [one.image.tobytes() for one in read] == [one.image.tobytes() for one in expected]
+    for index in range(len(shards), len(loose)):
+        with pytest.raises(BadSample):
+            loose.read(index)
+    if contents.kind == "labelled":
+        assert loose.class_names == shards.class_names == contents.class_names
+
+
 def test_the_same_files_give_the_same_bytes_and_another_file_another_identity(folder: Path) -> None:
     first = contents_of(folder)
     path = shard(first)
@@ -107,7 +162,7 @@ def test_images_with_captions_beside_are_pairs(tmp_path: Path) -> None:
         (tmp_path / "p" / f"{number}.txt").write_text(f"picture {number}\n", encoding="utf-8")
     image(tmp_path / "p" / "alone.jpg")
     contents = contents_of(tmp_path / "p")
-    assert [one.split(" ")[0] for one in contents.left_out] == ["alone.jpg"]
+    assert [one.name for one in contents.left_out] == ["alone.jpg"]
     (tmp_path / "read").mkdir()
     os.link(shard(contents), tmp_path / "read" / "p.tar")
     pairs = open_pairs(tmp_path / "read")
@@ -126,7 +181,7 @@ def test_a_table_names_images_and_captions_or_labels_and_no_file_outside_its_fol
     table.write_text("\n".join(["filepath\ttitle\tlabel", *rows, "gone.png\ty\tcat"]) + "\n")
     pairs = contents_of(folder)
     assert (pairs.kind, [one.text for one in pairs.samples]) == ("pairs", [b"a cat", b"a dog"])
-    assert [one.split(" ")[0] for one in pairs.left_out] == ["../secret.png", "link.png", "gone.png"]
+    assert [one.name for one in pairs.left_out] == ["../secret.png", "link.png", "gone.png"]
     labelled = contents_of(table, kind="labelled")
     assert labelled.class_names == ("cat", "dog")
     assert [one.text for one in labelled.samples] == [b"0", b"1"]

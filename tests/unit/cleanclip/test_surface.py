@@ -20,7 +20,7 @@ SURFACE = {
     "artifacts": "download get",
     "trail": "list",
     "checkpoints": "delete get list wait",
-    "datasets": "create delete get list push rename samples wait",
+    "datasets": "check create delete get list push rename samples wait",
     "deletions": "get list",
     "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause rename report "
     "resume retry verdicts wait",

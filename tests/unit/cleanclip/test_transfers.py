@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from cleanclip import places
-from cleanclip.errors import ApiError, Conflict, StoreError, UnexpectedAnswer
+from cleanclip.errors import ApiError, Conflict, InUse, StoreError, UnexpectedAnswer
 from cleanclip.memory import Memory, of_file
 from cleanclip.models import Artifact
 from cleanclip.sync.artifacts import plain_name
@@ -224,6 +224,37 @@ def test_a_store_that_ignores_ranges_is_not_mistaken_for_one_that_serves_them(tm
         client.artifacts.download("art_1", tmp_path / "w", piece_bytes=10)
     assert caught.value.status == 200
     assert not (tmp_path / "w").exists()
+
+
+def test_two_downloads_into_one_file_the_second_is_refused_and_the_first_ends_whole(tmp_path: Path) -> None:
+    artifact = {"id": "art_1", "job_id": "job_1", "name": "w", "size_bytes": len(CONTENT)}
+    artifact["sha256"] = hashlib.sha256(CONTENT).hexdigest()
+    refused: list[BaseException] = []
+
+    def second(request: httpx.Request) -> httpx.Response:
+        try:
+            with client_on(service) as other:
+                other.artifacts.download("art_1", tmp_path / "w", resume=False)
+        except InUse as error:
+            refused.append(error)
+        begin, end = (int(place) for place in request.headers["range"].removeprefix("bytes=").split("-"))
+        content_range = {"Content-Range": f"bytes {begin}-{end}/{len(CONTENT)}"}
+        return httpx.Response(206, stream=httpx.ByteStream(CONTENT[begin : end + 1]), headers=content_range)
+
+    service = FakeRoutes(
+        {
+            ("GET", "/v1/artifacts/art_1"): httpx.Response(200, json=artifact),
+            ("GET", "/v1/artifacts/art_1/content"): httpx.Response(307, headers={"Location": f"{STORE}/w"}),
+            ("GET", "/w"): second,
+        }
+    )
+    with client_on(service) as client:
+        client.artifacts.download("art_1", tmp_path / "w", piece_bytes=len(CONTENT) // 2 + 1)
+    assert (tmp_path / "w").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["w"], "no part and no lock stays"
+    assert len(refused) == 2
+    assert f"Another download writes {tmp_path / 'w'}" in str(refused[0])
+    assert "choose another folder" in str(refused[0])
 
 
 def test_rate_and_time_left_count_only_what_moved_now() -> None:

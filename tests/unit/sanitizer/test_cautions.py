@@ -24,6 +24,7 @@ from cleanclip.spec.recommended import (
     FULL_AT_LEAST,
     RECOMMENDATIONS,
     SMALL_AT_MOST,
+    Model,
     RecipeSource,
     recommended,
     size_of,
@@ -96,7 +97,7 @@ def test_every_recommendation_is_a_recipe_within_its_bounds_and_names_its_source
 @pytest.mark.parametrize("kind", [CleanCLIPRecipe, PARRecipe, SupervisedRecipe])
 def test_a_methods_defaults_are_those_published_for_a_full_size_resnet(kind: type[Recipe]) -> None:
     recipe = kind()  # type: ignore[operator]
-    source = RecipeSource.of(recipe, ("method", "epochs"))
+    source = RecipeSource.of(recipe, ("method", "epochs"), None)
     published = recommended(recipe.method, "ModifiedResNet", "full")
     assert published is not None
     assert {name: getattr(recipe, name) for name in published.values} == published.values
@@ -105,11 +106,12 @@ def test_a_methods_defaults_are_those_published_for_a_full_size_resnet(kind: typ
 
 
 def test_defaults_of_a_method_that_nobody_ran_at_full_size_are_not_called_published() -> None:
-    source = RecipeSource.of(UARRecipe(), ("epochs",))
+    source = RecipeSource.of(UARRecipe(), ("epochs",), None)
     assert (source.given, source.named_there) == (("epochs",), ())
     assert "nobody has run the method on a full-size model" in source.defaults_from
     [found] = told(UARRecipe())
     assert "nobody has run the method on a full-size model" in found
+    assert "There are for cleanclip and par and supervised: take one of them." in found
 
 
 @pytest.mark.parametrize(
@@ -141,16 +143,31 @@ def test_uar_says_what_its_options_leave_out(recipe: Recipe, said: str | None) -
     assert len(about) == (said is not None)
 
 
-def test_recommended_values_are_written_beside_what_was_given_and_their_source_is_said() -> None:
-    filled = with_recommended({"epochs": 2}, ("ModifiedResNet", "small"))
-    assert filled.options == {
-        "method": "cleanclip", "learning_rate": 1e-4, "epochs": 2, "batch_size": 64, "warmup_steps": 50
-    }  # fmt: skip
-    assert "learning_rate 0.0001, batch_size 64, warmup_steps 50 (measured; docs/" in filled.sentence
-    for model in (None, ("VisionTransformer", "small"), ("ModifiedResNet", None)):
-        filled = with_recommended({"method": "cleanclip"}, model)
-        assert (filled.options, filled.source) == ({"method": "cleanclip"}, None)
-        assert filled.sentence.startswith("There are no recommended values for cleanclip on a ")
+def test_recommended_values_are_taken_beside_what_was_given_and_their_source_is_said() -> None:
+    model: Model = ("ModifiedResNet", "small")
+    filled = with_recommended(CleanCLIPRecipe(epochs=2), ("epochs",), model)
+    assert filled == CleanCLIPRecipe(learning_rate=1e-4, epochs=2, batch_size=64, warmup_steps=50)
+    source = RecipeSource.of(filled, ("epochs",), model)
+    assert (source.given, source.recommended) == (
+        ("epochs",),
+        ("learning_rate", "batch_size", "warmup_steps"),
+    )
+    assert "learning_rate 0.0001, batch_size 64, warmup_steps 50 (measured; docs/" in source.sentences(filled)
+    others: tuple[Model | None, ...] = (None, ("VisionTransformer", "small"), ("ModifiedResNet", None))
+    for other in others:
+        assert with_recommended(CleanCLIPRecipe(epochs=2), ("epochs",), other) == CleanCLIPRecipe(epochs=2)
+        assert RecipeSource.of(CleanCLIPRecipe(), (), other).recommended == ()
+
+
+@pytest.mark.parametrize("one", RECOMMENDATIONS, ids=lambda one: f"{one.method}-{one.families[0]}-{one.size}")
+def test_a_recommended_value_clashes_with_nothing_that_may_be_given(one: Any) -> None:
+    """Options that a recipe's own check compares with others are recommended as they are by default."""
+    defaults = parse_recipe({"method": one.method})
+    compared = {"strong_epochs", "min_patch_size", "max_patch_size", "lambda1", "lambda2"}
+    compared |= {"epochs"} if one.method == "uar" else set()
+    compared |= {name for name in vars(defaults) if name.endswith("_share") and one.method == "uar"}
+    for name in compared & {*one.values}:
+        assert getattr(defaults, name) == one.values[name]
 
 
 def test_sizes_end_where_sources_do() -> None:

@@ -319,7 +319,7 @@ def test_the_report_says_which_options_were_given_and_where_the_others_are_from(
     assert done[1].recipe_source is None, "nobody said which"
     given = ("epochs", "batch_size", "learning_rate", "warmup_steps")
     report = sanitize(inputs, tmp_path, recipe_given=given)
-    assert report.recipe_source == RecipeSource.of(RECIPE, given)
+    assert report.recipe_source == RecipeSource.of(RECIPE, given, report.checkpoint.model)
     assert report.recipe_source.named_there == ("lambda1", "lambda2")
     assert "arXiv 2303.03323" in report.recipe_source.defaults_from
     assert load_json((tmp_path / "report.json").read_bytes()) == report

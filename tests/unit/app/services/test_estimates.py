@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from app.domain.states import JobPhase
 from app.services.dry_run import describe_phase
-from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
+from app.services.estimates import Load, Measured, Span, Unit, shipped_span, span_of, sum_of
+from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import (
     AuditOptions,
     BadNetOptions,
@@ -180,3 +183,40 @@ def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed
     assert num_passes(options, 300) == math.ceil((2 * 300 + each * 192) / 3)
     assert num_passes(options, 150) == math.ceil((2 * 150 + each * 86) / 3), "64 are the fewest"
     assert num_passes(options, None) is None
+
+
+ROOT = Path(__file__).resolve().parents[4]
+MEASURED = json.loads((ROOT / "docs/performance.json").read_text(encoding="utf-8"))
+VISION = {
+    "RN50": {"image_size": 224, "width": 64, "layers": [3, 4, 6, 3]},
+    "ViT-B/32": {"image_size": 224, "width": 768, "layers": 12, "patch_size": 32},
+}
+
+
+def gflop_of(name: str) -> float:
+    return gflop_per_pass({"model_cfg": {"vision_cfg": VISION[name]}})
+
+
+@pytest.mark.parametrize("name", VISION)
+def test_the_shipped_table_holds_what_was_measured_on_two_cores(name: str) -> None:
+    [training] = [one for one in MEASURED["training"]["rows"] if one["model"] == name]
+    [audit] = [one for one in MEASURED["audit"]["rows"] if one["model"] == name]
+    for unit, amount, measured_s in (
+        ("samples", training["pairs"], training["ours_s"]["median"]),
+        ("images", 9 * audit["images"] + audit["prompts"], audit["ours_s"]["median"]),
+    ):
+        span = shipped_span(amount, cast(Any, unit), gflop_of(name))
+        assert span is not None
+        assert span.low_s <= measured_s <= span.high_s
+        assert span.num_jobs == 0, "no job tells"
+
+
+def test_the_shipped_table_counts_a_trained_sample_as_torch_did() -> None:
+    for row in MEASURED["where"]["rows"]:
+        assert row["gflop_a_pair"] == pytest.approx(7 * gflop_of(row["model"]), rel=0.05)
+
+
+def test_the_shipped_table_says_nothing_of_files_or_of_a_model_that_is_not_known() -> None:
+    assert shipped_span(100, "bytes", 1.0) is None
+    assert shipped_span(None, "images", 1.0) is None
+    assert shipped_span(100, "images", None) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from app.schemas.orders import AuditJobIn, SanitizeJobIn
 from app.web.jobs import options, order_form, prefill
 from app.web.jobs.order_form import Draft
 from app.web.kit.visitor import Form
-from cleanclip.spec.recipe import Policy, PolicySource, to_json
+from cleanclip.spec.recipe import CleanCLIPRecipe, Policy, PolicySource, UARRecipe, to_json
 
 CHECKPOINT, PAIRS, LABELLED = "ckpt_" + "0" * 26, "ds_" + "0" * 26, "ds_" + "1" * 26
 LEAST = {
@@ -75,30 +76,48 @@ def test_the_least_form_is_an_order_with_nothing_given() -> None:
 
 
 SMALL = {"num_parameters": 4_000_000, "architecture_name": "ModifiedResNet [1,1,1,1]"}
+VIT = {"num_parameters": 20_000_000, "architecture_name": "ViT-S/16"}
 
 
-def test_the_recommended_recipe_is_written_into_the_order_but_for_what_was_filled_in() -> None:
-    chosen = LEAST | {"recipe": "recommended", "cleanclip/epochs": "6"}
-    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=SMALL)
-    assert draft.order is not None
-    assert draft.body["recipe"] == {
-        "method": "cleanclip", "learning_rate": 1e-4, "epochs": 6, "batch_size": 64, "warmup_steps": 50
-    }  # fmt: skip
-    assert draft.order.recipe_given == ("batch_size", "epochs", "learning_rate", "warmup_steps")
-    assert "(measured; docs/" in draft.recipe_note
-    again = read(LEAST | {"recipe": "defaults"})
-    assert again.body["recipe"] == {"method": "cleanclip"}
+def test_defaults_that_are_chosen_are_given_and_all_else_is_left_to_the_service() -> None:
+    again = read(LEAST | {"recipe": "defaults", "cleanclip/epochs": "6"})
+    assert again.body["recipe"] == to_json(CleanCLIPRecipe(epochs=6))
+    proposed = read(LEAST | {"method": "proposed", "recipe": "defaults", "suite": "structured"})
+    assert proposed.body["recipe"] == to_json(UARRecipe())
+    assert read(LEAST | {"recipe": "recommended"}).body["recipe"] == {"method": "cleanclip"}
 
 
-def test_where_nothing_is_recommended_the_form_says_so_before_the_order() -> None:
-    chosen = LEAST | {"recipe": "recommended"}
-    medium = {"num_parameters": 20_000_000, "architecture_name": "ViT-S/16"}
-    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=medium)
-    assert draft.order is None
-    assert draft.errors["recipe"].startswith("There are no recommended values for cleanclip on a medium-size")
-    chosen |= {"cleanclip/learning_rate": "1e-5"}
-    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=medium)
-    assert draft.order is not None
+@pytest.mark.parametrize(
+    ("changes", "inspection", "reason"),
+    [
+        ({"target": "", "scan": "on"}, SMALL, "no trigger is named"),
+        ({}, VIT, "the image tower is a ViT"),
+        ({"suite": "structured"}, SMALL, "structured triggers are audited"),
+        ({"suite": "list", "attack": "text_trigger"}, SMALL, "structured triggers are audited"),
+        ({}, SMALL, None),
+        ({}, None, None),
+    ],
+)
+def test_a_form_that_leaves_the_method_open_gets_uar_or_cleanclip_with_the_reason(
+    changes: dict[str, str], inspection: Any, reason: str | None
+) -> None:
+    form = Form(list((LEAST | {"method": "proposed", "recipe": "recommended"} | changes).items()))
+    draft = order_form.read(form, default_max_attempts=3, inspection=inspection)
+    assert draft.order is not None, draft.errors
+    assert draft.order.recipe == (CleanCLIPRecipe() if reason is None else UARRecipe())
+    if reason is None:
+        assert draft.recipe_note.startswith("The method is CleanCLIP.")
+    else:
+        assert draft.recipe_note.startswith(f"The method is uar, because {reason}: on small models")
+
+
+def test_cleanclip_is_ordered_beside_another_method_that_trains_on_pairs() -> None:
+    assert read(LEAST | {"method": "uar", "beside": "on"}).has_beside
+    assert not read(LEAST | {"method": "uar"}).has_beside
+    for method, why in (("cleanclip", "is CleanCLIP itself"), ("supervised", "trains on pairs")):
+        draft = read(LEAST | {"method": method, "beside": "on"})
+        assert draft.order is None
+        assert why in draft.errors["beside"]
 
 
 def test_an_id_that_was_typed_goes_before_the_list() -> None:
@@ -266,7 +285,10 @@ def test_an_earlier_jobs_order_is_read_back_from_the_form_that_it_fills(wanted: 
     order = order_of(kind.model_validate(body), default_max_attempts=3)
     draft = read(prefill.form_of_job(_job(order)))
     assert draft.errors == {}
-    assert draft.order == order
+    assert draft.order is not None
+    if order.recipe is not None:
+        assert draft.order.recipe_given == tuple(sorted(to_json(order.recipe).keys() - {"method", "version"}))
+    assert replace(draft.order, recipe_given=None) == replace(order, recipe_given=None)
 
 
 def _job(order: Any) -> Job:

@@ -13,6 +13,9 @@ import pytest
 from cleanclip.command.exit_codes import MEANINGS, ExitCode
 from cleanclip.command.main import main
 from cleanclip.command.session import Session
+from cleanclip.one_writer import only_writer
+from cleanclip.spec.recipe import CleanCLIPRecipe, UARRecipe, to_json
+from cleanclip.spec.recommended import RecipeSource
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, FakeRoutes, FakeService, job, problem
 
 HERE = ("--url", URL, "--api-key", KEY)
@@ -338,32 +341,83 @@ def test_an_order_and_a_dataset_have_the_name_that_is_given(run: Any) -> None:
         assert json.loads(service.requests[0].content)["name"] == "release 7"
 
 
-def test_a_recipe_that_is_not_named_gets_what_is_recommended_for_the_model_and_says_its_source(
+THINGS = ("--checkpoint", "ckpt_1", "--pairs", "ds_1", "--labelled", "ds_2")
+SMALL = {"num_parameters": 4_000_000, "architecture_name": "ModifiedResNet [1,1,1,1] width 64"}
+
+
+def test_an_order_sends_what_was_given_and_says_which_values_the_service_took(
     run: Any,
 ) -> None:
-    def sent(*options: str, **facts: Any) -> tuple[Any, str]:
-        ordered = httpx.Response(202, json=job(kind="sanitize"))
-        service = FakeService(*([httpx.Response(200, json=CHECKPOINT | facts)] if facts else []), ordered)
-        things = ("--checkpoint", "ckpt_1", "--pairs", "ds_1", "--labelled", "ds_2", "--target", "apple")
-        ran = run(service, "sanitize", *things, *options)
-        assert ran.status == ExitCode.OK
-        return json.loads(service.requests[-1].content).get("recipe"), ran.err
+    recipe = CleanCLIPRecipe(epochs=2, learning_rate=1e-4)
+    source = RecipeSource.of(recipe, ("epochs",), ("ModifiedResNet", "small"))
+    made = job(kind="sanitize", recipe=to_json(recipe), recipe_source=to_json(source))
+    service = FakeService(httpx.Response(200, json=CHECKPOINT | SMALL), httpx.Response(202, json=made))
+    ran = run(service, "sanitize", *THINGS, "--target", "apple", "--epochs", "2")
+    assert ran.status == ExitCode.OK
+    assert json.loads(service.requests[-1].content)["recipe"] == {"epochs": 2}
+    assert (
+        "Recommended for such a model: learning_rate 0.0001, batch_size 64, warmup_steps 50 (measured; docs/"
+        in ran.err
+    )
 
-    small = {"num_parameters": 4_000_000, "architecture_name": "ModifiedResNet [1,1,1,1] width 64"}
-    recipe, said = sent("--epochs", "2", **small)
-    assert recipe == {
-        "method": "cleanclip", "learning_rate": 1e-4, "epochs": 2, "batch_size": 64, "warmup_steps": 50
-    }  # fmt: skip
-    assert "Recommended for cleanclip on a small-size ModifiedResNet" in said
-    assert "measured; docs/" in said
-    recipe, said = sent(num_parameters=20_000_000, architecture_name="ViT-S/16")
-    assert recipe == {"method": "cleanclip"}
-    assert "There are no recommended values for cleanclip on a medium-size VisionTransformer" in said
-    assert sent("--recipe", "defaults") == (None, ""), "no checkpoint is looked at"
-    things = ("--checkpoint", "ckpt_1", "--pairs", "ds_1", "--labelled", "ds_2", "--target", "apple")
-    refused = run(FakeService(problem(403, "scope_missing")), "sanitize", *things)
-    assert refused.status == ExitCode.NOT_AUTHORISED
-    assert "Use a key with the scope 'read', or choose --recipe defaults" in " ".join(refused.err.split())
+
+def test_with_defaults_every_option_is_sent(run: Any) -> None:
+    service = FakeService(httpx.Response(202, json=job(kind="sanitize")))
+    options = ("--target", "apple", "--method", "uar", "--recipe", "defaults", "--epochs", "7")
+    assert run(service, "sanitize", *THINGS, *options).status == ExitCode.OK
+    assert json.loads(service.requests[-1].content)["recipe"] == to_json(UARRecipe(epochs=7))
+
+
+@pytest.mark.parametrize(
+    ("options", "architecture", "reason"),
+    [
+        ((), "ModifiedResNet", "no trigger is named"),
+        (("--attacks-from-scan", "job_9"), "ModifiedResNet", "no trigger is named"),
+        (("--attacks-from-scan", "job_9", "--target", "apple"), "RN50", "no trigger is named"),
+        (("--target", "apple"), "ViT-S/16", "the image tower is a ViT"),
+        (("--target", "apple", "--suite", "structured"), "RN50", "structured triggers are audited"),
+        (("--target", "apple", "--attack", "text_trigger"), "RN50", "structured triggers are audited"),
+        (("--target", "apple"), "ModifiedResNet", None),
+        (("--target", "apple", "--suite", "paper"), "ModifiedResNet", None),
+        (("--method", "cleanclip"), None, None),
+        (("--lambda1", "2"), None, None),
+    ],
+)
+def test_uar_is_taken_where_no_trigger_is_known_the_tower_is_a_vit_or_the_suite_is_structured(
+    run: Any, options: tuple[str, ...], architecture: str | None, reason: str | None
+) -> None:
+    facts = {"num_parameters": 4_000_000, "architecture_name": architecture}
+    found = [] if architecture is None else [httpx.Response(200, json=CHECKPOINT | facts)]
+    service = FakeService(*found, httpx.Response(202, json=job(kind="sanitize")))
+    ran = run(service, "sanitize", *THINGS, *options)
+    assert ran.status == ExitCode.OK
+    sent = json.loads(service.requests[-1].content).get("recipe") or {}
+    assert sent.get("method", "cleanclip") == ("cleanclip" if reason is None else "uar")
+    said = f"The method is uar, because {reason}: on small models it left at most 0.7 % ASR"
+    assert (said in " ".join(ran.err.split())) == (reason is not None)
+
+
+def test_one_flag_orders_cleanclip_beside_it_on_the_same_inputs(run: Any) -> None:
+    made = [httpx.Response(202, json=job(id=name, kind="sanitize")) for name in ("job_1", "job_2")]
+    service = FakeService(httpx.Response(200, json=CHECKPOINT | SMALL), *made)
+    ran = run(service, "sanitize", *THINGS, "--beside", "--json")
+    assert ran.status == ExitCode.OK
+    first, second = (json.loads(one.content) for one in service.requests[-2:])
+    assert (first.pop("recipe"), second.pop("recipe")) == ({"method": "uar"}, {"method": "cleanclip"})
+    assert first == second
+    assert json.loads(ran.out)["beside"]["id"] == "job_2"
+    assert "/ui/compare?job=job_1&job=job_2" in ran.err
+    refused = run(FakeService(), "sanitize", *THINGS, "--beside", "--method", "cleanclip")
+    assert "this order is CleanCLIP. Leave it out." in " ".join(refused.err.split())
+    refused = run(FakeService(), "sanitize", *THINGS, "--beside", "--method", "supervised")
+    assert "which trains on pairs" in " ".join(refused.err.split())
+
+
+def test_a_key_that_may_not_read_the_checkpoint_is_told_what_the_choice_of_the_method_lacks(run: Any) -> None:
+    service = FakeService(problem(403, "scope_missing"), httpx.Response(202, json=job(kind="sanitize")))
+    ran = run(service, "sanitize", *THINGS, "--target", "apple")
+    assert ran.status == ExitCode.OK
+    assert "whether its image tower is a ViT is not known" in " ".join(ran.err.split())
 
 
 WRONG = [
@@ -688,3 +742,18 @@ def test_a_wrong_use_is_a_document_too(run: Any, arguments: tuple[str, ...], sai
     assert said in error["message"]
     assert said in ran.err
     assert error["exit_code"] == ExitCode.USAGE
+
+
+def test_a_download_into_a_folder_that_another_one_writes_is_refused(run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    artifact = {"id": "art_1", "job_id": "job_1", "name": "w", "size_bytes": 1, "sha256": "0" * 64}
+    page = {"data": [artifact], "has_more": False}
+    with only_writer(out / ".download.lock", out):
+        service = FakeService(
+            httpx.Response(200, json=job(state="succeeded")), httpx.Response(200, json=page)
+        )
+        ran = run(service, "download", "job_1", "--out", str(out))
+    assert ran.status == ExitCode.UNREADABLE
+    assert f"Another download writes {out}" in " ".join(ran.err.split())
+    assert list(out.iterdir()) == []

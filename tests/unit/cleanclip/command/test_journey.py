@@ -35,6 +35,7 @@ class Service(httpx.MockTransport):
         self.on_job: Callable[[], None] = lambda: None
         self.ahead = AHEAD
         self.tried: list[dict[str, Any]] = []
+        self.unreadable: tuple[str, ...] = ()
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         request.read()
@@ -43,6 +44,9 @@ class Service(httpx.MockTransport):
         if path == "/v1/jobs/dry-run":
             self.tried.append(json.loads(request.content))
             return httpx.Response(200, json=self.ahead)
+        if path == "/v1/datasets/check":
+            is_read = json.loads(request.content)["uri"] not in self.unreadable
+            return httpx.Response(204) if is_read else problem(422, "dataset_uri_not_allowed")
         if request.method == "POST" and len(parts) == 3:
             return self._make(parts[2], json.loads(request.content), request.headers["idempotency-key"])
         if path.endswith("/content"):
@@ -260,6 +264,8 @@ AHEAD = {
         },
         {"name": "publish", "does": "Keeps it.", "amount": 1, "unit": "jobs", "time": None},
     ],
+    "recipe": None,
+    "recipe_source": None,
     "time": {"low_s": 60, "high_s": 120, "num_jobs": 2},
     "obstacles": [],
     "warnings": ["It is small."],
@@ -298,6 +304,7 @@ def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]
     [
         (13, 85, 1, "0:13 to 1:25 (1 job)"),
         (13, 13.2, 1, "about 0:13 (1 job)"),
+        (13, 85, 0, "0:13 to 1:25 (estimate)"),
         (13, 13, 3, "about 0:13 (3 jobs)"),
     ],
 )
@@ -333,6 +340,17 @@ def test_a_dry_run_of_a_file_sends_nothing_and_tells_what_it_would_send_and_do(
     assert "a.pt (4 B) would be sent and inspected first." in printed.err
     assert "s3://d/p/ would be registered as pairs first." in printed.err
     assert "in all: 1:00 to 2:00" in printed.out
+
+
+def test_a_dry_run_of_data_that_the_service_may_not_read_fails_and_says_which(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service()
+    service.unreadable = ("s3://d/p/",)
+    assert run(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.REFUSED
+    assert "dataset_uri_not_allowed at --data: s3://d/p/: " in capsys.readouterr().out
+    assert run(service, "sanitize", file, *DATA) == ExitCode.REFUSED, "before the file is sent"
+    assert service.made == []
 
 
 def test_an_order_that_would_be_refused_is_so_before_its_file_is_sent(

@@ -60,7 +60,7 @@ def test_a_bad_pair_raises_and_its_neighbours_do_not(tmp_path: Path) -> None:
 
 def test_what_cannot_be_opened_is_refused_with_its_code(tmp_path: Path) -> None:
     assert code(tmp_path / "nowhere") == "not_found"
-    assert code(tmp_path) == "empty_dataset"
+    assert code(tmp_path) == "bad_folder"
     assert code(write_tar(tmp_path / "empty" / "s.tar", [])) == "empty_dataset"
     (tmp_path / "text.tar").write_text("hello")
     assert code(tmp_path / "text.tar") == "not_a_shard"

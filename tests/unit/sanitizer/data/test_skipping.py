@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import cleanclip.local_data
 import sanitizer.data.skipping
 from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.skip_reasons import MEANINGS, meaning
@@ -81,6 +82,7 @@ def test_a_bad_sample_survives_pickling() -> None:
 
 def test_each_reason_that_a_reader_gives_is_explained_and_no_other() -> None:
     sources = Path(sanitizer.data.skipping.__file__).parent.glob("*.py")
+    sources = [*sources, Path(cleanclip.local_data.__file__)]
     text = "".join(source.read_text(encoding="utf-8") for source in sources)
     assert set(re.findall(r'BadSample\(\s*"([a-z0-9_]+)"', text)) <= set(MEANINGS)
     assert all(f'"{reason}"' in text for reason in MEANINGS)

@@ -348,7 +348,7 @@ def test_limits_of_their_own_their_name_and_the_options_given_stand_in_the_page(
         | {
             "policy": limits,
             "policy_source": asdict(kept),
-            "recipe_source": asdict(RecipeSource.of(recipe, ("epochs", "learning_rate"))),
+            "recipe_source": asdict(RecipeSource.of(recipe, ("epochs", "learning_rate"), None)),
         }
     )
     assert "to 5 % or less (paper 20 %, badnet 6 %) without costing" in page
