@@ -112,6 +112,10 @@ def test_each_reason_that_the_hostile_corpus_was_refused_with_is_there() -> None
     assert set(rows) <= set(re.findall(r"^\| `(\w+)` \|", text_of("errors.md"), re.M))
 
 
+def test_no_name_of_a_figure_has_a_place_to_fill_in() -> None:
+    assert not re.search(r"^\| `before[^|]+\|.*[{}]", text_of("report.md"), re.M)
+
+
 NOT_DESCRIBED = {"Report"}
 """The page itself describes it."""
 
