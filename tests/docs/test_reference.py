@@ -97,6 +97,19 @@ def test_each_command_and_each_option_says_what_it_is() -> None:
     assert [c.name for found in commands.everything().values() for c in found[1:] if not c.text] == []
 
 
+def test_each_row_of_an_option_stands_once_and_each_command_names_the_options_that_it_shares() -> None:
+    page = text_of("cli.md")
+    for program, found in commands.everything().items():
+        region = page.partition(f"<!-- begin: commands of {program} -->")[2].partition("<!-- end")[0]
+        rows = re.findall(r"^\| (?:`|<code>)-.*$", region, re.M)
+        assert len(rows) == len(set(rows)) > 5
+        common = commands.shared(found)
+        for command in (one for one in found if one.name != program):
+            part = region.partition(f"### {command.name}\n")[2].partition("\n### ")[0]
+            named = re.findall(r"`(--?[\w-]+)`", part.partition("\nShared: ")[2])
+            assert named == [one.names.split()[0].rstrip(",") for one in command.options if one in common]
+
+
 def test_each_code_of_the_library_can_be_read_from_its_source() -> None:
     found: dict[str, int] = {}
     for one in codes.raised(frozenset().union(*codes.KINDS.values()), *codes.PACKAGES):
