@@ -1,4 +1,4 @@
-"""Tables and dots of docs/uar.md, from the raw rows of the development models."""
+"""Tables and dots of docs/uar/, from the raw rows of the development models."""
 
 from __future__ import annotations
 

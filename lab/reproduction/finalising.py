@@ -171,7 +171,7 @@ def _run(given: argparse.Namespace, plan: Sequence[PartPlan], recipes: Recipes) 
 
 
 def write_pages(docs: Path, gate: Gate) -> None:
-    """docs/reproduction.md and docs/uar.md with all rows that are there. Raises HeldOut."""
+    """docs/reproduction.md and the pages on UAR with all rows that are there. Raises HeldOut."""
     folder, cells = docs / document.FOLDER, in_order(published_questions())
     final = read_final(folder, gate)
     document.write_all(cells, document.read_raw(folder / document.RAW), docs, final)

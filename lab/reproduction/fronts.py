@@ -88,6 +88,36 @@ def front_table(results: Results) -> str:
     return table(headings, rows)
 
 
+def families_table(results: Results) -> str:
+    """Every family whose trigger worked: what UAR, CleanCLIP and PAR leave of it, and what each costs."""
+    shown = {"UAR": "UAR", "CleanCLIP (1, 1)": "CleanCLIP", "PAR": "PAR"}
+    found = {(one.bed, one.method): one.by_family for one in fronts(results)}
+    rows = []
+    for bed, families in FAMILIES.items():
+        rows.append([f"**{bed}**", *[""] * (len(shown) + 1)])
+        for family, attack in families.items():
+            own = found[bed, "UAR"].get(family)
+            if own is None:
+                continue
+            before = results.before_uar(cleaned(subject(attack, bed), grid.CLEANCLIP), own.seeds).share("asr")
+            cells = [_left(found[bed, method].get(family), len(own.seeds)) for method in shown]
+            rows.append([family.partition(" (")[0], "" if before is None else _percent(before.value), *cells])
+    return table(("", "before", *shown.values()), rows)
+
+
+def _left(group: Group | None, num_seeds: int) -> str:
+    """ASR and clean accuracy lost, each with its upper bound; `*` for fewer seeds than UAR's row has."""
+    asr, lost = (group.share("asr"), group.ca_lost()) if group else (None, None)
+    if group is None or asr is None or lost is None:
+        return "–"
+    shares = " / ".join(f"{_percent(one.value)} ({_percent(one.high)})" for one in (asr, lost))
+    return f"{shares}{'*' if len(group.seeds) < num_seeds else ''}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
 def clean_table(results: Results) -> str:
     """What cleaning costs where nothing was wrong."""
     rows = final.never_poisoned(results.recipes)

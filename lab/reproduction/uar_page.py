@@ -1,10 +1,10 @@
-"""Writes the tables and the plot of docs/uar.md: `python -m lab.reproduction.uar_page`. Runs nothing."""
+"""Writes the tables and the plot of docs/uar.md and docs/uar/: `python -m lab.reproduction.uar_page`. Runs nothing."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lab.reproduction import canaries, cost, document, front_plot
@@ -20,19 +20,29 @@ from lab.reproduction.development_table import (
 )
 from lab.reproduction.final_rows import FinalRows, read_final
 from lab.reproduction.final_tables import aims_table
+from lab.reproduction.fronts import families_table
 from lab.reproduction.opening import gate_of
 from lab.reproduction.plots import COLOURS
 from lab.reproduction.row_files import json_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGE, RAW = "uar.md", "development.jsonl"
+RAW = "development.jsonl"
+PAGES = {
+    "uar.md": ("families",),
+    "uar/evaluation.md": ("aims",),
+    "uar/development.md": ("development", "variants", "canaries"),
+    "uar/layers.md": ("layers",),
+    "uar/cost.md": ("cost", "full size"),
+}
+"""Which tables each page has."""
 
 
-def with_tables(page: str, folder: Path, final: FinalRows) -> str:
-    """The page with every table between its marks, from the raw rows in `folder`."""
+def tables(folder: Path, final: FinalRows) -> Mapping[str, str]:
+    """Every table by its name, from the raw rows in `folder`."""
     rows = ROWS.read(folder / RAW)
     results = document.joined(document.read_raw(folder / document.RAW), final)
-    tables = {
+    return {
+        "families": families_table(results).rstrip(),
         "aims": aims_table(results).rstrip(),
         "development": methods_table(rows),
         "variants": variants_table(rows),
@@ -41,26 +51,34 @@ def with_tables(page: str, folder: Path, final: FinalRows) -> str:
         "cost": cost.table(json_of(folder / cost.OUT.name)),
         "canaries": canaries.table(canaries.ROWS.read(folder / "canaries.jsonl"), rows),
     }
-    for name, table in tables.items():
-        first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
-        before, _, rest = page.partition(first)
-        _, found, after = rest.partition(last)
-        if not found:
-            raise ValueError(f"the page has no place for the table {name!r}")
-        page = f"{before}{first}{table}\n{last}{after}"
-    return page
+
+
+def with_tables(docs: Path, final: FinalRows) -> Mapping[Path, str]:
+    """Every page with its tables between their marks."""
+    made = tables(docs / document.FOLDER, final)
+    pages = {docs / name: (docs / name).read_text(encoding="utf-8") for name in PAGES}
+    for path, names in zip(pages, PAGES.values(), strict=True):
+        for name in names:
+            first, last = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+            before, _, rest = pages[path].partition(first)
+            _, found, after = rest.partition(last)
+            if not found:
+                raise ValueError(f"{path.name} has no place for the table {name!r}")
+            pages[path] = f"{before}{first}{made[name]}\n{last}{after}"
+    return pages
 
 
 def write(docs: Path, final: FinalRows) -> None:
-    """The tables into the page, and the plot."""
-    page, folder = docs / PAGE, docs / document.FOLDER
-    page.write_text(with_tables(page.read_text(encoding="utf-8"), folder, final), encoding="utf-8")
+    """The tables into the pages, and the plot."""
+    for path, page in with_tables(docs, final).items():
+        path.write_text(page, encoding="utf-8")
+    folder = docs / document.FOLDER
     colours = dict(zip(METHODS[1:], COLOURS, strict=False)) | {CHANGED: "#8c8c8c"}
     front_plot.draw(dots(ROWS.read(folder / RAW)), colours, folder / "uar-front.svg")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page."""
+    """Write the pages."""
     argparse.ArgumentParser(prog="python -m lab.reproduction.uar_page", description=__doc__).parse_args(
         arguments
     )
