@@ -1,4 +1,4 @@
-"""Writes the tables and the plot of docs/uar.md and docs/uar/: `python -m lab.reproduction.uar_page`. Runs nothing."""
+"""Writes the tables and the plot of the pages on UAR: `python -m lab.reproduction.uar_page`. Runs nothing."""
 
 from __future__ import annotations
 
