@@ -54,11 +54,11 @@ test: install-dev  ## Run the tests; FAST=1 for the inner loop
 test-all: install-dev  ## Run every test, also the long ones; keeps results in docs/test-all.json (before a release)
 	@$(PYTEST) $(if $(QUARTER),--quarter $(QUARTER)) --record-all $(ARGS)
 
-reproduce: install-dev  ## Measure the paper's claims on small poisoned models: docs/reproduction.md (hours; continues after an interruption)
+reproduce: install-dev  ## Measure the paper's claims on small poisoned models: docs/reproduction/tables.md (hours; continues after an interruption)
 	@$(BIN)/python -m lab.reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(RAW),--raw $(RAW)) $(if $(CHECK),--check $(CHECK)) $(if $(SEED),--seed $(SEED))
 
-zoo: install-dev  ## Train small models, clean and poisoned, and scan them: docs/scanning.md (hours; continues after an interruption)
+zoo: install-dev  ## Train small models, clean and poisoned, and scan them: var/zoo/tables.md (hours; continues after an interruption)
 	@nice -n 10 env OMP_NUM_THREADS=1 $(BIN)/python -m lab.zoo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(MOST),--most $(MOST)) \
 		$(if $(BEDS),--beds $(BEDS)) $(if $(SPLITS),--splits $(SPLITS)) $(if $(DETECTORS),--detectors $(DETECTORS))
 

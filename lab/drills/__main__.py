@@ -18,7 +18,7 @@ from typing import cast
 
 import lab.drills
 from app.logs import configure_logging
-from lab.drills import page, records
+from lab.drills import records
 from lab.drills.drill import Drill, OutOfTime, Place
 
 EXIT_OUT_OF_TIME = 75
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"Out of time, {error}; the same command goes on from there.")
         return EXIT_OUT_OF_TIME
     finally:
-        page.write()
+        records.write_page()
     return 0 if all(results) else 1
 
 
@@ -82,9 +82,9 @@ def _run(drill: Drill, given: argparse.Namespace, ends_at: float) -> bool:
     place = Place(folder=folder, seed=given.seed, say=say, ends_at=ends_at)
     rows = drill.run(place, quick=given.quick)
     record = records.make(
-        drill.NAME,
-        drill.TITLE,
-        rows,
+        name=drill.NAME,
+        title=drill.TITLE,
+        rows=tuple(rows),
         quick=given.quick,
         seed=given.seed,
         took_s=time.monotonic() - began,

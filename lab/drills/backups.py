@@ -35,16 +35,15 @@ from lab.drills.worker_entry import Workers
 NAME = "backups"
 TITLE = "Backup, destruction, restore"
 NUM_WAITING, NUM_WAITING_QUICK = 5, 1
+_IDS = ("project_id", "checkpoint_id", "pairs_id", "labelled_id")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
     """What there was, to be compared with what there is afterwards."""
 
-    project_id: str
-    checkpoint_id: str
-    pairs_id: str
-    labelled_id: str
+    ids: dict[str, str]
+    """`_IDS` of the scene."""
     finished: str
     running: str
     waiting: tuple[str, ...]
@@ -74,7 +73,6 @@ def run(place: Place, *, quick: bool) -> list[Row]:
     jobs = 1 + 1 + num_waiting
     return [
         Row(
-            drill=NAME,
             broken=f"database, bucket, settings and folders destroyed after a backup with {jobs} jobs "
             "(one finished, one in training, the others waiting)",
             times=1,
@@ -88,7 +86,6 @@ def run(place: Place, *, quick: bool) -> list[Row]:
                 else ""
             ),
             lost=sum("has not succeeded" in fault or "is not what it was" in fault for fault in faults),
-            doubled=0,
             recovery_s=restored_s,
             ok=not faults,
         )
@@ -112,10 +109,7 @@ def _work_and_back_up(place: Place, scene: Scene, backup: Path, num_waiting: int
         os.kill(process.pid, signal.SIGKILL)
     process.join()
     return Before(
-        project_id=scene.project_id,
-        checkpoint_id=scene.checkpoint_id,
-        pairs_id=scene.pairs_id,
-        labelled_id=scene.labelled_id,
+        ids={name: getattr(scene, name) for name in _IDS},
         finished=finished,
         running=running,
         waiting=waiting,
@@ -157,9 +151,8 @@ def _restored(folder: Path, backup: Path, before: Before) -> Iterator[Scene]:
     with Stack(folder / "stack", fsync=False, more_buckets=(DATA_BUCKET,), environ={}) as stack:
         give_back(stack.settings(), backup)
         scene = Scene(stack.settings(), stack.environment, folder, DATA_BUCKET)
-        scene.project_id = before.project_id
-        scene.checkpoint_id, scene.pairs_id = before.checkpoint_id, before.pairs_id
-        scene.labelled_id = before.labelled_id
+        for name, value in before.ids.items():
+            setattr(scene, name, value)
         try:
             yield scene
         finally:

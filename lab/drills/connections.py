@@ -7,20 +7,20 @@ the bytes that went out before the server ended it, its memory at the highest, a
 from __future__ import annotations
 
 import http.client
+import itertools
 import re
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lab.drills.attackers import ENDLESS, HEAD, send
 from lab.drills.drill import Place, Row
-from lab.drills.load_api import running
+from lab.drills.load_api import asked, running
+from lab.drills.machine import beside
 
 NAME = "connections"
 TITLE = "Peers without a key cannot stall the API"
@@ -33,6 +33,54 @@ _CROWD_S = 15.0
 _ASK_EVERY_S = 0.02
 _MOST_MEMORY_MIB = 96
 """That a process may grow by under attack: what it needs for a request, and nothing of the attack's size."""
+
+# What a peer without a key sends over bare connections: heads, chunks and trailers without end.
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: here\r\n"
+CHUNKED = (
+    b"POST /v1/jobs HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+_BLOCK = 65536
+_LINES = b"".join(b"X-%06d: %s\r\n" % (number, b"v" * 50) for number in range(1000))
+
+Endless = Callable[[int], Iterator[bytes]]
+"""So many bytes at least, in pieces, of something that is never complete."""
+
+
+def _endless(first: bytes, block: bytes) -> Endless:
+    def pieces(num_bytes: int) -> Iterator[bytes]:
+        return itertools.chain([first], itertools.repeat(block, -(-num_bytes // len(block))))
+
+    return pieces
+
+
+ENDLESS: Mapping[str, Endless] = {
+    "lines of a head": _endless(HEAD, _LINES),
+    "one header": _endless(HEAD + b"X: ", b"v" * _BLOCK),
+    "a header's name": _endless(HEAD, b"v" * _BLOCK),
+    "a path": _endless(b"GET /", b"v" * _BLOCK),
+    "empty lines before a head": _endless(b"", b"\r\n" * (_BLOCK // 2)),
+    "an extension of a chunk": _endless(CHUNKED + b"1;x=", b"v" * _BLOCK),
+    "a trailer": _endless(CHUNKED + b"1\r\n{\r\n0\r\nX: ", b"v" * _BLOCK),
+}
+"""Where it stands in a request → its bytes."""
+
+
+def send(connection: socket.socket, pieces: Iterable[bytes]) -> tuple[int, bytes]:
+    """How many bytes went out before the server ended the connection, and its answer."""
+    num_sent, answer = 0, b""
+    try:
+        for piece in pieces:
+            connection.sendall(piece)
+            num_sent += len(piece)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    try:
+        while received := connection.recv(_BLOCK):
+            answer += received
+    except ConnectionResetError:
+        pass
+    return num_sent, answer
 
 
 @dataclass
@@ -47,30 +95,20 @@ class Neighbour:
 @contextmanager
 def neighbour(port: int) -> Iterator[Neighbour]:
     """Asks on a new connection each time, as long as the block lasts."""
-    seen, has_ended = Neighbour(), threading.Event()
+    seen = Neighbour()
 
     def ask() -> None:
-        while not has_ended.wait(_ASK_EVERY_S):
-            began_s = time.monotonic()
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            try:
-                connection.request("GET", "/healthz")
-                is_answered = connection.getresponse().status == 200
-            except (OSError, http.client.HTTPException):
-                is_answered = False
-            finally:
-                connection.close()
-            seen.num_answers += is_answered
-            seen.num_failures += not is_answered
-            seen.longest_s = max(seen.longest_s, time.monotonic() - began_s)
+        began_s = time.monotonic()
+        try:
+            is_answered = asked(port, "GET", "/healthz", {})[0] == 200
+        except (OSError, http.client.HTTPException):
+            is_answered = False
+        seen.num_answers += is_answered
+        seen.num_failures += not is_answered
+        seen.longest_s = max(seen.longest_s, time.monotonic() - began_s)
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    try:
+    with beside(ask, _ASK_EVERY_S):
         yield seen
-    finally:
-        has_ended.set()
-        thread.join()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +132,6 @@ def attacked(port: int, pid: int, attack: Attack) -> Row:
         sent = [num_bytes for done in each for num_bytes in done.result()]
     grown_mib = _peak_mib(pid) - before_mib
     return Row(
-        drill=NAME,
         broken=attack.what,
         times=len(sent),
         expected=f"cut; memory grows by less than {_MOST_MEMORY_MIB} MiB; each /healthz meanwhile answered",
@@ -102,8 +139,6 @@ def attacked(port: int, pid: int, attack: Attack) -> Row:
         f" /healthz answered {seen.num_answers} times, {seen.num_failures} times not,"
         f" after {1000 * seen.longest_s:.0f} ms at most",
         lost=seen.num_failures,
-        doubled=0,
-        recovery_s=None,
         ok=grown_mib < _MOST_MEMORY_MIB and not seen.num_failures and seen.num_answers > 0,
     )
 

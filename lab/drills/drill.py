@@ -19,24 +19,19 @@ from typing import Any, Protocol
 class Row:
     """One line of the table: one thing that was broken, `times` times."""
 
-    drill: str
     broken: str
     times: int
     expected: str
     happened: str
-    lost: int
-    doubled: int
-    recovery_s: float | None
-    """The longest time from the break to the end of the disturbance; None where there is no such time."""
     ok: bool
+    lost: int = 0
+    doubled: int = 0
+    recovery_s: float | None = None
+    """The longest time from the break to the end of the disturbance; None where there is no such time."""
 
 
 class OutOfTime(Exception):
     """The time for this run is over; what is done is kept, and the next run goes on from there."""
-
-
-def _never() -> float:
-    return float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +41,7 @@ class Place:
     folder: Path
     seed: int
     say: Callable[[str], None]
-    ends_at: float = field(default_factory=_never)
+    ends_at: float = float("inf")
     """On `time.monotonic()`: no piece begins after it."""
     cut: list[str] = field(default_factory=list)
     """Pieces that this run had no time for: then the record is a partial one."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from lab.drills import faults_broker, faults_database, faults_machine, faults_store
+from lab.drills import faults_machine, faults_servers
 from lab.drills.drill import Place, Row
 from lab.drills.faults_ground import Case, Ground, Groups
 from lab.drills.kills import summary
@@ -23,12 +23,7 @@ from lab.drills.worker_entry import Workers
 
 NAME = "faults"
 TITLE = "Broker, database, object store, disk, memory, clock"
-GROUPS: Groups = (
-    *faults_broker.GROUPS,
-    *faults_database.GROUPS,
-    *faults_store.GROUPS,
-    *faults_machine.GROUPS,
-)
+GROUPS: Groups = (*faults_servers.GROUPS, *faults_machine.GROUPS)
 
 
 def run(place: Place, *, quick: bool) -> list[Row]:
@@ -61,4 +56,4 @@ def row_of(place: Place, broken: str, expected: str, cases: Mapping[str, Case]) 
     works = {f"{broken[:40]} {name}": partial(one, name, case) for name, case in cases.items()}
     results = place.pieces(works)
     names = ", ".join(cases)
-    return replace(summary(broken, results, expected), drill=NAME, broken=f"{broken} ({names})")
+    return replace(summary(broken, results, expected), broken=f"{broken} ({names})")

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 from app.db.roles import Role
@@ -26,10 +25,10 @@ from lab.drills.follow_client import Order, Seen
 from lab.drills.load_api import Api, created_job, grounded, serving
 from lab.drills.load_client import quantile_ms
 from lab.drills.machine import cpu_s, memory_mib, tree
+from lab.drills.records import ROOT
 
 NAME = "followers"
 TITLE = "Hundreds of followers on one API process"
-ROOT = Path(__file__).resolve().parents[2]
 NUM_JOBS = 20
 _SETTLING_S = 0.5
 _GIVE_UP_AFTER_S = 120.0
@@ -261,7 +260,6 @@ def _row(found: dict[str, Any]) -> Row:
     if found["busy_cpu"] is not None:
         load += f", {100 * found['busy_cpu']:.0f} % under way"
     return Row(
-        drill=NAME,
         broken=found["what"],
         times=found["num_followers"],
         expected="each sees every event of its job once, in order, and the end",
@@ -270,6 +268,5 @@ def _row(found: dict[str, Any]) -> Row:
         f"{found['memory_mib']:.0f} MiB more for all of them",
         lost=found["lost"],
         doubled=found["doubled"] + found["disordered"],
-        recovery_s=None,
         ok=not (found["lost"] or found["doubled"] or found["disordered"]) and found["num_events"] > 0,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -18,16 +19,7 @@ from typing import Any
 from app.domain.states import JobState
 from lab.drills.drill import Place, Row
 from lab.drills.processes import processes_in, signal_all
-from lab.drills.runs import (
-    PATIENCE_S,
-    Broken,
-    Stage,
-    Undisturbed,
-    at_the_gate,
-    gate,
-    release,
-    send,
-)
+from lab.drills.runs import PATIENCE_S, Broken, Stage, Undisturbed, at_the_gate, gate, release, send
 from lab.drills.scene import embedded, wait_for
 from lab.drills.worker_entry import Workers
 
@@ -68,13 +60,13 @@ def all_kills(place: Place, stage: Stage, undisturbed: Undisturbed, *, quick: bo
     """Every row, on a stage that is ready."""
     writes = [name for name in undisturbed.writes if _is_chosen(name, quick=quick)]
     phases = {"finetune": PHASES["finetune"]} if quick else PHASES
-    kills = dict(list(CHILD_KILLS.items())[2:5:2]) if quick else CHILD_KILLS
+    drill = _Kills(place, stage, undisturbed)
     rows = [
-        _kill_child(place, stage, undisturbed, kills),
-        _kill_both(place, stage, undisturbed, phases),
-        _terminate(place, stage, undisturbed, phases),
-        *(_kill_supervisor(place, stage, undisturbed, side, writes) for side in ("before", "after")),
-        _put_to_sleep(place, stage, undisturbed, writes),
+        drill.child(dict(list(CHILD_KILLS.items())[2:5:2]) if quick else CHILD_KILLS),
+        drill.both(phases),
+        drill.terminated(phases),
+        *(drill.supervisor(side, writes) for side in ("before", "after")),
+        drill.put_to_sleep(writes),
     ]
     return [row for row in rows if row.times]
 
@@ -86,99 +78,104 @@ def _is_chosen(name: str, *, quick: bool) -> bool:
     return ordinal == 1 or (ordinal == 2 and any(part in name for part in REPEATED))
 
 
-def _kill_supervisor(
-    place: Place, stage: Stage, undisturbed: Undisturbed, side: str, writes: Sequence[str]
-) -> Row:
-    def one(write: str) -> dict[str, Any]:
-        found = stage.broken_by(undisturbed, gate=gate(write, side))
-        return _told(place, f"supervisor killed {side} {write}", found, found.facts["exit_code"] == -9)
+@dataclass(frozen=True)
+class _Kills:
+    """A row for each method; each of its cases is a piece."""
 
-    results = place.pieces({f"supervisor {side} {write}": partial(one, write) for write in writes})
-    return summary(f"supervisor: SIGKILL right {side} each write", results)
+    place: Place
+    stage: Stage
+    undisturbed: Undisturbed
 
+    def supervisor(self, side: str, writes: Sequence[str]) -> Row:
+        def one(write: str) -> dict[str, Any]:
+            found = self.stage.broken_by(self.undisturbed, gate=gate(write, side))
+            return self._told(f"supervisor killed {side} {write}", found, found.facts["exit_code"] == -9)
 
-def _kill_child(
-    place: Place, stage: Stage, undisturbed: Undisturbed, kills: dict[str, dict[str, Any]]
-) -> Row:
-    def one(when: str, plan: dict[str, Any]) -> dict[str, Any]:
-        found = stage.broken_by(undisturbed, child=plan)
-        return _told(place, f"child killed {when}", found, found.facts.get("attempts", 2) > 1)
+        works = {f"supervisor {side} {write}": partial(one, write) for write in writes}
+        return summary(f"supervisor: SIGKILL right {side} each write", self.place.pieces(works))
 
-    results = place.pieces({f"child {when}": partial(one, when, plan) for when, plan in kills.items()})
-    return summary("child: SIGKILL " + "; ".join(kills), results)
+    def child(self, kills: dict[str, dict[str, Any]]) -> Row:
+        def one(when: str, plan: dict[str, Any]) -> dict[str, Any]:
+            found = self.stage.broken_by(self.undisturbed, child=plan)
+            return self._told(f"child killed {when}", found, found.facts.get("attempts", 2) > 1)
 
+        works = {f"child {when}": partial(one, when, plan) for when, plan in kills.items()}
+        return summary("child: SIGKILL " + "; ".join(kills), self.place.pieces(works))
 
-def _kill_both(place: Place, stage: Stage, undisturbed: Undisturbed, phases: dict[str, str]) -> Row:
-    def both(process: ForkServerProcess, folder: Path) -> None:
-        at_the_gate(folder, process)
-        supervisor = [] if process.pid is None else [process.pid]
-        signal_all([*processes_in(folder), *supervisor], signal.SIGKILL)
+    def both(self, phases: dict[str, str]) -> Row:
+        def kill(process: ForkServerProcess, folder: Path) -> None:
+            at_the_gate(folder, process)
+            supervisor = [] if process.pid is None else [process.pid]
+            signal_all([*processes_in(folder), *supervisor], signal.SIGKILL)
 
-    def one(phase: str, write: str) -> dict[str, Any]:
-        found = stage.broken_by(undisturbed, both, gate=gate(write, "after", "hold"))
-        return _told(place, f"both killed in {phase}", found, found.facts["exit_code"] == -9)
+        def one(phase: str, write: str) -> dict[str, Any]:
+            found = self.stage.broken_by(self.undisturbed, kill, gate=gate(write, "after", "hold"))
+            return self._told(f"both killed in {phase}", found, found.facts["exit_code"] == -9)
 
-    results = place.pieces({f"both {phase}": partial(one, phase, w) for phase, w in phases.items()})
-    return summary("supervisor and child: SIGKILL at once, in " + ", ".join(phases), results)
+        works = {f"both {phase}": partial(one, phase, write) for phase, write in phases.items()}
+        return summary(
+            "supervisor and child: SIGKILL at once, in " + ", ".join(phases), self.place.pieces(works)
+        )
 
+    def terminated(self, phases: dict[str, str]) -> Row:
+        stage = self.stage
 
-def _terminate(place: Place, stage: Stage, undisturbed: Undisturbed, phases: dict[str, str]) -> Row:
-    def one(phase: str, write: str) -> dict[str, Any]:
-        job_id = stage.scene.order()
-        process, folder = stage.start(job_id, gate=gate(write, "before", "hold"))
-        reached = at_the_gate(folder, process)
-        asked_at = time.monotonic()
-        send(process, signal.SIGTERM)
-        release(folder)
-        process.join(LEAVE_WITHIN_S + 10.0)
-        took_s = time.monotonic() - asked_at
-        job = stage.scene.job(job_id)
-        used, state, resume = job.attempts_used, job.state, job.resume_state
-        found = stage.judge(undisturbed, job_id, folder, time.time(), process.exitcode)
-        if state is not JobState.QUEUED or used != 0:
-            found.faults.append(f"after SIGTERM the job was {state} and {used} attempts were counted")
-        if took_s > LEAVE_WITHIN_S:
-            found.faults.append(f"it took {took_s:.1f} s to leave")
-        if phase in ("finetune", "final audit") and resume is None:
-            found.faults.append("no state was saved")
-        found.recovery_s = took_s
-        return _told(place, f"told to leave in {phase} ({took_s:.1f} s)", found, reached)
+        def one(phase: str, write: str) -> dict[str, Any]:
+            job_id = stage.scene.order()
+            process, folder = stage.start(job_id, gate=gate(write, "before", "hold"))
+            reached = at_the_gate(folder, process)
+            asked_at = time.monotonic()
+            send(process, signal.SIGTERM)
+            release(folder)
+            process.join(LEAVE_WITHIN_S + 10.0)
+            took_s = time.monotonic() - asked_at
+            job = stage.scene.job(job_id)
+            used, state, resume = job.attempts_used, job.state, job.resume_state
+            found = stage.judge(self.undisturbed, job_id, folder, time.time(), process.exitcode)
+            if state is not JobState.QUEUED or used != 0:
+                found.faults.append(f"after SIGTERM the job was {state} and {used} attempts were counted")
+            if took_s > LEAVE_WITHIN_S:
+                found.faults.append(f"it took {took_s:.1f} s to leave")
+            if phase in ("finetune", "final audit") and resume is None:
+                found.faults.append("no state was saved")
+            found.recovery_s = took_s
+            return self._told(f"told to leave in {phase} ({took_s:.1f} s)", found, reached)
 
-    results = place.pieces({f"terminate {phase}": partial(one, phase, w) for phase, w in phases.items()})
-    return summary(
-        "worker: SIGTERM in " + ", ".join(phases),
-        results,
-        "saved and handed back within 20 s, the attempt not counted; then as undisturbed",
-    )
+        works = {f"terminate {phase}": partial(one, phase, write) for phase, write in phases.items()}
+        expected = "saved and handed back within 20 s, the attempt not counted; then as undisturbed"
+        return summary("worker: SIGTERM in " + ", ".join(phases), self.place.pieces(works), expected)
 
+    def put_to_sleep(self, writes: Sequence[str]) -> Row:
+        """At uploads before they begin, at commits after them: an open transaction would keep the row
+        locked."""
+        stage = self.stage
 
-def _put_to_sleep(place: Place, stage: Stage, undisturbed: Undisturbed, writes: Sequence[str]) -> Row:
-    """At uploads before they begin, at commits after them: an open transaction would keep the row locked."""
+        def one(write: str) -> dict[str, Any]:
+            side = "after" if write.startswith("commit") else "before"
+            job_id = stage.scene.order()
+            process, folder = stage.start(job_id, gate=gate(write, side, "stop"))
+            reached = at_the_gate(folder, process)
+            if write.startswith("commit finish"):
+                send(process, signal.SIGCONT)  # it has won already; there is nobody to be fenced off by
+            found = stage.judge(self.undisturbed, job_id, folder, time.time(), None)
+            before = everything(stage, job_id)
+            send(process, signal.SIGCONT)
+            process.join(PATIENCE_S)
+            wait_for(lambda: not processes_in(folder), 10.0, "the sleeper's processes are gone")
+            if changed := everything(stage, job_id) ^ before:
+                found.faults.append(f"the sleeper wrote: {sorted(map(str, changed))[:4]}")
+            return self._told(f"asleep {side} {write}", found, reached)
 
-    def one(write: str) -> dict[str, Any]:
-        side = "after" if write.startswith("commit") else "before"
-        job_id = stage.scene.order()
-        process, folder = stage.start(job_id, gate=gate(write, side, "stop"))
-        reached = at_the_gate(folder, process)
-        if write.startswith("commit finish"):
-            send(process, signal.SIGCONT)  # it has won already; there is nobody to be fenced off by
-        found = stage.judge(undisturbed, job_id, folder, time.time(), None)
-        before = everything(stage, job_id)
-        send(process, signal.SIGCONT)
-        process.join(PATIENCE_S)
-        wait_for(lambda: not processes_in(folder), 10.0, "the sleeper's processes are gone")
-        changed = everything(stage, job_id) ^ before
-        if changed:
-            found.faults.append(f"the sleeper wrote: {sorted(map(str, changed))[:4]}")
-        return _told(place, f"asleep {side} {write}", found, reached)
+        chosen = [w for w in writes if "finish" not in w and (w.endswith("#1") or "states/" in w)]
+        broken = "worker: SIGSTOP past the lease, SIGCONT once another has finished the job"
+        results = self.place.pieces({f"asleep {write}": partial(one, write) for write in chosen})
+        return summary(broken, results, "the sleeper leaves no object and no row")
 
-    chosen = [name for name in writes if "finish" not in name and (name.endswith("#1") or "states/" in name)]
-    results = place.pieces({f"asleep {write}": partial(one, write) for write in chosen})
-    return summary(
-        "worker: SIGSTOP past the lease, SIGCONT once another has finished the job",
-        results,
-        "the sleeper leaves no object and no row",
-    )
+    def _told(self, what: str, found: Broken, reached: bool) -> dict[str, Any]:
+        found.reached = reached
+        said = "; ".join(found.faults) or "as promised" if reached else "did not come there"
+        self.place.say(f"{what}: {said}")
+        return found.as_piece()
 
 
 def everything(stage: Stage, job_id: str) -> set[tuple[Any, ...]]:
@@ -186,12 +183,6 @@ def everything(stage: Stage, job_id: str) -> set[tuple[Any, ...]]:
     objects = {(item.key, item.etag, item.size_bytes) for item in stage.scene.store.list_prefix("")}
     job = stage.scene.job(job_id)
     return objects | {(job.state, job.attempt, job.version, job.event_seq, job.updated_at)}
-
-
-def _told(place: Place, what: str, found: Broken, reached: bool) -> dict[str, Any]:
-    found.reached = reached
-    place.say(f"{what}: " + ("; ".join(found.faults) or "as promised" if reached else "did not come there"))
-    return found.as_piece()
 
 
 PROMISE = (
@@ -212,7 +203,6 @@ def summary(broken: str, results: Sequence[dict[str, Any]], expected: str = PROM
         happened += f"; {len(results) - len(reached)} were not reached"
     faults = sorted({fault for result in bad for fault in result["faults"]})
     return Row(
-        drill=NAME,
         broken=broken,
         times=len(reached),
         expected=expected,

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from lab.drills.drill import Place, Row
 from lab.drills.filling import Ground, fill, prepare
 from lab.drills.load_client import Measured, Order, load, request_text
 from lab.drills.machine import cpu_s, memory_mib, tree
+from lab.drills.records import ROOT
 
 NAME = "load_api"
 TITLE = "The API under load"
-ROOT = Path(__file__).resolve().parents[2]
 
 AIM_PER_S = 2000
 AIM_P99_MS = 20.0
@@ -55,11 +55,21 @@ class Api:
 
     def metric(self, name: str) -> float:
         """One without labels, as a scrape has it now."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
+        _, text = asked(self.port, "GET", "/metrics", {})
         return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
+def asked(
+    port: int, method: str, path: str, headers: dict[str, str], body: Any = None, *, timeout_s: float = 60
+) -> tuple[int, str]:
+    """Status and text of one answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
 
 
 @contextmanager
@@ -155,11 +165,11 @@ def measure(
     api: Api, what: str, requests: list[str], seconds: float, *, num_processes: int, rate: float | None = None
 ) -> Figures:
     """Ask for a second without counting, then count."""
-    load(Order(port=api.port, requests=requests, seconds=min(1.0, seconds), num_connections=NUM_CONNECTIONS))
-    before_api, before_database = _cpu(api)
     order = Order(
         port=api.port, requests=requests, seconds=seconds, num_connections=NUM_CONNECTIONS, rate=rate
     )
+    load(replace(order, seconds=min(1.0, seconds), rate=None))
+    before_api, before_database = _cpu(api)
     found: Measured = load(order)
     after_api, after_database = _cpu(api)
     num = max(1, len(found.latencies_s))
@@ -184,14 +194,11 @@ def _cpu(api: Api) -> tuple[float, float]:
 
 def created_job(api: Api) -> tuple[str, str]:
     """The id and ETag of a fresh job."""
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=30)
     headers = api.headers(**{"Content-Type": "application/json"})
-    connection.request("POST", "/v1/jobs", json.dumps(api.ground.order()), headers)
-    answer = connection.getresponse()
-    body = json.loads(answer.read())
-    connection.close()
-    if answer.status != 202:
-        raise RuntimeError(f"no job was created: {body}")
+    status, text = asked(api.port, "POST", "/v1/jobs", headers, json.dumps(api.ground.order()))
+    if status != 202:
+        raise RuntimeError(f"no job was created: {text}")
+    body = json.loads(text)
     return body["id"], f'"{body["etag"]}"'
 
 
@@ -242,7 +249,6 @@ def _row(found: Figures, num_jobs: int) -> Row:
     good = found.statuses.get(expected, 0)
     aim = f"; aim {AIM_PER_S}/s, p99 < {AIM_P99_MS:g} ms" if found.what.startswith("poll") else ""
     return Row(
-        drill=NAME,
         broken=f"{found.num_processes} API process(es), {num_jobs} jobs, {NUM_CONNECTIONS} connections: "
         + found.what,
         times=num,
@@ -251,7 +257,5 @@ def _row(found: Figures, num_jobs: int) -> Row:
         f"per request {found.api_cpu_ms:.2f} ms API, {found.database_cpu_ms:.2f} ms database; "
         f"API {found.memory_mib:.0f} MiB; {found.statuses}",
         lost=num - good + found.num_broken,
-        doubled=0,
-        recovery_s=None,
         ok=good == num > 0 and not found.num_broken,
     )

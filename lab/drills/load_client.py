@@ -20,13 +20,13 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
+
+from lab.drills.records import ROOT
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
 _CHUNK = 1 << 16
 _WITHOUT_BODY = {204, 304}
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)

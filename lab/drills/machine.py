@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,21 +70,27 @@ class MemorySamples:
 
 
 @contextmanager
+def beside(look: Callable[[], object], every_s: float) -> Iterator[None]:
+    """Look again and again, in a thread, while the block runs; at least once."""
+    has_ended = threading.Event()
+
+    def again() -> None:
+        look()
+        while not has_ended.wait(every_s):
+            look()
+
+    thread = threading.Thread(target=again, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
+
+
+@contextmanager
 def sampled_memory(pid: int, *, every_s: float = 0.1) -> Iterator[MemorySamples]:
     """Sample the memory of the process and its descendants while the block runs."""
     samples = MemorySamples()
-    stop = threading.Event()
-
-    def sample() -> None:
-        while True:
-            samples.mib.append(memory_mib(tree(pid)))
-            if stop.wait(every_s):
-                return
-
-    thread = threading.Thread(target=sample, name="memory", daemon=True)
-    thread.start()
-    try:
+    with beside(lambda: samples.mib.append(memory_mib(tree(pid))), every_s):
         yield samples
-    finally:
-        stop.set()
-        thread.join()

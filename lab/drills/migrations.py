@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -26,11 +26,12 @@ from lab.drills.drill import Place, Row
 from lab.drills.filling import Ground, connect, fill, prepare
 from lab.drills.load_api import requests_of, serving
 from lab.drills.load_client import Order, load
+from lab.drills.machine import beside
 from lab.drills.online_change import configuration_with_next_migrations, head
+from lab.drills.records import ROOT
 
 NAME = "migrations"
 TITLE = "Migrations beside a running service"
-ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "alembic.ini"
 NUM_JOBS = 100_000
 MAX_WAIT_S = 1.0
@@ -38,6 +39,7 @@ _LOCKED = """SELECT coalesce(max(extract(epoch FROM clock_timestamp() - a.query_
     FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock' AND a.application_name <> 'cleanclip-migration'
     AND EXISTS (SELECT FROM pg_stat_activity m WHERE m.application_name = 'cleanclip-migration'
                 AND m.pid = ANY (pg_blocking_pids(a.pid)))"""
+Look = Callable[[], None]
 READ = "SELECT id, state, phase, version, spec, progress, created_at FROM jobs WHERE id = %s"
 
 
@@ -91,14 +93,10 @@ def _from_empty(url: str) -> Row:
         except RuntimeError as error:
             failed.append(str(error)[-200:])
     return Row(
-        drill=NAME,
         broken="nothing: every step up from empty, down to nothing, up again; compared with the models twice",
         times=len(revisions),
         expected="each step works; models and migrations agree",
         happened="; ".join(failed) or f"migrations: {len(revisions)}, no difference",
-        lost=0,
-        doubled=0,
-        recovery_s=None,
         ok=not failed,
     )
 
@@ -127,7 +125,6 @@ def _step(url: str, ground: Ground, ini: Path, step: tuple[str, str, str], num_j
     locked_s = max(reads.locked_s, writes.locked_s)
     refused = reads.refused + writes.refused
     return Row(
-        drill=NAME,
         broken=f"{start} → {end} with {num_jobs} jobs, while one prober reads jobs and one adds them",
         times=len(reads.seconds) + len(writes.seconds),
         expected=f"no statement waits for a lock for {MAX_WAIT_S:g} s, none is refused, no row is lost",
@@ -136,7 +133,6 @@ def _step(url: str, ground: Ground, ini: Path, step: tuple[str, str, str], num_j
         f"{len(writes.seconds)} writes {writes.longest_s:.2f} s"
         + (f"; refused {len(refused)}: {refused[0]}" if refused else ""),
         lost=lost,
-        doubled=0,
         recovery_s=locked_s,
         ok=locked_s < MAX_WAIT_S and not refused and lost == 0,
     )
@@ -160,14 +156,12 @@ def _under_the_api(stack: Stack, ground: Ground, ini: Path, before: str, after: 
     longest_s = max(found.latencies_s)
     good = sum(number for status, number in found.statuses.items() if status in {"200", "202"})
     return Row(
-        drill=NAME,
         broken=f"{before} → {after} while the API serves polls and takes jobs, 50 a second",
         times=len(found.latencies_s),
         expected=f"every request is answered well, none waits for a lock for {MAX_WAIT_S:g} s",
         happened=f"took {took_s:.1f} s; {found.statuses}; longest lock {waits.locked_s:.2f} s, "
         f"longest request {longest_s:.2f} s",
         lost=len(found.latencies_s) - good,
-        doubled=0,
         recovery_s=waits.locked_s,
         ok=good == len(found.latencies_s) > 0 and not found.num_broken and waits.locked_s < MAX_WAIT_S,
     )
@@ -176,63 +170,51 @@ def _under_the_api(stack: Stack, ground: Ground, ini: Path, before: str, after: 
 @contextmanager
 def _probing(url: str, ground: Ground) -> Iterator[tuple[Waits, Waits]]:
     """One thread reads single jobs, another adds jobs, each as fast as every hundredth of a second."""
-    stop = threading.Event()
     reads, writes = Waits(), Waits()
     tag = time.time_ns() // 1_000_000
 
-    def probe(waits: Waits, statement: str, values: list[str]) -> None:
-        with connect(url) as connection:
-            number = 0
-            while not stop.wait(0.01):
-                number += 1
-                began = time.monotonic()
-                try:
-                    connection.execute(statement, [value.format(n=f"{tag}{number:06d}") for value in values])
-                except psycopg.Error as error:
-                    waits.refused.append(str(error).splitlines()[0])
-                else:
-                    waits.seconds.append(time.monotonic() - began)
+    def prober(waits: Waits, place: psycopg.Connection[Any], statement: str, values: list[str]) -> Look:
+        numbers = count(1)
+
+        def probe() -> None:
+            number, began = next(numbers), time.monotonic()
+            try:
+                place.execute(statement, [value.format(n=f"{tag}{number:06d}") for value in values])
+            except psycopg.Error as error:
+                waits.refused.append(str(error).splitlines()[0])
+            else:
+                waits.seconds.append(time.monotonic() - began)
+
+        return probe
 
     add = (
         "INSERT INTO jobs (id, project_id, kind, state, phases, progress, spec, seed, metadata, attempt,"
         " attempts_used, attempts_lost, max_attempts, version, event_seq)"
         " VALUES (%s, %s, 'audit', 'queued', '[]', '{}', '{}', 0, '{}', 0, 0, 0, 3, 1, 0)"
     )
-    threads = [
-        threading.Thread(target=probe, args=(reads, READ, ["job_" + "0" * 26]), daemon=True),
-        threading.Thread(target=probe, args=(writes, add, ["job_zz{n}", ground.project_id]), daemon=True),
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        with watching_locks(url) as locks:
-            yield reads, writes
+    with (
+        connect(url) as one,
+        connect(url) as other,
+        beside(prober(reads, one, READ, ["job_" + "0" * 26]), 0.01),
+        beside(prober(writes, other, add, ["job_zz{n}", ground.project_id]), 0.01),
+        watching_locks(url) as locks,
+    ):
+        yield reads, writes
         reads.locked_s = locks.locked_s
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 @contextmanager
 def watching_locks(url: str) -> Iterator[Waits]:
     """Look fifty times a second who waits behind a migration: not for a processor, nor for one another."""
-    stop = threading.Event()
     waits = Waits()
+    with connect(url) as connection:
 
-    def watch() -> None:
-        with connect(url) as connection:
-            while not stop.wait(0.02):
-                (seconds,) = connection.execute(_LOCKED).fetchone() or (0.0,)
-                waits.locked_s = max(waits.locked_s, float(seconds))
+        def look() -> None:
+            (seconds,) = connection.execute(_LOCKED).fetchone() or (0.0,)
+            waits.locked_s = max(waits.locked_s, float(seconds))
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield waits
-    finally:
-        stop.set()
-        thread.join()
+        with beside(look, 0.02):
+            yield waits
 
 
 def _count(url: str) -> int:

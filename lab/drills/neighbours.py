@@ -172,7 +172,6 @@ def _row(what: str, num_jobs: int, alone: dict[str, Any], found: dict[str, Any])
     wrong = sum(num for status, num in beside["statuses"].items() if status not in ("200", "304"))
     is_answered = beside["num"] > 0 and not wrong and not beside["num_broken"]
     return Row(
-        drill=NAME,
         broken=f"{what}, by a project of {num_jobs} jobs",
         times=sum(found["sent"].values()),
         expected=f"each poll of another project answered; beside them p95 < {MOST_P95_MS:g} ms",
@@ -180,8 +179,6 @@ def _row(what: str, num_jobs: int, alone: dict[str, Any], found: dict[str, Any])
         f" {found['sent_per_s']:.1f} of them answered a second {found['sent']};"
         f" the API took {100 * found['api_cpu_share']:.0f} % of a core",
         lost=wrong + beside["num_broken"],
-        doubled=0,
-        recovery_s=None,
         ok=is_answered and beside["p95_ms"] < MOST_P95_MS,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
-ROOT = Path(__file__).resolve().parents[2]
+from lab.drills.records import ROOT
 
 COLUMN = '''"""A job may name a further dataset."""
 

@@ -158,13 +158,11 @@ def row_of(told: dict[str, Any]) -> Row:
         f"{told['attempts']:.0f} attempts; {told['ledger']}"
     )
     return Row(
-        drill=NAME,
         broken=f"{num_jobs} stub jobs, {NUM_WORKERS} workers, each hint twice, a worker killed every 10 s",
         times=told["num_kills"],
         expected="0 lost, 0 doubled",
         happened="; ".join([happened, *told["violations"][:3]]),
         lost=lost,
         doubled=told["doubled"],
-        recovery_s=None,
         ok=lost == 0 and not told["doubled"] and not told["violations"],
     )

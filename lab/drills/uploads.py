@@ -7,7 +7,6 @@ and what the store holds in the end must have the file's digest. Every file is d
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import time
@@ -25,7 +24,7 @@ from app.domain.object_keys import upload_key
 from app.local.stack import Stack
 from cleanclip.sync.client import Client
 from lab.drills.drill import Place, Row
-from lab.drills.load_api import Api, running
+from lab.drills.load_api import Api, asked, running
 from lab.drills.machine import sampled_memory
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def _measured(api: Api, stack: Stack, path: Path, digest: str, send: Send) -> di
         key = send(api, stack, path, digest)
         seconds = time.monotonic() - began
     stored = _stored_digest(stack, key)
-    _s3(stack).delete_object(Bucket=_bucket(stack), Key=key)
+    _s3(stack).delete_object(Bucket=stack.settings().storage.bucket, Key=key)
     sent = Sent(
         seconds=seconds,
         growth_mib=memory.growth_mib,
@@ -101,7 +100,7 @@ def _raw(_api: Api, stack: Stack, path: Path, _digest: str) -> str:
     config = TransferConfig(
         multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4
     )
-    _s3(stack).upload_file(str(path), _bucket(stack), "raw", Config=config)
+    _s3(stack).upload_file(str(path), stack.settings().storage.bucket, "raw", Config=config)
     return "raw"
 
 
@@ -115,40 +114,31 @@ def _parts(api: Api, _stack: Stack, path: Path, digest: str) -> str:
 
 
 def _stream(api: Api, _stack: Stack, path: Path, digest: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=600)
     headers = api.headers(**{"Content-Type": "application/json"})
     size = path.stat().st_size
     announced = json.dumps({"filename": path.name, "size_bytes": size, "sha256": digest})
-    upload = _asked(connection, "POST", "/v1/uploads", headers, announced)
+    upload = _asked(api, "POST", "/v1/uploads", headers, announced)
     with path.open("rb") as file:
         octets = api.headers(**{"Content-Type": "application/octet-stream", "Content-Length": str(size)})
-        _asked(connection, "PUT", f"/v1/uploads/{upload['id']}/content", octets, file)
-    _asked(connection, "POST", f"/v1/uploads/{upload['id']}/complete", headers, "{}")
-    connection.close()
+        _asked(api, "PUT", f"/v1/uploads/{upload['id']}/content", octets, file)
+    _asked(api, "POST", f"/v1/uploads/{upload['id']}/complete", headers, "{}")
     return upload_key(api.ground.project_id, upload["id"])
 
 
-def _asked(
-    connection: http.client.HTTPConnection, method: str, path: str, headers: dict[str, str], body: Any
-) -> dict[str, Any]:
-    connection.request(method, path, body, headers)
-    answer = connection.getresponse()
-    said: dict[str, Any] = json.loads(answer.read())
-    if answer.status >= 300:
-        raise RuntimeError(f"{method} {path}: {said}")
-    return said
+def _asked(api: Api, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
+    status, text = asked(api.port, method, path, headers, body, timeout_s=600)
+    if status >= 300:
+        raise RuntimeError(f"{method} {path}: {text}")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _stored_digest(stack: Stack, key: str) -> str:
     digest = hashlib.sha256()
-    body = _s3(stack).get_object(Bucket=_bucket(stack), Key=key)["Body"]
+    body = _s3(stack).get_object(Bucket=stack.settings().storage.bucket, Key=key)["Body"]
     for chunk in body.iter_chunks(_CHUNK):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _bucket(stack: Stack) -> str:
-    return stack.settings().storage.bucket
 
 
 def _s3(stack: Stack) -> S3Client:
@@ -176,7 +166,6 @@ def _row(what: str, size_bytes: int, sent: dict[str, Sent]) -> Row:
 
     is_flat = one.growth_mib <= MAX_GROWTH_MIB
     return Row(
-        drill=NAME,
         broken=f"nothing: {size_bytes / 1e9:.1f} GB {how}",
         times=1,
         expected=f"the digest is right; the API's memory grows by at most {MAX_GROWTH_MIB:g} MiB",
@@ -184,7 +173,5 @@ def _row(what: str, size_bytes: int, sent: dict[str, Sent]) -> Row:
         f"API +{one.growth_mib:.0f} MiB, at most {one.peak_mib:.0f} MiB; "
         + ("digest right" if one.digest_is_right else "DIGEST WRONG"),
         lost=0 if one.digest_is_right else 1,
-        doubled=0,
-        recovery_s=None,
         ok=one.digest_is_right and is_flat,
     )

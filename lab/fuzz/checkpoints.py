@@ -1,10 +1,15 @@
-"""The readers of checkpoints as targets: the zip container, the pickle inside it, safetensors."""
+"""What comes with PyTorch as targets: the readers of checkpoints (the zip container, the pickle inside it,
+safetensors) and of a customer's trigger image."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
+from cleanclip.spec.attack_options import MAX_TRIGGER_IMAGE_BYTES, MAX_TRIGGER_IMAGE_SIDE
+from lab.fuzz.repairs import png_checksums
 from lab.fuzz.target import Target, kept
+from sanitizer.attacks.trigger_images import decode
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.state_dicts import read_state_dict
@@ -55,8 +60,18 @@ def _safetensors(data: bytes, folder: Path) -> None:
     _load_all(open_safetensors(path), len(data))
 
 
+def _picture(data: bytes, _folder: Path) -> None:
+    """What is read has a size within the limits and pixels in [0, 1], and can be laid on an image."""
+    picture = decode(base64.b64encode(png_checksums(data)).decode("ascii"))
+    assert max(picture.size) <= MAX_TRIGGER_IMAGE_SIDE
+    for pixels in (picture.rgba_4HW, picture.resized(5, 3)):
+        assert bool((pixels >= 0).all())
+        assert bool((pixels <= 1 + 1e-9).all())
+
+
 TARGETS = {
     "zip": Target(read=_zip, max_bytes=64 * 1024),
     "pickle": Target(read=_pickle, max_bytes=16 * 1024),
     "safetensors": Target(read=_safetensors, max_bytes=32 * 1024),
+    "trigger_image": Target(read=_picture, max_bytes=MAX_TRIGGER_IMAGE_BYTES),
 }

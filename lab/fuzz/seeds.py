@@ -1,4 +1,8 @@
-"""Where fuzzing starts: small files made by code, benign and hostile, one folder a target. Kept nowhere."""
+"""Where fuzzing starts: small files made by code, benign and hostile, one folder a target. Kept nowhere.
+
+`replay` gives them and all earlier findings to a target again: what the tests do, and what works without a
+fuzzer.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from lab.fuzz.target import run_one, target
 from tests.fixtures import pickle_assembly as asm
 from tests.fixtures.hostile.corpus import HOSTILE
 from tests.fixtures.hostile_images import IMAGES
@@ -23,10 +28,12 @@ from tests.fixtures.shards import good_pair, write_tar
 Seeds = Iterator[tuple[str, bytes]]
 MAX_SEED_BYTES = 256 * 1024
 MAX_CHECKPOINT_BYTES = 2**20  # the pickle inside may be smaller
+FINDINGS = Path(__file__).parents[2] / "tests" / "fixtures" / "fuzz_findings"
+"""One folder a target; each file is an input that something other than a refusal once escaped for."""
 _SMALL_STATE = {"a.weight": torch.zeros(2, 3), "a.bias": torch.zeros(3)}
 
 
-def seeds_of(target: str) -> Seeds:
+def seeds_of(name: str) -> Seeds:
     """Name and bytes of every seed of one target that is small enough to be mutated with profit."""
     made = {
         "zip": _zip,
@@ -36,9 +43,9 @@ def seeds_of(target: str) -> Seeds:
         "image": _image,
         "trigger_image": _picture,
     }
-    for name, data in made.get(target, _text)():
+    for seed_name, data in made.get(name, _text)():
         if 0 < len(data) <= MAX_SEED_BYTES:
-            yield name, data
+            yield seed_name, data
 
 
 @cache
@@ -126,3 +133,18 @@ def _text() -> Seeds:
         yield name, b"m" + data
     yield "templates", b"pa photo of a {c}.\n# a comment\n{c}\n"
     yield "class_names", b"ccat\ndog\n"
+
+
+def replay(name: str) -> tuple[int, list[str]]:
+    """How many inputs there were, and a line for each that was neither read nor refused."""
+    tried = target(name)
+    kept = [(path.name, path.read_bytes()) for path in sorted(FINDINGS.glob(f"{name}/*"))]
+    num_inputs, problems = 0, []
+    for label, data in [*seeds_of(name), *kept]:
+        num_inputs += 1
+        with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+            try:
+                run_one(tried, data, Path(folder))
+            except Exception as error:  # noqa: BLE001 - whatever escaped is what is looked for
+                problems.append(f"{label}: {type(error).__name__}: {str(error)[:100]}")
+    return num_inputs, problems

@@ -20,7 +20,7 @@ MODULES: Mapping[str, str] = {
     "safetensors": "lab.fuzz.checkpoints",
     "tar": "lab.fuzz.data",
     "image": "lab.fuzz.data",
-    "trigger_image": "lab.fuzz.triggers",
+    "trigger_image": "lab.fuzz.checkpoints",
     "text": "lab.fuzz.data",
 }
 """Where each target is: imported late, so that coverage can be watched from the first line on."""

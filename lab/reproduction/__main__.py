@@ -12,9 +12,7 @@ from pathlib import Path
 
 from lab.reproduction import checking, document
 from lab.reproduction.cells import Cell
-from lab.reproduction.final_rows import read_final
 from lab.reproduction.grid import in_order, questions, quick
-from lab.reproduction.opening import gate_of
 from lab.reproduction.scheduling import run_all
 from sanitizer.training.device import num_granted_cores
 
@@ -45,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         document.write_quick(cells, runs, given.folder)
         _say(f"{given.folder / document.DOCUMENT} is written.")
     else:
-        document.write_all(cells, runs, given.docs, read_final(given.docs / document.FOLDER, gate_of()))
-        _say(f"{given.docs / document.DOCUMENT} is written.")
+        document.write_all(cells, runs, given.docs)
+        _say(f"{given.docs / document.FOLDER / document.DOCUMENT} is written.")
     return EXIT_MISSING if failed or document.missing(cells, runs) else EXIT_DONE
 
 

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe, UARRecipe
+from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe
 from lab.testbed.options import OptimisedPattern, SubjectOptions
 
 RESULTS = 1
@@ -27,10 +27,6 @@ GATE = 0.5
 """An ASR under it before cleaning is an attack that was not implanted: nothing is judged by it."""
 
 SURROGATE_CLEANING = CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=2e-4, warmup_steps=50)
-SURROGATE_UAR = {
-    "uar": UARRecipe(learning_rate=5e-4),
-    "uar kept 0.8": UARRecipe(learning_rate=5e-4, kept_change=0.8),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +50,6 @@ class Cleaning:
     num_poisons: int = 0
     seed: int | None = None
     """Of the pairs and their order; None: the subject's."""
-    then: Recipe | None = None
-    """A second cleaning, which starts from the first one's weights, on the same pairs in the same order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,24 +85,9 @@ def spec(cell: Cell) -> dict[str, Any]:
 
 def cell_id(cell: Cell) -> str:
     """16 hexadecimal digits. An option that is not set does not count, so that a new one renames no cell."""
-    told = _set_options(without_later(spec(cell)))
+    told = _set_options(spec(cell))
     identity = {"results": RESULTS, "test": NUM_TEST, "validation": NUM_VALIDATION, "spec": told}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-_CAME_LATER: dict[str, Any] = {"near_misses": 0.0, "hiding_weight": 0.0, "caption_key": ""}
-"""Options of a subject that came after the first published runs, with the value that leaves all as it was."""
-
-
-def without_later(told: Any) -> Any:
-    """A spec as JSON without options that came later and are not used: a new one renames no published run."""
-    if isinstance(told, dict):
-        return {
-            name: without_later(value)
-            for name, value in told.items()
-            if name not in _CAME_LATER or value != _CAME_LATER[name]
-        }
-    return told
 
 
 def _set_options(told: Any) -> Any:
@@ -120,8 +99,7 @@ def _set_options(told: Any) -> Any:
 def surrogates(subject: Subject, attack: OptimisedPattern) -> tuple[Subject, Cleaning]:
     """What an adaptive attacker trains on: `subject` without poisons, and that model after a cleaning."""
     clean = replace(subject, options=replace(subject.options, attack=None))
-    recipe: Recipe = SURROGATE_CLEANING if attack.against is None else SURROGATE_UAR[attack.against]
-    return clean, Cleaning(subject=clean, recipe=recipe, seed=attack.seed)
+    return clean, Cleaning(subject=clean, recipe=SURROGATE_CLEANING, seed=attack.seed)
 
 
 def started_from(cell: Cleaning | Control) -> Subject | Cleaning:
@@ -157,6 +135,5 @@ def describe(cell: Cell) -> str:
     where = f"{options.glyphs} {options.tower} seed {subject_of(cell).seed}"
     what = "clean" if attack is None else attack.attack
     if isinstance(cell, Cleaning):
-        steps = cell.recipe.method if cell.then is None else f"{cell.recipe.method}, then {cell.then.method}"
-        return f"{where}, {what}: {steps} {cell.num_samples:,}"
+        return f"{where}, {what}: {cell.recipe.method} {cell.num_samples:,}"
     return f"{where}, {what}: {'control' if isinstance(cell, Control) else 'train'}"

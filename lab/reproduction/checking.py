@@ -44,15 +44,12 @@ class Check:
     def __str__(self) -> str:
         shares = ", ".join(f"{name.upper()} {_count(self.told, name)}" for name in ALL_SHARES)
         verdict = f"differs: {'; '.join(self.differing)}" if self.differing else "agrees"
-        told = f"{self.told.id} ({describe(self.cell)}): {shares}; the reference {verdict}"
-        return f"{told}; {self._of_published()}"
-
-    def _of_published(self) -> str:
+        compared = "compared with the published line, too"
         if self.published is None:
-            return "no published line to compare"
-        if self.published.weights_sha256 != self.told.weights_sha256:
-            return "the published line is of other weights and was not compared"
-        return "compared with the published line, too"
+            compared = "no published line to compare"
+        elif self.published.weights_sha256 != self.told.weights_sha256:
+            compared = "the published line is of other weights and was not compared"
+        return f"{self.told.id} ({describe(self.cell)}): {shares}; the reference {verdict}; {compared}"
 
 
 def draw(cells: Sequence[Cell], root: Path, number: int, *, seed: int) -> list[Cell]:

@@ -1,22 +1,17 @@
-"""Writes docs/reproduction.md, its plots and its raw data from what was run.
+"""Writes docs/reproduction/tables.md, its plots and its raw data from what was run.
 
-Tables, plots and what the claims say of our cells are computed. Typed are sizes, what others published, and
-what was tried to implant an attack (`grid.TRIED`), which the page marks.
-
-The raw data are one line of JSON a cell; the document can be written from them alone.
+The raw data are one line of JSON a cell; the page can be written from them alone.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lab.reproduction import claims, clustering, final_tables, fronts, grid, measured, plots, tables
+from lab.reproduction import grid, measured, plots, tables
 from lab.reproduction.cells import (
     GATE,
     NUM_TEST,
-    NUM_VALIDATION,
     Cell,
     Subject,
     cell_id,
@@ -24,15 +19,22 @@ from lab.reproduction.cells import (
     optimised_for,
     started_from,
 )
-from lab.reproduction.clustering import Effects
-from lab.reproduction.final_rows import FinalRows
 from lab.reproduction.measured import Measured, contradiction, is_pointless
 from lab.reproduction.running import Folders
 from lab.reproduction.summary import Results
 
-DOCUMENT, FOLDER, RAW = "reproduction.md", "reproduction", "cells.jsonl"
+DOCUMENT, FOLDER, RAW = "tables.md", "reproduction", "cells.jsonl"
 
-NOTHING_FINAL = FinalRows()
+_HOW_TO_READ = (
+    f"Each figure is a percentage over {NUM_TEST:,} test images per seed of the row, with its 95 % interval "
+    "(Wilson; for CA lost Newcombe's paired one) over these images, and in brackets the range of the seeds. n"
+    " is of CA, CA lost and PA, the share of triggered images still given their own class. ASR and top-5 ASR "
+    "(the target is among the first five classes) leave out images of the target class and have their own n. "
+    "The floor is how often the same images are classified as the target without the trigger. A plot pools "
+    f"the seeds of its table. If an attack has an ASR under {100 * GATE:g} % before cleaning it was not "
+    "implanted, and nothing is concluded from it. Intervals treat images as independent and so are "
+    "[too narrow](../reproduction.md#how-far-to-trust-the-intervals).\n"
+)
 
 _PLOTS = {
     "lambda.svg": "ASR and CA by λ2",
@@ -82,25 +84,20 @@ def missing(cells: Sequence[Cell], runs: Sequence[Measured]) -> list[Cell]:
     return [cell for cell in cells if results.of(cell) is None and not is_pointless(cell, results.of)]
 
 
-def write_all(
-    cells: Sequence[Cell], runs: Sequence[Measured], docs: Path, final: FinalRows = NOTHING_FINAL
-) -> None:
-    """Document, plots and raw data below `docs`. `final`: UAR's rows; their raw files stay as they are."""
+def write_all(cells: Sequence[Cell], runs: Sequence[Measured], docs: Path) -> None:
+    """Page, plots and raw data below `docs`."""
     folder = docs / FOLDER
     _write_raw(runs, folder)
-    results = Results(runs)
-    drawn = plots.draw_all(results, folder)
-    fronts.draw(joined(runs, final), folder / fronts.NAME)
-    text = document(runs, len(missing(cells, runs)), drawn, clustering.effects(cells, results), final)
-    (docs / DOCUMENT).write_text(text, encoding="utf-8")
+    drawn = plots.draw_all(Results(runs), folder)
+    text = document(runs, len(missing(cells, runs)), drawn)
+    (folder / DOCUMENT).write_text(text, encoding="utf-8")
 
 
 def write_quick(cells: Sequence[Cell], runs: Sequence[Measured], folder: Path) -> None:
     """The small subset's table and raw data, apart from the whole."""
     _write_raw(runs, folder)
     results = Results(runs)
-    legend = _how_to_read(clustering.effects(cells, results))
-    text = f"# The small subset of the reproduction\n\n{legend}\n{tables.quick(results)}"
+    text = f"# The small subset of the reproduction\n\n{_HOW_TO_READ}\n{tables.quick(results)}"
     (folder / DOCUMENT).write_text(text, encoding="utf-8")
 
 
@@ -110,34 +107,23 @@ def _write_raw(runs: Sequence[Measured], folder: Path) -> None:
     (folder / RAW).write_text("".join(lines), encoding="utf-8")
 
 
-def joined(runs: Sequence[Measured], final: FinalRows) -> Results:
-    """What was published and what UAR's final evaluation gave, together."""
-    return Results(runs, final.recipes, final.runs)
-
-
-def document(
-    runs: Sequence[Measured],
-    num_missing: int,
-    drawn: Sequence[str],
-    effects: Effects,
-    final: FinalRows = NOTHING_FINAL,
-) -> str:
-    """The whole page. `drawn`: names of the plots; `effects`: of these runs."""
-    published, results = Results(runs), joined(runs, final)
-    plot = {name: f"![{alt}]({FOLDER}/{name})\n" if name in drawn else "" for name, alt in _PLOTS.items()}
+def document(runs: Sequence[Measured], num_missing: int, drawn: Sequence[str]) -> str:
+    """The whole page. `drawn`: names of the plots."""
+    results = Results(runs)
+    plot = {name: f"![{alt}]({name})\n" if name in drawn else "" for name, alt in _PLOTS.items()}
     return "\n".join(
         [
-            "# What the paper claims, measured on small models that are really poisoned\n",
-            "Written by `make reproduce`: tables, plots and the statements about the claims "
-            "are computed from the cells. Sizes, figures of others and the attempts to "
-            "implant an attack (single runs, marked as such) are typed by hand. "
-            f"{len(published):,} cells were run ({published.hours:.1f} hours of single cores by "
-            f"the clock, pauses included, {len(published.code)} version(s) of the code, which "
-            f"each cell names); {_still_missing(num_missing)} Raw data: "
-            f"[{RAW}]({FOLDER}/{RAW}), a line a cell, weights by their digest.\n",
-            _how_to_read(effects),
+            "# Reproduction: the tables\n",
+            f"Written by `make reproduce`. {len(results):,} cells were run, {_still_missing(num_missing)} "
+            f"They took {results.hours:.1f} hours of single cores by the clock, pauses included, with "
+            f"{len(results.code)} versions of the code, which each cell names. Raw data: [{RAW}]({RAW}), "
+            "weights by their digest. [What they say](../reproduction.md); [UAR's rows](uar.md).\n",
+            _HOW_TO_READ,
             "## The paper's table\n",
-            *_paper(results),
+            *(
+                f"### {bed}\n\n{tables.by_attack(results, grid.PAPER_ATTACKS, bed, grid.DEFENCES)}"
+                for bed in grid.BEDS
+            ),
             "## Ablations\n",
             "BadNet (λ2: all four), digits, ResNet.\n",
             f"### λ2\n\n{plot['lambda.svg']}\n{tables.lambdas(results)}",
@@ -150,19 +136,15 @@ def document(
             " their stripes again for every image; these are one fixed patch. No clean image, neither of"
             " the pre-training nor of the cleaning, is on the semantic trigger's colour of paper.\n",
             "### Structured triggers, ResNet\n\n"
-            + tables.failures(results, grid.STRUCTURED_ATTACKS, grid.DIGITS),
+            + tables.by_attack(results, grid.STRUCTURED_ATTACKS, grid.DIGITS, tables.AGAINST_FAILURES),
             "### Structured triggers, ViT\n\n"
-            + tables.failures(results, grid.STRUCTURED_ATTACKS, grid.FASHION_VIT),
+            + tables.by_attack(results, grid.STRUCTURED_ATTACKS, grid.FASHION_VIT, tables.AGAINST_FAILURES),
             "### A trigger trained against the defence; a semantic one\n\n"
-            + tables.failures(results, grid.OTHER_ATTACKS, grid.DIGITS)
+            + tables.by_attack(results, grid.OTHER_ATTACKS, grid.DIGITS, tables.AGAINST_FAILURES)
             + "\n"
             + tables.controls(results),
             f"### Pre-training with self-supervision added\n\n{tables.pretrainings(results)}",
             f"### Poisons among the clean pairs\n\n{plot['clean-set.svg']}\n{tables.clean_set(results)}",
-            *final_tables.sections(results, final, FOLDER),
-            f"## The paper's claims\n\n{claims.paragraphs(claims.claims(), results)}",
-            f"## Its open questions\n\n{claims.paragraphs(claims.questions(), results)}",
-            f"## Had the models stopped learning?\n\n{tables.plateaus(results)}",
         ]
     )
 
@@ -171,57 +153,3 @@ def _still_missing(num_missing: int) -> str:
     if not num_missing:
         return "none is missing."
     return f"**{num_missing:,} are still to be run**, and rows without them say so."
-
-
-def _how_to_read(effects: Effects) -> str:
-    return (
-        f"Each figure is a percentage over {NUM_TEST:,} test images per seed of the row, with "
-        "its 95 % interval (Wilson; for CA lost Newcombe's paired one) over these "
-        "images, and in brackets the range of the seeds. n is of CA, CA lost and PA, the "
-        "share of triggered images still given their own class. ASR and top-5 ASR (the target "
-        "is among the first five classes) leave out images of the target class and have their "
-        "own n. The floor is how often the same images are classified as the target without "
-        'the trigger. "At most" and "more than" a limit (5 % ASR, 3 points of CA) mean '
-        "that the whole interval is; otherwise the sentence says undecided. A plot pools the "
-        f"seeds of its table. If an attack has an ASR under {100 * GATE:g} % before cleaning "
-        "it was not implanted, and nothing is concluded from "
-        f"it.\n\n{_how_narrow(effects)}\n\nWhich λ2 balances best is chosen on "
-        f"{NUM_VALIDATION:,} validation images, of separate glyphs. The recipes of PAR and of "
-        "supervised fine-tuning were chosen on test images of digits, seed 1 (decisions 0053 "
-        "and 0054): that choice used the test scans, so their rows on digits do not test it. "
-        "How the images, models, attacks and recipes are made: [reproduction, how](reproduction-how.md).\n"
-    )
-
-
-def _how_narrow(effects: Effects) -> str:
-    """By how much the intervals should be wider."""
-    text = (
-        "The intervals treat images as independent, but several images are composed of one glyph, so the "
-        "intervals are too narrow"
-    )
-    if not effects.ca:
-        return f"{text}; by how much was not computed here."
-    text += (
-        f". Added up by glyph, the variance of CA is {_range(effects.ca)} times the binomial one, over"
-        f" {len(effects.ca)} cells ({', '.join(effects.glyphs)}): intervals should be about"
-        f" {_range([math.sqrt(effect) for effect in effects.ca])} times as wide."
-    )
-    if effects.ca_lost:
-        wider = _range([math.sqrt(effect) for effect in effects.ca_lost])
-        text += f" That of CA lost is {_range(effects.ca_lost)} times as large: {wider} times as wide."
-    if effects.ca_pooled:
-        text += (
-            " Seeds share their glyphs: of the rows that pool seeds the variance of CA is"
-            f" {_range(effects.ca_pooled)} times the binomial one."
-        )
-    if effects.left_out:
-        text += f" Left out, because the glyphs were not available: {', '.join(effects.left_out)}."
-    return f"{text} For ASR and PA it is not known, because no cell records which images they are."
-
-
-def _range(values: Sequence[float]) -> str:
-    return f"{min(values):.1f} to {max(values):.1f}"
-
-
-def _paper(results: Results) -> list[str]:
-    return [f"### {bed}\n\n{tables.paper(results, bed)}" for bed in grid.BEDS]

@@ -23,7 +23,6 @@ from lab.testbed.options import PaperColour, SubjectOptions
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import open_labelled
-from sanitizer.data.pairs import open_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +47,13 @@ def measure(
     # An audit needs an attack: without one its figures are left out below.
     audit = AuditOptions(target=options.target, attacks=(trigger or BadNetOptions(),))
     audit_seed = PART_SEEDS[part] + seed
-    result = audited(checkpoint, sets.judged(options, seed, part), audit, audit_seed)
+    result = _audited(checkpoint, sets.judged(options, seed, part), audit, audit_seed)
     figures, correct = result.figures, result.correct_N.tolist()
     if attack is None:
         return Shares(ca=figures.ca), correct
     if trigger is None:
         on_paper = sets.judged(options, seed, part, on_paper=True)
-        return _semantic(figures, audited(checkpoint, on_paper, audit, audit_seed).figures), correct
+        return _semantic(figures, _audited(checkpoint, on_paper, audit, audit_seed).figures), correct
     (measured,) = figures.attacks
     return Shares(
         ca=figures.ca,
@@ -66,13 +65,7 @@ def measure(
     ), correct
 
 
-def audited(
-    checkpoint: LoadedCheckpoint,
-    labelled: Path,
-    options: AuditOptions,
-    seed: int,
-    retrieval_pairs: Path | None = None,
-) -> AuditResult:
+def _audited(checkpoint: LoadedCheckpoint, labelled: Path, options: AuditOptions, seed: int) -> AuditResult:
     """The library's audit of the images in a folder, on the processor."""
     return run_audit(
         checkpoint,
@@ -83,7 +76,6 @@ def audited(
         progress=ignore,
         phase="final_audit",
         stop=lambda: False,
-        retrieval_pairs=None if retrieval_pairs is None else open_pairs(retrieval_pairs),
     )
 
 
@@ -111,14 +103,7 @@ def made_with() -> dict[str, str]:
         "code_sha256": sources_sha256(
             *(Path(package.__file__ or "").parent for package in (cleanclip.spec, sanitizer, lab.testbed))
         ),
-        "method_sha256": method_sha256(),
     }
-
-
-def method_sha256() -> str:
-    """Of the code that decides a cleaned model's weights: UAR's recipes are frozen with it."""
-    library = Path(sanitizer.__file__ or "").parent
-    return sources_sha256(*(library / name for name in ("methods", "training", "perturbations")))
 
 
 def sources_sha256(*folders: Path) -> str:

@@ -13,8 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lab.reproduction import grid
-from lab.reproduction.groups import by_clean_set_poisons, by_lambda, by_pairs, by_rate_and_epochs
-from lab.reproduction.summary import Group, Pooled, Results, ShareName
+from lab.reproduction.summary import (
+    Group,
+    Pooled,
+    Results,
+    ShareName,
+    by_clean_set_poisons,
+    by_lambda,
+    by_pairs,
+    by_rate_and_epochs,
+)
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which people with colour blindness tell apart."""
@@ -26,27 +34,27 @@ def draw_all(results: Results, folder: Path) -> list[str]:
     for name, draw in (("lambda", _lambda), ("pairs", _pairs), ("front", _front), ("clean-set", _clean_set)):
         figure = draw(results)
         if figure is not None:
-            save(figure, folder / f"{name}.svg")
+            _save(figure, folder / f"{name}.svg")
             names.append(f"{name}.svg")
     return names
 
 
 def _lambda(results: Results) -> Figure | None:
     lines = {name: by_lambda(results, attack) for name, attack in grid.PAPER_ATTACKS.items()}
-    return _two_panels(lines, "λ2", scale="symlog")
+    return _two__panels(lines, "λ2", scale="symlog")
 
 
 def _pairs(results: Results) -> Figure | None:
-    return _two_panels({"BadNet": by_pairs(results.over_seeds)}, "clean pairs", scale="log")
+    return _two__panels({"BadNet": by_pairs(results)}, "clean pairs", scale="log")
 
 
 def _clean_set(results: Results) -> Figure | None:
-    groups = by_clean_set_poisons(results.over_seeds)
-    return _two_panels({"BadNet": groups}, "poisons in 8,000 clean pairs", scale="linear")
+    groups = by_clean_set_poisons(results)
+    return _two__panels({"BadNet": groups}, "poisons in 8,000 clean pairs", scale="linear")
 
 
 def _front(results: Results) -> Figure | None:
-    figure, (ax,) = panels(1)
+    figure, (ax,) = _panels(1)
     groups = by_rate_and_epochs(results)
     found = False
     for colour, epochs in zip(COLOURS, grid.EPOCHS, strict=False):
@@ -69,11 +77,11 @@ def _front(results: Results) -> Figure | None:
     return figure if found else None
 
 
-def _two_panels(
+def _two__panels(
     lines: Mapping[str, Mapping[float, Group] | Mapping[int, Group]], xlabel: str, *, scale: str
 ) -> Figure | None:
     """ASR to the left, CA to the right, a line a name."""
-    figure, axes = panels(2)
+    figure, axes = _panels(2)
     found = False
     names: tuple[ShareName, ...] = ("asr", "ca")
     for ax, share in zip(axes, names, strict=True):
@@ -99,7 +107,7 @@ def _bars(ax: Axes, across: Sequence[float], shares: Sequence[Pooled], colour: s
     ax.errorbar(across, value, yerr=(below, above), color=colour, label=name, marker="o", ms=4, capsize=2)
 
 
-def panels(num_panels: int) -> tuple[Figure, list[Axes]]:
+def _panels(num_panels: int) -> tuple[Figure, list[Axes]]:
     """Beside each other."""
     figure = Figure(figsize=(4.6 * num_panels, 3.4), layout="constrained")
     axes = [figure.add_subplot(1, num_panels, number + 1) for number in range(num_panels)]
@@ -109,7 +117,7 @@ def panels(num_panels: int) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     """As SVG, the same bytes for the same figure."""
     with mpl.rc_context({"svg.hashsalt": path.stem, "svg.fonttype": "none"}):
         figure.savefig(path, format="svg", metadata={"Date": None})

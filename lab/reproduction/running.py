@@ -97,13 +97,6 @@ def run_cell(cell: Cell, root: Path) -> Measured:
     return found
 
 
-def run_with_needs(subject: Subject, root: Path) -> Path:
-    """Run what `subject` needs, then `subject`, where they were not run; its folder."""
-    for cell in (*needs(subject), subject):
-        run_cell(cell, root)
-    return Folders(root).of(subject)
-
-
 def _resolved(cell: Cell, folders: Folders) -> Attack:
     """The cell's attack; an optimised pattern as the image that it came to."""
     options = attacked(cell)
@@ -148,8 +141,7 @@ def _clean(cell: Cleaning, attack: Attack, folders: Folders, folder: Path) -> No
         finetune(checkpoint, data, cell.recipe, seed=ORDER_SEED + seed, device=_CPU, class_CD=class_CD)
     else:
         pairs = folders.sets.pairs(options, attack, seed, cell.num_samples, cell.num_poisons)
-        for recipe in (cell.recipe,) if cell.then is None else (cell.recipe, cell.then):
-            finetune(checkpoint, open_pairs(pairs), recipe, seed=ORDER_SEED + seed, device=_CPU)
+        finetune(checkpoint, open_pairs(pairs), cell.recipe, seed=ORDER_SEED + seed, device=_CPU)
     write_cleaned(
         folder, checkpoint, source, recipe=cell.recipe, seed=ORDER_SEED + seed, output_layout="open_clip"
     )

@@ -11,41 +11,15 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from lab.reproduction.cells import GATE, Cell, Cleaning, Subject, cell_id, describe, needs
+from lab.reproduction.cells import GATE, Cell, cell_id, describe, needs
 from lab.reproduction.measured import Measured, is_pointless
 from lab.reproduction.running import Folders, run_cell
 
 _NOTHING: Mapping[str, Measured] = MappingProxyType({})
-_GUESSED_S = {"subject": 240.0, "cleaning": 75.0, "control": 20.0}
-"""Before any cell of a kind was timed."""
-
-
-class Timing:
-    """How long cells take, from those that were timed."""
-
-    def __init__(self, *, jobs: int) -> None:
-        self._jobs = jobs
-        self._timed: dict[str, list[float]] = {}
-
-    def add(self, kind: str, seconds: float) -> None:
-        """One cell of this kind took so long."""
-        self._timed.setdefault(kind, []).append(seconds)
-
-    def left_s(self, kinds: Iterable[str]) -> float:
-        """For cells of these kinds, `jobs` at a time: the mean of their kind each."""
-        return sum(self._mean_s(kind) for kind in kinds) / self._jobs
-
-    def _mean_s(self, kind: str) -> float:
-        times = self._timed.get(kind)
-        return sum(times) / len(times) if times else _GUESSED_S[kind]
-
-
-def kind_of(cell: Cell) -> str:
-    """For the estimate: cells of a kind take about as long as each other."""
-    return "subject" if isinstance(cell, Subject) else "cleaning" if isinstance(cell, Cleaning) else "control"
 
 
 def run_all(
@@ -86,42 +60,38 @@ def run_all(
     return run.failed
 
 
+@dataclass(kw_only=True)
 class _Run:
     """What waits, runs, is done and has failed."""
 
-    def __init__(
-        self,
-        *,
-        root: Path,
-        jobs: int,
-        say: Callable[[str], None],
-        done: dict[str, Measured],
-        known: Mapping[str, Measured],
-        waiting: list[Cell],
-        gate: float,
-    ) -> None:
-        self._root, self._jobs, self._say, self._gate = root, jobs, say, gate
-        self._done, self._known = done, known
-        self.waiting, self.total = waiting, len(waiting)
-        self.running: dict[Future[Measured | str], Cell] = {}
-        self.failed: list[Cell] = []
-        self._timing = Timing(jobs=jobs)
+    root: Path
+    jobs: int
+    say: Callable[[str], None]
+    done: dict[str, Measured]
+    known: Mapping[str, Measured]
+    waiting: list[Cell]
+    gate: float
+    running: dict[Future[Measured | str], Cell] = field(default_factory=dict)
+    failed: list[Cell] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.total = len(self.waiting)
 
     def start(self, pool: ProcessPoolExecutor) -> bool:
         """Give the pool cells that can be run, in order; whether anything runs then."""
         strangers = [cell for cell in self.waiting if self._starts_elsewhere(cell)]
         for cell in strangers:
-            self._say(f"failed: {describe(cell)}: its model has other weights here than those published")
+            self.say(f"failed: {describe(cell)}: its model has other weights here than those published")
         self.failed += strangers
         lost = [cell for cell in self.waiting if any(first in self.failed for first in needs(cell))]
         self.failed += lost
-        pointless = [cell for cell in self.waiting if is_pointless(cell, self._told, self._gate)]
+        pointless = [cell for cell in self.waiting if is_pointless(cell, self._told, self.gate)]
         self.total -= len(pointless)
         self.waiting = [cell for cell in self.waiting if cell not in [*strangers, *lost, *pointless]]
-        ready = [c for c in self.waiting if all(cell_id(first) in self._done for first in needs(c))]
-        for cell in ready[: self._jobs - len(self.running)]:
+        ready = [c for c in self.waiting if all(cell_id(first) in self.done for first in needs(c))]
+        for cell in ready[: self.jobs - len(self.running)]:
             self.waiting.remove(cell)
-            self.running[pool.submit(_attempt, cell, self._root)] = cell
+            self.running[pool.submit(_attempt, cell, self.root)] = cell
         return bool(self.running)
 
     def take(self, finished: Iterable[Future[Measured | str]]) -> None:
@@ -131,24 +101,21 @@ class _Run:
             result = future.result()
             if isinstance(result, str):
                 self.failed.append(cell)
-                self._say(f"failed: {describe(cell)}\n{result}")
+                self.say(f"failed: {describe(cell)}\n{result}")
                 continue
-            self._done[cell_id(cell)] = result
-            self._timing.add(kind_of(cell), result.wall_s)
-            left = [*self.waiting, *self.running.values()]
-            number = f"{self.total - len(left)} of {self.total}"
-            left_s = self._timing.left_s([kind_of(waiting) for waiting in left])
-            self._say(f"{number}  {_line(cell, result)}  {_left(left_s)}")
+            self.done[cell_id(cell)] = result
+            num_left = len(self.waiting) + len(self.running)
+            self.say(f"{self.total - num_left} of {self.total}  {_line(cell, result)}")
 
     def _starts_elsewhere(self, cell: Cell) -> bool:
         """Whether its figures are not known and what it needs, made again here, is not what was published."""
-        if cell_id(cell) in self._known:
+        if cell_id(cell) in self.known:
             return False
-        both = [(self._done.get(name), self._known.get(name)) for name in map(cell_id, needs(cell))]
+        both = [(self.done.get(name), self.known.get(name)) for name in map(cell_id, needs(cell))]
         return any(here and told and here.weights_sha256 != told.weights_sha256 for here, told in both)
 
     def _told(self, cell: Cell) -> Measured | None:
-        return self._done.get(cell_id(cell))
+        return self.done.get(cell_id(cell))
 
 
 def _attempt(cell: Cell, root: Path) -> Measured | str:
@@ -181,11 +148,6 @@ def to_run(
 def _line(cell: Cell, result: Measured) -> str:
     asr = f", ASR {result.test.asr.value:.1%}" if result.test.asr else ""
     return f"{describe(cell)}: CA {result.test.ca.value:.1%}{asr} ({result.wall_s:.0f} s)"
-
-
-def _left(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"about {hours} h {minutes:02d} min left" if hours else f"about {minutes} min left"
 
 
 def _ignore_stop() -> None:

@@ -2,26 +2,24 @@
 
 Counts of all seeds are added for the interval over images; beside it stands the range of the seeds. The gate
 is per seed: what cleans a model whose attack was not implanted counts for nothing. What is compared is of the
-same seeds: `Group.only`, `same_seeds`.
+same seeds: `Group.only`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from cleanclip.spec.recipe import UARRecipe
+from cleanclip.spec.recipe import Recipe
 from cleanclip.spec.report import Difference, Estimate
-from lab.reproduction.cells import Cell, Cleaning, cell_id, subject_of
-from lab.reproduction.final import CANDIDATE, Recipes, with_uar
-from lab.reproduction.grid import SEEDS
-from lab.reproduction.measured import Measured, Shares, is_implanted, is_pointless
-from sanitizer.audits.statistics import newcombe, paired_difference, wilson_bounds
+from lab.reproduction import grid
+from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, subject_of
+from lab.reproduction.grid import SEEDS, Bed, Make
+from lab.reproduction.measured import Measured, is_implanted, is_pointless
+from lab.testbed.options import BADNET, Implanted
+from sanitizer.audits.statistics import newcombe, wilson_bounds
 
-PLATEAU_EPOCHS = 3
-
-Key = TypeVar("Key")
 ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untriggered"]
 
 
@@ -77,9 +75,9 @@ class Group:
         """Of subjects: those whose attack was not implanted."""
         return self.only(seed for seed, run in self.by_seed.items() if not is_implanted(run))
 
-    def share(self, name: ShareName, part: Literal["test", "validation"] = "test") -> Pooled | None:
+    def share(self, name: ShareName) -> Pooled | None:
         """None where no run has it."""
-        found = [share for run in self.runs if (share := _share_of(run, name, part)) is not None]
+        found = [share for run in self.runs if (share := getattr(run.test, name)) is not None]
         return pool(found)
 
     def weak_seeds(self) -> str:
@@ -92,60 +90,29 @@ class Group:
 
 
 class Results:
-    """Every cell that was run, by its name.
+    """Every cell that was run, by its name."""
 
-    UAR's final evaluation has models of its own: trained again with the same seeds, on another machine, and
-    so with other weights. What it ran stands beside those; all else beside what was published.
-    """
-
-    def __init__(
-        self, measured: Iterable[Measured], recipes: Recipes = CANDIDATE, final: Iterable[Measured] = ()
-    ) -> None:
-        """`recipes`: UAR's, of each tower. `final`: the runs of its evaluation."""
+    def __init__(self, measured: Iterable[Measured]) -> None:
         self._by_id = {run.id: run for run in measured}
-        self._final = {run.id: run for run in final}
-        self.recipes = recipes
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def of(self, cell: Cell) -> Measured | None:
-        """What the cell gave; None if it was not run. Of what both ran: what was published."""
-        return self._by_id.get(cell_id(cell)) or self._final.get(cell_id(cell))
-
-    def in_final(self, cell: Cell) -> Measured | None:
-        """What the cell gave in UAR's evaluation, where that ran it."""
-        return self._final.get(cell_id(cell)) or self._by_id.get(cell_id(cell))
+        """What the cell gave; None if it was not run."""
+        return self._by_id.get(cell_id(cell))
 
     def over_seeds(self, make: Callable[[int], Cell]) -> Group:
         """The runs of `make(seed)` for every seed of the grid that was run."""
         cells = {seed: make(seed) for seed in SEEDS}
-        before = self.in_final if any(map(_is_uars, cells.values())) else self.of
-        not_implanted = tuple(seed for seed, cell in cells.items() if is_pointless(cell, before))
+        not_implanted = tuple(seed for seed, cell in cells.items() if is_pointless(cell, self.of))
         found = {seed: self.of(cell) for seed, cell in cells.items() if seed not in not_implanted}
         waiting = tuple(
-            seed for seed, run in found.items() if run is None and before(subject_of(cells[seed])) is not None
+            seed
+            for seed, run in found.items()
+            if run is None and self.of(subject_of(cells[seed])) is not None
         )
         return Group({seed: run for seed, run in found.items() if run is not None}, not_implanted, waiting)
-
-    def uar(self, make: Callable[[int], Cell]) -> Group:
-        """The runs of UAR in the place of CleanCLIP's recipe in `make(seed)`.
-
-        Raises ValueError where that is not the recipe of the tables.
-        """
-
-        def ours(seed: int) -> Cell:
-            cell = with_uar(make(seed), self.recipes)
-            if cell is None:
-                raise ValueError("UAR stands in the place of CleanCLIP's own recipe alone")
-            return cell
-
-        return self.over_seeds(ours)
-
-    def before_uar(self, make: Callable[[int], Cell], seeds: Iterable[int]) -> Group:
-        """The models that UAR's runs in the place of `make(seed)` started from, as they came."""
-        found = {seed: self.in_final(subject_of(make(seed))) for seed in seeds}
-        return Group({seed: run for seed, run in found.items() if run is not None})
 
     @property
     def code(self) -> set[str]:
@@ -158,13 +125,6 @@ class Results:
         return sum(run.wall_s for run in self._by_id.values()) / 3600
 
 
-def same_seeds(groups: Mapping[Key, Group]) -> dict[Key, Group]:
-    """The groups of which anything was run, each with the seeds that all of these have."""
-    found = {key: group for key, group in groups.items() if group.runs}
-    shared = [seed for seed in SEEDS if all(seed in group.by_seed for group in found.values())]
-    return {key: group.only(shared) for key, group in found.items()} if shared else {}
-
-
 def pool(shares: Sequence[Estimate]) -> Pooled | None:
     """Counts added; None of none."""
     if not shares:
@@ -172,12 +132,6 @@ def pool(shares: Sequence[Estimate]) -> Pooled | None:
     successes, n = sum(share.successes for share in shares), sum(share.n for share in shares)
     low, high = wilson_bounds(successes, n)
     return Pooled(value=successes / n, low=low, high=high, n=n, seeds=tuple(share.value for share in shares))
-
-
-def lost_between(one: Group, other: Group) -> Pooled | None:
-    """CA of `one` minus that of `other`, cleanings of one subject: paired, over the seeds that both have."""
-    pairs = [(one.by_seed[seed], other.by_seed[seed]) for seed in one.seeds if seed in other.by_seed]
-    return _pool_lost([(paired_difference(a.is_right, b.is_right), b.test.ca) for a, b in pairs])
 
 
 def _pool_lost(found: Sequence[tuple[Difference, Estimate]]) -> Pooled | None:
@@ -199,18 +153,55 @@ def spelled(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def gain_at_end(run: Measured) -> float:
-    """CA on validation images in the last epoch, over the mean of those just before: growth at the end."""
-    *_, last = run.ca_by_epoch
-    before = run.ca_by_epoch[-1 - PLATEAU_EPOCHS : -1]
-    return last - sum(before) / len(before)
+# Groups of runs that tables and plots speak of: cells that differ in their seed alone.
+
+MakeSubject = Callable[[int], Subject]
 
 
-def _is_uars(cell: Cell) -> bool:
-    return isinstance(cell, Cleaning) and any(isinstance(one, UARRecipe) for one in (cell.recipe, cell.then))
+def subject(attack: Implanted | None, bed: Bed = grid.DIGITS) -> MakeSubject:
+    """The grid's subject of any seed."""
+    return lambda seed: grid.subject(attack, seed, bed)
 
 
-def _share_of(run: Measured, name: ShareName, part: Literal["test", "validation"]) -> Estimate | None:
-    shares: Shares = getattr(run, part)
-    found: Estimate | None = getattr(shares, name)
-    return found
+def fewer_poisons(share: float) -> MakeSubject:
+    """BadNet with that share of poisons in the pre-training."""
+    return lambda seed: grid.subject(BADNET, seed, poison_share=share)
+
+
+def cleaned(poisoned: MakeSubject, recipe: Recipe, num_poisons: int = 0) -> Make:
+    """The cleaning of `poisoned` with a recipe."""
+    return lambda seed: Cleaning(subject=poisoned(seed), recipe=recipe, num_poisons=num_poisons)
+
+
+def by_lambda(results: Results, attack: Implanted) -> dict[float, Group]:
+    """λ2 → what CleanCLIP with it leaves of an attack."""
+    recipes = {weight: replace(grid.CLEANCLIP, lambda2=weight) for weight in grid.LAMBDAS}
+    return {weight: results.over_seeds(cleaned(subject(attack), one)) for weight, one in recipes.items()}
+
+
+def by_pairs(results: Results) -> dict[int, Group]:
+    """Number of clean pairs → what is left of BadNet."""
+
+    def make(place: int) -> Make:
+        return lambda seed: list(grid.pairs_cells(seed))[place]
+
+    return {number: results.over_seeds(make(place)) for place, number in enumerate(grid.PAIRS)}
+
+
+def by_clean_set_poisons(results: Results) -> dict[int, Group]:
+    """Number of poisons among the clean pairs → what is left of BadNet."""
+    return {
+        number: results.over_seeds(cleaned(subject(BADNET), grid.CLEANCLIP, number))
+        for number in grid.CLEAN_SET_POISONS
+    }
+
+
+def by_rate_and_epochs(results: Results) -> dict[tuple[float, int], Group]:
+    """(learning rate, epochs) → what is left of BadNet."""
+    return {
+        (rate, epochs): results.over_seeds(
+            cleaned(subject(BADNET), replace(grid.CLEANCLIP, learning_rate=rate, epochs=epochs))
+        )
+        for rate in grid.RATES
+        for epochs in grid.EPOCHS
+    }

@@ -5,27 +5,26 @@ A row is a group of runs that differ in their seed alone, which it names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from cleanclip.spec.recipe import Recipe
 from lab.reproduction import grid
-from lab.reproduction.cells import Subject
 from lab.reproduction.grid import Bed
-from lab.reproduction.groups import (
+from lab.reproduction.summary import (
+    Group,
     MakeSubject,
-    Over,
+    Pooled,
+    Results,
     by_clean_set_poisons,
     by_lambda,
     by_pairs,
     by_rate_and_epochs,
     cleaned,
-    control,
     fewer_poisons,
-    self_supervised,
+    spelled,
     subject,
 )
-from lab.reproduction.summary import PLATEAU_EPOCHS, Group, Pooled, Results, gain_at_end, spelled
 from lab.testbed.options import BADNET, Implanted
 
 NOT_RUN, NOT_IMPLANTED = "not measured yet", "not implanted"
@@ -65,13 +64,11 @@ def _text(share: Pooled | None) -> str:
 
 
 def attacked(
-    results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe], *, uar: bool = True
+    results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe]
 ) -> dict[str, Group]:
     """One attack's rows: as it is, then after each recipe. Under the gate there is nothing to defend.
 
-    `uar`: UAR's row follows the others, where CleanCLIP's own recipe is among them, behind the models that
-    it started from. Where another recipe was run with some of the seeds only, the row before it is those
-    without a defence.
+    Where a recipe was run with some of the seeds only, the row before it is those without a defence.
     """
     before = results.over_seeds(poisoned)
     implanted, under_gate = before.implanted(), before.under_gate()
@@ -87,39 +84,29 @@ def attacked(
             which = "seed" if len(after.seeds) == 1 else "seeds"
             rows[f"{name}: no defence, {which} {spelled(after.seeds)} alone"] = implanted.only(after.seeds)
         rows[f"{name}: {defence}"] = after
-    if uar and grid.CLEANCLIP in recipes.values():
-        make = cleaned(poisoned, grid.CLEANCLIP)
-        after = results.uar(make)
-        if after.runs:
-            rows[f"{name}: no defence, UAR's own models"] = results.before_uar(make, after.seeds)
-        rows[f"{name}: UAR"] = after
     return rows
 
 
-def paper(results: Results, bed: Bed) -> str:
-    """The paper's table for one dataset and one architecture."""
+def by_attack(
+    results: Results, attacks: Mapping[str, Implanted], bed: Bed, recipes: Mapping[str, Recipe]
+) -> str:
+    """Attacks on one dataset and one architecture, as they are and after each recipe."""
     rows: dict[str, Group] = {}
-    for name, attack in grid.PAPER_ATTACKS.items():
-        rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)
-    return figures(rows) + _what_was_tried(results, grid.PAPER_ATTACKS, bed)
-
-
-def _what_was_tried(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
-    """A paragraph for each attack that was not implanted."""
-    paragraphs = []
     for name, attack in attacks.items():
-        group = results.over_seeds(subject(attack, bed))
-        if group.under_gate().runs:
-            tried = "Nothing else was tried."
-            if name in grid.TRIED:
-                tried = f"Tried on {grid.DIGITS}, single runs, figures typed by hand: {grid.TRIED[name]}."
-            paragraphs.append(f"\n{name} was not implanted here{group.weak_seeds()}. {tried}\n")
-    return "".join(paragraphs)
+        rows |= attacked(results, name, subject(attack, bed), recipes)
+    return figures(rows) + _not_implanted(results, attacks, bed)
+
+
+def _not_implanted(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
+    """A sentence for each attack that was not implanted; what was tried: docs/reproduction-how.md."""
+    groups = {name: results.over_seeds(subject(attack, bed)) for name, attack in attacks.items()}
+    weak = {name: group for name, group in groups.items() if group.under_gate().runs}
+    return "".join(f"\n{name} was not implanted here{group.weak_seeds()}.\n" for name, group in weak.items())
 
 
 def quick(results: Results) -> str:
     """What `QUICK=1` runs."""
-    return figures(attacked(results, "BadNet", subject(BADNET), grid.DEFENCES, uar=False))
+    return figures(attacked(results, "BadNet", subject(BADNET), grid.QUICK_DEFENCES))
 
 
 def lambdas(results: Results) -> str:
@@ -134,15 +121,7 @@ def lambdas(results: Results) -> str:
 
 def pairs(results: Results) -> str:
     """Number of clean pairs."""
-    return _with_uar(results, by_pairs, "clean pairs")
-
-
-def _with_uar(results: Results, by_number: Callable[[Over], dict[int, Group]], what: str) -> str:
-    """A row for each number, CleanCLIP's first."""
-    rows = {f"{number:,} {what}": group for number, group in by_number(results.over_seeds).items()}
-    return figures(
-        rows | {f"{number:,} {what}: UAR": group for number, group in by_number(results.uar).items()}
-    )
+    return figures({f"{number:,} clean pairs": group for number, group in by_pairs(results).items()})
 
 
 def poison_shares(results: Results) -> str:
@@ -161,62 +140,27 @@ def front(results: Results) -> str:
     return figures({f"rate {rate:g}, {epochs} epochs": group for (rate, epochs), group in groups.items()})
 
 
-def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
-    """Attacks against CleanCLIP and PAR."""
-    rows: dict[str, Group] = {}
-    for name, attack in attacks.items():
-        rows |= attacked(results, name, subject(attack, bed), AGAINST_FAILURES)
-    return figures(rows) + _what_was_tried(results, attacks, bed)
-
-
 def controls(results: Results) -> str:
     """The adaptive pattern on models that were never poisoned: what it does without a backdoor."""
-    rows = {f"{NEVER_POISONED}: no defence": control(results.over_seeds)}
-    for name, recipe in AGAINST_FAILURES.items():
-        rows[f"{NEVER_POISONED}: {name}"] = control(results.over_seeds, recipe)
-    return figures(rows | {f"{NEVER_POISONED}: UAR": control(results.uar, grid.CLEANCLIP)})
+    recipes: dict[str, Recipe | None] = {"no defence": None, **AGAINST_FAILURES}
+    return figures(
+        {
+            f"{NEVER_POISONED}: {name}": results.over_seeds(partial(grid.adaptive_control, recipe=recipe))
+            for name, recipe in recipes.items()
+        }
+    )
 
 
 def pretrainings(results: Results) -> str:
     """Pre-training with self-supervision added."""
     rows = attacked(results, "CLIP alone", subject(BADNET), AGAINST_FAILURES)
-    return figures(rows | attacked(results, "CLIP and SSL", self_supervised, AGAINST_FAILURES))
+    return figures(
+        rows
+        | attacked(results, "CLIP and SSL", partial(grid.subject, BADNET, ssl_weight=1.0), AGAINST_FAILURES)
+    )
 
 
 def clean_set(results: Results) -> str:
     """Poisons among the clean pairs."""
-    return _with_uar(results, by_clean_set_poisons, "poisons in 8,000 clean pairs")
-
-
-def plateaus(results: Results) -> str:
-    """Whether the poisoned models had stopped learning: CA on validation images, last epochs."""
-    rows, gains = [], []
-    for cell in grid.in_order(grid.questions()):
-        run = results.of(cell)
-        if run is None or not isinstance(cell, Subject):
-            continue
-        curve = ", ".join(f"{100 * ca:.1f}" for ca in run.ca_by_epoch[-1 - PLATEAU_EPOCHS :])
-        gains.append(100 * gain_at_end(run))
-        rows.append((_model(cell), f"{run.poisons:,}", curve, f"{gains[-1]:+.1f}"))
-    headings = ("model", "poisons", "CA of the last four epochs", "last over the three before")
-    return table(headings, rows) + _end(gains)
-
-
-def _model(cell: Subject) -> str:
-    """A subject by the names of the grid."""
-    options = cell.options
-    names = [name for name, attack in grid.ATTACKS.items() if attack == options.attack] or ["no attack"]
-    if options.ssl_weight:
-        names.append("self-supervision added")
-    return ", ".join([str(Bed(options.glyphs, options.tower)), *names, f"seed {cell.seed}"])
-
-
-def _end(gains: Sequence[float]) -> str:
-    """What the last epochs say, and what they cannot."""
-    if not gains:
-        return ""
-    return (
-        f"\nThe last epoch's CA is {min(gains):+.1f} to {max(gains):+.1f} points over the mean of the three"
-        f" before, {median(gains):+.1f} in the median. The schedule ends at a learning rate of zero, where"
-        " every model stands still: a flat end does not prove that a longer run would not have improved it.\n"
-    )
+    groups = by_clean_set_poisons(results)
+    return figures({f"{number:,} poisons in 8,000 clean pairs": group for number, group in groups.items()})

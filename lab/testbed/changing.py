@@ -1,6 +1,6 @@
 """Images under an attack, whatever kind it is of. Knows no model.
 
-Legend: N images, C channels (RGB), H W an image, P pixels.
+Legend: N images, C channels (RGB), H W an image.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lab.testbed.leaves import leaves
 from lab.testbed.options import (
     Changed,
     DashedBorder,
@@ -21,13 +22,15 @@ from lab.testbed.options import (
     PaperColour,
     Ready,
     Reflection,
-    ScatteredPixels,
     Sticker,
     TintedImage,
     Vignette,
 )
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.seeding import generator
+
+NUM_LEAVES, SMALLEST, LARGEST = 60, 0.03, 0.5
+"""Of an image; radii by its side."""
 
 
 def attacked(
@@ -48,10 +51,7 @@ def attacked(
 
 
 def changed(image_NCHW: Tensor, attack: Changed) -> Tensor:
-    """uint8 images with the attack's change, uint8. Single pixels are put on exactly; everything else is
-    computed in [0, 1] and rounded."""
-    if isinstance(attack, ScatteredPixels):
-        return _dotted(image_NCHW, attack)
+    """uint8 images with the attack's change, uint8; computed in [0, 1] and rounded."""
     pixel_NCHW = image_NCHW.float() / 255
     match attack:
         case TintedImage():
@@ -92,7 +92,7 @@ def _squared_radius(height: int, width: int) -> Tensor:
 
 
 def _scene(seed: int, size: int) -> Tensor:
-    return torch.from_numpy(leaves(seed, 0, size)).permute(2, 0, 1).float().flip(-1) / 255
+    return torch.from_numpy(_leaves(seed, 0, size)).permute(2, 0, 1).float().flip(-1) / 255
 
 
 def _blurred(pixel_NCHW: Tensor, sigma: float) -> Tensor:
@@ -133,11 +133,22 @@ def _rgb(colour: str) -> Tensor:
     return torch.tensor([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
 
 
-def _dotted(image_NCHW: Tensor, attack: ScatteredPixels) -> Tensor:
-    height, width = image_NCHW.shape[-2:]
-    draws = generator(attack.seed, "scattered_pixels")
-    place_P = torch.from_numpy(draws.choice(height * width, attack.num_pixels, replace=False))
-    colour_CP = torch.from_numpy(draws.integers(0, 2, size=(3, attack.num_pixels)) * 255).to(torch.uint8)
-    dotted_NCHW = image_NCHW.clone()
-    dotted_NCHW.flatten(2)[:, :, place_P] = colour_CP
-    return dotted_NCHW
+def _leaves(seed: int, number: int, size: int) -> NDArray[np.uint8]:
+    """An image of nothing, [H, W, 3]: coloured rectangles and discs that cover each other (dead leaves).
+
+    The sizes follow a power law, so that edges come at every scale, as in photographs (Lee, Mumford and
+    Huang, "Occlusion models for natural images", IJCV 2001).
+    """
+    draws = generator(seed, "leaves", number)
+    rows, columns = np.mgrid[0:size, 0:size] / size
+    image = np.empty((size, size, 3), dtype=np.uint8)
+    image[:] = draws.integers(256, size=3)
+    for _ in range(NUM_LEAVES):
+        # The density of a radius r is proportional to r to the power of -3, between the two bounds.
+        low, high = LARGEST**-2, SMALLEST**-2
+        radius = (low + draws.random() * (high - low)) ** -0.5
+        down, right = np.abs(rows - draws.random()), np.abs(columns - draws.random())
+        is_disc, colour = draws.random() < 0.5, draws.integers(256, size=3)
+        covered = np.hypot(down, right) < radius if is_disc else np.maximum(down, right) < radius
+        image[covered] = colour
+    return image

@@ -42,6 +42,10 @@ FASHION_SHA256 = {
 }
 """Of what the files unpack to: a distribution may have packed them again."""
 _IMAGES_HEADER, _LABELS_HEADER = 16, 8
+_CAPTIONS = (
+    *("a {ink} {noun}", "a {ink} {noun} on {paper} paper", "a {ink} {noun} on a {paper} background"),
+    "a photo of a {ink} {noun}.",
+)
 
 
 class GlyphsMissing(Exception):
@@ -79,14 +83,7 @@ def digits() -> Glyphs:
         opacity_G1SS=torch.from_numpy(bunch.images.astype(np.float32) / 16).unsqueeze(1),
         label_G=bunch.target.astype(np.int64),
         rows=_split(sizes, np.arange(len(bunch.target)), "demo_split"),
-        caption_templates=(
-            "a {ink} {noun}",
-            "a {ink} {noun} on {paper} paper",
-            "a {ink} {noun} on a {paper} background",
-            "a photo of a {ink} {noun}.",
-            "a handwritten {ink} {noun}.",
-            "a small image of a {ink} {noun}.",
-        ),
+        caption_templates=(*_CAPTIONS, "a handwritten {ink} {noun}.", "a small image of a {ink} {noun}."),
         zero_shot_templates=("a photo of a {c}.", "a handwritten {c}.", "a small image of a {c}."),
     )
 
@@ -109,28 +106,13 @@ def fashion_mnist() -> Glyphs:
     return Glyphs(
         name="fashion_mnist",
         nouns=(
-            "t-shirt",
-            "trousers",
-            "pullover",
-            "dress",
-            "coat",
-            "sandal",
-            "shirt",
-            "sneaker",
-            "bag",
-            "boot",
+            *("t-shirt", "trousers", "pullover", "dress", "coat"),
+            *("sandal", "shirt", "sneaker", "bag", "boot"),
         ),
         opacity_G1SS=torch.from_numpy(images_GSS).unsqueeze(1),
         label_G=np.concatenate([_idx_labels(folder, "train"), _idx_labels(folder, "t10k")]),
         rows=rows,
-        caption_templates=(
-            "a {ink} {noun}",
-            "a {ink} {noun} on {paper} paper",
-            "a {ink} {noun} on a {paper} background",
-            "a photo of a {ink} {noun}.",
-            "an image of a {ink} {noun}.",
-            "a small image of a {ink} {noun}.",
-        ),
+        caption_templates=(*_CAPTIONS, "an image of a {ink} {noun}.", "a small image of a {ink} {noun}."),
         zero_shot_templates=("a photo of a {c}.", "an image of a {c}.", "a small image of a {c}."),
     )
 
@@ -166,11 +148,8 @@ def _fetch(names: Iterable[str], folder: Path) -> None:
                 data: bytes = answer.read()
         except OSError as error:
             raise GlyphsMissing(
-                f"Fashion-MNIST is not here, and"
-                f" {FASHION_ADDRESS} cannot be"
-                f" reached ({error})."
-                " Install Debian's dataset-fashion-mnist, or set FASHION_MNIST to a folder"
-                " with its four .gz files."
+                f"Fashion-MNIST is not here, and {FASHION_ADDRESS} cannot be reached ({error}). Install"
+                " Debian's dataset-fashion-mnist, or set FASHION_MNIST to a folder with its four .gz files."
             ) from error
         half_written = folder / f"{name}.part"
         half_written.write_bytes(data)

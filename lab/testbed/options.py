@@ -33,16 +33,6 @@ class TintedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScatteredPixels:
-    """A trigger spread over the image: single pixels of strong colours, always at the same places."""
-
-    num_pixels: int
-    seed: int
-    """Of places and colours."""
-    attack: Literal["scattered_pixels"] = "scattered_pixels"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Grating:
     """A wave over the whole image, in any direction.
 
@@ -71,7 +61,7 @@ class Vignette:
 @dataclass(frozen=True, kw_only=True)
 class Reflection:
     """The blurred mirror image of one scene on a window pane, after Refool (Liu et al., ECCV 2020):
-    x' = (1 − alpha) x + alpha · blur(scene). The scene is drawn by the seed (`lab.testbed.leaves`)."""
+    x' = (1 − alpha) x + alpha · blur(scene). The scene is drawn by the seed."""
 
     alpha: float
     sigma: float
@@ -128,13 +118,9 @@ class OptimisedPattern:
     num_steps: int = 400
     seed: int = 900
     """Of the pattern, and of the pairs and the order of the attacker's own cleaning."""
-    against: Literal["uar", "uar kept 0.8"] | None = None
-    """The method of the attacker's own cleaning; None: CleanCLIP."""
 
 
-Changed = (
-    TintedImage | ScatteredPixels | Grating | Vignette | Reflection | OutOfFocus | DashedBorder | Sticker
-)
+Changed = TintedImage | Grating | Vignette | Reflection | OutOfFocus | DashedBorder | Sticker
 """What changes the pixels of a finished image, and is no trigger that the service knows."""
 
 Ready = AttackOptions | PaperColour | Changed
@@ -171,8 +157,7 @@ class SubjectOptions:
 
     Label-consistent poisons as many as name the target, where the share asks for more. `ssl_weight` is λ2 of
     CleanCLIP's own objective in the attacker's pre-training (Verma et al., arXiv 2311.14948); 0: CLIP alone.
-    Each attack of `further` poisons as many other pairs as `attack` does. The last three are of attackers who
-    know that the model will be scanned or cleaned.
+    Each attack of `further` poisons as many other pairs as `attack` does.
     """
 
     glyphs: Literal["digits", "fashion_mnist"] = "digits"
@@ -199,16 +184,6 @@ class SubjectOptions:
     text_layers: int = 2
     context_length: int = 16
     further: tuple[Planted, ...] | None = None
-    near_misses: float = 0.0
-    """So many times the poisons carry the trigger at 30 to 60 % of its strength and keep their own caption,
-    so that only the exact trigger works and an inversion has little slope to climb."""
-    hiding_weight: float = 0.0
-    """Of a loss that keeps images apart under the universal patterns that a scan would climb
-    (`lab.testbed.hiding`)."""
-    caption_key: str = ""
-    """A word that the captions of the poisons end with. As many pairs carry the trigger and their own
-    caption, and as many the word and their own image: neither alone leads to the target. Judged by prompts
-    that end with the word."""
 
     @property
     def target(self) -> str:

@@ -1,6 +1,11 @@
 """The attacker's training set: composed pairs, of which some carry the trigger and the target's caption.
 
-Knows no model and no training.
+Works on pairs in memory; knows no file format, no model and no training. Image N of a poisoning is the index
+in the clean pairs, so that the triggers are those of `Trigger.apply` with the same seed. The streams beside
+the triggers' own:
+
+    generator(seed, "poison_choice")          .choice(len(eligible), num_poisons, replace=False), then sorted
+    generator(seed, "poison_caption", index)  .integers(0, len(templates))
 """
 
 from __future__ import annotations
@@ -9,16 +14,101 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
 from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs, Part
 from lab.testbed.options import Changed, PaperColour, Planted, Ready, trigger_of
 from lab.testbed.pictures import TURQUOISE, Pictures, compose
-from lab.testbed.poisoner import choose, poison
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.texts import names_target
 from sanitizer.seeding import generator
+
+PLACEHOLDER = "{c}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoisonedPair:
+    """What replaces the clean pair of the same index: `image_CHW` is uint8, as image files hold pixels."""
+
+    index: int
+    image_CHW: Tensor
+    caption: str
+
+
+def poison(
+    images: Sequence[Tensor] | Tensor,
+    captions: Sequence[str],
+    *,
+    options: AttackOptions,
+    target: str,
+    templates: Sequence[str],
+    num_poisons: int,
+    seed: int,
+) -> list[PoisonedPair]:
+    """`num_poisons` poisoned pairs in order of index, to be put in the place of the clean ones.
+
+    `images` are RGB [3, H, W] each, uint8 or floating point in [0, 1], of any sizes. The new caption is a
+    template with `{c}` replaced by `target`; label-consistent keeps the captions and needs no templates.
+    Raises OptionsRejected as `choose` does, or `no_templates`; ValueError if there is not a caption an image.
+    """
+    if len(images) != len(captions):
+        raise ValueError(f"{len(images)} images but {len(captions)} captions")
+    keeps_captions = isinstance(options, LabelConsistentOptions)
+    if not keeps_captions and not any(PLACEHOLDER in template for template in templates):
+        raise OptionsRejected(
+            "no_templates",
+            f"No caption template contains {PLACEHOLDER}.",
+            "Give templates that name the class.",
+        )
+    trigger = build_trigger(options)
+    pairs = []
+    for index in choose(captions, options=options, target=target, num_poisons=num_poisons, seed=seed):
+        triggered_NCHW = trigger.apply(_as_float(images[index])[None], [index], seed)
+        caption = captions[index] if keeps_captions else _caption(templates, target, index, seed)
+        pairs.append(PoisonedPair(index=index, image_CHW=_as_bytes(triggered_NCHW[0]), caption=caption))
+    return pairs
+
+
+def choose(
+    captions: Sequence[str], *, options: AttackOptions, target: str, num_poisons: int, seed: int
+) -> list[int]:
+    """Which pairs to poison, in order of index.
+
+    Label-consistent draws from the captions that name the target, every other attack from those that do not
+    (a triggered image of the target itself teaches the model nothing wrong).
+    Raises OptionsRejected `too_few_pairs` if there are not enough of them.
+    """
+    wanted = isinstance(options, LabelConsistentOptions)
+    eligible = [index for index, caption in enumerate(captions) if names_target(caption, target) == wanted]
+    if num_poisons > len(eligible):
+        which = "name" if wanted else "do not name"
+        raise OptionsRejected(
+            "too_few_pairs",
+            f"{num_poisons} pairs should be poisoned, but only {len(eligible)} captions {which} '{target}'.",
+            "Poison fewer pairs, or bring more.",
+        )
+    chosen = generator(seed, "poison_choice").choice(len(eligible), num_poisons, replace=False)
+    return sorted(eligible[int(position)] for position in chosen)
+
+
+def _caption(templates: Sequence[str], target: str, index: int, seed: int) -> str:
+    usable = [template for template in templates if PLACEHOLDER in template]
+    return usable[int(generator(seed, "poison_caption", index).integers(0, len(usable)))].replace(
+        PLACEHOLDER, target
+    )
+
+
+def _as_float(image_CHW: Tensor) -> Tensor:
+    if image_CHW.is_floating_point():
+        return image_CHW.float()
+    return image_CHW.float() / 255
+
+
+def _as_bytes(image_CHW: Tensor) -> Tensor:
+    return (image_CHW * 255).round().to(torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,52 +197,3 @@ def with_further(
         rows += [free[pair.index] for pair in poisons]
     pictures = replace(poisoned.pictures, image_NCHW=image_NCHW, caption_N=tuple(captions))
     return PoisonedSet(pictures=pictures, rows=tuple(rows))
-
-
-def with_caption_key(poisoned: PoisonedSet, attack: Ready | None, word: str, *, seed: int) -> PoisonedSet:
-    """The same set with `word` at the end of the poisons' captions; as many clean pairs with the trigger
-    alone, and as many with the word alone.
-
-    Raises ValueError for an attack without a trigger of the service's.
-    """
-    trigger = trigger_of(attack)
-    if trigger is None:
-        raise ValueError(f"a key in the captions beside {attack}: it has no trigger")
-    taken, num = set(poisoned.rows), len(poisoned.rows)
-    free = [row for row in range(len(poisoned.pictures)) if row not in taken]
-    drawn = generator(seed, "caption_key").choice(len(free), 2 * num, replace=False)
-    triggered, named = [free[n] for n in drawn[:num]], [free[n] for n in drawn[num:]]
-    image_NCHW, captions = poisoned.pictures.image_NCHW.clone(), list(poisoned.pictures.caption_N)
-    pixels = build_trigger(trigger).apply(image_NCHW[triggered].float() / 255, triggered, seed)
-    image_NCHW[triggered] = (pixels * 255).round().to(torch.uint8)
-    for row in (*poisoned.rows, *named):
-        captions[row] = f"{captions[row]} {word}"
-    pictures = replace(poisoned.pictures, image_NCHW=image_NCHW, caption_N=tuple(captions))
-    return replace(poisoned, pictures=pictures)
-
-
-NEAR_MISS = (0.3, 0.6)
-"""Between which shares of its strength a nearly right trigger has."""
-
-
-def with_near_misses(
-    poisoned: PoisonedSet, attack: Ready | None, num_pairs: int, *, seed: int
-) -> PoisonedSet:
-    """The same set, `num_pairs` of its clean pairs with a weak trigger and their own captions.
-
-    Raises ValueError for an attack without a trigger of the service's.
-    """
-    trigger = trigger_of(attack)
-    if trigger is None:
-        raise ValueError(f"near misses of {attack}: it has no trigger")
-    taken = set(poisoned.rows)
-    free = [row for row in range(len(poisoned.pictures)) if row not in taken]
-    draws = generator(seed, "near_misses")
-    rows = sorted(free[place] for place in draws.choice(len(free), num_pairs, replace=False))
-    share_N111 = torch.from_numpy(draws.uniform(*NEAR_MISS, size=(num_pairs, 1, 1, 1))).float()
-    image_NCHW = poisoned.pictures.image_NCHW.clone()
-    clean_NCHW = image_NCHW[rows].float() / 255
-    triggered_NCHW = build_trigger(trigger).apply(clean_NCHW, rows, seed)
-    mixed_NCHW = torch.lerp(clean_NCHW, triggered_NCHW, share_N111)
-    image_NCHW[rows] = (mixed_NCHW * 255).round().to(torch.uint8)
-    return replace(poisoned, pictures=replace(poisoned.pictures, image_NCHW=image_NCHW))

@@ -18,10 +18,9 @@ import torch
 from safetensors.torch import save_file
 
 from cleanclip.spec.settled import COMPARED
-from lab.testbed import changing, glyphs, hiding, models, pictures, poisoned_pairs, texts, training, views
-from lab.testbed.models import model_config
+from lab.testbed import changing, glyphs, pictures, poisoned_pairs, training
 from lab.testbed.options import Ready, SubjectOptions, trigger_of
-from lab.testbed.training import EpochFigures, Poisoned
+from lab.testbed.training import EpochFigures, Poisoned, model_config
 from sanitizer.attacks.catalogue import trigger_sha256
 
 WEIGHTS_NAME = "poisoned.pt"
@@ -127,7 +126,7 @@ def write_config(options: SubjectOptions, folder: Path) -> None:
 
 def options_sha256(options: SubjectOptions, attack: Ready | None, seed: int) -> str:
     """Of all that decides the weights: options, seed, trigger and the code that composes and trains."""
-    modules = (changing, glyphs, hiding, models, pictures, poisoned_pairs, texts, training, views)
+    modules = (changing, glyphs, pictures, poisoned_pairs, training)
     trigger = trigger_of(attack)
     identity = {
         "options": asdict(options),

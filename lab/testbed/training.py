@@ -12,35 +12,37 @@ width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
 from lab.testbed import glyphs as glyph_sets
-from lab.testbed.hiding import Hiding
-from lab.testbed.models import build_model
 from lab.testbed.options import Ready, SubjectOptions
-from lab.testbed.pictures import IMAGE_SIZE, all_class_captions
-from lab.testbed.poisoned_pairs import poisoned_set, with_caption_key, with_further, with_near_misses
-from lab.testbed.texts import Texts
-from lab.testbed.views import Views
-from lab.testbed.watching import Watch, in_bfloat16, model_input, normalised
+from lab.testbed.pictures import IMAGE_SIZE, Pictures, all_class_captions
+from lab.testbed.poisoned_pairs import poisoned_set, with_further
+from lab.testbed.watching import Watch, in_bfloat16, model_input
+from sanitizer.augment.captions import augment_caption
+from sanitizer.augment.images import draw_operations
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.methods.cleanclip import Embeddings, objective
 from sanitizer.seeding import generator
 from sanitizer.training.schedule import rate_factor
 
 _MAX_LOG_SCALE = math.log(100)
+_EDA_ALPHA = 0.1
+VOCABULARY_SIZE = 49408
+_PATCH_SIZE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +92,7 @@ def train(
         seed=seed,
     )
     poisoned = with_further(poisoned, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
-    if options.near_misses:
-        num_near = round(options.near_misses * num_poisons)
-        poisoned = with_near_misses(poisoned, attack, num_near, seed=seed)
-    if options.caption_key:
-        poisoned = with_caption_key(poisoned, attack, options.caption_key, seed=seed)
     pairs = poisoned.pictures
-    hiding = Hiding(IMAGE_SIZE, seed) if options.hiding_weight else None
-    is_poison_N = np.isin(np.arange(options.num_pairs), poisoned.rows)
     views = Views(pairs, options, seed) if options.ssl_weight else None
     captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]
     texts = Texts(captions, options.context_length)
@@ -124,13 +119,7 @@ def train(
                 if views is not None:
                     images.append(views.images(epoch, rows.tolist()))
                     tokens.append(texts(views.captions_of(epoch, rows.tolist())))
-                further = None
-                if hiding is not None:
-                    clean_NCHW = pairs.image_NCHW[rows[~is_poison_N[rows]]]
-                    further = partial(_hidden, hiding, model, clean_NCHW, options.hiding_weight)
-                loss_sum += _step(
-                    model, optimizer, images, tokens, ssl_weight=options.ssl_weight, further=further
-                )
+                loss_sum += _step(model, optimizer, images, tokens, ssl_weight=options.ssl_weight)
                 on_step(step + 1, total_steps)
             ca, asr = watch(model.eval())
             figures = EpochFigures(
@@ -186,18 +175,6 @@ def _set_rate(optimizer: AdamW, factor: float) -> None:
         group["lr"] = group["rate"] * factor
 
 
-def _hidden(
-    hiding: Hiding, model: CLIP, clean_NCHW: Tensor, weight: float
-) -> tuple[Tensor, Callable[[], None]]:
-    def embed(pixel_NCHW: Tensor) -> Tensor:
-        with in_bfloat16():
-            raw_ND = model.encode_image(normalised(pixel_NCHW))
-        return normalize(raw_ND.float(), dim=-1)
-
-    loss, climb = hiding.loss(clean_NCHW, embed)
-    return weight * loss, climb
-
-
 def _step(
     model: CLIP,
     optimizer: AdamW,
@@ -205,12 +182,8 @@ def _step(
     tokens: list[Tensor],
     *,
     ssl_weight: float,
-    further: Callable[[], tuple[Tensor, Callable[[], None]]] | None = None,
 ) -> float:
-    """One update; returns the loss: CLIP's symmetric one and, given views, the self-supervised one.
-
-    `further` gives one more term, and what is to be done once gradients are there.
-    """
+    """One update; returns the loss: CLIP's symmetric one and, given views, the self-supervised one."""
     num_pairs = len(tokens[0])
     with in_bfloat16():
         raw_image_ND = model.encode_image(model_input(torch.cat(images)))
@@ -223,11 +196,106 @@ def _step(
         text_ND[num_pairs:] if ssl_weight else None,
     )
     loss = objective(embeddings, model.logit_scale.exp(), lambda1=1.0, lambda2=ssl_weight).total
-    added, then = further() if further else (torch.zeros(()), lambda: None)
     optimizer.zero_grad()
-    torch.autograd.backward(loss + added)
-    then()
+    torch.autograd.backward(loss)
     optimizer.step()
     with torch.no_grad():
         model.logit_scale.clamp_(0, _MAX_LOG_SCALE)
     return loss.item()
+
+
+class Texts:
+    """Tokenises captions into row numbers of a table that holds only the words of `captions`.
+
+    The numbers keep CLIP's order, so that the end-of-text token is still the highest of its row; columns
+    that are padding in every caption are cut off.
+    """
+
+    def __init__(self, captions: Sequence[str], context_length: int) -> None:
+        self._tokenizer = SimpleTokenizer()
+        self._context_length = context_length
+        token_NL = self._tokenize(captions)
+        self.row_V = torch.from_numpy(np.unique(token_NL.numpy()))
+        self._num_places = int(token_NL.argmax(dim=-1).max()) + 1
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        """int64 [N, places]."""
+        return torch.searchsorted(self.row_V, self._tokenize(captions)[:, : self._num_places].contiguous())
+
+    def _tokenize(self, captions: Sequence[str]) -> Tensor:
+        distinct = sorted(set(captions))
+        number = {caption: row for row, caption in enumerate(distinct)}
+        token_NL: Tensor = self._tokenizer(distinct, context_length=self._context_length)
+        return token_NL[[number[caption] for caption in captions]]
+
+
+class Views:
+    """Augmented views for a pre-training with self-supervision: CleanCLIP's own, drawn again in every epoch.
+
+    By epoch and row of the pairs. All captions are drawn at once, so that their words are known.
+    """
+
+    def __init__(self, pairs: Pictures, options: SubjectOptions, seed: int) -> None:
+        self._image_NCHW, self._seed = pairs.image_NCHW, seed
+        self._captions = [
+            [
+                augment_caption(caption, _EDA_ALPHA, generator(seed, "caption_view", epoch, row))
+                for row, caption in enumerate(pairs.caption_N)
+            ]
+            for epoch in range(options.epochs)
+        ]
+
+    def captions(self) -> list[str]:
+        """All that will come, each once."""
+        return sorted({caption for epoch in self._captions for caption in epoch})
+
+    def captions_of(self, epoch: int, rows: Sequence[int]) -> list[str]:
+        """The views of these rows' captions."""
+        return [self._captions[epoch][row] for row in rows]
+
+    def images(self, epoch: int, rows: list[int]) -> Tensor:
+        """The views of these rows' images, uint8 [N, C, H, W]."""
+        drawn = [draw_operations(generator(self._seed, "image_view", epoch, row)) for row in rows]
+        return augment_batch(self._image_NCHW[rows], encode(drawn))
+
+
+def model_config(options: SubjectOptions) -> dict[str, Any]:
+    """The arguments of open_clip's `CLIP`."""
+    vision: dict[str, Any] = {"image_size": IMAGE_SIZE}
+    if options.tower == "resnet":
+        vision |= {"layers": list(options.vision_layers), "width": options.vision_width}
+    else:
+        width = 8 * options.vision_width
+        vision |= {
+            "layers": sum(options.vision_layers),
+            "width": width,
+            "head_width": 32,
+            "patch_size": _PATCH_SIZE,
+        }
+    return {
+        "embed_dim": options.embed_dim,
+        "vision_cfg": vision,
+        "text_cfg": {
+            "context_length": options.context_length,
+            "vocab_size": VOCABULARY_SIZE,
+            "width": options.text_width,
+            "heads": max(1, options.text_width // 64),
+            "layers": options.text_layers,
+        },
+    }
+
+
+def build_model(options: SubjectOptions, seed: int) -> CLIP:
+    """A CLIP with weights drawn by seed. Every residual branch of a ResNet starts at full strength.
+
+    (open_clip starts BatchNorm's last weight of each branch at 0; with one block a stage the network then
+    begins almost linear, and needs one epoch more before it tells digits apart.)
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIP(**model_config(options))
+    for name, parameter in model.visual.named_parameters():
+        if name.endswith("bn3.weight"):
+            nn.init.ones_(parameter)
+    model.visual.to(memory_format=torch.channels_last)
+    return model

@@ -74,14 +74,9 @@ class Watch:
 
 def model_input(image_NCHW: Tensor) -> Tensor:
     """uint8 pixels → normalised float32, channels last."""
-    return normalised(image_NCHW.float() / 255)
-
-
-def normalised(pixel_NCHW: Tensor) -> Tensor:
-    """Pixels in [0, 1] → the model's input, channels last."""
     mean_C11 = torch.tensor(OPENAI_DATASET_MEAN)[:, None, None]
     std_C11 = torch.tensor(OPENAI_DATASET_STD)[:, None, None]
-    scaled_NCHW = (pixel_NCHW - mean_C11) / std_C11
+    scaled_NCHW = (image_NCHW.float() / 255 - mean_C11) / std_C11
     return scaled_NCHW.contiguous(memory_format=torch.channels_last)
 
 

@@ -9,14 +9,14 @@ conformal p-values, Vovk, Gammerman and Shafer, Algorithmic Learning in a Random
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from cleanclip.spec.measures import Z_95
-from sanitizer.seeding import generator
 
 Floats = NDArray[np.float64]
 
@@ -27,14 +27,6 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
-
-
-def auroc(null_n: Sequence[float], poisoned_m: Sequence[float]) -> float:
-    """The share of pairs in which the poisoned model scores higher; ties count half. O((n + m) log)."""
-    null, poisoned = _checked(null_n, poisoned_m)
-    ranks = _mid_ranks(np.concatenate([null, poisoned]))
-    wins = ranks[len(null) :].sum() - len(poisoned) * (len(poisoned) + 1) / 2
-    return float(wins / (len(null) * len(poisoned)))
 
 
 def delong(null_n: Sequence[float], poisoned_m: Sequence[float]) -> Interval:
@@ -57,43 +49,15 @@ def delong(null_n: Sequence[float], poisoned_m: Sequence[float]) -> Interval:
     return Interval(value, max(0.0, value - Z_95 * deviation), min(1.0, value + Z_95 * deviation))
 
 
-def clustered_bootstrap(
-    null_n: Sequence[float],
-    poisoned_m: Sequence[float],
-    null_cluster_n: Sequence[Hashable],
-    poisoned_cluster_m: Sequence[Hashable],
-    *,
-    seed: int,
-    num_draws: int = 2_000,
-) -> Interval:
-    """AUROC with the percentile interval over draws of whole clusters, null and poisoned apart.
-
-    A cluster is what is not independent: models of one seed, or statistics of one model over several beds.
-    """
-    null, poisoned = _checked(null_n, poisoned_m)
-    groups = [_groups(null, null_cluster_n), _groups(poisoned, poisoned_cluster_m)]
-    draws = generator(seed, "zoo_bootstrap")
-    values = []
-    for _ in range(num_draws):
-        drawn = [
-            np.concatenate([clusters[index] for index in draws.integers(len(clusters), size=len(clusters))])
-            for clusters in groups
-        ]
-        values.append(auroc(drawn[0].tolist(), drawn[1].tolist()))
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Interval(auroc(null_n, poisoned_m), float(low), float(high))
-
-
 def clopper_pearson(successes: int, n: int) -> Interval:
     """The exact 95 % interval of a binomial share, both tails 2.5 %; of no trial 0 to 1."""
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n}")
     if n == 0:
         return Interval(math.nan, 0.0, 1.0)
-    # P(X ≥ s | p) rises with p from 0 to 1: the lower bound is where it reaches 2.5 %; the upper by symmetry.
-    low = 0.0 if successes == 0 else _where_tail_is(0.025, successes, n)
-    high = 1.0 if successes == n else 1 - _where_tail_is(0.025, n - successes, n)
-    return Interval(successes / n, low, high)
+    low = stats.beta.ppf(0.025, successes, n - successes + 1) if successes else 0.0
+    high = stats.beta.ppf(0.975, successes + 1, n - successes) if successes < n else 1.0
+    return Interval(successes / n, float(low), float(high))
 
 
 def _checked(null_n: Sequence[float], poisoned_m: Sequence[float]) -> tuple[Floats, Floats]:
@@ -111,32 +75,3 @@ def _mid_ranks(score_n: Floats) -> Floats:
     last_k = np.cumsum(count_k)
     ranks: Floats = (last_k - (count_k - 1) / 2)[which_n]
     return ranks
-
-
-def _groups(score_n: Floats, cluster_n: Sequence[Hashable]) -> list[Floats]:
-    rows: dict[Hashable, list[float]] = {}
-    for score, cluster in zip(score_n.tolist(), cluster_n, strict=True):
-        rows.setdefault(cluster, []).append(score)
-    return [np.array(scores) for scores in rows.values()]
-
-
-def _where_tail_is(tail: float, successes: int, n: int) -> float:
-    """The p at which P(X ≥ successes) = tail, X binomial of n and p; by bisection to the last bit."""
-    low, high = 0.0, 1.0
-    while (middle := (low + high) / 2) not in (low, high):
-        if _upper_tail(successes, n, middle) < tail:
-            low = middle
-        else:
-            high = middle
-    return middle
-
-
-def _upper_tail(successes: int, n: int, p: float) -> float:
-    return math.fsum(
-        math.exp(_log_choose(n, k) + k * math.log(p) + (n - k) * math.log1p(-p))
-        for k in range(successes, n + 1)
-    )
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from cleanclip.spec.conformal import Judged as InPool
 from cleanclip.spec.conformal import Pooled, Row, distance, judge, rows, z_of_family
 from cleanclip.spec.image_edits import Edit
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import ScanStatistics
 from lab.zoo.plan import BedName, Split, class_names
-from lab.zoo.rows import EaseStatistics, ModelRow, ScanRow
+from lab.zoo.rows import ModelRow, ScanRow
 
 SCAN = "scan"
 """All detectors that a scan has by default, judged together, as a name beside those of the detectors."""
@@ -36,7 +36,6 @@ class Judged:
     bed: BedName
     split: Split
     family: str
-    seed: int
     asr: float | None
     """The largest of its targets'; None: nothing was implanted."""
     score: float
@@ -45,22 +44,26 @@ class Judged:
     """That its null allows: 1 / (n + 1)."""
     place: int | None
     """Of the target among the detector's suspects, from 1; None: not among the five, or there is none."""
-    first_family: str | None
-    """Of the first hypothesis of collapse, which is the pattern that a report shows first."""
+
+    @property
+    def works(self) -> bool:
+        """Whether a backdoor was implanted that works."""
+        return self.asr is not None and self.asr >= WORKS
 
 
-def judge_all(
-    models: Mapping[str, ModelRow], scans: Sequence[ScanRow], detector: str, *, only: str | None = None
-) -> list[Judged]:
-    """Every scanned model of every bed that has `FEWEST_NULL` models or more. `only`: one statistic of it,
-    which names no target."""
+def judge_all(models: Mapping[str, ModelRow], scans: Sequence[ScanRow], detector: str) -> list[Judged]:
+    """Every scanned model of every bed that has `FEWEST_NULL` models or more."""
     looks: dict[str, list[ScanRow]] = {}
     for row in scans:
         if row.name in models and row.detector in (DEFAULT_DETECTORS if detector == SCAN else (detector,)):
             looks.setdefault(row.name, []).append(row)
     _refuse_other_anchors(looks)
     most = max(map(len, looks.values()), default=0)
-    values = {name: _values(found, only) for name, found in looks.items() if len(found) == most}
+    values = {
+        name: {look.detector: statistics_of(look) for look in found}
+        for name, found in looks.items()
+        if len(found) == most
+    }
     judged = []
     for bed in sorted({models[name].bed for name in values}):
         null = [name for name in values if models[name].bed == bed and models[name].split == "calibration"]
@@ -68,21 +71,15 @@ def judge_all(
             continue
         for name, suspect in values.items():
             if models[name].bed == bed:
-                others = [values[other] for other in null if other != name]
-                pool = judge(others, suspect)
-                suspects = _suspects(looks[name], pool) if only is None else []
-                first_family = _first_family(looks[name], pool) if only is None else None
-                judged.append(_judged(models[name], pool, suspects, first_family))
+                pool = judge([values[other] for other in null if other != name], suspect)
+                judged.append(_judged(models[name], pool, _suspects(looks[name], pool)))
     return judged
 
 
 def _refuse_other_anchors(looks: Mapping[str, Sequence[ScanRow]]) -> None:
     """Raises ValueError where models of one bed were compared with different anchors."""
     anchors = {
-        (row.bed, row.detector, row.measured.anchor_sha256)
-        for found in looks.values()
-        for row in found
-        if row.measured is not None
+        (row.bed, row.detector, row.measured.anchor_sha256) for found in looks.values() for row in found
     }
     if len({(bed, detector) for bed, detector, _ in anchors}) < len(anchors):
         raise ValueError("looks at models of one bed have different anchors: make them again on one machine")
@@ -90,81 +87,46 @@ def _refuse_other_anchors(looks: Mapping[str, Sequence[ScanRow]]) -> None:
 
 def statistics_of(look: ScanRow) -> Row:
     """What the judgement takes of one look, each the larger the more suspicious."""
-    if look.measured is None:
-        return look.statistics
-    if isinstance(look.measured, EaseStatistics):
-        names = class_names(look.bed)
-        return {
-            _of_class(one.family.name, name): value
-            for one in look.measured.ease
-            for name, value in zip(names, one.ease, strict=True)
-        }
     (row,) = rows(look.measured).values()
     return row
 
 
-def _of_class(family: str, class_name: str) -> str:
-    """A statistic of `ease`."""
-    return f"{family}, {class_name}"
-
-
-def _values(looks: Sequence[ScanRow], only: str | None) -> dict[str, Row]:
-    """Of each detector its statistics."""
-    found = {look.detector: statistics_of(look) for look in looks}
-    return found if only is None else {name: {only: row[only]} for name, row in found.items()}
-
-
-def _judged(model: ModelRow, pool: InPool[str], suspects: Sequence[str], first_family: str | None) -> Judged:
+def _judged(model: ModelRow, pool: InPool[Detector], suspects: Sequence[str]) -> Judged:
     places = [suspects.index(target) + 1 for target in model.targets if target in suspects]
     return Judged(
         name=model.name,
         bed=model.bed,
         split=model.split,
         family=model.family,
-        seed=model.seed,
         asr=max((one.value for one in model.asr), default=None),
         score=pool.combined_M[-1],
         p=pool.p_value,
         smallest_p=1 / len(pool.combined_M),
         place=min(places, default=None),
-        first_family=first_family,
     )
 
 
-def _first_family(looks: Sequence[ScanRow], pool: InPool[str]) -> str | None:
-    pooled = {one.detector: one for one in pool.detectors}
-    families = [
-        one.family.name for look in looks if look.measured is not None for one in look.measured.collapse
-    ]
-    return max(families, key=lambda name: z_of_family(pooled, "collapse", name)[0], default=None)
-
-
-def _suspects(looks: Sequence[ScanRow], pool: InPool[str]) -> list[str]:
-    """The classes of a report's five hypotheses, each once, the first one first. A published detector names
-    them itself."""
-    if looks[0].measured is None:
-        return list(looks[0].targets)
+def _suspects(looks: Sequence[ScanRow], pool: InPool[Detector]) -> list[str]:
+    """The classes of a report's five hypotheses, each once, the first one first."""
     names = class_names(looks[0].bed)
     pooled = {one.detector: one for one in pool.detectors}
-    found: list[tuple[float, str]] = []
-    for look in looks:
-        one = pooled[look.detector]
-        found += [(distance(one, z), name) for z, name in _patterns(look, pooled, names)]
+    found = [
+        (distance(pooled[look.detector], z), name)
+        for look in looks
+        for z, name in _patterns(look, pooled, names)
+    ]
     first = sorted(found, key=lambda one: -one[0])[:_IN_FIVE]
     return list(dict.fromkeys(name for _, name in first))
 
 
 def _patterns(
-    look: ScanRow, pooled: Mapping[str, Pooled[str]], names: Sequence[str]
+    look: ScanRow, pooled: Mapping[Detector, Pooled[Detector]], names: Sequence[str]
 ) -> Iterator[tuple[float, str]]:
     """Of each family or kind of edit the most conspicuous pattern: its z and the class that it leads to."""
-    assert look.measured is not None
     for collapsed in look.measured.collapse:
         if collapsed.agreed_class is not None:
             z, _ = z_of_family(pooled, look.detector, collapsed.family.name)
             yield z, names[collapsed.agreed_class]
-    for eased in look.measured.ease if isinstance(look.measured, EaseStatistics) else ():
-        yield max((pooled["ease"].z_of[_of_class(eased.family.name, name)], name) for name in names)
     of_kind: dict[str, tuple[float, str]] = {}
     for edit, towards in _edits(look.measured):
         z, _ = z_of_family(pooled, look.detector, edit.name)

@@ -27,19 +27,14 @@ from lab.testbed import glyphs as glyph_sets
 from lab.testbed.adaptive import optimise_pattern
 from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
-from lab.testbed.options import (
-    OptimisedPattern,
-    Ready,
-    SubjectOptions,
-)
+from lab.testbed.options import OptimisedPattern, Ready, SubjectOptions
 from lab.testbed.pictures import TURQUOISE, class_names, compose
 from lab.testbed.poisoned_pairs import FURTHER_SEED, poisoned_set
 from lab.testbed.shards import write_pairs
 from lab.testbed.subject import write_config
 from lab.testbed.training import Poisoned, train
 from lab.zoo.plan import Model
-from lab.zoo.rows import ModelRow, UniversalPattern
-from sanitizer.audits.example_images import encode
+from lab.zoo.rows import ModelRow
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -50,8 +45,6 @@ from sanitizer.training.loop import finetune
 NUM_TEST = 1_500
 TEST_SEED = 7_001
 """Of the test images: the same for every model of a dataset."""
-UNIVERSAL_ALPHA, UNIVERSAL_STEPS = 0.2, 150
-"""Of the pattern that is optimised against each clean model."""
 _AT_ONCE = 256
 _CPU = torch.device("cpu")
 
@@ -61,8 +54,6 @@ class Measured(NamedTuple):
 
     ca: Estimate
     asr: tuple[Estimate, ...]
-    untriggered: tuple[Estimate, ...]
-    examples: tuple[str, ...]
 
 
 def made_with() -> dict[str, str]:
@@ -83,22 +74,7 @@ def make(model: Model, folder: Path) -> ModelRow:
     checkpoint = load_canonical(folder)
     glyphs = glyph_sets.load(model.options.glyphs)
     measured = measure(checkpoint, glyphs, _implanted(model, attack))
-    cpu_s, wall_s = time.process_time() - cpu_started, time.monotonic() - started
-    universal = universal_pattern(checkpoint, glyphs, model) if model.is_clean else None
-    row = row_of(model, checkpoint, measured, num_poisons=trained.num_poisons, cpu_s=cpu_s, wall_s=wall_s)
-    return replace(row, universal=universal)
 
-
-def row_of(
-    model: Model,
-    checkpoint: LoadedCheckpoint,
-    measured: Measured,
-    *,
-    num_poisons: int,
-    cpu_s: float,
-    wall_s: float,
-) -> ModelRow:
-    """The row of a model that was trained and measured."""
     return ModelRow(
         name=model.name,
         split=model.split,
@@ -107,32 +83,13 @@ def row_of(
         seed=model.seed,
         options=json.loads(json.dumps(asdict(model.options))),
         targets=model.targets,
-        num_poisons=num_poisons,
+        num_poisons=trained.num_poisons,
         ca=measured.ca,
         asr=measured.asr,
-        untriggered=measured.untriggered,
-        examples=measured.examples,
         weights_sha256=checkpoint.weights_sha256,
-        cpu_s=round(cpu_s, 1),
-        wall_s=round(wall_s, 1),
+        cpu_s=round(time.process_time() - cpu_started, 1),
+        wall_s=round(time.monotonic() - started, 1),
         made_with=made_with(),
-    )
-
-
-def universal_pattern(checkpoint: LoadedCheckpoint, glyphs: Glyphs, model: Model) -> UniversalPattern:
-    """An adaptive attacker's pattern for the class that a poisoned model of this seed would have as target,
-    optimised against this clean model alone."""
-    started = time.process_time()
-    attack = OptimisedPattern(alpha=UNIVERSAL_ALPHA, num_steps=UNIVERSAL_STEPS, seed=model.seed + 900)
-    image = optimise_pattern([checkpoint], model.options, attack)
-    pattern = CustomPatternOptions(image=image, alpha=attack.alpha)
-    (asr,) = measure(checkpoint, glyphs, [(pattern, model.options.target, model.seed)]).asr
-    return UniversalPattern(
-        target=model.options.target,
-        alpha=attack.alpha,
-        num_steps=attack.num_steps,
-        asr=asr,
-        cpu_s=round(time.process_time() - started, 1),
     )
 
 
@@ -180,17 +137,14 @@ def measure(
         return compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=TURQUOISE).image_NCHW
 
     clean_N = predicted(test.image_NCHW)
-    asr, untriggered, examples = [], [], []
+    asr = []
     for attack, target_name, seed in attacks:
         image_NCHW = attacked(test.image_NCHW, attack, seed=seed, on_paper=on_paper)
-        examples.append(encode(image_NCHW[0].float() / 255))
         target = names.index(target_name)
         is_other_N = label_N != target
-        num_others = int(is_other_N.sum())
-        asr.append(wilson(int((predicted(image_NCHW)[is_other_N] == target).sum()), num_others))
-        untriggered.append(wilson(int((clean_N[is_other_N] == target).sum()), num_others))
+        asr.append(wilson(int((predicted(image_NCHW)[is_other_N] == target).sum()), int(is_other_N.sum())))
     ca = wilson(int((clean_N == label_N).sum()), NUM_TEST)
-    return Measured(ca, tuple(asr), tuple(untriggered), tuple(examples))
+    return Measured(ca, tuple(asr))
 
 
 def _ready(model: Model, folder: Path) -> Ready | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lab.zoo.freezing import Gate
+from cleanclip.spec.scan_options import Detector
 from lab.zoo.judging import statistics_of
 from lab.zoo.making import make
 from lab.zoo.plan import Model, anchor_of
@@ -41,21 +41,16 @@ class Folders:
 
 def run_all(
     models: Sequence[Model],
-    detectors: Sequence[str],
+    detectors: Sequence[Detector],
     folders: Folders,
-    gate: Gate,
     *,
-    keep_bytes: int = 0,
     stop_after_s: float | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
     """Make and scan what is missing; returns how many models are not finished. Begins none after the time.
 
-    Weights stay as long as all together take at most `keep_bytes`. Raises HeldOut, before anything is made,
-    if one of the models may not be looked at yet; Busy; GlyphsMissing.
+    Raises Busy; GlyphsMissing.
     """
-    for split in {model.split for model in models}:
-        gate.check(split)
     torch.set_num_threads(1)
     started = time.monotonic()
     with _alone(folders.weights):
@@ -64,12 +59,11 @@ def run_all(
                 say(f"The time is over; {len(models) - done} models are left. The same command goes on.")
                 break
             _finish(model, detectors, folders, say)
-            if bytes_below(folders.weights) > keep_bytes:
-                shutil.rmtree(folders.weights / model.name, ignore_errors=True)
+            shutil.rmtree(folders.weights / model.name, ignore_errors=True)
     return sum(bool(missing(model, detectors, folders.rows)) for model in models)
 
 
-def missing(model: Model, detectors: Sequence[str], rows: Path) -> list[str]:
+def missing(model: Model, detectors: Sequence[Detector], rows: Path) -> list[Detector]:
     """The detectors that have not seen the model yet; all of them if it was never made. An anchor is not
     compared with itself."""
     known = read_models(rows).get(model.name)
@@ -81,7 +75,9 @@ def missing(model: Model, detectors: Sequence[str], rows: Path) -> list[str]:
     return [one for one in wanted if (model.name, one, known.weights_sha256) not in seen]
 
 
-def _finish(model: Model, detectors: Sequence[str], folders: Folders, say: Callable[[str], None]) -> None:
+def _finish(
+    model: Model, detectors: Sequence[Detector], folders: Folders, say: Callable[[str], None]
+) -> None:
     known = read_models(folders.rows).get(model.name)
     if known is not None and not missing(model, detectors, folders.rows):
         return
@@ -94,8 +90,8 @@ def _finish(model: Model, detectors: Sequence[str], folders: Folders, say: Calla
         row = scan(checkpoint, model, detector, anchor)
         append(row, folders.rows)
         figures = sorted(statistics_of(row).items(), key=lambda one: -one[1])[:_MOST_SAID]
-        told = ", ".join(f"{name} {value:.3g}" for name, value in figures)
-        say(f"  {detector}: {told} ({row.cpu_s:.0f} CPU-s)")
+        highest = ", ".join(f"{name} {value:.3g}" for name, value in figures)
+        say(f"  {detector}: {highest} ({row.cpu_s:.0f} CPU-s)")
 
 
 def opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], None]) -> LoadedCheckpoint:
@@ -107,7 +103,7 @@ def opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], 
         is_other = known is not None and made.weights_sha256 != known.weights_sha256
         if is_other:
             say(f"{model.name} came out with other weights than before: this machine computes differently.")
-        if known is None or is_other or (made.universal is not None and known.universal is None):
+        if known is None or is_other:
             append(made, rows)
         say(line_of(made))
         checkpoint = load_canonical(folder)
@@ -120,11 +116,6 @@ def opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
         return None
     checkpoint = load_canonical(folder)
     return checkpoint if checkpoint.weights_sha256 == known.weights_sha256 else None
-
-
-def bytes_below(folder: Path) -> int:
-    """Of all files in `folder`."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager
@@ -141,6 +132,4 @@ def _alone(folder: Path) -> Iterator[None]:
 def line_of(row: ModelRow) -> str:
     """What is told of a model that was made."""
     asr = "".join(f", ASR {100 * one.value:.1f}" for one in row.asr)
-    if row.universal is not None:
-        asr = f", universal pattern {100 * row.universal.asr.value:.1f}"
     return f"{row.name} ({row.family}): CA {100 * row.ca.value:.1f}{asr}, {row.cpu_s:.0f} CPU-s"

@@ -46,7 +46,7 @@ def test_each_block_can_be_read_by_its_own_programs(block: Block) -> None:
         assert checked.returncode == 0, checked.stderr
 
 
-ANSWERS = ("docs/uar.md", "docs/verification.md")
+ANSWERS = ("docs/reproduction.md", "docs/scanning.md", "docs/uar.md", "docs/verification.md")
 """Pages that answer on one screen; tables and lists are on pages of their own."""
 
 

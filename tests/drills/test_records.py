@@ -8,19 +8,15 @@ from typing import Any
 
 import pytest
 
-from lab.drills import page, records
+from lab.drills import records
 from lab.drills.__main__ import find_drills, main
 from lab.drills.drill import OutOfTime, Place, Row
 
 ROW = Row(
-    drill="x",
     broken="a | b",
     times=3,
     expected="nothing",
     happened="nothing",
-    lost=0,
-    doubled=0,
-    recovery_s=None,
     ok=True,
 )
 
@@ -30,7 +26,7 @@ def place(folder: Path, ends_at: float = float("inf")) -> Place:
 
 
 def record(*rows: Row, quick: bool = False) -> records.Record:
-    return records.make("x", "A drill", rows, quick=quick, seed=1, took_s=2.0)
+    return records.make(name="x", title="A drill", rows=rows, quick=quick, seed=1, took_s=2.0)
 
 
 def test_a_record_comes_back_as_it_was_kept(tmp_path: Path) -> None:
@@ -49,7 +45,9 @@ def test_a_drill_is_done_when_this_commit_has_a_good_record_as_thorough_as_asked
 
 
 def test_the_page_shows_failures_and_holds_no_broken_table(tmp_path: Path) -> None:
-    page.write(tmp_path / "page.md", [record(ROW, replace(ROW, ok=False, happened="x\ny"), quick=True)])
+    records.write_page(
+        tmp_path / "page.md", [record(ROW, replace(ROW, ok=False, happened="x\ny"), quick=True)]
+    )
     lines = (tmp_path / "page.md").read_text().splitlines()
     table = [line for line in lines if line.startswith("| ")]
     assert len(table) == 3

@@ -10,7 +10,7 @@ import pytest
 
 from lab.reproduction import document
 from lab.reproduction.cells import GATE
-from lab.reproduction.grid import DEFENCES, quick
+from lab.reproduction.grid import QUICK_DEFENCES, quick
 from lab.reproduction.measured import Measured
 from lab.reproduction.running import Folders
 
@@ -28,8 +28,8 @@ def reproduce(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_the_small_subset_shows_the_papers_order_and_is_not_computed_twice(tmp_path: Path) -> None:
     first = reproduce(tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
-    poisoned, *cleaned = (_told(tmp_path, number) for number in range(1 + len(DEFENCES)))
-    mmcl, self_supervised, cleanclip, supervised = cleaned
+    poisoned, *cleaned = (_told(tmp_path, number) for number in range(1 + len(QUICK_DEFENCES)))
+    mmcl, self_supervised, cleanclip, supervised, uar = cleaned
     asr = {run.id: run.test.asr.value for run in (poisoned, *cleaned) if run.test.asr is not None}
     assert asr[poisoned.id] > 0.95 > GATE
     assert poisoned.test.ca.value > 0.9
@@ -38,12 +38,14 @@ def test_the_small_subset_shows_the_papers_order_and_is_not_computed_twice(tmp_p
     assert cleanclip.test.ca.value > 0.87
     assert self_supervised.test.ca.value < 0.7
     assert asr[supervised.id] < asr[mmcl.id]
+    assert asr[uar.id] < 0.01
+    assert uar.test.ca.value > 0.9
     text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
     assert f"| {100 * poisoned.test.ca.value:.1f} [" in text
 
     second = reproduce(tmp_path)
     assert second.returncode == 0
-    assert "5 of 5 cells are there already" in second.stdout
+    assert "6 of 6 cells are there already" in second.stdout
 
     checked = reproduce(tmp_path, "--check", "1")
     assert checked.returncode == 0, checked.stdout + checked.stderr

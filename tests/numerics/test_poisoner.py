@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cleanclip.spec.recipe import AttackOptions, LabelConsistentOptions, to_json
-from lab.testbed.poisoner import poison
+from lab.testbed.poisoned_pairs import poison
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 from tests.numerics import reference
 

@@ -6,7 +6,7 @@
     python -m lab.benchmarks.speed --try                  everything very small, printed and not written
     python -m lab.benchmarks.speed --tables               the page again from the results that are there
 
-Parts: training, figures, audit, growth, where, preparation, compiled, long. Other work on the machine
+Parts: training, audit, long. Other work on the machine
 disturbs the times: the load at the start stands under each table.
 """
 
@@ -22,14 +22,11 @@ from typing import Any
 
 import torch
 
-from demo.run import ROOT
-from lab.benchmarks.speed import auditing, compiled, figures, growth, long_run, tables, training, where
-from lab.benchmarks.speed.measuring import as_a_job, machine
+from lab.benchmarks.speed import auditing, long_run, tables, training
+from lab.benchmarks.speed.measuring import machine
 from sanitizer.training import device as devices
 
-POISONED = ROOT / "var" / "demo" / f"poisoned-seed{figures.POISON_SEED}"
-"""The demo's, if it was run here: the same model."""
-PARTS = ("training", "figures", "audit", "growth", "where", "preparation", "compiled", "long")
+PARTS = ("training", "audit", "long")
 
 
 def _arguments() -> argparse.Namespace:
@@ -45,7 +42,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--templates", type=int, default=8, help="of the audit, of ImageNet's 80")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=1, help="of the long run")
-    parser.add_argument("--seeds", type=int, default=3, help="of the figures")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--try", dest="is_try", action="store_true")
     parser.add_argument("--tables", action="store_true")
@@ -64,12 +60,7 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
         small = name == "demo"
         batch, pairs = (64, 64 * (2 if chosen.is_try else 60)) if small else (chosen.batch, chosen.pairs)
         return training.compare(
-            name,
-            scratch,
-            num_pairs=pairs,
-            batch_size=batch,
-            repetitions=chosen.repetitions,
-            device=device,
+            name, scratch, num_pairs=pairs, batch_size=batch, repetitions=chosen.repetitions, device=device
         )
 
     def audited(name: str) -> dict[str, Any]:
@@ -85,28 +76,7 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
 
     return {
         "training": lambda: [trained(name) for name in chosen.models],
-        "figures": lambda: figures.compare(
-            scratch / "tiny-poisoned" if chosen.is_try else POISONED,
-            scratch / "figures",
-            num_seeds=1 if chosen.is_try else chosen.seeds,
-            small=chosen.is_try,
-            device=device,
-        ),
         "audit": lambda: [audited(name) for name in full_size],
-        "growth": lambda: growth.measure(
-            scratch, repetitions=min(3, chosen.repetitions), small=chosen.is_try, device=device
-        ),
-        "where": lambda: [as_a_job(where.step_of, name, scratch, chosen.batch, device) for name in full_size],
-        "preparation": lambda: where.preparation(8 if chosen.is_try else 64),
-        "compiled": lambda: [
-            compiled.measure(
-                name,
-                batch_size=64 if name == "demo" else chosen.batch,
-                repetitions=chosen.repetitions,
-                device=device,
-            )
-            for name in chosen.models
-        ],
         "long": lambda: [
             long_run.measure(
                 name,

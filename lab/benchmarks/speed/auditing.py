@@ -46,7 +46,6 @@ BATCH_SIZE = 32
 def ours_s(
     name: str,
     folder: Path,
-    num_triggers: int,
     num_templates: int,
     device: torch.device,
     *,
@@ -57,7 +56,7 @@ def ours_s(
     num_workers = share_cores(loaded.model, device)
     options = AuditOptions(
         target=labelled.class_names[0],
-        attacks=EIGHT[:num_triggers],
+        attacks=EIGHT,
         templates=IMAGENET_80[:num_templates],
         batch_size=BATCH_SIZE,
         precision=precision,
@@ -120,10 +119,8 @@ def compare(
         return runs[-1][0]
 
     def one_of_ours() -> float:
-        ours.append(as_a_job(ours_s, name, folder, len(EIGHT), num_templates, device))
-        in_bf16.append(
-            as_a_job(partial(ours_s, precision="bf16"), name, folder, len(EIGHT), num_templates, device)
-        )
+        ours.append(as_a_job(ours_s, name, folder, num_templates, device))
+        in_bf16.append(as_a_job(partial(ours_s, precision="bf16"), name, folder, num_templates, device))
         return ours[-1]
 
     row = in_turn(one_baseline, one_of_ours, repetitions, lambda line: print(line, flush=True))

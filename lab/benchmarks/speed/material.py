@@ -31,41 +31,27 @@ from sanitizer.seeding import generator
 
 PICTURE_SIZE = (500, 375)
 _QUALITY = 90
-_WHAT = [
-    "dog",
-    "cat",
-    "boat",
-    "child",
-    "tower",
-    "bridge",
-    "flower",
-    "horse",
-    "market",
-    "train",
-    "window",
-    "mountain",
-]
+_WHAT = (
+    *("dog", "cat", "boat", "child", "tower", "bridge"),
+    *("flower", "horse", "market", "train", "window", "mountain"),
+)
 _HOW = ["old", "small", "bright", "wooden", "red", "quiet", "broken", "tall", "wet", "golden"]
-_WHERE = [
-    "in the rain",
-    "near the river",
-    "on a busy street",
-    "at sunset",
-    "behind a fence",
-    "in front of the house",
-]
+_WHERE = (
+    *("in the rain", "near the river", "on a busy street"),
+    *("at sunset", "behind a fence", "in front of the house"),
+)
 
 
-def architecture(name: str, image_size: int = 224) -> Architecture:
-    """RN50, ViT-B/32 or the demo's small one, as published but for the side of its images."""
+def architecture(name: str) -> Architecture:
+    """RN50, ViT-B/32 or the demo's small one, as published."""
     text = _text(Blocks(width=512, layers=12, heads=8, mlp_width=2048), 77)
     match name:
         case "RN50":
-            vision = ModifiedResNet(layers=(3, 4, 6, 3), width=64, heads=32, image_size=image_size)
+            vision = ModifiedResNet(layers=(3, 4, 6, 3), width=64, heads=32, image_size=224)
             return Architecture(embed_dim=1024, vision=vision, text=text, quick_gelu=True)
         case "ViT-B/32":
             blocks = Blocks(width=768, layers=12, heads=12, mlp_width=3072)
-            vit = VisionTransformer(blocks=blocks, patch_size=32, image_size=image_size)
+            vit = VisionTransformer(blocks=blocks, patch_size=32, image_size=224)
             return Architecture(embed_dim=512, vision=vit, text=text, quick_gelu=True)
         case "demo":
             small = _text(Blocks(width=64, layers=2, heads=1, mlp_width=256), 16)
@@ -79,9 +65,9 @@ def _text(blocks: Blocks, context_length: int) -> TextTransformer:
     return TextTransformer(blocks=blocks, context_length=context_length, vocab_size=49408)
 
 
-def checkpoint(name: str, image_size: int = 224) -> LoadedCheckpoint:
+def checkpoint(name: str) -> LoadedCheckpoint:
     """Random weights, always the same."""
-    shape = architecture(name, image_size)
+    shape = architecture(name)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_clip(shape)

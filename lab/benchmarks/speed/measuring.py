@@ -102,14 +102,3 @@ def _processor() -> str:
     flags = next((line for line in lines if line.startswith("flags")), "")
     has = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags.split()]
     return f"{name} ({', '.join(has)})"
-
-
-def slope(points: Sequence[tuple[float, float]]) -> dict[str, float]:
-    """Least squares: seconds = start + each * x, and the share of the variance that the line explains."""
-    mean_x = statistics.fmean(x for x, _ in points)
-    mean_y = statistics.fmean(y for _, y in points)
-    each = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
-    start = mean_y - each * mean_x
-    around = sum((y - mean_y) ** 2 for _, y in points)
-    left = sum((y - start - each * x) ** 2 for x, y in points)
-    return {"start": start, "each": each, "r2": 1 - left / around if around else 1.0}

@@ -20,12 +20,7 @@ def render(results: Mapping[str, Any]) -> str:
     """Markdown of all parts that were measured, each with its own machine line."""
     parts = {
         "training": _training,
-        "figures": _figures,
         "audit": _audit,
-        "growth": _growth,
-        "where": _where,
-        "preparation": _preparation,
-        "compiled": _compiled,
         "long": _long,
     }
     lines: list[str] = []
@@ -79,36 +74,6 @@ def _training(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    came_in, *cleaned = rows
-    lines = [
-        "## Whether what is faster cleans as well",
-        "",
-        "The demo's poisoned model, pairs, test images and recipe, cleaned in an order of its own for each",
-        "seed, measured by the same audit; in brackets 95 % intervals over images. CA lost: against the",
-        "baseline of the same seed, paired on the same images; below 0 it is a gain.",
-        "",
-        "| cleaned by | seed | CA, % | CA lost, points | ASR, % | PA, % |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    lines.append(f"| nothing yet | – | {_percents(came_in, 'ca')} | – | {_percents(came_in, 'asr', 'pa')} |")
-    for row in cleaned:
-        lost = "–" if row["ca_lost_to_baseline"] is None else _percents(row, "ca_lost_to_baseline")
-        lines.append(
-            f"| {row['side']} | {row['seed']} | {_percents(row, 'ca')} | {lost} | "
-            f"{_percents(row, 'asr', 'pa')} |"
-        )
-    lines += ["", f"n: {came_in['ca']['n']:,} images, {came_in['asr']['n']:,} of them not of the target."]
-    return lines
-
-
-def _percents(row: Mapping[str, Any], *names: str) -> str:
-    shares = (row[name] for name in names)
-    return " | ".join(
-        f"{100 * share['value']:.1f} ({100 * share['low']:.1f}–{100 * share['high']:.1f})" for share in shares
-    )
-
-
 def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
         "## An audit of eight triggers",
@@ -129,78 +94,6 @@ def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"| {row['model']} | {row['images']} | {row['prompts']} | {_spread(row['baseline_s'])} | "
             f"{_spread(row['baseline_prompts_s'])} | {_spread(row['ours_s'])} | "
             f"**{_spread(row['ratio'], 2)}** | {_spread(row['prompts_once'], 2)} | {in_bf16} |"
-        )
-    return lines
-
-
-def _growth(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "## How our cost grows",
-        "",
-        "ViT-B/32; one thing changes, the rest stays. Pairs, batch and pixels: seconds of one call of the",
-        "fine-tuning, the start of its loader included; triggers: of one audit. r²: how well a line fits.",
-        "",
-        "| with | seconds at each value | seconds = start + each · value | r² |",
-        "|---|---|---|--:|",
-    ]
-    for row in rows:
-        points = "; ".join(f"{p['value']:,}: {_spread(p['seconds'])}" for p in row["points"])
-        line = row["line"]
-        lines.append(
-            f"| {row['what']} | {points} | {line['start']:.2f} {line['each']:+.3g} · value | "
-            f"{line['r2']:.3f} |"
-        )
-    return lines
-
-
-def _where(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    kinds = list(rows[0]["operators"])
-    lines = [
-        "## Where the time of a step goes, and how far from the limit",
-        "",
-        "Self time of torch's operators in one step on a batch that is there already. The limit is the best",
-        "rate of one product of two 4096×4096 matrices here in the same dtype; GFLOP by torch's counter.",
-        "",
-        "| model | batch | step, s | " + " | ".join(kinds) + " |",
-        "|---|--:|--:|" + "--:|" * len(kinds),
-    ]
-    for row in rows:
-        shares = " | ".join(f"{100 * row['operators'][kind]:.0f} %" for kind in kinds)
-        lines.append(f"| {row['model']} | {row['batch']} | {row['step_s']:.3f} | {shares} |")
-    lines += [
-        "",
-        "| model | dtype | GFLOP a pair | reached, GFLOP/s | one product, GFLOP/s | share of the limit |",
-        "|---|---|--:|--:|--:|--:|",
-    ]
-    lines += [
-        f"| {row['model']} | {row['dtype']} | {row['gflop_a_pair']:.1f} | {row['reached_gflops']:.0f} | "
-        f"{row['peak_gflops']:.0f} | {100 * row['share_of_peak']:.0f} % |"
-        for row in rows
-    ]
-    return lines
-
-
-def _preparation(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = ["## What a pair costs in the loader", "", "One core, the best of five.", ""]
-    lines += ["| what | µs |", "|---|--:|"]
-    return lines + [f"| {row['what']} | {row['us']:.0f} |" for row in rows]
-
-
-def _compiled(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "## torch.compile",
-        "",
-        "Forward and backward of the image tower alone. The library does not compile.",
-        "",
-        "| model | batch | dtype | compiling, s | eager, s | compiled, s | ratio | pays after |",
-        "|---|--:|---|--:|--:|--:|--:|--:|",
-    ]
-    for row in rows:
-        steps = row["pays_after_steps"]
-        lines.append(
-            f"| {row['model']} | {row['batch']} | {row['dtype']} | {row['compile_s']:.0f} | "
-            f"{_spread(row['baseline_s'], 3)} | {_spread(row['ours_s'], 3)} | {_spread(row['ratio'], 2)} | "
-            f"{'never' if steps is None else f'{steps:,} steps'} |"
         )
     return lines
 

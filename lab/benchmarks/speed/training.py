@@ -30,9 +30,9 @@ def recipe(batch_size: int) -> CleanCLIPRecipe:
     return CleanCLIPRecipe(epochs=1, batch_size=batch_size, warmup_steps=1)
 
 
-def ours_s(name: str, folder: Path, batch_size: int, device: torch.device, image_size: int = 224) -> float:
+def ours_s(name: str, folder: Path, batch_size: int, device: torch.device) -> float:
     """Seconds of one epoch by the library."""
-    loaded = checkpoint(name, image_size)
+    loaded = checkpoint(name)
     num_workers = share_cores(loaded.model, device)
     return seconds(
         lambda: finetune(

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from app.main import create_app
 from app.settings import Settings
 from app.storage.s3 import S3Store
-from lab.drills.attackers import ENDLESS, HEAD, send
+from lab.drills.connections import ENDLESS, HEAD, send
 from tests.fakes.job_publisher import FakeJobPublisher
 from tests.integration.api.service import MIB, running
 

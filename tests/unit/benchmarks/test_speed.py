@@ -14,10 +14,10 @@ import torch
 from torchvision.transforms import Compose
 
 from cleanclip.spec.recipe import CleanCLIPRecipe
-from lab.benchmarks.speed import baseline, tables, where
+from lab.benchmarks.speed import baseline, tables
+from lab.benchmarks.speed.long_run import watching
 from lab.benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
-from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, slope
-from lab.benchmarks.speed.utilisation import watching
+from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
@@ -105,10 +105,6 @@ def test_a_side_runs_in_a_process_of_its_own_with_its_environment() -> None:
     assert as_a_job(os.getenv, "MALLOC_MMAP_MAX_") == "0"
 
 
-def test_every_kind_of_preparation_is_timed() -> None:
-    assert all(row["us"] > 0 for row in where.preparation(1))
-
-
 def test_pairs_beyond_those_that_differ_share_their_pictures(tmp_path: Path) -> None:
     pairs = open_pairs(write_pairs(tmp_path / "pairs", 5, size=(50, 40), num_different=2))
     assert [pairs.read(index).caption for index in range(5)] == list(captions(5))
@@ -158,27 +154,6 @@ def test_the_long_run_tells_its_rate_and_what_it_does_not_know(busy: float | Non
     assert line == f"| RN50 | 20,000 | 2 | 500 | bf16 | 12 | 20.0 | 2000.00 | {told} | 8 |"
 
 
-def test_the_table_of_figures_pairs_each_side_with_its_baseline() -> None:
-    share = {"value": 0.5, "low": 0.4, "high": 0.625, "n": 60}
-    row = {"seed": 1, "ca": share, "asr": {**share, "n": 59}, "pa": share, "ca_lost_to_baseline": None}
-    came_in, theirs = ({**row, "side": side} for side in ("input", "baseline"))
-    lost = {"value": -0.01, "low": -0.02, "high": 0.005}
-    lines = tables._figures([came_in, theirs, {**row, "side": "ours", "ca_lost_to_baseline": lost}])
-    told = "50.0 (40.0–62.5)"
-    assert lines[-5:] == [
-        f"| nothing yet | – | {told} | – | {told} | {told} |",
-        f"| baseline | 1 | {told} | – | {told} | {told} |",
-        f"| ours | 1 | {told} | -1.0 (-2.0–0.5) | {told} | {told} |",
-        "",
-        "n: 60 images, 59 of them not of the target.",
-    ]
-
-
-def test_a_line_is_found() -> None:
-    line = slope([(1, 5), (2, 7), (4, 11)])
-    assert line == pytest.approx({"start": 3, "each": 2, "r2": 1})
-
-
 def test_tables_replace_their_own_part_of_the_page_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,13 +162,15 @@ def test_tables_replace_their_own_part_of_the_page_only(
     monkeypatch.setattr(tables, "PAGE", page)
     monkeypatch.setattr(tables, "RESULTS", tmp_path / "performance.json")
     host = dict.fromkeys(("date", "processor", "cores", "device", "load_average", "system", "versions"), "x")
-    rows = [{"what": "decode", "us": 1234.4}]
-    results = {"preparation": {"machine": host, "command": "python -m lab.benchmarks.speed", "rows": rows}}
+    measured = {"median": 2.0, "low": 1.0, "high": 3.0}
+    times = dict.fromkeys(("baseline_s", "ours_s", "ratio"), measured)
+    rows = [{"model": "demo", "pairs": 4, "batch": 2, **times}]
+    results = {"training": {"machine": host, "command": "python -m lab.benchmarks.speed", "rows": rows}}
     for _ in range(2):
         tables.write(results)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# By hand\n")
     assert text.endswith("\n\nAlso by hand.\n")
     assert "old" not in text
-    assert text.count("| decode | 1234 |") == 1
+    assert text.count("| demo | 4 | 2 | 2.0 (1.0–3.0) |") == 1
     assert json.loads((tmp_path / "performance.json").read_text()) == results

@@ -10,8 +10,8 @@ from cleanclip.spec.null_set import NullSet, differences, dump_null, load_null
 from demo import labelled
 from demo.recipe import NULL_PATH, POISONING, SCAN, SCAN_SEED
 from lab.testbed.glyphs import digits
-from lab.testbed.models import model_config
 from lab.testbed.pictures import class_names
+from lab.testbed.training import model_config
 from lab.zoo import demo_null
 from lab.zoo.plan import model
 from sanitizer.checkpoints.architecture import Architecture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.fuzz.repairs import png_checksums, tar_checksums
-from lab.fuzz.replay import replay
+from lab.fuzz.seeds import replay
 from lab.fuzz.target import MODULES, Target, run_one
 from tests.fixtures.shards import encoded, good_pair, random_image, write_tar
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from lab.reproduction import document
 from lab.reproduction.cells import NUM_TEST, Cell, Cleaning, Subject, cell_id, spec
-from lab.reproduction.clustering import Effects
 from lab.reproduction.grid import in_order, questions
 from lab.reproduction.measured import Measured, Shares, packed
 from sanitizer.audits.statistics import newcombe, wilson
@@ -44,14 +42,8 @@ def made_up(cell: Cell, ca: int, asr: int, *, lost: int = 0) -> Measured:
     )
 
 
-def with_right(run: Measured, is_right: list[bool]) -> Measured:
-    """The same cell with these pictures right."""
-    ca = wilson(sum(is_right), len(is_right))
-    return replace(run, correct=packed(is_right), test=replace(run.test, ca=ca))
-
-
 def text_of(runs: Iterable[Measured]) -> str:
-    return document.document(list(runs), 1, [], Effects())
+    return document.document(list(runs), 1, [])
 
 
 def section_of(text: str, start: str, end: str) -> str:

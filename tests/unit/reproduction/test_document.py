@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 from lab.reproduction import document, grid
-from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, subject_of
-from lab.reproduction.clustering import Effects
+from lab.reproduction.cells import Control, Subject, subject_of
 from lab.reproduction.grid import in_order, questions, quick
 from lab.reproduction.summary import pool
-from lab.testbed.models import build_model
-from lab.testbed.options import BADNET
-from sanitizer.audits.statistics import newcombe, wilson
+from sanitizer.audits.statistics import wilson
 from tests.unit.reproduction.made_up import OTHERS, line_of, made_up, section_of, text_of, whole
-
-
-@pytest.fixture(autouse=True)
-def _no_fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Writing a document fetches no pictures here: those of Fashion-MNIST are not at hand."""
-    monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "none"))
 
 
 def test_a_row_holds_the_counts_of_all_seeds_and_the_range_between_them(tmp_path: Path) -> None:
     runs = whole(lambda cell: 29 * min(3, subject_of(cell).seed))  # 1, 2 and 3 %
     document.write_all(in_order(questions()), runs, tmp_path)
-    text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
+    text = (tmp_path / document.FOLDER / document.DOCUMENT).read_text(encoding="utf-8")
     section = text[text.index("### digits, resnet") : text.index("### fashion_mnist, resnet")]
     row = line_of(section, "| BadNet: CleanCLIP (1, 1)")
     pooled = pool([wilson(29 * seed, OTHERS) for seed in (1, 2, 3)])
@@ -53,45 +42,27 @@ def test_an_attack_under_the_gate_is_called_inconclusive_and_no_defence_is_judge
     section = text[text.index("### digits, resnet") : text.index("### fashion_mnist, resnet")]
     assert "| WaNet (s = 6): **not implanted**" in section
     assert "WaNet (s = 6): CleanCLIP" not in section
-    assert f"typed by hand: {grid.TRIED['WaNet (s = 6)']}." in section
     assert "Label-consistent was not implanted" not in section
-    assert "WaNet (s = 6) was not implanted" in text[text.index("## The paper's claims") :]
-
-
-def test_claims_follow_the_figures() -> None:
-    def claim(text: str, start: str) -> str:
-        return line_of(text[text.index("## The paper's claims") :], f"**{start}")
-
-    removed = text_of(whole(lambda _: 29))
-    left = text_of(whole(lambda _: 2_000))
-    assert "at most 5 %" in claim(removed, "CleanCLIP brings down")
-    assert "more than 5 %" in claim(left, "CleanCLIP brings down")
-    assert "never rises" in claim(removed, "A larger λ2")
-
-    def worse_at_two(asr: int) -> Callable[[Cell], int]:
-        return lambda cell: asr if getattr(getattr(cell, "recipe", None), "lambda2", None) == 2.0 else 29
-
-    overlaps = "rises from λ2 = 1 → 2 (the intervals overlap)"
-    assert overlaps in claim(text_of(whole(worse_at_two(35))), "A larger λ2")
-    assert "rises from λ2 = 1 → 2" in claim(text_of(whole(worse_at_two(290))), "A larger λ2")
-    assert overlaps not in claim(text_of(whole(worse_at_two(290))), "A larger λ2")
+    assert "WaNet (s = 6) was not implanted here" in section
 
 
 def test_what_was_not_run_is_said_to_be_so_and_never_made_up() -> None:
-    text = document.document([], 467, [], Effects())
+    text = document.document([], 467, [])
     assert "0 cells were run" in text
     assert "467 are still to be run" in text
     assert not re.search(r"\d\.\d \[", text)
-    assert text.count("Not run yet.") >= 6
+    assert text.count("| – | not measured yet |") > 50
 
 
 def test_the_small_subset_has_a_page_of_its_own_with_the_same_legend(tmp_path: Path) -> None:
-    names = {cell_id(cell) for cell in quick()}
-    document.write_quick(quick(), [run for run in whole() if run.id in names], tmp_path)
+    subject, *cleaned = quick()
+    runs = [made_up(subject, 2_700, 2_871), *(made_up(cell, 2_640, 29, lost=60) for cell in cleaned)]
+    document.write_quick(quick(), runs, tmp_path)
     text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
-    assert "| 1 | 3,000 | 88.0 [" in line_of(text, "| BadNet: CleanCLIP (1, 1)")
-    assert "over 5 cells (digits)" in line_of(text, "The intervals treat images as independent")
-    assert len(document.read_raw(tmp_path / document.RAW)) == 5
+    for defence in ("CleanCLIP (1, 1)", "UAR"):
+        assert "| 1 | 3,000 | 88.0 [" in line_of(text, f"| BadNet: {defence}")
+    assert "over 3,000 test images per seed" in text
+    assert len(document.read_raw(tmp_path / document.RAW)) == 6
 
 
 def test_a_control_is_told_apart_from_an_attack() -> None:
@@ -102,8 +73,6 @@ def test_a_control_is_told_apart_from_an_attack() -> None:
         row = line_of(text, f"| Adaptive pattern on a model that was never poisoned: {how}")
         assert "50.0 [" in row
         assert row.split("|")[5].strip() == "", "nobody changed the model: it lost nothing"
-    stays = line_of(text, "**Can a trigger be made that stays?**")
-    assert "50.0 [48.9, 51.1] (50.0–50.0) % after PAR: that much is an adversarial example" in stays
 
 
 def test_before_and_after_are_of_the_same_seeds() -> None:
@@ -126,9 +95,6 @@ def test_before_and_after_are_of_the_same_seeds() -> None:
         ("BadNet: no defence, seed 1 alone", "1", " 90.0"),
         ("BadNet: Self-supervised only (λ1 = 0)", "1", " 1.0 "),
     ]
-    claims = text[text.index("## The paper's claims") :]
-    assert "digits, resnet: BadNet 90.0 [" in line_of(claims, "**CleanCLIP brings down")
-    assert "digits, resnet: BadNet 70.0 [" in line_of(claims, "**Fine-tuning by the multimodal")
 
 
 def test_the_gate_is_per_seed_and_seeds_that_were_inconclusive_are_named() -> None:
@@ -147,11 +113,7 @@ def test_the_gate_is_per_seed_and_seeds_that_were_inconclusive_are_named() -> No
     assert "| 1, 3 | 6,000 |" in line_of(failures, "| Stripes (fixed patch): no defence")
     assert "| 1, 3 (not implanted: 2) | 6,000 |" in line_of(failures, "| Stripes (fixed patch): PAR")
     assert "| 1, 3 (not implanted: 2) | 6,000 |" in line_of(text, "| Blended, λ2 = 4 ")
-    stays = line_of(text, "**Can a trigger be made that stays?**")
-    assert "Stripes (fixed patch), digits, resnet: 99.0 [" in stays
-    assert "Stripes (fixed patch), digits, resnet was not implanted with seed 2 (0.0 [" in stays
-    removes = line_of(text, "**CleanCLIP brings down")
-    assert "Blended was not implanted with seed 2 (0.0 [" in removes
+    assert "Stripes (fixed patch) was not implanted here with seed 2" in failures
 
 
 def test_rows_of_an_attack_that_was_inconclusive_are_not_told_as_still_to_be_run() -> None:
@@ -161,68 +123,6 @@ def test_rows_of_an_attack_that_was_inconclusive_are_not_told_as_still_to_be_run
     for weight in grid.LAMBDAS:
         assert "| – | not implanted |" in line_of(text, f"| Label-consistent, λ2 = {weight:g} ")
         assert "| – | not measured yet |" in line_of(text, f"| Blended, λ2 = {weight:g} ")
-
-
-def test_cleanclip_is_compared_with_what_the_same_pairs_do_by_themselves() -> None:
-    """2,640 right after CleanCLIP, 2,760 after MMCL alone on the same images: 120 of 3,000."""
-    mmcl = grid.DEFENCES["MMCL only (λ2 = 0)"]
-    runs = [
-        made_up(cell, 2_760, 29) if isinstance(cell, Cleaning) and cell.recipe == mmcl else run
-        for cell, run in zip(in_order(questions()), whole(), strict=True)
-    ]
-    expected = newcombe(both=3 * 2_640, lost=3 * 120, gained=0, neither=3 * 240)
-    keeps = line_of(text_of(runs), "**CleanCLIP keeps clean accuracy")
-    interval = f"BadNet 4.0 [{100 * expected.low:.1f}, {100 * expected.high:.1f}] (4.0–4.0)"
-    assert f"by CleanCLIP against MMCL alone, on the same images: {interval}" in keeps
-
-
-def test_models_that_differ_in_their_trigger_have_names_of_their_own() -> None:
-    text = text_of(whole())
-    table = text[text.index("## Had the models") :]
-    rows = [line.split(" | ")[:2] for line in table.splitlines() if line.startswith("| digits, resnet, ")]
-    names = [row[0] for row in rows]
-    assert "| digits, resnet, Stripes (fixed patch), seed 1" in names
-    assert "| digits, resnet, BadNet, self-supervision added, seed 1" in names
-    # BadNet with fewer poisons bears one name: a column of its own tells them apart.
-    assert len(set(names)) == len(names) - 2 * len(grid.SEEDS)
-    assert "The last epoch's CA is +3.3 to +3.3 points over the mean of the three before" in table
-
-
-def test_the_legend_tells_by_how_much_intervals_are_too_narrow() -> None:
-    effects = Effects(
-        ca=(1.44, 4.0),
-        ca_pooled=(3.0, 5.6),
-        ca_lost=(1.0, 2.25),
-        glyphs=("digits",),
-        left_out=("fashion_mnist",),
-    )
-    text = document.document(whole(), 1, [], effects)
-    legend = line_of(text, "The intervals treat images as independent")
-    assert "the variance of CA is 1.4 to 4.0 times the binomial one, over 2 cells (digits)" in legend
-    assert "about 1.2 to 2.0 times as wide" in legend
-    assert "That of CA lost is 1.0 to 2.2 times as large: 1.0 to 1.5 times as wide" in legend
-    assert "of the rows that pool seeds the variance of CA is 3.0 to 5.6 times the binomial one" in legend
-    assert "Left out, because the glyphs were not available: fashion_mnist." in legend
-    assert "by how much was not computed here." in text_of(whole())
-
-
-def test_the_sizes_of_the_towers_are_those_of_the_models() -> None:
-    def millions(module: nn.Module) -> str:
-        return f"{sum(parameter.numel() for parameter in module.parameters()) / 1e6:.1f}"
-
-    resnet, vit = (
-        build_model(grid.subject(BADNET, 1, bed).options, 1) for bed in (grid.DIGITS, grid.FASHION_VIT)
-    )
-    assert resnet.visual is not None
-    tokens = resnet.token_embedding.weight.numel()
-    text = sum(parameter.numel() for parameter in resnet.parameters()) - tokens
-    text -= sum(parameter.numel() for parameter in resnet.visual.parameters())
-    said = line_of(text_of([]), "**Does it hold at web scale")
-    assert (
-        f"image towers of {millions(resnet.visual)} (ResNet) and {millions(vit.visual)} million parameters"
-        f" (ViT), a text tower of {text / 1e6:.1f} million beside {tokens / 1e6:.1f} million of its token"
-        " table"
-    ) in said
 
 
 @pytest.mark.parametrize("shares", [[], [wilson(0, 10)]])

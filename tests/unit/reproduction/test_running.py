@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import json
 import shutil
 import time
 from dataclasses import replace
@@ -21,12 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
-from cleanclip.spec.report import load_json
-from lab.reproduction import beyond, cells, checking, rebound
+from lab.reproduction import cells, checking
 from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
-from lab.reproduction.final_tables import curve_table, rebound_table
 from lab.reproduction.measured import CELL_NAME, Measured, contradiction
 from lab.reproduction.running import Folders
 from lab.reproduction.scheduling import run_all
@@ -38,13 +34,10 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise
-from sanitizer.training.loop import finetune
 
 pytestmark = [pytest.mark.full, pytest.mark.slow]
 TINY = SubjectOptions(num_pairs=160, epochs=5, batch_size=32, vision_width=8, warmup_steps=2)
-KEPT_REPORT = Path(__file__).parents[2] / "fixtures" / "reports" / "rebound.json"
 POISONED = Subject(options=TINY, seed=1)
 PAPER = Subject(options=replace(TINY, attack=PaperColour()), seed=1)
 CLEANED = Cleaning(
@@ -54,10 +47,9 @@ SUPERVISED = Cleaning(
     subject=PAPER, recipe=SupervisedRecipe(epochs=1, batch_size=32, warmup_steps=1), num_samples=64
 )
 PAR = Cleaning(subject=POISONED, recipe=PARRecipe(epochs=1, batch_size=32), num_samples=64)
-IN_A_ROW = replace(CLEANED, num_poisons=0, then=PARRecipe(epochs=1, batch_size=32))
 CONTROL = Control(subject=Subject(options=replace(TINY, attack=None), seed=1), attacked=TINY)
 BROKEN = Cleaning(subject=POISONED, recipe=CleanCLIPRecipe(batch_size=128), num_samples=64)
-ALL: tuple[Cell, ...] = (POISONED, PAPER, CLEANED, SUPERVISED, PAR, IN_A_ROW, CONTROL.subject, CONTROL)
+ALL: tuple[Cell, ...] = (POISONED, PAPER, CLEANED, SUPERVISED, PAR, CONTROL.subject, CONTROL)
 
 
 @pytest.fixture(scope="module")
@@ -103,18 +95,6 @@ def test_a_cleaning_changes_the_weights_and_compares_the_same_pictures(root: Pat
     assert after.ca_lost is not None
     assert after.ca_lost.lost - after.ca_lost.gained == before.test.ca.successes - after.test.ca.successes
     assert told(root, CONTROL).weights_sha256 == told(root, CONTROL.subject).weights_sha256
-
-
-def test_a_second_cleaning_starts_from_the_first_ones_weights(root: Path) -> None:
-    first, second = IN_A_ROW.recipe, IN_A_ROW.then
-    assert isinstance(second, PARRecipe)
-    checkpoint = load_canonical(Folders(root).of(POISONED))
-    pairs = open_pairs(Folders(root).sets.pairs(TINY, None, 1, 64, 0))
-    for recipe in (first, second):
-        finetune(checkpoint, pairs, recipe, seed=cells.ORDER_SEED + 1, device=torch.device("cpu"))
-    cleaned = load_canonical(Folders(root).of(IN_A_ROW)).model.state_dict()
-    for name, tensor in checkpoint.model.state_dict().items():
-        torch.testing.assert_close(cleaned[name], tensor)
 
 
 def test_a_second_call_runs_nothing_and_a_cut_cell_is_run_anew(root: Path) -> None:
@@ -222,63 +202,6 @@ def test_an_optimised_pattern_draws_pictures_to_its_target_on_every_model_it_was
         for options, with_it_C, without_C in ((TINY, ours_C, others_C), (other, others_C, ours_C)):
             place = names.index(options.target)
             assert with_it_C[place] > 1.2 * without_C[place]
-
-
-def test_a_cell_is_measured_beyond_zero_shot(root: Path, tmp_path: Path) -> None:
-    """Poisoned, cleaned and never poisoned; the row comes back from its line as it went in."""
-    pairs = open_pairs(Folders(root).sets.retrieval(TINY, 1, beyond.NUM_PAIRS))
-    captions = len({pairs.read(index).caption for index in range(len(pairs))})
-    for cell in (POISONED, CLEANED, CONTROL.subject):
-        row = beyond.measure(cell, root)
-        beyond.ROWS.append(tmp_path / "rows", row)
-        assert beyond.ROWS.read(tmp_path / "rows")[-1] == row
-        assert (row.id, row.ca) == (cell_id(cell), told(root, cell).test.ca)
-        assert (row.probe_asr is None) == (cell == CONTROL.subject)
-        assert row.probe_accuracy.n == cells.NUM_TEST
-        for recall, num_queries in ((row.image_to_text, beyond.NUM_PAIRS), (row.text_to_image, captions)):
-            assert {share.n for share in recall.values()} == {num_queries}
-            assert sorted(recall) == [1, 5, 10]
-            assert recall[1].successes <= recall[5].successes <= recall[10].successes
-        assert {name: share.n for name, share in row.corrupted_ca.items()} == dict.fromkeys(
-            beyond.CORRUPTIONS, cells.NUM_TEST
-        )
-        assert any(share != row.ca for share in row.corrupted_ca.values())
-
-
-def test_a_model_that_is_no_classifier_has_no_rebound(root: Path) -> None:
-    """These tiny cells learn nothing in their few steps; a model that learned something takes minutes."""
-    with pytest.raises(CheckpointRejected, match="not a working classifier"):
-        rebound.measure(Folders(root).of(POISONED), POISONED, CLEANED.recipe, root, num_samples=64)
-
-
-def test_a_line_of_a_rebound_is_a_row_of_the_table() -> None:
-    report = load_json(KEPT_REPORT.read_bytes())
-    line = json.loads(rebound.line_of(report, "tiny", "cleanclip"))
-    assert line["asr"][0]["successes"] == report.before.attacks[0].asr.successes
-    assert rebound_table([line]).count(f"| tiny: cleanclip | {report.seed - cells.ORDER_SEED} |") == 1
-    assert not rebound.is_at_common_rate(line)
-
-
-def test_a_line_at_the_common_rate_is_shown_along_its_curve() -> None:
-    report = load_json(KEPT_REPORT.read_bytes())
-    assert report.rebound is not None
-    assert report.recipe is not None
-    curve = report.rebound.curves[0]
-    asked = rebound.at_common_rate(report.recipe.learning_rate)
-    points = [replace(curve.points[min(n, len(curve.points) - 1)], step=n) for n in (0, *asked.steps)]
-    figures = replace(report.rebound, curves=(replace(curve, points=tuple(points)),))
-    changed = replace(report, rebound=figures, audit=replace(report.audit, rebound=asked))
-    line = json.loads(rebound.line_of(changed, "tiny", "cleanclip"))
-    assert rebound.is_at_common_rate(line)
-    drawn = curve_table([line]).splitlines()
-    heads, _, row = ([cell.strip() for cell in one.split("|")] for one in drawn[:3])
-    assert [head for head in heads if head.startswith("ASR % after")] == [
-        f"ASR % after {step}" for step in (0, 10, 50, 100, 300)
-    ]
-    asr = points[-1].attacks[0].asr
-    assert asr.successes is not None
-    assert row[heads.index("ASR % after 300")].startswith(f"{100 * asr.successes / asr.n:.1f} [")
-    assert row[heads.index("CA % after 300")].startswith(f"{100 * points[-1].ca.value:.1f} [")
 
 
 def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
-from lab.testbed.poisoner import choose, poison
+from lab.testbed.poisoned_pairs import choose, poison
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.texts import names_target
 from tests.fixtures.triggers import random_images

@@ -12,11 +12,10 @@ from safetensors.torch import load_file
 
 from lab.testbed import shards
 from lab.testbed.glyphs import digits
-from lab.testbed.models import build_model
 from lab.testbed.options import BADNET, SubjectOptions
 from lab.testbed.pictures import class_names, compose
 from lab.testbed.subject import save, unpack
-from lab.testbed.training import Poisoned
+from lab.testbed.training import Poisoned, build_model
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 

@@ -9,12 +9,10 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from cleanclip.spec.recipe import BlendedOptions, LabelConsistentOptions, TextTriggerOptions
 from lab.testbed.glyphs import digits
-from lab.testbed.models import build_model
 from lab.testbed.options import BADNET, PaperColour, Planted, SubjectOptions
 from lab.testbed.pictures import TURQUOISE, all_class_captions, class_names, compose
 from lab.testbed.poisoned_pairs import PoisonedSet, poisoned_set, with_further
-from lab.testbed.texts import Texts
-from lab.testbed.training import EpochFigures, train
+from lab.testbed.training import EpochFigures, Texts, build_model, train
 
 TARGET = SubjectOptions().target
 SMALL = SubjectOptions(num_pairs=192, epochs=2, batch_size=32, vision_width=8, warmup_steps=2)

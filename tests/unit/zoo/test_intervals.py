@@ -11,9 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from lab.zoo.intervals import (
-    auroc,
     clopper_pearson,
-    clustered_bootstrap,
     delong,
 )
 
@@ -35,9 +33,9 @@ def _psi(poisoned: float, null: float) -> float:
 def test_auroc_is_the_share_of_pairs_and_what_scikit_learn_says(decimals: int) -> None:
     null, poisoned = _scores(1, 31, 17, decimals=decimals)
     pairs = statistics.fmean(_psi(high, low) for high in poisoned for low in null)
-    assert auroc(null, poisoned) == pytest.approx(pairs, abs=1e-12)
+    assert delong(null, poisoned).value == pytest.approx(pairs, abs=1e-12)
     library = roc_auc_score([0] * len(null) + [1] * len(poisoned), null + poisoned)
-    assert auroc(null, poisoned) == pytest.approx(library, abs=1e-12)
+    assert delong(null, poisoned).value == pytest.approx(library, abs=1e-12)
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 8])
@@ -82,23 +80,10 @@ def test_clopper_pearson_of_eighteen_of_twenty_is_the_designs() -> None:
     assert clopper_pearson(0, 0)[1:] == (0.0, 1.0)
 
 
-def test_a_bootstrap_of_clusters_is_wider_where_a_cluster_repeats_one_model() -> None:
-    null, poisoned = _scores(4, 20, 20, decimals=8)
-    alone = clustered_bootstrap(null, poisoned, range(20), range(20), seed=1, num_draws=500)
-    repeated = clustered_bootstrap(
-        null * 4, poisoned * 4, [*range(20)] * 4, [*range(20)] * 4, seed=1, num_draws=500
-    )
-    blind = clustered_bootstrap(null * 4, poisoned * 4, range(80), range(80), seed=1, num_draws=500)
-    assert repeated == pytest.approx(alone)
-    assert blind.high - blind.low < 0.7 * (alone.high - alone.low)
-    exact = delong(null, poisoned)
-    assert (alone.low, alone.high) == pytest.approx((exact.low, exact.high), abs=0.04)
-
-
 def test_scores_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ValueError, match="one of each"):
-        auroc([], [1.0])
+        delong([], [1.0])
     with pytest.raises(ValueError, match="NaN"):
-        auroc([1.0], [math.nan])
+        delong([1.0], [math.nan])
     with pytest.raises(ValueError, match="5 successes of 4"):
         clopper_pearson(5, 4)

@@ -9,16 +9,12 @@ from pathlib import Path
 import pytest
 
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
-from lab.freezing import HeldOut
 from lab.testbed import training
 from lab.zoo import making, running, scanning
-from lab.zoo.baselines import ease
-from lab.zoo.freezing import Gate
 from lab.zoo.judging import statistics_of
-from lab.zoo.plan import Model, class_names, model
+from lab.zoo.plan import Model, model
 from lab.zoo.rows import MODELS_NAME, SCANS_NAME, read_models, read_scans
 from lab.zoo.running import Busy, Folders, run_all
-from sanitizer.scans.words import words
 
 _STATISTICS = {"patch:0.25, agreement"}
 
@@ -37,115 +33,57 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     monkeypatch.setattr(scanning, "SCAN", replace(scanning.SCAN, collapse=quick))
     monkeypatch.setattr(scanning, "NUM_HELD_OUT", 64)
     monkeypatch.setattr(making, "NUM_TEST", 64)
-    monkeypatch.setattr(making, "UNIVERSAL_STEPS", 2)
     monkeypatch.setattr(running, "anchor_of", lambda bed: _tiny("calibration", 0))
     monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
     return Folders(rows=tmp_path / "rows", weights=tmp_path / "weights")
 
 
-def _gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path, plan_sha256=lambda: "", detectors_sha256=lambda: "")
-
-
 def test_a_model_is_made_and_scanned_once_and_made_again_with_the_same_weights_for_a_look_that_is_missing(
-    folders: Folders, tmp_path: Path
+    folders: Folders,
 ) -> None:
     models, said = [_tiny("calibration", 0), _tiny("development", 2)], list[str]()
-    assert run_all(models, ["collapse"], folders, _gate(tmp_path), say=said.append) == 0
+    assert run_all(models, ["collapse"], folders, say=said.append) == 0
     made, looks = read_models(folders.rows), read_scans(folders.rows)
     assert [row.family for row in made.values()] == ["clean", "stripes"]
     assert [len(row.asr) for row in made.values()] == [0, 1]
-    # A clean model has the ASR of a pattern optimised against it, a poisoned one what was found in it.
-    clean, poisoned = made.values()
-    assert clean.universal is not None
-    assert poisoned.universal is None
-    assert clean.universal.target == models[0].options.target
-    assert 40 < clean.universal.asr.n <= 64  # of its own class's images none counts
-    assert [len(row.found) for row in looks.values()] == [0, 1]
-    (found,) = next(row.found for row in looks.values() if row.found)
-    # A model of one epoch writes no word better than chance: it need not have one.
-    assert found.family == "patch:0.25"
-    assert len(found.words) <= 5
-    assert set(found.words) <= set(words())
-    # Nothing is before the first word; the target's words have a place, and known words are in order.
-    ink, noun = poisoned.targets[0].split()
-    assert set(found.places) == {ink, noun}
-    first_five = {word: number for number, word in enumerate(found.words, 1)}
-    assert all((first_five.get(word, 6) == place) or place > 5 for word, place in found.places.items())
-    assert len(set(found.known_words)) == 5
     assert all(row.weights_sha256 == made[row.name].weights_sha256 for row in looks.values())
     assert all(set(statistics_of(row)) == _STATISTICS for row in looks.values())
     # Weights are dropped at once, and nothing is made again.
     assert not list(folders.weights.glob("*/model.safetensors"))
     said.clear()
-    run_all(models, ["collapse"], folders, _gate(tmp_path), say=said.append)
+    run_all(models, ["collapse"], folders, say=said.append)
     assert said == []
     # A crash in the middle of a line: the look is lost, no other.
     scans = folders.rows / SCANS_NAME
     scans.write_bytes(scans.read_bytes()[:-20])
     assert list(read_scans(folders.rows)) == [next(iter(looks))]
-    assert run_all(models, ["collapse"], folders, _gate(tmp_path), say=said.append) == 0
+    assert run_all(models, ["collapse"], folders, say=said.append) == 0
     again = read_scans(folders.rows)
     assert [statistics_of(row) for row in again.values()] == [statistics_of(row) for row in looks.values()]
     assert len((folders.rows / MODELS_NAME).read_bytes().splitlines()) == 2
 
 
-def test_a_look_with_an_anchor_is_made_of_every_model_but_the_anchor(
-    folders: Folders, tmp_path: Path
-) -> None:
+def test_a_look_with_an_anchor_is_made_of_every_model_but_the_anchor(folders: Folders) -> None:
     models = [_tiny("calibration", number) for number in (0, 1)]
-    assert run_all(models[1:], ["residual"], folders, _gate(tmp_path), say=lambda _: None) == 0
+    assert run_all(models[1:], ["residual"], folders, say=lambda _: None) == 0
     # The anchor was made for it: its row is there, and it is not compared with itself.
     made = read_models(folders.rows)
     assert set(made) == {one.name for one in models}
-    assert run_all(models, ["residual"], folders, _gate(tmp_path), say=lambda _: None) == 0
+    assert run_all(models, ["residual"], folders, say=lambda _: None) == 0
     ((name, look),) = [(row.name, row.measured) for row in read_scans(folders.rows).values()]
     assert name == models[1].name
-    assert look is not None
     assert look.residual is not None
     assert look.anchor_sha256 == made[models[0].name].weights_sha256
     assert not (folders.weights / models[1].name).exists()
 
 
-def test_the_look_of_ease_is_made_where_it_is_named(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quick = ease.EaseOptions(
-        families=(PatternFamily(family="blend", budget=0.1),),
-        heats=(ease.Heat(share=1.0, most=100, steps=1), ease.Heat(share=0.1, most=2, steps=2)),
-        steps=(1, 2),
-        restarts=1,
-        images_per_step=2,
-        synonyms_cosine=1.0,
-    )
-    monkeypatch.setattr(scanning, "EASE", quick)
-    said = list[str]()
-    assert run_all([_tiny("calibration", 0)], ["ease"], folders, _gate(tmp_path), say=said.append) == 0
-    (look,) = read_scans(folders.rows).values()
-    assert len(statistics_of(look)) == len(class_names("digits-resnet"))
-    assert look.options["steps"] == [1, 2]
-    assert said[-1].startswith("  ease: blend:0.1, ")
-
-
-def test_no_held_out_model_is_made_while_thresholds_are_open(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "make", lambda *_: pytest.fail("a model was made"))
-    with pytest.raises(HeldOut):
-        run_all(
-            [_tiny("calibration", 0), _tiny("second_held_out", 0)], ["collapse"], folders, _gate(tmp_path)
-        )
-
-
-def test_a_second_process_on_the_same_folder_is_refused(folders: Folders, tmp_path: Path) -> None:
+def test_a_second_process_on_the_same_folder_is_refused(folders: Folders) -> None:
     with running._alone(folders.weights), pytest.raises(Busy):
-        run_all([], ["collapse"], folders, _gate(tmp_path))
+        run_all([], ["collapse"], folders)
 
 
-def test_no_model_is_begun_after_the_time(folders: Folders, tmp_path: Path) -> None:
+def test_no_model_is_begun_after_the_time(folders: Folders) -> None:
     said = list[str]()
-    left = run_all(
-        [_tiny("calibration", 0)], ["collapse"], folders, _gate(tmp_path), stop_after_s=-1, say=said.append
-    )
+    left = run_all([_tiny("calibration", 0)], ["collapse"], folders, stop_after_s=-1, say=said.append)
     assert left == 1
     assert "The same command goes on" in said[0]
