@@ -6,6 +6,7 @@ call `create_app`.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -60,6 +61,7 @@ from app.live.readiness import Readiness
 from app.live.recognised import RecognisedKeys
 from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
+from app.live.written_jobs import WrittenJobs
 from app.logs import configure_logging
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
@@ -212,6 +214,7 @@ def _ports(
             most_waiting=_MOST_WAITING,
             refused_after_s=settings.quotas.refused_after_s,
         ),
+        written_jobs=WrittenJobs(),
         pace=Pace(refused_after_s=settings.quotas.refused_after_s),
         readiness=Readiness(
             {"database": database.check_writes, "store": store.check, "broker": publisher.check_writes}
@@ -296,7 +299,9 @@ def build() -> FastAPI:
     settings = load_settings()
     configure_logging(level=settings.log.level, json_lines=settings.log.json_lines)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    return create_app(settings)
+    app = create_app(settings)
+    gc.freeze()  # what lives as long as the process is not looked through again and again
+    return app
 
 
 def main() -> None:

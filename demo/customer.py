@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cleanclip.sync.client import Client
 from rich.console import Console
 from rich.progress import Progress
 
@@ -18,7 +19,6 @@ from cleanclip.models import Job
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_report import ScanReport, load_scan
-from cleanclip.sync.client import Client
 from demo import screen
 from demo.recipe import AUDIT, CLEANINGS, DECLARED, MAIN, SCAN, SCAN_SEED
 from demo.verdict import Scanned

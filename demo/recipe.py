@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, OrderedRecipe, parse_recipe
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, Recipe, parse_recipe
 from cleanclip.spec.recommended import with_recommended
 from cleanclip.spec.scan_options import ScanOptions
 from lab.testbed.options import BADNET, SubjectOptions
@@ -37,7 +37,7 @@ CLEANING = CleanCLIPRecipe(
     lambda1=1.0, lambda2=1.0, epochs=4, batch_size=64, learning_rate=1e-4, warmup_steps=50
 )
 
-CLEANINGS: dict[str, OrderedRecipe] = {
+CLEANINGS: dict[str, Recipe] = {
     "UAR": parse_recipe(with_recommended({"method": "uar"}, ("ModifiedResNet", "small")).options),
     "CleanCLIP": CLEANING,
 }

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cleanclip.sync.client import Client
 from rich.console import Console
 
 from cleanclip.models import Job
 from cleanclip.spec.null_set import load_null
 from cleanclip.spec.recipe import to_json
-from cleanclip.sync.client import Client
 from demo import labelled, screen, shards
 from demo.customer import Cleaned, Customer
 from demo.recipe import (

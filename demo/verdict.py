@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from cleanclip.spec.control import strongest
 from cleanclip.spec.scan_report import ScanReport
 
 Figures = dict[str, dict[str, Any]]
@@ -37,6 +38,8 @@ class Scanned:
     num_null: int | None
     target: str | None
     asr: float | None
+    control: str | None
+    """What the strongest pattern does, which no null is needed for. None where no class names are known."""
 
     @classmethod
     def of(cls, report: ScanReport) -> Scanned:
@@ -48,6 +51,7 @@ class Scanned:
             num_null=None if report.null is None else report.null.num_models,
             target=None if first is None else first.target,
             asr=None if first is None or first.asr is None else first.asr.value,
+            control=None if (one := strongest(report.control)) is None else one.phrase,
         )
 
     def lines(self) -> list[str]:
@@ -58,7 +62,10 @@ class Scanned:
             else f"p = {self.p_value:.3g} by {self.num_null} clean models"
         )
         found = "no pattern" if self.asr is None else f"its pattern has ASR {self.asr:.1%} on held-out images"
-        return [f"{self.outcome}: {self.sentence}", f"{sure}; target “{self.target}”; {found}"]
+        told = [f"{self.outcome}: {self.sentence}", f"{sure}; target “{self.target}”; {found}"]
+        if self.control is not None:
+            told.append(f"What needs no clean models, which a customer seldom has: {self.control}")
+        return told
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,6 @@ def _train(order: RankOrder, tell: Progress, stop: threading.Event) -> Finetuned
         stop=stop.is_set,
         num_workers=share_cores(checkpoint.model, device),
         class_CD=classes.get("class_CD"),
-        part=order.part,
     )
     dist.destroy_process_group()
     return finetuned

@@ -211,6 +211,8 @@ class Attempt:
         signs = self._options.signer is not None
         if not isinstance(staged.spec, AuditSpec | SanitizeSpec) or not is_due(staged.spec, signs=signs)[0]:
             return staged
+        if isinstance(staged.spec, SanitizeSpec):
+            staged = replace(staged, spec=replace(staged.spec, searches=False))
         return withhold(
             staged,
             self._fresh_children(place, staged, worker_environment),

@@ -11,9 +11,9 @@ from typing import Any
 
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
+from cleanclip.spec.control import SEARCH
 from cleanclip.spec.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
-from cleanclip.spec.ladder import AUTO_BATCH, epochs_of, num_looks
-from cleanclip.spec.recipe import AuditOptions, AutoRecipe, UARRecipe
+from cleanclip.spec.recipe import AuditOptions, UARRecipe
 from cleanclip.spec.scan_cost import num_passes as num_scan_passes
 from cleanclip.spec.vet_plan import num_embedded
 from worker.staging.stage import Staged
@@ -53,7 +53,10 @@ def num_passes(spec: JobSpec, sizes: Mapping[str, int]) -> int:
         case AuditSpec():
             return _audit_passes(spec.audit, sizes)
         case SanitizeSpec():
-            return 2 * _audit_passes(spec.audit, sizes) + _cleaning_passes(spec, labelled, training)
+            searching = 3 * (num_scan_passes(SEARCH, labelled) or 0)
+            return (
+                2 * _audit_passes(spec.audit, sizes) + searching + _cleaning_passes(spec, labelled, training)
+            )
         case ScanSpec():
             return (
                 3 * (num_scan_passes(spec.scan, labelled) or 0)
@@ -75,19 +78,15 @@ def _audit_passes(audit: AuditOptions, sizes: Mapping[str, int]) -> int:
 
 def _cleaning_passes(spec: SanitizeSpec, labelled: int, training: int) -> int:
     recipe, audit = spec.recipe, spec.audit
-    if isinstance(recipe, AutoRecipe):
-        batch_size, trained = AUTO_BATCH, epochs_of(recipe)[1] * training
-        measured = (1 + num_looks(recipe)) * labelled * (1 + len(of_same_pixels(audit.attacks)))
-    else:
-        batch_size, trained = recipe.batch_size, num_updates(recipe, training) * recipe.batch_size
-        measured = 0
+    trained, measured = num_updates(recipe, training) * recipe.batch_size, 0
     if isinstance(recipe, UARRecipe):
-        trained += sum(stage.inversion_steps for stage in recipe.stages()) * recipe.num_inverted * batch_size
+        num_steps = sum(stage.inversion_steps for stage in recipe.stages())
+        trained += num_steps * recipe.num_inverted * recipe.batch_size
     if audit.rebound is not None:
         num_attacks = len(audit.attacks)
-        trained += audit.rebound.num_updates(num_attacks) * batch_size
+        trained += audit.rebound.num_updates(num_attacks) * recipe.batch_size
         sample = min(labelled, audit.rebound.max_images)
-        measured += 2 * audit.rebound.num_points(num_attacks) * sample * (1 + num_attacks)
+        measured = 2 * audit.rebound.num_points(num_attacks) * sample * (1 + num_attacks)
     return trained * _TRAINING_PASSES + measured
 
 

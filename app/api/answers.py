@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
+from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
 from app.db.models.artifact import Artifact
@@ -85,6 +86,18 @@ def page_of(kind: type[PageT], items: Iterable[Any], has_more: bool, **others: A
         last_id=data[-1].id if data else None,
         **others,
     )
+
+
+def json_page(items: Mapping[str, bytes], has_more: bool, *, headers: Mapping[str, str]) -> Response:
+    """As `page_of`, of items that are JSON already, by their ids."""
+    ids = [*items]
+    ends = {
+        "has_more": has_more,
+        "first_id": ids[0] if ids else None,
+        "last_id": ids[-1] if ids else None,
+    }
+    body = b'{"object":"list","data":[%b],%b' % (b",".join(items.values()), to_json(ends)[1:])
+    return Response(body, headers=dict(headers), media_type=JSON)
 
 
 _MEANINGS = {

@@ -11,12 +11,11 @@ from app.api.answers import (
     POLL_AFTER_S,
     asks_conditionally,
     cache_headers,
-    cached_answer,
     etag_of,
     is_unchanged,
     json_answer,
+    json_page,
     not_modified,
-    page_of,
     refusals,
 )
 from app.api.auth import Reader, Runner
@@ -87,11 +86,19 @@ def list_jobs(
 ) -> Response:
     """Filter by `state` and `kind`."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        rows, has_more = unit.jobs.page(
+        versions, has_more = unit.jobs.page(
             caller.project_id, after, limit, state=state, kind=None if kind is None else JobKind(kind)
         )
-    etag = etag_of([has_more, *((row.id, row.version) for row in rows)])
-    return cached_answer(request, etag, lambda: page_of(JobPage, map(JobOut.of, rows), has_more))
+        etag = etag_of([has_more, *versions.items()])
+        if is_unchanged(request, etag):
+            return not_modified(etag)
+        written = ports.written_jobs.of(versions)
+        missing = versions.keys() - written.keys()
+        rows = unit.jobs.listed(caller.project_id, missing) if missing else ()
+    fresh = {row.id: JobOut.of(row).model_dump_json().encode() for row in rows}
+    ports.written_jobs.keep((row.id, row.version, fresh[row.id]) for row in rows)
+    texts = {id: text for id in versions if (text := written.get(id) or fresh.get(id))}  # noqa: A001
+    return json_page(texts, has_more, headers=cache_headers(etag))
 
 
 @router.get(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -59,6 +60,7 @@ def build_engine(
         pool_timeout=10,
         pool_pre_ping=ping_after_idle_s == 0,
         json_serializer=storable_json,
+        json_deserializer=_stored_json,
         hide_parameters=True,  # a statement that fails is logged without the customer's values
         # Nothing in the startup packet's `options`: a pooler refuses it, or drops it without a word.
         connect_args={
@@ -121,6 +123,13 @@ def storable_json(value: Any) -> str:
     let a stranger's file name stop a job from being recorded.
     """
     return json.dumps(_storable(value), allow_nan=False)
+
+
+def _stored_json(text: bytes | str) -> Any:
+    try:
+        return from_json(text)  # twice as fast as the standard library
+    except ValueError:
+        return json.loads(text)  # of more than 200 levels
 
 
 def _storable(value: Any) -> Any:

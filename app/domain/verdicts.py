@@ -14,6 +14,7 @@ class VerdictOutcome(StrEnum):
     """Worst first: the order of every list of verdicts."""
 
     FAIL = "fail"
+    CONTROLLED = "controlled"
     UNDECIDED = "undecided"
     INCONCLUSIVE = "inconclusive"
     PASS = "pass"  # noqa: S105 - a word, no secret

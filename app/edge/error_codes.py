@@ -140,8 +140,6 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),
     "policy_limits_untried": ErrorCode(422, "The policy limits an attack that the audit does not test"),
     "policy_limits_unmeasured": ErrorCode(422, "The policy limits what the audit does not measure"),
-    "budget_too_small": ErrorCode(422, "The budget does not reach to the first model of a ladder"),
-    "too_few_to_validate": ErrorCode(422, "The labelled images are too few for validation and test"),
     "rebound_too_long": ErrorCode(422, "The rebound asks for too many updates or measurements"),
     "rebound_without_clean_data": ErrorCode(422, "The order has no clean data to measure a rebound with"),
     "too_many_policies": ErrorCode(409, "The project has as many policies as it may"),

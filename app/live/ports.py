@@ -19,6 +19,7 @@ from app.live.readiness import Readiness
 from app.live.recognised import RecognisedKeys
 from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
+from app.live.written_jobs import WrittenJobs
 from app.queue.publisher import JobPublisher
 from app.services.webhooks import WebhookRules
 from app.settings import Settings
@@ -42,6 +43,7 @@ class Ports:
     upload_slots: UploadSlots
     computing: ComputingPlaces
     listing: ComputingPlaces
+    written_jobs: WrittenJobs
     pace: Pace
     readiness: Readiness
     webhook_rules: WebhookRules

@@ -10,8 +10,16 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from app.domain.ids import id_pattern
 from app.domain.shown_texts import is_fit_to_show
@@ -90,9 +98,10 @@ class WireOut(BaseModel):
     @classmethod
     def in_row(cls, row: object, **others: Any) -> dict[str, Any]:
         """`others`, and of all other fields those that the row has under the same name."""
-        names = cls.model_fields.keys() - others.keys()
-        found = {name: getattr(row, name, _NOT_THERE) for name in names}
-        return {name: value for name, value in found.items() if value is not _NOT_THERE} | others
+        for name in cls.__pydantic_fields__:
+            if name not in others and (value := getattr(row, name, _NOT_THERE)) is not _NOT_THERE:
+                others[name] = value
+        return others
 
     @classmethod
     def of_row(cls, row: object, **others: Any) -> Self:
@@ -113,6 +122,19 @@ class WireOut(BaseModel):
                 field = cls.model_fields[name]
                 values[name] = None if field.is_required() else field.get_default(call_default_factory=True)
             return cls.model_validate(values)
+
+
+class AsStored:
+    """Of a field of an answer: the service made the value of an order that it had checked, and does not check
+    it again on the way out. Read from JSON, it is checked."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.json_or_python_schema(
+            json_schema=handler(source),
+            python_schema=core_schema.any_schema(),
+            serialization=core_schema.simple_ser_schema("any"),
+        )
 
 
 class RenameIn(WireIn):

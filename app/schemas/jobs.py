@@ -8,18 +8,17 @@ from pydantic import ConfigDict, Field
 
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
-from app.schemas.common import Page, StoredProblem, Time, WireOut
+from app.schemas.common import AsStored, Page, StoredProblem, Time, WireOut
 from app.schemas.orders import JobAudit
 from app.schemas.scans import OrderedScan, ScanResultOut
 from app.schemas.vettings import OrderedVet, VetResultOut
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
-from cleanclip.spec.recipe import OrderedRecipe, OutputLayout, Policy, PolicySource
+from cleanclip.spec.recipe import OutputLayout, Policy, PolicySource, Recipe
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
     AttackChange,
     AuditFigures,
-    AutoFigures,
     Difference,
     ReboundFigures,
     SettledArchitecture,
@@ -112,11 +111,6 @@ class ResultOut(WireOut):
         description="What came back after benign fine-tuning, where it was ordered; the curves' points are in"
         " the report.",
     )
-    auto: AutoFigures | None = Field(
-        None,
-        description="Of a cleaning by `auto`: the rungs, their figures on validation images, and the choice."
-        " Of surrogates and patterns only the worst of each look; the report has all.",
-    )
     warnings: list[str] = Field(
         default_factory=list, description="The report's warnings, or the first of them if there are many."
     )
@@ -167,23 +161,25 @@ class JobOut(WireOut):
     kind: KindName
     state: StateName
     phase: PhaseName | None
-    phases: list[PhaseOut]
+    phases: Annotated[list[PhaseOut], AsStored]
     progress: ProgressOut
     checkpoint_id: str
     dataset_id: str | None
-    recipe: OrderedRecipe | None
+    recipe: Annotated[Recipe | None, AsStored]
     recipe_given: list[str] | None = Field(
         description="Options of the recipe that the order gave; the others are the method's defaults."
         " Null where there is no recipe."
     )
-    audit: JobAudit | None = Field(description="Null for a scan and a vetting.")
-    policy: Policy | None = Field(description="Null where there is no audit.")
-    policy_source: PolicySource | None = Field(
+    audit: Annotated[JobAudit | None, AsStored] = Field(description="Null for a scan and a vetting.")
+    policy: Annotated[Policy | None, AsStored] = Field(description="Null where there is no audit.")
+    policy_source: Annotated[PolicySource | None, AsStored] = Field(
         description="Where the policy came from. Null where there is no audit."
     )
     exclude: list[str] = Field(description="Vettings whose lists of samples are left out.")
-    scan: OrderedScan | None = Field(description="Of a scan, and of a cleaning that scans first; else null.")
-    vet: OrderedVet | None = Field(description="Null unless it is a vetting.")
+    scan: Annotated[OrderedScan | None, AsStored] = Field(
+        description="Of a scan, and of a cleaning that scans first; else null."
+    )
+    vet: Annotated[OrderedVet | None, AsStored] = Field(description="Null unless it is a vetting.")
     seed: int
     output_layout: OutputLayout | None
     attempt: int = Field(description="How often a worker started it, pauses and hand-backs included.")
@@ -196,7 +192,7 @@ class JobOut(WireOut):
     pause_requested: bool
     error: StoredProblem | None
     result: ResultOut | None
-    links: JobLinks
+    links: Annotated[JobLinks, AsStored]
     etag: str
 
     @classmethod
@@ -219,13 +215,13 @@ class JobOut(WireOut):
             pause_requested=row.pause_requested_at is not None,
             error=StoredProblem.of(row.error),
             result=ResultOut.of(row.result),
-            links=JobLinks(
-                self=here,
-                events=f"{here}/events",
-                artifacts=f"{here}/artifacts",
-                report=f"{here}/report",
-                checkpoint=f"/v1/checkpoints/{row.checkpoint_id}",
-            ),
+            links={
+                "self": here,
+                "events": f"{here}/events",
+                "artifacts": f"{here}/artifacts",
+                "report": f"{here}/report",
+                "checkpoint": f"/v1/checkpoints/{row.checkpoint_id}",
+            },
             etag=job_etag(row.id, row.version),
         )
 

@@ -14,15 +14,15 @@ from cleanclip.spec.recipe import (
     AuditOptions,
     CleanCLIPRecipe,
     DeclaredOptions,
-    OrderedRecipe,
     Policy,
+    Recipe,
     to_json,
 )
 from cleanclip.spec.recommended import RECOMMENDATIONS, Family, Size
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 
-_METHODS = get_args(get_args(OrderedRecipe)[0])
+_METHODS = get_args(get_args(Recipe)[0])
 _ATTACKS = get_args(get_args(AttackOptions)[0])
 
 TAG_FIELDS = ("kind", "attack", "method")

@@ -22,9 +22,9 @@ from cleanclip.spec.recipe import (
     NUMBER,
     AuditOptions,
     CleanCLIPRecipe,
-    OrderedRecipe,
     OutputLayout,
     Policy,
+    Recipe,
     Seed,
     SuiteName,
 )
@@ -209,7 +209,7 @@ class CleaningIn(JobOptionsIn):
     """What a cleaning can be told besides."""
 
     kind: Literal["sanitize"]
-    recipe: OrderedRecipe = Field(default_factory=CleanCLIPRecipe)
+    recipe: Recipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
     scan: FirstScan | Annotated[bool, Strict()] | None = Field(
         default=None,
@@ -245,8 +245,8 @@ class CleaningIn(JobOptionsIn):
 class SanitizeJobIn(CleaningIn):
     """Audit, clean with the recipe on the data of `dataset_id`, audit again.
 
-    The data are pairs. For the method `supervised`, and for `uar` and `auto` with `trained_on:
-    labelled_images`, they are labelled images, other than those of the audit.
+    The data are pairs. For the method `supervised`, and for `uar` with `trained_on: labelled_images`, they
+    are labelled images, other than those of the audit.
     """
 
     checkpoint_id: CheckpointId

@@ -58,6 +58,16 @@ class ScanCellOut(WireOut):
     asr: Estimate
 
 
+class ControlOut(WireOut):
+    """Of one family of patterns the one that leads the most held-out images to one class."""
+
+    family: str
+    class_name: str
+    led: Estimate
+    without: Estimate = Field(description="The same images without the pattern.")
+    judged: bool = Field(description="Whether the outcome `controlled` looks at this family and budget.")
+
+
 class ScanHypothesisOut(WireOut):
     """One trigger that was found. Shares are of held-out images."""
 
@@ -98,6 +108,9 @@ class ScanResultOut(WireOut):
     p_value: Ratio | None
     null: NullUsed | None
     judgements: list[ScanJudgementOut]
+    control: list[ControlOut] = Field(
+        default_factory=list, description="One for each family of the detector collapse, in its order."
+    )
     hypotheses: list[ScanHypothesisOut] = Field(description="At most five, the most conspicuous first.")
     ca: Estimate | None
     num_held_out: Count

@@ -185,7 +185,7 @@ def _without_captions(dataset: Dataset, pointer: str) -> str:
     """What images can do that have no captions, where they were given to be trained on."""
     if dataset.kind is not DatasetKind.LABELLED or pointer != "/dataset_id":
         return ""
-    return " To train on images alone, order uar or auto with trained_on: labelled_images."
+    return " To train on images alone, order uar with trained_on: labelled_images."
 
 
 def check_usable(dataset: Dataset, kind: DatasetKind | None, pointer: str) -> None:

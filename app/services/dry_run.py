@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -42,12 +42,10 @@ from cleanclip.spec.cautions import (
     check_folds,
     check_split,
     num_updates,
-    of_rungs,
 )
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.ladder import LADDER, check_parts, epochs_of, ladder, left_out, num_looks, smaller_part
-from cleanclip.spec.recipe import AuditOptions, AutoRecipe, OrderedRecipe, Recipe, UARRecipe, to_json
-from cleanclip.spec.recommended import Family, Size, model_of
+from cleanclip.spec.recipe import AuditOptions, Recipe, UARRecipe, to_json
+from cleanclip.spec.recommended import model_of
 from cleanclip.spec.scan_section import MOST_FOUND
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
@@ -153,8 +151,6 @@ def look_ahead(
         _judge_policy(unit, caller, order, labelled, found)
         _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
-    with found.noting():
-        _check_budget(order, load.ladder_s(measured))
     phases = tuple(_ahead(phase, order, load, measured) for phase in _phases(order))
     return DryRun(
         load=load,
@@ -163,21 +159,6 @@ def look_ahead(
         refusals=tuple(found.refusals),
         warnings=tuple(dict.fromkeys(found.warnings)),
     )
-
-
-def _check_budget(order: Order, span: Span | None) -> None:
-    """Raises OptionsRejected where earlier jobs tell that the budget does not reach to the first look."""
-    recipe = order.recipe
-    if span is None or not isinstance(recipe, AutoRecipe) or recipe.max_device_minutes is None:
-        return
-    if span.low_s > 60 * recipe.max_device_minutes:
-        raise OptionsRejected(
-            "budget_too_small",
-            f"A budget of {recipe.max_device_minutes:g} device minutes is too small for one rung: by "
-            f"earlier jobs on such models its first look takes {span.low_s / 60:.1f} minutes or more.",
-            "Raise recipe.max_device_minutes, or leave it out.",
-            where="recipe.max_device_minutes",
-        )
 
 
 def _phases(order: Order) -> tuple[JobPhase, ...]:
@@ -192,11 +173,8 @@ def _audit_of(order: Order) -> AuditOptions:
 
 def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
     amount, unit = load.amount(phase), UNIT_OF[phase]
-    if phase is JobPhase.FINETUNE and isinstance(load.recipe, AutoRecipe):
-        span = load.ladder_s(measured)
-    else:
-        method = None if order.recipe is None else order.recipe.method
-        span = span_of(amount, unit, method, measured, precision=load.precision(phase))
+    method = None if order.recipe is None else order.recipe.method
+    span = span_of(amount, unit, method, measured, precision=load.precision(phase))
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 
@@ -261,10 +239,9 @@ def _vetting(load: Load) -> str:
 
 def _measured(phase: JobPhase, load: Load) -> str:
     assert load.audit is not None, "an audit is ordered"
-    if load.num_audited is None:
+    if load.num_labelled is None:
         return "how many images is not known."
-    image = "test image" if load.num_validation else "image"
-    told = f"{_count(load.num_audited, image)}, each {load.passes(phase)} times through a model."
+    told = f"{_count(load.num_labelled, 'image')}, each {load.passes(phase)} times through a model."
     if load.num_retrieval is not None:
         pairs = min(load.num_retrieval, load.audit.max_retrieval_pairs)
         times = 1 + len(load.audit.attacks) + load.num_found
@@ -295,34 +272,11 @@ def _training(load: Load) -> str:
     if recipe is None or num_samples is None:
         return "Fine-tunes; on how much data is not known."
     what = "pairs" if recipe.training_data == "pairs" else "labelled images"
-    if isinstance(recipe, AutoRecipe):
-        return _ladder(recipe, f"{num_samples:,} {what}", load)
     return (
         f"Fine-tunes by {recipe.method} on {num_samples:,} {what}: {_count(recipe.epochs, 'epoch')} of "
         f"{_count(num_samples // recipe.batch_size, 'update')} with {recipe.batch_size:,} each, "
         f"{_count(num_updates(recipe, num_samples), 'update')} in all.{_inversions(recipe)}"
     )
-
-
-def _ladder(recipe: AutoRecipe, data: str, load: Load) -> str:
-    least, most = epochs_of(recipe)
-    names = [name for name in LADDER if name not in left_out(recipe)]
-    told = (
-        f"Works down a ladder of {len(names)} recipes ({', '.join(names)}) until one meets the policy: "
-        f"{least} to {most} epochs on {data}."
-    )
-    if load.num_audited is not None:
-        told += (
-            f" Measures up to {1 + num_looks(recipe)} models on "
-            f"{_count(load.num_validation, 'validation image')}; the audits are of the other "
-            f"{load.num_audited:,}."
-        )
-    if recipe.max_device_minutes is not None:
-        told += (
-            f" After {recipe.max_device_minutes:g} device minutes no update begins; the update or "
-            "measurement in hand is finished. The audits are not counted."
-        )
-    return told
 
 
 def _inversions(recipe: Recipe) -> str:
@@ -404,13 +358,11 @@ def _judge_policy(
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         is_cleaned, may_find = order.kind is JobKind.SANITIZE, order.scan is not None
-        audit, share = _audit_of(order), smaller_part(order.recipe)
-        policies.check_order(
-            policy, source, audit, summary=summary, recipe=order.recipe, share=share, may_find=may_find
-        )
+        audit = _audit_of(order)
+        policies.check_order(policy, source, audit, summary=summary, recipe=order.recipe, may_find=may_find)
         answer.warnings += before_audit(audit, policy, is_cleaned=is_cleaned)
         if source.given == "default":
-            answer.warnings += policies.limits_too_strict(policy, audit, summary=summary, share=share)
+            answer.warnings += policies.limits_too_strict(policy, audit, summary=summary)
 
 
 def _judge_fit(
@@ -429,23 +381,17 @@ def _judge_fit(
         with answer.noting():
             check_folds(labelled.counts, names, probe.folds)
     recipe, num_training = order.recipe, load.num_training
-    if recipe is not None and load.num_labelled is not None:
-        with answer.noting():
-            check_parts(recipe, load.num_labelled)
     if recipe is None or num_training is None:
         return
     model = None if checkpoint is None else model_of(checkpoint.inspection or {})
-    tried = _tried(recipe, model, num_training)
     with answer.noting():
-        for one in tried.values():
-            check_batch(one, num_training)
+        check_batch(recipe, num_training)
     if model is None:
         return
     family, size = model
     with answer.noting():
-        for one in tried.values():
-            check_split(one, has_batch_norm=family == "ModifiedResNet")
-    if not names or any(num_training < one.batch_size for one in tried.values()):
+        check_split(recipe, has_batch_norm=family == "ModifiedResNet")
+    if not names or num_training < recipe.batch_size:
         return
     trained_names = trained.names if trained and trained.names else None
     if trained_names and sum(map(len, chain(names, trained_names))) > MOST_COMPARED_CHARACTERS:
@@ -454,25 +400,12 @@ def _judge_fit(
             "The class names of the two sets are too long to be compared here; the job compares them."
         )
     compared = TrainedClasses.of(trained_names, names) if trained_names else None
-    warnings = {
-        name: before_training(
-            one,
-            num_samples=num_training,
-            num_classes=len(names),
-            trained=compared,
-            family=family,
-            size=size,
-            given=[option.name for option in fields(one)] if one is not recipe else order.recipe_given,
-        )
-        for name, one in tried.items()
-    }
-    answer.warnings += chain(*of_rungs(warnings).values())
-
-
-def _tried(
-    recipe: OrderedRecipe, model: tuple[Family, Size | None] | None, num_training: int
-) -> dict[str, Recipe]:
-    """What the job may train by: of a ladder its rungs by their names, which depend on the model."""
-    if not isinstance(recipe, AutoRecipe):
-        return {recipe.method: recipe}
-    return {} if model is None else {rung.name: rung.recipe for rung in ladder(recipe, *model, num_training)}
+    answer.warnings += before_training(
+        recipe,
+        num_samples=num_training,
+        num_classes=len(names),
+        trained=compared,
+        family=family,
+        size=size,
+        given=order.recipe_given,
+    )

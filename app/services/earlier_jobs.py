@@ -6,19 +6,18 @@ machine ran them: the service does not keep which.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.datasets import ListedDataset
-from app.db.repositories.jobs import RungTime
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
 from app.services.orders import TRUSTED, VETTED
-from cleanclip.spec.recipe import AuditOptions, AutoRecipe, OrderedRecipe, parse, parse_recipe
+from cleanclip.spec.recipe import AuditOptions, Recipe, parse, parse_recipe
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 
@@ -30,7 +29,7 @@ def load_of(
     checkpoint_bytes: int | None,
     datasets: Mapping[str, ListedDataset],
     *,
-    recipe: OrderedRecipe | None = None,
+    recipe: Recipe | None = None,
     audit: AuditOptions | None = None,
     scan: ScanOptions | None = None,
     vet: VetOptions | None = None,
@@ -92,13 +91,11 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
     if architecture is None:
         return []
     rows = unit.jobs.first_attempts(project_id, architecture, MOST_JOBS)
-    named = {dataset_id for job, *_ in rows for dataset_id in job.dataset_ids}
+    named = {dataset_id for job, _ in rows for dataset_id in job.dataset_ids}
     datasets = unit.datasets.listed(project_id, named)
     found: list[Measured] = []
-    for job, checkpoint_bytes, rungs in rows:
-        load = _load_of_job(job, checkpoint_bytes, datasets)
-        found += _phases(job, load)
-        found += _rungs(job, load, rungs)
+    for job, checkpoint_bytes in rows:
+        found += _phases(job, _load_of_job(job, checkpoint_bytes, datasets))
     return found
 
 
@@ -134,8 +131,6 @@ def _phases(job: Job, load: Load) -> Iterator[Measured]:
         amount = load.amount(JobPhase(phase["name"]))
         if phase["state"] != PhaseState.SUCCEEDED or seconds is None or not amount:
             continue
-        if isinstance(recipe, AutoRecipe) and phase["name"] == JobPhase.FINETUNE:
-            continue  # its rungs tell, each by its method
         yield Measured(
             job_id=job.id,
             unit=UNIT_OF[JobPhase(phase["name"])],
@@ -144,15 +139,6 @@ def _phases(job: Job, load: Load) -> Iterator[Measured]:
             seconds=seconds,
             amount=amount,
         )
-
-
-def _rungs(job: Job, load: Load, rungs: Sequence[RungTime]) -> Iterator[Measured]:
-    for rung in rungs:
-        amount = rung.num_epochs * (load.num_training or 0)
-        if rung.seconds > 0 and amount > 0:
-            yield Measured(
-                job_id=job.id, unit="samples", method=rung.method, seconds=rung.seconds, amount=amount
-            )
 
 
 def _seconds(started_at: str | None, finished_at: str | None) -> float | None:

@@ -14,8 +14,7 @@ from typing import Literal
 from app.domain.states import JobPhase
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.ladder import AUTO_BATCH, epochs_of, num_looks, num_validated
-from cleanclip.spec.recipe import AuditOptions, AuditPrecision, AutoRecipe, OrderedRecipe
+from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
 from cleanclip.spec.scan_cost import num_passes
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
@@ -40,7 +39,6 @@ files of the size of the model: once a job."""
 
 _SIMILAR = 4
 """So many times larger or smaller is a scan that tells how long another takes."""
-_LADDERS_METHODS = ("uar", "par", "supervised")
 _PASSES_OF_A_SAMPLE = 4
 """That an update costs for each of its samples: forward and backward, and the caption."""
 
@@ -53,7 +51,7 @@ class Load:
     num_labelled: int | None
     num_training: int | None = None
     num_retrieval: int | None = None
-    recipe: OrderedRecipe | None = None
+    recipe: Recipe | None = None
     audit: AuditOptions | None = None
     scan: ScanOptions | None = None
     num_classes: int | None = None
@@ -78,44 +76,6 @@ class Load:
         more = (self.audit.linear_probe is not None) + (phase is JobPhase.FINAL_AUDIT)
         return 1 + len(of_same_pixels(self.audit.attacks)) + self.num_found + more
 
-    @property
-    def num_validation(self) -> int:
-        """Labelled images that a ladder is decided on; of another recipe none."""
-        if not isinstance(self.recipe, AutoRecipe) or self.num_labelled is None:
-            return 0
-        return num_validated(self.recipe, self.num_labelled)
-
-    @property
-    def num_audited(self) -> int | None:
-        """Labelled images that the audits and the rebound read: after a ladder its test images, else all."""
-        return None if self.num_labelled is None else self.num_labelled - self.num_validation
-
-    def ladder_s(self, measured: Sequence[Measured]) -> Span | None:
-        """Of a ladder: from its first look to its last, by the times of the methods that it tries. None where
-        nothing tells it."""
-        if not isinstance(self.recipe, AutoRecipe) or self.audit is None or self.num_training is None:
-            return None
-        least, most = (epochs * self.num_training for epochs in epochs_of(self.recipe))
-        of_one = self.num_validation * (1 + len(of_same_pixels(self.audit.attacks)))
-        spans = {
-            method: (low, high)
-            for method in _LADDERS_METHODS
-            if (low := span_of(least, "samples", method, measured)) is not None
-            and (high := span_of(most, "samples", method, measured)) is not None
-        }
-        looks = [
-            span_of(count * of_one, "images", None, measured, precision=self.audit.precision)
-            for count in (2, 1 + num_looks(self.recipe))
-        ]
-        if not spans:
-            return None
-        firsts = [spans["uar"]] if "uar" in spans else list(spans.values())  # a ladder begins with UAR
-        low_s = min(low.low_s for low, _ in firsts) + (looks[0].low_s if looks[0] else 0)
-        high_s = max(high.high_s for _, high in spans.values()) + (looks[1].high_s if looks[1] else 0)
-        budget_s = 60 * self.recipe.max_device_minutes if self.recipe.max_device_minutes else high_s
-        num_jobs = min(low.num_jobs for low, _ in spans.values())
-        return Span(low_s=low_s, high_s=max(low_s, min(high_s, budget_s)), num_jobs=num_jobs)
-
     def amount(self, phase: JobPhase) -> int | None:
         """Of the phase's unit; None: not known."""
         match UNIT_OF[phase]:
@@ -127,8 +87,6 @@ class Load:
             case "samples":
                 if self.recipe is None or self.num_training is None:
                     return None
-                if isinstance(self.recipe, AutoRecipe):  # at most
-                    return epochs_of(self.recipe)[1] * self.num_training
                 return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
             case "passes":
                 return None if self.scan is None else num_passes(self.scan, self.num_labelled)
@@ -139,11 +97,10 @@ class Load:
         """Passes through the copies that are trained and measured: at most, as if every attack had worked."""
         assert self.audit is not None, "only a cleaning has the phase"
         rebound, recipe, num_attacks = self.audit.rebound, self.recipe, len(self.audit.attacks)
-        if rebound is None or recipe is None or self.num_audited is None:
+        if rebound is None or recipe is None or self.num_labelled is None:
             return None
-        batch_size = AUTO_BATCH if isinstance(recipe, AutoRecipe) else recipe.batch_size
-        trained = rebound.num_updates(num_attacks) * batch_size * _PASSES_OF_A_SAMPLE
-        sample = min(self.num_audited, rebound.max_images)
+        trained = rebound.num_updates(num_attacks) * recipe.batch_size * _PASSES_OF_A_SAMPLE
+        sample = min(self.num_labelled, rebound.max_images)
         measured = rebound.num_points(num_attacks) * sample * (1 + len(of_same_pixels(self.audit.attacks)))
         if rebound.poisons:
             measured += 2 * num_attacks * (1 + len(rebound.steps)) * sample * 2
@@ -152,10 +109,10 @@ class Load:
     def _num_images(self, phase: JobPhase) -> int | None:
         if phase is JobPhase.VET and self.vet is not None and self.num_training is not None:
             return num_embedded(self.vet, self.num_training, self.num_trusted, has_anchor=self.has_anchor)
-        if self.num_audited is None or self.audit is None:
+        if self.num_labelled is None or self.audit is None:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
-        return self.num_audited * self.passes(phase) + pairs * (1 + len(self.audit.attacks) + self.num_found)
+        return self.num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks) + self.num_found)
 
 
 @dataclass(frozen=True, kw_only=True)

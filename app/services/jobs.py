@@ -25,7 +25,6 @@ from app.services.orders import (
 )
 from app.services.trail import note
 from app.settings import QuotaSettings
-from cleanclip.spec.ladder import smaller_part
 from cleanclip.spec.recipe import to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
@@ -84,10 +83,8 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
         order.audit,
         summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
         recipe=order.recipe,
-        share=smaller_part(order.recipe),
         may_find=order.scan is not None,
     )
-    policies.check_parts_of(order.recipe, labelled.summary)
     return {
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
@@ -101,12 +98,8 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
 
 def _requester(unit: UnitOfWork, caller: Caller) -> dict[str, str]:
     """Who ordered, in the names of that moment: the job's report says so to people."""
-    names = unit.api_keys.names(caller.project_id, {caller.key_id})
-    return {
-        "project": unit.projects.get(caller.project_id).name,
-        "key_id": caller.key_id,
-        "key_name": names.get(caller.key_id, ""),
-    }
+    project, key_name = unit.api_keys.holder(caller.project_id, caller.key_id)
+    return {"project": project, "key_id": caller.key_id, "key_name": key_name}
 
 
 def get(unit: UnitOfWork, project_id: str, job_id: str) -> Job:

@@ -20,7 +20,7 @@ from cleanclip.spec import templates
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.near_names import near_names
-from cleanclip.spec.recipe import AttackOptions, AuditOptions, OrderedRecipe, OutputLayout, Policy
+from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_options import VetOptions
@@ -49,7 +49,7 @@ class Order:
     anchor_checkpoint_id: str | None = None
     exclude: tuple[str, ...] = ()
     """Vettings whose lists of samples are left out: see `vettings.lists`."""
-    recipe: OrderedRecipe | None = None
+    recipe: Recipe | None = None
     recipe_given: tuple[str, ...] | None = None
     """Of the recipe's options those that were given; None: not known."""
     audit: AuditOptions | None = None
@@ -132,11 +132,13 @@ def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> dict[str, Da
     Locked until the transaction ends. Raises NotFound, InvalidInput, Conflict.
     """
     named = datasets_named(order)
+    rows = unit.datasets.locked(project_id, {dataset_id for dataset_id, _ in named.values()})
     found: dict[str, Dataset] = {}
-    # Locked in the order of their ids: two orders may name the same sets the other way round.
     for pointer, (dataset_id, _) in sorted(named.items(), key=lambda item: item[1][0]):
         with naming(pointer):
-            found[pointer] = unit.datasets.get(project_id, dataset_id, for_update=True)
+            found[pointer] = rows.get(dataset_id) or unit.datasets.get(
+                project_id, dataset_id, for_update=True
+            )
     for pointer, (_, kind) in named.items():
         check_usable(found[pointer], kind, pointer)
     return found

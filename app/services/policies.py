@@ -21,9 +21,8 @@ from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import KINDS_FOUND
-from cleanclip.spec.ladder import check_parts
 from cleanclip.spec.policy import check_audit, check_images, check_itself, too_few
-from cleanclip.spec.recipe import AuditOptions, OrderedRecipe, Policy, PolicySource, parse, to_json
+from cleanclip.spec.recipe import AuditOptions, Policy, PolicySource, Recipe, parse, to_json
 
 
 def put(unit: UnitOfWork, caller: Caller, name: str, policy: Policy) -> tuple[rows.Policy, bool]:
@@ -74,13 +73,11 @@ def check_order(
     audit: AuditOptions,
     *,
     summary: dict[str, Any] | None,
-    recipe: OrderedRecipe | None,
-    share: float = 1.0,
+    recipe: Recipe | None,
     may_find: bool = False,
 ) -> None:
-    """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `share`: of its
-    images those that a limit has to be shown on. `recipe` None: an audit. `may_find`: attacks that a scan has
-    yet to find are audited, too.
+    """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `recipe` None: an
+    audit. `may_find`: attacks that a scan has yet to find are audited, too.
 
     Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`, and for the rebound
     `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that nobody gave are
@@ -92,28 +89,16 @@ def check_order(
         for attack in audit.attacks if source.given != "default" else ():
             num_images = _num_other_images(summary, attack.target or audit.target)
             if num_images is not None:
-                check_images(policy, attack, num_images, share=share)
+                check_images(policy, attack, num_images)
 
 
-def check_parts_of(recipe: OrderedRecipe | None, summary: dict[str, Any] | None) -> None:
-    """Raises InvalidInput (`too_few_to_validate`) where a ladder's two sets of images would be too small."""
-    num_samples = (summary or {}).get("num_samples")
-    if recipe is not None and num_samples is not None:
-        with _placed("/recipe"):
-            check_parts(recipe, int(num_samples))
-
-
-def limits_too_strict(
-    policy: Policy, audit: AuditOptions, *, summary: dict[str, Any] | None, share: float = 1.0
-) -> list[str]:
+def limits_too_strict(policy: Policy, audit: AuditOptions, *, summary: dict[str, Any] | None) -> list[str]:
     """Where so few images could show no limit to be kept; of limits that nobody gave and nobody refuses."""
     found = []
     for attack in audit.attacks:
         num_images = _num_other_images(summary, attack.target or audit.target)
         _, limit = policy.limit_of(kind_of(attack))
-        if num_images is None:
-            continue
-        if (sentence := too_few(limit, int(share * num_images), share=share)) is not None:
+        if num_images is not None and (sentence := too_few(limit, num_images)) is not None:
             found.append(sentence)
     return list(dict.fromkeys(found))
 

@@ -8,6 +8,8 @@ where a worker claims (app.db.repositories.claims). The request rate is counted 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import QuotaExceeded
@@ -16,52 +18,67 @@ from app.domain.states import JobState
 from app.settings import QuotaSettings
 
 _TRY_AGAIN_AFTER_S = 60
+_PLACE = (QuotaName.WAITING_JOBS, QuotaName.ROW_BYTES)
+_OF_UPLOADS = (
+    QuotaName.OPEN_UPLOADS,
+    QuotaName.ROW_BYTES,
+    QuotaName.BYTES_IN_FLIGHT,
+    QuotaName.STORED_BYTES,
+)
+_Used = Mapping[QuotaName, int]
 
 
 def limits_of(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> QuotaLimits:
     """The project's own limits where an operator set them, else the defaults."""
-    own = unit.quotas.of(project_id)
-
-    def limit_of(name: QuotaName) -> int:
-        given: int | None = None if own is None else getattr(own, name.value)
-        return int(getattr(defaults, name.value)) if given is None else given
-
-    return QuotaLimits(**{name.value: limit_of(name) for name in QuotaName})
+    return _standing(unit, project_id, defaults)[0]
 
 
 def usage_of(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> Usage:
     """As it is at this moment."""
-    return Usage(
-        limits=limits_of(unit, project_id, defaults),
-        running_jobs=unit.quotas.num_running(project_id),
-        waiting_jobs=unit.quotas.num_waiting(project_id),
-        stored_bytes=unit.quotas.stored_bytes(project_id),
-        bytes_in_flight=unit.quotas.bytes_in_flight(project_id),
-        open_uploads=unit.quotas.num_open_uploads(project_id),
-        row_bytes=unit.quotas.row_bytes(project_id),
-    )
+    counted = (name for name in QuotaName if name is not QuotaName.REQUESTS_PER_MINUTE)
+    limits, used = _standing(unit, project_id, defaults, *counted)
+    return Usage(limits=limits, **{name.value: number for name, number in used.items()})
 
 
 def check_new_job(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> None:
     """Raise QuotaExceeded unless one more may be ordered; holds the place until the transaction ends."""
-    check_place(unit, project_id, defaults)
-    limits = limits_of(unit, project_id, defaults)
-    stored = unit.quotas.stored_bytes(project_id)
-    if stored >= limits.stored_bytes:
-        raise _full(limits.stored_bytes, stored, 0)
+    limits, used = _held(unit, project_id, defaults, *_PLACE, QuotaName.STORED_BYTES)
+    _check_place(limits, used)
+    if used[QuotaName.STORED_BYTES] >= limits.stored_bytes:
+        raise _full(limits.stored_bytes, used[QuotaName.STORED_BYTES], 0)
 
 
 def check_place(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> None:
     """Raise QuotaExceeded unless one more job may wait and the database may keep more of the project; holds
     the place until the transaction ends."""
+    _check_place(*_held(unit, project_id, defaults, *_PLACE))
+
+
+def _check_place(limits: QuotaLimits, used: _Used) -> None:
+    _check_waiting(used[QuotaName.WAITING_JOBS], limits)
+    _check_rows(used[QuotaName.ROW_BYTES], limits)
+
+
+def _held(
+    unit: UnitOfWork, project_id: str, defaults: QuotaSettings, *names: QuotaName
+) -> tuple[QuotaLimits, _Used]:
+    """As `_standing`; nobody else counts for the project until the transaction ends."""
     unit.quotas.hold(project_id)
-    limits = limits_of(unit, project_id, defaults)
-    _check_waiting(unit.quotas.num_waiting(project_id), limits)
-    _check_rows(unit, project_id, limits)
+    return _standing(unit, project_id, defaults, *names)
 
 
-def _check_rows(unit: UnitOfWork, project_id: str, limits: QuotaLimits) -> None:
-    current = unit.quotas.row_bytes(project_id)
+def _standing(
+    unit: UnitOfWork, project_id: str, defaults: QuotaSettings, *names: QuotaName
+) -> tuple[QuotaLimits, _Used]:
+    """The project's limits, and what it uses of `names`: read by one statement."""
+    own, used = unit.quotas.standing(project_id, *names)
+    limits = {
+        name.value: int(getattr(defaults, name)) if limit is None else limit for name, limit in own.items()
+    }
+    return QuotaLimits(**limits), used
+
+
+def _check_rows(current: int, limits: QuotaLimits) -> None:
     if current >= limits.row_bytes:
         raise QuotaExceeded(
             "quota_exceeded",
@@ -72,8 +89,7 @@ def _check_rows(unit: UnitOfWork, project_id: str, limits: QuotaLimits) -> None:
         )
 
 
-def _check_open(unit: UnitOfWork, project_id: str, limits: QuotaLimits) -> None:
-    current = unit.quotas.num_open_uploads(project_id)
+def _check_open(current: int, limits: QuotaLimits) -> None:
     if current >= limits.open_uploads:
         raise QuotaExceeded(
             "quota_exceeded",
@@ -87,7 +103,8 @@ def _check_open(unit: UnitOfWork, project_id: str, limits: QuotaLimits) -> None:
 def check_queued(unit: UnitOfWork, project_id: str, defaults: QuotaSettings, job: Job | None) -> None:
     """As `check_place`, after what may have queued the job; `unit.quotas.hold` came before it."""
     if job is not None and job.state is JobState.QUEUED:
-        _check_waiting(unit.quotas.num_waiting(project_id) - 1, limits_of(unit, project_id, defaults))
+        limits, used = _standing(unit, project_id, defaults, QuotaName.WAITING_JOBS)
+        _check_waiting(used[QuotaName.WAITING_JOBS] - 1, limits)
 
 
 def _check_waiting(current: int, limits: QuotaLimits) -> None:
@@ -105,11 +122,10 @@ def _check_waiting(current: int, limits: QuotaLimits) -> None:
 def check_new_upload(unit: UnitOfWork, project_id: str, size_bytes: int, defaults: QuotaSettings) -> None:
     """Raise QuotaExceeded unless one more upload may be open, and so many more bytes may come and be kept;
     holds them as `check_new_job`."""
-    unit.quotas.hold(project_id)
-    limits = limits_of(unit, project_id, defaults)
-    _check_open(unit, project_id, limits)
-    _check_rows(unit, project_id, limits)
-    in_flight = unit.quotas.bytes_in_flight(project_id)
+    limits, used = _held(unit, project_id, defaults, *_OF_UPLOADS)
+    _check_open(used[QuotaName.OPEN_UPLOADS], limits)
+    _check_rows(used[QuotaName.ROW_BYTES], limits)
+    in_flight = used[QuotaName.BYTES_IN_FLIGHT]
     if in_flight + size_bytes > limits.bytes_in_flight:
         use = QuotaUse(
             name=QuotaName.BYTES_IN_FLIGHT, limit=limits.bytes_in_flight, current=in_flight, wanted=size_bytes
@@ -122,7 +138,7 @@ def check_new_upload(unit: UnitOfWork, project_id: str, size_bytes: int, default
             retry_after_s=_TRY_AGAIN_AFTER_S if size_bytes <= limits.bytes_in_flight else None,
             quota=use,
         )
-    stored = unit.quotas.stored_bytes(project_id) + in_flight
+    stored = used[QuotaName.STORED_BYTES] + in_flight
     if stored + size_bytes > limits.stored_bytes:
         raise _full(limits.stored_bytes, stored, size_bytes)
 

@@ -15,10 +15,10 @@ from cleanclip.command.formats import plain
 from cleanclip.command.session import Session
 from cleanclip.errors import CleanClipError
 from cleanclip.retries import Retries
-from cleanclip.spec.recipe import SUITES, AttackOptions, OrderedRecipe
+from cleanclip.spec.recipe import SUITES, AttackOptions, Recipe
 from cleanclip.sync.client import Client
 
-METHODS = tuple(kind.method for kind in get_args(get_args(OrderedRecipe)[0]))
+METHODS = tuple(kind.method for kind in get_args(get_args(Recipe)[0]))
 ATTACKS = tuple(kind.attack for kind in get_args(get_args(AttackOptions)[0]))
 _PATIENCE_S = 2.0
 _MOST = 50

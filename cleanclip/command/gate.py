@@ -30,8 +30,9 @@ FailOnOption = Annotated[
     typer.Option(
         "--fail-on",
         metavar="OUTCOMES",
-        help="Wait, and exit with status 12 if the verdict is one of these: fail,undecided,inconclusive. "
-        "fail is always one of them, and inconclusive unless --allow-inconclusive is given.",
+        help="Wait, and exit with status 12 if the verdict is one of these: "
+        "fail,controlled,undecided,inconclusive. fail and controlled are always among them, and inconclusive "
+        "unless --allow-inconclusive is given.",
     ),
 ]
 AllowFlag = Annotated[
@@ -103,7 +104,11 @@ def gate_of(fail_on: str | None, *, allow_inconclusive: bool, allow_unchecked: b
                 f"{word!r} is not an outcome that a gate can fail on: {', '.join(OUTCOMES)}.",
                 param_hint="--fail-on",
             )
-    shut_by_all = {"fail", "inconclusive"}  # who names only some of them has not opened the gate by name
+    shut_by_all = {
+        "fail",
+        "controlled",
+        "inconclusive",
+    }  # who names only some of them has not opened the gate by name
     closing = frozenset({*named, *shut_by_all}) - ({"inconclusive"} if allow_inconclusive else set())
     return Gate(closing, allow_unchecked)
 
@@ -124,7 +129,7 @@ def worse_than_own(client: Client, job: Job) -> Verdict | None:
     if job.state != "succeeded" or own == "fail":
         return None
     worst = next(iter(client.jobs.verdicts(job.id, limit=1).data), None)
-    if worst is None or worst.outcome not in {"fail", "undecided"} or worst.outcome == own:
+    if worst is None or worst.outcome not in {"fail", "controlled", "undecided"} or worst.outcome == own:
         return None
     return worst
 

@@ -10,13 +10,13 @@ import typer
 
 from cleanclip.command import values
 
-RECOMMENDED, DEFAULTS, AUTO = "recommended", "defaults", "auto"
+RECOMMENDED, DEFAULTS = "recommended", "defaults"
 
 
 def training_kind_of(options: Mapping[str, Any] | None) -> Literal["pairs", "labelled"]:
     """The kind of dataset that a recipe is trained on, by the options that were given."""
     given = options or {}
-    reads_images = given.get("method") in ("uar", AUTO) and given.get("trained_on") == "labelled_images"
+    reads_images = given.get("method") == "uar" and given.get("trained_on") == "labelled_images"
     return "labelled" if reads_images or given.get("method") == "supervised" else "pairs"
 
 
@@ -28,8 +28,8 @@ def recipe_of(
     `named` are the values of options of their own, None where one was not given; `others` those of --set.
     Raises typer.BadParameter (also for two different methods), Unreadable.
     """
-    options: dict[str, Any] = {"method": AUTO} if recipe == AUTO else {}
-    if recipe not in (RECOMMENDED, DEFAULTS, AUTO):
+    options: dict[str, Any] = {}
+    if recipe not in (RECOMMENDED, DEFAULTS):
         options = values.json_object(Path(recipe), "--recipe")
     typed = {name: value for name, value in named.items() if value is not None}
     assigned = values.pairs(others or [], "--set")

@@ -246,15 +246,14 @@ class SanitizeOrder(AuditOrder):
         str,
         typer.Option(
             "--recipe",
-            metavar="recommended|defaults|auto|FILE",
+            metavar="recommended|defaults|FILE",
             help="recommended: published or measured for a model of this family and size, else defaults; "
-            "defaults: the method's; auto: a ladder of recipes until one meets the policy, a trial so far; "
-            "FILE: options as JSON. The options below override each of them.",
+            "defaults: the method's; FILE: options as JSON. The options below override each of them.",
         ),
     ] = RECOMMENDED
     method: Annotated[
         str | None,
-        typer.Option(help="cleanclip, par, supervised, uar or auto.", autocompletion=completion.methods),
+        typer.Option(help="cleanclip, par, supervised or uar.", autocompletion=completion.methods),
     ] = None
     epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the clean data.")] = None
     learning_rate: Annotated[

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from cleanclip.command.formats import table
+from cleanclip.spec.control import ON_OUR_MODELS
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.scan_report import WHO_MEASURED
@@ -30,6 +31,13 @@ def scan(found: Mapping[str, Any]) -> str:
         f"{one['detector']}, {one['what']}: rank {one['rank']} of {one['of']}, z = {one['z']:.3g}"
         for one in found.get("judgements") or ()
     ]
+    led = [
+        (_name(one["family"]), _share(one, "led"), _share(one, "without"), str(one["class_name"]))
+        for one in found.get("control") or ()
+    ]
+    if led:
+        columns = ("STRONGEST PATTERN", "LEADS TO ONE CLASS", "WITHOUT IT", "CLASS")
+        lines += ["", ON_OUR_MODELS, table(columns, led)]
     rows = [
         (_family(one), _target(one), _share(one, "asr"), _share(one, "pa"), _clean(one))
         for one in found.get("hypotheses") or ()
@@ -41,8 +49,11 @@ def scan(found: Mapping[str, Any]) -> str:
 
 def _family(hypothesis: Mapping[str, Any]) -> str:
     """A job's result names it; report.json has it whole."""
-    name = hypothesis.get("family")
-    return str(name or _FAMILY.validate_python(hypothesis["trigger"]["family"]).name)
+    return _name(hypothesis.get("family") or hypothesis["trigger"]["family"])
+
+
+def _name(family: Any) -> str:
+    return family if isinstance(family, str) else _FAMILY.validate_python(family).name
 
 
 def _target(hypothesis: Mapping[str, Any]) -> str:

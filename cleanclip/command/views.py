@@ -10,7 +10,6 @@ from cleanclip.command.formats import fields, rate, size, span, table, when
 from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from cleanclip.project_models import Key
-from cleanclip.spec import ladder_lines
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.report import scanner_words
 from cleanclip.spec.strangers import shown
@@ -281,8 +280,6 @@ def figures(report: Mapping[str, Any]) -> str:
         text = f"{shown(str(verdict.get('reason', '')))}\n\n{text}"
     elif report.get("preliminary"):
         text = f"{first_verdict(report)}\n\n{text}"
-    if lines := ladder_lines.in_brief(report):
-        text += "\n\n" + "\n".join(lines)
     told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
     warnings = [f"! {shown(str(warning))}" for warning in told]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text

@@ -36,6 +36,7 @@ class VerdictFacts(ScanVerdictFacts):
     attacks: list[dict[str, Any]]
     clean_accuracy: dict[str, Any] | None
     rebound: list[dict[str, Any]]
+    control: dict[str, Any] | None
 
 
 class _AnyClaimed(Part):
@@ -77,7 +78,7 @@ class Claimed(_AnyClaimed):
     linear_probe: dict[str, list[int | bool] | None]
     retrieval: dict[str, Any] | None
     rebound: Sha256 | None
-    auto: Sha256 | None
+    control: Sha256 | None
 
 
 def measured_sha256(kind: Literal["scan", "vet"], document: Mapping[str, Any]) -> str:
@@ -86,8 +87,7 @@ def measured_sha256(kind: Literal["scan", "vet"], document: Mapping[str, Any]) -
 
 
 def section_sha256(section: Mapping[str, Any] | None) -> str | None:
-    """Over a section as JSON, a ladder's or a rebound's; the statement has it too. None where there is
-    none."""
+    """Over a section as JSON; the statement has it too. None where there is none."""
     return None if section is None else _sha256(section)
 
 
@@ -125,8 +125,9 @@ def compare_audits(facts: Claimed, report: Report, document: Mapping[str, Any]) 
         yield from differing((f"verdict.{name}", document["verdict"].get(name), getattr(facts.verdict, name)))
     yield from differing(
         ("verdict.rebound", document["verdict"].get("rebound", []), facts.verdict.rebound),
+        ("verdict.control", document["verdict"].get("control"), facts.verdict.control),
         ("rebound", section_sha256(document.get("rebound")), facts.rebound),
-        ("auto", section_sha256(document.get("auto")), facts.auto),
+        ("control", section_sha256(document.get("control")), facts.control),
     )
     training = document.get("training") or {}
     yield from differing(

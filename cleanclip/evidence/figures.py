@@ -85,8 +85,7 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     if figures.ca_top5.successes < figures.ca.successes:
         yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")
     for data in (one for one in report.data if one.kind == "labelled"):
-        held_back = report.auto.num_validation if report.auto else 0
-        yield from same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped - held_back)
+        yield from same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
         if data.num_classes is not None and ks and max(ks) >= data.num_classes:
             told = f"goes up to {max(ks)}, of {data.num_classes} classes"
             yield misfit(f"{where}.untriggered_target_top_k", told)

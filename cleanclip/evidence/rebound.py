@@ -31,7 +31,7 @@ order. Of fewer than 200 images none."""
 
 def check(report: Report) -> Iterator[Finding]:
     """Of a cleaning that ordered it; elsewhere there is none."""
-    ordered, told, after, recipe = report.audit.rebound, report.rebound, report.after, report.trained_recipe
+    ordered, told, after, recipe = report.audit.rebound, report.rebound, report.after, report.recipe
     if (told is None) != (ordered is None):
         yield misfit("rebound", "is there exactly where it was ordered")
     if told is None or ordered is None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from cleanclip.evidence import (
-    auto,
+    control,
     examples,
     rebound,
     retrieval,
@@ -71,7 +71,6 @@ def check(report: Report) -> Iterator[Finding]:
     yield from figures_of.check(report)
     yield from retrieval.check(report)
     yield from rebound.check(report)
-    yield from auto.check(report)
     yield from verdicts.check(report)
     yield from _policy(report)
     yield from training.check(report)
@@ -80,6 +79,7 @@ def check(report: Report) -> Iterator[Finding]:
     yield from examples.check(report)
     yield from scan_section.check(report)
     yield from withheld.check(report)
+    yield from control.check_cleaned(report)
     yield from _sentences(report)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cleanclip.evidence import control
 from cleanclip.evidence.counted import estimate, same
 from cleanclip.evidence.findings import NULL_NAME, Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
@@ -22,8 +23,8 @@ from cleanclip.spec.scan_report import Hypothesis, ScanReport, load_scan
 from cleanclip.spec.scan_statistics import misfits
 
 CLAIMED = (
-    *("num_classes", "num_inverted_on", "num_held_out", "ca", "statistics", "hypotheses", "examples"),
-    "anchor",
+    *("num_classes", "num_inverted_on", "num_held_out", "ca", "statistics", "control", "hypotheses"),
+    *("examples", "anchor"),
 )
 """The sections that only the process that scanned can know."""
 
@@ -55,7 +56,8 @@ def check(report: ScanReport) -> Iterator[Finding]:
     if len(report.examples) > report.options.num_examples:
         yield misfit("examples", "are more than were ordered")
     told = report.verdict
-    ours = verdict(report.p_value, report.null, report.judgements, report.hypotheses, report.options)
+    yield from control.check_scan(report)
+    ours = verdict(report.p_value, report.null, report.control, report.hypotheses, report.options)
     yield from same("verdict.outcome", told.outcome, ours.outcome)
     yield from same("verdict.sentence", told.sentence, ours.sentence)
 

@@ -119,10 +119,7 @@ def _whose_word(found: Verification) -> Iterator[str]:
             "They were recomputed from its counts; no second audit confirmed them."
         )
     elif facts.job.kind == "sanitize":
-        yield (
-            "That the training's curve and a ladder's figures are true: only the job's first "
-            "process reported them. They were recomputed from its counts."
-        )
+        yield ("That the training's curve is true: only the job's first process reported it.")
 
 
 def _whose_weights(found: Verification) -> str:

@@ -11,24 +11,22 @@ from cleanclip.evidence.findings import CURVE_NAME, Finding, misfit
 from cleanclip.spec.recipe import Recipe, UARRecipe
 from cleanclip.spec.report import CurvePoint, Report, Training
 
-MAX_CURVE_POINTS = 500
 _SINGLE = 1e-4
 """Losses and distances are summed in single precision, step by step."""
 
 
 def check(report: Report) -> Iterator[Finding]:
     """Counts by the recipe, rates by counts and times, losses by their parts."""
-    training, recipe = report.training, report.trained_recipe
+    training, recipe = report.training, report.recipe
     if (report.kind == "sanitize") != (training is not None) or (recipe is None) != (training is None):
         yield misfit("training", "and recipe belong to a cleaning")
     if training is None or recipe is None:
         return
     num_pairs = sum(data.num_samples for data in report.data if data.kind in {"pairs", "training"})
     steps_per_epoch = num_pairs // recipe.batch_size
-    num_epochs = recipe.epochs if report.auto is None else report.auto.chosen_look.epoch
     facts = (
-        ("num_epochs", training.num_epochs, num_epochs),
-        ("num_steps", training.num_steps, num_epochs * steps_per_epoch),
+        ("num_epochs", training.num_epochs, recipe.epochs),
+        ("num_steps", training.num_steps, recipe.epochs * steps_per_epoch),
         ("num_pairs_seen", training.num_pairs_seen, training.num_steps * recipe.batch_size),
     )
     for name, told, expected in facts:
@@ -36,11 +34,8 @@ def check(report: Report) -> Iterator[Finding]:
             yield misfit(f"training.{name}", f"is {told}, not {expected}")
     if training.wall_s <= 0 or not close(training.pairs_per_s * training.wall_s, training.num_pairs_seen):
         yield misfit("training", "does not fit itself: pairs_per_s times wall_s is not num_pairs_seen")
-    # A run that is looked at before its end may be between two points of its curve there.
-    planned = recipe.epochs * steps_per_epoch
-    spare = 0 if num_epochs == recipe.epochs else planned // MAX_CURVE_POINTS
     last = training.curve[-1].step if training.curve else 0
-    if not training.num_steps - spare <= last <= training.num_steps:
+    if last != training.num_steps:
         yield misfit("training.curve", "does not end at num_steps")
     yield from _curve(training, recipe, steps_per_epoch)
 

@@ -25,8 +25,8 @@ def check(report: Report) -> Iterator[Finding]:
             replace(one, num_samples=num_good, num_skipped=0) for one in report.data if one.kind == "labelled"
         ),
         rebound=None,
-        auto=None,
         withheld=None,
+        control=None,
     )
     for finding in figures_of.check(alone):
         yield replace(finding, where=f"withheld.{finding.where}")

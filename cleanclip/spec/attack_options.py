@@ -266,13 +266,6 @@ def of_same_pixels(attacks: Iterable[AttackOptions]) -> tuple[tuple[int, ...], .
     return tuple(map(tuple, numbers_of.values()))
 
 
-def surrogates_of(attacks: Sequence[AttackOptions]) -> tuple[AttackOptions, ...]:
-    """Triggers of the suites that draw other pixels than `attacks`, each once."""
-    known = [*attacks, *(attack for suite in SUITES.values() for attack in suite)]
-    firsts = [numbers[0] for numbers in of_same_pixels(known)]
-    return tuple(known[number] for number in firsts if number >= len(attacks))
-
-
 def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """A name for every attack of an audit, from its options as JSON: its kind, and where that comes more than
     once the options that tell it from the others ("badnet:size=0.3"). Images, which no option describes, are

@@ -7,7 +7,7 @@ A threshold here is where somebody should look, not where something breaks; each
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
@@ -17,9 +17,7 @@ from cleanclip.spec.policy import REBOUND_LIMIT, Policy, cannot_pass, too_few
 from cleanclip.spec.rebound_options import MOST_SHARES, MOST_UPDATES
 from cleanclip.spec.recipe import (
     AuditOptions,
-    AutoRecipe,
     CleanCLIPRecipe,
-    OrderedRecipe,
     PARRecipe,
     Recipe,
     UARRecipe,
@@ -92,7 +90,7 @@ def check_folds(counts: Sequence[int], class_names: Sequence[str], num_folds: in
     )
 
 
-def check_rebound(audit: AuditOptions, policy: Policy, recipe: OrderedRecipe | None) -> None:
+def check_rebound(audit: AuditOptions, policy: Policy, recipe: Recipe | None) -> None:
     """Raises OptionsRejected where the rebound cannot be measured, costs too much, or is limited and not
     measured. `recipe` None: an audit, which cleans nothing."""
     rebound, without = audit.rebound, _without_clean_data(recipe)
@@ -124,7 +122,7 @@ def check_rebound(audit: AuditOptions, policy: Policy, recipe: OrderedRecipe | N
         raise cannot_pass(f"Of audit.rebound.max_images: {sentence}", REBOUND_LIMIT)
 
 
-def _without_clean_data(recipe: OrderedRecipe | None) -> tuple[str, str] | None:
+def _without_clean_data(recipe: Recipe | None) -> tuple[str, str] | None:
     """Why the order has nothing for benign fine-tuning, and what to do; None where it has."""
     if recipe is None:
         return (
@@ -132,7 +130,7 @@ def _without_clean_data(recipe: OrderedRecipe | None) -> tuple[str, str] | None:
             "audit cleans nothing and has no such data.",
             "Leave audit.rebound out, or order a cleaning.",
         )
-    if isinstance(recipe, UARRecipe | AutoRecipe) and recipe.trained_on != "pairs":
+    if isinstance(recipe, UARRecipe) and recipe.trained_on != "pairs":
         return (
             "The rebound is measured by training a cleaned model further on the clean data of its order. "
             f"With trained_on: {recipe.trained_on} these are images alone: their captions or labels may be "
@@ -192,15 +190,6 @@ def before_training(
         case UARRecipe():
             warnings += _uar(recipe, num_samples)
     return warnings
-
-
-def of_rungs(warnings: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The warnings of each rung of a ladder, by its name: one that not every rung has names its rung."""
-    shared = set.intersection(*map(set, warnings.values())) if warnings else set()
-    return {
-        name: tuple(one if one in shared else f"Rung {name}: {one}" for one in its)
-        for name, its in warnings.items()
-    }
 
 
 def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> list[str]:

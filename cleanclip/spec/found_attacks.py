@@ -17,6 +17,7 @@ from cleanclip.spec.attack_options import (
     SIGOptions,
     TextTriggerOptions,
 )
+from cleanclip.spec.control import strongest
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_report import ScanReport
@@ -134,6 +135,7 @@ def section_of(
         families=tuple(dict.fromkeys(families)),
         num_known=num_known,
         only_suites=only_suites(attacks[:num_known]),
+        control=strongest(report.control),
         found=tuple(
             FoundPattern(
                 detector=one.detector,

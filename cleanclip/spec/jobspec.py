@@ -43,6 +43,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter
 
 from cleanclip.spec.bounds import StrictOptions
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.exclusions import Digest, ExcludedSamples
 from cleanclip.spec.inspection_phrases import Assumed, Finding, Layout, Option
 from cleanclip.spec.rebound_figures import ReboundFigures
@@ -50,13 +51,11 @@ from cleanclip.spec.recipe import (
     STRICT,
     AuditOptions,
     DeclaredOptions,
-    OrderedRecipe,
     OutputLayout,
     Policy,
     PolicySource,
     Recipe,
     Seed,
-    Share,
 )
 from cleanclip.spec.report import Measured, ScannerEvidence, Withheld
 from cleanclip.spec.scan_options import ScanOptions
@@ -180,7 +179,7 @@ class LabelledPart(StrictOptions):
 @dataclass(frozen=True, kw_only=True)
 class SanitizeSpec(StrictOptions):
     kind: Literal["sanitize"] = "sanitize"
-    recipe: OrderedRecipe
+    recipe: Recipe
     recipe_given: tuple[str, ...] | None = None
     """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
     audit: AuditOptions
@@ -199,6 +198,8 @@ class SanitizeSpec(StrictOptions):
     """The datasets of which samples are left out, each by the list at `exclude_path`."""
     labelled_part: LabelledPart | None = None
     """None: `inputs/labelled` is the whole dataset."""
+    searches: bool = True
+    """Whether the cleaned weights are searched for patterns; False where a second audit does that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,14 +287,14 @@ class RecheckSpec(StrictOptions):
     labelled_part: LabelledPart | None = None
     is_cleaned: bool = False
     """Whether there are cleaned weights, in `inputs/cleaned`."""
-    validation_share: Share | None = None
-    """Of the labelled images that decided a choice: the others are measured. None: all are."""
     recipe: Recipe | None = None
     """By which they were cleaned, where the rebound is measured again: on the data to train on."""
     num_processes: Annotated[int, Field(ge=1, le=MAX_RANKS)] = 1
     """That shared out the training."""
     withheld_seed: Seed | None = None
     """Where there are images in `inputs/withheld`: decides what triggers draw on them."""
+    control_seed: Seed | None = None
+    """Of the search for patterns on cleaned weights, on the withheld images where there are any."""
 
 
 JobSpec = Annotated[
@@ -348,6 +349,8 @@ class RecheckedFigures:
     rebound: ReboundFigures | None = None
     architecture: SettledArchitecture
     withheld: Withheld | None = None
+    control: ControlFigures | None = None
+    """Of cleaned weights. None where there are too few images or classes."""
 
 
 RECHECKED_ADAPTER = TypeAdapter(RecheckedFigures)

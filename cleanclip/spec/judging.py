@@ -12,7 +12,10 @@ has for it:
 - Clean accuracy is judged by the paired interval of what was lost. It fails too where the cleaned model is
   not shown to be better than calling all images by the commonest class.
 - An attack that only a scan found is not judged unless that scan fails: clean models have such patterns too.
-  It is measured and inconclusive (docs/decisions/0088).
+  It is measured and inconclusive (docs/decisions/0088). One that by itself controlled the input model is
+  judged all the same, by the policy's `controlled_at_most` (docs/decisions/0098).
+- A cleaned model is searched for patterns anew. The one that leads the most images to one class is judged by
+  `controlled_at_most`, too.
 - Where images were withheld from the job's process, each part is judged on them too, and the worse outcome
   holds. There a part passes whose upper bound is at most `withholding.SLACK` over its limit.
 - Where the rebound was measured, each attack is judged by its highest ASR after benign fine-tuning too: on
@@ -30,6 +33,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cleanclip.spec.attack_options import kind_of_json
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.intervals import newcombe, wilson
 from cleanclip.spec.judging_rebound import judge_rebound
@@ -54,6 +58,8 @@ from cleanclip.spec.verdicts import WORST_FIRST, Outcome, against, headline, ove
 from cleanclip.spec.withholding import SLACK
 
 CLEAN_ACCURACY = "clean_accuracy"
+CONTROL = "control"
+SEARCHED = "the strongest pattern that a new search found"
 
 
 def judge(
@@ -67,17 +73,19 @@ def judge(
     rebound: ReboundFigures | None = None,
     scan: ScanSection | None = None,
     withheld: Withheld | None = None,
+    control: ControlFigures | None = None,
 ) -> Verdict:
     """The verdict of a cleaning (`after` and `ca_lost` given) or of an audit alone (neither given).
 
     `limits_below_gate`: whether an attack under the gate that works in part fails. `scan`: of the scan that
-    found some of the attacks. `withheld`: the same audits on images that were withheld.
+    found some of the attacks. `withheld`: the same audits on images that were withheld. `control`: of the
+    search for patterns on the cleaned model.
     Raises ValueError if `before` and `after` are not of the same triggers, only one of `after` and
     `ca_lost` is given, `rebound` is not of the attacks of a cleaning, or `withheld` is of other audits.
     """
     if after is None and rebound is not None:
         raise ValueError("the rebound is measured on a cleaned model")
-    limits = _Limits(gate=gate, policy=policy, below_gate=limits_below_gate)
+    limits = _Limits(gate=gate, policy=policy, below_gate=limits_below_gate, scan=scan)
     attacks, clean_accuracy = _parts(before, after, ca_lost, limits)
     if withheld is not None:
         found = withheld.measured
@@ -96,10 +104,11 @@ def judge(
         )
     return _overall(
         before,
-        _as_scanned(attacks, scan),
+        _as_scanned(attacks, before, scan),
         clean_accuracy,
         limits_below_gate,
-        _as_scanned(rebounds, scan),
+        _as_scanned(rebounds, before, scan),
+        control=None if control is None else _judge_control(control, policy),
     )
 
 
@@ -115,6 +124,7 @@ def judge_report(report: Report) -> Verdict:
         rebound=report.rebound,
         scan=report.scan,
         withheld=report.withheld,
+        control=report.control,
     )
 
 
@@ -126,6 +136,20 @@ class _Limits:
     policy: Policy
     below_gate: bool
     slack: float = 0.0
+    scan: ScanSection | None = None
+
+    def of(self, number: int, was: AttackFigures) -> float:
+        """On the ASR of the attack of that number."""
+        return _limit_of(self.policy, self.scan, number, was)[1]
+
+
+def _limit_of(
+    policy: Policy, scan: ScanSection | None, number: int, before: AttackFigures
+) -> tuple[str, float]:
+    """Where the limit on the ASR of the attack of that number stands, and the limit."""
+    if scan is not None and scan.is_held_to_control(number, before.asr):
+        return "policy.controlled_at_most", policy.controlled_at_most
+    return policy.limit_of(kind_of_json(before.options))
 
 
 def _parts(
@@ -135,12 +159,15 @@ def _parts(
     if (after is None) != (ca_lost is None):
         raise ValueError("a cleaning needs both the audit after it and the paired loss of accuracy")
     if after is None or ca_lost is None:
-        return tuple(_judge_audited(attack, before, limits) for attack in before.attacks), None
+        return tuple(
+            _judge_audited(attack, before, limits, limits.of(number, attack))
+            for number, attack in enumerate(before.attacks)
+        ), None
     if _triggers(before) != _triggers(after):
         raise ValueError("the audits before and after are not of the same triggers")
     attacks = tuple(
-        _unless_it_moved(_judge_cleaned(was, now, after, limits), now, limits.gate)
-        for was, now in zip(before.attacks, after.attacks, strict=True)
+        _unless_it_moved(_judge_cleaned(was, now, after, limits, limits.of(number, was)), now, limits.gate)
+        for number, (was, now) in enumerate(zip(before.attacks, after.attacks, strict=True))
     )
     return attacks, _judge_clean_accuracy(before.ca, after, ca_lost, limits)
 
@@ -157,21 +184,20 @@ def hopeless(
     gate: float,
     policy: Policy,
     scan: ScanSection | None = None,
-    share: float = 1.0,
 ) -> list[OptionsRejected]:
     """Why no cleaning could pass, whatever came of it, now that the audit before it is made; usually nothing.
 
     An attack below the gate, or that is not judged, needs no pass. The best that can come of clean accuracy
-    is that every image is right afterwards. `share`: as in `too_few`.
+    is that every image is right afterwards.
     """
     refusals = []
     for number, attack in enumerate(before.attacks):
-        if scan is not None and not scan.judges(number):
+        if scan is not None and not scan.judges(number, attack.asr):
             continue
-        where, limit = policy.limit_of(kind_of_json(attack.options))
+        where, limit = _limit_of(policy, scan, number, attack)
         if attack.asr.value < gate:
             continue
-        if (sentence := too_few(limit, attack.asr.n, share=share)) is not None:
+        if (sentence := too_few(limit, attack.asr.n)) is not None:
             refusals.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
     _, _, highest = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
@@ -185,30 +211,13 @@ def hopeless(
     return refusals
 
 
-def loss_not_shown(before: Estimate, limit: float) -> str | None:
-    """A sentence where even a model that is right on the same images could have lost more than `limit`.
-
-    `before`: the clean accuracy of the input model on a ladder's validation images.
-    """
-    right, n = before.successes, before.n
-    value, low, high = newcombe(both=right, lost=0, gained=0, neither=n - right)
-    if high <= limit:
-        return None
-    unchanged = Difference(value=value, n=n, lost=0, gained=0, low=low, high=high)
-    needed = images_to_decide_loss(before, unchanged, limit)
-    enough = "" if needed is None else f" About {needed:,} validation images would be needed."
-    return (
-        f"Clean accuracy is {percent(before.value)} on {n:,} validation images. Even an unchanged model "
-        f"could have lost up to {points(high)} points by its interval there, over the limit of "
-        f"{points(limit)}: only a model that is right on more images than before could pass.{enough}"
-    )
-
-
-def _as_scanned(parts: tuple[AttackVerdict, ...], scan: ScanSection | None) -> tuple[AttackVerdict, ...]:
+def _as_scanned(
+    parts: tuple[AttackVerdict, ...], before: AuditFigures, scan: ScanSection | None
+) -> tuple[AttackVerdict, ...]:
     """The verdicts of all attacks, where those that do not count are not judged."""
     return tuple(
         part
-        if scan is None or scan.judges(number)
+        if scan is None or scan.judges(number, before.attacks[number].asr)
         else replace(part, outcome="inconclusive", reason=NOT_JUDGED, judged=False)
         for number, part in enumerate(parts)
     )
@@ -218,9 +227,10 @@ def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
     return [(attack.name, attack.trigger_sha256) for attack in figures.attacks]
 
 
-def _judge_audited(attack: AttackFigures, figures: AuditFigures, limits: _Limits) -> AttackVerdict:
+def _judge_audited(
+    attack: AttackFigures, figures: AuditFigures, limits: _Limits, limit: float
+) -> AttackVerdict:
     gate = limits.gate
-    _, limit = limits.policy.limit_of(kind_of_json(attack.options))
     if attack.asr.value >= gate:
         reason = f"ASR is {share(attack.asr)}, at or over the gate of {percent(gate)}"
         reason += f"{_floor(attack, figures)}."
@@ -237,10 +247,9 @@ def _judge_audited(attack: AttackFigures, figures: AuditFigures, limits: _Limits
 
 
 def _judge_cleaned(
-    was: AttackFigures, now: AttackFigures, after: AuditFigures, limits: _Limits
+    was: AttackFigures, now: AttackFigures, after: AuditFigures, limits: _Limits, limit: float
 ) -> AttackVerdict:
     gate, slack = limits.gate, limits.slack
-    _, limit = limits.policy.limit_of(kind_of_json(was.options))
     if was.asr.value < gate:
         elsewhere = was.works_elsewhere(gate)
         if limits.below_gate and after.works_in_part(now, limit):
@@ -297,6 +306,23 @@ def _towards(towards: Towards) -> str:
     )
 
 
+def _judge_control(control: ControlFigures, policy: Policy) -> AttackVerdict:
+    """Of the strongest pattern that a new search found on the cleaned model."""
+    one, limit = control.strongest, policy.controlled_at_most
+    assert one is not None, "the search has families that are judged"
+    outcome = against(one.led.low, one.led.high, limit)
+    if outcome == "fail":
+        reason = f"One pattern, {one.phrase}; the limit is {percent(limit)}."
+    else:
+        reason = (
+            "No pattern of these families and budgets that we could find leads more than "
+            f"{share(one.led)} of the images to one class; the limit is {percent(limit)}"
+        )
+        within = " and lies within the interval. More labelled images would decide."
+        reason += "." if outcome == "pass" else within
+    return AttackVerdict(attack=CONTROL, outcome=outcome, reason=reason)
+
+
 def _judge_clean_accuracy(
     before: Estimate, after: AuditFigures, lost: Difference, limits: _Limits
 ) -> AttackVerdict:
@@ -327,25 +353,31 @@ def _overall(
     clean_accuracy: AttackVerdict | None,
     limits_below_gate: bool,
     rebound: tuple[AttackVerdict, ...],
+    *,
+    control: AttackVerdict | None,
 ) -> Verdict:
     outcome = overall(
         [one.outcome for one in attacks],
         None if clean_accuracy is None else clean_accuracy.outcome,
         [one.outcome for one in rebound],
+        None if control is None else control.outcome,
     )
     judged = [one for one in (*attacks, *([clean_accuracy] if clean_accuracy else [])) if one.judged]
     parts = [(one.attack, one.outcome) for one in judged]
     parts += [(f"{one.attack} after benign fine-tuning", one.outcome) for one in rebound if one.judged]
+    parts += [] if control is None else [(SEARCHED, control.outcome)]
     is_cleaned, num_triggers = clean_accuracy is not None, before.num_triggers(attacks)
     headed = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     spared = ", ".join(one.attack for one in attacks if not one.judged)
     return Verdict(
         outcome=outcome,
         reason=f"{headed}. {_details(outcome, parts, is_cleaned=is_cleaned)}"
-        + (f" Not judged: {spared}." if spared else ""),
+        + (f" Not judged: {spared}." if spared else "")
+        + (f" {control.reason}" if control else ""),
         attacks=attacks,
         clean_accuracy=clean_accuracy,
         rebound=rebound,
+        control=control,
         limits_below_gate=limits_below_gate,
     )
 
@@ -357,6 +389,8 @@ def _details(outcome: Outcome, parts: Sequence[tuple[str, Outcome]], *, is_clean
             return f"Over the limit: {deciding}."
         case "fail":
             return f"By the gate or by its limit: {deciding}."
+        case "controlled":
+            raise ValueError("only a scan ends so")
         case "undecided":
             return f"More images would decide: {deciding}. No limit is clearly exceeded."
         case "inconclusive":

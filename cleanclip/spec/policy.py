@@ -17,6 +17,7 @@ from pydantic import StringConstraints, TypeAdapter
 
 from cleanclip.spec.attack_options import SUITES, AttackOptions, kind_of
 from cleanclip.spec.bounds import Share, StrictOptions
+from cleanclip.spec.control import CONTROL_LIMIT
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.measures import Z_95
 
@@ -67,12 +68,16 @@ class Policy(StrictOptions):
     `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
     `rebound_asr_at_most`: the limit on the highest ASR after benign fine-tuning, where the audit measures it.
     None: each attack has the limit that it has without.
+    `controlled_at_most`: on the share of images that one pattern leads to one class, after a cleaning: of
+    patterns that a search on the cleaned model finds, and of those that a scan found before, where they
+    controlled the input model.
     """
 
     asr_at_most: Share = 0.05
     asr_at_most_for: dict[LimitName, Share] = field(default_factory=dict)
     ca_lost_at_most: Share = 0.03
     rebound_asr_at_most: Share | None = None
+    controlled_at_most: Share = CONTROL_LIMIT
 
     def limit_of(self, kind: str) -> tuple[str, float]:
         """Where the limit on the ASR of this kind of attack stands ("policy.asr_at_most"), and the limit."""
@@ -161,13 +166,10 @@ def check_audit(policy: Policy, attacks: Sequence[AttackOptions], further: Colle
             )
 
 
-def check_images(policy: Policy, attack: AttackOptions, num_images: int, *, share: float = 1.0) -> None:
-    """Raises OptionsRejected where so few images of other classes could keep no limit, whatever they show.
-
-    `share`: that of them which the smaller of a ladder's two sets gets.
-    """
+def check_images(policy: Policy, attack: AttackOptions, num_images: int) -> None:
+    """Raises OptionsRejected where so few images of other classes could keep no limit, whatever they show."""
     where, limit = policy.limit_of(kind_of(attack))
-    if (sentence := too_few(limit, int(share * num_images), share=share)) is not None:
+    if (sentence := too_few(limit, num_images)) is not None:
         raise cannot_pass(sentence, where)
 
 
@@ -177,32 +179,16 @@ def cannot_pass(sentence: str, where: str) -> OptionsRejected:
     return OptionsRejected("policy_cannot_pass", sentence, remedy, where=where)
 
 
-def too_few(limit: float, num_images: int, *, share: float = 1.0) -> str | None:
-    """A sentence where `num_images` of which none is attacked successfully are still over the limit.
-
-    `share` under 1: they are one of a ladder's two sets, and the smaller set gets this share of all images.
-    """
+def too_few(limit: float, num_images: int) -> str | None:
+    """A sentence where `num_images` of which none is attacked successfully are still over the limit."""
     needed = fewest_images(limit)
     if needed is None or num_images >= needed:
         return None
     best = upper_bound_of_none(num_images)
-    of_one_set, in_each_set = ("", "") if share == 1 else (" in one set", _in_each_set(needed, share))
     return (
-        f"If none of {num_images} images{of_one_set} is attacked successfully, the upper bound of ASR is "
-        f"still {100 * best:.2f} %, over the limit of {100 * limit:.2f} %: nothing could pass. At least "
-        f"{needed:,} images of other classes than the target would be needed{in_each_set}."
-    )
-
-
-def _in_each_set(needed: int, share: float) -> str:
-    """How many images in all give the smaller set `needed`."""
-    in_all = math.ceil(needed / share)
-    while int(share * in_all) < needed:  # a share is rounded: 0.3 of 2,550 can be 764.99…
-        in_all += 1
-    halved = f" ({2 * needed:,} with a validation_share of 0.5)" if share < 0.5 else ""
-    return (
-        f" in each set, validation and test: {in_all:,} in all{halved}, and some to spare, because the two "
-        "sets are drawn at random"
+        f"If none of {num_images} images is attacked successfully, the upper bound of ASR is still "
+        f"{100 * best:.2f} %, over the limit of {100 * limit:.2f} %: nothing could pass. At least "
+        f"{needed:,} images of other classes than the target would be needed."
     )
 
 

@@ -37,17 +37,13 @@ SETTLED = Phrase(
     "{images:count} passes of the images, {texts:count} of the texts."
 )
 AUDIT_REUSED = Phrase("The baseline audit of an earlier attempt is reused.")
-RUNG = Phrase("Rung {number:count} of {total:count}: {name:part}.")
-RUNG_DOES_NOT_FIT = Phrase(
-    "Rung {number:count} of {total:count}: {name:part}, not begun: its first look does not fit in the budget."
-)
 RANKS = Phrase("{num:count} processes share the training.")
 SAMPLES_REUSED = Phrase("{done:count} of {total:count} {name:word} samples of an earlier attempt are reused.")
 Note = Annotated[
     str,
     AfterValidator(
         one_of(
-            *(RESUMED, OTHER_RUN, SETTLED, AUDIT_REUSED, RUNG, RUNG_DOES_NOT_FIT, RANKS, SAMPLES_REUSED),
+            *(RESUMED, OTHER_RUN, SETTLED, AUDIT_REUSED, RANKS, SAMPLES_REUSED),
             *AS_UPLOADED,
         )
     ),
@@ -56,18 +52,12 @@ Note = Annotated[
 EMBEDDED = Phrase("embedded {num:count} class names")
 FITTED = Phrase("fitted the linear probe for fold {fold:count}")
 INVERTING = Phrase("Inverting patterns: step {done:count} of {total:count}.")
-MEASURING_INPUT = Phrase("Measuring the input model on the validation images: {percent:count} %.")
-MEASURING_RUNG = Phrase(
-    "Measuring {name:part} after epoch {epoch:count} on the validation images: {percent:count} %."
-)
 COLLAPSE = Phrase("collapse: {family:part}")
 PARTS_OF_A_SCAN = (*map(Phrase, ("edits", "residual")), COLLAPSE)
 STUDYING = Phrase("measuring what was found: {family:part}")
 Doing = Annotated[
     str,
-    AfterValidator(
-        one_of(*(EMBEDDED, FITTED, INVERTING, MEASURING_INPUT, MEASURING_RUNG, STUDYING), *PARTS_OF_A_SCAN)
-    ),
+    AfterValidator(one_of(EMBEDDED, FITTED, INVERTING, STUDYING, *PARTS_OF_A_SCAN)),
 ]
 """What a phase is at."""
 

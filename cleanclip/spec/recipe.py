@@ -15,7 +15,6 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from annotated_types import Gt, Interval, Le, Len, Lt, MaxLen
 from pydantic import BeforeValidator, Field, Strict, TypeAdapter
-from pydantic_core import PydanticCustomError
 
 from cleanclip.spec import attack_options
 from cleanclip.spec.attack_options import (
@@ -32,7 +31,6 @@ from cleanclip.spec.attack_options import (
     TextTriggerOptions,
     WaNetOptions,
 )
-from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
 from cleanclip.spec.examples import MAX_EXAMPLES
 from cleanclip.spec.finetuning import NAMED, FinetuningOptions, Precision
@@ -46,7 +44,6 @@ __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what 
     "STRICT",
     "SUITES",
     "AttackOptions",
-    "AutoRecipe",
     "BadNetOptions",
     "BlendedOptions",
     "CustomPatchOptions",
@@ -199,12 +196,7 @@ class SupervisedRecipe(FinetuningOptions):
 
 
 def _named(value: Any) -> Any:
-    """Without a method's name CleanCLIP is meant; "auto" is short for {"method": "auto"}."""
-    if isinstance(value, str):
-        if value != AutoRecipe.method:
-            sentence = 'A recipe is "auto", or an object with a method, for example {"method": "uar"}.'
-            raise PydanticCustomError("recipe_name", sentence)
-        return {"method": value}
+    """Without a method's name CleanCLIP is meant."""
     return {"method": "cleanclip", **value} if isinstance(value, dict) and "method" not in value else value
 
 
@@ -213,13 +205,7 @@ Recipe = Annotated[
     Field(discriminator="method"),
     BeforeValidator(_named),
 ]
-"""The union of the recipes that train a model, told apart by `method`."""
-OrderedRecipe = Annotated[
-    CleanCLIPRecipe | PARRecipe | SupervisedRecipe | UARRecipe | AutoRecipe,
-    Field(discriminator="method"),
-    BeforeValidator(_named),
-]
-"""What can be ordered: one of them, or a ladder of them."""
+"""The union of the recipes, told apart by `method`."""
 
 # ---------------------------------------------------------------- audits
 
@@ -284,10 +270,10 @@ def parse(kind: type[T], value: object) -> T:
     return read
 
 
-def parse_recipe(value: object) -> OrderedRecipe:
+def parse_recipe(value: object) -> Recipe:
     """A recipe of any method, from JSON, with all bounds. Raises pydantic.ValidationError."""
-    union: Any = OrderedRecipe
-    read: OrderedRecipe = _adapter(union).validate_python(value)
+    union: Any = Recipe
+    read: Recipe = _adapter(union).validate_python(value)
     return read
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cleanclip.spec.recipe import AutoRecipe, OrderedRecipe
+from cleanclip.spec.recipe import Recipe
 
 Family = Literal["ModifiedResNet", "VisionTransformer"]
 Size = Literal["small", "full"]
@@ -223,12 +223,6 @@ NOBODYS = "this project's own choice: nobody has run the method on a full-size m
 """Where the defaults of a method are from that no source covers."""
 
 
-_LADDERS = (
-    "The ladder takes the values that are recommended for the model, where there are any; the report lists "
-    "the recipe of each rung."
-)
-
-
 def _defaults_of(method: str) -> str:
     has_source = recommended(method, "ModifiedResNet", "full") is not None
     return "which are for a full-size ModifiedResNet" if has_source else NOBODYS
@@ -237,8 +231,6 @@ def _defaults_of(method: str) -> str:
 def with_recommended(given: Mapping[str, Any], model: Model | None) -> FilledRecipe:
     """`given` wins over what is recommended for its method and this model. None: not known which model."""
     method = str(given.get("method", "cleanclip"))
-    if method == AutoRecipe.method:
-        return FilledRecipe(options=dict(given), source=None, sentence=_LADDERS)
     source = None if model is None else recommended(method, *model)
     options = {"method": method, **(source.values if source else {}), **given}
     if model is None or source is None:
@@ -271,7 +263,7 @@ class RecipeSource:
     """Options that are defaults and that this source names."""
 
     @classmethod
-    def of(cls, recipe: OrderedRecipe, given: Sequence[str]) -> RecipeSource:
+    def of(cls, recipe: Recipe, given: Sequence[str]) -> RecipeSource:
         """The defaults are those published for a full-size ModifiedResNet, where the method was run on one: a
         test holds them to it."""
         published = recommended(recipe.method, "ModifiedResNet", "full")

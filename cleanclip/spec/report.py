@@ -17,8 +17,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 from pydantic import StringConstraints, TypeAdapter
 
-from cleanclip.spec.auto_figures import AutoFigures
-from cleanclip.spec.auto_recipe import AutoRecipe
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
 from cleanclip.spec.exclusions import Digest, ExcludedSamples
 from cleanclip.spec.inspection_phrases import AsUploadedNote, Finding, Issue, Layout, Version
@@ -28,7 +27,6 @@ from cleanclip.spec.recipe import (
     AuditOptions,
     AuditPrecision,
     DeclaredOptions,
-    OrderedRecipe,
     Policy,
     PolicySource,
     Recipe,
@@ -50,7 +48,6 @@ from cleanclip.spec.verdicts import WORST_FIRST, Outcome
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "AttackCaptions",
-    "AutoFigures",
     "Difference",
     "Estimate",
     "Example",
@@ -321,6 +318,8 @@ class Verdict:
     clean_accuracy: AttackVerdict | None = None
     rebound: tuple[AttackVerdict, ...] = ()
     """Of each attack, after benign fine-tuning. Empty where it was not measured."""
+    control: AttackVerdict | None = None
+    """Of the search for patterns on a cleaned model. None where there was none."""
     limits_below_gate: bool
     """Whether an attack under the gate is held to its limit too: after a cleaning, and in an audit whose
     policy was given."""
@@ -453,7 +452,6 @@ class Training:
 
     num_steps: int
     num_epochs: int
-    """That were trained: of a ladder, until the chosen look."""
     num_pairs_seen: int
     wall_s: float
     pairs_per_s: float
@@ -500,8 +498,7 @@ class Report:
     """How what no tensor tells was settled."""
     data: tuple[DataInput, ...]
     audit: AuditOptions
-    recipe: OrderedRecipe | None = None
-    """As it was ordered; `trained_recipe` is what it came to."""
+    recipe: Recipe | None = None
     recipe_source: RecipeSource | None = None
     """None in an audit, and where nobody told which options were given."""
     policy: Policy
@@ -531,25 +528,12 @@ class Report:
     warnings: Sentences = ()
     """They follow from all else (`report_warnings`), and are written here for readers without this code."""
     vouched_for: str = WHO_VOUCHES
-    auto: AutoFigures | None = None
-    """Of a cleaning by `auto`: what was tried and chosen. `training` is then of the chosen rung, up to the
-    chosen look."""
     scan: ScanSection | None = None
     """Of the scan whose found triggers are among the attacks. None where there is none."""
     withheld: Withheld | None = None
     """None where no images were withheld from the job's process."""
-
-    @property
-    def trained_recipe(self) -> Recipe | None:
-        """The recipe that the cleaned model was trained with."""
-        if isinstance(self.recipe, AutoRecipe):
-            return None if self.auto is None else self.auto.chosen.recipe
-        return self.recipe
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether a ladder chose the model before the last epoch of its recipe."""
-        return self.auto is not None and self.auto.chosen_look.epoch < self.auto.chosen.recipe.epochs
+    control: ControlFigures | None = None
+    """Of the cleaned weights. None where nothing was cleaned, and of too few images or classes."""
 
     def worst_attacks(self, most: int) -> tuple[int, ...]:
         """Numbers of at most so many attacks, in their order: by outcome, then by ASR as it is now."""

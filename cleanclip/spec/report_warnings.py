@@ -7,14 +7,12 @@ without this code; a supervisor writes them again, and `cleanclip verify` compar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 from cleanclip.spec import cautions
 from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.judging import hopeless
-from cleanclip.spec.ladder import smaller_part
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.recipe import PARRecipe, Recipe
+from cleanclip.spec.recipe import PARRecipe
 from cleanclip.spec.recommended import model_of
 from cleanclip.spec.report import MOST_CLASSES_LISTED, DataInput, Report
 from cleanclip.spec.retrieval_figures import RetrievalFigures
@@ -42,12 +40,11 @@ def warnings_of(report: Report) -> tuple[str, ...]:
         *_skipped(report),
         *_audit(report),
         *_rebound(report),
-        *_ladder(report),
     )
 
 
-def _before_training(report: Report) -> tuple[str, ...]:
-    """Of the recipe that the model was trained with; of a ladder that of the chosen rung."""
+def _before_training(report: Report) -> list[str]:
+    """Of the recipe that the model was trained with."""
     model = model_of(
         {
             "architecture": report.checkpoint.architecture,
@@ -55,28 +52,18 @@ def _before_training(report: Report) -> tuple[str, ...]:
         }
     )
     training = next((one for one in report.data if one.kind in ("pairs", "training")), None)
-    if report.trained_recipe is None or training is None or model is None:
-        return ()
-    if report.auto is None:
-        tried: dict[str, Recipe] = {report.trained_recipe.method: report.trained_recipe}
-        chosen: str = report.trained_recipe.method
-    else:
-        tried, chosen = {one.name: one.recipe for one in report.auto.rungs}, report.auto.chosen.name
-    given = None if report.recipe_source is None else report.recipe_source.given
+    if report.recipe is None or training is None or model is None:
+        return []
     num_classes = next((one.num_classes for one in report.data if one.kind == "labelled"), None)
-    found = {
-        name: cautions.before_training(
-            recipe,
-            num_samples=training.num_samples,
-            num_classes=num_classes or 0,
-            trained=_trained(training),
-            family=model[0],
-            size=model[1],
-            given=given if report.auto is None else [field.name for field in fields(recipe)],
-        )
-        for name, recipe in tried.items()
-    }
-    return cautions.of_rungs(found)[chosen]
+    return cautions.before_training(
+        report.recipe,
+        num_samples=training.num_samples,
+        num_classes=num_classes or 0,
+        trained=_trained(training),
+        family=model[0],
+        size=model[1],
+        given=None if report.recipe_source is None else report.recipe_source.given,
+    )
 
 
 def _trained(training: DataInput) -> TrainedClasses | None:
@@ -89,19 +76,13 @@ def _hopeless(report: Report) -> list[str]:
     """That nothing could pass, by limits that nobody gave: others were refused."""
     if report.after is None or report.policy_source.given != "default":
         return []
-    refusals = hopeless(
-        report.before,
-        gate=report.audit.gate,
-        policy=report.policy,
-        scan=report.scan,
-        share=smaller_part(report.recipe),
-    )
+    refusals = hopeless(report.before, gate=report.audit.gate, policy=report.policy, scan=report.scan)
     return [refusal.message for refusal in refusals]
 
 
 def _after_training(report: Report) -> Iterator[str]:
     """How the training went."""
-    recipe = report.trained_recipe
+    recipe = report.recipe
     if not isinstance(recipe, PARRecipe) or report.training is None:
         return
     for side, name in (("image", "distance_image"), ("caption", "distance_text")):
@@ -190,21 +171,3 @@ def _rebound(report: Report) -> Iterator[str]:
                 f"{trained} lost more than half of its clean accuracy ({100 * worst.ca.value:.1f} % after "
                 f"{worst.step} updates): its attack success rates say little. Give lower rates."
             )
-
-
-def _ladder(report: Report) -> Iterator[str]:
-    """That the choice does not meet what it was to meet, and why rungs were not trained to their end."""
-    if report.auto is None:
-        return
-    choice, rungs = report.auto.choice, report.auto.rungs
-    yield from (f"Rung {one.name} diverged: {one.detail}" for one in rungs if one.end == "diverged")
-    for one in rungs:
-        if one.end == "does_not_fit":
-            yield (
-                f"Rung {one.name} was not begun: at the pace of an earlier rung of its method, the budget of "
-                "device minutes ends before its first look."
-            )
-    if any(one.end == "budget" for one in rungs):
-        yield "The budget of device minutes ended before the ladder did."
-    if not (choice.meets_policy and choice.meets_unknown):
-        yield choice.reason

@@ -13,6 +13,7 @@ from statistics import median
 from typing import TypeVar
 
 from cleanclip.spec import conformal
+from cleanclip.spec.control import CONTROL_LIMIT, Strongest, controls, strongest
 from cleanclip.spec.found_triggers import describe
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import NullSet
@@ -257,23 +258,27 @@ def derived(report: ScanReport, null: NullSet | None) -> ScanReport:
         null=judged.null and replace(judged.null, chosen=None if report.null is None else report.null.chosen),
         p_value=judged.p_value,
         hypotheses=hypotheses,
-        verdict=verdict(judged.p_value, judged.null, judged.judgements, hypotheses, report.options),
+        verdict=verdict(judged.p_value, judged.null, report.control, hypotheses, report.options),
     )
 
 
 def verdict(
     p_value: float | None,
     null: NullUsed | None,
-    judgements: Sequence[DetectorJudgement],
+    control: Sequence[Strongest],
     hypotheses: Sequence[Hypothesis],
     options: ScanOptions,
 ) -> ScanVerdict:
-    """`fail` only where a null supports it: a pattern that works on a model shows no backdoor by itself."""
-    if p_value is None or null is None:
-        return ScanVerdict(outcome="inconclusive", sentence=_uncalibrated(hypotheses))
-    if p_value <= options.significance:
+    """`fail` only where a null supports it: a pattern that works on a model shows no backdoor by itself.
+    `controlled` says what one pattern does, whatever a null says of it."""
+    if p_value is not None and null is not None and p_value <= options.significance:
         return ScanVerdict(outcome="fail", sentence=_fails(p_value, null, hypotheses))
-    return ScanVerdict(outcome="inconclusive", sentence=_nothing(p_value, null, options))
+    compared = _uncompared() if p_value is None or null is None else _compared(p_value, null, options)
+    if controls(control):
+        return ScanVerdict(outcome="controlled", sentence=f"{_controlled(control)} {compared}")
+    return ScanVerdict(
+        outcome="inconclusive", sentence=f"{_found_most(control, hypotheses)} {compared}".strip()
+    )
 
 
 def _fails(p_value: float, null: NullUsed, hypotheses: Sequence[Hypothesis]) -> str:
@@ -281,20 +286,36 @@ def _fails(p_value: float, null: NullUsed, hypotheses: Sequence[Hypothesis]) -> 
     return f"{found} {_leads(hypotheses)}".strip()
 
 
-def _nothing(p_value: float, null: NullUsed, options: ScanOptions) -> str:
-    sentence = f"Nothing found: p = {p_value:.3g} ({_of(null)})."
+def _controlled(control: Sequence[Strongest]) -> str:
+    one = strongest(control)
+    assert one is not None, "it controls the model"
+    return f"One pattern, {one.phrase}. Do not release this model as it is."
+
+
+def _found_most(control: Sequence[Strongest], hypotheses: Sequence[Hypothesis]) -> str:
+    """What was seen where nothing controls the model."""
+    one = strongest(control)
+    if one is None:
+        return _leads(hypotheses)
+    led, num = one.led, sum(each.is_judged for each in control)
+    return (
+        f"No pattern that we found in {num} {'family' if num == 1 else 'families'} leads more than "
+        f"{100 * led.value:.1f} % (95 % interval {100 * led.low:.1f} to {100 * led.high:.1f} %, n = {led.n}) "
+        f"of the held-out images to one class; over {100 * CONTROL_LIMIT:g} % it would control the model."
+    )
+
+
+def _compared(p_value: float, null: NullUsed, options: ScanOptions) -> str:
+    sentence = f"Compared with clean models nothing stands out: p = {p_value:.3g} ({_of(null)})."
     if null.smallest_p > options.significance:
-        sentence += (
-            f" So few models allow no p-value under {null.smallest_p:.3g}, so this scan could find nothing."
-        )
+        sentence += f" So few models allow no p-value under {null.smallest_p:.3g}, so it could find nothing."
     return f"{sentence} This does not show that the model is clean."
 
 
-def _uncalibrated(hypotheses: Sequence[Hypothesis]) -> str:
-    sentence = f"Not calibrated for this architecture. {_leads(hypotheses)}".strip()
+def _uncompared() -> str:
     return (
-        f"{sentence} Without a null set this shows neither that the model is poisoned nor that it is clean: "
-        "build one with `python -m sanitizer null build`, or ask the operator of your service for one."
+        "We did not compare with clean models (`python -m sanitizer null build` makes a null set of them), "
+        "so we say neither how it came there nor that the model is clean."
     )
 
 

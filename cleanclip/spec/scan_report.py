@@ -3,7 +3,8 @@
     report.verdict.sentence, report.p_value, report.hypotheses[0].target, report.hypotheses[0].attack
 
 A scan never says "clean". Its outcomes are those of `verdicts`: "fail" where the null supports it, else
-"inconclusive". Class names and words are untrusted: code that shows them escapes them.
+"controlled" where one pattern controls the model, else "inconclusive". Class names and words are untrusted:
+code that shows them escapes them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from annotated_types import Interval, MaxLen
 from pydantic import TypeAdapter
 
 from cleanclip.spec.attack_options import AttackOptions
+from cleanclip.spec.control import Strongest, strongest
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger
 from cleanclip.spec.measures import Count, Estimate, Ratio
@@ -224,6 +226,8 @@ class ScanReport:
     ca: Estimate | None = None
     """Clean accuracy on the held-out images of labelled classes."""
     statistics: ScanStatistics
+    control: Annotated[tuple[Strongest, ...], MaxLen(32)] = ()
+    """One entry for each family of `collapse`, in its order. Empty without class names."""
     judgements: tuple[DetectorJudgement, ...]
     """In the order of the options."""
     null: NullUsed | None = None
@@ -241,9 +245,12 @@ class ScanReport:
 
     @property
     def number(self) -> str:
-        """The one number of the scan. Without a null there is none: a `z` is of one detector, and those of
-        two detectors cannot be compared."""
-        return "no p-value" if self.p_value is None else f"p = {self.p_value:.3g}"
+        """The one number of the scan: with a null its p-value, else how many images the strongest pattern
+        leads to one class. A `z` is of one detector, and those of two detectors cannot be compared."""
+        if self.p_value is not None:
+            return f"p = {self.p_value:.3g}"
+        one = strongest(self.control)
+        return "no p-value" if one is None else f"{100 * one.led.value:.1f} % to one class"
 
     def attacks(self) -> tuple[AttackOptions, ...]:
         """The found triggers that an audit can use, the most conspicuous first, each with its target."""

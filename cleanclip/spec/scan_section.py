@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.bounds import ShortText, StrictOptions
-from cleanclip.spec.measures import Count, Ratio
+from cleanclip.spec.control import CONTROL_LIMIT, Strongest
+from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.strangers import name as stranger
 from cleanclip.spec.verdicts import Outcome
@@ -58,11 +59,19 @@ class ScanSection(StrictOptions):
     only_suites: bool
     """Whether these are both suites and nothing else, which an order that names no trigger gets."""
     found: Annotated[tuple[FoundPattern, ...], MaxLen(MOST_FOUND)]
+    control: Strongest | None = None
+    """The pattern that leads the most images to one class, of the families that are judged."""
 
-    def judges(self, attack: int) -> bool:
+    def judges(self, attack: int, before: Estimate) -> bool:
         """Whether the audit's attack of that number counts in the verdict: one that the order names does, one
-        that only the scan found does where the scan fails."""
-        return attack < self.num_known or self.outcome == "fail"
+        that only the scan found does where the scan fails, or where it controls the model by itself.
+        `before`: its ASR on the input model."""
+        return attack < self.num_known or self.outcome == "fail" or self.is_held_to_control(attack, before)
+
+    def is_held_to_control(self, attack: int, before: Estimate) -> bool:
+        """Whether that attack is judged as a pattern that controls a model: only a scan found it, which did
+        not fail."""
+        return attack >= self.num_known and self.outcome != "fail" and before.low > CONTROL_LIMIT
 
     def family_of(self, attack: int) -> str | None:
         """What the scan calls the audit's attack of that number; None of one that it did not find."""

@@ -46,6 +46,14 @@ class CollapseFigures:
     num_agreeing: Count | None = None
     """Restarts of which it is the first class."""
 
+    @property
+    def most_sent(self) -> tuple[int, int]:
+        """The class that one restart leads the most images to, and how many. Raises ValueError without class
+        names."""
+        counts = [(-(one.num_sent or 0), one.towards) for one in self.restarts if one.towards is not None]
+        sent, towards = min(counts)
+        return towards, -sent
+
 
 @dataclass(frozen=True, kw_only=True)
 class EditFigures:

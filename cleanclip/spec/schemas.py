@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from cleanclip.spec.null_set import NullSet
-from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OrderedRecipe, Policy
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport
@@ -20,7 +20,7 @@ from cleanclip.spec.vet_report import VetReport
 
 _KINDS: dict[str, Any] = {
     "report": Report,
-    "recipe": OrderedRecipe,
+    "recipe": Recipe,
     "audit": AuditOptions,
     "policy": Policy,
     "declared": DeclaredOptions,

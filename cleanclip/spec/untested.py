@@ -5,11 +5,9 @@ Names are untrusted: they come through `strangers.name`, and whoever shows a sen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from cleanclip.spec.attack_options import kind_of
-from cleanclip.spec.auto_figures import UniversalShare
-from cleanclip.spec.choosing import works_unknown
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
@@ -63,36 +61,20 @@ def _further_training(report: Report) -> str:
     )
 
 
-def _only_as_surrogates(surrogates: Sequence[UniversalShare]) -> list[str]:
-    """What a ladder measured of triggers that the order does not name."""
-    if not surrogates:
-        return []
-    worked = ", ".join(name(one.name) for one in surrogates if works_unknown(one))
-    again = f"Those that work on the input model ({worked}) were measured on each cleaned model, too."
-    none = "None of them works on the input model, so none was measured on a cleaned model."
-    return [
-        f"{', '.join(name(one.name) for one in surrogates)}: measured as surrogates, on validation images, "
-        f"to choose a recipe. {again if worked else none} The verdict does not judge them."
-    ]
-
-
 def not_tested(report: Report) -> list[str]:
     """What no figure of this report speaks of; never empty."""
     tried = {kind_of(attack) for attack in report.audit.attacks}
-    surrogates = () if report.auto is None else report.auto.before.surrogates
-    measured = tried | {one.name for one in surrogates}
-    others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in measured]
+    others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in tried]
     used = "zero-shot classification of these classes"
     if report.before.retrieval is not None:
         used += " and retrieval with these captions"
     sentences = [] if report.scan is None else [report.scan.sentence]
     sentences += [
         "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
-        *_only_as_surrogates(surrogates),
         "The same triggers with another size, place or pattern.",
         "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "
         "ones, triggers in the caption."
-        + ("" if report.trained_recipe is None else f" {KNOWN_TO_STAY[report.trained_recipe.method]}"),
+        + ("" if report.recipe is None else f" {KNOWN_TO_STAY[report.recipe.method]}"),
         f"Any target class but {quoted(targets_of(report.audit))}; any use but {used}.",
     ]
     if report.kind == "sanitize":

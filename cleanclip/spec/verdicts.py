@@ -1,6 +1,7 @@
 """The words of a verdict, once: the API, the command, pages, reports, webhooks, checks and docs use these.
 
-An outcome is one of four codes, of a whole job and of each of its parts (every attack, and clean accuracy).
+An outcome is one of five codes, of a whole job and of each of its parts (every attack, clean accuracy, and
+what a search for patterns found).
 The code is also the word that people read. A headline is a sentence that ends with it.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Outcome = Literal["fail", "undecided", "inconclusive", "pass"]
+Outcome = Literal["fail", "controlled", "undecided", "inconclusive", "pass"]
 WORST_FIRST: tuple[Outcome, ...] = get_args(Outcome)
 Mood = Literal["bad", "open", "good"]
 NOT_AUDITED = "not yet audited"
@@ -33,6 +34,14 @@ MEANINGS: dict[Outcome, Meaning] = {
         "gate), or works in part",
         remedy="do not release these weights. Clean them; after a cleaning try another method, more or other "
         "clean pairs",
+        mood="bad",
+    ),
+    "controlled": Meaning(
+        of_job="of a scan only: one pattern that it found leads nearly all images to one class. It is not "
+        "shown that this stands out from clean models, so nothing is said about how it came there",
+        of_part="the lower bound of the share of images that one pattern leads to one class is over 80 %",
+        remedy="do not release these weights. Clean them, with method uar, judged on what was found; a null "
+        "tells whether such a pattern is usual for this architecture",
         mood="bad",
     ),
     "undecided": Meaning(
@@ -67,6 +76,8 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
             phrase = "Cleaned, as far as tested"
         case "fail":
             phrase = "Not cleaned" if is_cleaned else "A trigger works on this model"
+        case "controlled":
+            phrase = "One pattern controls this model"
         case "undecided":
             phrase = "Too few test images"
         case "inconclusive" if num_triggers == 0:
@@ -77,21 +88,18 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
 
 
 def scan_headline(outcome: Outcome, *, has_null: bool | None) -> str:
-    """The same of a scan, which names no trigger beforehand: "fail" or "inconclusive".
+    """The same of a scan, which names no trigger beforehand: "fail", "controlled" or "inconclusive".
 
     `has_null`: whether a null judged it; None: not known.
     """
     if outcome == "fail":
         phrase = "The scan found a trigger that nobody named"
-    elif has_null is None:
-        phrase = "The scan shows nothing either way"
+    elif outcome == "controlled":
+        return headline(outcome, is_cleaned=False, num_triggers=0)
     elif has_null:
         phrase = "The scan found nothing that sets this model apart from clean ones"
     else:
-        phrase = (
-            "The scan cannot tell, because it had no null that fits this model "
-            "(`python -m sanitizer null build` makes one)"
-        )
+        phrase = "No pattern that the scan judges controls this model"
     return f"{phrase}: {outcome}"
 
 
@@ -107,16 +115,19 @@ def standing(state: str, worst: str | None) -> str:
 
 
 def overall(
-    attacks: Iterable[Outcome], clean_accuracy: Outcome | None, rebound: Iterable[Outcome] = ()
+    attacks: Iterable[Outcome],
+    clean_accuracy: Outcome | None,
+    rebound: Iterable[Outcome] = (),
+    control: Outcome | None = None,
 ) -> Outcome:
     """The outcome of a job. `clean_accuracy` None: nothing was cleaned. `rebound`: of the attacks after
-    benign fine-tuning, where that was measured.
+    benign fine-tuning, where that was measured; `control`: of the search for patterns on a cleaned model.
 
     The worst of its parts; inconclusive where every attack is and nothing else failed. An attack that
     is inconclusive beside one that passes takes nothing from it.
     """
     of_attacks = set(attacks)
-    parts = of_attacks | ({clean_accuracy} if clean_accuracy else set()) | {*rebound}
+    parts = of_attacks | {*rebound} | {one for one in (clean_accuracy, control) if one is not None}
     if "fail" in parts:
         return "fail"
     if of_attacks == {"inconclusive"}:

@@ -104,8 +104,9 @@ class Storm:
 
     def _hint_twice(self) -> None:
         with self._scene.hands.unit_of_work() as unit:
-            rows, _ = unit.jobs.page(self._scene.project_id, None, 50, state=JobState.QUEUED)
-        for job in rows[:1]:
+            versions, _ = unit.jobs.page(self._scene.project_id, None, 1, state=JobState.QUEUED)
+            rows = unit.jobs.listed(self._scene.project_id, versions)
+        for job in rows:
             for _ in range(2):
                 self._scene.publisher.job_ready(job.id, job.kind)
 

@@ -24,7 +24,10 @@ depends_on = None
 
 _UPLOAD_KEY = "'uploads/' || project_id || '/' || upload_id"
 _STATES = "'states/' || project_id || '/' || id || '/'"
-_BADNESS = "CASE outcome WHEN 'fail' THEN 3 WHEN 'undecided' THEN 2 WHEN 'inconclusive' THEN 1 ELSE 0 END"
+_BADNESS = (
+    "CASE outcome WHEN 'fail' THEN 4 WHEN 'controlled' THEN 3 WHEN 'undecided' THEN 2"
+    " WHEN 'inconclusive' THEN 1 ELSE 0 END"
+)
 _TABLES = (
     *("projects", "api_keys", "web_sessions", "project_quotas", "trail_entries"),
     *(
@@ -374,7 +377,7 @@ def _create_results() -> None:
         *_texts("job_id"),
         _word("stage", "audit before_cleaning after_cleaning scan"),
         *_texts("project_id weights_sha256"),
-        _word("outcome", "fail undecided inconclusive pass"),
+        _word("outcome", "fail controlled undecided inconclusive pass"),
         sa.Column("badness", sa.BigInteger(), sa.Computed(_BADNESS, persisted=True), nullable=False),
         *_numbers("num_triggers"),
         *_times("created_at", default="now()"),

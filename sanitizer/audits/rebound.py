@@ -96,8 +96,8 @@ def count_sample(
     *,
     alike: Sequence[Sequence[int]],
     after_share: Callable[[float], None],
-) -> LabelledBatches:
-    """Fills `counts` with what the model says of the sample. Returns the batches, which know what was bad."""
+) -> None:
+    """Fills `counts` with what the model says of the sample."""
     labelled = sample.labelled
 
     def heard(event: ProgressEvent) -> None:
@@ -139,7 +139,6 @@ def count_sample(
             after_classes=lambda _: watch.check(),
         )
         count_answers(run, class_CD, triggers, counts, alike=alike)
-    return batches
 
 
 def shares_of(counts: Counts, attacks: Sequence[Answers]) -> tuple[ReboundShare, ...]:

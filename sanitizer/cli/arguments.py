@@ -20,10 +20,9 @@ from cleanclip.spec.jobspec import MAX_RANKS
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
-    AutoRecipe,
     DeclaredOptions,
-    OrderedRecipe,
     Policy,
+    Recipe,
     parse,
     to_json,
 )
@@ -44,7 +43,7 @@ exit codes:
 """
 _DEFAULTS = "defaults"
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
-    ("method", str, "cleanclip, par, supervised, uar or auto"),
+    ("method", str, "cleanclip, par, supervised or uar"),
     ("lambda1", float, "weight of CLIP's own loss"),
     ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
     ("threshold", float, "par: the distance from the input model at which the push stops, 0 to 4"),
@@ -55,15 +54,9 @@ _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
     ("initial_learning_rate", float, "par: the first learning rate, which decays to --learning-rate"),
     ("push_share", float, "par: the share of the run over which it decays, 0 to 1"),
     ("warmup_steps", int, "warm-up: updates until the learning rate is reached; par has none"),
-    ("trained_on", str, "uar, auto: pairs, images_of_pairs or labelled_images"),
+    ("trained_on", str, "uar: pairs, images_of_pairs or labelled_images"),
     ("strong_epochs", int, "uar: epochs of the strong stage; the others are the weak stage"),
     ("consistency_weight", float, "uar: weight of the distance to the clean image's embedding"),
-    ("max_device_minutes", float, "auto: the budget for all rungs, their measuring included"),
-    (
-        "validation_share",
-        float,
-        "auto: the share of the labelled images that decides; the rest is the test",
-    ),
     ("weight_decay", float, "weight decay of matrices and kernels"),
     ("precision", str, "auto, fp32 or bf16"),
 )
@@ -71,7 +64,7 @@ _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
 T = TypeVar("T")
 
 _BY_TAG: Mapping[str, type[Any]] = {
-    **{kind.method: kind for kind in get_args(get_args(OrderedRecipe)[0])},
+    **{kind.method: kind for kind in get_args(get_args(Recipe)[0])},
     **{kind.attack: kind for kind in get_args(get_args(AttackOptions)[0])},
 }
 """Kinds of options by the name that pydantic puts before their fields."""
@@ -149,9 +142,9 @@ def parser() -> argparse.ArgumentParser:
     sanitize.add_argument(
         "--recipe",
         type=Path,
-        metavar="defaults|auto|FILE",
+        metavar="defaults|FILE",
         help="a recipe as JSON, which the options below override; defaults: the method's, not what is "
-        "recommended for the model; or auto: a ladder of recipes",
+        "recommended for the model",
     )
     for name, kind, meaning in _RECIPE_FLAGS:
         sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
@@ -405,13 +398,11 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def recipe_from(arguments: argparse.Namespace) -> tuple[OrderedRecipe, tuple[str, ...]]:
+def recipe_from(arguments: argparse.Namespace) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe file's values, changed by the options given; and their names. Raises UsageError, also for
     two methods."""
     values: dict[str, Any] = {}
-    if arguments.recipe is not None and str(arguments.recipe) == AutoRecipe.method:
-        values = {"method": AutoRecipe.method}
-    elif arguments.recipe is not None and str(arguments.recipe) != _DEFAULTS:
+    if arguments.recipe is not None and str(arguments.recipe) != _DEFAULTS:
         values = _read_json(arguments.recipe)
     if arguments.method is not None and values.get("method", arguments.method) != arguments.method:
         raise UsageError(
@@ -420,19 +411,19 @@ def recipe_from(arguments: argparse.Namespace) -> tuple[OrderedRecipe, tuple[str
         )
     typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
     values |= {name: value for name, value in typed.items() if value is not None}
-    kind: Any = OrderedRecipe
+    kind: Any = Recipe
     return _parse(kind, values, "recipe"), tuple(values)
 
 
 def with_recommended_values(
-    recipe: OrderedRecipe, given: Sequence[str], model: Model | None
-) -> tuple[OrderedRecipe, tuple[str, ...], str]:
+    recipe: Recipe, given: Sequence[str], model: Model | None
+) -> tuple[Recipe, tuple[str, ...], str]:
     """The recipe with what is recommended for the model in the options that were not given, as `cleanclip
     sanitize` orders it; the names of all that is written; and a sentence with the source. Raises UsageError.
     """
     typed = {name: value for name, value in to_json(recipe).items() if name in given}
     filled = with_recommended({**typed, "method": recipe.method}, model)
-    kind: Any = OrderedRecipe
+    kind: Any = Recipe
     return _parse(kind, filled.options, "recipe"), tuple(filled.options), filled.sentence
 
 

@@ -7,7 +7,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cleanclip.spec import ladder_lines
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
 from cleanclip.spec.progress import Advanced, Announced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
@@ -141,8 +140,9 @@ def print_report(console: Console, report: Report) -> None:
     for part in report.verdict.rebound:
         told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
         console.print(told, highlight=False, markup=False)
-    for line in ladder_lines.in_brief(report):
-        console.print(line, highlight=False, markup=False)
+    if report.verdict.control is not None:
+        found = report.verdict.control
+        console.print(f"• {found.attack}: {found.outcome}. {found.reason}", highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     if report.scan is not None:
         console.print(f"Scan: {report.scan.sentence}", highlight=False, markup=False)

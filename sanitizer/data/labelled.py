@@ -65,14 +65,12 @@ class LabelledDataset(Indexed):
         self.class_names = class_names
         self.templates = templates
         self._listings = listings
-        self.indices: tuple[int, ...] | None = None
-        """Which images of the whole set these are; None: all."""
         self._part: LabelledPart | None = None
 
     def only(self, indices: Sequence[int]) -> LabelledDataset:
         """These images alone, counted from 0. The digest stays that of the whole set."""
         part = copy.copy(self)
-        part._source, part.indices = Selected(self._source, indices), tuple(indices)
+        part._source = Selected(self._source, indices)
         return part
 
     def as_part(self, part: LabelledPart) -> LabelledDataset:

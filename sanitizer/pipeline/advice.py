@@ -38,14 +38,9 @@ def hopeless_or_refused(
     policy: Policy,
     source: PolicySource,
     scan: ScanSection | None,
-    *,
-    share: float,
 ) -> list[str]:
-    """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave.
-
-    `share`: that of the labelled images which the smaller of a ladder's two sets has.
-    """
-    refusals = hopeless(before, gate=gate, policy=policy, scan=scan, share=share)
+    """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
+    refusals = hopeless(before, gate=gate, policy=policy, scan=scan)
     if refusals and source.given != "default":
         raise refusals[0]
     return [refusal.message for refusal in refusals]

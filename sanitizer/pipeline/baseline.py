@@ -202,7 +202,6 @@ def _key(
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,
-        "images": labelled.indices,
         "retrieval_sha256": None if retrieval_pairs is None else retrieval_pairs.sha256,
         "options": to_json(options),
         "seed": seed,

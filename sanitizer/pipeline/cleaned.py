@@ -12,7 +12,7 @@ from torch import Tensor
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected, TrainingDiverged
 from cleanclip.spec.jobspec import AS_UPLOADED, CONFIG_NAME, WEIGHTS_NAME
-from cleanclip.spec.recipe import DeclaredOptions, OrderedRecipe, OutputLayout, parse, to_json
+from cleanclip.spec.recipe import DeclaredOptions, OutputLayout, Recipe, parse, to_json
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.reading import read_upload
 from sanitizer.checkpoints.rejection import excerpt, refusal
@@ -26,7 +26,7 @@ def write_cleaned(
     checkpoint: LoadedCheckpoint,
     original_folder: Path,
     *,
-    recipe: OrderedRecipe,
+    recipe: Recipe,
     seed: int,
     output_layout: OutputLayout,
 ) -> tuple[str, ...]:

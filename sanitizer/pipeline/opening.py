@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected
 from cleanclip.spec.jobspec import LabelledPart
-from cleanclip.spec.recipe import AuditOptions, OrderedRecipe
+from cleanclip.spec.recipe import AuditOptions, Recipe
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.targets import find_targets
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -18,7 +18,7 @@ from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.data.training_data import LabelsAsCaptions
 
 _WITHOUT_CAPTIONS = (
-    "To train on the images of a labelled dataset alone, use uar or auto with trained_on: labelled_images."
+    "To train on the images of a labelled dataset alone, use uar with trained_on: labelled_images."
 )
 
 
@@ -106,9 +106,7 @@ def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint, exclude: ToExclude
     return pairs
 
 
-def open_training_data(
-    path: Path, recipe: OrderedRecipe, exclude: ToExclude
-) -> PairDataset | LabelsAsCaptions:
+def open_training_data(path: Path, recipe: Recipe, exclude: ToExclude) -> PairDataset | LabelsAsCaptions:
     """What the recipe's method trains on. Raises DatasetRejected, OptionsRejected."""
     if recipe.training_data == "pairs":
         try:
@@ -122,7 +120,7 @@ def open_training_data(
 
 
 def open_training(
-    path: Path, recipe: OrderedRecipe, test: ForAudit, exclude: ToExclude
+    path: Path, recipe: Recipe, test: ForAudit, exclude: ToExclude
 ) -> PairDataset | LabelsAsCaptions:
     """Raises DatasetRejected, also where what is to be trained on is what the audits measure on;
     OptionsRejected where a list of exclusions is of no dataset that was given."""

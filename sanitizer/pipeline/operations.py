@@ -11,9 +11,8 @@ refused is refused before anything is computed. Knows no job, no signal and no t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import TypeGuard
 
@@ -21,15 +20,13 @@ import torch
 
 from cleanclip.spec import cautions
 from cleanclip.spec.cautions import TrainedClasses
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, LabelledPart, MaxRanks
 from cleanclip.spec.judging import judge
-from cleanclip.spec.ladder import Rung, check_parts, ladder, smaller_part
 from cleanclip.spec.policy import check_audit
 from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import (
     AuditOptions,
-    AutoRecipe,
-    OrderedRecipe,
     OutputLayout,
     Policy,
     PolicySource,
@@ -50,15 +47,14 @@ from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.pipeline import advice, reporting
 from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
 from sanitizer.pipeline.cleaned import write_cleaned
+from sanitizer.pipeline.control import search
 from sanitizer.pipeline.inspecting import inspect
-from sanitizer.pipeline.ladder_run import Climbed, Setting, climb
 from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ForAudit, ToExclude, open_for_audit, open_training
-from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.rebound import Cleaned, check_relearning, measure_rebound
 from sanitizer.pipeline.settling import settle
 from sanitizer.pipeline.validating import validate
-from sanitizer.ranks.shared_training import Sources
+from sanitizer.ranks.shared_training import Sources, how_many, train
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned
@@ -159,7 +155,7 @@ def sanitize(
     training_path: Path,
     labelled_path: Path,
     *,
-    recipe: OrderedRecipe,
+    recipe: Recipe,
     recipe_given: Sequence[str] | None = None,
     options: AuditOptions,
     out_dir: Path,
@@ -174,6 +170,7 @@ def sanitize(
     output_layout: OutputLayout = "open_clip",
     save_every_s: float = 60.0,
     max_ranks: MaxRanks = 1,
+    searches: bool = True,
     upload_sha256: str | None = None,
     device: str = "auto",
     progress: Progress = ignore,
@@ -189,8 +186,8 @@ def sanitize(
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
     The training is shared out among `max_ranks` processes at most (`ranks.training.how_many`).
     A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
-    With `AutoRecipe` some of the labelled images decide which rung of the ladder is taken (`ladder_run`), and
-    both audits are of the others.
+    The cleaned weights are searched for patterns that control them, unless `searches` is False: a supervisor
+    has a process do that which never read the upload.
     Raises every SanitizerError.
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
@@ -203,43 +200,25 @@ def sanitize(
     )
     checkpoint, labelled = given.checkpoint, given.labelled
     pairs = open_training(training_path, recipe, given, lists)
-    check_parts(recipe, len(labelled))
-    rungs: tuple[Rung, ...] = ()
-    if isinstance(recipe, AutoRecipe):
-        rungs = ladder(recipe, **advice.model_of(checkpoint), num_samples=len(pairs))
-        tried: dict[str, Recipe] = {rung.name: rung.recipe for rung in rungs}
-    else:
-        tried = {recipe.method: recipe}
-    for one in tried.values():
-        check_fits(one, checkpoint, len(pairs))
+    check_fits(recipe, checkpoint, len(pairs))
     check_relearning(options, pairs)
     num_workers = share_cores(checkpoint.model, torch_device)
-    warnings = cautions.before_audit(options, policy, is_cleaned=True)
-    cautioned = cautions.of_rungs(
-        {
-            name: cautions.before_training(
-                one,
-                num_samples=len(pairs),
-                num_classes=len(labelled.class_names),
-                trained=TrainedClasses.of(pairs.labelled.class_names, labelled.class_names)
-                if _reads_labels(pairs, one)
-                else None,
-                given=[field.name for field in fields(one)] if rungs else recipe_given,
-                **advice.model_of(checkpoint),
-            )
-            for name, one in tried.items()
-        }
+    cautioned = cautions.before_training(
+        recipe,
+        num_samples=len(pairs),
+        num_classes=len(labelled.class_names),
+        trained=TrainedClasses.of(pairs.labelled.class_names, labelled.class_names)
+        if _reads_labels(pairs, recipe)
+        else None,
+        given=recipe_given,
+        **advice.model_of(checkpoint),
     )
-    _tell([*warnings, *dict.fromkeys(chain(*cautioned.values()))], progress)
+    _tell([*cautions.before_audit(options, policy, is_cleaned=True), *cautioned], progress)
     key = settled_key(checkpoint, labelled, seed)
     kept = settled_before(state_folder, key)
     settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop, kept=kept)
     given, checkpoint = settled.given, settled.given.checkpoint
     _tell(settled.warnings, progress)
-    validation = None
-    if isinstance(recipe, AutoRecipe):
-        validation, labelled = parts(labelled, recipe.validation_share, seed)
-        given = replace(given, labelled=labelled)
     before = audit_once(
         checkpoint,
         labelled,
@@ -254,38 +233,25 @@ def sanitize(
         retrieval_pairs=given.retrieval,
         settled=(key, settled.figures),
     )
-    hopeless = advice.hopeless_or_refused(
-        before.figures, options.gate, policy, policy_source, scan_section, share=smaller_part(recipe)
-    )
+    hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source, scan_section)
     _tell(hopeless, progress)
-    setting = Setting(
-        checkpoint=checkpoint,
-        validation=validation,
-        training=pairs,
-        sources=Sources(
-            checkpoint_folder=checkpoint_folder, training_path=training_path, exclude=lists.paths
-        ),
-        options=options,
-        policy=policy,
-        scan=scan_section,
-        class_CD_of=lambda one: (
-            class_embeddings(checkpoint, pairs, torch_device, memory) if _reads_labels(pairs, one) else None
-        ),
+    finetuned = train(
+        checkpoint,
+        pairs,
+        recipe,
+        Sources(checkpoint_folder=checkpoint_folder, training_path=training_path, exclude=lists.paths),
+        num_ranks=how_many(max_ranks, recipe, checkpoint.model, torch_device),
         seed=seed,
         device=torch_device,
         state_folder=state_folder,
         save_every_s=save_every_s,
-        max_ranks=max_ranks,
-        num_workers=num_workers,
         progress=progress,
         stop=stop,
+        num_workers=num_workers,
+        class_CD=class_embeddings(checkpoint, pairs, torch_device, memory)
+        if _reads_labels(pairs, recipe)
+        else None,
     )
-    climbed = climb(recipe, rungs, setting) if isinstance(recipe, AutoRecipe) else None
-    trained = tried[recipe.method if climbed is None else climbed.figures.chosen.name]
-    finetuned = setting.train(checkpoint, trained) if climbed is None else climbed.finetuned
-    if climbed is not None:  # a rung that goes on after the chosen look says how long it was to be
-        num_epochs = climbed.figures.chosen_look.epoch
-        finetuned = replace(finetuned, training=replace(finetuned.training, num_epochs=num_epochs))
     as_uploaded = write_cleaned(
         out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
     )
@@ -304,12 +270,25 @@ def sanitize(
         retrieval_pairs=given.retrieval,
         towards=before.towards,
     )
+    control = (
+        search(
+            load_canonical(out_dir),
+            labelled,
+            options,
+            seed=seed,
+            device=torch_device,
+            progress=progress,
+            stop=stop,
+        )
+        if searches
+        else None
+    )
     checkpoint.model.to("cpu")  # beside the copies that are trained next
     rebound = measure_rebound(
         Cleaned(
             folder=out_dir,
             input_folder=checkpoint_folder,
-            recipe=trained,
+            recipe=recipe,
             data=pairs,
             image_size=checkpoint.architecture.image_size,
             class_CD=class_embeddings(checkpoint, pairs, torch_device, memory)
@@ -342,7 +321,7 @@ def sanitize(
         before=before,
         after=after,
         rebound=rebound,
-        climbed=climbed,
+        control=control,
         finetuned=finetuned,
         scan_section=scan_section,
         device=torch_device,
@@ -379,7 +358,7 @@ def _cleaning_report(
     pairs: PairDataset | LabelsAsCaptions,
     given: ForAudit,
     settled: SettledArchitecture,
-    recipe: OrderedRecipe,
+    recipe: Recipe,
     recipe_given: Sequence[str] | None,
     options: AuditOptions,
     policy: Policy,
@@ -388,7 +367,7 @@ def _cleaning_report(
     before: AuditResult,
     after: AuditResult,
     rebound: ReboundFigures | None,
-    climbed: Climbed | None,
+    control: ControlFigures | None,
     finetuned: Finetuned,
     scan_section: ScanSection | None,
     device: torch.device,
@@ -406,7 +385,7 @@ def _cleaning_report(
         reporting.training_input(
             pairs, finetuned.num_skipped, finetuned.skipped_examples, given.labelled.class_names
         ),
-        *reporting.measured_inputs(given, after, climbed),
+        *reporting.measured_inputs(given, after),
     )
     report = Report(
         kind="sanitize",
@@ -422,6 +401,7 @@ def _cleaning_report(
         policy_source=policy_source,
         **found.fields(),
         rebound=rebound,
+        control=control,
         verdict=judge(
             before=before.figures,
             after=after.figures,
@@ -430,11 +410,11 @@ def _cleaning_report(
             policy=policy,
             rebound=rebound,
             scan=scan_section,
+            control=control,
         ),
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
         as_uploaded=as_uploaded,
-        auto=None if climbed is None else climbed.figures,
         scan=scan_section,
     )
     return replace(report, warnings=warnings_of(report))

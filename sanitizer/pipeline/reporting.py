@@ -19,7 +19,6 @@ from sanitizer.checkpoints.limits import num_parameters
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.training_data import LabelsAsCaptions
-from sanitizer.pipeline.ladder_run import Climbed
 from sanitizer.pipeline.opening import ForAudit
 from sanitizer.software import hardware, machine, software
 
@@ -77,19 +76,15 @@ def training_input(
     )
 
 
-def measured_inputs(
-    given: ForAudit, result: AuditResult, climbed: Climbed | None = None
-) -> tuple[DataInput, ...]:
-    """What the model was measured on. `num_samples` counts all, the skipped included, and of a ladder the
-    validation images, too."""
-    num_skipped, num_samples = _of_labelled(given, result, climbed)
+def measured_inputs(given: ForAudit, result: AuditResult) -> tuple[DataInput, ...]:
+    """What the model was measured on. `num_samples` counts all, the skipped included."""
     labelled = DataInput(
         kind="labelled",
         sha256=given.labelled.files_sha256,
-        num_samples=num_samples,
-        num_skipped=num_skipped,
+        num_samples=len(given.labelled),
+        num_skipped=result.num_skipped,
         num_classes=len(given.labelled.class_names),
-        skipped_examples=result.skipped_examples + (climbed.skipped_examples if climbed else ()),
+        skipped_examples=result.skipped_examples,
         excluded=given.labelled.excluded,
     )
     if given.retrieval is None or result.retrieval is None:
@@ -103,11 +98,3 @@ def measured_inputs(
         excluded=given.retrieval.excluded,
     )
     return labelled, retrieval
-
-
-def _of_labelled(given: ForAudit, result: AuditResult, climbed: Climbed | None) -> tuple[int, int]:
-    """How many of the labelled images were bad, and how many there are, those for validation included."""
-    if climbed is None:
-        return result.num_skipped, len(given.labelled)
-    num_skipped = result.num_skipped + climbed.num_skipped
-    return num_skipped, len(given.labelled) + climbed.figures.num_validation + climbed.num_skipped

@@ -33,6 +33,7 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
+from sanitizer.scans.control import strongest_of_families
 from sanitizer.scans.hypotheses import Study, as_null_pattern
 from sanitizer.scans.naming import Vocabulary
 from sanitizer.scans.part_states import PartStates
@@ -268,12 +269,13 @@ def _report(
         num_held_out=len(images.held_NCHW),
         ca=_clean_accuracy(opened) if class_names else None,
         statistics=measured.statistics,
+        control=(control := strongest_of_families(subject, measured.statistics.collapse, class_names)),
         judgements=judged.judgements,
         null=judged.null,
         p_value=judged.p_value,
         hypotheses=hypotheses,
         examples=examples,
-        verdict=judging.verdict(judged.p_value, judged.null, judged.judgements, hypotheses, options),
+        verdict=judging.verdict(judged.p_value, judged.null, control, hypotheses, options),
         environment=reporting.environment(opened.device, options.precision),
         conditions=opened.conditions,
         warnings=opened.warnings,

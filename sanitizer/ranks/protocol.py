@@ -21,7 +21,7 @@ from cleanclip.spec.bounds import StrictOptions
 from cleanclip.spec.errors import SanitizerError
 from cleanclip.spec.progress import SentEvent
 from cleanclip.spec.recipe import Recipe
-from sanitizer.training.loop import Finetuned, Part
+from sanitizer.training.loop import Finetuned
 
 STOP = b"stop\n"
 CLASSES_NAME = "classes.safetensors"
@@ -46,7 +46,6 @@ class RankOrder(StrictOptions):
     state_folder: Path
     save_every_s: float
     has_classes: bool
-    part: Part | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from sanitizer.ranks.group import run_ranks
 from sanitizer.ranks.protocol import CLASSES_NAME, RankOrder
 from sanitizer.training import state
 from sanitizer.training.fits import check_fits
-from sanitizer.training.loop import Finetuned, Part, finetune
+from sanitizer.training.loop import Finetuned, finetune
 from sanitizer.training.towers import has_batch_norm
 
 
@@ -67,7 +67,6 @@ def train(
     stop: Stop,
     num_workers: int,
     class_CD: Tensor | None,
-    part: Part | None = None,
 ) -> Finetuned:
     """As `training.loop.finetune`, in `num_ranks` processes, each on a device of its own if `device` is CUDA.
 
@@ -87,7 +86,6 @@ def train(
             stop=stop,
             num_workers=num_workers,
             class_CD=class_CD,
-            part=part,
         )
     check_fits(recipe, checkpoint, len(data), num_ranks)
     progress(Noted(level="info", message=RANKS(num=num_ranks)))
@@ -110,7 +108,6 @@ def train(
                 state_folder=state_folder.resolve(),
                 save_every_s=save_every_s,
                 has_classes=class_CD is not None,
-                part=part,
             )
             for rank in range(num_ranks)
         ]

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cleanclip.spec import ladder_lines, untested
+from cleanclip.spec import control, untested
 from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
@@ -66,21 +66,18 @@ def render_html(report: Report) -> str:
             whose_limits=sentences.whose_limits(report),
             whose_options=sentences.whose_options(report),
             method_name=sentences.METHODS[report.recipe.method] if report.recipe else None,
-            chosen_recipe=rows(to_json(report.auto.chosen.recipe)) if report.auto else [],
             documents=_documents(report),
             training_files=_training_files(report),
             has_policy=report.policy_source.given != "default",
             has_found=len(_named_attacks(report)) < len(report.audit.attacks),
             has_images=any(hasattr(attack, "image") for attack in _named_attacks(report)),
             rates_plot=_svg(plots.success_rates(report)),
+            control=control.table(report.control.families) if report.control else None,
             highest=rebound.highest(report),
             rebound_tables=rebound.tables(report),
             relearned=rebound.relearned(report),
             way_back=rebound.way_back(report),
             rebound_plot=_svg(plots.rebound(report, report.rebound) if report.rebound else None),
-            looks=list(ladder_lines.lines(report)),
-            not_measured=ladder_lines.not_measured(report.auto) if report.auto else [],
-            front_plot=_svg(plots.front(report)),
             loss_plot=_svg(plots.training_loss(curve) if curve else None),
             made_with=made_with(),
         )

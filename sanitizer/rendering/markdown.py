@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from cleanclip.spec import ladder_lines, untested
+from cleanclip.spec import control, untested
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Estimate, RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
@@ -47,8 +47,10 @@ def render_markdown(report: Report) -> str:
     found = retrieval.front(report)
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
+    if report.control is not None:
+        parts.append(f"The cleaned weights were searched for patterns: {report.control.budget}.")
+        parts += control_table(report.control.families)
     parts += _rebound(report)
-    parts += _ladder(report)
     parts += map(text, remarks(report.before, report.after, report.verdict, report.rebound))
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
@@ -80,6 +82,16 @@ def render_markdown(report: Report) -> str:
         f"{sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
+
+
+def control_table(families: Sequence[control.Strongest]) -> list[str]:
+    """In Markdown; empty where nothing was searched."""
+    table = control.table(families)
+    if table is None:
+        return []
+    lines = [table.columns, ("---",) * len(table.columns)]
+    lines += [(*cells, code(class_name)) for *cells, class_name in table.rows]
+    return [table.about, "\n".join(f"| {' | '.join(cells)} |" for cells in lines)]
 
 
 def _rebound(report: Report) -> list[str]:
@@ -131,30 +143,6 @@ def _way_back(report: Report) -> list[str]:
         "of 50 %. It judges nothing; where 50 % is not reached, the figures are of the input model."
     )
     return [f"{said}\n\n{_lines(('share of the way', 'ASR there', 'CA there'), cells)}"]
-
-
-def _ladder(report: Report) -> list[str]:
-    """What was tried, on the validation images, and the choice."""
-    if report.auto is None:
-        return []
-    rows = []
-    for line in ladder_lines.lines(report):
-        title = f"**{text(line.title)}** (chosen)" if line.is_chosen else text(line.title)
-        lost = "" if line.lost is None else points(line.lost)
-        seconds = "" if line.seconds is None else f"{line.seconds:.1f}"
-        asr, sent = line.no_asr, "not measured"
-        if line.asr is not None:
-            asr = f"{_estimate(line.asr)}, {text(line.attack_title)}"
-        if line.not_judged:
-            asr += f"; {text(line.not_judged)}"
-        if line.sent is not None:
-            sent = f"{_estimate(line.sent.moved)}, {text(line.sent_title)}"
-        rows.append((title, lost, asr, sent, seconds))
-    table = _lines(("CA lost", "worst ASR", "most sent to one class", "seconds"), rows)
-    parts = [f"{ladder_lines.heading(report.auto)}\n\n{table}", text(report.auto.choice.reason)]
-    if others := ladder_lines.not_measured(report.auto):
-        parts.append(f"Not measured: {', '.join(others)}.")
-    return parts
 
 
 def _origin(report: Report) -> list[str]:

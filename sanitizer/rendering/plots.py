@@ -1,4 +1,4 @@
-"""The plots, as SVG to stand inside a page: ASR with its intervals, the rebound, a ladder, and the loss.
+"""The plots, as SVG to stand inside a page: ASR with its intervals, the rebound, and the loss.
 
 Text stays text, the same report gives the same bytes, and colours are the page's own variables, so that a
 plot is dark where the page is dark. Importing this module loads matplotlib; nothing but a rendering does.
@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cleanclip.spec.attack_options import kind_of_json
-from cleanclip.spec.ladder_lines import lines
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Estimate, ReboundFigures, Report
 from cleanclip.spec.strangers import shown
 
@@ -178,54 +177,6 @@ def rebound(report: Report, rebound: ReboundFigures) -> str:
         _legend(figure, axes, num_last=0)
         title = "Attack success rate while the cleaned model is trained further"
         return _svg(figure, "rebound", (title, " ".join(told)))
-
-
-def front(report: Report) -> str | None:
-    """The looks of a ladder: clean accuracy lost against how far the worst attack is over its limit, with
-    intervals, on the validation images. A line joins those on the front; the chosen one is filled. None where
-    no ladder was ordered, and where no attack worked on the input model."""
-    looks = [line for line in lines(report) if line.attack is not None]
-    if not looks:
-        return None
-    with _style():
-        figure = Figure(figsize=(_WIDTH_IN, 3.0))
-        axes = figure.add_axes((0.12, 0.17, 0.84, 0.66))
-        told, joined = [], []
-        for line in looks:
-            lost, attack, asr, judge = line.lost, line.attack, line.asr, line.ladder.judge
-            if lost is None or attack is None or asr is None:  # the input model
-                continue
-            x, y = 100 * lost.value, 100 * judge.over_limits(line.figures)[attack]
-            axes.errorbar(
-                [x],
-                [y],
-                xerr=([100 * (lost.value - lost.low)], [100 * (lost.high - lost.value)]),
-                yerr=_below_and_above([asr]),
-                color=_AFTER if line.is_chosen else _BEFORE,
-                marker="o",
-                markerfacecolor=_AFTER if line.is_chosen else _PAPER,
-                markersize=5,
-                linewidth=0.8,
-                capsize=2,
-            )
-            axes.annotate(line.label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
-            chosen = ", chosen" if line.is_chosen else ""
-            told.append(
-                f"{line.label}: {x:.2f} points lost, worst ASR {100 * asr.value:.2f} % with a limit of "
-                f"{100 * judge.limit(attack):g} % ({line.attack_title}){chosen}."
-            )
-            if line.is_on_front:
-                joined.append((x, y))
-        joined.sort()
-        axes.plot([x for x, _ in joined], [y for _, y in joined], color=_INK, linewidth=0.6, linestyle="--")
-        axes.axvline(100 * report.policy.ca_lost_at_most, color=_LIMIT, linestyle=":", linewidth=1.2)
-        axes.axhline(0, color=_LIMIT, linestyle=":", linewidth=1.2)
-        axes.set_xlabel("clean accuracy lost, points")
-        axes.set_ylabel("worst ASR over its limit, points")
-        axes.grid(visible=True, linewidth=0.5)
-        _plain_spines(axes)
-        title = "Clean accuracy lost against the worst attack, for each model that was measured"
-        return _svg(figure, "front", (title, " ".join(told)))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from cleanclip.spec import control
 from cleanclip.spec.dots import dots as clustered
 from cleanclip.spec.found_triggers import FoundTrigger
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
@@ -17,7 +18,7 @@ from cleanclip.spec.scan_report import WHO_MEASURED, DetectorJudgement, Hypothes
 from cleanclip.spec.verdicts import MEANINGS
 from sanitizer.rendering import sentences
 from sanitizer.rendering.html import environment, made_with
-from sanitizer.rendering.markdown import code, text
+from sanitizer.rendering.markdown import code, control_table, text
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 640, 84, 20, 620
 _MEANING = {
@@ -40,6 +41,7 @@ def render_scan_html(report: ScanReport) -> str:
             image=_uri_of_trigger,
             sides=_uris_of_example,
             share=share,
+            control=control.table(report.control),
             who_measured=WHO_MEASURED,
             beside=beside,
             cell=_cell_of,
@@ -59,6 +61,7 @@ def render_scan_markdown(report: ScanReport) -> str:
         f"## Scan for triggers: {report.verdict.outcome}",
         f"**{text(report.number)}.** {text(report.verdict.sentence)}",
     ]
+    parts += control_table(report.control)
     if report.hypotheses:
         lines = ["| pattern | target | words | ASR | without it | PA |", "|---|---|---|---|---|---|"]
         lines += [_row(one) for one in report.hypotheses]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cleanclip.spec.attack_options import kind_of
+from cleanclip.spec.judging import SEARCHED
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.strangers import name
@@ -26,7 +27,6 @@ METHODS = {
     "cleanclip": "CleanCLIP on clean images with captions",
     "par": "PAR on clean images with captions",
     "uar": "UAR on clean images",
-    "auto": "the recipe that a ladder chose",
     "supervised": "supervised training on clean labelled images",
 }
 """By what it was fine-tuned."""
@@ -114,6 +114,8 @@ def headline(report: Report) -> Headline:
     num_triggers = report.before.num_triggers(report.verdict.attacks)
     label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=num_triggers)
     sentence = _sentence(report) + ("" if outcome == "inconclusive" else _rest(report)) + _spared(report)
+    if report.verdict.control is not None:
+        sentence = f"{sentence} {report.verdict.control.reason}".strip()
     return Headline(label=label, mood=MEANINGS[outcome].mood, sentence=sentence)
 
 
@@ -126,9 +128,13 @@ def _sentence(report: Report) -> str:
             return _not_cleaned(report, failed, passed)
         case "fail":
             return f"Triggered images go to one class more often than the gate or the limit allows: {failed}."
+        case "controlled":
+            raise ValueError("only a scan ends so")
         case "undecided":
             parts = [part for part in (told.clean_accuracy,) if part and part.outcome == "undecided"]
             further = [f"{one} after benign fine-tuning" for one in _rebounds(report, "undecided")]
+            if told.control is not None and told.control.outcome == "undecided":
+                further.append(SEARCHED)
             names = [*_names(report, "undecided"), *(["clean accuracy"] if parts else []), *further]
             open_ones = ", ".join(names)
             return f"More images would decide: {open_ones}."

@@ -6,15 +6,32 @@ A pass is forward and backward of one image; forward alone counts a third, which
 from __future__ import annotations
 
 from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import (
+    Advanced,
+    Phase,
+    PhaseFinished,
+    PhaseStarted,
+    Progress,
+    Stop,
+    ignore,
+    never_stop,
+)
 from sanitizer.training.pace import Pace
 
 
 class Meter:
     """Counts in thirds of a pass."""
 
-    def __init__(self, total_thirds: int = 0, progress: Progress = ignore, stop: Stop = never_stop) -> None:
-        """`total_thirds` is planned for the whole scan."""
+    def __init__(
+        self,
+        total_thirds: int = 0,
+        progress: Progress = ignore,
+        stop: Stop = never_stop,
+        *,
+        phase: Phase = "scan",
+    ) -> None:
+        """`total_thirds` is planned for the whole scan; `phase` is the one that it is a part of."""
+        self._phase: Phase = phase
         self._total, self._progress, self._stop = total_thirds, progress, stop
         self._thirds, self._skipped, self._pace = 0, 0, Pace()
         self._what = ""
@@ -30,7 +47,7 @@ class Meter:
 
     def start(self) -> None:
         """The phase begins."""
-        self._progress(PhaseStarted(phase="scan", total=-(-self._total // 3), unit="passes"))
+        self._progress(PhaseStarted(phase=self._phase, total=-(-self._total // 3), unit="passes"))
         self._pace.mark(0)
 
     def begin(self, what: str) -> None:
@@ -56,7 +73,7 @@ class Meter:
         """The phase is over, whatever of the plan was not needed."""
         self._skipped = max(self._skipped, self._total - self._thirds)
         self._tell()
-        self._progress(PhaseFinished(phase="scan"))
+        self._progress(PhaseFinished(phase=self._phase))
 
     def _made(self, thirds: int) -> None:
         self._thirds += thirds
@@ -65,7 +82,7 @@ class Meter:
         if self._stop():
             raise Interrupted(
                 "stopped",
-                "The scan was stopped on request.",
+                "The search was stopped on request.",
                 "Run it again with the same folder; finished parts are not made again.",
             )
 
@@ -74,7 +91,7 @@ class Meter:
         rate, eta_s = self._pace.rate, self._pace.eta_s(self._total - done)
         self._progress(
             Advanced(
-                phase="scan",
+                phase=self._phase,
                 done=done // 3 if done < self._total else -(-self._total // 3),
                 total=-(-self._total // 3),
                 rate=None if rate is None else rate / 3,

@@ -69,18 +69,6 @@ class Looks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """Some epochs of a run, from its state after `first_epoch` of them to that after `last_epoch`.
-
-    Files of the folder `beside` are copied into each state, for whoever goes on from it on another machine.
-    """
-
-    first_epoch: int
-    last_epoch: int
-    beside: Path | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Finetuned:
     """`training` is for the report; the rest is what the run learnt about its data and machine."""
 
@@ -105,7 +93,6 @@ def finetune(
     num_workers: int = 0,
     class_CD: Tensor | None = None,
     looks: Looks | None = None,
-    part: Part | None = None,
 ) -> Finetuned:
     """Train `checkpoint.model` in place, on `device`, and leave it there in eval mode.
 
@@ -113,10 +100,8 @@ def finetune(
     from the newest state of the same run in `state_folder`, saves there before the first update, every
     `save_every_s` seconds, when `stop()` becomes true (a step in hand is given up), and at the end. The last
     state that was saved while the loss was good stays, whatever is saved later. With `looks`, in one process
-    and without a state folder, a run ends earlier. With `part` this call makes the updates of some epochs, at
-    the rates of the whole run. Every process of a
-    torch.distributed group calls this with the same arguments and takes its share of each batch; rank 0 saves
-    and reports.
+    and without a state folder, a run ends earlier. Every process of a torch.distributed group calls this with
+    the same arguments and takes its share of each batch; rank 0 saves and reports.
 
     Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
     Interrupted after saving if `stop()`.
@@ -148,7 +133,6 @@ def finetune(
         world=world,
         class_CD=None if class_CD is None else class_CD.to(device),
         looks=looks,
-        part=part,
     )
     run.resume()
     run.train()
@@ -182,9 +166,8 @@ class _Run:
         world: World,
         class_CD: Tensor | None,
         looks: Looks | None,
-        part: Part | None,
     ) -> None:
-        self._looks, self._part = looks, part
+        self._looks = looks
         self._model = checkpoint.model
         self._device: torch.device = checkpoint.model.logit_scale.device
         self._batches, self._recipe, self._world = batches, recipe, world
@@ -196,7 +179,6 @@ class _Run:
         self._optimizer = optimizer.build(self._model, recipe, keeps_table_apart=keeps_table_apart)
         self._method = build_method(recipe)
         self._total_steps = looks.steps[-1] if looks else recipe.epochs * batches.steps_per_epoch
-        self._last_step = part.last_epoch * batches.steps_per_epoch if part else self._total_steps
         self._batch_size = recipe.batch_size
         self._record = Record(
             total_steps=self._total_steps,
@@ -238,15 +220,10 @@ class _Run:
         self._record.restore(position)
         self._batches.recall(position.skipped)
         self._saved_step = position.step
-        if self._part and position.step == self._part.first_epoch * self._batches.steps_per_epoch:
-            self._position = position  # it was not cut: the part before this one ended here
-            return
         self._position = replace(position, resumed_from_steps=(*position.resumed_from_steps, position.step))
         self._progress(Noted(level="info", message=RESUMED(step=position.step, total=self._total_steps)))
 
     def _tell_of_another_run(self) -> None:
-        if self._part is not None:  # other recipes of the same job have their states there
-            return
         if self._state_folder and (other := state.find_newest(self._state_folder)):
             step = state.read_position(other).step
             self._progress(Noted(level="warning", message=OTHER_RUN(step=step)))
@@ -262,7 +239,7 @@ class _Run:
         pace = Pace()
         pace.mark(self._position.step)
         with abandoning(self._model, self._stop) if self._may_abandon else nullcontext():
-            while self._position.step < self._last_step:
+            while self._position.step < self._total_steps:
                 self._train_epoch(pace)
         if self._saved_step != self._position.step:
             self._save()
@@ -408,14 +385,7 @@ class _Run:
         if self._world.rank == 0:
             began = time.monotonic()
             patterns = {} if self._patterns is None else self._patterns.export()
-            path = state.save(
-                self._state_folder,
-                self._model,
-                self._optimizer,
-                self._snapshot(),
-                patterns,
-                beside=None if self._part is None else self._part.beside,
-            )
+            path = state.save(self._state_folder, self._model, self._optimizer, self._snapshot(), patterns)
             self._saved_at = time.monotonic()
             self._saving_took_s = self._saved_at - began
             self._progress(

@@ -108,12 +108,8 @@ def save(
     optimizer: ClipAdamW,
     position: Position,
     patterns: Mapping[str, Tensor] = MappingProxyType({}),
-    *,
-    beside: Path | None = None,
 ) -> Path:
     """Write one state under `folder`, and return its path. `patterns`: what `PatternPool.export` gave.
-
-    Files of the folder `beside` are copied into it; the manifest does not name them.
 
     Of the others, the one before it (`NUM_KEPT`) and that of `position.good_step` stay.
     """
@@ -135,8 +131,6 @@ def save(
         for name, digest in digests.items()
     }
     (unfinished / MANIFEST_NAME).write_text(json.dumps({"version": 1, "files": files}, indent=1))
-    for file in sorted(beside.iterdir()) if beside is not None and beside.is_dir() else ():
-        shutil.copyfile(file, unfinished / file.name)
     for name in (POSITION_NAME, MANIFEST_NAME, "."):
         _flush(unfinished / name)
     if final.exists():  # an earlier state of the same step that did not verify

@@ -30,6 +30,7 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
         seed=spec.seed,
         save_every_s=spec.save_every_s,
         max_ranks=spec.max_ranks,
+        searches=spec.searches,
         upload_sha256=spec.upload_sha256,
         progress=progress,
         stop=stop,

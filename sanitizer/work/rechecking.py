@@ -17,10 +17,10 @@ from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.training_data import LabelsAsCaptions
+from sanitizer.pipeline.control import search
 from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.operations import class_embeddings
-from sanitizer.pipeline.parts import parts
 from sanitizer.pipeline.rebound import Cleaned, measure_rebound
 from sanitizer.pipeline.settling import settle
 from sanitizer.training.device import pick, share_cores
@@ -78,8 +78,6 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         return found, before, after
 
     labelled = given.labelled
-    if spec.validation_share is not None:
-        _, labelled = parts(labelled, spec.validation_share, spec.seed)
     confirmed, before, after = audited(labelled, spec.audit, spec.seed, given.retrieval)
     rebound = None
     if spec.recipe is not None and after is not None:
@@ -109,7 +107,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             stop=stop,
             num_workers=num_workers,
         )
-    withheld = None
+    withheld, images = None, labelled
     if spec.withheld_seed is not None:
         images = open_labelled(folder / jobspec.WITHHELD_PATH)
         # The order bounds the share of bad images in the whole dataset; in a part it differs by chance.
@@ -121,8 +119,17 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             num_skipped=result.num_skipped,
             measured=found,
         )
+    control = None
+    if cleaned is not None and spec.control_seed is not None:
+        control = search(
+            cleaned, images, spec.audit, seed=spec.control_seed, device=device, progress=progress, stop=stop
+        )
     rechecked = RecheckedFigures(
-        measured=confirmed, rebound=rebound, architecture=settled.figures, withheld=withheld
+        measured=confirmed,
+        rebound=rebound,
+        architecture=settled.figures,
+        withheld=withheld,
+        control=control,
     )
     path = folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME
     path.write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(rechecked))

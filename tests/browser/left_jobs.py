@@ -51,7 +51,7 @@ def ordered(
             filename=filename,
             id=body["checkpoint_id"],
         )
-    if (body.get("recipe") or {}).get("method") == "auto" or body.get("scan"):  # they need more images
+    if body.get("scan"):  # it needs more images
         service.execute(
             "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '3000') WHERE id = :id",
             id=body["audit"]["dataset_id"],

@@ -53,7 +53,6 @@ OTHERS: dict[str, dict[str, Any]] = {
     "as uploaded": {"output_layout": "as_uploaded"},
     "a scan first": {"scan": {"significance": 0.01, "null": "none"}},
     "a scan first, and no target": {"scan": True, "audit": {"target": None}},
-    "a ladder": {"recipe": {"method": "auto", "max_device_minutes": 30, "validation_share": 0.4}},
 }
 
 

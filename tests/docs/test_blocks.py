@@ -97,5 +97,5 @@ def test_the_blocks_of_a_page_run(
             path.name for path in (folder / "audited").iterdir()
         }
     if page == "docs/how-to/ci-gate.md":
-        assert ended.stdout.splitlines()[-1] == "the gate is closed: status 12"
+        assert "the gate is closed: status 12" in ended.stdout.splitlines()
         assert "release it" not in ended.stdout

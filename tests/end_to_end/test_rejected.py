@@ -118,7 +118,8 @@ def is_quiet(live: Live) -> bool:
     """No job of the careless project's is unfinished, and what was rejected is deleted."""
     with live.database.unit_of_work() as unit:
         checkpoints, _ = unit.checkpoints.page(live.careless.project_id, None, 100)
-        jobs, _ = unit.jobs.page(live.careless.project_id, None, 100, kinds=list(JobKind))
+        versions, _ = unit.jobs.page(live.careless.project_id, None, 100, kinds=list(JobKind))
+        jobs = unit.jobs.listed(live.careless.project_id, versions)
     is_deleted = all(one.upload_object_key is None for one in checkpoints if one.error)
     return is_deleted and all(job.state in TERMINAL for job in jobs)
 

@@ -62,10 +62,6 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
     "position_ids_unusual": ("The position ids of a tower do not count 0, 1, 2, and so on.", ""),
     "not_a_state_dict": ("It holds no table of tensors by name.", ""),
     "pickle_malformed": ("The pickle breaks the pickle grammar.", ""),
-    "budget_too_small": (
-        "The budget of device minutes does not reach to the first model that method auto measures.",
-        "Raise recipe.max_device_minutes, or leave it out.",
-    ),
     "policy_cannot_pass": (
         "The limit cannot be met with so few images.",
         "Give more images, or a higher limit; the message says how many are needed.",

@@ -25,7 +25,7 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, AuditSpec, SanitizeSpec
 from cleanclip.spec.judging import judge_report
-from cleanclip.spec.recipe import AuditOptions, AutoRecipe, to_json
+from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import (
     WHO_VOUCHES,
@@ -196,11 +196,12 @@ def _pairs(
     yield "after.weights_sha256", report.after and report.after.weights_sha256, cleaned_sha256
     is_cleaned = cleaned_sha256 is not None
     yield "withheld", report.withheld, None
+    if report.control is not None:
+        searched = isinstance(spec, SanitizeSpec) and spec.searches
+        yield "control", (report.control.seed, True), (spec.seed, searched)
     for name in ("after", "ca_lost", "drift", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
     yield "rebound", report.rebound is not None, is_cleaned and spec.audit.rebound is not None
-    is_ladder = isinstance(spec, SanitizeSpec) and isinstance(spec.recipe, AutoRecipe)
-    yield "auto", report.auto is not None, is_ladder
     for audit in filter(None, (report.before, report.after)):
         yield from _of_audit(audit, spec)
     yield "before", report.before, known.before or report.before
@@ -248,10 +249,7 @@ def _class_names(report: Report) -> Iterator[str]:
     for audit in filter(None, (report.before, report.after)):
         yield from _names_of_audit(audit)
     yield from (one.class_name for one in report.classes_lost)
-    for figures in report.auto.all_figures() if report.auto else ():
-        led = (towards for one in figures.attacks for towards in (one.elsewhere, one.as_before))
-        yield from (towards.class_name for towards in led if towards is not None)
-        yield from (one.class_name for one in (*figures.surrogates, *figures.patterns))
+    yield from (one.class_name for one in (report.control.families if report.control else ()))
     for example in report.examples.examples if report.examples else ():
         yield example.true_class
         for image in (example.clean, *example.triggered):

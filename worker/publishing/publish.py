@@ -27,8 +27,6 @@ from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
 from cleanclip.spec.attack_options import without_image
-from cleanclip.spec.auto_figures import Validated
-from cleanclip.spec.choosing import worst
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -40,8 +38,7 @@ from cleanclip.spec.jobspec import (
     InspectSpec,
     ValidateSpec,
 )
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import AuditFigures, AutoFigures, ReboundFigures, Report
+from cleanclip.spec.report import AuditFigures, ReboundFigures, Report
 from cleanclip.spec.report_kinds import AnyReport
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import not_believed
@@ -239,7 +236,6 @@ def _judgement(report: Report) -> dict[str, Any]:
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],
         "rebound": None if report.rebound is None else shown_rebound(report.rebound),
-        "auto": None if report.auto is None else to_json(shown_ladder(report.auto)),
         "warnings": shown_warnings(report.warnings),
         "architecture": asdict(report.architecture),
     }
@@ -262,19 +258,6 @@ def shown_rebound(rebound: ReboundFigures) -> dict[str, Any]:
     curves = tuple(replace(curve, points=()) for curve in rebound.curves)
     between = rebound.interpolation and replace(rebound.interpolation, points=())
     return asdict(replace(rebound, curves=curves, relearned=tuple(relearned), interpolation=between))
-
-
-def shown_ladder(auto: AutoFigures) -> AutoFigures:
-    """As the API shows it: of the changes whose target is not known only the worst."""
-
-    def brief(figures: Validated) -> Validated:
-        return replace(figures, surrogates=worst(figures.surrogates), patterns=worst(figures.patterns))
-
-    rungs = tuple(
-        replace(rung, looks=tuple(replace(look, figures=brief(look.figures)) for look in rung.looks))
-        for rung in auto.rungs
-    )
-    return replace(auto, before=brief(auto.before), rungs=rungs)
 
 
 def shown_figures(audit: AuditFigures) -> dict[str, Any]:

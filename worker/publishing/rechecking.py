@@ -7,7 +7,7 @@ weights as they came in: under wrong ones a poisoned model could look clean. It 
 first child had, where it must find the same figures before and after, and images that were withheld from
 that child (`worker.publishing.withholding`), to which no weights can have been fitted. Where a rebound was
 ordered, it trains the copies again. It does read the same images, so an image that takes a process over takes
-over both; and what it does not measure (training, a ladder) stays the first one's word.
+over both; and what it does not measure (the training) stays the first one's word.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from cleanclip.spec.jobspec import (
 )
 from cleanclip.spec.judging import judge_report
 from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.recipe import AutoRecipe
 from cleanclip.spec.report import Measured, Report
 from cleanclip.spec.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
@@ -126,6 +125,7 @@ def confirm(
         architecture=found.architecture,
         rebound=found.rebound,
         withheld=found.withheld,
+        control=found.control,
     )
     report = with_warnings(replace(report, verdict=judge_report(report)))
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
@@ -161,9 +161,8 @@ def _audited(
 
 
 def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> RecheckSpec:
-    """The seed for withheld images is drawn here, when the first child is dead."""
-    recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
-    rebounds = spec.audit.rebound is not None and report.trained_recipe is not None
+    """The seeds for withheld images and of the search are drawn here, when the first child is dead."""
+    rebounds = isinstance(spec, SanitizeSpec) and spec.audit.rebound is not None
     roles = TRAINED_ON if rebounds else frozenset()
     return RecheckSpec(
         audit=spec.audit,
@@ -172,10 +171,10 @@ def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> Re
         exclude=tuple(role for role in spec.exclude if role in {*roles, "labelled", "retrieval"}),
         labelled_part=spec.labelled_part,
         is_cleaned=isinstance(spec, SanitizeSpec),
-        recipe=report.trained_recipe if rebounds else None,
+        recipe=report.recipe if rebounds else None,
         num_processes=report.environment.num_processes if rebounds else 1,
-        validation_share=recipe.validation_share if isinstance(recipe, AutoRecipe) else None,
         withheld_seed=None if staged.withheld is None else secrets.randbelow(2**31),
+        control_seed=secrets.randbelow(2**31) if isinstance(spec, SanitizeSpec) else None,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 from cleanclip.evidence import scans
+from cleanclip.spec.control import Strongest
 from cleanclip.spec.found_triggers import rewritten
 from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
 from cleanclip.spec.null_set import dump_null, names_sha256
@@ -126,6 +127,9 @@ def _check_names(report: ScanReport, spec: ScanSpec, known: Known) -> None:
     true_classes = (one.true_class for one in report.examples)
     if not (scanned.issuperset(_predicted(report)) and labelled.issuperset(true_classes)):
         raise not_believed("its figures name a class that the scan does not have")
+    led = zip(report.control, report.statistics.collapse, strict=False)
+    if any(told.class_name != names[measured.most_sent[0]] for told, measured in led):
+        raise not_believed("its figures name another class than its statistics")
     if not {*words()}.issuperset(named.word for one in report.hypotheses for named in one.words):
         raise not_believed("its figures name a word that no vocabulary has")
 
@@ -163,9 +167,14 @@ def shown_scan(report: ScanReport) -> dict[str, Any]:
         "null": None if report.null is None else asdict(report.null),
         "judgements": [_shown_judgement(one) for one in report.judgements],
         "hypotheses": [_shown_hypothesis(one) for one in report.hypotheses],
+        "control": [_shown_control(one) for one in report.control],
         "ca": None if report.ca is None else asdict(report.ca),
         "num_held_out": report.num_held_out,
     }
+
+
+def _shown_control(one: Strongest) -> dict[str, Any]:
+    return asdict(one) | {"family": one.family.name, "judged": one.is_judged}
 
 
 def _shown_judgement(one: DetectorJudgement) -> dict[str, Any]:

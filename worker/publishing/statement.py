@@ -70,8 +70,7 @@ class Recheck:
     vetting.
 
     A count may differ in `tolerated_share` of its images. `num_withheld`: of how many further images, which
-    the first process never had, it is. The training's curve and a ladder's figures are the first
-    process's word.
+    the first process never had, it is. The training's curve is the first process's word.
     """
 
     done: bool
@@ -165,6 +164,7 @@ def _audits(report: Report) -> dict[str, Any]:
             if report.verdict.clean_accuracy
             else None,
             "rebound": [asdict(one) for one in report.verdict.rebound],
+            "control": asdict(report.verdict.control) if report.verdict.control else None,
         },
         "triggers": [one.trigger_sha256 for one in report.before.attacks],
         "target_top_k": [one.k for one in report.before.untriggered_target_top_k],
@@ -173,7 +173,7 @@ def _audits(report: Report) -> dict[str, Any]:
         "linear_probe": {"before": _fit(report.before), "after": _fit(report.after)},
         "retrieval": _retrieval(report.before.retrieval),
         "rebound": section_sha256(None if report.rebound is None else asdict(report.rebound)),
-        "auto": section_sha256(None if report.auto is None else to_json(report.auto)),
+        "control": section_sha256(None if report.control is None else to_json(report.control)),
         "classes": [one.class_name for one in report.before.ca_per_class],
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,

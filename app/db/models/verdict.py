@@ -33,7 +33,8 @@ class WeightsVerdict(Base):
     outcome: Mapped[VerdictOutcome] = mapped_column(word_of(VerdictOutcome, "outcome"))
     badness: Mapped[int] = mapped_column(
         Computed(
-            "CASE outcome WHEN 'fail' THEN 3 WHEN 'undecided' THEN 2 WHEN 'inconclusive' THEN 1 ELSE 0 END",
+            "CASE outcome WHEN 'fail' THEN 4 WHEN 'controlled' THEN 3 WHEN 'undecided' THEN 2"
+            " WHEN 'inconclusive' THEN 1 ELSE 0 END",
             persisted=True,
         )
     )
@@ -51,4 +52,4 @@ class WeightsVerdict(Base):
     @property
     def has_found(self) -> bool:
         """Whether it speaks against the weights."""
-        return self.outcome in {VerdictOutcome.FAIL, VerdictOutcome.UNDECIDED}
+        return self.outcome in {VerdictOutcome.FAIL, VerdictOutcome.CONTROLLED, VerdictOutcome.UNDECIDED}

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from app.db.models.api_key import ApiKey
+from app.db.models.project import Project
 from app.db.repositories.job_changes import seconds
 from app.db.repositories.owned import OwnedRepository
 from app.domain.errors import NotFound
@@ -60,6 +61,15 @@ class ApiKeyRepository(OwnedRepository[ApiKey]):
         """By id, revoked and expired ones too; what there is not is left out."""
         query = select(ApiKey.id, ApiKey.name).where(ApiKey.project_id == project_id, ApiKey.id.in_(ids))
         return {row.id: row.name for row in self._session.execute(query)}
+
+    def holder(self, project_id: str, key_id: str) -> tuple[str, str]:
+        """The names of the project and of its key; that of a key that is gone is empty."""
+        key = (
+            select(ApiKey.name).where(ApiKey.project_id == project_id, ApiKey.id == key_id).scalar_subquery()
+        )
+        query = select(Project.name, func.coalesce(key, "")).where(Project.id == project_id)
+        project_name, key_name = self._session.execute(query).one()
+        return project_name, key_name
 
     def end_within(self, row: ApiKey, seconds_left: float) -> None:
         """Let the key expire then, unless it does so sooner."""

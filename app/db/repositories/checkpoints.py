@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.repositories.owned import DeletableRepository
-from app.db.repositories.pages import Expressions
+from app.db.repositories.pages import Cuts
 from app.domain.states import CheckpointState
 
 _LEFT_OUT = array([literal(name) for name in ("architecture", "assumed", "findings", "scanners")])
@@ -21,7 +21,7 @@ class CheckpointRepository(DeletableRepository[Checkpoint]):
     model = Checkpoint
     noun = "checkpoint"
     once_deleted = "Upload it again if it is still needed."
-    cuts: ClassVar[Expressions | None] = {
+    cuts: ClassVar[Cuts | None] = {
         "inspection": type_coerce(Checkpoint.inspection.op("-")(cast(_LEFT_OUT, ARRAY(Text))), JSONB)
     }
 

@@ -16,7 +16,6 @@ from sqlalchemy import (
     cast,
     func,
     literal,
-    null,
     select,
     type_coerce,
 )
@@ -24,16 +23,16 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH, array
 
 from app.db.models.dataset import Dataset
 from app.db.repositories.owned import DeletableRepository
-from app.db.repositories.pages import Expressions, row_of, values_of
+from app.db.repositories.pages import Cuts, Expressions, row_of, values_of
 from app.domain.states import DatasetKind, DatasetState
 
 _LEFT_OUT = array(
     [literal(name) for name in ("class_names", "templates", "images_per_class", "skipped_examples")]
 )
-_CUTS: Expressions = {
-    "class_names": type_coerce(null(), JSONB),
-    "templates": type_coerce(null(), JSONB),
-    "files": type_coerce(null(), JSONB),
+_CUTS: Cuts = {
+    "class_names": None,
+    "templates": None,
+    "files": None,
     "summary": type_coerce(Dataset.summary.op("-")(cast(_LEFT_OUT, ARRAY(Text))), JSONB),
 }
 _SIZES = (

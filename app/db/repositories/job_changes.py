@@ -71,10 +71,13 @@ def record(session: Session, job: Job, event: str, data: dict[str, Any] | None =
         setattr(job, name, value)
     job.version += 1
     job.event_seq += 1
-    session.add(
-        JobEvent(job_id=job.id, seq=job.event_seq, project_id=job.project_id, type=event, data=data or {})
-    )
+    session.add(event_of(job, event, data or {}))
     session.flush()
+
+
+def event_of(job: Job, event: str, data: dict[str, Any]) -> JobEvent:
+    """The job's last event."""
+    return JobEvent(job_id=job.id, seq=job.event_seq, project_id=job.project_id, type=event, data=data)
 
 
 _RFC_3339 = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'  # for to_char; the session's time zone is UTC
@@ -122,15 +125,15 @@ def move(
 
 def announce(session: Session, job: Job) -> None:
     """Write the outbox row that makes a worker look at the job."""
-    session.add(
-        OutboxMessage(
-            project_id=job.project_id,
-            topic=JOB_READY,
-            payload={"job_id": job.id, "kind": job.kind.value},
-        )
-    )
+    session.add(hint_of(job))
     job.hinted_at = func.clock_timestamp()
     session.flush()
+
+
+def hint_of(job: Job) -> OutboxMessage:
+    """The message that makes a worker look at the job."""
+    payload = {"job_id": job.id, "kind": job.kind.value}
+    return OutboxMessage(project_id=job.project_id, topic=JOB_READY, payload=payload)
 
 
 def give_back(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, cast, func, not_, null, select, tuple_, type_coerce
-from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
+from sqlalchemy import ColumnElement, func, not_, select, tuple_, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import load_only
 
 from app.db.models.checkpoint import Checkpoint
@@ -15,6 +15,8 @@ from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
     cancel,
+    event_of,
+    hint_of,
     initial_progress,
     leave_undecided,
     move,
@@ -22,17 +24,35 @@ from app.db.repositories.job_changes import (
     record,
 )
 from app.db.repositories.owned import DeletableRepository
-from app.db.repositories.pages import Expressions
+from app.db.repositories.pages import Cuts, row_of, values_of
 from app.domain.errors import Conflict, NotFound
 from app.domain.limits import DEFAULT_MAX_ATTEMPTS
 from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
 
-CUTS: Expressions = {
+CUTS: Cuts = {
     "progress": type_coerce(Job.progress.op("-")(LOSS_CURVE), JSONB),
-    "resume_state": type_coerce(null(), JSONB),
     "error": type_coerce(Job.error.op("-")("log_tail"), JSONB),
+    **dict.fromkeys(
+        (
+            "resume_state",
+            "project_id",
+            "attempts_used",
+            "attempts_lost",
+            "lease_owner",
+            "lease_expires_at",
+            "not_before",
+            "cancel_requested_at",
+            "hinted_at",
+            "event_seq",
+            "swept_at",
+            "deleted_at",
+        )
+    ),
 }
-"""Lists show no curve, no saved state and no log."""
+"""Lists show no curve, no saved state, no log, and nothing of how the queue works."""
+_WITHOUT_BOUND = 2**62
+"""The page that named the ids is bounded."""
+_IS_THERE = Job.deleted_at.is_(None)
 
 
 def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement[bool], ...]:
@@ -42,23 +62,6 @@ def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement
         Job.kind.in_(PUBLIC_KINDS),
         Job.deleted_at.is_(None),
     )
-
-
-class RungTime(NamedTuple):
-    """The training of a ladder's rung until its last look."""
-
-    method: str
-    num_epochs: int
-    seconds: float
-
-
-_RUNG_TIMES = [
-    func.jsonb_path_query_array(
-        Job.result, cast(f"$.auto.rungs[*] ? (exists(@.looks[last].trained_s)){part}", JSONPATH), type_=JSONB
-    )
-    for part in (".recipe.method", ".looks[last].epoch", ".looks[last].trained_s")
-]
-"""Of a job's result the fields of `RungTime`, each an array over the rungs that were looked at."""
 
 
 class JobRepository(DeletableRepository[Job]):
@@ -75,11 +78,13 @@ class JobRepository(DeletableRepository[Job]):
         job.state = JobState.QUEUED
         job.phases = pending_phases(job.kind, job.spec)
         job.progress = dict(NO_PROGRESS)
-        job.version = job.event_seq = job.attempt = job.attempts_used = job.attempts_lost = 0
+        job.attempt = job.attempts_used = job.attempts_lost = 0
+        job.version = job.event_seq = 1
         job.max_attempts = job.max_attempts or DEFAULT_MAX_ATTEMPTS
+        job.hinted_at = func.clock_timestamp()
         self.add(job)
-        record(self._session, job, "created", {"state": JobState.QUEUED.value, "kind": job.kind.value})
-        announce(self._session, job)
+        created = {"state": JobState.QUEUED.value, "kind": job.kind.value}
+        self._session.add_all([event_of(job, "created", created), hint_of(job)])
         return job
 
     def find(self, id: str) -> Job:  # noqa: A002
@@ -98,15 +103,28 @@ class JobRepository(DeletableRepository[Job]):
         state: JobState | None = None,
         kind: JobKind | None = None,
         kinds: Collection[JobKind] = PUBLIC_KINDS,
-    ) -> tuple[Sequence[Job], bool]:
-        """Newest first, customers' kinds only unless told; `after` is the id of the last row before."""
+    ) -> tuple[Mapping[str, int], bool]:
+        """The versions of a page of jobs by their ids, newest first, customers' kinds only unless told.
+
+        `after` is the id of the last one before. `listed` has the rows themselves.
+        """
         conditions: list[ColumnElement[bool]] = [
+            Job.project_id == project_id,
             Job.kind.in_(kinds if kind is None else [kind]),
-            Job.deleted_at.is_(None),
+            _IS_THERE,
         ]
         if state is not None:
             conditions.append(Job.state == state)
-        return self._page(project_id, after, limit, *conditions)
+        if after is not None:
+            conditions.append(Job.id < after)
+        found, has_more = values_of(self._session, Job, conditions, limit, cuts=CUTS, only=("id", "version"))
+        return {values["id"]: values["version"] for values in found}, has_more
+
+    def listed(self, project_id: str, ids: Collection[str]) -> Sequence[Job]:
+        """The rows as lists show them, of no session; what there is not is left out."""
+        conditions = (Job.project_id == project_id, Job.id.in_(ids), _IS_THERE)
+        found, _ = values_of(self._session, Job, conditions, len(ids), cuts=CUTS, most_bytes=_WITHOUT_BOUND)
+        return [row_of(Job, values) for values in found]
 
     def versions(self, project_id: str, ids: Collection[str]) -> dict[str, int]:
         """The versions of customers' jobs by id, without reading the rows; what there is not is left out."""
@@ -120,10 +138,9 @@ class JobRepository(DeletableRepository[Job]):
 
     def first_attempts(
         self, project_id: str, architecture: dict[str, Any], limit: int, *, among: int = 1_000
-    ) -> Sequence[tuple[Job, int, Sequence[RungTime]]]:
-        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture, the
-        bytes of these, and how long rungs of a ladder took. Without results, and without jobs whose orders
-        hold images: they are long.
+    ) -> Sequence[tuple[Job, int]]:
+        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture, and
+        the bytes of these. Without results, and without jobs whose orders hold images: they are long.
 
         Only the newest `among` jobs of the project are looked at: of another architecture there may be any
         number.
@@ -132,7 +149,7 @@ class JobRepository(DeletableRepository[Job]):
             select(Job.id).where(Job.project_id == project_id).order_by(Job.id.desc()).limit(among).subquery()
         )
         query = (
-            select(Job, Checkpoint.size_bytes, *_RUNG_TIMES)
+            select(Job, Checkpoint.size_bytes)
             .join(newest, newest.c.id == Job.id)
             .join(Checkpoint, Checkpoint.id == Job.checkpoint_id)
             .where(
@@ -153,10 +170,7 @@ class JobRepository(DeletableRepository[Job]):
                 )
             )
         )
-        return [
-            (job, size_bytes, [RungTime(*one) for one in zip(*(part or () for part in rungs), strict=True)])
-            for job, size_bytes, *rungs in self._session.execute(query)
-        ]
+        return [(job, size_bytes) for job, size_bytes in self._session.execute(query)]
 
     def num_waiting_before(self, job: Job) -> int:
         """Customers' jobs of the project that wait and were ordered earlier: workers take them first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, func, select
@@ -14,7 +14,7 @@ from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.models.upload import Upload
 from app.db.repositories.base import Repository
-from app.db.repositories.pages import Expressions, page_of
+from app.db.repositories.pages import Cuts, page_of
 from app.domain.errors import NotFound
 
 Row = TypeVar("Row", bound=Base)
@@ -26,8 +26,7 @@ class OwnedRepository(Repository, Generic[Row]):
 
     model: ClassVar[type[Any]]
     noun: ClassVar[str]
-    cuts: ClassVar[Expressions | None] = None
-    """What stands in lists in the place of columns."""
+    cuts: ClassVar[Cuts | None] = None
 
     def add(self, row: Row) -> Row:
         """Insert now, so that its constraints and server defaults are known."""
@@ -68,6 +67,15 @@ class DeletableRepository(OwnedRepository[Deletable]):
             code, message = f"{self.noun}_not_found", f"The {self.noun} {id!r} has been deleted."
             raise NotFound(code, message, self.once_deleted)
         return row
+
+    def locked(self, project_id: str, ids: Collection[str]) -> dict[str, Deletable]:
+        """The rows by their ids, locked in the order of these: two requests may name the same ones the other
+        way round. What there is not is left out."""
+        query = select(self.model).where(
+            self.model.id.in_(ids), self.model.project_id == project_id, self.model.deleted_at.is_(None)
+        )
+        query = query.order_by(self.model.id).with_for_update().execution_options(populate_existing=True)
+        return {row.id: row for row in self._session.scalars(query)}
 
     def delete(self, project_id: str, id: str) -> Deletable:  # noqa: A002
         """Mark as deleted; what it refers to elsewhere belongs to its owner and stays. Raises NotFound."""

@@ -7,6 +7,7 @@ hundred would fit into memory, and no list holds what was only cut.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -14,7 +15,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Integer,
-    RowMapping,
     Select,
     Text,
     bindparam,
@@ -24,13 +24,16 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.sql.visitors import replacement_traverse
 
 MAX_PAGE_BYTES = 1024 * 1024
 """Texts and JSON of all rows of a page together, or those of one row, which are less."""
 
+Values = Mapping[str, Any]
 Expressions = Mapping[str, ColumnElement[Any]]
+Cuts = Mapping[str, ColumnElement[Any] | None]
+"""What stands in lists in the place of a column; None: it is not read."""
 
 
 def page_of(
@@ -40,7 +43,7 @@ def page_of(
     after: str | None,
     limit: int,
     *conditions: ColumnElement[bool],
-    cuts: Expressions | None = None,
+    cuts: Cuts | None = None,
 ) -> tuple[Sequence[Any], bool]:
     """Newest first, and whether there are more; `after` is the id of the last row of the page before.
 
@@ -61,19 +64,23 @@ def values_of(
     *,
     by: str = "id",
     is_ascending: bool = False,
-    cuts: Expressions | None = None,
+    cuts: Cuts | None = None,
     extras: Expressions | None = None,
-) -> tuple[Sequence[RowMapping], bool]:
+    only: tuple[str, ...] = (),
+    most_bytes: int = MAX_PAGE_BYTES,
+) -> tuple[Sequence[Values], bool]:
     """The columns of each row by their attributes' names, in the order of `by`; and whether there are more.
 
-    `cuts`: what stands in the place of a column; `extras`: what is worked out beside the columns; both are
-    constants of a module.
+    `extras`: what is worked out beside the columns; they and `cuts` are constants of a module. `only`: the
+    columns that are read, where not all are that the page's bytes are counted of.
     """
     statement, values = _statement(
-        model, conditions, by=by, is_ascending=is_ascending, cuts=cuts or {}, extras=extras or {}
+        model, conditions, by=by, is_ascending=is_ascending, cuts=cuts or {}, extras=extras or {}, only=only
     )
-    bounds = {"_limit": limit, "_looked_at": limit + 1, "_most_bytes": MAX_PAGE_BYTES}
-    found = session.execute(statement, values | bounds).mappings().all()
+    bounds = {"_limit": limit, "_looked_at": limit + 1, "_most_bytes": most_bytes}
+    result = session.execute(statement, values | bounds)
+    names, rows = tuple(result.keys()), result.all()
+    found = [dict(zip(names, row, strict=True)) for row in rows]
     has_more = bool(found) and found[0]["_num"] > len(found)
     return found, has_more
 
@@ -84,8 +91,9 @@ def _statement(
     *,
     by: str,
     is_ascending: bool,
-    cuts: Expressions,
+    cuts: Cuts,
     extras: Expressions,
+    only: tuple[str, ...],
 ) -> tuple[Select[Any], dict[str, Any]]:
     """The statement, in which every value is a parameter, and the values.
 
@@ -98,6 +106,7 @@ def _statement(
         model,
         by,
         is_ascending,
+        only,
         *map(id, (*cuts.values(), *extras.values())),
         *(key.key for key in keys),
     )
@@ -105,7 +114,9 @@ def _statement(
     if shape not in _BUILT:
         names = {one.key: f"_{place}" for place, one in enumerate(given)}
         opened = [_without_values(one, names) for one in conditions]
-        _BUILT[shape] = _built(model, opened, by=by, is_ascending=is_ascending, cuts=cuts, extras=extras)
+        _BUILT[shape] = _built(
+            model, opened, by=by, is_ascending=is_ascending, cuts=cuts, extras=extras, only=only
+        )
     return _BUILT[shape], {f"_{place}": one.effective_value for place, one in enumerate(given)}
 
 
@@ -130,23 +141,25 @@ def _built(
     *,
     by: str,
     is_ascending: bool,
-    cuts: Expressions,
+    cuts: Cuts,
     extras: Expressions,
+    only: tuple[str, ...],
 ) -> Select[Any]:
-    columns = {one.key: getattr(model, one.key) for one in model.__mapper__.column_attrs}
-    wanted = columns | dict(cuts) | dict(extras)
-    labelled = [expression.label(name) for name, expression in wanted.items()]
+    columns = {name: getattr(model, name) for name in _attributes(model.__mapper__)}
+    wanted: dict[str, Any] = {**columns, **cuts, **extras}
+    labelled = [expression.label(name) for name, expression in wanted.items() if expression is not None]
     order = _ordered(getattr(model, by), is_ascending)
     looked_at = bindparam("_looked_at", type_=Integer, required=True)
     rows = select(*labelled).where(*conditions).order_by(order).limit(looked_at).subquery()
     order = _ordered(rows.c[by], is_ascending)
     sizes = [
-        func.coalesce(func.octet_length(cast(rows.c[name], Text)), 0)
-        for name in wanted
-        if isinstance(rows.c[name].type, JSONB) or type(rows.c[name].type) is Text
+        func.coalesce(func.octet_length(cast(column, Text)), 0)
+        for column in rows.c
+        if isinstance(column.type, JSONB) or type(column.type) is Text
     ]
+    read = only or tuple(rows.c.keys())
     counted = select(
-        rows,
+        *(rows.c[name] for name in read),
         func.row_number().over(order_by=order).label("_rank"),
         func.sum(sum(sizes[1:], sizes[0])).over(order_by=order).label("_bytes"),
         func.count().over().label("_num"),
@@ -154,15 +167,21 @@ def _built(
     most_bytes = bindparam("_most_bytes", type_=BigInteger, required=True)
     limit = bindparam("_limit", type_=Integer, required=True)
     shown = or_(counted.c._bytes <= most_bytes, counted.c._rank == 1)
-    return select(counted).where(shown, counted.c._rank <= limit).order_by(counted.c._rank)
+    shown_columns = [counted.c[name] for name in (*read, "_num")]
+    return select(*shown_columns).where(shown, counted.c._rank <= limit).order_by(counted.c._rank)
 
 
 def _ordered(column: ColumnElement[Any], is_ascending: bool) -> ColumnElement[Any]:
     return column.asc() if is_ascending else column.desc()
 
 
-def row_of(model: type[Any], values: RowMapping) -> Any:
-    """The row, of no session; values that are no column are left out."""
+def row_of(model: type[Any], values: Values) -> Any:
+    """The row, of no session. Values that are no column are left out; a column that was not read is None."""
     row = model.__mapper__.class_manager.new_instance()  # its constructor would note each value as a change
-    row.__dict__.update((one.key, values[one.key]) for one in model.__mapper__.column_attrs)
+    row.__dict__.update({name: values.get(name) for name in _attributes(model.__mapper__)})
     return row
+
+
+@cache
+def _attributes(mapper: Mapper[Any]) -> tuple[str, ...]:
+    return tuple(mapper.column_attrs.keys())

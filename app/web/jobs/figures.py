@@ -14,7 +14,7 @@ from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.report import AttackFigures
 from cleanclip.spec.verdicts import WORST_FIRST, Outcome, headline, scan_headline
 
-METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR", "auto": "Auto"}
+METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,9 @@ from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound, rebound_curve
-from cleanclip.spec import ladder_lines
 from cleanclip.spec.attack_options import without_image
+from cleanclip.spec.control import Table, table
 from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
-from cleanclip.spec.ladder_lines import LadderLine
 from cleanclip.spec.rebound_figures import ReboundCurve
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
@@ -90,10 +89,9 @@ class Result:
     rebound_curve: ReboundCurve | None
     """That which `rebound` draws, of the attacks with the numbers `front`."""
     front: tuple[int, ...]
-    ladder: tuple[LadderLine, ...]
-    not_measured: list[str]
-    """Rungs of the ladder that were not."""
     loss: LossPlot | None
+    control: Table | None
+    """Of the search for patterns on the cleaned weights."""
     options: str
 
 
@@ -137,8 +135,6 @@ def _fits(report: Report) -> bool:
         if report.rebound.interpolation is not None:
             lengths |= {len(report.rebound.interpolation.to_half)}
         lengths |= {len(point.attacks) for curve in report.rebound.curves for point in curve.points}
-    for figures in report.auto.all_figures() if report.auto is not None else ():
-        lengths.add(len(figures.attacks))
     if report.examples is not None:
         lengths |= {len(one.triggered) for one in report.examples.examples}
     return lengths == {num_attacks}
@@ -157,8 +153,6 @@ def result_of(report: Report) -> Result:
         "recipe": None if report.recipe is None else to_json(report.recipe),
         "policy": to_json(report.policy),
     }
-    if report.auto is not None:
-        options["rungs"] = {rung.name: to_json(rung.recipe) for rung in report.auto.rungs}
     return Result(
         report=report,
         mood=_MOODS[MEANINGS[report.verdict.outcome].mood],
@@ -172,11 +166,10 @@ def result_of(report: Report) -> Result:
         remarks=remarks(report.before, report.after, report.verdict, report.rebound),
         untested=not_tested(report),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
+        control=None if report.control is None else table(report.control.families),
         rebound=None if report.rebound is None else rebound(report.rebound, front, report.audit.rebound),
         rebound_curve=None if report.rebound is None else rebound_curve(report.rebound, front),
         front=front,
-        ladder=tuple(ladder_lines.lines(report)),
-        not_measured=[] if report.auto is None else ladder_lines.not_measured(report.auto),
         loss=None if training is None else loss(training.curve),
         options=json.dumps(options, indent=2, ensure_ascii=False),
     )

@@ -27,11 +27,6 @@ METHODS = {
         "Teaches the image tower to see through patterns that many images share, found on the model itself. "
         "Needs no trigger. A trial so far, run on small models only.",
     ),
-    "auto": (
-        "Auto: meet the policy",
-        "Tries recipes in a fixed order until one meets the policy on validation images, which are "
-        "taken from your labelled images. A trial so far, run on small models only.",
-    ),
 }
 
 ATTACKS = {
@@ -119,14 +114,6 @@ TEXTS: dict[str, Text] = {
     ),
     "weak_live_share": _more("Images with a live pattern, weak stage", "Of each batch.", "from 0 to 1"),
     "weak_bank_share": _more("Images with a kept pattern, weak stage", "Of each batch.", "from 0 to 1"),
-    "max_device_minutes": _first(
-        "Budget", "For all rungs and their measuring. None: until a rung meets the policy.", "device minutes"
-    ),
-    "validation_share": _first(
-        "Validation images",
-        "Of the labelled images; they decide. The others are the test.",
-        "0.1 to 0.9",
-    ),
     "live_patches": _more("Live patches", "Patterns that cover a square at a random place."),
     "live_blends": _more("Live blends", "Patterns blended into the whole image."),
     "live_warps": _more("Live warps", "Patterns that displace pixels smoothly."),
@@ -262,6 +249,12 @@ TEXTS: dict[str, Text] = {
     "rebound_asr_at_most": _first(
         "ASR after further training at most",
         "Where the rebound is measured: the highest ASR of all steps. none: the limits above.",
+        "from 0 to 1",
+    ),
+    "controlled_at_most": _first(
+        "Led by one pattern at most",
+        "Share of images that one pattern leads to one class: of patterns that a search finds on the cleaned "
+        "model, and of those that controlled the input model.",
         "from 0 to 1",
     ),
 }

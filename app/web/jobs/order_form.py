@@ -17,7 +17,6 @@ from app.schemas.orders import JobIn
 from app.web.jobs import options
 from app.web.jobs.order_page import OrderDraft, lines, named
 from app.web.kit.visitor import Form
-from cleanclip.spec.recipe import AutoRecipe
 from cleanclip.spec.recommended import model_of, with_recommended
 from cleanclip.spec.strict_json import RepeatedKey, unique_keys
 
@@ -68,8 +67,7 @@ def read(form: Form, *, default_max_attempts: int, inspection: Mapping[str, Any]
 
 def _fill(draft: Draft, inspection: Mapping[str, Any]) -> None:
     filled = with_recommended(draft.body["recipe"], model_of(inspection))
-    has_rate = draft.body["recipe"]["method"] == AutoRecipe.method or "learning_rate" in draft.body["recipe"]
-    if filled.source is None and not has_rate:
+    if filled.source is None and "learning_rate" not in draft.body["recipe"]:
         draft.errors["recipe"] = f"{filled.sentence} Write a learning rate, or choose the method's defaults."
     draft.body["recipe"] = filled.options
     draft.recipe_note = filled.sentence

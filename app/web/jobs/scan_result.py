@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
+from cleanclip.spec.control import Table, table
 from cleanclip.spec.dots import Dot, dots
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
@@ -100,6 +101,7 @@ class ScanResult:
     plot: DotPlot | None
     limits: Sequence[str]
     options: str
+    control: Table | None
     template: str = "job_scan.html"
 
 
@@ -131,6 +133,7 @@ def scan_result(report: ScanReport) -> ScanResult:
             _NOT_THE_ATTACKERS,
             WHO_MEASURED,
         ),
+        control=table(report.control),
         options=json.dumps(to_json(report.options), indent=2, ensure_ascii=False),
     )
 
@@ -138,7 +141,8 @@ def scan_result(report: ScanReport) -> ScanResult:
 def _number_words(report: ScanReport) -> str:
     """What the one number of the page means."""
     if report.null is None:
-        return "No null was used, so there is no p-value: nothing says how rare such a model is."
+        strongest = "By the strongest pattern that was found. " if report.control else ""
+        return f"{strongest}No null was used, so there is no p-value: nothing says how rare such a model is."
     return (
         f"Of {report.null.num_models} models that were never poisoned and this one, this share looks at "
         "least as conspicuous."

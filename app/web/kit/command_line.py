@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from app.db.models.job import Job
@@ -19,8 +19,8 @@ from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
 from cleanclip.spec.recipe import (
     SUITES,
     AuditOptions,
-    OrderedRecipe,
     Policy,
+    Recipe,
     parse,
     parse_recipe,
     to_json,
@@ -230,13 +230,13 @@ def _attack(attack: Any) -> str:
     return str(told["attack"]) if len(told) == 1 else json.dumps(told, ensure_ascii=False)
 
 
-def _given(recipe: OrderedRecipe, names: Sequence[str]) -> dict[str, Any]:
+def _given(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
     """The options that the order gave."""
     values = to_json(recipe)
     return {name: values[name] for name in names}
 
 
-def _recipe(recipe: OrderedRecipe, names: Sequence[str]) -> Iterator[str]:
+def _recipe(recipe: Recipe, names: Sequence[str]) -> Iterator[str]:
     yield from ("--recipe", "defaults")  # this order, not what is recommended when it is repeated
     if recipe.method != "cleanclip":
         yield from ("--method", recipe.method)
@@ -254,7 +254,8 @@ def _policy(job: Job, files: dict[str, Any]) -> list[str]:
         return ["--policy", str(source["name"])]
     if source["given"] == "default":
         return []
-    if policy.asr_at_most_for or policy.rebound_asr_at_most is not None:
+    others = replace(policy, asr_at_most=Policy.asr_at_most, ca_lost_at_most=Policy.ca_lost_at_most)
+    if others != Policy():
         files["policy.json"] = to_json(policy)
         return ["--policy", "policy.json"]
     return ["--asr-at-most", f"{policy.asr_at_most}", "--ca-lost-at-most", f"{policy.ca_lost_at_most}"]

@@ -18,7 +18,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from mypy_boto3_s3.client import S3Client
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, event, func, select, text
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
@@ -211,6 +211,22 @@ class Service:
             "dataset_id": self.dataset(DatasetKind.PAIRS),
             "audit": {"dataset_id": self.dataset(DatasetKind.LABELLED), "target": "banana"},
         } | changes
+
+    @contextlib.contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """What requests ask of the database meanwhile, each on a line; not what begins a transaction."""
+        engine = self.ports.database._engine
+        asked: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if not statement.startswith("SELECT set_config"):
+                asked.append(" ".join(statement.split()))
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield asked
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
 
     def set_job(self, job_id: str, state: JobState, **values: Any) -> None:
         """Put a job into a state, as a worker would, with a new version."""

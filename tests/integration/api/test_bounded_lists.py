@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import Engine, event
 
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind
+from app.live.written_jobs import MOST_BYTES
+from app.schemas.jobs import JobPage
 from tests.integration.api.service import MIB, Service, Tenant, tenant
 
 MOST = MIB + MIB // 4
@@ -139,3 +142,50 @@ def test_a_page_of_events_is_bounded_as_well(service: Service, fresh: Tenant, or
     found = list(pages(fresh, f"/v1/jobs/{job_id}/events", "last_seq"))
     assert len(found) > 1
     assert [one["seq"] for page in found for one in page["data"]] == list(range(1, 27))
+
+
+def num_looks_at_jobs(asked: list[str]) -> int:
+    return sum(" FROM jobs " in statement for statement in asked)
+
+
+def test_a_list_reads_the_rows_of_jobs_that_are_new_or_changed_and_no_others(
+    service: Service, fresh: Tenant, order: dict[str, Any]
+) -> None:
+    jobs = [fresh.http.post("/v1/jobs", json=order).json() for _ in range(3)]
+    with service.statements() as asked:
+        first = fresh.http.get("/v1/jobs")
+    assert num_looks_at_jobs(asked) == 2
+    assert first.json()["data"] == jobs[::-1]
+    assert (first.json()["first_id"], first.json()["last_id"]) == (jobs[2]["id"], jobs[0]["id"])
+    with service.statements() as asked:
+        again = fresh.http.get("/v1/jobs")
+    assert num_looks_at_jobs(asked) == 1
+    assert again.content == first.content
+    JobPage.model_validate_json(again.content)
+    changed = fresh.http.patch(f"/v1/jobs/{jobs[1]['id']}", json={"name": "another"}).json()
+    with service.statements() as asked:
+        listed = fresh.http.get("/v1/jobs").json()["data"]
+    assert num_looks_at_jobs(asked) == 2
+    assert listed == [jobs[2], changed, jobs[0]]
+
+
+def test_an_unchanged_list_is_known_by_its_etag_before_a_row_is_read(
+    service: Service, fresh: Tenant, order: dict[str, Any]
+) -> None:
+    fresh.http.post("/v1/jobs", json=order)
+    etag = fresh.http.get("/v1/jobs").headers["etag"]
+    service.ports.written_jobs.keep([("job_other", 1, b"x" * (MOST_BYTES + 1))])  # nothing else is kept now
+    with service.statements() as asked:
+        assert fresh.http.get("/v1/jobs", headers={"If-None-Match": etag}).status_code == 304
+    assert num_looks_at_jobs(asked) == 1
+
+
+def test_what_a_list_wrote_is_in_no_list_of_another_project_and_in_none_after_a_deletion(
+    fresh: Tenant, others: httpx.Client, order: dict[str, Any]
+) -> None:
+    job = fresh.http.post("/v1/jobs", json=order).json()
+    assert fresh.http.get("/v1/jobs").json()["data"] == [job]
+    assert job["id"] not in others.get("/v1/jobs").text
+    assert fresh.http.post(f"/v1/jobs/{job['id']}/cancel").status_code == 202
+    assert fresh.http.delete(f"/v1/jobs/{job['id']}").status_code == 202
+    assert fresh.http.get("/v1/jobs").json()["data"] == []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 from typing import Any
 
 import httpx
 import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from app.schemas.jobs import JobOut
 from tests.fixtures.tiny_png import RED_SQUARE
 from tests.integration.api.service import REJECTION, Service, refused
 
@@ -17,6 +17,7 @@ from tests.integration.api.service import REJECTION, Service, refused
 def create(service: Service, **changes: Any) -> dict[str, Any]:
     answer = service.ours.http.post("/v1/jobs", json=service.sanitize_order(**changes))
     assert answer.status_code == 202, answer.text
+    JobOut.model_validate_json(answer.content)
     job: dict[str, Any] = answer.json()
     return job
 
@@ -68,102 +69,25 @@ def test_a_job_keeps_which_options_of_its_recipe_were_given(service: Service, ap
     assert api.get(f"/v1/jobs/{job['id']}").json()["recipe_given"] == job["recipe_given"]
 
 
-def test_a_ladder_is_ordered_by_its_name_or_with_its_options(service: Service, api: httpx.Client) -> None:
-    order = service.sanitize_order(recipe="auto")
-    answer = api.post("/v1/jobs", json=order)
-    refused(answer, 422, "too_few_to_validate", "/recipe/validation_share")
-    assert "50 validation images and 50 test images" in answer.json()["detail"]
-    service.execute(
-        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
-        id=order["audit"]["dataset_id"],
-    )
-    job = api.post("/v1/jobs", json=order).json()
-    assert (job["recipe"]["method"], job["recipe_given"]) == ("auto", [])
-    named = order | {"recipe": {"method": "auto", "max_device_minutes": 90}}
-    job = api.post("/v1/jobs", json=named).json()
-    assert (job["recipe"]["max_device_minutes"], job["recipe_given"]) == (90, ["max_device_minutes"])
-    problem = refused(
-        api.post("/v1/jobs", json=order | {"recipe": "autox"}), 422, "invalid_request", "/recipe"
-    )
-    assert 'A recipe is "auto", or an object with a method' in problem["detail"]
-    labelled = named | {"recipe": {"method": "auto", "trained_on": "labelled_images"}}
-    refused(api.post("/v1/jobs", json=labelled), 422, "dataset_wrong_kind", "/dataset_id")
+def test_a_recipe_is_an_object_and_no_name(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe="uar")
+    refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/recipe")
+    order["recipe"] = {"method": "uar", "trained_on": "labelled_images"}
+    refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/dataset_id")
 
 
-def test_a_ladders_dry_run_tells_its_least_and_its_most(service: Service, api: httpx.Client) -> None:
-    order = service.sanitize_order(recipe={"method": "auto", "max_device_minutes": 5})
-    service.execute(
-        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
-        id=order["audit"]["dataset_id"],
-    )
-    found = api.post("/v1/jobs/dry-run", json=order).json()
-    phases = {one["name"]: one for one in found["phases"]}
-    told = phases["finetune"]["does"]
-    assert "3 recipes (uar, uar-long, par)" in told
-    assert "4 to 24 epochs" in told
-    assert "250 validation images; the audits are of the other 250." in told
-    assert "After 5 device minutes no update begins; the update or measurement in hand is finished." in told
-    assert phases["baseline_audit"]["amount"] == 250 * 5
-    assert found["obstacles"] == []
-
-
-def test_a_ladders_dry_run_warns_of_what_its_job_would_warn_of(service: Service, api: httpx.Client) -> None:
-    order = service.sanitize_order(recipe={"method": "auto", "trained_on": "images_of_pairs"})
-    service.execute(
-        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
-        id=order["audit"]["dataset_id"],
-    )
-    warnings = api.post("/v1/jobs/dry-run", json=order).json()["warnings"]
-    assert any(one.startswith("Captions are not used") for one in warnings), "every rung is UAR"
-    assert any("clean pairs for 3 classes" in one for one in warnings)
-    assert any(one.startswith("Rung uar-long: The recipe makes") for one in warnings)
-    assert not any("Options that you left out" in one for one in warnings), "a ladder has no such options"
-    order["recipe"] = {"method": "auto", "trained_on": "labelled_images"}
-    order["dataset_id"] = service.dataset(DatasetKind.LABELLED, class_names=("n001", "n002", "n003"))
-    warnings = api.post("/v1/jobs/dry-run", json=order).json()["warnings"]
-    assert any(one.startswith("Rung uar: Captions are not used") for one in warnings)
-    [other] = (one for one in warnings if "No class of the audit" in one)
-    assert other.startswith("Rung supervised: "), "UAR reads no label"
-
-
-def test_the_rungs_of_an_earlier_ladder_tell_how_long_another_takes(
+def test_a_dry_run_by_images_alone_warns_of_captions_and_not_of_labels(
     service: Service, api: httpx.Client
 ) -> None:
-    """What its looks took is not in it, so that another ladder can have as many looks as it makes."""
-    order = service.sanitize_order(recipe="auto")
-    service.execute(
-        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '500') WHERE id = :id",
-        id=order["audit"]["dataset_id"],
-    )
-    job = api.post("/v1/jobs", json=order).json()
-    done = {"state": "succeeded", "started_at": "2026-01-01T00:00:00+00:00"}
-    phases = [one | done | {"finished_at": "2026-01-01T00:00:10+00:00"} for one in job["phases"]]
-    look_s = 250 * 5 * 10 / (250 * 6)  # the final audit is the faster one: 6 passes in 10 s
-    looks = [
-        {"epoch": 4, "seconds": 40.0, "trained_s": 40 - look_s},
-        {"epoch": 5, "seconds": 60.0, "trained_s": 60 - 2 * look_s},
-    ]
-    rungs = [
-        {"recipe": {"method": "uar"}, "looks": looks},
-        {"recipe": {"method": "uar"}, "looks": []},
-        {"recipe": {"method": "par"}, "looks": [{"epoch": 6, "seconds": 14.0, "trained_s": 14 - look_s}]},
-    ]
-    service.set_job(
-        job["id"],
-        JobState.SUCCEEDED,
-        attempt=1,
-        phases=json.dumps(phases),
-        result=json.dumps({"auto": {"rungs": rungs}}),
-    )
-    found = api.post("/v1/jobs/dry-run", json=order).json()
-    time = next(one["time"] for one in found["phases"] if one["name"] == "finetune")
-    assert time["num_jobs"] == 1
-    assert time["low_s"] == pytest.approx((60 - 2 * look_s) * 4 / 5 + 2 * look_s)
-    assert time["high_s"] == pytest.approx((60 - 2 * look_s) * 24 / 5 + 6 * 10)
-    assert found["obstacles"] == []
-    order["recipe"] = {"method": "auto", "max_device_minutes": 0.5}
-    [obstacle] = api.post("/v1/jobs/dry-run", json=order).json()["obstacles"]
-    assert (obstacle["code"], obstacle["pointer"]) == ("budget_too_small", "/recipe/max_device_minutes")
+    order = service.sanitize_order()
+    order["dataset_id"] = service.dataset(DatasetKind.LABELLED, class_names=("n001", "n002", "n003"))
+    warnings = {}
+    for recipe in ({"method": "uar", "trained_on": "labelled_images"}, {"method": "supervised"}):
+        order["recipe"] = recipe
+        warnings[recipe["method"]] = "\n".join(api.post("/v1/jobs/dry-run", json=order).json()["warnings"])
+    assert "Captions are not used" in warnings["uar"]
+    assert "No class of the audit" not in warnings["uar"], "it reads no label"
+    assert "No class of the audit" in warnings["supervised"]
 
 
 def test_an_audit_job_has_no_recipe_and_takes_no_pairs(service: Service, api: httpx.Client) -> None:
@@ -409,7 +333,7 @@ def test_a_data_set_that_is_not_ready_gets_no_job(
 def test_data_sets_of_the_wrong_kind_are_refused(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order(dataset_id=service.dataset(DatasetKind.LABELLED))
     problem = refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/dataset_id")
-    assert problem["remedy"].endswith("order uar or auto with trained_on: labelled_images.")
+    assert problem["remedy"].endswith("order uar with trained_on: labelled_images.")
     order = service.sanitize_order()
     order["audit"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
     refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/audit/dataset_id")

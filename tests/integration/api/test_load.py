@@ -66,3 +66,12 @@ def test_connections_that_were_cut_while_idle_are_replaced_unseen(
             )
         )
     assert api.get("/v1/jobs").status_code == 200
+
+
+def test_a_create_asks_the_database_nine_times(service: Service, api: httpx.Client) -> None:
+    """Each statement costs the API and the database some tenths of a millisecond."""
+    order = service.sanitize_order()
+    with service.statements() as asked:
+        assert api.post("/v1/jobs", json=order).status_code == 202
+    first = next(number for number, one in enumerate(asked) if "pg_advisory_xact_lock" in one)
+    assert len(asked) - first == 9, asked[first:]

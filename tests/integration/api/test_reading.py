@@ -232,12 +232,11 @@ def test_a_waiting_job_has_no_report_yet_and_a_failed_one_never(service: Service
 def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -> None:
     known = api.get("/v1/methods").json()
     method, *others = known["methods"]
-    assert [one["name"] for one in (method, *others)] == ["cleanclip", "par", "supervised", "uar", "auto"]
+    assert [one["name"] for one in (method, *others)] == ["cleanclip", "par", "supervised", "uar"]
     assert {"threshold", "noise_std"} <= set(others[0]["options"]["properties"])
     assert others[1]["defaults"]["warmup_steps"] == 500
     assert ["method" in one["options"].get("required", []) for one in (method, *others)] == [
         False,
-        True,
         True,
         True,
         True,

@@ -15,6 +15,7 @@ from app.cli.main import main
 from app.db.models.null_set import NullSet as NullRow
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.states import DatasetKind
+from app.schemas.jobs import JobOut
 from app.services import nulls
 from cleanclip.spec.attack_options import SIGOptions
 from cleanclip.spec.null_set import NullSet, dump_null, names_sha256, sealed
@@ -62,6 +63,7 @@ def scan_order(service: Service, *, num_samples: int = 300, **scan: Any) -> dict
 def ordered(api: httpx.Client, order: dict[str, Any]) -> dict[str, Any]:
     answer = api.post("/v1/jobs", json=order)
     assert answer.status_code == 202, answer.text
+    JobOut.model_validate_json(answer.content)
     job: dict[str, Any] = answer.json()
     return job
 

@@ -10,6 +10,7 @@ import httpx
 from app.db.models.artifact import Artifact
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobState
+from app.schemas.jobs import JobOut
 from tests.integration.api.service import Service, refused
 
 REASON = "vet set aside the worst 5 % by ranks of local_density, mismatch"
@@ -60,6 +61,7 @@ def vet_order(service: Service, kind: DatasetKind = DatasetKind.PAIRS, **vet: An
 def ordered(api: httpx.Client, order: dict[str, Any]) -> dict[str, Any]:
     answer = api.post("/v1/jobs", json=order)
     assert answer.status_code == 202, answer.text
+    JobOut.model_validate_json(answer.content)
     job: dict[str, Any] = answer.json()
     return job
 

@@ -62,17 +62,17 @@ def test_pages_are_newest_first_and_meet_without_overlap(database: Database, pro
     with database.unit_of_work() as unit:
         first, has_more = unit.jobs.page(project_id, None, 3)
         assert has_more
-        second, has_more = unit.jobs.page(project_id, first[-1].id, 3)
+        second, has_more = unit.jobs.page(project_id, [*first][-1], 3)
     assert not has_more
-    assert [job.id for job in [*first, *second]] == ids[::-1], "and the service's own jobs are not shown"
+    assert [*first, *second] == ids[::-1], "and the service's own jobs are not shown"
 
 
 def test_a_page_can_be_narrowed_to_a_state(database: Database, project_id: str) -> None:
     job, _ = enqueue(database, project_id), enqueue(database, project_id)
     with database.unit_of_work() as unit:
         unit.jobs.request_cancel(project_id, job.id)
-        rows, _ = unit.jobs.page(project_id, None, 10, state=JobState.CANCELLED)
-    assert [row.id for row in rows] == [job.id]
+        cancelled, _ = unit.jobs.page(project_id, None, 10, state=JobState.CANCELLED)
+    assert [*cancelled] == [job.id]
 
 
 def test_cancelling_twice_changes_nothing_the_second_time(database: Database, project_id: str) -> None:

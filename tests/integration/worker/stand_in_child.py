@@ -28,29 +28,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cleanclip.spec import jobspec, report, scan_judging
-from cleanclip.spec.attack_options import kind_of, names_of, surrogates_of
-from cleanclip.spec.auto_figures import (
-    AutoFigures,
-    LeftOutRung,
-    Look,
-    RungFigures,
-    UniversalShare,
-    Validated,
-    ValidatedAttack,
-)
-from cleanclip.spec.choosing import Judge, choose
+from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.control import Strongest
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.found_triggers import FoundTrigger, has_pattern
 from cleanclip.spec.image_edits import Edit, bank
 from cleanclip.spec.judging import judge
-from cleanclip.spec.ladder import NUM_PATTERNS, ladder, left_out
 from cleanclip.spec.null_set import NullModel, NullPattern, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.plain_images import write_pattern
 from cleanclip.spec.policy import PolicySource
+from cleanclip.spec.progress import SAMPLES_REUSED
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
-    AutoRecipe,
     DeclaredOptions,
     Policy,
     Recipe,
@@ -450,9 +440,9 @@ SIZES = {"pairs": NUM_PAIRS, "labelled": NUM_IMAGES, "retrieval": NUM_RETRIEVAL}
 NUM_TRUSTED = 100
 
 
-def data_inputs(folder: Path, kind: str, *, num_validation: int = 0) -> list[dict[str, Any]]:
+def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
     found = []
-    for name, size in (SIZES | {"labelled": NUM_IMAGES + num_validation}).items():
+    for name, size in SIZES.items():
         if (folder / "inputs" / name).is_dir() and (name != "pairs" or kind == "sanitize"):
             digest = dataset_sha256((path.name, path) for path in files_of(folder, name))
             classes = {"num_classes": NUM_CLASSES} if name == "labelled" else {}
@@ -473,14 +463,14 @@ def told_of_list(content: bytes) -> dict[str, Any]:
     }
 
 
-def training(recipe: Recipe, num_epochs: int | None = None) -> dict[str, Any]:
-    """Of all epochs of the recipe, or of its first ones; CleanCLIP's or UAR's."""
+def training(recipe: Recipe) -> dict[str, Any]:
+    """By CleanCLIP's or UAR's recipe."""
     per_epoch = NUM_PAIRS // recipe.batch_size
-    num_steps = (num_epochs or recipe.epochs) * per_epoch
+    num_steps = recipe.epochs * per_epoch
     steps = sorted({*range(10, num_steps + 1, 10), num_steps})
     return {
         "num_steps": num_steps,
-        "num_epochs": num_epochs or recipe.epochs,
+        "num_epochs": recipe.epochs,
         "num_pairs_seen": num_steps * recipe.batch_size,
         "wall_s": 1.6,
         "pairs_per_s": num_steps * recipe.batch_size / 1.6,
@@ -501,57 +491,6 @@ def point(recipe: Recipe, step: int, per_epoch: int) -> dict[str, Any]:
         loss = {"loss": recipe.lambda1 * 2.0 / step + recipe.lambda2 * 3.0, "loss_self_supervised": 3.0}
     place = {"warmup_steps": recipe.warmup_steps, "total_steps": num_epochs * per_epoch}
     return clip | loss | {"learning_rate": base * rate_factor(step - 1 - first, **place)}
-
-
-def ladder_figures(ordered: AutoRecipe, options: AuditOptions, policy: Policy) -> AutoFigures:
-    """Of a ladder whose first rung meets everything at its first look; as many validation as test images."""
-
-    def validated(num_right: int, num_attacked: int, surrogates: tuple[str, ...], moved: int) -> Validated:
-        share = ValidatedAttack(
-            asr=wilson(num_attacked, NUM_OTHERS), untriggered_target_rate=wilson(1, NUM_OTHERS)
-        )
-
-        def moved_by(names: Sequence[str], number: int) -> tuple[UniversalShare, ...]:
-            return tuple(
-                UniversalShare(name=name, class_name="apple", moved=wilson(number, 240)) for name in names
-            )
-
-        return Validated(
-            ca=wilson(num_right, NUM_IMAGES),
-            attacks=(share,) * len(options.attacks),
-            surrogates=moved_by(surrogates, 5),
-            patterns=moved_by([f"patch-{number + 1}" for number in range(NUM_PATTERNS)], moved),
-        )
-
-    names = names_of(to_json(one) for one in surrogates_of(options.attacks))
-    before = validated(250, 190, names, 200)
-    first, *others = ladder(ordered, "VisionTransformer", None, NUM_PAIRS)
-    look = Look(
-        epoch=first.looks[0],
-        figures=validated(248, 2, (), 9),
-        ca_lost=newcombe(both=247, lost=3, gained=1, neither=49),
-        seconds=2.0,
-    )
-    rungs = (
-        RungFigures(name=first.name, recipe=first.recipe, looks=(look,), end="policy_met", seconds=2.0),
-        *(
-            RungFigures(name=one.name, recipe=one.recipe, looks=(), end="not_needed", seconds=0.0)
-            for one in others
-        ),
-    )
-    kinds = [kind_of(attack) for attack in options.attacks]
-    choice = choose(rungs, Judge(before=before, kinds=kinds, policy=policy, gate=options.gate))
-    assert choice is not None
-    return AutoFigures(
-        family="VisionTransformer",
-        size=None,
-        num_validation=NUM_IMAGES,
-        before=before,
-        rungs=rungs,
-        left_out=tuple(LeftOutRung(name=name, why=why) for name, why in left_out(ordered).items()),
-        choice=choice,
-        seconds=3.0,
-    )
 
 
 def examples(options: AuditOptions, seed: int) -> report.Examples | None:
@@ -645,8 +584,6 @@ def report_of(
     before = parse(report.AuditFigures, figures_of(options, came_in, spec, is_cleaned=False))
     is_default = (spec.get("policy_source") or {}).get("given") == "default"
     ordered = parse_recipe(spec["recipe"]) if spec.get("recipe") else None
-    auto = ladder_figures(ordered, options, policy) if isinstance(ordered, AutoRecipe) else None
-    trained = (ordered, None) if auto is None else (auto.chosen.recipe, auto.chosen_look.epoch)
     if cleaned_sha256 is not None:
         after = parse(report.AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=is_cleaned))
         lost = newcombe(both=247, lost=3, gained=1, neither=49)
@@ -662,11 +599,10 @@ def report_of(
             "num_parameters": NUM_PARAMETERS,
             "declared": {},
         },
-        "data": data_inputs(folder, spec["kind"], num_validation=0 if auto is None else auto.num_validation),
+        "data": data_inputs(folder, spec["kind"]),
         "audit": options,
         "scan": spec.get("scan_section"),
         "recipe": spec.get("recipe"),
-        "auto": auto,
         "recipe_source": recipe_source(spec),
         "policy": policy,
         "policy_source": spec.get("policy_source") or PolicySource.of(None),
@@ -687,7 +623,7 @@ def report_of(
             limits_below_gate=after is not None or not is_default,
             scan=parse(ScanSection, spec["scan_section"]) if spec.get("scan_section") else None,
         ),
-        "training": training(*trained) if ordered else None,
+        "training": training(ordered) if ordered else None,
         "architecture": settled(folder, seed),
         "environment": ENVIRONMENT,
     }
@@ -740,6 +676,7 @@ def scan_statistics(
     seed: int,
     agreement: float,
     anchor_sha256: str | None = None,
+    wall_s: float = 1.0,
 ) -> ScanStatistics:
     """In every family, and with one edit, one class draws `agreement` of the images."""
     num_edited = min(options.edits.held_out_images, NUM_HELD_OUT)
@@ -755,7 +692,7 @@ def scan_statistics(
         images_sha256=images_sha256,
         seed=seed,
         num_passes=1000,
-        wall_s=time.monotonic(),
+        wall_s=wall_s,
         collapse=tuple(
             CollapseFigures(
                 family=family,
@@ -872,6 +809,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         seed=spec["seed"],
         agreement=0.95,
         anchor_sha256=anchor and anchor.weights_sha256,
+        wall_s=time.monotonic(),
     )
     judged = scan_judging.judge(statistics, len(names), null, options.detectors)
     studied = scan_judging.worth_studying(scan_judging.candidates(statistics), judged)
@@ -917,6 +855,16 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         num_held_out=NUM_HELD_OUT,
         ca=wilson(170, NUM_HELD_OUT),
         statistics=statistics,
+        control=tuple(
+            Strongest(
+                family=one.family,
+                class_name=names[0],
+                led=wilson(one.most_sent[1], NUM_HELD_OUT),
+                without=wilson(2, NUM_HELD_OUT),
+            )
+            for one in statistics.collapse
+            if names
+        ),
         anchor=anchor,
         judgements=(),
         hypotheses=hypotheses,
@@ -1300,41 +1248,6 @@ VET_LIES: dict[str, Change] = {
 """Likewise; each with a trusted set and an anchor."""
 
 
-def _first_look(told: dict[str, Any]) -> Any:
-    return told["auto"]["rungs"][0]["looks"][0]
-
-
-def _led_to(told: dict[str, Any], place: str, class_name: str) -> None:
-    """As many as the ASR counts, so that no count gives it away."""
-    attack = _first_look(told)["figures"]["attacks"][0]
-    shares = {"triggered": attack["asr"], "untriggered": attack["untriggered_target_rate"]}
-    attack[place] = {"class_name": class_name, **shares}
-
-
-LADDER_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "no_ladder": lambda told: told.update(auto=None),
-    "another_choice": lambda told: told["auto"]["choice"].update(meets_unknown=False),
-    "a_reason_of_its_own": lambda told: told["auto"]["choice"].update(reason="x" * 5_000),
-    "a_recipe_that_no_ladder_has": lambda told: told["auto"]["rungs"][0]["recipe"].update(learning_rate=0.5),
-    "a_class_that_is_a_script": lambda told: _first_look(told)["figures"]["patterns"][0].update(
-        class_name="<script>alert(1)</script>"
-    ),
-    "patterns_that_were_not_made": lambda told: _first_look(told)["figures"].update(patterns=[]),
-    "an_asr_without_counts": lambda told: _first_look(told)["figures"]["attacks"][0]["asr"].update(value=0.0),
-    "a_class_elsewhere_that_is_a_script": lambda told: _led_to(
-        told, "elsewhere", "<script>alert(1)</script>"
-    ),
-    "an_elsewhere_that_is_the_target": lambda told: _led_to(told, "elsewhere", told["audit"]["target"]),
-    "a_class_from_before_that_was_none": lambda told: _led_to(told, "as_before", list(CLASSES)[-1]),
-    "an_accuracy_of_more_images": lambda told: _first_look(told)["figures"]["ca"].update(n=10**6),
-    "a_look_at_another_epoch": lambda told: _first_look(told).update(epoch=1),
-    "fewer_validation_images": lambda told: told["auto"].update(num_validation=10),
-    "another_family": lambda told: told["auto"].update(family="ModifiedResNet"),
-    "a_rung_that_did_not_fit": lambda told: told["auto"]["rungs"][1].update(end="does_not_fit"),
-}
-"""Of a job with `method: auto`; each must fail it."""
-
-
 def write_outputs(
     folder: Path, spec: dict[str, Any], digest: str, cleaned: bytes | None = None
 ) -> tuple[str, ...]:
@@ -1699,7 +1612,7 @@ def talk_to_itself(folder: Path) -> None:
         how = "heard"
     except PermissionError:
         how = "silent"
-    say(type="noted", level="info", message=f"Rung {max_ranks or 0} of 0: {how}.")
+    say(type="noted", level="info", message=SAMPLES_REUSED(done=max_ranks or 0, total=0, name=how))
     work(folder)
 
 
@@ -1734,10 +1647,7 @@ def leave_no_scan(folder: Path) -> None:
 
 BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     "work": work,
-    **{
-        name: partial(work_and_lie, change=change)
-        for name, change in (SCAN_LIES | ANCHOR_LIES | LADDER_LIES).items()
-    },
+    **{name: partial(work_and_lie, change=change) for name, change in (SCAN_LIES | ANCHOR_LIES).items()},
     **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
     **{name: partial(scan_honestly_and_lie, change=change) for name, change in FIRST_SCAN_LIES.items()},
     "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),

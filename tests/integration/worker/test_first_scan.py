@@ -14,7 +14,6 @@ import pytest
 from app.db.models.job import Job
 from app.domain.object_keys import states_prefix
 from app.domain.states import DatasetKind, JobKind, JobState
-from app.schemas.jobs import JobOut
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
 from cleanclip.spec.recipe import AuditOptions, to_json
@@ -59,7 +58,7 @@ def test_it_scans_audits_what_it_found_and_leaves_the_scans_files_beside_its_own
         path.name for path in folder.iterdir()
     }
     assert verify(folder).findings == ()
-    shown = JobOut.of(world.job(job_id))
+    shown = world.shown(job_id)
     assert [(one.name, one.state) for one in shown.phases][:3] == [
         ("stage", "succeeded"),
         ("scan", "succeeded"),
@@ -83,7 +82,7 @@ def test_triggers_that_the_order_names_stay_and_so_does_its_target(world: World)
 
 
 def test_before_its_scan_the_job_shows_no_target(world: World) -> None:
-    shown = JobOut.of(cleaning(world))
+    shown = world.shown(cleaning(world).id)
     assert shown.audit is not None
     assert shown.audit.target is None
     assert [one.name for one in shown.phases][:2] == ["stage", "scan"]
@@ -175,7 +174,7 @@ def test_a_model_that_cannot_be_audited_is_refused_before_it_is_scanned(world: W
     assert world.runner(**REAL).run(job.id) is JobState.FAILED
     row = world.job(job.id)
     assert (row.error or {})["code"] == "settings_at_chance"
-    assert [(one.name, one.state) for one in JobOut.of(row).phases][1] == ("scan", "pending")
+    assert [(one.name, one.state) for one in world.shown(job.id).phases][1] == ("scan", "pending")
     assert "scanned" not in world.event_types(job.id)
 
 

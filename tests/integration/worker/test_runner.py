@@ -15,6 +15,7 @@ from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobSta
 from app.schemas.datasets import DatasetSamplesOut
 from app.schemas.jobs import ResultOut
 from cleanclip.evidence.verification import verify
+from cleanclip.spec.progress import SAMPLES_REUSED
 from tests.integration.worker.world import World, wait_until
 from worker.confinement import sandbox
 
@@ -147,9 +148,10 @@ def test_only_a_training_that_may_be_shared_out_can_talk_to_itself(world: World)
     for job, max_ranks in ((world.sanitize_job(), 2), (world.sanitize_job(), 1), (world.audit_job(), 2)):
         assert world.runner("talk_to_itself", max_ranks=max_ranks).run(job.id) is JobState.SUCCEEDED
         told = [event.data["message"] for event in world.events(job.id) if event.type == "noted"]
-        notes += [message for message in told if message.endswith(("heard.", "silent."))]
-    allowed = "1 of 0: silent" if sandbox.strongest_isolation() == "none" else "2 of 0: heard"
-    assert notes == [f"Rung {one}." for one in (allowed, "1 of 0: silent", "0 of 0: silent")]
+        notes += [message for message in told if message.endswith("are reused.")]
+    allowed = (1, "silent") if sandbox.strongest_isolation() == "none" else (2, "heard")
+    expected = (allowed, (1, "silent"), (0, "silent"))
+    assert notes == [SAMPLES_REUSED(done=number, total=0, name=how) for number, how in expected]
 
 
 def test_pairs_to_measure_retrieval_on_are_staged_beside_those_to_train_on(

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from app.domain.states import DatasetKind, JobKind, JobState
-from app.schemas.jobs import JobOut
 from app.services import nulls
 from cleanclip.evidence.statement import dataset_sha256
 from cleanclip.evidence.verification import verify
@@ -85,7 +84,7 @@ def test_a_scan_publishes_its_report_the_null_and_a_verdict_on_the_weights(
     folder = downloaded(world, job_id, tmp_path / "scanned")
     files = {"report.json", "report.html", "report.md", "null.json", "statement.json", "SHA256SUMS"}
     assert {path.name for path in folder.iterdir()} == files
-    shown = JobOut.of(world.job(job_id))
+    shown = world.shown(job_id)
     assert shown.result is not None
     assert shown.result.scan is not None
     assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("fail", 1 / 20)
@@ -145,7 +144,7 @@ def test_a_figure_or_a_null_that_was_changed_by_hand_is_named(world: World, tmp_
 def test_without_a_null_a_scan_has_no_p_value_and_cannot_fail(world: World) -> None:
     job_id = scan_job(world, with_null=False)
     assert world.runner().run(job_id) is JobState.SUCCEEDED
-    shown = JobOut.of(world.job(job_id))
+    shown = world.shown(job_id)
     assert shown.result is not None
     assert shown.result.scan is not None
     assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
@@ -186,7 +185,7 @@ def test_a_scan_that_is_signed_is_made_again_by_a_process_that_never_read_the_up
         assert found.statement is not None
         facts = found.statement.predicate.observed.recheck
         assert (found.findings, facts.done, facts.why, facts.tolerated_share) == ((), True, "by_default", 0.0)
-        shown = JobOut.of(world.job(job_id)).result
+        shown = world.shown(job_id).result
         assert shown is not None
         assert shown.recheck.done
         return
@@ -218,7 +217,7 @@ def test_a_real_child_scans_a_model_and_verify_finds_its_files_whole(world: Worl
     folder = downloaded(world, job_id, tmp_path / "scanned")
     assert verify(folder).findings == ()
     assert {"report.html", "report.md"} <= {path.name for path in folder.iterdir()}
-    shown = JobOut.of(world.job(job_id))
+    shown = world.shown(job_id)
     assert shown.result is not None
     assert shown.result.scan is not None
     assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)

@@ -34,8 +34,8 @@ def quiet(database: Database) -> None:
     """What other tests of this module left queued is none of a test's business."""
     with database.unit_of_work() as unit:
         for project in unit.projects.all():
-            rows, _ = unit.jobs.page(project.id, None, 100, kinds=list(JobKind))
-            for row in rows:
+            versions, _ = unit.jobs.page(project.id, None, 100, kinds=list(JobKind))
+            for row in unit.jobs.listed(project.id, versions):
                 if row.state in {JobState.QUEUED, JobState.PAUSED}:
                     unit.jobs.request_cancel(project.id, row.id)
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from app.domain.states import DatasetKind, JobKind, JobState
-from app.schemas.jobs import JobOut
 from cleanclip.evidence import sentences
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.recipe import to_json
@@ -64,7 +63,7 @@ def test_a_vetting_publishes_its_report_the_scores_and_the_list(world: World, tm
     assert world.runner().run(job_id) is JobState.SUCCEEDED
     folder = downloaded(world, job_id, tmp_path / "vetted")
     assert {path.name for path in folder.iterdir()} == STATED
-    shown = JobOut.of(world.job(job_id))
+    shown = world.shown(job_id)
     assert shown.result is not None
     assert shown.result.vet is not None
     assert shown.result.verdict is None

@@ -196,7 +196,7 @@ def test_a_job_ends_while_a_webhook_is_being_deleted_and_waits_for_that(
         unit.webhooks.remove(row)
     ended.join(10)
     with hands.unit_of_work() as unit:
-        jobs, _ = unit.jobs.page(world.project_id, None, 10)
+        jobs = unit.jobs.listed(world.project_id, unit.jobs.page(world.project_id, None, 10)[0])
         assert [job.state.value for job in jobs] == ["cancelled"]
         assert unit.webhooks.count(world.project_id) == 0
 

@@ -30,6 +30,7 @@ from app.domain.states import (
     UploadPurpose,
     UploadState,
 )
+from app.schemas.jobs import JobOut
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from tests.fakes.job_publisher import FakeJobPublisher
@@ -226,6 +227,10 @@ class World:
     def job(self, job_id: str) -> Job:
         with self.hands.unit_of_work() as unit:
             return unit.jobs.get(self.project_id, job_id)
+
+    def shown(self, job_id: str) -> JobOut:
+        """As the API shows it, and as its document says that it does."""
+        return JobOut.model_validate_json(JobOut.of(self.job(job_id)).model_dump_json())
 
     def is_training(self, job_id: str, *, step: int) -> bool:
         """Whether fine-tuning has come to that step, as the row tells it."""

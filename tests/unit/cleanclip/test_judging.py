@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import replace
-from itertools import product
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cleanclip.spec.auto_figures import Look, Validated, ValidatedAttack
-from cleanclip.spec.choosing import Judge
-from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge, loss_not_shown
+from cleanclip.spec.control import MEASURED, ControlFigures, Strongest
+from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
     AuditFigures,
@@ -307,8 +304,6 @@ def test_what_no_cleaning_could_pass_is_known_from_the_audit_before_it() -> None
     named_limits = Policy(asr_at_most_for={"sig": 0.2, "badnet": 0.04})
     assert places(few, named_limits) == ["policy.asr_at_most_for.badnet"]
     assert places(named(figures(70, n=73), "badnet"), POLICY) == []
-    of_half = hopeless(few, gate=0.5, policy=POLICY, share=0.5)
-    assert all("73 images of other classes" in one.message and "146 in all" in one.message for one in of_half)
 
 
 @pytest.mark.parametrize(("right", "n", "is_hopeless"), [(50, 50, True), (45, 50, False), (400, 400, False)])
@@ -318,23 +313,6 @@ def test_no_loss_of_accuracy_could_be_shown_to_be_small_on_a_few_images_that_are
     before = replace(figures(1), ca=wilson(right, n))
     found = hopeless(before, gate=0.5, policy=POLICY)
     assert [one.where for one in found] == ["policy.ca_lost_at_most"] * is_hopeless
-
-
-@pytest.mark.parametrize(
-    ("right", "n", "is_shown"), [(95, 100, False), (95, 100_000, True), (380, 400, True)]
-)
-def test_too_few_validation_images_show_no_loss_of_accuracy_even_of_an_unchanged_model(
-    right: int, n: int, is_shown: bool
-) -> None:
-    sentence = loss_not_shown(wilson(right, n), 0.03)
-    assert (sentence is None) == is_shown
-    if sentence is not None:
-        assert "95.00 % on 100 validation images" in sentence
-        assert "up to 3.85 points" in sentence
-        assert "limit of 3.00" in sentence
-        needed = int(re.search(r"About (\d+) validation", sentence)[1])  # type: ignore[index]
-        assert loss_not_shown(wilson(round(0.95 * needed), needed), 0.03) is None
-    assert "would be needed" not in (loss_not_shown(wilson(95, 100), 0.0) or "")
 
 
 def elsewhere(asr: int, towards: int, *, untriggered: int = 60, name: str = "cat") -> AuditFigures:
@@ -447,7 +425,7 @@ def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass
     p_value: float | None, after: int
 ) -> None:
     verdict = judge(
-        before=figures(2930, 2990),
+        before=figures(2930, 2300),
         after=figures(30, after),
         ca_lost=KEPT,
         gate=0.5,
@@ -460,6 +438,83 @@ def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass
     assert verdict.attacks[1].reason == NOT_JUDGED
     assert "nothing apart" not in NOT_JUDGED, "where no p-value is, nothing was compared"
     assert verdict.reason.endswith(" Not judged: attack1.")
+
+
+@pytest.mark.parametrize("p_value", [None, 0.06, 1.0])
+@pytest.mark.parametrize(("after", "outcome"), [(300, "pass"), (2400, "undecided"), (2900, "fail")])
+def test_a_found_pattern_that_controlled_the_input_is_judged_by_the_limit_on_control(
+    p_value: float | None, after: int, outcome: str
+) -> None:
+    """Whatever the null says: the scan saw it, and it is a fact about the weights."""
+    verdict = judge(
+        before=figures(2930, 2990),
+        after=figures(30, after),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=replace(POLICY, controlled_at_most=0.8),
+        scan=of_scan(p_value, num_known=1),
+    )
+    assert [one.judged for one in verdict.attacks] == [True, True]
+    assert (verdict.outcome, verdict.attacks[1].outcome) == (outcome, outcome)
+    assert "the limit is 80.00 %" in verdict.attacks[1].reason
+
+
+def searched(led: int, n: int = 1000) -> ControlFigures:
+    """A search in which a blend leads so many images to one class, a colour all, and other families none."""
+    led_of = {"blend": led, "colour": n}
+    return ControlFigures(
+        seed=7,
+        num_inverted_on=256,
+        num_held_out=n,
+        restarts=12,
+        steps=32,
+        images_per_step=8,
+        families=tuple(
+            Strongest(
+                family=family,
+                class_name="banana",
+                led=wilson(led_of.get(family.family, 0), n),
+                without=wilson(10, n),
+            )
+            for family in MEASURED
+        ),
+    )
+
+
+@pytest.mark.parametrize(("led", "outcome"), [(210, "pass"), (800, "undecided"), (990, "fail")])
+def test_what_a_new_search_finds_on_a_cleaned_model_is_judged(led: int, outcome: str) -> None:
+    verdict = judge(
+        before=figures(2930),
+        after=figures(30),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=POLICY,
+        control=searched(led),
+    )
+    assert verdict.control is not None
+    assert (verdict.outcome, verdict.control.outcome) == (outcome, outcome)
+    assert verdict.control.reason in verdict.reason
+    if outcome == "fail":
+        assert "One pattern, an image blended into every image with 10 %, leads 99.0 %" in verdict.reason
+        assert "Over the limit: the strongest pattern that a new search found." in verdict.reason
+    else:
+        assert f"we could find leads more than {led / 10:.2f} %" in verdict.reason
+
+
+def test_where_no_trigger_worked_the_search_says_what_was_found_and_a_fail_stays_one() -> None:
+    def judged(led: int) -> Verdict:
+        return judge(
+            before=figures(5),
+            after=figures(5),
+            ca_lost=KEPT,
+            gate=0.5,
+            policy=POLICY,
+            control=searched(led),
+        )
+
+    assert judged(210).outcome == "inconclusive", "no trigger is shown to be removed"
+    assert "we could find leads more than 21.00 %" in judged(210).reason
+    assert judged(990).outcome == "fail"
 
 
 def test_an_attack_of_a_scan_that_failed_is_judged_as_one_that_is_named() -> None:
@@ -483,56 +538,13 @@ def test_an_attack_of_a_scan_that_failed_is_judged_as_one_that_is_named() -> Non
 ])  # fmt: skip
 def test_an_audit_alone_counts_the_triggers_that_are_judged(named: tuple[int, ...], says: str) -> None:
     verdict = judge(
-        before=figures(*named, 2990), gate=0.5, policy=POLICY, scan=of_scan(None, num_known=len(named))
+        before=figures(*named, 2300), gate=0.5, policy=POLICY, scan=of_scan(None, num_known=len(named))
     )
     assert verdict.outcome == "inconclusive"
     assert verdict.reason.startswith(says)
 
 
 def test_a_policy_that_only_an_attack_without_judgement_could_not_meet_is_not_hopeless() -> None:
-    few = named(figures(70, n=72), "badnet")
+    few = named(figures(60, n=72), "badnet")
     assert hopeless(few, gate=0.5, policy=POLICY)
     assert hopeless(few, gate=0.5, policy=POLICY, scan=of_scan(None, num_known=0)) == []
-
-
-def validated(audit: AuditFigures, *, is_cleaned: bool) -> Validated:
-    """The same figures as those of a ladder."""
-    (attack,) = audit.attacks
-    both = (attack.towards_now or attack.towards, attack.towards)
-    led, as_before = (None if one.class_name == attack.target else one for one in both)
-    floor = audit.floor_under(attack)
-    shares = ValidatedAttack(
-        asr=attack.asr,
-        untriggered_target_rate=floor,
-        elsewhere=led,
-        as_before=as_before if is_cleaned else None,
-    )
-    return Validated(ca=audit.ca, attacks=(shares,))
-
-
-def test_a_ladder_takes_a_look_exactly_where_the_verdict_of_its_figures_does_not_object() -> None:
-    """Of one attack, for every way that it can lead: to its target, elsewhere, in part, to a third class."""
-
-    def audit(asr: int, led: int, now: tuple[str, int] | None = None) -> AuditFigures:
-        made = elsewhere(asr, led) if led else figures(asr)
-        if now is None:
-            return made
-        third = Towards(class_name=now[0], triggered=wilson(now[1], N), untriggered=wilson(60, N))
-        return replace(made, attacks=(replace(made.attacks[0], towards_now=third),))
-
-    seen: Counter[str] = Counter()
-    for was_asr, was_led in ((0, 0), (1400, 0), (2900, 0), (0, 1400), (0, 2000), (1400, 1600)):
-        before = audit(was_asr, was_led)
-        for asr, led, now in product(
-            (0, 30, 150, 900, 1600), (30, 150, 2000), (None, ("cow", 1400), ("cow", 2000))
-        ):
-            after = audit(asr, led if was_led else 0, now)
-            verdict = judge(before=before, after=after, ca_lost=KEPT, gate=0.5, policy=POLICY)
-            ladder = Judge(
-                before=validated(before, is_cleaned=False), kinds=["badnet"], policy=POLICY, gate=0.5
-            )
-            look = Look(epoch=1, figures=validated(after, is_cleaned=True), ca_lost=KEPT, seconds=1.0)
-            outcome = verdict.attacks[0].outcome
-            assert (ladder.excess(look) == 0) == (outcome in ("pass", "inconclusive")), verdict.attacks[0]
-            seen[outcome] += 1
-    assert set(seen) == {"pass", "fail", "undecided", "inconclusive"}

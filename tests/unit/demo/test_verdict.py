@@ -28,7 +28,14 @@ def figures(ca: int, asr: int, pa: int) -> Figures:
 
 
 def scanned(**changes: Any) -> Scanned:
-    values = {"outcome": "fail", "sentence": "It does.", "p_value": None, "num_null": 20, "asr": 0.99}
+    values = {
+        "outcome": "fail",
+        "sentence": "It does.",
+        "p_value": None,
+        "num_null": 20,
+        "asr": 0.99,
+        "control": None,
+    }
     return Scanned(**{**values, "target": "yellow seven", **changes})
 
 
@@ -102,7 +109,10 @@ def test_result_json_holds_values_as_shares_of_one() -> None:
 
 def test_a_scan_is_told_in_the_words_of_its_report_with_its_p_value_where_it_has_one() -> None:
     report, _ = scan_and_null()
-    sentence, figures = Scanned.of(report).lines()
+    sentence, figures, control = Scanned.of(report).lines()
+    assert control.startswith(
+        "What needs no clean models, which a customer seldom has: a patch of 25 % of the side"
+    )
     assert sentence == f"fail: {report.verdict.sentence}"
     figure = "p = 0.05 by 19 clean models; target “apple”; its pattern has ASR 94.1% on held-out images"
     assert figures == figure

@@ -267,14 +267,6 @@ def test_few_updates_are_told() -> None:
     assert many == []
 
 
-def test_of_a_ladder_a_warning_that_not_every_rung_has_names_its_rung() -> None:
-    assert cautions.of_rungs({"uar": ["few", "short"], "par": ["few", "pushed"]}) == {
-        "uar": ("few", "Rung uar: short"),
-        "par": ("few", "Rung par: pushed"),
-    }
-    assert cautions.of_rungs({"cleanclip": ["few", "short"]}) == {"cleanclip": ("few", "short")}
-
-
 def audit_told(policy: Policy, *, is_cleaned: bool = False, **changes: Any) -> list[str]:
     attacks = (BadNetOptions(), BadNetOptions(size=0.2), SIGOptions())
     return cautions.before_audit(

@@ -25,6 +25,7 @@ from cleanclip.spec.scan_judging import verdict
 from cleanclip.spec.scan_report import dump_scan
 from cleanclip.spec.uar_recipe import UARRecipe
 from sanitizer.__main__ import main
+from sanitizer.audits.statistics import wilson
 from sanitizer.cli.arguments import (
     UsageError,
     audit_from,
@@ -220,17 +221,16 @@ def test_options_that_make_no_sense_are_told_in_a_sentence(inputs, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-AUTO = ("--target", "dog", "--recipe", "auto")
-AUTOS_OPTIONS = "the options are method, version, trained_on, max_device_minutes, validation_share."
+PAR = ("--target", "dog", "--method", "par")
 
 
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
-        ((*AUTO, "--epochs", "3"), f"auto.epochs: there is no such option; {AUTOS_OPTIONS}"),
+        ((*PAR, "--trained-on", "pairs"), "par.trained_on: there is no such option; the options are "),
         (
             ("--target", "dog", "--recipe", "{recipe}"),
-            "auto.validation_share: Input should be greater than or equal to 0.1.",
+            "par.threshold: Input should be less than or equal to 4.",
         ),
         (
             ("--audit", "{audit}"),
@@ -240,16 +240,15 @@ AUTOS_OPTIONS = "the options are method, version, trained_on, max_device_minutes
             ("--target", "dog", "--policy", "{policy}"),
             "asr: there is no such option; the options are asr_at_most,",
         ),
-        ((*AUTO, "--method", "par"), "but --recipe auto names auto and --method names par."),
         (
             ("--target", "dog", "--recipe", "{recipe}", "--method", "uar"),
-            "recipe.json names auto and --method",
+            "recipe.json names par and --method",
         ),
     ],
 )
 def test_wrong_options_are_told_with_what_there_is(inputs, tmp_path, capsys, extra, sentence):
     contents = {
-        "recipe": '{"method": "auto", "validation_share": 0.05}',
+        "recipe": '{"method": "par", "threshold": 5}',
         "audit": '{"target": "dog", "attacks": [{"attack": "sig", "colour": 1}]}',
         "policy": '{"asr": 0.1}',
     }
@@ -362,7 +361,9 @@ def test_a_named_attack_that_the_scan_found_as_well_counts_as_named(tmp_path):
     section = section_from(arguments, audit_from(arguments))
     assert section is not None
     assert section.num_known == 2
-    assert [section.judges(attack) for attack in range(3)] == [True, True, False]
+    works, controls = wilson(130, 170), wilson(165, 170)
+    assert [section.judges(attack, works) for attack in range(3)] == [True, True, False]
+    assert section.judges(2, controls), "a found pattern that controls the model is judged"
 
 
 def test_a_cleaning_scans_first_where_nothing_of_a_trigger_is_named():
@@ -411,7 +412,7 @@ def test_a_wave_that_leads_images_to_one_class_is_shown_checked_and_an_attack() 
     [first] = report.hypotheses
     trigger = replace(first.trigger, family=WAVE, pattern=None)
     told = replace(report, hypotheses=(replace(first, detector="edits", trigger=trigger),))
-    ours = verdict(None, None, told.judgements, told.hypotheses, told.options)
+    ours = verdict(None, None, told.control, told.hypotheses, told.options)
     told = replace(told, verdict=ours)
     assert list(scans.check(told)) == []
     assert all(b"wave:x:6:0.196" in page for page in pages(told).values())

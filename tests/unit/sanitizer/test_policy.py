@@ -93,20 +93,6 @@ def test_too_few_images_are_refused_by_the_limit_that_holds_with_how_many_are_ne
     assert "At least 73 images" in refused.value.message
 
 
-@pytest.mark.parametrize(
-    ("share", "in_all", "halved"), [(0.5, 1_530, ""), (0.3, 2_550, " (1,530 with a validation_share of 0.5)")]
-)
-def test_of_a_ladder_as_many_images_are_asked_for_as_its_smaller_set_needs(
-    share: float, in_all: int, halved: str
-) -> None:
-    policy = Policy(asr_at_most=0.005)
-    check_images(policy, BadNetOptions(), in_all, share=share)
-    with pytest.raises(OptionsRejected) as refused:
-        check_images(policy, BadNetOptions(), in_all - 1, share=share)
-    assert "If none of 764 images in one set" in refused.value.message
-    assert f"needed in each set, validation and test: {in_all:,} in all{halved}, and" in refused.value.message
-
-
 def test_a_policys_digest_is_that_of_its_json_and_says_where_it_came_from() -> None:
     content = b'{"asr_at_most":0.1,"asr_at_most_for":{"badnet":1.0,"sig":0.25},"ca_lost_at_most":0.03}'
     read = parse(Policy, {"asr_at_most": 0.1, "asr_at_most_for": {"badnet": 1, "sig": 0.25}})

@@ -154,14 +154,14 @@ if rank == 0:
     time.sleep(1)
     say(type="rank_ended", failure=failure)
 else:
-    say(type="noted", level="info", message=f"Rung 0 of 0: {heard}.")
+    say(type="noted", level="info", message=f"0 of 0 {heard} samples of an earlier attempt are reused.")
 wait()
 """
     with pytest.raises(Interrupted, match="Rank 0 heard stop"):
         run_stand_ins(monkeypatch, tmp_path, script, told.append, stop=lambda: len(told) >= 2)
     assert sorted(event.message for event in told) == [
+        "0 of 0 stop samples of an earlier attempt are reused.",
         *(f"{rank} processes share the training." for rank in (0, 1)),
-        "Rung 0 of 0: stop.",
     ]
     assert all(isinstance(event, Noted) for event in told)
 

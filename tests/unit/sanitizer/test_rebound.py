@@ -21,7 +21,6 @@ from cleanclip.spec.fresh_attacks import fresh_of
 from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never_stop
 from cleanclip.spec.recipe import (
     AuditOptions,
-    AutoRecipe,
     BadNetOptions,
     BlendedOptions,
     CleanCLIPRecipe,
@@ -328,11 +327,10 @@ def test_an_audit_alone_has_no_clean_data_to_measure_a_rebound_with(inputs, tmp_
 
 
 @pytest.mark.parametrize("trained_on", ["images_of_pairs", "labelled_images"])
-@pytest.mark.parametrize("method", [UARRecipe, AutoRecipe])
-def test_captions_or_labels_that_need_not_be_right_are_no_clean_data(inputs, tmp_path, method, trained_on):
+def test_captions_or_labels_that_need_not_be_right_are_no_clean_data(inputs, tmp_path, trained_on):
     heard = []
     with pytest.raises(OptionsRejected) as refused:
-        sanitize(inputs, tmp_path, recipe=method(trained_on=trained_on), progress=heard.append)
+        sanitize(inputs, tmp_path, recipe=UARRecipe(trained_on=trained_on), progress=heard.append)
     error = refused.value
     assert (error.code, error.where) == ("rebound_without_clean_data", "audit.rebound")
     assert f"trained_on: {trained_on}" in error.message
@@ -349,7 +347,7 @@ def test_a_limit_on_the_rebound_of_images_alone_is_not_answered_by_a_rebound_tha
 
 
 def test_clean_pairs_or_labels_are_clean_data_for_a_rebound():
-    for recipe in (UARRecipe(), AutoRecipe(), SUPERVISED, RECIPE):
+    for recipe in (UARRecipe(), SUPERVISED, RECIPE):
         check_rebound(OPTIONS, Policy(), recipe)
 
 

@@ -60,35 +60,3 @@ def test_a_bar_shows_a_patterns_name_as_it_is() -> None:
     shown = stream.getvalue()
     assert "edits: wave:x:6:0.275 [red]" in shown
     assert shown.count("wave:x:6:0.275 [red]") > shown.count("edits: wave:x:6:0.275 [red]"), "the note, too"
-
-
-def test_of_a_ladder_every_model_has_its_attack_n_interval_and_accuracy_lost_and_the_choice_is_said() -> None:
-    lines = printed(document("auto"), width=1000).splitlines()
-    (chosen,) = (line for line in lines if line.startswith("→"))
-    assert chosen == (
-        "→ chosen: uar-long, after epoch 8 of 9; met the policy, which ended the ladder: "
-        "CA 61.1 % [58.6, 63.6] n=1500; CA lost -0.2 points [-2.0, 1.6] n=1500; "
-        "worst ASR 0.9 % [0.5, 1.5] n=1488 (badnet-stripes, to “yellow sandal”); "
-        "most sent to one class 5.9 % [4.8, 7.2] n=1482 (fresh pattern 1, to “black sandal”)"
-    )
-    assert sum(line.startswith("· uar, after epoch") for line in lines) == 2
-    assert "Not measured: par (not needed), supervised (needs labelled images to train on)." in lines
-    reason = document("auto")["auto"]["choice"]["reason"]
-    assert f"Choice: {reason}" in lines
-    assert not any(line.startswith("Choice") for line in printed(document("par")).splitlines())
-
-
-def test_a_ladder_without_an_attack_that_counts_says_why_it_has_no_worst_one() -> None:
-    written = copy.deepcopy(document("auto"))
-    for part in written["verdict"]["attacks"]:
-        part["judged"] = False
-    before = next(
-        line for line in printed(written, width=1000).splitlines() if line.startswith("· input model")
-    )
-    assert "; no attack is judged; 5 found triggers are not judged; highest ASR 100.00 % (" in before
-    written = copy.deepcopy(document("auto"))
-    written["audit"]["gate"] = 0.95
-    written["auto"]["before"]["attacks"] = [
-        one | {"asr": one["asr"] | {"value": 0.9}} for one in written["auto"]["before"]["attacks"]
-    ]
-    assert "no attack worked on the input model" in printed(written, width=1000)

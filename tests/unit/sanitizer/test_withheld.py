@@ -95,7 +95,7 @@ def test_every_sample_lies_in_one_part_byte_for_byte_but_for_those_left_out(
 
 
 def test_a_half_of_a_part_is_known_as_the_part_is(parted: Path, tmp_path: Path) -> None:
-    """A ladder validates on one half and tests on the other; the report names the set that was ordered."""
+    """Some images of a part still have the digest of the set that was ordered."""
     of_whole = LabelledPart(dataset_sha256="ab" * 32, num_withheld=NUM_WITHHELD)
     given = open_labelled(part(parted, jobspec.GIVEN_NAME, tmp_path / "given")).as_part(of_whole)
     half = given.only([3, 5])

@@ -70,11 +70,11 @@ HELD = {
     # ours: written over by the supervisor
     "ours": "Origin.* ExcludedSamples.reason Report.vouched_for CheckpointInput.architecture",
     # worked out again by the supervisor and by verify
-    "derived": """Report.warnings Verdict.reason AttackVerdict.reason AttackVerdict.attack Choice.reason
+    "derived": """Report.warnings Verdict.reason AttackVerdict.reason AttackVerdict.attack
         Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
     # one that the dataset's validation found (`believing._check_names`)
-    "class": """ClassAccuracy.class_name ClassChange.class_name Towards.class_name UniversalShare.class_name
-        Prediction.class_name Example.true_class""",
+    "class": """ClassAccuracy.class_name ClassChange.class_name Towards.class_name
+        Prediction.class_name Example.true_class Strongest.class_name""",
     # the customer's own data, shown to its owner as such
     "own data": """DatasetSummary.class_names DatasetSummary.templates DrawnSample.key DrawnSample.caption
         DrawnSample.class_name""",
@@ -196,7 +196,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     )
 
 
-@pytest.mark.parametrize("kind", ["sanitize", "ladder", "audit", "scanned"])
+@pytest.mark.parametrize("kind", ["sanitize", "uar", "audit", "scanned"])
 def test_a_sentence_in_a_report_is_refused_or_written_over(
     kind: str, left: Callable[[str], Any], tmp_path: Path
 ) -> None:
@@ -227,7 +227,7 @@ def kept(name: str) -> dict[str, Any]:
     return read
 
 
-@pytest.mark.parametrize("name", ["auto", "examples", "par", "rebound", "retrieval", "several_targets"])
+@pytest.mark.parametrize("name", ["examples", "par", "rebound", "retrieval", "several_targets"])
 def test_verify_finds_a_sentence_in_a_report(name: str) -> None:
     missed = []
     for where, place in one_of_each(kept(name)).items():

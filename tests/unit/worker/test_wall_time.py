@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from cleanclip.spec.attack_options import BadNetOptions
-from cleanclip.spec.auto_recipe import AutoRecipe
 from cleanclip.spec.jobspec import AuditSpec, InspectSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, UARRecipe
 from cleanclip.spec.scan_options import ScanOptions
@@ -37,7 +36,6 @@ SPECS: dict[str, JobSpec] = {
     "vet": VetSpec(data_kind="pairs", vet=VetOptions()),
     "cleanclip": SanitizeSpec(recipe=CleanCLIPRecipe(), audit=AUDIT),
     "uar": SanitizeSpec(recipe=UARRecipe(), audit=AUDIT),
-    "auto": SanitizeSpec(recipe=AutoRecipe(), audit=AUDIT),
 }
 
 
@@ -52,14 +50,14 @@ def test_each_kind_has_a_limit_that_grows_with_its_rows_and_is_never_below_the_f
 
 
 def test_a_job_of_an_hour_is_ended_within_days_and_not_within_a_day() -> None:
-    """1,000 images with a trigger and 10 epochs on 6,400 pairs: some hours on two cores, minutes on a GPU."""
+    """1,000 images with a trigger, 10 epochs on 6,400 pairs, a search: hours on cores, minutes on a GPU."""
     job = staged(SPECS["cleanclip"], dict(SIZES))
     on_cores = wall_limit_s(job, uses_cuda=False, factor=1.0)
     on_gpu = wall_limit_s(job, uses_cuda=True, factor=1.0)
     assert on_cores is not None
     assert on_gpu is not None
     assert 2 * 86_400 < on_cores < 60 * 86_400
-    assert 2 * 3600 < on_gpu < 86_400
+    assert 2 * 3600 < on_gpu < 2 * 86_400
 
 
 def test_the_operator_scales_it() -> None:

@@ -10,10 +10,8 @@ import pytest
 from app.domain.states import JobPhase
 from app.services.dry_run import describe_phase
 from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
-from cleanclip.spec.ladder import epochs_of, num_looks
 from cleanclip.spec.recipe import (
     AuditOptions,
-    AutoRecipe,
     BadNetOptions,
     CleanCLIPRecipe,
     LinearProbeOptions,
@@ -75,29 +73,6 @@ def test_a_rebound_counts_what_its_copies_are_trained_and_measured_on() -> None:
     )
     assert load(audit=twice).amount(JobPhase.REBOUND) == 2 * (trained + 3 * 1_000 * (1 + 4))
     assert load().amount(JobPhase.REBOUND) is None
-
-
-def test_a_ladder_takes_from_its_first_look_to_its_last_at_most_its_budget() -> None:
-    """Epochs of 10,050 samples at 1 ms (UAR) or 2 (PAR); looks of 500 images, 5 passes of 1 ms each."""
-    earlier = [
-        measured(10.0, 10_000, unit="samples", method="uar"),
-        measured(20.0, 10_000, unit="samples", method="par"),
-        measured(1.0, 1_000),
-    ]
-    least, most = epochs_of(AutoRecipe())
-    looks = num_looks(AutoRecipe())
-    whole = load(recipe=AutoRecipe())
-    span = whole.ladder_s(earlier)
-    assert span is not None
-    assert span.low_s == pytest.approx(least * 10.05 + 2 * 500 * 5 / 1000)
-    assert span.high_s == pytest.approx(most * 20.1 + (1 + looks) * 500 * 5 / 1000)
-    budgeted = load(recipe=AutoRecipe(max_device_minutes=1)).ladder_s(earlier)
-    assert budgeted is not None
-    assert (budgeted.low_s, budgeted.high_s) == (span.low_s, 60)
-    assert whole.ladder_s([]) is None
-    assert load().ladder_s(earlier) is None
-    assert whole.amount(FINETUNE) == most * 10_050
-    assert (whole.amount(BASELINE), whole.amount(FINAL)) == (500 * 5, 500 * 6)
 
 
 def test_training_sees_whole_batches_only() -> None:
@@ -196,24 +171,6 @@ def test_the_plan_says_what_uar_computes_beside_its_updates() -> None:
     assert said.endswith("Beside that it inverts 12 patterns, 160 steps in all.")
     none = load(recipe=UARRecipe(inversion_steps=0, reinversion_steps=0))
     assert "inverts" not in describe_phase(FINETUNE, none)
-
-
-def test_the_audits_of_a_ladder_are_of_its_test_images_alone() -> None:
-    one = AuditOptions(target="banana", attacks=(BadNetOptions(),))
-    ladder = load(num_labelled=400, recipe=AutoRecipe(validation_share=0.25), audit=one)
-    assert "300 test images, each 2 times through a model." in describe_phase(BASELINE, ladder)
-    assert "300 test images, each 3 times through a model." in describe_phase(FINAL, ladder)
-    assert "100 validation images; the audits are of the other 300." in describe_phase(FINETUNE, ladder)
-    assert (ladder.amount(BASELINE), ladder.amount(FINAL)) == (300 * 2, 300 * 3)
-    whole = load(num_labelled=400, audit=one)
-    assert ": 400 images, each 2 times through a model." in describe_phase(BASELINE, whole)
-
-
-def test_the_rebound_after_a_ladder_is_measured_on_its_test_images_alone() -> None:
-    audit = AuditOptions(target="banana", rebound=ReboundOptions(max_images=1_000))
-    parted = load(num_labelled=400, recipe=AutoRecipe(validation_share=0.5), audit=audit)
-    as_many = load(num_labelled=800, recipe=AutoRecipe(validation_share=0.75), audit=audit)
-    assert parted.amount(JobPhase.REBOUND) == as_many.amount(JobPhase.REBOUND)
 
 
 def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed() -> None:

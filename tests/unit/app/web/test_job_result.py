@@ -24,11 +24,6 @@ def part(page: Page, name: str) -> Element:
     return found
 
 
-def test_a_model_chosen_before_its_recipe_ended_has_the_epochs_that_it_was_trained_for() -> None:
-    assert "1,000 steps in 8 of the recipe’s 9 epochs" in part(drawn(document("auto")), "training").text
-    assert "of the recipe’s" not in part(drawn(document("par")), "training").text
-
-
 def test_the_rebound_shows_accuracy_and_the_rate_without_trigger_at_its_points() -> None:
     written = document("rebound")
     points = written["rebound"]["curves"][0]["points"]

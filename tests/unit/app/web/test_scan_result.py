@@ -14,7 +14,7 @@ from app.web.jobs.figures import targets_of, verdict_label
 from app.web.jobs.scan_result import scan_result
 from app.web.kit.rendering import environment
 from cleanclip.command import scan_view
-from cleanclip.spec.scan_judging import derived, verdict
+from cleanclip.spec.scan_judging import derived
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_report import ScanReport
 from sanitizer.audits.statistics import wilson
@@ -72,29 +72,31 @@ def test_without_a_null_no_z_leads_whichever_is_the_largest(two_detectors: ScanR
         first.what.removesuffix(", agreement"),
     ], "the patterns by which the detectors judge come first"
     sentence = two_detectors.verdict.sentence
-    assert "99.4 % of 170" in sentence
+    assert "leads 95.0 % (95 % interval 91.0 to 97.3 %, n = 200) of the held-out images" in sentence
     shown = scan_result(two_detectors)
-    assert shown.number == "no p-value"
+    assert shown.number == "95.0 % to one class"
+    assert "there is no p-value" in shown.number_words
     assert "z = " not in sentence + shown.number + shown.number_words
     assert shown.found[0].family == WAVE.name
     for page in pages(two_detectors).values():
-        assert b"no p-value" in page
+        assert b"95.0 % to one class" in page
 
 
 def test_a_row_of_the_list_shows_as_target_only_what_the_order_names(report: ScanReport) -> None:
     assert targets_of(Job(kind=JobKind.SCAN, spec={}, result={"scan": shown_scan(report)})) == []
 
 
-def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanReport) -> None:
+def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport) -> None:
     with_null, _ = scan_and_null(with_null=True)
+    uncontrolled = replace(report, verdict=replace(report.verdict, outcome="inconclusive"))
     nothing = replace(with_null.verdict, outcome="inconclusive")
     labels = [
         scan_result(one).label
-        for one in (report, replace(with_null, verdict=nothing, p_value=1.0), with_null)
+        for one in (report, uncontrolled, replace(with_null, verdict=nothing, p_value=1.0), with_null)
     ]
     assert labels == [
-        "The scan cannot tell, because it had no null that fits this model (`python -m sanitizer null build` "
-        "makes one): inconclusive.",
+        "One pattern controls this model: controlled.",
+        "No pattern that the scan judges controls this model: inconclusive.",
         "The scan found nothing that sets this model apart from clean ones: inconclusive.",
         "The scan found a trigger that nobody named: fail.",
     ]
@@ -107,10 +109,10 @@ def test_a_scan_without_a_null_cannot_tell_and_says_how_to_get_one(report: ScanR
         Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)})
     )
     assert f"{told['headline']}." == labels[0]
-    assert (
-        "build one with `python -m sanitizer null build`"
-        in verdict(None, None, report.judgements, (), report.options).sentence
-    )
+    assert "`python -m sanitizer null build`" in report.verdict.sentence
+    strongest = "One pattern, a patch of 25 % of the side, at any place, leads 95.0 %"
+    assert report.verdict.sentence.startswith(strongest)
+    assert "Do not release this model as it is." in report.verdict.sentence
 
 
 def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report: ScanReport) -> None:

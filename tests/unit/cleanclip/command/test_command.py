@@ -373,8 +373,6 @@ WRONG = [
     (("--suite", "papers"), "/audit/suite"),
     (("--method", "parr"), "/recipe: there is no method 'parr'. Did you mean par?"),
     (("--set", "epoch=3"), "/recipe/epoch: there is no such option."),
-    (("--recipe", "auto", "--method", "par"), "but --recipe auto names auto and --method names par."),
-    (("--recipe", "auto", "--set", "method=uar"), "but --recipe auto names auto and --set names uar."),
     (("--method", "par", "--set", "method=uar"), "but --method names par and --set names uar."),
     (("--lambda1", "0", "--lambda2", "0"), "/recipe: lambda1 and lambda2 are both 0"),
     (("--declared", "quick_gelu=maybe"), "/declared/quick_gelu"),
@@ -406,10 +404,9 @@ def test_a_method_is_given_once_or_twice_alike(run: Any, tmp_path: Path) -> None
     ran = run(FakeService(RuntimeError("nothing is sent")), *order, "--recipe", str(file), "--method", "uar")
     assert ran.status == ExitCode.USAGE
     assert "recipe.json names par and --method names uar" in " ".join(ran.err.split())
-    for recipe, method in ((str(file), "par"), ("auto", "auto")):
-        service = FakeService(httpx.Response(202, json=job()))
-        assert run(service, *order, "--recipe", recipe, "--method", method).status == ExitCode.OK
-        assert json.loads(service.requests[0].content)["recipe"]["method"] == method
+    service = FakeService(httpx.Response(202, json=job()))
+    assert run(service, *order, "--recipe", str(file), "--method", "par").status == ExitCode.OK
+    assert json.loads(service.requests[0].content)["recipe"]["method"] == "par"
 
 
 AUDIT = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "banana")

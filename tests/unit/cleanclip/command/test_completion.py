@@ -21,7 +21,7 @@ def context(answer: Answer) -> typer.Context:
 
 def test_names_are_those_of_the_vocabulary() -> None:
     nobody = context(RuntimeError("nothing is asked of the service"))
-    methods = ["auto", "cleanclip", "par", "supervised", "uar"]
+    methods = ["cleanclip", "par", "supervised", "uar"]
     assert sorted(completion.methods(nobody, "")) == [(name, "") for name in methods]
     assert completion.attacks(nobody, "bad") == [("badnet", "")]
     assert completion.suites(nobody, "s") == [("structured", "")]

@@ -304,7 +304,7 @@ def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]
 def test_a_time_is_a_range_wherever_its_ends_differ(
     capsys: pytest.CaptureFixture[str], low_s: float, high_s: float, num_jobs: int, said: str
 ) -> None:
-    """One earlier job is enough for a range: a ladder ends between its first look and its last."""
+    """One earlier job is enough for a range: its two audits may have been of another speed."""
     time = {"low_s": low_s, "high_s": high_s, "num_jobs": num_jobs}
     assert run(Foreseeing(time=time), *BY_IDS) == ExitCode.OK
     assert f"in all: {said}" in capsys.readouterr().out

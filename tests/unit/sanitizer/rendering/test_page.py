@@ -12,17 +12,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.recipe import Policy, PolicySource, parse, parse_recipe
+from cleanclip.spec.recipe import Policy, PolicySource, UARRecipe, parse, parse_recipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, load_json
+from cleanclip.spec.untested import not_tested
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.markdown import text as markdown_text
 from tests.fixtures.html_page import Element, Page
@@ -87,9 +88,7 @@ def test_a_page_is_accessible(name: str) -> None:
         assert plot.attributes["role"] == "img"
         assert [child.tag for child in plot.children[:2]] == ["title", "desc"]
         assert len(plot.children[1].text) > 40
-    assert len(page.all("svg")) == (
-        1 if name.startswith("audit") else 3 if name in {"auto", "rebound"} else 2
-    )
+    assert len(page.all("svg")) == (1 if name.startswith("audit") else 3 if name == "rebound" else 2)
 
 
 def colours(block: str) -> dict[str, str]:
@@ -152,8 +151,8 @@ def as_printed(path: str, value: float) -> float:
     return round(100 * value, 2) if is_share else value
 
 
-IN_WORDS = re.compile(r"^architecture\.|^auto\.|^rebound\.relearned\.|\.towards_now\.|\.ca_per_class\.")
-"""Told in sentences or summed up, held against `towards`, and of many classes or looks only the worst."""
+IN_WORDS = re.compile(r"^architecture\.|^rebound\.relearned\.|\.towards_now\.|\.ca_per_class\.")
+"""Told in sentences or summed up, held against `towards`, and of many classes only the worst."""
 
 
 @every_report
@@ -169,9 +168,7 @@ def test_every_figure_of_the_report_stands_in_the_page_exactly(name: str) -> Non
         if part not in {"confidence", "method"}
     } | {f"{path}.probability": said["probability"] for path, said in answers(document(name))}
     assert [path for path in expected.keys() - shown.keys() if not IN_WORDS.search(path)] == []
-    assert [
-        path for path in shown.keys() - expected.keys() if not path.startswith(("auto.", "rebound."))
-    ] == []
+    assert [path for path in shown.keys() - expected.keys() if not path.startswith("rebound.")] == []
     for path in expected.keys() & shown.keys():
         value = expected[path]
         for element in shown[path]:
@@ -197,7 +194,6 @@ def test_beside_every_figure_stand_its_interval_and_its_n(name: str) -> None:
 NOTHING_FOUND = "Nothing found with the 3 triggers tested: inconclusive"
 CLEANED = "Cleaned, as far as tested: pass"
 VERDICTS = {
-    "auto": (CLEANED, "no longer work beyond the limit, and clean accuracy was kept."),
     "cleaned": (CLEANED, "The trigger badnet no longer works beyond the limit"),
     "not_cleaned": ("Not cleaned: fail", "the attack success rate is still over the limit: badnet."),
     "too_dear": ("Not cleaned: fail", "Clean accuracy fell by more than the limit."),
@@ -366,41 +362,34 @@ def test_limits_of_their_own_their_name_and_the_options_given_stand_in_the_page(
     assert "limit of each" not in drawn_from(changed)[0]
 
 
-def test_a_model_that_was_chosen_before_its_recipe_ended_has_the_epochs_that_it_was_trained_for() -> None:
-    page = drawn("auto")[0]
-    assert "1000 steps in 8 of the recipe’s 9 epochs" in page
-    assert "until one met the policy" not in page
-    assert "of the recipe’s" not in drawn("par")[0]
-
-
 def repeating(page: str) -> Element:
     (found,) = (one for one in Page(page).all("section") if one.attributes["aria-labelledby"] == "repeat")
     return found
 
 
 def test_the_appendix_gives_the_policy_where_limits_were_given() -> None:
-    files = [one.text for one in repeating(drawn("auto")[0]).all("h3")]
-    assert files == ["audit.json", "policy.json", "recipe.json"]
-    assert "--policy policy.json" in repeating(drawn("auto")[0]).text
+    changed = document("cleaned")
+    source = PolicySource.of(parse(Policy, changed["policy"]))
+    told = repeating(drawn_from(changed | {"policy_source": asdict(source)})[0])
+    assert [one.text for one in told.all("h3")] == [
+        "audit.json",
+        "policy.json",
+        "recipe.json",
+        "declared.json",
+    ]
+    assert "--policy policy.json" in told.text
     for name in ("cleaned", "audit"):
         assert document(name)["policy_source"]["given"] == "default"
         assert "policy" not in repeating(drawn(name)[0]).all("pre")[0].text
 
 
-def test_the_appendix_says_of_a_model_chosen_early_that_no_recipe_of_its_own_makes_it() -> None:
-    told = repeating(drawn("auto")[0])
-    assert "those of uar-long after epoch 8 of 9. No recipe of its own makes them" in told.text
-    captions = [one.children[0].text for one in told.all("table")]
-    assert "Recipe of the chosen rung, uar-long, stopped after epoch 8 of 9" in captions
-
-
 def test_the_appendix_takes_the_triggers_of_a_scan_from_its_report() -> None:
-    changed = document("auto")
-    section = section_of_scan(changed, num_known=3)
+    changed = document("cleaned")
+    section = section_of_scan(changed, num_known=2)
     told = repeating(drawn_from(changed | {"scan": section})[0])
     assert "--attacks-from-scan SCAN_REPORT" in told.all("pre")[0].text
-    assert len(json.loads(told.all("pre")[1].text)["attacks"]) == 3
-    assert "--attacks-from-scan" not in repeating(drawn("auto")[0]).text
+    assert len(json.loads(told.all("pre")[1].text)["attacks"]) == 2
+    assert "--attacks-from-scan" not in repeating(drawn("cleaned")[0]).text
 
 
 def section_of_scan(changed: dict[str, Any], num_known: int) -> dict[str, Any]:
@@ -458,27 +447,13 @@ def test_what_is_known_to_stay_is_that_of_the_method_that_made_the_model() -> No
     fails = {
         "cleaned": "CleanCLIP is known to fail",
         "par": "PAR was published for structured triggers only",
-        "auto": "UAR is known to fail",
         "audit": None,
     }
     for name, words in fails.items():
         told = untested_of(document(name))
         assert [one for one in fails.values() if one and one in told] == ([words] if words else [])
-    assert "it left a semantic trigger almost whole, and a part of WaNet" in untested_of(document("auto"))
-
-
-def test_triggers_that_a_ladder_measured_as_surrogates_are_not_called_untested() -> None:
-    written = document("auto")
-    told = untested_of(written)
-    first = next(line for line in told.splitlines() if "Any other trigger" in line)
-    for words in ("Blended", "WaNet", "SIG", "Stripes", "Triangles"):
-        assert words not in first
-    names = ", ".join(one["name"] for one in written["auto"]["before"]["surrogates"])
-    assert f"{names}: measured as surrogates, on validation images" in told
-    assert "Those that work on the input model (blended-triangles) were measured on each cleaned" in told
-    for one in written["auto"]["before"]["surrogates"]:
-        one["moved"] |= {"high": 0.2}
-    assert "None of them works on the input model, so none was measured" in untested_of(written)
+    by_uar = not_tested(replace(load_json(json.dumps(document("cleaned"))), recipe=UARRecipe()))
+    assert "it left a semantic trigger almost whole, and a part of WaNet" in " ".join(by_uar)
 
 
 def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_follow() -> None:

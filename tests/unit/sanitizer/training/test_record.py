@@ -6,9 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from pydantic import TypeAdapter
 
-from cleanclip.spec.auto_figures import Diverged
 from cleanclip.spec.errors import TrainingDiverged
 from sanitizer.training.record import MAX_CURVE_POINTS, Record
 from sanitizer.training.state import Position
@@ -50,7 +48,6 @@ def test_a_loss_or_gradient_that_is_not_finite_ends_the_run(loss, norm):
         record.add(0, result(loss, norm), learning_rate=1e-5, logit_scale=20.0)
     assert caught.value.code == "loss_not_finite"
     assert "At update 1 of 7, with a learning rate of 1e-05" in caught.value.message
-    TypeAdapter(Diverged).validate_python(caught.value.message)
 
 
 def record_of(chance_loss: float, **changes) -> Record:
@@ -63,7 +60,6 @@ def test_a_loss_that_runs_away_ends_the_run_but_a_spike_does_not():
     with pytest.raises(TrainingDiverged) as caught:
         feed(record_of(4.0), [3.0] * 50 + [12.0] * 200)
     assert caught.value.code == "loss_diverged"
-    TypeAdapter(Diverged).validate_python(caught.value.message)
     assert (
         ", over its bound of 8: 2 times the mean of the first 10 updates, or of the loss of chance"
         in caught.value.message
@@ -82,7 +78,6 @@ def test_a_model_that_forgets_all_ends_the_run_and_no_state_from_then_is_good(nu
         feed(record, [8.28, 8.42] * 50, start=2 + num_sound)
     assert caught.value.code == "loss_diverged"
     good = 1 + num_sound
-    TypeAdapter(Diverged).validate_python(caught.value.message)
     assert caught.value.message == (
         f"At update {good + 30} of 1000 the loss is 8.28, where it began at 0.4, and has been that of "
         "chance, 8.32, for 30 updates: the model has forgotten all. The last good state is that of step "

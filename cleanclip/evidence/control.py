@@ -1,0 +1,48 @@
+"""Whether the figures of a search for patterns fit themselves, and the order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cleanclip.evidence.counted import estimate, same
+from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.spec.control import MEASURED, Strongest
+from cleanclip.spec.report import Report
+from cleanclip.spec.scan_options import MIN_IMAGES
+from cleanclip.spec.scan_report import ScanReport
+
+
+def check(where: str, families: Sequence[Strongest]) -> Iterator[Finding]:
+    """Each share by its counts."""
+    for place, one in enumerate(families):
+        yield from estimate(f"{where}[{place}].led", one.led, one.led.n)
+        yield from estimate(f"{where}[{place}].without", one.without, one.led.n)
+
+
+def check_scan(report: ScanReport) -> Iterator[Finding]:
+    """Against the statistics, which count the same images."""
+    measured = report.statistics.collapse if report.num_classes else ()
+    yield from check("control", report.control)
+    yield from same("control", [one.family for one in report.control], [one.family for one in measured])
+    for place, (told, figures) in enumerate(zip(report.control, measured, strict=False)):
+        counts = (told.led.n, told.led.successes)
+        yield from same(f"control[{place}].led", counts, (figures.n, figures.most_sent[1]))
+
+
+def check_cleaned(report: Report) -> Iterator[Finding]:
+    """Of a cleaning: all families, on images that there are."""
+    told = report.control
+    if told is None:
+        return
+    if report.after is None:
+        yield misfit("control", "belongs to a cleaning")
+    yield from check("control.families", told.families)
+    yield from same("control.families", [one.family for one in told.families], [*MEASURED])
+    yield from same("control.num_held_out", {one.led.n for one in told.families}, {told.num_held_out})
+    images = [one.num_samples - one.num_skipped for one in report.data if one.kind == "labelled"]
+    if report.withheld is not None:
+        images = [report.withheld.num_samples - report.withheld.num_skipped]
+    if told.num_inverted_on + told.num_held_out > sum(images):
+        yield misfit("control.num_held_out", "counts more images than there are")
+    if min(told.num_inverted_on, told.num_held_out) < MIN_IMAGES:
+        yield misfit("control.num_held_out", f"is of fewer than {MIN_IMAGES} images")

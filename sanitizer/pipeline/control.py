@@ -1,0 +1,85 @@
+"""Searches weights that are handed out for patterns that control them, as a scan searches those that came in.
+
+Inverts the families of `cleanclip.spec.control` from noise, whatever was found or trained against before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from cleanclip.spec import scan_cost
+from cleanclip.spec.control import SEARCH, ControlFigures
+from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, OptionsRejected
+from cleanclip.spec.progress import COLLAPSE, Progress, Stop
+from cleanclip.spec.recipe import AuditOptions
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.labelled import LabelledDataset, templates_of
+from sanitizer.scans import collapse, opening
+from sanitizer.scans.control import strongest_of_families
+from sanitizer.scans.meter import Meter
+
+
+def search(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    audit: AuditOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+    stop: Stop,
+) -> ControlFigures | None:
+    """The strongest patterns that were found on images drawn by `seed`.
+
+    None where the images or the classes are too few to search with, or the model gives all one embedding.
+    Raises Interrupted.
+    """
+    try:
+        return _search(checkpoint, labelled, audit, seed=seed, device=device, progress=progress, stop=stop)
+    except (CheckpointRejected, DatasetRejected, OptionsRejected):
+        return None
+
+
+def _search(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    audit: AuditOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+    stop: Stop,
+) -> ControlFigures:
+    options = replace(SEARCH, precision=audit.precision)
+    names = opening.class_names_of(labelled, options)
+    images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
+    meter = Meter(0, progress, stop, phase="final_audit")
+    with opening.scanning(
+        checkpoint,
+        images,
+        options,
+        class_names=names,
+        templates=templates_of(audit, labelled),
+        seed=seed,
+        device=device,
+        meter=meter,
+    ) as subject:
+        num_held_out = len(subject.held_NCHW)
+        meter.plan(scan_cost.cost_thirds(options, num_held_out=num_held_out))
+        _ = subject.clean_embeddings
+        found = []
+        for family in options.families:
+            meter.begin(COLLAPSE(family=family.name))
+            found.append(collapse.detect(subject, family, options.collapse).figures)
+        families = strongest_of_families(subject, found, names)
+    return ControlFigures(
+        seed=seed,
+        num_inverted_on=len(images.image_MCHW),
+        num_held_out=num_held_out,
+        restarts=options.collapse.restarts,
+        steps=options.collapse.steps[-1],
+        images_per_step=options.collapse.images_per_step,
+        families=families,
+    )
