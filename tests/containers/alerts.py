@@ -3,7 +3,7 @@
     python -m tests.containers.alerts        # a quarter of an hour; needs Prometheus and Alertmanager
 
 The rules are alerts.yml with shorter times (`scaled`), or it would take a day. Prints a line for each alert,
-with what was done for it, and when Alertmanager had it. Run by hand: docs/verification.md has its result.
+with what was done for it, and when Alertmanager had it. Run by hand; its result: docs/verification/claims.md.
 """
 
 from __future__ import annotations

@@ -46,6 +46,17 @@ def test_each_block_can_be_read_by_its_own_programs(block: Block) -> None:
         assert checked.returncode == 0, checked.stderr
 
 
+ANSWERS = ("docs/reproduction.md", "docs/scanning.md", "docs/uar.md", "docs/verification.md")
+"""Pages that answer on one screen; tables and lists are on pages of their own."""
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_of_one_screen_stays_one(name: str) -> None:
+    lines = (make_site.ROOT / name).read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert max(map(len, lines)) <= 110
+
+
 SHOWN_ONCE = re.compile(r"cleanclip (?:keys (?:create|rotate)|webhooks (?:create|rotate-secret))\b")
 
 

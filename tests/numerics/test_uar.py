@@ -229,7 +229,7 @@ def coloured(pixels: Tensor, value: Tensor, radius: float) -> Tensor:
 
 
 class PlainRun:
-    """UAR by the words of docs/uar.md: one pattern, one image, one number at a time; float64."""
+    """UAR by the words of docs/uar/method.md: one pattern, one image, one number at a time; float64."""
 
     def __init__(self, folder: Path, tower: str) -> None:
         self.checkpoint = tiny_checkpoint(tower)

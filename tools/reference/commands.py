@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,15 +101,32 @@ def everything() -> dict[str, list[Command]]:
     }
 
 
+def shared(found: Iterable[Command]) -> list[Option]:
+    """The options that two or more of the commands have with the same name, meaning and default."""
+    number = Counter(one for command in found for one in command.options if one.names.startswith("-"))
+    return [option for option, commands in number.items() if commands > 1]
+
+
+def _rows(options: Iterable[Option]) -> str:
+    rows = [(code(one.names), one.meaning, one.default) for one in options]
+    return table(("", "meaning", "default"), rows) if rows else ""
+
+
 def _section(program: str) -> Maker:
     def make(_: Kept) -> str:
+        found = everything()[program]
+        common = shared(found)
         parts = []
-        for command in everything()[program]:
-            rows = [(code(one.names), one.meaning, one.default) for one in command.options]
-            heading = f"### {command.name}\n" if command.name != program else ""
-            parts += [heading, paragraphs(command.text) + "\n" if command.text else ""]
-            parts.append(table(("", "meaning", "default"), rows) if rows else "")
-        return "\n".join(part for part in parts if part)
+        for command in found:
+            if command.name != program:
+                parts.append(f"### {command.name}\n")
+            parts += [paragraphs(command.text) + "\n" if command.text else ""]
+            parts.append(_rows(one for one in command.options if one not in common))
+            names = [code(one.names.split()[0].rstrip(",")) for one in command.options if one in common]
+            parts.append(f"Shared: {', '.join(names)}.\n" if names else "")
+        heading = f"### {program}: shared options\n"
+        place = 2 if found[0].name == program else 0
+        return "\n".join(part for part in [*parts[:place], heading, _rows(common), *parts[place:]] if part)
 
     return make
 

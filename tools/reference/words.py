@@ -17,10 +17,18 @@ def _verdicts(_: Kept) -> str:
     return table(("outcome", "of a job", "of an attack, or of clean accuracy", "what to do"), rows)
 
 
+_STAND_INS = {"own": "Target", "target": "target", "k": "k", "class_name": "class", "attack": "attack"}
+"""What the page writes where a report has a name or a number."""
+
+
 def _figures(_: Kept) -> str:
     places = (("before.", OF_MODEL), ("before.attacks.*.", OF_ATTACK), ("before.", OF_RETRIEVAL))
     rows = [
-        (code(f"{place}{figure.path}"), figure.title, figure.meaning)
+        (
+            code(f"{place}{figure.path}"),
+            figure.title.format(**_STAND_INS),
+            figure.meaning.format(**_STAND_INS),
+        )
         for place, figures in places
         for figure in figures
     ]

@@ -48,6 +48,7 @@ def test_each_operation_is_named_and_told(name: str) -> None:
     assert re.fullmatch(r"[a-z]+(_[a-z]+)+", operation["operationId"])
     assert operation["summary"]
     assert not operation["summary"].endswith(".")
+    assert operation["description"]
     assert len(operation["tags"]) == 1
     for parameter in operation.get("parameters", ()):
         assert parameter["schema"], parameter["name"]
