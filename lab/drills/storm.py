@@ -12,7 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -188,7 +188,7 @@ def one_storm(place: Place, *, num_jobs: int, seed: int) -> dict[str, Any]:
         finally:
             crew.stop()
             proxy.close()
-    return asdict(told)
+    return dict(vars(told))
 
 
 def row_of(told: Mapping[str, Any], seed: int) -> Row:
