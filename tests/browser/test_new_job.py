@@ -417,7 +417,6 @@ def test_an_earlier_job_fills_the_form_and_the_address_does(page: Page, service:
     second, first = jobs_of(service)
     for name in (
         "recipe",
-        "recipe_given",
         "audit",
         "policy",
         "policy_source",
