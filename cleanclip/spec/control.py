@@ -69,7 +69,7 @@ class Strongest:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlFigures:
-    """A search for patterns on the weights that are handed out: begun anew, with a seed of its own.
+    """A search for patterns on the cleaned weights: from noise, with a seed of its own.
 
     `families` has one entry for each that was searched, in its order.
     """

@@ -14,8 +14,8 @@ has for it:
 - An attack that only a scan found is not judged unless that scan fails: clean models have such patterns too.
   It is measured and inconclusive (docs/decisions/0088). One that by itself controlled the input model is
   judged all the same, by the policy's `controlled_at_most` (docs/decisions/0098).
-- A cleaned model is searched for patterns anew. The one that leads the most images to one class is judged by
-  `controlled_at_most`, too.
+- A cleaned model is searched for patterns again, from noise. The one that leads the most images to one class
+  is judged by `controlled_at_most`, too.
 - Where images were withheld from the job's process, each part is judged on them too, and the worse outcome
   holds. There a part passes whose upper bound is at most `withholding.SLACK` over its limit.
 - Where the rebound was measured, each attack is judged by its highest ASR after benign fine-tuning too: on

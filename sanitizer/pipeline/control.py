@@ -1,4 +1,4 @@
-"""Searches weights that are handed out for patterns that control them, as a scan searches those that came in.
+"""Searches cleaned weights for patterns that control them, as a scan searches those that came in.
 
 Inverts the families of `cleanclip.spec.control` from noise, whatever was found or trained against before.
 """

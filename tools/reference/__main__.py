@@ -7,15 +7,20 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.reference import codes, commands, options, routes, words
+from tools.reference import codes, commands, control, options, routes, words
 from tools.reference.markdown import Maker, kept_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = (*sorted(REFERENCE.glob("*.md")), ROOT / "docs" / "explanation" / "verdicts.md")
+PAGES = (
+    *sorted(REFERENCE.glob("*.md")),
+    ROOT / "docs" / "explanation" / "verdicts.md",
+    ROOT / "docs" / "scanning" / "control.md",
+)
 MAKERS: Mapping[str, Maker] = {
     **codes.MAKERS,
     **commands.MAKERS,
+    **control.MAKERS,
     **options.MAKERS,
     **routes.MAKERS,
     **words.MAKERS,

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from app.main import create_app
+from app.settings import Settings
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.main import main
 from tests.unit.cleanclip.command.test_manners import LEAVES
-from tools.reference.routes import document
 
 RECIPES = ("CleanCLIPRecipe", "PARRecipe", "SupervisedRecipe", "UARRecipe")
 OF_AN_ORDER = {
@@ -77,7 +78,7 @@ def test_an_option_has_the_bounds_of_the_service_and_checks_both(
     key: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kinds, name = OPTIONS[key]
-    schemas = document()["components"]["schemas"]
+    schemas = create_app(Settings()).openapi()["components"]["schemas"]
     fields = [schemas[kind]["properties"][name] for kind in kinds if name in schemas[kind]["properties"]]
     [served] = {bounds(field) for field in fields}
     each = SECONDS.get(key[1], 1)
