@@ -10,7 +10,7 @@ from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
 from app.schemas.common import AsStored, Page, StoredProblem, Time, WireOut
 from app.schemas.orders import JobAudit
-from app.schemas.scans import OrderedScan, ScanResultOut
+from app.schemas.scans import ControlOut, OrderedScan, ScanResultOut
 from app.schemas.vettings import OrderedVet, VetResultOut
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
@@ -111,6 +111,11 @@ class ResultOut(WireOut):
         None,
         description="What came back after benign fine-tuning, where it was ordered; the curves' points are in"
         " the report.",
+    )
+    control: list[ControlOut] = Field(
+        default_factory=list,
+        description="Of a cleaning: what the strongest pattern of each family that a new search found does to"
+        " the cleaned model.",
     )
     warnings: list[str] = Field(
         default_factory=list, description="The report's warnings, or the first of them if there are many."

@@ -217,9 +217,8 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
             return _training(load)
         case JobPhase.FINAL_AUDIT:
             return (
-                "Measures the cleaned weights with the same triggers on the same images, and "
-                "how far they moved "
-                f"from the input model: {_measured(phase, load)}"
+                "Searches the cleaned weights for patterns that control them, measures them with the same "
+                f"triggers on the same images, and how far they moved: {_measured(phase, load)}"
             )
         case JobPhase.REBOUND:
             return _rebound(load)

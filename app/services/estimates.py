@@ -15,9 +15,10 @@ from typing import Literal
 from app.domain.states import JobPhase
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
+from cleanclip.spec.control import SEARCH
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
 from cleanclip.spec.scan_cost import num_passes
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import num_embedded
 
@@ -113,7 +114,11 @@ class Load:
         if self.num_labelled is None or self.audit is None:
             return None
         pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
-        return self.num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks) + self.num_found)
+        audited = self.num_labelled * self.passes(phase) + pairs * (
+            1 + len(self.audit.attacks) + self.num_found
+        )
+        searches = phase is JobPhase.FINAL_AUDIT and self.num_labelled >= 2 * MIN_IMAGES
+        return audited + (3 * (num_passes(SEARCH, self.num_labelled) or 0) if searches else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ And the same for somebody who knows no trigger, which begins and ends with a sca
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def upload(page: Page, path: Path) -> None:
 def order_cleaning(page: Page, pairs_id: str) -> None:
     """Of a form that names checkpoint, labelled dataset and target; ends when the job has."""
     page.get_by_label("Clean data to train on").select_option(pairs_id)
+    page.locator("#method-cleanclip").check()
     recipe = {"epochs": "2", "batch_size": "16", "learning_rate": "3e-4", "warmup_steps": "2"}
     for name, value in recipe.items():
         page.locator(f"#cleanclip-{name}").fill(value)
@@ -135,7 +137,7 @@ def test_a_suspect_checkpoint_is_cleaned_without_leaving_the_browser(
 def test_who_knows_no_trigger_scans_cleans_on_what_was_found_and_scans_again(
     page: Page, live: Live, subject: Subject, tmp_path: Path
 ) -> None:
-    """A tiny model has no null, so the outcome is inconclusive; its conspicuous patterns are real ones."""
+    """A tiny model has no null, so its scan cannot fail; its conspicuous patterns are real ones."""
     images = audited.pictures(NUM_SCANNED)
     folder = audited.write_answered(tmp_path / "labelled", subject.canonical, images, audited.CLASS_NAMES)
     labelled = live.put_data("unknown/labelled", subjects.contents(folder))
@@ -150,7 +152,7 @@ def test_who_knows_no_trigger_scans_cleans_on_what_was_found_and_scans_again(
         page.get_by_label("Labelled images").select_option(labelled_id)
         page.get_by_role("button", name="Order the scan").click()
         wait_for_files(page)
-        expect(page.locator("#job-verdict")).to_contain_text("inconclusive")
+        expect(page.locator("#job-verdict")).to_contain_text(re.compile("controlled|inconclusive"))
         expect(page.locator("#job-verdict")).to_contain_text("there is no p-value")
         expect(page.locator("#job-trigger img")).to_have_count(1 + 2 * 4)  # the pattern; without and with it
         targets = page.locator("#job-hypotheses td:nth-of-type(2)").all_text_contents()

@@ -50,6 +50,7 @@ from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
 from worker.publishing.rechecking import confirm
 from worker.publishing.sample_images import draw_samples
+from worker.publishing.scanning import shown_control
 from worker.publishing.searching import SEARCHES, complete_search, result_of
 from worker.publishing.shown import shown_warnings
 from worker.publishing.verdicts import judged_alone, verdicts_of
@@ -236,6 +237,7 @@ def _judgement(report: Report) -> dict[str, Any]:
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],
         "rebound": None if report.rebound is None else shown_rebound(report.rebound),
+        "control": [] if report.control is None else [shown_control(one) for one in report.control.families],
         "warnings": shown_warnings(report.warnings),
         "architecture": asdict(report.architecture),
     }

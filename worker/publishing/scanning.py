@@ -167,13 +167,14 @@ def shown_scan(report: ScanReport) -> dict[str, Any]:
         "null": None if report.null is None else asdict(report.null),
         "judgements": [_shown_judgement(one) for one in report.judgements],
         "hypotheses": [_shown_hypothesis(one) for one in report.hypotheses],
-        "control": [_shown_control(one) for one in report.control],
+        "control": [shown_control(one) for one in report.control],
         "ca": None if report.ca is None else asdict(report.ca),
         "num_held_out": report.num_held_out,
     }
 
 
-def _shown_control(one: Strongest) -> dict[str, Any]:
+def shown_control(one: Strongest) -> dict[str, Any]:
+    """As the API shows it, of a scan and of a cleaning."""
     return asdict(one) | {"family": one.family.name, "judged": one.is_judged}
 
 

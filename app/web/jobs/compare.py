@@ -18,10 +18,11 @@ from app.logs import get_logger
 from app.services.artifacts import REPORT_NAME
 from app.web.jobs import figures
 from app.web.jobs.comparison import LEAST_COMPARED, MOST_COMPARED, Column, Inputs, compare, interval_text
-from app.web.jobs.job_result import ReportUnreadable, fetch_report
+from app.web.jobs.job_result import ReportUnreadable, fetch
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Reader
-from cleanclip.spec.report import Report
+from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.scan_report import ScanReport, load_scan
 
 log = get_logger(__name__)
 router = APIRouter()
@@ -54,7 +55,7 @@ def show_comparison(
             job=row,
             filename=filenames.get(row.checkpoint_id or ""),
             result=figures.result_of(row),
-            inputs=_inputs(ports, known, weights.get(row.checkpoint_id or ""), file),
+            inputs=_inputs(ports, row.kind, known, weights.get(row.checkpoint_id or ""), file),
         )
         for row, known, file in zip(rows, digests, reports, strict=True)
     ]
@@ -86,11 +87,11 @@ def _missing(ids: Sequence[str], jobs_by_id: Mapping[str, Job]) -> tuple[str, st
 
 
 def _others(jobs: Sequence[Job]) -> tuple[str, str] | None:
-    if all(job.kind in {JobKind.AUDIT, JobKind.SANITIZE} for job in jobs):
+    if all(job.kind is not JobKind.VET for job in jobs):
         return None
     return (
-        "Scans and vettings measure other figures than audits and cleanings, and cannot be compared.",
-        "Choose audits and cleanings only; each scan and each vetting has its own page.",
+        "A vetting measures data and no model, and cannot be compared.",
+        "Choose scans, audits and cleanings only; each vetting has its own page.",
     )
 
 
@@ -112,10 +113,14 @@ def _report_file(unit: UnitOfWork, job: Job) -> Artifact | None:
 
 
 def _inputs(
-    ports: Ports, digests: Mapping[str, str | None], weights_sha256: str | None, file: Artifact | None
+    ports: Ports,
+    kind: JobKind,
+    digests: Mapping[str, str | None],
+    weights_sha256: str | None,
+    file: Artifact | None,
 ) -> Inputs:
     """By the report where there is one: it says what was read."""
-    report = _read(ports, file) if file is not None else None
+    report = None if file is None else _read(ports, file, kind)
     if report is None:
         return Inputs(data=digests, weights_sha256=weights_sha256, code_version=None)
     read: dict[str, str | None] = {
@@ -128,10 +133,12 @@ def _inputs(
     )
 
 
-def _read(ports: Ports, file: Artifact) -> Report | None:
+def _read(ports: Ports, file: Artifact, kind: JobKind) -> Report | ScanReport | None:
     """None where it cannot be read now: the figures are in the database, only its version is missing."""
     try:
-        return fetch_report(ports.store, file.object_key)
+        if kind is JobKind.SCAN:
+            return fetch(ports.store, file.object_key, load_scan)
+        return fetch(ports.store, file.object_key, load_json)
     except ReportUnreadable as error:
         log.warning("report_unreadable", job_id=file.job_id, cause=str(error))
         return None

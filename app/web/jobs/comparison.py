@@ -15,6 +15,7 @@ from typing import Any
 from app.db.models.job import Job
 from app.domain.states import TERMINAL, JobState
 from app.schemas.jobs import ResultOut
+from app.schemas.scans import ControlOut
 from app.web.jobs import figures
 from app.web.jobs.figures import AttackLine, VerdictLabel
 from cleanclip.spec.report import Estimate
@@ -71,6 +72,14 @@ class Column:
             return "none yet"
         return "none" if self.job.state is JobState.SUCCEEDED else f"none: it {_ENDED[self.job.state]}"
 
+    @property
+    def control(self) -> Mapping[str, ControlOut]:
+        """By family."""
+        if self.result is None:
+            return {}
+        searched = self.result.control if self.result.scan is None else self.result.scan.control
+        return {one.family: one for one in searched}
+
     def line(self, attack: str) -> AttackLine | None:
         lines = figures.attack_lines(self.result) if self.result else ()
         return next((line for line in lines if line.name == attack), None)
@@ -101,6 +110,14 @@ class AttackRows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlRow:
+    """Of one family of patterns what the strongest does, for each job; None where it was not searched."""
+
+    family: str
+    found: Sequence[ControlOut | None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptionRow:
     """One option, a value for each job."""
 
@@ -128,6 +145,8 @@ class OptionRow:
 class Comparison:
     columns: Sequence[Column]
     attacks: Sequence[AttackRows]
+    control: Sequence[ControlRow]
+    """Of scans on the weights that came in, of cleanings on those that they made."""
     options: Sequence[OptionRow]
 
     @property
@@ -186,6 +205,10 @@ def compare(columns: Sequence[Column]) -> Comparison:
             )
             for name in names
         ],
+        control=[
+            ControlRow(family=family, found=[column.control.get(family) for column in columns])
+            for family in dict.fromkeys(name for column in columns for name in column.control)
+        ],
         options=_option_rows([dict(_options(column)) for column in columns]),
     )
 
@@ -210,10 +233,11 @@ def _option_rows(options: Sequence[Mapping[tuple[str, str], Value]]) -> Sequence
 def _options(column: Column) -> Iterator[tuple[tuple[str, str], Value]]:
     spec = column.job.spec
     yield ("order", "kind"), str(column.job.kind)
-    for group in ("recipe", "audit", "policy"):
+    for group in ("recipe", "audit", "scan", "policy"):
         its = spec.get(group) or {}
         yield from (((group, name), text) for name, text in _flat(its))
-    yield ("policy", "from"), _policy_source(spec["policy_source"])
+    if spec.get("policy_source"):
+        yield ("policy", "from"), _policy_source(spec["policy_source"])
     yield ("seeds", "seed"), str(column.job.seed)
     before = column.result.before if column.result else None
     yield ("seeds", "seed of the audits"), UNKNOWN if before is None else str(before.seed)

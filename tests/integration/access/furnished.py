@@ -56,6 +56,7 @@ def served(settings: Settings) -> Iterator[tuple[Service, Belongings]]:
             database=database,
             s3=make_client(settings.storage, endpoint_url=settings.storage.endpoint_url),
         )
+        store.put_bytes("allowed/own/0.tar", b"a shard")
         yield service, furnish(service, owner, mark="own")
         owner.http.close()
         database.dispose()

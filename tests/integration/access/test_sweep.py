@@ -168,4 +168,7 @@ def test_foreign_objects_by_reference_are_refused_whether_they_exist_or_not(stre
                 answer = street.stranger.tenant.http.post("/v1/datasets", json=body)
                 assert answer.status_code == 422, form
                 told.add((answer.json()["code"], answer.json()["detail"]))
+                checked = street.stranger.tenant.http.post("/v1/datasets/check", json={"uri": form})
+                assert checked.status_code == 422, form
+                told.add((checked.json()["code"], checked.json()["detail"]))
         assert {code for code, _ in told} <= {"dataset_uri_not_allowed", "dataset_uri_invalid"}, told

@@ -48,6 +48,7 @@ def test_a_sanitize_job_is_accepted_with_its_values_written_out(service: Service
         "asr_at_most_for": {},
         "ca_lost_at_most": 0.03,
         "rebound_asr_at_most": None,
+        "controlled_at_most": 0.8,
     }
     assert (job["policy_source"]["given"], job["policy_source"]["name"]) == ("default", None)
     assert (job["seed"], job["metadata"], job["output_layout"]) == (7, {"ticket": "ML-42"}, "open_clip")

@@ -18,6 +18,7 @@ LIMITS = {
     "asr_at_most_for": {"paper": 0.08, "sig": 0.3},
     "ca_lost_at_most": 0.01,
     "rebound_asr_at_most": None,
+    "controlled_at_most": 0.8,
 }
 
 
@@ -37,6 +38,7 @@ def test_a_policy_is_kept_replaced_listed_and_deleted(service: Service, api: htt
         "asr_at_most_for": {},
         "ca_lost_at_most": 0.03,
         "rebound_asr_at_most": None,
+        "controlled_at_most": 0.8,
     }
     assert changed.json()["id"] == made.json()["id"]
     assert api.get("/v1/policies/release", headers=known).status_code == 200

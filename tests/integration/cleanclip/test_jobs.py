@@ -62,6 +62,7 @@ def test_a_job_is_ordered_with_what_was_asked_and_the_rest_by_default(served: Se
         "asr_at_most_for": {},
         "ca_lost_at_most": 0.03,
         "rebound_asr_at_most": None,
+        "controlled_at_most": 0.8,
     }
     assert client.jobs.get(job.id) == job
     assert client.jobs.list(limit=1).data == (job,)

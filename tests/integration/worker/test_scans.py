@@ -147,7 +147,8 @@ def test_without_a_null_a_scan_has_no_p_value_and_cannot_fail(world: World) -> N
     shown = world.shown(job_id)
     assert shown.result is not None
     assert shown.result.scan is not None
-    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("inconclusive", None)
+    assert (shown.result.scan.verdict.outcome, shown.result.scan.p_value) == ("controlled", None)
+    assert [one.led.value for one in shown.result.scan.control if one.judged] == [0.95] * 4
     assert "null.json" not in world.artifacts(job_id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,9 +50,17 @@ def measured(seconds: float, amount: int, *, unit: Unit = "images", **values: An
     )
 
 
+SEARCHING = 384 + 5 * 12 * (3 * 8 * 32 + 384)
+"""Forward passes: 384 images as they are; of 5 families 12 patterns each, 32 steps on 8 images forward and
+backward, and the 384 images under it."""
+
+
 def test_an_audit_sees_each_image_without_a_trigger_and_with_each() -> None:
     assert load().amount(BASELINE) == 1_000 * (1 + 4)
-    assert load().amount(FINAL) == 1_000 * (1 + 4 + 1), "and once more through the model that came in"
+    once_more = 1_000 * (1 + 4 + 1)
+    assert load().amount(FINAL) == once_more + SEARCHING, "and once more through the model that came in"
+    few = replace(load(), num_labelled=100)
+    assert few.amount(FINAL) == 100 * (1 + 4 + 1), "too few to search with"
 
 
 def test_attacks_of_one_trigger_share_a_pass_but_in_retrieval() -> None:
@@ -63,7 +72,9 @@ def test_attacks_of_one_trigger_share_a_pass_but_in_retrieval() -> None:
 def test_a_linear_probe_is_one_more_pass_and_retrieval_a_pass_of_its_pairs_for_each_trigger() -> None:
     probed = AuditOptions(target="banana", linear_probe=LinearProbeOptions(), max_retrieval_pairs=200)
     assert load(audit=probed).amount(BASELINE) == 1_000 * (1 + 4 + 1)
-    assert load(audit=probed, num_retrieval=300).amount(FINAL) == 1_000 * (1 + 4 + 2) + 200 * (1 + 4)
+    assert (
+        load(audit=probed, num_retrieval=300).amount(FINAL) == 1_000 * (1 + 4 + 2) + 200 * (1 + 4) + SEARCHING
+    )
     assert load(audit=probed, num_retrieval=100).amount(BASELINE) == 1_000 * 6 + 100 * 5
 
 

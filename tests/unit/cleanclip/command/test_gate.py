@@ -66,7 +66,13 @@ def ordered(kind: str, *arguments: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("kind", ["audit", "sanitize"])
 @pytest.mark.parametrize(
     ("outcome", "plain", "all_of_them", "allowed"),
-    [("pass", 0, 0, 0), ("inconclusive", 0, 12, 0), ("undecided", 0, 12, 12), ("fail", 0, 12, 12)],
+    [
+        ("pass", 0, 0, 0),
+        ("inconclusive", 0, 12, 0),
+        ("undecided", 0, 12, 12),
+        ("controlled", 0, 12, 12),
+        ("fail", 0, 12, 12),
+    ],
 )
 def test_the_gate_is_shut_but_for_a_pass_and_for_what_is_allowed_by_name(
     kind: str, outcome: str, plain: int, all_of_them: int, allowed: int
