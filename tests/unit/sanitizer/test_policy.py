@@ -94,7 +94,10 @@ def test_too_few_images_are_refused_by_the_limit_that_holds_with_how_many_are_ne
 
 
 def test_a_policys_digest_is_that_of_its_json_and_says_where_it_came_from() -> None:
-    content = b'{"asr_at_most":0.1,"asr_at_most_for":{"badnet":1.0,"sig":0.25},"ca_lost_at_most":0.03}'
+    content = (
+        b'{"asr_at_most":0.1,"asr_at_most_for":{"badnet":1.0,"sig":0.25},"ca_lost_at_most":0.03,'
+        b'"controlled_at_most":0.8}'
+    )
     read = parse(Policy, {"asr_at_most": 0.1, "asr_at_most_for": {"badnet": 1, "sig": 0.25}})
     assert policy_sha256(read) == hashlib.sha256(content).hexdigest()
     assert PolicySource.of(read, name="release") == PolicySource(

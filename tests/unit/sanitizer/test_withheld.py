@@ -182,7 +182,9 @@ def test_both_audits_of_the_given_images_are_found_again_and_those_of_the_others
     assert report.data[1].sha256 == whole
     assert report.data[1].num_samples == NUM_IMAGES - 2 - NUM_WITHHELD == report.before.ca.n
     (folder / jobspec.OUTPUTS_PATH).mkdir()
-    order = RecheckSpec(audit=OPTIONS, seed=3, labelled_part=of, is_cleaned=True, withheld_seed=123)
+    order = RecheckSpec(
+        audit=OPTIONS, seed=3, labelled_part=of, is_cleaned=True, withheld_seed=123, control_seed=9
+    )
     rechecking.do(order, folder, ignore, never_stop)
     raw = (folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME).read_bytes()
     found = jobspec.RECHECKED_ADAPTER.validate_json(raw)
@@ -192,7 +194,9 @@ def test_both_audits_of_the_given_images_are_found_again_and_those_of_the_others
     assert found.withheld is not None
     assert (found.withheld.num_samples, found.withheld.seed) == (NUM_WITHHELD, 123)
     assert found.withheld.measured.before.ca.n == NUM_WITHHELD
-    complete = replace(report, withheld=found.withheld)
+    assert report.control is not None
+    assert found.control is None, f"{NUM_WITHHELD} images are too few to search with"
+    complete = replace(report, withheld=found.withheld, control=found.control)
     complete = replace(complete, verdict=judge_report(complete))
     assert [str(one) for one in evidence.check(complete)] == []
     changed = replace(found.withheld.measured.before, ca=report.before.ca)
