@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cleanclip.spec.control import MEASURED, ControlFigures, Strongest
 from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
@@ -22,7 +21,7 @@ from cleanclip.spec.report import (
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import NOT_JUDGED
 from sanitizer.audits.statistics import newcombe, wilson
-from tests.fixtures.made_reports import attack_figures, audit_figures
+from tests.fixtures.made_reports import attack_figures, audit_figures, searched
 
 N = 3000
 POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)
@@ -457,28 +456,6 @@ def test_a_found_pattern_that_controlled_the_input_is_judged_by_the_limit_on_con
     assert [one.judged for one in verdict.attacks] == [True, True]
     assert (verdict.outcome, verdict.attacks[1].outcome) == (outcome, outcome)
     assert "the limit is 80.00 %" in verdict.attacks[1].reason
-
-
-def searched(led: int, n: int = 1000) -> ControlFigures:
-    """A search in which a blend leads so many images to one class, a colour all, and other families none."""
-    led_of = {"blend": led, "colour": n}
-    return ControlFigures(
-        seed=7,
-        num_inverted_on=256,
-        num_held_out=n,
-        restarts=12,
-        steps=32,
-        images_per_step=8,
-        families=tuple(
-            Strongest(
-                family=family,
-                class_name="banana",
-                led=wilson(led_of.get(family.family, 0), n),
-                without=wilson(10, n),
-            )
-            for family in MEASURED
-        ),
-    )
 
 
 @pytest.mark.parametrize(("led", "outcome"), [(210, "pass"), (800, "undecided"), (990, "fail")])

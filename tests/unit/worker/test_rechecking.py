@@ -13,6 +13,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from app.domain.states import JobKind, JobPhase
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.jobspec import (
     RECHECKED_ADAPTER,
     AuditSpec,
@@ -21,10 +22,11 @@ from cleanclip.spec.jobspec import (
     SanitizeSpec,
 )
 from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.report import AuditFigures, Measured, Report, Withheld
+from cleanclip.spec.report import AuditFigures, Measured, Report, Withheld, dump_json
 from cleanclip.spec.settled import COMPARED, SettledArchitecture
 from sanitizer.audits.statistics import newcombe, wilson
 from tests.fixtures.evidence import ENDED_AT, left_by_a_child
+from tests.fixtures.made_reports import searched
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed
 from worker.publishing.believing import believe_report
@@ -47,6 +49,7 @@ class Auditor:
     change: Change = lambda measured: measured
     architecture: SettledArchitecture | None = None
     withheld: Withheld | None = None
+    control: ControlFigures | None = None
     failure: AttemptFailed | None = None
     uses_cuda: bool = False
     seen: tuple[str, ...] = ()
@@ -74,6 +77,7 @@ class Auditor:
             rebound=self.report.rebound,
             architecture=self.architecture or self.report.architecture,
             withheld=self.withheld,
+            control=self.control,
         )
         path = self.folder / "figures.json"
         path.write_bytes(RECHECKED_ADAPTER.dump_json(found))
@@ -224,6 +228,38 @@ def test_the_verdict_must_hold_on_the_withheld_images_as_well(
     assert "On the withheld images: " in job.published.verdict.attacks[0].reason
     assert job.published.withheld == job.auditor.withheld
     assert "inputs/withheld/withheld.tar" in job.auditor.seen
+
+
+@pytest.mark.parametrize(("led", "outcome"), [(30, "pass"), (199, "fail")])
+def test_what_one_pattern_does_is_the_word_of_the_second_process(
+    led: int, outcome: str, tmp_path: Path
+) -> None:
+    """With a seed that is drawn when the first one is dead, and is not the order's."""
+    job = Job(tmp_path)
+    job.auditor.control = searched(led, 200)
+    job.confirm()
+    assert job.auditor.order is not None
+    assert job.auditor.order.control_seed not in (None, job.staged.spec.seed)
+    assert job.report.control is None
+    assert job.published.control == job.auditor.control
+    assert job.published.verdict.control is not None
+    assert job.published.verdict.control.outcome == outcome
+
+
+def test_a_process_that_was_told_not_to_search_hands_in_no_search(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    for seed, searches in ((job.report.seed, False), (77, True)):
+        spec = replace(job.staged.spec, searches=searches)
+        lie = dump_json(replace(job.report, control=searched(1, 200, seed=seed)))
+        with pytest.raises(AttemptFailed, match="control"):
+            believe_report(
+                lie,
+                spec,
+                job.staged.known,
+                cleaned_sha256=job.packing.sha256.get("model.safetensors"),
+                at=datetime.fromisoformat(ENDED_AT),
+                uses_cuda=False,
+            )
 
 
 @pytest.mark.parametrize("withholds", [False, True])

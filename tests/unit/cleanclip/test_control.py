@@ -1,0 +1,116 @@
+"""What one pattern does to a model: which patterns are judged; no figure of it can be changed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cleanclip.evidence import report as evidence
+from cleanclip.evidence import scans
+from cleanclip.spec.control import (
+    CONTROL_LIMIT,
+    JUDGED,
+    ControlFigures,
+    Strongest,
+    controls,
+    strongest,
+    table,
+)
+from cleanclip.spec.judging import judge_report
+from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.scan_options import PatternFamily
+from sanitizer.audits.statistics import wilson
+from tests.fixtures.made_reports import searched
+from tests.fixtures.scans import scan_and_null
+
+KEPT = Path(__file__).resolve().parents[2] / "fixtures/reports/cleaned.json"
+
+
+def cleaned(control: ControlFigures) -> Report:
+    """A real report with a search beside it."""
+    report = replace(load_json(KEPT.read_bytes()), control=control)
+    return replace(report, verdict=judge_report(report))
+
+
+def one(led: int, n: int = 400, family: PatternFamily = JUDGED[0]) -> Strongest:
+    return Strongest(family=family, class_name="banana", led=wilson(led, n), without=wilson(4, n))
+
+
+def test_the_lower_bound_decides_whether_a_pattern_controls_a_model() -> None:
+    over = next(led for led in range(401) if wilson(led, 400).low > CONTROL_LIMIT)
+    assert controls([one(over)])
+    assert not controls([one(over - 1)])
+    assert over > 0.8 * 400
+
+
+def test_colour_and_other_budgets_are_measured_and_not_judged() -> None:
+    colour = PatternFamily(family="colour", budget=0.3)
+    larger = PatternFamily(family="patch", budget=0.5)
+    found = [one(400, family=colour), one(400, family=larger), one(40)]
+    assert not controls(found)
+    assert strongest(found) == found[2]
+    assert strongest(found[:2]) is None
+    shown = table(found)
+    assert shown is not None
+    assert ["not judged" in row[0] for row in shown.rows] == [True, True, False]
+    assert table([]) is None
+
+
+def test_what_a_search_leaves_fits_itself_and_what_is_changed_by_hand_is_named() -> None:
+    report = cleaned(searched(210, 1000))
+    assert [str(each) for each in evidence.check(report)] == []
+    assert report.control is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda told: replace(told, num_held_out=999), "control.num_held_out"),
+        (lambda told: replace(told, num_inverted_on=2500), "control.num_held_out"),
+        (lambda told: replace(told, num_inverted_on=3), "control.num_held_out"),
+        (lambda told: replace(told, families=told.families[1:]), "control.families"),
+        (lambda told: replace(told, families=tuple(reversed(told.families))), "control.families"),
+        (
+            lambda told: replace(
+                told,
+                families=tuple(
+                    replace(each, led=replace(each.led, successes=each.led.successes + 1))
+                    for each in told.families
+                ),
+            ),
+            "control.families[0].led",
+        ),
+        (
+            lambda told: replace(
+                told, families=tuple(replace(each, led=wilson(990, 1000)) for each in told.families)
+            ),
+            "verdict.control.reason",
+        ),
+    ],
+)  # fmt: skip
+def test_each_lie_about_it_is_named(change: Callable[[ControlFigures], ControlFigures], where: str) -> None:
+    report = cleaned(searched(210, 1000))
+    assert report.control is not None
+    found = [each.where for each in evidence.check(replace(report, control=change(report.control)))]
+    assert any(each.startswith(where) for each in found), found
+
+
+def test_a_verdict_without_the_search_or_with_one_of_its_own_is_named() -> None:
+    report = cleaned(searched(990, 1000))
+    assert report.verdict.outcome == "fail"
+    milder = cleaned(searched(210, 1000)).verdict
+    for lie in (replace(report, verdict=milder), replace(report, control=None)):
+        assert any(each.where.startswith("verdict") for each in evidence.check(lie))
+
+
+def test_a_scan_s_figures_are_those_of_its_statistics() -> None:
+    report, _ = scan_and_null(with_null=False)
+    assert [str(each) for each in scans.check(report)] == []
+    first, *others = report.control
+    for lie in (replace(first, led=wilson(10, 200)), replace(first, family=others[0].family)):
+        found = [each.where for each in scans.check(replace(report, control=(lie, *others)))]
+        assert any(each.startswith("control") for each in found), found
+    assert any(each.where == "control" for each in scans.check(replace(report, control=())))
