@@ -137,11 +137,12 @@ def policy_sha256(policy: Policy) -> str:
 
 def check_itself(policy: Policy) -> None:
     """Raises OptionsRejected for a limit that no number of images can show to be kept."""
-    for where, limit in policy.limits():
+    for where, limit in (*policy.limits(), ("policy.controlled_at_most", policy.controlled_at_most)):
         if fewest_images(limit) is None:
+            rate = "a share" if where.endswith("controlled_at_most") else "an ASR"
             raise OptionsRejected(
                 "policy_cannot_pass",
-                f"No audit can show an ASR of at most {100 * limit:g} %: the upper bound of a "
+                f"No audit can show {rate} of at most {100 * limit:g} %: the upper bound of a "
                 "rate is over 0 for any number of images.",
                 "Give a limit that can be shown, e.g. 0.001, which needs 3,838 images without "
                 "one successful attack.",

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
+from cleanclip.spec.scan_options import MIN_IMAGES
 from cleanclip.spec.strangers import name
 from cleanclip.spec.verdict_texts import NOT_JUDGED
 
@@ -82,6 +83,11 @@ def not_tested(report: Report) -> list[str]:
         if any(one.kind == "training" for one in report.data):
             poisons = "Whether the labelled images that the model was trained on are clean."
         sentences.append(f"{poisons} {_further_training(report)}")
+        if report.control is None:
+            sentences.append(
+                f"Whether one pattern controls the cleaned model: it was not searched for one, which takes "
+                f"{2 * MIN_IMAGES} labelled images of several classes."
+            )
     attacks = report.verdict.attacks
     unproven = [name(part.attack) for part in attacks if part.outcome == "inconclusive" and part.judged]
     if unproven:

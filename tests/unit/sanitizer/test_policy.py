@@ -62,6 +62,7 @@ def test_a_limit_that_no_number_of_images_can_show_is_refused_with_its_place(lim
     for policy, where in (
         (Policy(asr_at_most=limit), "policy.asr_at_most"),
         (Policy(asr_at_most_for={"sig": limit}), "policy.asr_at_most_for.sig"),
+        (Policy(controlled_at_most=limit), "policy.controlled_at_most"),
     ):
         with pytest.raises(OptionsRejected) as refused:
             check_itself(policy)
