@@ -18,6 +18,7 @@ from cleanclip.spec.scan_options import (
     ScanOptions,
 )
 from sanitizer.scans import collapse, naming, statistics
+from sanitizer.scans.control import strongest_of_families
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Subject
@@ -108,6 +109,32 @@ def test_collapse_values_and_shares_are_what_a_plain_loop_counts() -> None:
             counts[int((texts().double() @ embedding).argmax())] += 1
         assert restart.values[-1] == pytest.approx(float((total / 96).square().sum()), abs=1e-5)
         assert restart.num_sent == max(counts)
+
+
+def test_the_strongest_pattern_of_a_family_is_the_one_that_a_plain_loop_finds() -> None:
+    """Over all restarts and classes; without it, how many of the same images go to that class."""
+    of = subject(linear_clip(0.15))
+    part = collapse.detect(of, BLEND, COLLAPSE)
+    names = [f"class {number}" for number in range(NUM_CLASSES)]
+    [found] = strongest_of_families(of, [part.figures], names)
+
+    def counted(change: Callable[[torch.Tensor], torch.Tensor]) -> list[int]:
+        counts = [0] * NUM_CLASSES
+        for image in of.held_NCHW:
+            embedding = of.embed(change(image.float() / 255)[None])[0].double()
+            counts[int((texts().double() @ embedding).argmax())] += 1
+        return counts
+
+    under = [
+        counted(lambda image, value=pattern.value: 0.7 * image + 0.3 * value)  # type: ignore[misc]
+        for pattern in part.pattern_of.values()
+    ]
+    most = max(max(counts) for counts in under)
+    assert (found.led.successes, found.led.n) == (most, 96)
+    number = names.index(found.class_name)
+    assert any(counts[number] == most for counts in under)
+    assert found.without.successes == counted(lambda image: image)[number]
+    assert strongest_of_families(of, [part.figures], []) == ()
 
 
 @pytest.mark.parametrize(("embed", "code"), [
