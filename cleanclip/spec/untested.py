@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
-from cleanclip.spec.scan_options import MIN_IMAGES
 from cleanclip.spec.strangers import name
 from cleanclip.spec.verdict_texts import NOT_JUDGED
 
@@ -62,6 +61,9 @@ def _further_training(report: Report) -> str:
     )
 
 
+NOT_SEARCHED = "Too few images to search it for patterns that control it."
+
+
 def not_tested(report: Report) -> list[str]:
     """What no figure of this report speaks of; never empty."""
     tried = {kind_of(attack) for attack in report.audit.attacks}
@@ -82,12 +84,8 @@ def not_tested(report: Report) -> list[str]:
         poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning."
         if any(one.kind == "training" for one in report.data):
             poisons = "Whether the labelled images that the model was trained on are clean."
-        sentences.append(f"{poisons} {_further_training(report)}")
-        if report.control is None:
-            sentences.append(
-                f"Whether one pattern controls the cleaned model: it was not searched for one, which takes "
-                f"{2 * MIN_IMAGES} labelled images of several classes."
-            )
+        searched = "" if report.control is not None else f" {NOT_SEARCHED}"
+        sentences.append(f"{poisons} {_further_training(report)}{searched}")
     attacks = report.verdict.attacks
     unproven = [name(part.attack) for part in attacks if part.outcome == "inconclusive" and part.judged]
     if unproven:
