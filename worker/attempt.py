@@ -20,7 +20,7 @@ from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
-from cleanclip.spec.jobspec import AuditSpec, MaxRanks, SanitizeSpec
+from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, AuditSpec, MaxRanks, SanitizeSpec
 from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures
 from worker.confinement import sandbox
@@ -213,6 +213,7 @@ class Attempt:
             return staged
         if isinstance(staged.spec, SanitizeSpec):
             staged = replace(staged, spec=replace(staged.spec, searches=False))
+            (place.job / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(staged.spec))
         return withhold(
             staged,
             self._fresh_children(place, staged, worker_environment),
