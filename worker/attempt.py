@@ -20,7 +20,7 @@ from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
-from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, AuditSpec, MaxRanks, SanitizeSpec
+from cleanclip.spec.jobspec import AuditSpec, MaxRanks, SanitizeSpec
 from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures
 from worker.confinement import sandbox
@@ -39,7 +39,7 @@ from worker.publishing.packing import Signer
 from worker.publishing.publish import publish
 from worker.publishing.rechecking import is_due
 from worker.publishing.withholding import withhold
-from worker.staging.stage import Staged, stage
+from worker.staging.stage import Staged, ordered_as, stage
 from worker.staging.workspace import Workspace, workspace
 from worker.supervision import Grace, Watch, supervise
 from worker.sweeping.cleanup import delete_needless_checkpoints
@@ -212,8 +212,7 @@ class Attempt:
         if not isinstance(staged.spec, AuditSpec | SanitizeSpec) or not is_due(staged.spec, signs=signs)[0]:
             return staged
         if isinstance(staged.spec, SanitizeSpec):
-            staged = replace(staged, spec=replace(staged.spec, searches=False))
-            (place.job / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(staged.spec))
+            staged = ordered_as(staged, place.job, replace(staged.spec, searches=False))
         return withhold(
             staged,
             self._fresh_children(place, staged, worker_environment),

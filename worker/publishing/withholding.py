@@ -20,8 +20,6 @@ from cleanclip.spec.jobspec import (
     GIVEN_NAME,
     LABELLED_PATH,
     PAIRS_PATH,
-    SPEC_ADAPTER,
-    SPEC_NAME,
     TRAINING_PATH,
     WITHHELD_NAME,
     AuditSpec,
@@ -33,7 +31,7 @@ from cleanclip.spec.jobspec import (
 from cleanclip.spec.withholding import num_withheld, seed_of
 from worker.failures import AttemptFailed
 from worker.publishing.fresh_child import Fresh, take_input
-from worker.staging.stage import Received, Staged, WithheldImages
+from worker.staging.stage import Received, Staged, WithheldImages, ordered_as
 from worker.staging.transfer import file_sha256, interruptible
 
 _EXCLUDED = exclude_path("labelled")
@@ -78,7 +76,7 @@ def withhold(
     spec = replace(
         spec, exclude=tuple(role for role in spec.exclude if role != "labelled"), labelled_part=part
     )
-    (job_folder / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
+    staged = ordered_as(staged, job_folder, spec)
     shard = Received(
         path=f"{LABELLED_PATH}/{GIVEN_NAME}",
         size_bytes=given.stat().st_size,
@@ -86,7 +84,6 @@ def withhold(
     )
     return replace(
         staged,
-        spec=spec,
         datasets=tuple(
             {**one, "num_samples": one["num_samples"] - num} if one is labelled else one
             for one in staged.datasets

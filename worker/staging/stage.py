@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +285,12 @@ def _fetch(store: ObjectStore, file: Wanted, target: Path, check: Callable[[], N
         f"The bytes of {target.name} are not those that were checked before.",
         "Register the dataset again, or upload the checkpoint again, and create a new job.",
     )
+
+
+def ordered_as(staged: Staged, folder: Path, spec: JobSpec) -> Staged:
+    """The same inputs under another order: in `folder`, which the child reads, as in what is returned."""
+    (folder / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
+    return replace(staged, spec=spec)
 
 
 def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks) -> JobSpec:
