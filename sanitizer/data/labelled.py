@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +31,7 @@ from sanitizer.data.loose import LooseSource, loose
 from sanitizer.data.pairs import empty_dataset, find_shards, not_found
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
-from sanitizer.data.sources import Indexed, Selected, Source
+from sanitizer.data.sources import Indexed, Source
 from sanitizer.data.templates import IMAGENET_80, parse_templates
 from sanitizer.data.texts import clean, decode_text, json_object
 
@@ -66,12 +66,6 @@ class LabelledDataset(Indexed):
         self.templates = templates
         self._listings = listings
         self._part: LabelledPart | None = None
-
-    def only(self, indices: Sequence[int]) -> LabelledDataset:
-        """These images alone, counted from 0. The digest stays that of the whole set."""
-        part = copy.copy(self)
-        part._source = Selected(self._source, indices)
-        return part
 
     def as_part(self, part: LabelledPart) -> LabelledDataset:
         """The same samples, known as a part of another dataset, by its digest."""

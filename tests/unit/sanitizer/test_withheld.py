@@ -94,15 +94,6 @@ def test_every_sample_lies_in_one_part_byte_for_byte_but_for_those_left_out(
     assert not set(given) & set(withheld)
 
 
-def test_a_half_of_a_part_is_known_as_the_part_is(parted: Path, tmp_path: Path) -> None:
-    """Some images of a part still have the digest of the set that was ordered."""
-    of_whole = LabelledPart(dataset_sha256="ab" * 32, num_withheld=NUM_WITHHELD)
-    given = open_labelled(part(parted, jobspec.GIVEN_NAME, tmp_path / "given")).as_part(of_whole)
-    half = given.only([3, 5])
-    assert (half.files_sha256, half.sha256) == (of_whole.dataset_sha256, given.sha256)
-    assert [half.key(number) for number in range(len(half))] == [given.key(3), given.key(5)]
-
-
 def test_which_are_withheld_is_drawn_by_the_seed(parted: Path, tmp_path: Path) -> None:
     digests = []
     for number, seed in enumerate((SEED, SEED, SEED + 1)):
