@@ -19,7 +19,7 @@ from cleanclip.command import views
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.output import Output
 from cleanclip.models import Job, Verdict
-from cleanclip.spec.verdicts import WORST_FIRST
+from cleanclip.spec.verdicts import AGAINST, WORST_FIRST
 from cleanclip.sync.client import Client
 
 OUTCOMES = tuple(outcome for outcome in WORST_FIRST if outcome != "pass")
@@ -104,11 +104,8 @@ def gate_of(fail_on: str | None, *, allow_inconclusive: bool, allow_unchecked: b
                 f"{word!r} is not an outcome that a gate can fail on: {', '.join(OUTCOMES)}.",
                 param_hint="--fail-on",
             )
-    shut_by_all = {
-        "fail",
-        "controlled",
-        "inconclusive",
-    }  # who names only some of them has not opened the gate by name
+    # Who names only some of these has not opened the gate by name.
+    shut_by_all = {"fail", "controlled", "inconclusive"}
     closing = frozenset({*named, *shut_by_all}) - ({"inconclusive"} if allow_inconclusive else set())
     return Gate(closing, allow_unchecked)
 
@@ -129,7 +126,7 @@ def worse_than_own(client: Client, job: Job) -> Verdict | None:
     if job.state != "succeeded" or own == "fail":
         return None
     worst = next(iter(client.jobs.verdicts(job.id, limit=1).data), None)
-    if worst is None or worst.outcome not in {"fail", "controlled", "undecided"} or worst.outcome == own:
+    if worst is None or worst.outcome not in AGAINST or worst.outcome == own:
         return None
     return worst
 

@@ -57,7 +57,7 @@ class Strongest:
         """ "a patch of 25 % of the side, at any place, leads 99.2 % (95 % interval 97.7 to 99.7 %, n = 377)
         of the held-out images to one class, without it 2.1 %". Without a name of a customer's."""
         return (
-            f"{describe(self.family)}, leads {_share(self.led)} of the held-out images to one class, "
+            f"{describe(self.family)}, leads {self.led.words} of the held-out images to one class, "
             f"without it {100 * self.without.value:.1f} %"
         )
 
@@ -115,18 +115,13 @@ def table(families: Sequence[Strongest]) -> Table | None:
     rows = tuple(
         (
             describe(one.family) + ("" if one.is_judged else " (measured, not judged)"),
-            _share(one.led),
+            one.led.words,
             f"{100 * one.without.value:.1f} %",
             one.shown_class,
         )
         for one in families
     )
     return Table(rows=rows) if rows else None
-
-
-def _share(one: Estimate) -> str:
-    low, high = 100 * one.low, 100 * one.high
-    return f"{100 * one.value:.1f} % (95 % interval {low:.1f} to {high:.1f} %, n = {one.n})"
 
 
 def strongest(families: Sequence[Strongest]) -> Strongest | None:

@@ -33,6 +33,12 @@ class Estimate:
     confidence: Ratio = 0.95
     method: Literal["wilson"] = "wilson"
 
+    @property
+    def words(self) -> str:
+        """ "98.4 % (95 % interval 96.8 to 99.2 %, n = 460)"."""
+        low, high = 100 * self.low, 100 * self.high
+        return f"{100 * self.value:.1f} % (95 % interval {low:.1f} to {high:.1f} %, n = {self.n})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:

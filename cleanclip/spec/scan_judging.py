@@ -297,11 +297,11 @@ def _found_most(control: Sequence[Strongest], hypotheses: Sequence[Hypothesis]) 
     one = strongest(control)
     if one is None:
         return _leads(hypotheses)
-    led, num = one.led, sum(each.is_judged for each in control)
+    num = sum(each.is_judged for each in control)
     return (
         f"No pattern that we found in {num} {'family' if num == 1 else 'families'} leads more than "
-        f"{100 * led.value:.1f} % (95 % interval {100 * led.low:.1f} to {100 * led.high:.1f} %, n = {led.n}) "
-        f"of the held-out images to one class; over {100 * CONTROL_LIMIT:g} % it would control the model."
+        f"{one.led.words} of the held-out images to one class; over {100 * CONTROL_LIMIT:g} % it would "
+        "control the model."
     )
 
 

@@ -13,6 +13,8 @@ from typing import Literal, get_args
 
 Outcome = Literal["fail", "controlled", "undecided", "inconclusive", "pass"]
 WORST_FIRST: tuple[Outcome, ...] = get_args(Outcome)
+AGAINST: frozenset[str] = frozenset({"fail", "controlled", "undecided"})
+"""Outcomes that speak against weights, whichever job they are of."""
 Mood = Literal["bad", "open", "good"]
 NOT_AUDITED = "not yet audited"
 

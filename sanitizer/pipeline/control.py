@@ -5,6 +5,7 @@ Inverts the families of `cleanclip.spec.control` from noise, whatever was found 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -36,50 +37,36 @@ def search(
     None where the images or the classes are too few to search with, or the model gives all one embedding.
     Raises Interrupted.
     """
-    try:
-        return _search(checkpoint, labelled, audit, seed=seed, device=device, progress=progress, stop=stop)
-    except (CheckpointRejected, DatasetRejected, OptionsRejected):
-        return None
-
-
-def _search(
-    checkpoint: LoadedCheckpoint,
-    labelled: LabelledDataset,
-    audit: AuditOptions,
-    *,
-    seed: int,
-    device: torch.device,
-    progress: Progress,
-    stop: Stop,
-) -> ControlFigures:
-    options = replace(SEARCH, precision=audit.precision)
-    names = opening.class_names_of(labelled, options)
-    images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
-    meter = Meter(0, progress, stop, phase="final_audit")
-    with opening.scanning(
-        checkpoint,
-        images,
-        options,
-        class_names=names,
-        templates=templates_of(audit, labelled),
-        seed=seed,
-        device=device,
-        meter=meter,
-    ) as subject:
-        num_held_out = len(subject.held_NCHW)
-        meter.plan(scan_cost.cost_thirds(options, num_held_out=num_held_out))
-        _ = subject.clean_embeddings
-        found = []
-        for family in options.families:
-            meter.begin(COLLAPSE(family=family.name))
-            found.append(collapse.detect(subject, family, options.collapse).figures)
-        families = strongest_of_families(subject, found, names)
-    return ControlFigures(
-        seed=seed,
-        num_inverted_on=len(images.image_MCHW),
-        num_held_out=num_held_out,
-        restarts=options.collapse.restarts,
-        steps=options.collapse.steps[-1],
-        images_per_step=options.collapse.images_per_step,
-        families=families,
-    )
+    with suppress(CheckpointRejected, DatasetRejected, OptionsRejected):
+        options = replace(SEARCH, precision=audit.precision)
+        names = opening.class_names_of(labelled, options)
+        images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
+        meter = Meter(0, progress, stop, phase="final_audit")
+        with opening.scanning(
+            checkpoint,
+            images,
+            options,
+            class_names=names,
+            templates=templates_of(audit, labelled),
+            seed=seed,
+            device=device,
+            meter=meter,
+        ) as subject:
+            num_held_out = len(subject.held_NCHW)
+            meter.plan(scan_cost.cost_thirds(options, num_held_out=num_held_out))
+            _ = subject.clean_embeddings
+            found = []
+            for family in options.families:
+                meter.begin(COLLAPSE(family=family.name))
+                found.append(collapse.detect(subject, family, options.collapse).figures)
+            families = strongest_of_families(subject, found, names)
+        return ControlFigures(
+            seed=seed,
+            num_inverted_on=len(images.image_MCHW),
+            num_held_out=num_held_out,
+            restarts=options.collapse.restarts,
+            steps=options.collapse.steps[-1],
+            images_per_step=options.collapse.images_per_step,
+            families=families,
+        )
+    return None

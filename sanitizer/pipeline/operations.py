@@ -255,8 +255,9 @@ def sanitize(
     as_uploaded = write_cleaned(
         out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
     )
+    cleaned = load_canonical(out_dir)
     after = run_audit(
-        load_canonical(out_dir),
+        cleaned,
         labelled,
         options,
         seed=seed,
@@ -271,15 +272,7 @@ def sanitize(
         towards=before.towards,
     )
     control = (
-        search(
-            load_canonical(out_dir),
-            labelled,
-            options,
-            seed=seed,
-            device=torch_device,
-            progress=progress,
-            stop=stop,
-        )
+        search(cleaned, labelled, options, seed=seed, device=torch_device, progress=progress, stop=stop)
         if searches
         else None
     )

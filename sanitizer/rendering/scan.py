@@ -86,11 +86,8 @@ def render_scan_markdown(report: ScanReport) -> str:
 
 
 def share(estimate: Estimate | None) -> str:
-    """ "98.4 % (95 % interval 96.8 to 99.2 %, n = 460)"."""
-    if estimate is None:
-        return "not measured"
-    low, high = 100 * estimate.low, 100 * estimate.high
-    return f"{100 * estimate.value:.1f} % (95 % interval {low:.1f} to {high:.1f} %, n = {estimate.n})"
+    """In words, also where there is none."""
+    return "not measured" if estimate is None else estimate.words
 
 
 def beside(found: Hypothesis, name: Literal["asr", "pa"]) -> str:

@@ -50,9 +50,8 @@ from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
 from worker.publishing.rechecking import confirm
 from worker.publishing.sample_images import draw_samples
-from worker.publishing.scanning import shown_control
 from worker.publishing.searching import SEARCHES, complete_search, result_of
-from worker.publishing.shown import shown_warnings
+from worker.publishing.shown import shown_control, shown_warnings
 from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.stage import Staged
 from worker.staging.transfer import retry_while_unavailable, upload

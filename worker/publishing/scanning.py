@@ -15,7 +15,6 @@ from typing import Any
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 from cleanclip.evidence import scans
-from cleanclip.spec.control import Strongest
 from cleanclip.spec.found_triggers import rewritten
 from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
 from cleanclip.spec.null_set import dump_null, names_sha256
@@ -27,6 +26,7 @@ from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.scans.words import words
 from worker.failures import not_believed
 from worker.publishing.believing import believe_input, check_findings, check_pairs, input_pairs, read_json
+from worker.publishing.shown import shown_control
 from worker.staging.known import Known
 
 
@@ -171,11 +171,6 @@ def shown_scan(report: ScanReport) -> dict[str, Any]:
         "ca": None if report.ca is None else asdict(report.ca),
         "num_held_out": report.num_held_out,
     }
-
-
-def shown_control(one: Strongest) -> dict[str, Any]:
-    """As the API shows it, of a scan and of a cleaning."""
-    return asdict(one) | {"family": one.family.name, "judged": one.is_judged}
 
 
 def _shown_judgement(one: DetectorJudgement) -> dict[str, Any]:

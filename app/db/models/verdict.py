@@ -15,6 +15,7 @@ from app.db.base import Base, word_of
 from app.db.models.job import Job
 from app.domain.states import JobState
 from app.domain.verdicts import VerdictOutcome, VerdictStage
+from cleanclip.spec.verdicts import AGAINST
 
 _JOBS = Job.__table__.alias("its_job")  # another than that of a query which joins jobs
 
@@ -52,4 +53,4 @@ class WeightsVerdict(Base):
     @property
     def has_found(self) -> bool:
         """Whether it speaks against the weights."""
-        return self.outcome in {VerdictOutcome.FAIL, VerdictOutcome.CONTROLLED, VerdictOutcome.UNDECIDED}
+        return self.outcome in AGAINST

@@ -11,7 +11,8 @@ from app.schemas.jobs import ResultOut
 from app.web.jobs.comparison import Column, Inputs, compare
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.scans import scan_and_null
-from worker.publishing.scanning import shown_control, shown_scan
+from worker.publishing.scanning import shown_scan
+from worker.publishing.shown import shown_control
 
 
 def column(kind: JobKind, result: dict[str, Any]) -> Column:
