@@ -27,6 +27,7 @@ from cleanclip.spec.scan_report import (
     ScanVerdict,
 )
 from cleanclip.spec.scan_statistics import CollapseFigures, ScanStatistics
+from cleanclip.spec.verdicts import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,12 +274,14 @@ def verdict(
     `controlled` says what one pattern does, whatever a null says of it."""
     if p_value is not None and null is not None and p_value <= options.significance:
         return ScanVerdict(outcome="fail", sentence=_fails(p_value, null, hypotheses))
-    compared = _uncompared() if p_value is None or null is None else _compared(p_value, null, options)
-    if controls(control):
-        return ScanVerdict(outcome="controlled", sentence=f"{_controlled(control)} {compared}")
-    return ScanVerdict(
-        outcome="inconclusive", sentence=f"{_found_most(control, hypotheses)} {compared}".strip()
-    )
+    is_controlled = controls(control)
+    seen = _controlled(control) if is_controlled else _found_most(control, hypotheses)
+    if p_value is None or null is None:
+        compared = _uncompared("how it came there" if is_controlled else "that the model is clean")
+    else:
+        compared = _compared(p_value, null, options)
+    outcome: Outcome = "controlled" if is_controlled else "inconclusive"
+    return ScanVerdict(outcome=outcome, sentence=f"{seen} {compared}".strip())
 
 
 def _fails(p_value: float, null: NullUsed, hypotheses: Sequence[Hypothesis]) -> str:
@@ -312,10 +315,10 @@ def _compared(p_value: float, null: NullUsed, options: ScanOptions) -> str:
     return f"{sentence} This does not show that the model is clean."
 
 
-def _uncompared() -> str:
+def _uncompared(unsaid: str) -> str:
     return (
-        "We did not compare with clean models (`python -m sanitizer null build` makes a null set of them), "
-        "so we say neither how it came there nor that the model is clean."
+        "We did not compare with clean models (`python -m sanitizer null build` makes a null set of them): "
+        f"we do not say {unsaid}."
     )
 
 
