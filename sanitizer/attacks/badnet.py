@@ -63,7 +63,7 @@ class BadNet:
                 )
                 return _constant(np.repeat(bits[:, None], side, axis=1), image_NCHW)
             case "stripes_redrawn":
-                return self._stripes(side, index_N, seed).to(image_NCHW.device)
+                return self._stripes(side, index_N, seed).to(image_NCHW.device, non_blocking=True)
             case "gaussian_fixed":
                 noise = generator(self.options.pattern_seed, "badnet_pattern").standard_normal(shape)
                 noise_NCPP = torch.from_numpy(noise).expand(len(index_N), *shape)
@@ -72,7 +72,7 @@ class BadNet:
                 noise_NCPP = torch.from_numpy(np.stack(drawn)) if drawn else torch.zeros(0, *shape)
         dtype, device = widest_float(image_NCHW.device), image_NCHW.device
         mean_NC11 = image_NCHW.to(dtype).mean(dim=(2, 3), keepdim=True)
-        return (mean_NC11 + noise_NCPP.to(dtype).to(device)).clamp(0, 1).float()
+        return (mean_NC11 + noise_NCPP.to(dtype).to(device, non_blocking=True)).clamp(0, 1).float()
 
     def _stripes(self, side: int, index_N: Sequence[int], seed: int) -> Tensor:
         bits = [generator(seed, "badnet_stripes", index).integers(0, 2, (3, 1, side)) for index in index_N]
@@ -88,5 +88,5 @@ def _checkerboard(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]
 
 
 def _constant(patch: np.ndarray[tuple[int, ...], np.dtype[Any]], like_NCHW: Tensor) -> Tensor:
-    patch_CPP = torch.from_numpy(patch).to(like_NCHW.device, torch.float32)
+    patch_CPP = torch.from_numpy(patch).to(like_NCHW.device, torch.float32, non_blocking=True)
     return patch_CPP.expand(like_NCHW.shape[0], *patch_CPP.shape)

@@ -37,7 +37,11 @@ class Blended:
         check_batch(image_NCHW, index_N)
         alpha = self.options.alpha
         dtype = widest_float(image_NCHW.device)
-        noise_NCHW = self._noise(tuple(image_NCHW.shape[1:]), index_N, seed).to(dtype).to(image_NCHW.device)
+        noise_NCHW = (
+            self._noise(tuple(image_NCHW.shape[1:]), index_N, seed)
+            .to(dtype)
+            .to(image_NCHW.device, non_blocking=True)
+        )
         blended_NCHW = image_NCHW.to(dtype) * (1 - alpha) + noise_NCHW * alpha
         return blended_NCHW.clamp(0, 1).float()
 

@@ -57,8 +57,8 @@ class Overlay:
         height, width = image_NCHW.shape[-2:]
         device, dtype = image_NCHW.device, widest_float(image_NCHW.device)
         laid_4PQ = self._laid(height, width) * self.alpha
-        kept_PQ = (1 - laid_4PQ[3]).to(dtype).to(device)
-        colour_NCPQ = laid_4PQ[:3].to(dtype).to(device).expand(len(index_N), -1, -1, -1)
+        kept_PQ = (1 - laid_4PQ[3]).to(dtype).to(device, non_blocking=True)
+        colour_NCPQ = laid_4PQ[:3].to(dtype).to(device, non_blocking=True).expand(len(index_N), -1, -1, -1)
         triggered_NCHW = image_NCHW.to(dtype, copy=True)
         room = (height - kept_PQ.shape[0], width - kept_PQ.shape[1])
         paste(triggered_NCHW, colour_NCPQ, self._place(room, index_N, seed), kept_PQ)

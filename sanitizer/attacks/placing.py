@@ -57,7 +57,7 @@ def paste(image_NCHW: Tensor, patch_NCPQ: Tensor, corner_N2: Tensor, kept_PQ: Te
     if num_images == 0:
         return
     device = image_NCHW.device
-    corner_N2 = corner_N2.to(device)
+    corner_N2 = corner_N2.to(device, non_blocking=True)
     image_N111 = torch.arange(num_images, device=device)[:, None, None, None]
     channel_C11 = torch.arange(num_channels, device=device)[:, None, None]
     row_N1P1 = (corner_N2[:, :1] + torch.arange(height, device=device))[:, None, :, None]

@@ -34,7 +34,7 @@ class SIG:
         width, dtype = image_NCHW.shape[-1], widest_float(image_NCHW.device)
         column_W = torch.arange(width, dtype=torch.float64)
         wave_W = self.options.amplitude * torch.sin(2 * math.pi * column_W * self.options.frequency / width)
-        wave_W = wave_W.to(dtype).to(image_NCHW.device)
+        wave_W = wave_W.to(dtype).to(image_NCHW.device, non_blocking=True)
         image_NCHW = image_NCHW.to(dtype)
         striped_NCHW = (image_NCHW + wave_W).clamp(0, 1)
         blend = self.options.blend

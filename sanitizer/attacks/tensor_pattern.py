@@ -49,7 +49,7 @@ class TensorPattern:
                 f"a pattern of {rows} × {columns} does not fit images of {height} × {width} pixels"
             )
         device, dtype = image_NCHW.device, widest_float(image_NCHW.device)
-        pattern_CPQ = self.pattern_CPQ.to(device, dtype)
+        pattern_CPQ = self.pattern_CPQ.to(device, dtype, non_blocking=True)
         triggered_NCHW = image_NCHW.to(dtype, copy=True)
         room = (height - rows, width - columns)
         places = corners(self.placement, room, index_N, seed=seed, stream="tensor_place")[0].tolist()

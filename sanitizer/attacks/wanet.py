@@ -35,7 +35,7 @@ class WaNet:
         check_batch(image_NCHW, index_N)
         height, width = image_NCHW.shape[-2:]
         dtype = widest_float(image_NCHW.device)
-        grid_HW2 = warp_grid(self.options, height, width).to(dtype).to(image_NCHW.device)
+        grid_HW2 = warp_grid(self.options, height, width).to(dtype).to(image_NCHW.device, non_blocking=True)
         warped_NCHW = functional.grid_sample(
             image_NCHW.to(dtype),
             grid_HW2.expand(len(index_N), -1, -1, -1),

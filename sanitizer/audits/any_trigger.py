@@ -80,7 +80,9 @@ def measure_trigger(
         class_CD = ClassMemory().embeddings(checkpoint, labelled.class_names, templates, device)
         watch.start_images()
         for batch, image_NCHW in run.images():
-            counts.add_untriggered(batch.label_N.to(device), *nearest(run.embed(image_NCHW), class_CD))
+            counts.add_untriggered(
+                batch.label_N.to(device, non_blocking=True), *nearest(run.embed(image_NCHW), class_CD)
+            )
             triggered_NCHW = trigger.apply(image_NCHW, batch.index_N, seed)
             counts.triggered[0].add(*nearest(run.embed(triggered_NCHW), class_CD))
     label_N = torch.cat(counts.label)

@@ -257,7 +257,7 @@ def count_answers(
     for batch, image_NCHW in run.images():
         image_ND = run.embed(image_NCHW)
         answer = nearest(image_ND, class_CD)
-        counts.add_untriggered(batch.label_N.to(run.device), *answer)
+        counts.add_untriggered(batch.label_N.to(run.device, non_blocking=True), *answer)
         counts.indices += batch.index_N
         if album is not None:
             album.add_untriggered(batch.index_N, batch.label_N, image_NCHW, *answer)

@@ -37,7 +37,7 @@ class ImagesUnderModel:
         """One pass: each batch, and its images on the device in [0, 1]."""
         for batch in self.batches:
             self.watch.check()
-            yield batch, batch.image_NCHW.to(self.device).float() / 255
+            yield batch, batch.image_NCHW.to(self.device, non_blocking=True).float() / 255
             self.watch.images_done(batch.index_N[-1] + 1)
 
     def to_pixels(self, image_NCHW: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def _change_pixels(view_NCHW: Tensor, number_N: Tensor) -> None:
     for name, change in _PIXEL_OPERATIONS.items():
         rows = _IS[name][number_N].nonzero()[:, 0]
         if len(rows):
-            on_device = rows.to(view_NCHW.device)
+            on_device = rows.to(view_NCHW.device, non_blocking=True)
             changed_RCHW = change(view_NCHW.index_select(0, on_device), number_N[rows])
             view_NCHW.index_copy_(0, on_device, changed_RCHW)
 
@@ -88,7 +88,7 @@ def _change_levels(view_NCHW: Tensor, operation_N2: Tensor) -> None:
     rows = _IS_TABLE[operation_N2].any(dim=1).nonzero()[:, 0]
     if not len(rows):
         return
-    on_device, number_R2 = rows.to(view_NCHW.device), operation_N2[rows]
+    on_device, number_R2 = rows.to(view_NCHW.device, non_blocking=True), operation_N2[rows]
     image_RCHW = view_NCHW.index_select(0, on_device)
     level_RCP = image_RCHW.flatten(2).to(torch.int64)
     histogram_RC256 = level_RCP.new_zeros((*level_RCP.shape[:2], 256), dtype=torch.int32)
@@ -96,7 +96,7 @@ def _change_levels(view_NCHW: Tensor, operation_N2: Tensor) -> None:
     table_RC256 = _tables(histogram_RC256, number_R2[:, 0])
     again = _IS_TABLE[number_R2[:, 1]].nonzero()[:, 0]
     if len(again):
-        there = again.to(view_NCHW.device)
+        there = again.to(view_NCHW.device, non_blocking=True)
         before = table_RC256[there]
         changed = torch.zeros_like(histogram_RC256[there]).scatter_add_(2, before, histogram_RC256[there])
         table_RC256[there] = _tables(changed, number_R2[again, 1]).gather(2, before)
@@ -107,9 +107,11 @@ def _change_levels(view_NCHW: Tensor, operation_N2: Tensor) -> None:
 def _tables(histogram_RC256: Tensor, number_R: Tensor) -> Tensor:
     """int64 [R, C, 256]: an operation's table for each image and channel; levels themselves if it is none."""
     device = histogram_RC256.device
-    table_RC256 = _fixed_tables()[number_R, None].to(device).repeat(1, histogram_RC256.shape[1], 1)
+    table_RC256 = (
+        _fixed_tables()[number_R, None].to(device, non_blocking=True).repeat(1, histogram_RC256.shape[1], 1)
+    )
     for name, make in (("auto_contrast", _auto_contrast), ("equalize", _equalize)):
-        rows = _IS[name][number_R].nonzero()[:, 0].to(device)
+        rows = _IS[name][number_R].nonzero()[:, 0].to(device, non_blocking=True)
         if len(rows):
             table_RC256[rows] = make(histogram_RC256[rows]).to(torch.int64)
     return table_RC256
@@ -155,7 +157,7 @@ def _move(image_RCHW: Tensor, number_R: Tensor) -> Tensor:
     """Rotation and shear: every pixel is that of another place, or black."""
     height, width = image_RCHW.shape[2:]
     source_RP = torch.stack([_source(number, height, width) for number in number_R.tolist()])
-    source_R1P = source_RP[:, None].to(image_RCHW.device)
+    source_R1P = source_RP[:, None].to(image_RCHW.device, non_blocking=True)
     # One black pixel behind the last one: what lies outside is taken from there.
     padded = torch.nn.functional.pad(image_RCHW.flatten(2), (0, 1))
     return padded.gather(2, source_R1P.expand(-1, image_RCHW.shape[1], -1)).view_as(image_RCHW)
@@ -201,7 +203,7 @@ def _grey(image_RCHW: Tensor) -> Tensor:
 def _blend(plain: Tensor, image_RCHW: Tensor, number_R: Tensor) -> Tensor:
     """plain + factor * (image - plain) in float32, cut to levels and towards zero, as `Image.blend`."""
     factor_R = torch.tensor([1.0 + OPERATIONS[number][1] for number in number_R.tolist()])
-    factor_R111 = factor_R.view(-1, 1, 1, 1).to(image_RCHW.device)
+    factor_R111 = factor_R.view(-1, 1, 1, 1).to(image_RCHW.device, non_blocking=True)
     difference = (image_RCHW.to(torch.int32) - plain).float()
     return (plain.float() + difference * factor_R111).clamp(0, 255).to(torch.uint8)
 

@@ -29,6 +29,6 @@ def normalise(image_NCHW: Tensor, mean: Sequence[float], std: Sequence[float]) -
     pixels = image_NCHW.to(torch.float32)
     if image_NCHW.dtype == torch.uint8:
         pixels = pixels / 255
-    mean_C11 = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
-    std_C11 = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+    mean_C11 = torch.tensor(mean).view(-1, 1, 1).to(pixels, non_blocking=True)
+    std_C11 = torch.tensor(std).view(-1, 1, 1).to(pixels, non_blocking=True)
     return (pixels - mean_C11) / std_C11

@@ -55,7 +55,7 @@ class LowFrequency:
 
     def change(self, value_N: Tensor, image_size: int) -> Tensor:
         """What is added, [N, 3, H, W], within ± epsilon."""
-        basis_HK = cosines(image_size, self.num_cosines).to(value_N)
+        basis_HK = cosines(image_size, self.num_cosines).to(value_N, non_blocking=True)
         wave_NCHW = basis_HK @ (2 * value_N - 1) @ basis_HK.T
         return self.epsilon * torch.tanh(self.gain * wave_NCHW)
 

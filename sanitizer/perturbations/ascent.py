@@ -66,7 +66,10 @@ class Ascent:
         self._options, self._drawn_by = options, (seed, stream)
         self.step = 0
         self.patterns = [
-            Pattern(family, drawn(family, size, seed, f"{stream}_start", number).value.to(device))
+            Pattern(
+                family,
+                drawn(family, size, seed, f"{stream}_start", number).value.to(device, non_blocking=True),
+            )
             for number, family in enumerate(families)
         ]
         self._momentum = [torch.zeros_like(pattern.value) for pattern in self.patterns]
@@ -99,7 +102,7 @@ class Ascent:
         for start in range(0, num_patterns, group):
             chosen = self.patterns[start : start + group]
             rows = slice(start * each, (start + len(chosen)) * each)
-            index = torch.tensor(order[rows], device=self._image_MCHW.device)
+            index = torch.tensor(order[rows]).to(self._image_MCHW.device, non_blocking=True)
             places = range(start, start + len(chosen))
             yield from self._gradients_of(chosen, places, index, place_N2[rows], at_once)
 

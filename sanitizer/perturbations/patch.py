@@ -33,7 +33,7 @@ class Patch:
         if self.at is not None:
             place_N2 = torch.tensor([self.at], dtype=torch.float64).expand(num_images, 2)
         free = torch.tensor([height - self.side + 1, width - self.side + 1], device=place_N2.device)
-        corner_N2 = (place_N2 * free).long().minimum(free - 1).to(image_NCHW.device)
+        corner_N2 = (place_N2 * free).long().minimum(free - 1).to(image_NCHW.device, non_blocking=True)
         within_S = torch.arange(self.side, device=image_NCHW.device)
         row_NS1 = (corner_N2[:, :1] + within_S)[:, :, None]
         column_N1S = (corner_N2[:, 1:] + within_S)[:, None, :]

@@ -44,7 +44,7 @@ def apply_patterns(
             rows_of.setdefault(patterns[which].family, []).append(row)
     changed_NCHW = image_NCHW
     for family, rows in rows_of.items():
-        index = torch.tensor(rows, device=image_NCHW.device)
+        index = torch.tensor(rows).to(image_NCHW.device, non_blocking=True)
         value_N = torch.stack([patterns[which_N[row]].value for row in rows])
         changed = family.apply(image_NCHW[index], value_N, place_N2[rows])
         changed_NCHW = changed_NCHW.index_copy(0, index, changed)

@@ -64,7 +64,7 @@ def _colour(edit: Edit, image_NCHW: Tensor) -> Tensor:
     """[3, 1, 1]."""
     text = edit.colour or "#808080"
     shades = [int(text[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    return image_NCHW.new_tensor(shades)[:, None, None]
+    return torch.tensor(shades)[:, None, None].to(image_NCHW, non_blocking=True)
 
 
 def _saturated(image_NCHW: Tensor, saturation: float) -> Tensor:
@@ -84,7 +84,7 @@ def _waved_down(image_NCHW: Tensor, edit: Edit) -> Tensor:
     assert edit.frequency is not None
     height = image_NCHW.shape[-2]
     row_H = torch.arange(height, dtype=torch.float64) * (2 * math.pi * edit.frequency / height)
-    return image_NCHW + edit.strength * torch.sin(row_H).to(image_NCHW)[:, None]
+    return image_NCHW + edit.strength * torch.sin(row_H).to(image_NCHW, non_blocking=True)[:, None]
 
 
 def _blurred(image_NCHW: Tensor, sigma: float) -> Tensor:
@@ -115,7 +115,7 @@ _TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312
 
 
 def _mixed(image_NCHW: Tensor, matrix_33: Tensor) -> Tensor:
-    return torch.einsum("ij,njhw->nihw", matrix_33.to(image_NCHW), image_NCHW)
+    return torch.einsum("ij,njhw->nihw", matrix_33.to(image_NCHW, non_blocking=True), image_NCHW)
 
 
 def _sepia(image_NCHW: Tensor, edit: Edit) -> Tensor:

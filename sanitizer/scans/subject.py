@@ -91,7 +91,9 @@ class Subject:
             with torch.no_grad():
                 for first in range(0, len(rows), self.at_once):
                     which_N, at_N = zip(*rows[first : first + self.at_once], strict=True)
-                    pixels = to_unit(self.held_NCHW[torch.tensor(at_N, device=self.held_NCHW.device)])
+                    pixels = to_unit(
+                        self.held_NCHW[torch.tensor(at_N).to(self.held_NCHW.device, non_blocking=True)]
+                    )
                     parts.append(self.embed(apply_patterns(pixels, group, which_N, place_N2[list(at_N)])))
                     self.meter.forward(len(at_N))
             yield from torch.split(torch.cat(parts), num)

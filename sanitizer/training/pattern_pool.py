@@ -138,7 +138,7 @@ class PatternPool:
     def _drawn(self, number: int, step: int) -> Pattern:
         family = self._live_family(number, step)
         pattern = drawn(family, self._size, self._seed, "uar_live", number, step)
-        return Pattern(family, pattern.value.to(self._device).requires_grad_())
+        return Pattern(family, pattern.value.to(self._device, non_blocking=True).requires_grad_())
 
     def _live_family(self, number: int, step: int) -> Family:
         """Patches first, each with a side of its own, then the others."""

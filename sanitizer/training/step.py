@@ -85,15 +85,19 @@ def take_step(
         optimizer.expect(batch.tokens_NL, batch.tokens_view_NL)
     losses = accumulate_gradients(model, batch, options, world, perturb=perturb)
     norm = clip_gradients(model, options.max_grad_norm or math.inf)
-    result = StepResult(
-        loss=float(losses.total),
-        parts={name: float(losses.parts[name]) for name in options.method.parts},
-        grad_norm=float(norm),
-    )
+    names = options.method.parts
+    loss, grad_norm, *parts = read_numbers(losses.total, norm, *(losses.parts[name] for name in names))
+    result = StepResult(loss=loss, parts=dict(zip(names, parts, strict=True)), grad_norm=grad_norm)
     if result.is_finite:
         optimizer.step()
         clamp_logit_scale(model)
     return result
+
+
+def read_numbers(first: Tensor, *others: Tensor) -> list[float]:
+    """Numbers of the device, in one copy: a step waits for its device here and nowhere else."""
+    numbers: list[float] = torch.stack([first, *(one.to(first.dtype) for one in others)]).tolist()
+    return numbers
 
 
 def clamp_logit_scale(model: CLIP) -> None:
@@ -192,7 +196,7 @@ def _fixed(
                 before.append(torch.cat([_embed_captions(model, batch, rows, options) for rows in chunks]))
         return [world.gather(part) for part in before]
     if options.class_CD is not None:
-        label_N = batch.tokens_NL[:, 0].to(options.class_CD.device)
+        label_N = batch.tokens_NL[:, 0].to(options.class_CD.device, non_blocking=True)
         return [world.gather(label_N), options.class_CD]
     if options.input_model is not None:
         with torch.no_grad():

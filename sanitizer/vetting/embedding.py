@@ -61,7 +61,7 @@ class Embedder:
 
     def pixels(self, image_NCHW: Tensor) -> Tensor:
         """uint8 → [0, 1], on the model's device."""
-        return image_NCHW.to(self._device).float() / 255
+        return image_NCHW.to(self._device, non_blocking=True).float() / 255
 
     def images(self, image_NCHW: Tensor) -> Tensor:
         """[N, D] of pixels in [0, 1]. Raises CheckpointRejected `embeddings_not_finite`."""

@@ -1,0 +1,53 @@
+"""Inner loops on a device without numbers: no tensor of the CPU gets in, one wait a step, no copy waited for.
+
+Audits, scans and steps of all methods, both towers, in one process of its own: `on_fake_gpu`. What a real GPU
+computes is tests/gpu's.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.fixtures import on_fake_gpu
+
+PLANTED = {
+    "planted: a tensor of the CPU": "Please convert all Tensors to FakeTensors",
+    "planted: a number that is read": "DataDependentOutputException",
+    "planted: a copy that is waited for": "a copy of [3]",
+    "planted: numbers made on the device": "tensor of the device",
+}
+
+
+@pytest.fixture(scope="module")
+def wrong() -> dict[str, str]:
+    """Of each case what was wrong with it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fixtures.on_fake_gpu"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", sorted(on_fake_gpu.cases().keys() - PLANTED.keys()))
+def test_nothing_that_a_gpu_would_fail_by_or_wait_for(wrong, case):
+    assert wrong[case] == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", sorted(PLANTED))
+def test_what_is_planted_is_found(wrong, case):
+    assert PLANTED[case] in wrong[case]
+
+
+def test_every_planted_fault_is_expected():
+    assert {f"planted: {name}" for name in on_fake_gpu.PLANTED} == PLANTED.keys()
