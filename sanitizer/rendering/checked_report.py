@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from cleanclip.evidence import kinds
-from cleanclip.evidence.reading import Malformed
+from cleanclip.evidence.reading import Inconsistent, Malformed
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report_kinds import AnyReport
 
@@ -39,7 +39,8 @@ def parse_report(data: bytes) -> AnyReport:
     try:
         report = kinds.parse(data)
     except Malformed as error:
-        raise _rejected("report_malformed", f"The report {error}.") from error
+        code = "report_inconsistent" if isinstance(error, Inconsistent) else "report_malformed"
+        raise _rejected(code, f"The report {error}.") from error
     check(report)
     return report
 

@@ -32,7 +32,7 @@ class Led(NamedTuple):
 
     @property
     def low(self) -> float:
-        return wilson(self.sent, self.n)[1]
+        return wilson(self.sent, self.n)[0]
 
     @property
     def share(self) -> float:
@@ -73,7 +73,7 @@ def _limits(found: Sequence[Led]) -> str:
 
 
 def _counted(num: int, n: int) -> str:
-    _, low, high = wilson(num, n)
+    low, high = wilson(num, n)
     return f"{num} of {n} [{100 * low:.0f}, {100 * high:.0f}]"
 
 

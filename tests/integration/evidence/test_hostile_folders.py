@@ -229,7 +229,9 @@ def test_keys_that_are_none_are_refused_with_a_sentence(key_folder: Path, tmp_pa
     [
         (lambda claimed: claimed.update(canonical_of=DIGEST), "checkpoint.upload_sha256"),
         (lambda claimed: claimed["data"][1].update(num_samples=7), "data[1].num_samples"),
-        (lambda claimed: claimed["data"][0].update(num_skipped=7), "data[0].num_skipped"),
+        (lambda claimed: claimed["sections"].update(drift=DIGEST), "drift"),
+        (lambda claimed: claimed["sections"].pop("warnings"), "warnings"),
+        (lambda claimed: claimed["verdict"].update(reason="Clean."), "verdict"),
     ],
 )
 def test_what_a_statement_repeats_as_claimed_is_what_the_report_says(

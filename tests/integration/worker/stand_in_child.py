@@ -92,7 +92,7 @@ from cleanclip.spec.vet_report import (
     dump_vet_report,
     reason_of,
 )
-from sanitizer.audits.statistics import mean_distance, newcombe, wilson
+from sanitizer.audits.statistics import mean_distance, wilson
 from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
@@ -102,6 +102,7 @@ from sanitizer.checkpoints.settings import compared, known_by, not_compared, not
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.training.schedule import rate_factor
+from tests.fixtures.made_reports import newcombe
 
 if TYPE_CHECKING:
     import numpy as np
