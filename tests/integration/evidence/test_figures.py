@@ -41,7 +41,7 @@ def forged(folder: Path, path: Steps, value: Any) -> Verification:
 
 
 def spelled(path: Steps) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+    return ".".join(map(str, path))
 
 
 _OF_THE_MEASUREMENT = {"num_templates", "num_compared", "num_image_passes", "num_text_passes", "chance"}
@@ -82,6 +82,7 @@ def test_every_number_of_a_report_is_held_to_the_others(unsigned: Path, is_whole
 
 def _is_about(place: str, path: str) -> bool:
     """Whether a finding at `place` points at `path`, at what holds it, or at its counterpart."""
+    place = place.replace("[", ".").replace("]", "")
     holder, first = path.rpartition(".")[0], path.partition(".")[0]
     return path.startswith(place) or place.startswith(holder) or place.partition(".")[0] == first
 
