@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     models = tuple(
         one
         for one in in_order(tuple(splits), tuple(beds), wanted)
-        if given.families is None or one.family in given.families
+        if given.names is None or one.name in given.names
     )
     try:
         unfinished = run_all(
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--splits", nargs="+", choices=SPLITS, default=["calibration", "development", "held_out"]
     )
     parser.add_argument("--beds", nargs="+", choices=list(BEDS), default=list(BEDS))
-    parser.add_argument("--families", nargs="+", help="only models of these families; clean ones are 'clean'")
+    parser.add_argument("--names", nargs="+", help="only these models of the splits and beds")
     parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=list(DEFAULT_DETECTORS))
     parser.add_argument("--most", type=int, help="models of each split and bed, if fewer than a full run")
     parser.add_argument("--minutes", type=float, help="begin no model after so many minutes")
