@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import cast
 
-from lab.zoo import demo_null
+from lab.zoo import cleaned, demo_null
 from lab.zoo.judging import DEFAULT_DETECTORS
 from lab.zoo.plan import BEDS, SPLITS, WANTED, BedName, Split, in_order
 from lab.zoo.rows import DETECTORS
@@ -35,14 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
         for one in in_order(tuple(splits), tuple(beds), wanted)
         if given.names is None or one.name in given.names
     )
+    folders = Folders(rows=given.rows, weights=given.weights)
+    stop_after_s = None if given.minutes is None else 60 * given.minutes
+    say = partial(print, flush=True)
     try:
-        unfinished = run_all(
-            models,
-            given.detectors,
-            Folders(rows=given.rows, weights=given.weights),
-            stop_after_s=None if given.minutes is None else 60 * given.minutes,
-            say=lambda line: print(line, flush=True),
-        )
+        if given.cleaned:
+            return EXIT_MISSING if cleaned.run(folders, stop_after_s, say) else EXIT_DONE
+        unfinished = run_all(models, given.detectors, folders, stop_after_s=stop_after_s, say=say)
     except Busy as error:
         print(error, file=sys.stderr)
         return EXIT_MISSING
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", type=Path, default=ROOT / "var" / "zoo", help="for weights and the tables"
     )
+    parser.add_argument("--cleaned", action="store_true", help="what each method makes of some, instead")
     parser.add_argument("--no-demo", action="store_true", help="leave the demo's null as it is")
     return parser
 

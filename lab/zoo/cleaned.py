@@ -1,16 +1,15 @@
-"""`python -m lab.zoo.cleaned`: what one pattern does to models of the zoo before and after each method.
+"""`python -m lab.zoo --cleaned`: what one pattern does to models of the zoo before and after each method.
 
-A cleaned model is a model of its own, named "model+method", with a row of its figures and one of the search.
+A cleaned model is a model of its own, named "model+method", with a row of its figures and one of the search:
+docs/scanning/cleaned.
 The same command goes on after an interruption.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -24,27 +23,19 @@ from lab.reproduction.data import Sets
 from lab.reproduction.running import clean
 from lab.testbed.options import OptimisedPattern
 from lab.zoo.making import Started, row_of
-from lab.zoo.plan import BedName, Model, Split, model
+from lab.zoo.plan import BEDS, Model, in_order
 from lab.zoo.rows import ModelRow, read_models
 from lab.zoo.running import Folders, alone, finish, opened_or_made
 
-_CHOSEN: tuple[tuple[Split, BedName, int], ...] = (
-    ("development", "fashion-resnet", 16),
-    ("development", "fashion-vit", 16),
-    ("test_clean", "fashion-resnet", 7),
-    ("test_clean", "fashion-vit", 4),
-    ("development", "digits-resnet", 2),
-    ("development", "fashion-vit", 17),
-    ("test_clean", "digits-resnet", 3),
-    ("development", "fashion-resnet", 18),
-    ("development", "fashion-vit", 18),
-    ("test_clean", "fashion-vit", 5),
-    ("development", "fashion-resnet", 17),
-    ("test_clean", "fashion-resnet", 8),
-    ("development", "digits-resnet", 3),
-    ("development", "fashion-resnet", 15),
+_CHOSEN = (
+    *("development-fashion-resnet-016", "development-fashion-vit-016", "test_clean-fashion-resnet-007"),
+    *("test_clean-fashion-vit-004", "development-digits-resnet-002", "development-fashion-vit-017"),
+    *("test_clean-digits-resnet-003", "development-fashion-resnet-018", "development-fashion-vit-018"),
+    *("test_clean-fashion-vit-005", "development-fashion-resnet-017", "test_clean-fashion-resnet-008"),
+    *("development-digits-resnet-003", "development-fashion-resnet-015"),
 )
-MODELS = tuple(model(*one) for one in _CHOSEN)
+_ALL = {one.name: one for one in in_order(("development", "test_clean"), tuple(BEDS))}
+MODELS = tuple(_ALL[name] for name in _CHOSEN)
 """Chosen, with their order, before the first of them was cleaned."""
 RECIPES: tuple[Recipe, ...] = (UARRecipe(), CleanCLIPRecipe(), PARRecipe(), SupervisedRecipe())
 ORDER_SEED = 8_000_000
@@ -53,9 +44,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(
-    models: Sequence[Model], folders: Folders, stop_after_s: float | None, say: Callable[[str], None]
+    folders: Folders,
+    stop_after_s: float | None,
+    say: Callable[[str], None],
+    models: Sequence[Model] = MODELS,
 ) -> int:
     """Clean and search what is missing; how many models are not finished. Raises Busy; GlyphsMissing."""
+    folders = replace(folders, rows=folders.rows / "cleaned")
     torch.set_num_threads(1)
     started = time.monotonic()
     with alone(folders.weights):
@@ -117,21 +112,3 @@ def _cleaner(
 def _commit() -> str:
     command = ("git", "-C", str(ROOT), "rev-parse", "HEAD")
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run it; 0 if all models are there, 1 if some are missing."""
-    parser = argparse.ArgumentParser(prog="python -m lab.zoo.cleaned", description=__doc__)
-    parser.add_argument("--rows", type=Path, default=ROOT / "var" / "cleaned", help="where rows are kept")
-    parser.add_argument("--weights", type=Path, default=ROOT / "var" / "zoo", help="where weights lie")
-    parser.add_argument("--minutes", type=float, help="begin no model after so many minutes")
-    given = parser.parse_args(arguments)
-    folders = Folders(rows=given.rows, weights=given.weights)
-    stop_after_s = None if given.minutes is None else 60 * given.minutes
-    left = run(MODELS, folders, stop_after_s, lambda line: print(line, flush=True))
-    print(f"{left} of {len(MODELS)} models are not finished.")
-    return 1 if left else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

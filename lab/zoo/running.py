@@ -16,15 +16,11 @@ from pathlib import Path
 import torch
 
 from cleanclip.spec.scan_options import Detector
-from lab.zoo.judging import statistics_of
 from lab.zoo.making import make
 from lab.zoo.plan import Model, anchor_of
 from lab.zoo.rows import ModelRow, append, read_models, read_scans
 from lab.zoo.scanning import needs_anchor, scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-
-_MOST_SAID = 4
-"""Of a look's statistics in the line about it."""
 
 
 class Busy(Exception):
@@ -94,9 +90,7 @@ def finish(
             anchor = opened_or_made(trusted, folders.weights / "anchors" / trusted.name, folders.rows, say)
         row = scan(checkpoint, model, detector, anchor)
         append(row, folders.rows)
-        figures = sorted(statistics_of(row).items(), key=lambda one: -one[1])[:_MOST_SAID]
-        highest = ", ".join(f"{name} {value:.3g}" for name, value in figures)
-        say(f"  {detector}: {highest} ({row.cpu_s:.0f} CPU-s)")
+        say(f"  {detector}: {row.cpu_s:.0f} CPU-s")
 
 
 def opened_or_made(

@@ -41,8 +41,8 @@ def test_each_method_gives_a_model_of_its_own_and_what_is_there_is_not_made_agai
     tiny: Model, tmp_path: Path
 ) -> None:
     folders, said = Folders(rows=tmp_path / "rows", weights=tmp_path / "weights"), list[str]()
-    assert cleaned.run([tiny], folders, None, said.append) == 0
-    made = read_models(folders.rows)
+    assert cleaned.run(folders, None, said.append, [tiny]) == 0
+    made = read_models(folders.rows / "cleaned")
     before, *after = made.values()
     assert [row.name for row in after] == [f"{tiny.name}+cleanclip", f"{tiny.name}+supervised"]
     assert before.cleaned == {}
@@ -50,12 +50,12 @@ def test_each_method_gives_a_model_of_its_own_and_what_is_there_is_not_made_agai
         assert row.cleaned["from_weights_sha256"] == before.weights_sha256 != row.weights_sha256
         assert row.asr[0].n == before.asr[0].n
     assert [row.cleaned["recipe"]["method"] for row in after] == ["cleanclip", "supervised"]
-    searched = {(name, weights) for name, _, weights in read_scans(folders.rows)}
+    searched = {(name, weights) for name, _, weights in read_scans(folders.rows / "cleaned")}
     assert searched == {(row.name, row.weights_sha256) for row in made.values()}
     said.clear()
-    assert cleaned.run([tiny], folders, None, said.append) == 0
+    assert cleaned.run(folders, None, said.append, [tiny]) == 0
     assert said == []
-    assert cleaned.run([tiny], folders, -1, said.append) == 1
+    assert cleaned.run(folders, -1, said.append, [tiny]) == 1
 
 
 def test_the_chosen_models_are_balanced_and_have_the_recommended_values() -> None:
