@@ -120,7 +120,7 @@ def _families(found: Sequence[Led]) -> str:
     return table(("trigger", "models", "strongest pattern leads", "controlled"), rows)
 
 
-def _cleaned(found: Sequence[Led]) -> str:
+def cleaned(found: Sequence[Led]) -> str:
     groups: dict[tuple[str, str, str], list[Led]] = defaultdict(list)
     for one in found:
         groups[one.kind, one.tower, one.method].append(one)
@@ -133,7 +133,7 @@ def _cleaned(found: Sequence[Led]) -> str:
     return table(("models", "tower", "after", "strongest pattern leads", *_OVER), rows)
 
 
-def _each_cleaned(found: Sequence[Led]) -> str:
+def each_cleaned(found: Sequence[Led]) -> str:
     of_model: dict[str, dict[str, Led]] = defaultdict(dict)
     for one in found:
         of_model[one.name.split("+")[0]][one.method] = one
@@ -159,6 +159,6 @@ MAKERS: Mapping[str, Maker] = {
     "control: limits": lambda _: _limits(models()),
     "control: families": lambda _: _families(models()),
     "control: held out": lambda _: _limits(models("control-held-out-")),
-    "control: cleaned": lambda _: _cleaned(models("cleaned/")),
-    "control: each cleaned": lambda _: _each_cleaned(models("cleaned/")),
+    "control: cleaned": lambda _: cleaned(models("cleaned/")),
+    "control: each cleaned": lambda _: each_cleaned(models("cleaned/")),
 }
