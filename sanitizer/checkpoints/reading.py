@@ -51,97 +51,6 @@ from sanitizer.checkpoints.torch_names import CONSTANTS_NAME, is_allowed_in_torc
 from sanitizer.checkpoints.writing import check_state_dict
 from sanitizer.checkpoints.zip_container import open_zip
 
-_MAX_DEPTH = 32
-_MAX_CODE_BYTES = 64 * 2**20
-_MAX_MODULES = 50_000
-_MAX_ATTRIBUTES = 200_000
-
-
-def read_torchscript(archive: TorchArchive) -> LazyTensors:
-    """The tensors of the module tree under their dotted names: a module's own first, then its children's.
-
-    Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_module', 'too_many_tensors',
-    'torchscript_code'.
-    """
-    read = archive.read_pickle(is_allowed_in_torchscript, has_instances=True)
-    if not isinstance(read.root, Instance):
-        raise refusal("not_a_module", "The TorchScript archive holds no module.", SAVE_AGAIN)
-    parts: dict[str, LazyTensor] = {}
-    for name, value in _walk(read.root):
-        if len(parts) >= MAX_TENSORS:
-            raise refusal("too_many_tensors", "The module tree has too many tensors.", NO_CLIP)
-        if name in parts:
-            raise refusal(
-                "pickle_duplicate_key",
-                f"The module tree has two tensors '{excerpt(name)}'.",
-                UPLOAD_AGAIN,
-                where=name,
-            )
-        parts[checked_name(name)] = archive.tensor(name, value)
-    check_total(parts, archive.file.size_bytes)
-    _check_code(archive)
-    check_rest(archive.file, archive.members, read)
-    return LazyTensors(parts, archive.file.release)
-
-
-def _check_code(archive: TorchArchive) -> None:
-    """Source: torch 2.13, torch/csrc/jit/serialization/import.cpp, `obj_loader`."""
-    left = _MAX_CODE_BYTES
-    for name, member in archive.members.items():
-        if not name.startswith("code/") or not name.lower().endswith(".py"):  # torch finds .PY, too
-            continue
-        code = archive.file.read(member.offset, min(member.size_bytes, left + 1))
-        if member.is_deflated:
-            code = _inflated(code, left + 1, name)
-        left -= len(code)
-        if left < 0:
-            raise _code(name, f"has more than {_MAX_CODE_BYTES} bytes of code")
-        if b"__setstate__" in code:
-            raise _code(name, "has a method __setstate__, which may replace its tensors while it is loaded")
-
-
-def _inflated(packed: bytes, limit: int, name: str) -> bytes:
-    try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, limit)
-    except zlib.error:
-        raise _code(name, "has code that cannot be unpacked") from None
-
-
-def _code(name: str, what: str) -> CheckpointRejected:
-    return refusal("torchscript_code", f"The TorchScript archive {what}.", SAVE_AGAIN, where=name)
-
-
-def _walk(root: Instance) -> Iterator[tuple[str, Any]]:
-    """Depth first. Modules may be shared, so steps are counted: a small file can describe a huge tree."""
-    waiting = [("", 0, root)]
-    num_visited = num_attributes = 0
-    while waiting:
-        prefix, depth, module = waiting.pop()
-        num_visited += 1
-        num_attributes += len(module.state)
-        if num_attributes > _MAX_ATTRIBUTES:
-            raise refusal(
-                "not_a_module",
-                f"The modules have more than {_MAX_ATTRIBUTES} attributes, counted at each place.",
-                SAVE_AGAIN,
-                where=prefix,
-            )
-        if depth > _MAX_DEPTH or num_visited > _MAX_MODULES:
-            raise refusal(
-                "not_a_module",
-                f"The module tree is too deep or too large; it continues below '{excerpt(prefix, 16)}'.",
-                SAVE_AGAIN,
-                where=prefix,
-            )
-        children: list[tuple[str, int, Instance]] = []
-        for name, value in module.state.items():
-            path = f"{prefix}{checked_name(name)}"
-            if is_tensor_call(value):
-                yield path, value
-            elif isinstance(value, Instance):
-                children.append((f"{path}.", depth + 1, value))
-        waiting += reversed(children)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReadCheckpoint:
@@ -263,3 +172,95 @@ def open_upload(path: Path) -> Opened:
         extras=found.extras,
         findings=found.findings,
     )
+
+
+_MAX_DEPTH = 32
+_MAX_CODE_BYTES = 64 * 2**20
+_MAX_MODULES = 50_000
+_MAX_ATTRIBUTES = 200_000
+
+
+def read_torchscript(archive: TorchArchive) -> LazyTensors:
+    """The tensors of the module tree under their dotted names: a module's own first, then its children's.
+
+    Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_module', 'too_many_tensors',
+    'torchscript_code'.
+    """
+    read = archive.read_pickle(is_allowed_in_torchscript, has_instances=True)
+    if not isinstance(read.root, Instance):
+        raise refusal("not_a_module", "The TorchScript archive holds no module.", SAVE_AGAIN)
+    parts: dict[str, LazyTensor] = {}
+    for name, value in _walk(read.root):
+        if len(parts) >= MAX_TENSORS:
+            raise refusal("too_many_tensors", "The module tree has too many tensors.", NO_CLIP)
+        if name in parts:
+            raise refusal(
+                "pickle_duplicate_key",
+                f"The module tree has two tensors '{excerpt(name)}'.",
+                UPLOAD_AGAIN,
+                where=name,
+            )
+        parts[checked_name(name)] = archive.tensor(name, value)
+    check_total(parts, archive.file.size_bytes)
+    _check_code(archive)
+    check_rest(archive.file, archive.members, read)
+    return LazyTensors(parts, archive.file.release)
+
+
+def _check_code(archive: TorchArchive) -> None:
+    """Source: torch 2.13, torch/csrc/jit/serialization/import.cpp, `obj_loader`."""
+    left = _MAX_CODE_BYTES
+    for name, member in archive.members.items():
+        if not name.startswith("code/") or not name.lower().endswith(".py"):  # torch finds .PY, too
+            continue
+        code = archive.file.read(member.offset, min(member.size_bytes, left + 1))
+        if member.is_deflated:
+            code = _inflated(code, left + 1, name)
+        left -= len(code)
+        if left < 0:
+            raise _code(name, f"has more than {_MAX_CODE_BYTES} bytes of code")
+        if b"__setstate__" in code:
+            raise _code(name, "has a method __setstate__, which may replace its tensors while it is loaded")
+
+
+def _inflated(packed: bytes, limit: int, name: str) -> bytes:
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, limit)
+    except zlib.error:
+        raise _code(name, "has code that cannot be unpacked") from None
+
+
+def _code(name: str, what: str) -> CheckpointRejected:
+    return refusal("torchscript_code", f"The TorchScript archive {what}.", SAVE_AGAIN, where=name)
+
+
+def _walk(root: Instance) -> Iterator[tuple[str, Any]]:
+    """Depth first. Modules may be shared, so steps are counted: a small file can describe a huge tree."""
+    waiting = [("", 0, root)]
+    num_visited = num_attributes = 0
+    while waiting:
+        prefix, depth, module = waiting.pop()
+        num_visited += 1
+        num_attributes += len(module.state)
+        if num_attributes > _MAX_ATTRIBUTES:
+            raise refusal(
+                "not_a_module",
+                f"The modules have more than {_MAX_ATTRIBUTES} attributes, counted at each place.",
+                SAVE_AGAIN,
+                where=prefix,
+            )
+        if depth > _MAX_DEPTH or num_visited > _MAX_MODULES:
+            raise refusal(
+                "not_a_module",
+                f"The module tree is too deep or too large; it continues below '{excerpt(prefix, 16)}'.",
+                SAVE_AGAIN,
+                where=prefix,
+            )
+        children: list[tuple[str, int, Instance]] = []
+        for name, value in module.state.items():
+            path = f"{prefix}{checked_name(name)}"
+            if is_tensor_call(value):
+                yield path, value
+            elif isinstance(value, Instance):
+                children.append((f"{path}.", depth + 1, value))
+        waiting += reversed(children)

@@ -1,13 +1,10 @@
-"""What every kind of storage looks like to the readers: a list of raw samples. Knows no format of its own.
-
-The digest of a dataset: SHA-256 over its files' names and digests, in order. Knows no sample.
-"""
+"""What every kind of storage looks like to the readers: a list of raw samples. Knows no format of its own."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,30 +13,8 @@ from typing import Protocol, Self
 import numpy as np
 
 from cleanclip.spec.exclusions import ExcludedSamples
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.skipping import printable
-
-
-def dataset_sha256(files: Iterable[tuple[str, Path | str]]) -> str:
-    """SHA-256 of the lines `name NUL hexdigest LF`, one a file, in order; "missing" where it cannot be read.
-
-    `files`: names with paths, or with digests where they are known.
-    """
-    total = hashlib.sha256()
-    for name, path in files:
-        total.update(name.encode("utf-8", "surrogateescape") + b"\0" + _file_digest(path) + b"\n")
-    return total.hexdigest()
-
-
-def _file_digest(path: Path | str) -> bytes:
-    if isinstance(path, str):
-        return path.encode()
-    try:
-        if not path.is_file():
-            return b"missing"
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest().encode()
-    except OSError:
-        return b"missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from cleanclip.evidence import ranks as checked
-from sanitizer.audits.attack_success import median_bound, rank_distribution
+from sanitizer.audits.target_ranks import median_bound, rank_distribution
 from tests.numerics import reference
 
 

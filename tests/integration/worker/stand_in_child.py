@@ -92,15 +92,15 @@ from cleanclip.spec.vet_report import (
     dump_vet_report,
     reason_of,
 )
-from sanitizer.audits.attack_success import rank_distribution
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
+from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.safetensors_header import header_bytes
 from sanitizer.checkpoints.settings import compared, known_by, not_compared, not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
-from sanitizer.data.sources import dataset_sha256
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.training.schedule import rate_factor
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from cleanclip.spec.progress import Advanced, Announced, PhaseStarted
 from cleanclip.spec.report import load_json
-from sanitizer.audits.attack_success import rank_distribution
 from sanitizer.audits.statistics import mean_distance
+from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.cli.terminal import Bars, print_report
 from tests.fixtures.kept_reports import document
 

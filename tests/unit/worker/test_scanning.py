@@ -19,7 +19,7 @@ from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import CheckpointInput, Environment
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
-from sanitizer.data.sources import dataset_sha256
+from sanitizer.data.dataset_digest import dataset_sha256
 from tests.integration.worker.stand_in_child import (
     ANCHOR_LIES,
     CLASSES,

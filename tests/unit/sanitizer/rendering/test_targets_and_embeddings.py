@@ -12,8 +12,8 @@ import pytest
 from cleanclip.evidence import drift
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import load_json
-from sanitizer.audits.attack_success import rank_distribution
 from sanitizer.audits.statistics import mean_distance
+from sanitizer.audits.target_ranks import rank_distribution
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import document, drawn_from, read
 from tests.unit.sanitizer.rendering.test_page import estimates
