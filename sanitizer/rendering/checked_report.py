@@ -38,9 +38,10 @@ def parse_report(data: bytes) -> AnyReport:
     """The report in these bytes, checked. Raises ReportRejected."""
     try:
         report = kinds.parse(data)
+    except Inconsistent as error:
+        raise _rejected("report_inconsistent", f"The report {error}.") from error
     except Malformed as error:
-        code = "report_inconsistent" if isinstance(error, Inconsistent) else "report_malformed"
-        raise _rejected(code, f"The report {error}.") from error
+        raise _rejected("report_malformed", f"The report {error}.") from error
     check(report)
     return report
 
