@@ -73,8 +73,9 @@ def load_bounded(adapter: TypeAdapter[T], data: bytes | str) -> T:
 
 
 def load_written(adapter: TypeAdapter[T], data: bytes | str) -> T:
-    """A document of ours: what follows from the rest of it must stand there as it follows. Raises
-    ValidationError with the place, also as `load_bounded` does."""
+    """A document of ours: what it says beside its fields must follow from them.
+
+    Raises ValidationError with the place, also as `load_bounded` does."""
     value = load_bounded(adapter, data)
     written = adapter.dump_python(value, mode="json")
     for place, message in differences(from_json(data), written):
