@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from cleanclip.spec.control import MEASURED
+from cleanclip.spec.report import Measured
 from sanitizer.rendering.scan import render_scan_html
 from tests.browser.test_every_page import open_all
 from tests.fixtures.kept_reports import NAMES, document, drawn_from
@@ -47,13 +48,16 @@ def test_it_opens_offline_asks_for_nothing_and_is_accessible(chromium: Browser, 
     context.close()
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 @pytest.mark.parametrize("name", NAMES)
 def test_answer_evidence_and_decision_are_on_the_first_two_screens_and_the_rest_is_folded(
     chromium: Browser, name: str, width: int, height: int, tmp_path: Path
 ) -> None:
+    written = document(name) | {"origin": ORIGIN}
+    measured = {one.name: written[one.name] for one in fields(Measured) if one.name in written}
+    written["withheld"] = {"seed": 1, "num_samples": 600, "num_skipped": 0, "measured": measured}
     report = tmp_path / "report.html"
-    report.write_text(drawn_from(document(name) | {"origin": ORIGIN})[0])
+    report.write_text(drawn_from(written)[0])
     page = chromium.new_page(viewport={"width": width, "height": height})
     page.goto(report.as_uri())
     tops = [one.evaluate("one => one.getBoundingClientRect().top") for one in page.locator("section").all()]
