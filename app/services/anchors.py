@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.domain.errors import InvalidInput
 from app.services.orders import SUSPECT, Order
 from cleanclip.spec.anchors import Model, of_anchor, of_options

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound

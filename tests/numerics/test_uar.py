@@ -16,13 +16,12 @@ from cleanclip.spec.recipe import UARRecipe
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.uar import Embeddings, objective
-from sanitizer.perturbations.blend import Blend
-from sanitizer.perturbations.patch import Patch
+from sanitizer.perturbations.families import Blend, Patch
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern
 from sanitizer.seeding import generator
 from sanitizer.training import loop, towers
-from sanitizer.training.batching import open_batches
 from sanitizer.training.distributed import World
+from sanitizer.training.feeding import open_batches
 from sanitizer.training.inverting import images_to_invert_on
 from sanitizer.training.loop import finetune
 from sanitizer.training.pattern_pool import Assigned
