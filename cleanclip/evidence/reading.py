@@ -31,7 +31,12 @@ class Malformed(ValueError):
 
 
 class Inconsistent(Malformed):
-    """It says something that does not follow from the rest of it."""
+    """It says something at `where` that does not follow from the rest of it."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"contradicts itself: {where} {problem}")
+        self.where = where
+        self.problem = problem
 
 
 def sizes_of(folder: Path) -> tuple[dict[str, int], list[Finding]]:
@@ -137,8 +142,10 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
 def malformed(error: ValidationError, what: str) -> Malformed:
     """That a file is not `what` it should be, or says what does not follow from the rest of it."""
     where, problem = first_problem(error)
-    if error.errors()[0]["type"] in {"does_not_follow", "value_error"}:
-        return Inconsistent(f"contradicts itself ({where}: {problem})")
+    first = error.errors()[0]
+    if first["type"] in {"does_not_follow", "value_error"}:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+        return Inconsistent("".join(steps).lstrip("."), problem.removeprefix("Value error, "))
     return Malformed(f"is not {what} that this version reads ({where}: {problem})")
 
 

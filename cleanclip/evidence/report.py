@@ -51,7 +51,8 @@ def parse(content: bytes) -> Report:
     try:
         return load_json(content)
     except ValidationError as error:
-        raise Malformed(f"{malformed(error, 'a report')}{_newer(content)}") from error
+        problem, newer = malformed(error, "a report"), _newer(content)
+        raise (Malformed(f"{problem}{newer}") if newer else problem) from error
 
 
 def _newer(content: bytes) -> str:

@@ -43,7 +43,7 @@ class Estimate:
 
     def __post_init__(self) -> None:
         if not 0 <= self.successes <= self.n:
-            raise ValueError(f"{self.successes} successes of {self.n} is not a share")
+            raise ValueError(f"counts {self.successes} successes of {self.n}")
 
     @derived
     def value(self) -> Ratio:
@@ -89,7 +89,7 @@ class Difference:
 
     def __post_init__(self) -> None:
         if not 0 <= self.both + self.lost + self.gained <= self.n or self.n == 0:
-            raise ValueError("a paired difference needs images, and counts none twice")
+            raise ValueError("counts an image twice, or none at all")
 
     @derived
     def value(self) -> Signed:
@@ -190,7 +190,7 @@ class MeanDistance:
         # Of n values from 0 to 2 with this mean none spread more than those that are all 0 or 2.
         widest = math.sqrt(max(0.0, self.mean * (2 - self.mean)) * self.n / max(1, self.n - 1))
         if self.n == 0 or self.std > widest + 1e-7:
-            raise ValueError(f"{self.n} distances of mean {self.mean:g} cannot deviate by {self.std:g}")
+            raise ValueError(f"says that {self.n} distances of mean {self.mean:g} deviate by {self.std:g}")
 
     @derived
     def low(self) -> Distance:

@@ -39,7 +39,7 @@ def parse_report(data: bytes) -> AnyReport:
     try:
         report = kinds.parse(data)
     except Inconsistent as error:
-        raise _rejected("report_inconsistent", f"The report {error}.") from error
+        raise _rejected("report_inconsistent", f"The report {error}.", where=error.where) from error
     except Malformed as error:
         raise _rejected("report_malformed", f"The report {error}.") from error
     check(report)

@@ -47,7 +47,7 @@ def test_no_images_say_nothing() -> None:
 
 @pytest.mark.parametrize(("successes", "n"), [(-1, 5), (6, 5)])
 def test_what_is_no_share_is_refused(successes: int, n: int) -> None:
-    with pytest.raises(ValueError, match="not a share"):
+    with pytest.raises(ValueError, match="successes of"):
         wilson(successes, n)
 
 

@@ -158,7 +158,7 @@ def test_without_new_sums_the_report_is_also_told_by_its_digest(unsigned: Path) 
     edit_json(unsigned / "report.json", lambda report: put(report, ("before", "ca", "value"), 0.99))
     messages = [str(one) for one in verify(unsigned).findings]
     assert "report.json: is not the file that SHA256SUMS lists: its size differs" in messages
-    assert any("contradicts itself (before.ca.value: is 0.99, but" in one for one in messages)
+    assert any("before.ca.value is 0.99, but" in one for one in messages)
 
 
 def test_a_change_that_keeps_the_size_is_told_by_the_digest(unsigned: Path) -> None:

@@ -1412,7 +1412,7 @@ def diverge_and_link(folder: Path) -> None:
 
 def diverge_and_lie(folder: Path) -> None:
     """With an audit that holds what is not a number."""
-    keep_first_audit(folder, lambda told: told["ca"].update(value=float("nan")))
+    keep_first_audit(folder, lambda told: told["ca"].update(successes=float("nan")))
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=DIVERGED)
 
 
