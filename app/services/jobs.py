@@ -14,6 +14,7 @@ from app.domain.states import PUBLIC_KINDS, JobKind
 from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.orders import (
+    LABELLED,
     SUSPECT,
     Order,
     check_apart,
@@ -45,14 +46,14 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     check_apart(order)
     spec: dict[str, object] = {}
     if order.scan is not None:
-        spec |= nulls.scan_spec(unit, order, checkpoints, data[order.labelled_pointer])
+        spec |= nulls.scan_spec(unit, order, checkpoints, data[LABELLED])
     if order.vet is not None:
         spec |= vettings.vet_spec(order, checkpoints, data)
     if order.audit is not None:
         suspect = checkpoints[SUSPECT]
         order = with_recommended_values(order, suspect)
         source = recipe_source(order, suspect)
-        spec |= _judged_spec(unit, caller, order, data[order.labelled_pointer])
+        spec |= _judged_spec(unit, caller, order, data[LABELLED])
         spec["recipe_source"] = None if source is None else to_json(source)
         spec["exclude"] = vettings.lists(unit, caller.project_id, order, data)
     job = unit.jobs.enqueue(
@@ -61,12 +62,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             project_id=caller.project_id,
             kind=order.kind,
             name=order.name,
-            checkpoint_id=order.checkpoint_id,
-            dataset_id=order.dataset_id,
-            labelled_dataset_id=order.labelled_dataset_id,
-            retrieval_dataset_id=order.retrieval_dataset_id,
-            trusted_dataset_id=order.trusted_dataset_id,
-            anchor_checkpoint_id=order.anchor_checkpoint_id,
+            **order.ids,
             spec=spec | {"requested_by": _requester(unit, caller)},
             seed=order.seed,
             job_metadata=order.metadata,

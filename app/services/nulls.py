@@ -22,7 +22,7 @@ from app.domain.ids import new_id
 from app.domain.object_keys import null_key
 from app.domain.shown_texts import is_fit_to_show
 from app.services import anchors
-from app.services.orders import SUSPECT, Order, check_templates, class_names, naming
+from app.services.orders import ANCHOR, LABELLED, SUSPECT, Order, check_templates, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.clip_text import num_different
 from cleanclip.spec.null_set import (
@@ -128,7 +128,7 @@ def null_of(row: Row) -> NullSet:
 
 
 Checkpoints = Mapping[str, Checkpoint]
-"""Of an order, by their pointers."""
+"""Of an order, by their columns."""
 
 
 def scan_spec(
@@ -138,7 +138,7 @@ def scan_spec(
     assert order.scan is not None, "the order is a scan"
     for refusal in anchors.refusals(order, checkpoints):
         raise refusal
-    check_data(order.scan, labelled, order.labelled_pointer)
+    check_data(order.scan, labelled, order.pointer(LABELLED))
     row = chosen(unit, order, checkpoints, labelled)
     by: Chosen = "by_auto" if order.null == AUTO else "by_name"
     null = row and {"id": row.id, "name": row.name, "sha256": row.facts["sha256"], "chosen": by}
@@ -246,7 +246,7 @@ class _Measured(TypedDict):
 def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> _Measured:
     """What the scan is of, and what it is measured with."""
     assert order.scan is not None
-    anchor = checkpoints.get(order.anchor_pointer)
+    anchor = checkpoints.get(ANCHOR)
     return {
         "architecture": (checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
         "class_names": scanned_names(order.scan, class_names(labelled)),
