@@ -12,11 +12,12 @@ from itertools import chain
 from typing import Any
 
 from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
 from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
-from app.services import anchors, nulls, policies, quotas, vettings
+from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.earlier_jobs import load_of, measured_by
 from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, shipped_span, span_of, sum_of
@@ -34,6 +35,7 @@ from app.services.orders import (
     model_named,
     naming,
     recipe_source,
+    refusals,
     usable_checkpoint,
     with_recommended_values,
 )
@@ -142,10 +144,12 @@ def look_ahead(
         has_anchor=ANCHOR in order.ids,
         lists=lists,
     )
+    if order.scan is not None and LABELLED in rows:
+        rows[LABELLED] = unit.datasets.get(caller.project_id, rows[LABELLED].id)  # with its classes' names
+    found.refusals += refusals(order, checkpoints, rows)
     if order.scan is not None:
-        _judge_scan(unit, order, checkpoints, datasets.get(LABELLED), found)
+        _judge_scan(unit, order, checkpoints, rows.get(LABELLED), found)
     if order.vet is not None:
-        found.refusals += vettings.refusals(order, checkpoints, rows)
         found.warnings += [NO_TRUSTED] if TRUSTED not in order.ids else []
         found.warnings += [NO_ANCHOR] if ANCHOR not in order.ids else []
     if order.audit is not None:
@@ -352,19 +356,14 @@ def _judge_scan(
     unit: UnitOfWork,
     order: Order,
     checkpoints: Mapping[str, Checkpoint],
-    dataset: ListedDataset | None,
+    labelled: Dataset | None,
     answer: _Found,
 ) -> None:
-    """Whether the data are enough, whether the anchor can be used, and which null the scan would be judged
-    by."""
+    """Its templates, and which null the scan would be judged by."""
     assert order.scan is not None, "the order is a scan"
-    answer.refusals += anchors.refusals(order, checkpoints)
-    if dataset is None:
-        return
-    labelled = unit.datasets.get(dataset.row.project_id, dataset.row.id)  # with the names of its classes
     with answer.noting():
-        nulls.check_data(order.scan, labelled, order.pointer(LABELLED))
-    if SUSPECT not in checkpoints or len(checkpoints) < 1 + (ANCHOR in order.ids):
+        check_templates(order.scan, "scan")
+    if labelled is None or SUSPECT not in checkpoints or len(checkpoints) < 1 + (ANCHOR in order.ids):
         return
     with answer.noting():
         if nulls.chosen(unit, order, checkpoints, labelled) is None:

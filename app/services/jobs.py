@@ -15,6 +15,7 @@ from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.orders import (
     LABELLED,
+    MAIN,
     SUSPECT,
     Order,
     check_apart,
@@ -23,6 +24,7 @@ from app.services.orders import (
     class_names,
     naming,
     recipe_source,
+    refusals,
     usable_checkpoints,
     usable_data,
     with_recommended_values,
@@ -44,11 +46,13 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     checkpoints = usable_checkpoints(unit, caller.project_id, order, for_update=True)
     data = usable_data(unit, caller.project_id, order)
     check_apart(order)
+    for refusal in refusals(order, checkpoints, data):
+        raise refusal
     spec: dict[str, object] = {}
     if order.scan is not None:
         spec |= nulls.scan_spec(unit, order, checkpoints, data[LABELLED])
     if order.vet is not None:
-        spec |= vettings.vet_spec(order, checkpoints, data)
+        spec |= {"vet": to_json(order.vet), "data_kind": data[MAIN].kind.value}
     if order.audit is not None:
         suspect = checkpoints[SUSPECT]
         order = with_recommended_values(order, suspect)

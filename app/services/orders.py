@@ -19,8 +19,9 @@ from app.schemas.orders import JobIn
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
 from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import Input
-from cleanclip.spec import templates
+from cleanclip.spec import anchors, templates
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.near_names import near_names
@@ -158,6 +159,39 @@ def check_apart(order: Order) -> None:
                 "Register another dataset.",
                 pointer=one.pointer if one.fact else trains.pointer,
             )
+
+
+def refusals(
+    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Dataset]
+) -> Iterator[InvalidInput]:
+    """Everything that the job would be refused for and rows can tell, with the codes of a failed job.
+    `checkpoints` and `data` by their columns: of a dry run those that are known."""
+    models = {column: _model(row) for column, row in checkpoints.items()}
+    known = {column: _known(row) for column, row in data.items()}
+    for kind in KINDS.values():
+        options = getattr(order, kind.name, None)
+        facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
+        for error in () if options is None else kind.check(facts):
+            where = error.where or ""
+            pointer = order.pointer(where) if where in order.ids else f"/{where.replace('.', '/')}"
+            yield InvalidInput(error.code, error.message, error.remedy, pointer)
+
+
+def _model(checkpoint: Checkpoint) -> anchors.Model:
+    config = (checkpoint.inspection or {}).get("architecture") or {}
+    return anchors.Model(weights_sha256=checkpoint.weights_sha256, config=config)
+
+
+def _known(dataset: Dataset) -> Data:
+    summary = dataset.summary or {}
+    counts = summary.get("images_per_class")
+    return Data(
+        kind=dataset.kind,
+        sha256=summary.get("sha256"),
+        num_good=int(summary.get("num_samples", 0)),
+        class_names=class_names(dataset),
+        num_classes_used=sum(map(bool, counts)) if counts else None,
+    )
 
 
 def check_templates(options: AuditOptions | ScanOptions, part: Literal["audit", "scan"]) -> None:

@@ -6,20 +6,15 @@ so that a worker uses that file or fails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound
 from app.domain.states import TERMINAL, DatasetKind
-from app.services import anchors
-from app.services.orders import ANCHOR, MAIN, TRUSTED, Order, naming
+from app.services.orders import Order, naming
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.vet_plan import fewest_samples, fewest_trusted, plan
 from cleanclip.spec.vet_report import EXCLUDED_NAME
 
 
@@ -30,86 +25,6 @@ class Validated(Protocol):
     def kind(self) -> DatasetKind: ...
     @property
     def summary(self) -> dict[str, Any] | None: ...
-
-
-def vet_spec(
-    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Validated]
-) -> dict[str, object]:
-    """What the job of a vetting keeps of its order. Raises the first of `refusals`."""
-    for refusal in refusals(order, checkpoints, data):
-        raise refusal
-    return {"vet": to_json(order.vet), "data_kind": data[MAIN].kind.value}
-
-
-def refusals(
-    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Validated]
-) -> Sequence[DomainError]:
-    """Everything that the job would be refused for and rows can tell, with the codes of a failed job."""
-    assert order.vet is not None, "the order is a vetting"
-    found: list[DomainError] = []
-    try:
-        plan(order.vet, has_anchor=ANCHOR in order.ids)
-    except OptionsRejected as error:
-        pointer = f"/{error.where.replace('.', '/')}" if error.where else None
-        found.append(InvalidInput(error.code, error.message, error.remedy, pointer))
-    return [*found, *anchors.refusals(order, checkpoints), *_of_data(order, data)]
-
-
-def _of_data(order: Order, data: Mapping[str, Validated]) -> list[DomainError]:
-    vet, vetted, trusted = order.vet, data.get(MAIN), data.get(TRUSTED)
-    assert vet is not None, "the order is a vetting"
-    found: list[DomainError] = []
-    if vetted is not None and (num := _num_good(vetted)) < (least := fewest_samples(vet)):
-        found.append(
-            InvalidInput(
-                "too_few_to_vet",
-                f"The dataset has {num} good samples, and {least} are the fewest for {vet.neighbours} "
-                "neighbours each.",
-                "Use a larger dataset, or set a lower number of neighbours.",
-                pointer=order.pointer(MAIN),
-            )
-        )
-    if trusted is None:
-        return found
-    if (num := min(_num_good(trusted), vet.max_trusted)) < (least := fewest_trusted(vet)):
-        found.append(
-            InvalidInput(
-                "too_few_trusted",
-                f"{num} good trusted samples can be used. With a share of {vet.share:g} it takes {least}: "
-                "half of them fit, and p-values are counted from the other half.",
-                "Give more trusted samples, or none: samples are then sorted by ranks.",
-                pointer=order.pointer(TRUSTED),
-            )
-        )
-    if vetted is not None:
-        found += _of_both(vetted, trusted, order.pointer(TRUSTED))
-    return found
-
-
-def _of_both(vetted: Validated, trusted: Validated, pointer: str) -> list[DomainError]:
-    if vetted.kind is not trusted.kind:
-        return [
-            InvalidInput(
-                "dataset_wrong_kind",
-                f"The trusted dataset is of kind '{trusted.kind}', the one that is vetted '{vetted.kind}'.",
-                "Give trusted samples of the same kind.",
-                pointer=pointer,
-            )
-        ]
-    if _digest(vetted) == _digest(trusted):
-        return [
-            InvalidInput(
-                "trusted_overlaps",
-                "The trusted set is the set that is vetted, so it cannot say what is unusual there.",
-                "Give trusted samples from another source.",
-                pointer=pointer,
-            )
-        ]
-    return []
-
-
-def _num_good(dataset: Validated) -> int:
-    return int((dataset.summary or {}).get("num_samples", 0))
 
 
 def _digest(dataset: Validated) -> str | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from cleanclip.kinds.facts import Facts
+from cleanclip.spec import anchors
+from cleanclip.spec.errors import SanitizerError
 from cleanclip.spec.jobspec import ANCHOR_PATH, CHECKPOINT_PATH
 
 STAGE, PUBLISH = "stage", "publish"
+ANCHOR = "anchor_checkpoint_id"
 MAX_REPORT_BYTES = 8 * 2**20
 MAX_JSON_BYTES = 2 * 2**20
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -50,6 +54,9 @@ class Kind:
     inputs: tuple[Input, ...]
     spec: type[Any]
     """What the child is told. A field has the value of that name in the order, or one that staging knows."""
+    check: Callable[[Facts], Iterator[SanitizerError]] = lambda _: iter(())
+    """Everything that is wrong with an order, or with what a child opened, as far as it is known. The `where`
+    of an error is a place in the order, with dots, or the column of an input."""
     leaves: Mapping[str, int | None]
     """The files that the child must leave, and no other: name → most bytes. None: as the weights have."""
     room_factor: int = 1
@@ -84,6 +91,12 @@ class Kind:
         )
 
 
+def check_anchor(facts: Facts) -> Iterator[SanitizerError]:
+    """Whether the trusted model can be compared with the one that the job is about."""
+    if SUSPECT.column in facts.models and ANCHOR in facts.models:
+        yield from anchors.of_anchor(facts.models[SUSPECT.column], facts.models[ANCHOR])
+
+
 SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPOINT_PATH)
 """The model that the job is about."""
 
@@ -91,7 +104,7 @@ SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPO
 def anchor(part: str) -> Input:
     """Another model, which is trusted, named in that part of the order."""
     return Input(
-        column="anchor_checkpoint_id",
+        column=ANCHOR,
         pointer=f"/{part}/anchor_checkpoint_id",
         folder=ANCHOR_PATH,
         fact="has_anchor",
