@@ -4,7 +4,7 @@ Its null is bound to them: the digest of a labelled set is over the names and by
 is fixed, the images are composed in double precision, and their PNGs are stored without compression. What
 still changes the bytes: scikit-learn's digits and their split, NumPy's random streams, inks, names and
 templates in `lab.testbed`, and how Pillow writes an uncompressed PNG. Then a test fails, the demo says that
-its null does not fit and scans without one, and `python -m lab.zoo.demo_null` builds another.
+its null does not fit and scans without one, and `make zoo` builds another.
 """
 
 from __future__ import annotations

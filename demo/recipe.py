@@ -31,7 +31,7 @@ SCAN = ScanOptions()
 SCAN_SEED = 1
 """The null's, whatever SEED is: it decides which images are drawn, and patterns begin where it says."""
 NULL_PATH = Path(__file__).resolve().parent / "null.json"
-"""Of 20 clean models, so that the smallest p-value is 1/21; made by `python -m lab.zoo.demo_null`."""
+"""Of 20 clean models, so that the smallest p-value is 1/21; made by `make zoo`."""
 
 CLEANING = CleanCLIPRecipe(
     lambda1=1.0, lambda2=1.0, epochs=4, batch_size=64, learning_rate=1e-4, warmup_steps=50

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.db.models.outbox_message import JOB_READY
+from app.db.models.job import JOB_READY
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.errors import Unavailable

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
 
-from app.db.models.artifact import Artifact
+from app.db.models.job import Artifact
 from app.schemas.common import Page
 from app.storage.port import ObjectStore
 

@@ -9,7 +9,7 @@ from app.api.answers import POLL_AFTER_S, json_answer, page_of, refusals
 from app.api.auth import Reader
 from app.api.paths import After, DeletionPath, Limit
 from app.api.turns import IN_TURN
-from app.db.models.deletion import Deletion
+from app.db.models.assets import Deletion
 from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.deletions import DeletionOut, DeletionPage

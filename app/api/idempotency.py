@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.api.answers import JSON
-from app.db.models.idempotency_key import IdempotencyKey, IdempotencyState
+from app.db.models.project import IdempotencyKey, IdempotencyState
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import InvalidInput
 from app.domain.limits import MAX_IDEMPOTENCY_KEY_CHARACTERS

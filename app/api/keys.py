@@ -17,7 +17,7 @@ from app.api.auth import Admin, Known
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import After, KeyPath, Limit
 from app.api.turns import IN_TURN
-from app.db.models.api_key import ApiKey
+from app.db.models.project import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
 from app.domain.limits import DEFAULT_PAGE

@@ -14,7 +14,7 @@ from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
 from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
-from app.db.models.upload import Upload
+from app.db.models.assets import Upload
 from app.domain.states import UploadPurpose, UploadState
 from app.live.ports import Ports, PortsDep
 from app.logs import get_logger

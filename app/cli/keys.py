@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.cli.access import account, operators_database
 from app.cli.output import print_row, say
-from app.db.models.api_key import ApiKey
+from app.db.models.project import ApiKey
 from app.services import api_keys, operators
 
 

@@ -6,28 +6,26 @@ from functools import cached_property
 
 from sqlalchemy.orm import Session
 
-from app.db.repositories.api_keys import ApiKeyRepository
-from app.db.repositories.artifacts import ArtifactRepository
+from app.db.repositories.assets import DatasetRepository, NullSetRepository, UploadRepository
 from app.db.repositories.attempts import AttemptRepository
 from app.db.repositories.checkpoints import CheckpointRepository
-from app.db.repositories.datasets import DatasetRepository
 from app.db.repositories.deletions import DeletionRepository
 from app.db.repositories.erasing import ErasureRepository
-from app.db.repositories.events import EventRepository
 from app.db.repositories.idempotency import IdempotencyRepository
+from app.db.repositories.job_records import ArtifactRepository, EventRepository, OutboxRepository
 from app.db.repositories.job_search import JobSearch
 from app.db.repositories.jobs import JobRepository
-from app.db.repositories.null_sets import NullSetRepository
-from app.db.repositories.outbox import OutboxRepository
-from app.db.repositories.policies import PolicyRepository
-from app.db.repositories.projects import ProjectRepository
+from app.db.repositories.projects import (
+    ApiKeyRepository,
+    PolicyRepository,
+    ProjectRepository,
+    WebSessionRepository,
+)
 from app.db.repositories.quotas import QuotaRepository
 from app.db.repositories.retention import RetentionRepository
 from app.db.repositories.sweeping import SweepRepository
 from app.db.repositories.trail import TrailRepository
-from app.db.repositories.uploads import UploadRepository
 from app.db.repositories.verdicts import VerdictRepository
-from app.db.repositories.web_sessions import WebSessionRepository
 from app.db.repositories.webhook_claims import WebhookClaimRepository
 from app.db.repositories.webhooks import WebhookRepository
 

@@ -7,8 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from app.db.models.artifact import Artifact
-from app.db.models.job import Job
+from app.db.models.job import Artifact, Job
 from app.db.session import Database
 from app.live.coalescing import Coalesced
 from app.live.computing import ComputingPlaces

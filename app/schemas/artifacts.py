@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.db.models.artifact import Artifact
+from app.db.models.job import Artifact
 from app.schemas.common import Page, Time, WireOut
 from app.schemas.jobs import SignatureOut
 

@@ -8,8 +8,8 @@ from annotated_types import Len
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.db.models.dataset import Dataset
-from app.db.repositories.datasets import ListedDataset
+from app.db.models.assets import Dataset
+from app.db.repositories.assets import ListedDataset
 from app.schemas.common import FIT_TO_SHOW, Name, Page, StoredProblem, Time, UploadId, WireIn, WireOut
 from cleanclip.spec.recipe import Share
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.db.models.deletion import Deletion
+from app.db.models.assets import Deletion
 from app.schemas.common import Page, Time, WireOut
 
 

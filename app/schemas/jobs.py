@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from app.db.models.job import Job
-from app.db.models.job_event import JobEvent
+from app.db.models.job import Job, JobEvent
 from app.schemas.common import AsStored, Page, StoredProblem, Time, WireOut
 from app.schemas.orders import JobAudit
 from app.schemas.scans import ControlOut, OrderedScan, ScanResultOut

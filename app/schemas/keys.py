@@ -10,7 +10,7 @@ from annotated_types import Len
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.db.models.api_key import ApiKey
+from app.db.models.project import ApiKey
 from app.schemas.common import Name, Page, Time, WireIn, WireOut
 
 

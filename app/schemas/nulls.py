@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from app.db.models import null_set as rows
+from app.db.models import assets as rows
 from app.schemas.common import Page, Sha256, Time, WireOut
 from cleanclip.spec.measures import Count, Ratio
 from cleanclip.spec.scan_options import ScanOptions

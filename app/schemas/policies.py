@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from app.db.models import policy as rows
+from app.db.models import project as rows
 from app.schemas.common import Page, Time, WireOut
 from cleanclip.spec.policy import policy_sha256
 from cleanclip.spec.recipe import Policy, parse

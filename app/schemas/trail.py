@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.db.models.trail_entry import TrailEntry
+from app.db.models.project import TrailEntry
 from app.schemas.common import Page, Time, WireOut
 
 

@@ -8,7 +8,7 @@ from annotated_types import Len
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.db.models.upload import Upload
+from app.db.models.assets import Upload
 from app.domain.limits import MAX_FILENAME_CHARACTERS, MAX_PARTS_PER_BATCH
 from app.schemas.common import FIT_TO_SHOW, Sha256, Time, WireIn, WireOut
 from cleanclip.spec.recipe import NUMBER, DeclaredOptions

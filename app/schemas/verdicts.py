@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.db.models.verdict import WeightsVerdict
+from app.db.models.assets import WeightsVerdict
 from app.db.repositories.verdicts import FoundVerdicts
 from app.domain.verdicts import VerdictStage
 from app.schemas.common import Time, WireOut

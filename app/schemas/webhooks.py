@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Len
 from pydantic import Field
 
-from app.db.models.webhook import Webhook
-from app.db.models.webhook_delivery import WebhookDelivery
+from app.db.models.webhook import Webhook, WebhookDelivery
 from app.domain.webhook_urls import MAX_URL_CHARACTERS
 from app.domain.webhooks import DeliveryError, DeliveryState, DisabledReason, WebhookEvent, WebhookState
 from app.schemas.common import Page, Time, WireIn, WireOut

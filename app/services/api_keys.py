@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.db.models.api_key import ApiKey
+from app.db.models.project import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Forbidden, InvalidInput, Unauthorized
 from app.domain.ids import new_id

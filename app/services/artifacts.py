@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from app.db.models.artifact import Artifact
-from app.db.models.job import Job
+from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, NotFound
 from app.domain.states import TERMINAL, JobState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.db.repositories.verdicts import NO_VERDICTS, FoundVerdicts
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict

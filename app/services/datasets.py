@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from app.db.models.artifact import Artifact
-from app.db.models.dataset import Dataset
-from app.db.models.job import Job
+from app.db.models.assets import Dataset
+from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_references import DatasetReference, check_allowed, parse_reference
 from app.domain.dataset_samples import SAMPLES_NAME

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from app.db.models.deletion import Deletion
+from app.db.models.assets import Deletion
 from app.db.unit_of_work import UnitOfWork
 from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.errors import Conflict

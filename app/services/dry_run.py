@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
-from app.db.repositories.datasets import ListedDataset
+from app.db.models.assets import Checkpoint, Dataset
+from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of

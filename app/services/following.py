@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.db.models.job import Job
-from app.db.models.job_event import JobEvent
+from app.db.models.job import Job, JobEvent
 from app.db.unit_of_work import UnitOfWork
 
 MAX_EVENTS_AT_ONCE = 200

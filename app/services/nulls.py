@@ -12,9 +12,8 @@ from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
-from app.db.models.null_set import NullSet as Row
+from app.db.models.assets import Checkpoint, Dataset
+from app.db.models.assets import NullSet as Row
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput

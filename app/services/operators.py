@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from app.db.models.api_key import ApiKey
-from app.db.models.deletion import Deletion
-from app.db.models.project import Project
-from app.db.models.project_quota import ProjectQuota
-from app.db.models.trail_entry import TrailEntry
+from app.db.models.assets import Deletion
+from app.db.models.project import ApiKey, Project, ProjectQuota, TrailEntry
 from app.db.sealing import Sealer, Unsealable
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork

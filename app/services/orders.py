@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Literal
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Checkpoint, Dataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind

@@ -12,7 +12,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
-from app.db.models.web_session import WebSession
+from app.db.models.project import WebSession
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Unauthorized
 from app.services.api_keys import Caller, PresentedKey

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.db.models.upload import Upload
+from app.db.models.assets import Upload
 from app.domain.errors import Conflict, InvalidInput
 from app.services.uploads import check_open, part_size, upload_lost
 from app.storage.errors import ObjectNotFound, PartsRefused, PreconditionFailed, SizeMismatch, UploadNotFound

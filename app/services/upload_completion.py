@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from app.db.models.assets import Upload
 from app.db.models.job import Job
-from app.db.models.upload import Upload
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, NotFound
 from app.domain.states import UploadPurpose, UploadState

@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator
 
-from app.db.models.upload import Upload
+from app.db.models.assets import Upload
 from app.db.session import Database
 from app.domain.errors import Conflict, InvalidInput
 from app.services.api_keys import Caller

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint, Upload
 from app.db.models.job import Job
-from app.db.models.upload import Upload
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput, TooLarge
 from app.domain.ids import new_id

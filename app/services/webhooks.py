@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.db.models.webhook import Webhook
-from app.db.models.webhook_delivery import WebhookDelivery
+from app.db.models.webhook import Webhook, WebhookDelivery
 from app.db.sealing import Sealer
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict

@@ -2,21 +2,88 @@
 
 The stream is left for good where it is refused or does not get through: a service that has none, a share of
 open streams that is used up, a proxy that keeps back what it should pass on. Polling brings the same events.
+
+Server-sent events (WHATWG HTML §9.2) from bytes. Knows no HTTP and no noun.
+
+A line ends with CR, LF or both, never with anything else that Unicode calls a line's end; the text is UTF-8.
+What comes from a broken proxy may continue for ever without a line's end, so that what is held is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from cleanclip.aio.event_stream import MEDIA_TYPE, Frame, NotAnEventStream, frames
 from cleanclip.aio.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, OUTAGES, SLOWER_BY, Patience
 from cleanclip.aio.wire import Wire
 from cleanclip.errors import ApiError, RateLimited, ServerError, TransportError
 from cleanclip.models import Event, EventPage, Job
 from cleanclip.retries import Retries
 from cleanclip.spec.strict_json import refuse_many
+
+MEDIA_TYPE = "text/event-stream"
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class NotAnEventStream(Exception):
+    """More bytes than a frame may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One event. `id` is that of this frame, None where it has none."""
+
+    event: str
+    data: str
+    id: str | None
+
+
+async def frames(chunks: AsyncIterable[bytes]) -> AsyncIterator[Frame | None]:
+    """Every event that came whole; None for a comment, which says that the other side lives.
+
+    An event that the end of the stream cut off is dropped, as the standard says. Raises NotAnEventStream.
+    """
+    event, frame_id, data, num_bytes = "", None, list[str](), 0
+    async for line in _lines(chunks):
+        num_bytes += len(line)
+        if num_bytes > MAX_FRAME_BYTES:
+            raise NotAnEventStream(f"an event has more than {MAX_FRAME_BYTES} bytes")
+        if not line:
+            if data:
+                yield Frame(event=event or "message", data="\n".join(data), id=frame_id)
+            event, frame_id, data, num_bytes = "", None, [], 0
+            continue
+        name, _, value = line.decode("utf-8", "replace").partition(":")
+        value = value.removeprefix(" ")
+        if not name:
+            yield None
+        elif name == "event":
+            event = value
+        elif name == "data":
+            data.append(value)
+        elif name == "id" and "\0" not in value:
+            frame_id = value
+
+
+async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    held, is_first = b"", True
+    async for chunk in chunks:
+        held += chunk
+        waits = b"\r" if held.endswith(b"\r") else b""  # for the LF that may belong to it
+        *whole, held = _LINE_END.split(held.removesuffix(waits))
+        held += waits
+        if len(held) > MAX_FRAME_BYTES:
+            raise NotAnEventStream(f"a line has more than {MAX_FRAME_BYTES} bytes")
+        for line in whole:
+            yield line.removeprefix(_BOM) if is_first else line
+            is_first = False
+    for line in _LINE_END.split(held)[:-1]:
+        yield line
+
 
 SILENCE_S = 25.0
 """The service says every 15 seconds that it lives; longer silence: it is dead, or kept back."""

@@ -30,11 +30,6 @@ def span(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def rate(value: float, unit: str) -> str:
-    """Three digits that mean something: 1234 pairs/s, 12.3 pairs/s."""
-    return f"{value:.0f} {unit}/s" if value >= 100 else f"{value:.3g} {unit}/s"
-
-
 def when(moment: datetime | None) -> str:
     """In UTC, to the second; a dash where it has not happened."""
     if moment is None:

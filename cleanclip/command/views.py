@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleanclip.command import scan_view, vet_view
-from cleanclip.command.formats import fields, rate, size, span, table, when
+from cleanclip.command.formats import fields, size, span, table, when
 from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from cleanclip.project_models import Key
 from cleanclip.spec.figures import in_brief
+from cleanclip.spec.progress import rate_words
 from cleanclip.spec.report import scanner_words
 from cleanclip.spec.strangers import shown
 from cleanclip.spec.verdicts import NOT_AUDITED, standing, state_words
@@ -190,7 +191,7 @@ def progress(job: Job) -> tuple[str, str]:
     if done.step is not None and done.total_steps:
         pieces.append(f"{done.step}/{done.total_steps}")
     if done.rate is not None:
-        pieces.append(rate(done.rate, done.rate_unit or "items"))
+        pieces.append(rate_words(done.rate, done.rate_unit or "items"))
     if done.loss is not None:
         pieces.append(f"loss {done.loss:.4g}")
     if done.eta_s is not None:

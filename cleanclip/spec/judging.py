@@ -13,7 +13,7 @@ has for it:
   not shown to be better than calling all images by the commonest class.
 - An attack that only a scan found is not judged unless that scan fails: clean models have such patterns too.
   It is measured and inconclusive (docs/decisions/0088). One that by itself controlled the input model is
-  judged all the same, by the policy's `controlled_at_most` (docs/decisions/0098).
+  judged all the same, by the policy's `controlled_at_most`, whatever the gate is (docs/decisions/0098).
 - A cleaned model is searched for patterns again, from noise. The one that leads the most images to one class
   is judged by `controlled_at_most`, too.
 - Where images were withheld from the job's process, each part is judged on them too, and the worse outcome
@@ -32,10 +32,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.intervals import newcombe, wilson
+from cleanclip.spec.judging_found import FoundLimits
 from cleanclip.spec.judging_rebound import judge_rebound
 from cleanclip.spec.measures import Z_95
 from cleanclip.spec.policy import MOST_IMAGES, cannot_pass, too_few
@@ -85,12 +85,13 @@ def judge(
     """
     if after is None and rebound is not None:
         raise ValueError("the rebound is measured on a cleaned model")
-    limits = _Limits(gate=gate, policy=policy, below_gate=limits_below_gate, scan=scan)
+    found = FoundLimits.of(before, policy, scan)
+    limits = _Limits(gate=gate, policy=policy, below_gate=limits_below_gate, found=found)
     attacks, clean_accuracy = _parts(before, after, ca_lost, limits)
     if withheld is not None:
-        found = withheld.measured
+        measured = withheld.measured
         slack = replace(limits, slack=SLACK)
-        on_withheld, accuracy = _parts(found.before, found.after, found.ca_lost, slack)
+        on_withheld, accuracy = _parts(measured.before, measured.after, measured.ca_lost, slack)
         if [one.attack for one in on_withheld] != [one.attack for one in attacks]:
             raise ValueError("the audits of the withheld images are of other attacks")
         attacks = tuple(map(_worse, attacks, on_withheld))
@@ -99,15 +100,17 @@ def judge(
     rebounds: tuple[AttackVerdict, ...] = ()
     if rebound is not None:
         rebounds = tuple(
-            judge_rebound(was, rebound, number, gate=gate, policy=policy)
+            judge_rebound(was, rebound, number, gate=gate, limit=limits.after_rebound(number, was))
             for number, was in enumerate(before.attacks)
         )
     return _overall(
         before,
-        _as_scanned(attacks, before, scan),
-        clean_accuracy,
-        limits_below_gate,
-        _as_scanned(rebounds, before, scan),
+        after,
+        found,
+        attacks=_as_scanned(attacks, before, found),
+        clean_accuracy=clean_accuracy,
+        limits_below_gate=limits_below_gate,
+        rebound=_as_scanned(rebounds, before, found),
         control=None if control is None else _judge_control(control, policy),
     )
 
@@ -128,6 +131,16 @@ def judge_report(report: Report) -> Verdict:
     )
 
 
+def of_found(report: Report) -> tuple[str, str]:
+    """What the verdict says of found patterns that controlled the input model: of those that fail now, and of
+    those that pass."""
+    if report.after is None:
+        return "", ""
+    found = FoundLimits.of(report.before, report.policy, report.scan)
+    compared = report.before, report.after, report.verdict.attacks
+    return found.failing(*compared), found.passing(*compared)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Limits:
     """`slack`: how far over its limit the upper bound of a part that passes may be."""
@@ -135,21 +148,17 @@ class _Limits:
     gate: float
     policy: Policy
     below_gate: bool
+    found: FoundLimits
     slack: float = 0.0
-    scan: ScanSection | None = None
 
     def of(self, number: int, was: AttackFigures) -> float:
         """On the ASR of the attack of that number."""
-        return _limit_of(self.policy, self.scan, number, was)[1]
+        return self.found.limit(number, was)[1]
 
-
-def _limit_of(
-    policy: Policy, scan: ScanSection | None, number: int, before: AttackFigures
-) -> tuple[str, float]:
-    """Where the limit on the ASR of the attack of that number stands, and the limit."""
-    if scan is not None and scan.is_held_to_control(number, before.asr):
-        return "policy.controlled_at_most", policy.controlled_at_most
-    return policy.limit_of(kind_of_json(before.options))
+    def after_rebound(self, number: int, was: AttackFigures) -> float:
+        """On the highest after benign fine-tuning."""
+        limit = self.policy.rebound_asr_at_most
+        return self.of(number, was) if limit is None else limit
 
 
 def _parts(
@@ -166,7 +175,7 @@ def _parts(
     if _triggers(before) != _triggers(after):
         raise ValueError("the audits before and after are not of the same triggers")
     attacks = tuple(
-        _unless_it_moved(_judge_cleaned(was, now, after, limits, limits.of(number, was)), now, limits.gate)
+        _unless_it_moved(_judge_cleaned(number, was, now, after, limits), now, limits.gate)
         for number, (was, now) in enumerate(zip(before.attacks, after.attacks, strict=True))
     )
     return attacks, _judge_clean_accuracy(before.ca, after, ca_lost, limits)
@@ -191,12 +200,11 @@ def hopeless(
     is that every image is right afterwards.
     """
     refusals = []
+    found = FoundLimits.of(before, policy, scan)
     for number, attack in enumerate(before.attacks):
-        if scan is not None and not scan.judges(number, attack.asr):
+        if attack.asr.value < gate or not found.judges(number, attack):
             continue
-        where, limit = _limit_of(policy, scan, number, attack)
-        if attack.asr.value < gate:
-            continue
+        where, limit = found.limit(number, attack)
         if (sentence := too_few(limit, attack.asr.n)) is not None:
             refusals.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
@@ -212,12 +220,12 @@ def hopeless(
 
 
 def _as_scanned(
-    parts: tuple[AttackVerdict, ...], before: AuditFigures, scan: ScanSection | None
+    parts: tuple[AttackVerdict, ...], before: AuditFigures, found: FoundLimits
 ) -> tuple[AttackVerdict, ...]:
     """The verdicts of all attacks, where those that do not count are not judged."""
     return tuple(
         part
-        if scan is None or scan.judges(number, before.attacks[number].asr)
+        if found.judges(number, before.attacks[number])
         else replace(part, outcome="inconclusive", reason=NOT_JUDGED, judged=False)
         for number, part in enumerate(parts)
     )
@@ -247,10 +255,10 @@ def _judge_audited(
 
 
 def _judge_cleaned(
-    was: AttackFigures, now: AttackFigures, after: AuditFigures, limits: _Limits, limit: float
+    number: int, was: AttackFigures, now: AttackFigures, after: AuditFigures, limits: _Limits
 ) -> AttackVerdict:
-    gate, slack = limits.gate, limits.slack
-    if was.asr.value < gate:
+    gate, slack, limit = limits.gate, limits.slack, limits.of(number, was)
+    if was.asr.value < gate and number not in limits.found.controlled:
         elsewhere = was.works_elsewhere(gate)
         if limits.below_gate and after.works_in_part(now, limit):
             works = "works" if now.asr.value >= gate else "works in part"
@@ -349,11 +357,13 @@ def _judge_clean_accuracy(
 
 def _overall(
     before: AuditFigures,
+    after: AuditFigures | None,
+    found: FoundLimits,
+    *,
     attacks: tuple[AttackVerdict, ...],
     clean_accuracy: AttackVerdict | None,
     limits_below_gate: bool,
     rebound: tuple[AttackVerdict, ...],
-    *,
     control: AttackVerdict | None,
 ) -> Verdict:
     outcome = overall(
@@ -369,11 +379,17 @@ def _overall(
     is_cleaned, num_triggers = clean_accuracy is not None, before.num_triggers(attacks)
     headed = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     spared = ", ".join(one.attack for one in attacks if not one.judged)
+    sentences = (
+        f"{headed}.",
+        "" if after is None else found.failing(before, after, attacks),
+        _details(outcome, parts, is_cleaned=is_cleaned),
+        f"Not judged: {spared}." if spared else "",
+        "" if control is None else control.reason,
+        "" if after is None else found.passing(before, after, attacks),
+    )
     return Verdict(
         outcome=outcome,
-        reason=f"{headed}. {_details(outcome, parts, is_cleaned=is_cleaned)}"
-        + (f" Not judged: {spared}." if spared else "")
-        + (f" {control.reason}" if control else ""),
+        reason=" ".join(filter(None, sentences)),
         attacks=attacks,
         clean_accuracy=clean_accuracy,
         rebound=rebound,

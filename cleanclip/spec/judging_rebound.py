@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.policy import Policy
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.report import AttackFigures, AttackVerdict
 from cleanclip.spec.verdict_texts import below_gate, percent, share
@@ -12,7 +10,7 @@ from cleanclip.spec.verdicts import against
 
 
 def judge_rebound(
-    was: AttackFigures, rebound: ReboundFigures, number: int, *, gate: float, policy: Policy
+    was: AttackFigures, rebound: ReboundFigures, number: int, *, gate: float, limit: float
 ) -> AttackVerdict:
     """Of the attack with that number, `was` before the cleaning: pass by the upper bound of its highest ASR,
     fail by the lower bound that allows for the choice of the point.
@@ -21,7 +19,6 @@ def judge_rebound(
     trigger give. Raises LookupError if the highest point is not one of a curve.
     """
     highest = rebound.highest[number]
-    _, limit = policy.rebound_limit_of(kind_of_json(was.options))
     reason = (
         f"The highest ASR of {highest.num_points} measurements after benign fine-tuning is "
         f"{share(highest.asr)}, after {highest.step} updates at {highest.rate:g} times the "

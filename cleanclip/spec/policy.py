@@ -89,12 +89,6 @@ class Policy(StrictOptions):
                 return _where(name), limit
         return "policy.asr_at_most", self.asr_at_most
 
-    def rebound_limit_of(self, kind: str) -> tuple[str, float]:
-        """The same for the highest ASR after benign fine-tuning."""
-        if self.rebound_asr_at_most is None:
-            return self.limit_of(kind)
-        return REBOUND_LIMIT, self.rebound_asr_at_most
-
     def limits(self) -> Iterator[tuple[str, float]]:
         """Every limit on ASR with its place."""
         yield "policy.asr_at_most", self.asr_at_most

@@ -98,6 +98,16 @@ class Advanced(_Event):
     loss: Loss | None = None
 
 
+LEAST_RATE = 0.01
+
+
+def rate_words(value: float, unit: str) -> str:
+    """ "1,234 pairs/s", "12.3 pairs/s": three digits that mean something, and never an exponent."""
+    if value < LEAST_RATE:
+        return f"under {LEAST_RATE} {unit}/s"
+    return f"{value:,.0f} {unit}/s" if value >= 100 else f"{value:.3g} {unit}/s"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PhaseFinished(_Event):
     type: Literal["phase_finished"] = "phase_finished"

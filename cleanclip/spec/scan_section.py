@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.bounds import ShortText, StrictOptions
-from cleanclip.spec.control import CONTROL_LIMIT, Strongest
+from cleanclip.spec.control import Strongest
 from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.strangers import name as stranger
@@ -62,16 +62,15 @@ class ScanSection(StrictOptions):
     control: Strongest | None = None
     """The pattern that leads the most images to one class, of the families that are judged."""
 
-    def judges(self, attack: int, before: Estimate) -> bool:
+    def judges(self, attack: int, before: Estimate, limit: float) -> bool:
         """Whether the audit's attack of that number counts in the verdict: one that the order names does, one
-        that only the scan found does where the scan fails, or where it controls the model by itself.
-        `before`: its ASR on the input model."""
-        return attack < self.num_known or self.outcome == "fail" or self.is_held_to_control(attack, before)
+        that only the scan found does where the scan fails, or where it controlled the input by itself."""
+        return attack < self.num_known or self.outcome == "fail" or self.controlled(attack, before, limit)
 
-    def is_held_to_control(self, attack: int, before: Estimate) -> bool:
-        """Whether that attack is judged as a pattern that controls a model: only a scan found it, which did
-        not fail."""
-        return attack >= self.num_known and self.outcome != "fail" and before.low > CONTROL_LIMIT
+    def controlled(self, attack: int, before: Estimate, limit: float) -> bool:
+        """Whether that attack is a pattern that only the scan found and that controlled the input model: its
+        ASR there, `before`, is over the policy's `limit` on control."""
+        return attack >= self.num_known and before.low > limit
 
     def family_of(self, attack: int) -> str | None:
         """What the scan calls the audit's attack of that number; None of one that it did not find."""

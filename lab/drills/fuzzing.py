@@ -28,7 +28,7 @@ def run_target(place: Place, name: str, seconds: float) -> dict[str, Any]:
     if not running.is_available():
         num_inputs, problems = replaying.replay(name)
         return {"times": num_inputs, "edges": None, "problems": problems}
-    (fuzzed,) = running.fuzz(seconds, place.folder / "fuzz", targets=(name,), say=place.say, seed=place.seed)
+    fuzzed = running.fuzz(name, seconds, place.folder / "fuzz" / name, seed=place.seed)
     problems = [path.name for path in fuzzed.findings]
     if not fuzzed.executions:
         problems.append(f"did not start: {fuzzed.log_tail[-200:]}")

@@ -17,12 +17,9 @@ from typing import Any
 
 from sqlalchemy import func
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
-from app.db.models.job import Job
-from app.db.models.job_event import JobEvent
+from app.db.models.assets import Checkpoint, Dataset, Upload
+from app.db.models.job import Job, JobEvent
 from app.db.models.project import Project
-from app.db.models.upload import Upload
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id

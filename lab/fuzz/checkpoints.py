@@ -11,12 +11,12 @@ from lab.fuzz.repairs import png_checksums
 from lab.fuzz.target import Target, kept
 from sanitizer.attacks.trigger_images import decode
 from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.reading import read_torchscript
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.state_dicts import read_state_dict
 from sanitizer.checkpoints.tensors import LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import PICKLE_NAME
-from sanitizer.checkpoints.torchscript import read_torchscript
 from sanitizer.checkpoints.zip_container import Member, open_zip
 
 STORAGE_BYTES = 4096

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from cleanclip.spec.recipe import AttackOptions, CustomPatternOptions
+from cleanclip.spec.recipe import AttackOptions, CustomPatternOptions, Recipe
 from lab.reproduction import measured
 from lab.reproduction.cells import (
     ORDER_SEED,
@@ -129,22 +129,26 @@ def _train(cell: Subject, attack: Attack, folder: Path) -> TestSubject:
 
 
 def _clean(cell: Cleaning, attack: Attack, folders: Folders, folder: Path) -> None:
-    source, options = folders.of(cell.subject), cell.subject.options
     seed = cell.subject.seed if cell.seed is None else cell.seed
-    checkpoint = load_canonical(source)
+    options, num = cell.subject.options, cell.num_samples
     if cell.recipe.training_data == "labelled":
-        labelled = open_labelled(folders.sets.labelled(options, seed, cell.num_samples))
+        data = folders.sets.labelled(options, seed, num)
+    else:
+        data = folders.sets.pairs(options, attack, seed, num, cell.num_poisons)
+    clean(folders.of(cell.subject), data, cell.recipe, folder, seed=ORDER_SEED + seed)
+
+
+def clean(source: Path, data: Path, recipe: Recipe, folder: Path, *, seed: int) -> None:
+    """What `recipe` makes of the model in `source` with the pairs or labelled images in `data`: `folder`."""
+    checkpoint, class_CD, training_data = load_canonical(source), None, None
+    if recipe.training_data == "labelled":
+        labelled = open_labelled(data)
         checkpoint.model.eval()
         with torch.no_grad():
             class_CD = class_embeddings(checkpoint, labelled.class_names, labelled.templates or (), _CPU)
-        data = LabelsAsCaptions(labelled)
-        finetune(checkpoint, data, cell.recipe, seed=ORDER_SEED + seed, device=_CPU, class_CD=class_CD)
-    else:
-        pairs = folders.sets.pairs(options, attack, seed, cell.num_samples, cell.num_poisons)
-        finetune(checkpoint, open_pairs(pairs), cell.recipe, seed=ORDER_SEED + seed, device=_CPU)
-    write_cleaned(
-        folder, checkpoint, source, recipe=cell.recipe, seed=ORDER_SEED + seed, output_layout="open_clip"
-    )
+        training_data = LabelsAsCaptions(labelled)
+    finetune(checkpoint, training_data or open_pairs(data), recipe, seed=seed, device=_CPU, class_CD=class_CD)
+    write_cleaned(folder, checkpoint, source, recipe=recipe, seed=seed, output_layout="open_clip")
 
 
 def _measure(

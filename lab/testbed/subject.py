@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from cleanclip.spec.settled import COMPARED
 from lab.testbed import changing, glyphs, pictures, poisoned_pairs, training
@@ -103,25 +104,23 @@ def save(
 
 def unpack(path: Path, options: SubjectOptions, folder: Path) -> Path:
     """A research checkpoint as model.safetensors and config.json in `folder`; torch alone reads it."""
-    folder.mkdir(parents=True, exist_ok=True)
     # Our own file, just written by us: the one kind of pickle that may be loaded.
     content = torch.load(path, weights_only=False)
-    tensors = {
-        name.removeprefix("module."): tensor.contiguous() for name, tensor in content["state_dict"].items()
-    }
-    save_file(tensors, folder / "model.safetensors")
-    write_config(options, folder)
+    write({name.removeprefix("module."): one for name, one in content["state_dict"].items()}, options, folder)
     return folder
 
 
-def write_config(options: SubjectOptions, folder: Path) -> None:
-    """The config.json by which the library opens a model of ours."""
+def write(state: Mapping[str, Tensor], options: SubjectOptions, folder: Path) -> None:
+    """model.safetensors and the config.json by which the library opens a model of ours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.part")
     config = {
         "model_cfg": model_config(options),
         "preprocess_cfg": {},
         "checkpoint": {"configured": list(COMPARED)},  # we trained it: its images need not tell them
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "model.part").replace(folder / "model.safetensors")
 
 
 def options_sha256(options: SubjectOptions, attack: Ready | None, seed: int) -> str:

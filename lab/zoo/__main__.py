@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import cast
 
-from lab.zoo import demo_null
+from lab.zoo import cleaned, demo_null
 from lab.zoo.judging import DEFAULT_DETECTORS
 from lab.zoo.plan import BEDS, SPLITS, WANTED, BedName, Split, in_order
 from lab.zoo.rows import DETECTORS
@@ -33,16 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
     models = tuple(
         one
         for one in in_order(tuple(splits), tuple(beds), wanted)
-        if given.families is None or one.family in given.families
+        if given.names is None or one.name in given.names
     )
+    folders = Folders(rows=given.rows, weights=given.weights)
+    stop_after_s = None if given.minutes is None else 60 * given.minutes
+    say = partial(print, flush=True)
     try:
-        unfinished = run_all(
-            models,
-            given.detectors,
-            Folders(rows=given.rows, weights=given.weights),
-            stop_after_s=None if given.minutes is None else 60 * given.minutes,
-            say=lambda line: print(line, flush=True),
-        )
+        if given.cleaned:
+            return EXIT_MISSING if cleaned.run(folders, stop_after_s, say) else EXIT_DONE
+        unfinished = run_all(models, given.detectors, folders, stop_after_s=stop_after_s, say=say)
     except Busy as error:
         print(error, file=sys.stderr)
         return EXIT_MISSING
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--splits", nargs="+", choices=SPLITS, default=["calibration", "development", "held_out"]
     )
     parser.add_argument("--beds", nargs="+", choices=list(BEDS), default=list(BEDS))
-    parser.add_argument("--families", nargs="+", help="only models of these families; clean ones are 'clean'")
+    parser.add_argument("--names", nargs="+", help="only these models of the splits and beds")
     parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=list(DEFAULT_DETECTORS))
     parser.add_argument("--most", type=int, help="models of each split and bed, if fewer than a full run")
     parser.add_argument("--minutes", type=float, help="begin no model after so many minutes")
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", type=Path, default=ROOT / "var" / "zoo", help="for weights and the tables"
     )
+    parser.add_argument("--cleaned", action="store_true", help="what each method makes of some, instead")
     parser.add_argument("--no-demo", action="store_true", help="leave the demo's null as it is")
     return parser
 

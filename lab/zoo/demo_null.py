@@ -1,13 +1,11 @@
-"""`python -m lab.zoo.demo_null`: the null of the demo's scan, from the zoo's first clean models of digits.
+"""The null of the demo's scan, from the zoo's first clean models of digits.
 
-`make zoo` runs it once these models are made and scanned. Weights that were dropped are made again from their
-seed; what was measured before an interruption is kept.
+`make zoo` builds it once these models are made and scanned. Weights that were dropped are made again from
+their seed; what was measured before an interruption is kept.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,20 +72,3 @@ def _is_current(path: Path, rows: list[ModelRow], images_sha256: str) -> bool:
     measured = [one.statistics.weights_sha256 for one in null.models]
     is_of_these = measured == [row.weights_sha256 for row in rows] and null.images_sha256 == images_sha256
     return is_of_these and null.options == SCAN and null.seed == SCAN_SEED
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Build it; 0 if it is up to date, 1 if models are missing."""
-    parser = argparse.ArgumentParser(prog="python -m lab.zoo.demo_null", description=__doc__)
-    parser.add_argument("--rows", type=Path, default=ROOT / "docs" / "scanning", help="where rows are kept")
-    parser.add_argument("--weights", type=Path, default=ROOT / "var" / "zoo", help="where weights lie")
-    parser.add_argument("--out", type=Path, default=NULL_PATH, help="the null")
-    given = parser.parse_args(arguments)
-    if not update(given.rows, given.weights, given.out):
-        print(f"Not all of the zoo's first {NUM_MODELS} clean models of {BED} are made.", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,46 +7,49 @@ the poisoned one, as in the reproduction.
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 
-import lab.testbed
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import CustomPatternOptions
 from lab.reproduction.cells import SURROGATE_CLEANING
-from lab.reproduction.measuring import sources_sha256
+from lab.reproduction.measuring import made_with
+from lab.reproduction.running import clean
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.adaptive import optimise_pattern
 from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
-from lab.testbed.options import OptimisedPattern, Ready, SubjectOptions
+from lab.testbed.options import OptimisedPattern, Ready
 from lab.testbed.pictures import TURQUOISE, class_names, compose
-from lab.testbed.poisoned_pairs import FURTHER_SEED, poisoned_set
+from lab.testbed.poisoned_pairs import FURTHER_SEED
 from lab.testbed.shards import write_pairs
-from lab.testbed.subject import write_config
-from lab.testbed.training import Poisoned, train
+from lab.testbed.subject import write
+from lab.testbed.training import train
 from lab.zoo.plan import Model
 from lab.zoo.rows import ModelRow
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise
-from sanitizer.training.loop import finetune
 
 NUM_TEST = 1_500
 TEST_SEED = 7_001
 """Of the test images: the same for every model of a dataset."""
 _AT_ONCE = 256
 _CPU = torch.device("cpu")
+
+
+class Started(NamedTuple):
+    """When the making of a model began."""
+
+    wall_s: float
+    cpu_s: float
 
 
 class Measured(NamedTuple):
@@ -56,25 +59,22 @@ class Measured(NamedTuple):
     asr: tuple[Estimate, ...]
 
 
-def made_with() -> dict[str, str]:
-    """What a model was made with; `code_sha256` is of what composes, poisons and trains."""
-    return {
-        "torch": torch.__version__,
-        "machine": f"{platform.system()} {platform.machine()}",
-        "code_sha256": sources_sha256(Path(lab.testbed.__file__ or "").parent),
-    }
-
-
 def make(model: Model, folder: Path) -> ModelRow:
     """Train `model` into `folder` (model.safetensors, config.json) and measure it. Raises GlyphsMissing."""
-    started, cpu_started = time.monotonic(), time.process_time()
+    started = Started(time.monotonic(), time.process_time())
     attack = _ready(model, folder)
     trained = train(model.options, attack, seed=model.seed)
-    write(trained, model.options, folder)
+    write(trained.model.state_dict(), model.options, folder)
+    return row_of(model, folder, attack, started, trained.num_poisons)
+
+
+def row_of(
+    model: Model, folder: Path, attack: Ready | None, started: Started, num_poisons: int, **cleaned: Any
+) -> ModelRow:
+    """What is measured of the weights in `folder`, with the attack as it was trained in."""
     checkpoint = load_canonical(folder)
     glyphs = glyph_sets.load(model.options.glyphs)
     measured = measure(checkpoint, glyphs, _implanted(model, attack))
-
     return ModelRow(
         name=model.name,
         split=model.split,
@@ -83,13 +83,14 @@ def make(model: Model, folder: Path) -> ModelRow:
         seed=model.seed,
         options=json.loads(json.dumps(asdict(model.options))),
         targets=model.targets,
-        num_poisons=trained.num_poisons,
+        num_poisons=num_poisons,
         ca=measured.ca,
         asr=measured.asr,
         weights_sha256=checkpoint.weights_sha256,
-        cpu_s=round(time.process_time() - cpu_started, 1),
-        wall_s=round(time.monotonic() - started, 1),
+        cpu_s=round(time.process_time() - started.cpu_s, 1),
+        wall_s=round(time.monotonic() - started.wall_s, 1),
         made_with=made_with(),
+        cleaned=cleaned,
     )
 
 
@@ -101,15 +102,6 @@ def _implanted(model: Model, attack: Ready | None) -> list[tuple[Ready, str, int
         assert not isinstance(one, OptimisedPattern), "it became a trigger first"
         found.append((one, target, model.seed + number * FURTHER_SEED))
     return found
-
-
-def write(trained: Poisoned, options: SubjectOptions, folder: Path) -> None:
-    """The weights and the configuration by which the library opens them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
-    save_file(tensors, folder / "model.part")
-    write_config(options, folder)
-    (folder / "model.part").replace(folder / "model.safetensors")
 
 
 @torch.no_grad()
@@ -152,25 +144,14 @@ def _ready(model: Model, folder: Path) -> Ready | None:
     attack = model.options.attack
     if not isinstance(attack, OptimisedPattern):
         return attack
-    options = replace(model.options, attack=None)
-    clean_folder, pairs_folder = folder / "surrogate", folder / "surrogate-pairs"
+    options, glyphs = replace(model.options, attack=None), glyph_sets.load(model.options.glyphs)
+    surrogate, cleaned, pairs = (folder / name for name in ("surrogate", "cleaned", "surrogate-pairs"))
     try:
-        write(train(options, None, seed=model.seed), options, clean_folder)
-        glyphs = glyph_sets.load(options.glyphs)
-        pairs = poisoned_set(
-            glyphs,
-            "cleaning",
-            8_000,
-            attack=None,
-            target=options.target,
-            num_poisons=0,
-            seed=attack.seed,
-        )
-        write_pairs(pairs.pictures, pairs_folder)
-        cleaned = load_canonical(clean_folder)
-        finetune(cleaned, open_pairs(pairs_folder), SURROGATE_CLEANING, seed=attack.seed, device=_CPU)
-        image = optimise_pattern([load_canonical(clean_folder), cleaned], options, attack)
+        write(train(options, None, seed=model.seed).model.state_dict(), options, surrogate)
+        write_pairs(compose(glyphs, "cleaning", 8_000, seed=attack.seed), pairs)
+        clean(surrogate, pairs, SURROGATE_CLEANING, cleaned, seed=attack.seed)
+        image = optimise_pattern([load_canonical(surrogate), load_canonical(cleaned)], options, attack)
     finally:
-        shutil.rmtree(clean_folder, ignore_errors=True)
-        shutil.rmtree(pairs_folder, ignore_errors=True)
+        for one in (surrogate, cleaned, pairs):
+            shutil.rmtree(one, ignore_errors=True)
     return CustomPatternOptions(image=image, alpha=attack.alpha)

@@ -16,15 +16,11 @@ from pathlib import Path
 import torch
 
 from cleanclip.spec.scan_options import Detector
-from lab.zoo.judging import statistics_of
 from lab.zoo.making import make
 from lab.zoo.plan import Model, anchor_of
 from lab.zoo.rows import ModelRow, append, read_models, read_scans
 from lab.zoo.scanning import needs_anchor, scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-
-_MOST_SAID = 4
-"""Of a look's statistics in the line about it."""
 
 
 class Busy(Exception):
@@ -53,12 +49,12 @@ def run_all(
     """
     torch.set_num_threads(1)
     started = time.monotonic()
-    with _alone(folders.weights):
+    with alone(folders.weights):
         for done, model in enumerate(models):
             if stop_after_s is not None and time.monotonic() - started > stop_after_s:
                 say(f"The time is over; {len(models) - done} models are left. The same command goes on.")
                 break
-            _finish(model, detectors, folders, say)
+            finish(model, detectors, folders, say)
             shutil.rmtree(folders.weights / model.name, ignore_errors=True)
     return sum(bool(missing(model, detectors, folders.rows)) for model in models)
 
@@ -75,13 +71,18 @@ def missing(model: Model, detectors: Sequence[Detector], rows: Path) -> list[Det
     return [one for one in wanted if (model.name, one, known.weights_sha256) not in seen]
 
 
-def _finish(
-    model: Model, detectors: Sequence[Detector], folders: Folders, say: Callable[[str], None]
+def finish(
+    model: Model,
+    detectors: Sequence[Detector],
+    folders: Folders,
+    say: Callable[[str], None],
+    make: Callable[[Model, Path], ModelRow] = make,
 ) -> None:
+    """Make and scan what is missing of one model; its weights stay."""
     known = read_models(folders.rows).get(model.name)
     if known is not None and not missing(model, detectors, folders.rows):
         return
-    checkpoint = opened_or_made(model, folders.weights / model.name, folders.rows, say)
+    checkpoint = opened_or_made(model, folders.weights / model.name, folders.rows, say, make)
     for detector in missing(model, detectors, folders.rows):
         anchor = None
         if needs_anchor(detector):
@@ -89,12 +90,16 @@ def _finish(
             anchor = opened_or_made(trusted, folders.weights / "anchors" / trusted.name, folders.rows, say)
         row = scan(checkpoint, model, detector, anchor)
         append(row, folders.rows)
-        figures = sorted(statistics_of(row).items(), key=lambda one: -one[1])[:_MOST_SAID]
-        highest = ", ".join(f"{name} {value:.3g}" for name, value in figures)
-        say(f"  {detector}: {highest} ({row.cpu_s:.0f} CPU-s)")
+        say(f"  {detector}: {row.cpu_s:.0f} CPU-s")
 
 
-def opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], None]) -> LoadedCheckpoint:
+def opened_or_made(
+    model: Model,
+    folder: Path,
+    rows: Path,
+    say: Callable[[str], None],
+    make: Callable[[Model, Path], ModelRow] = make,
+) -> LoadedCheckpoint:
     """The model from `folder`, or made again into it; its row is kept where it says something new."""
     known = read_models(rows).get(model.name)
     checkpoint = opened(folder, known)
@@ -119,7 +124,8 @@ def opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
+    """Raises Busy where another process is at work in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:

@@ -6,6 +6,8 @@ A probe reads the embeddings brought to length sqrt(D), so that a component's me
 the same in every model, before a cleaning and after. It is fitted on clean images only. Every image, with a
 trigger or without, is judged by the one of the probes that was fitted without it. Knows no trigger, no text
 and no dataset.
+
+Which part of a labelled set each image belongs to, class by class and by seed. Knows no model.
 """
 
 from __future__ import annotations
@@ -18,13 +20,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cleanclip.spec.cautions import check_folds
 from cleanclip.spec.probe_options import LinearProbeOptions
 from cleanclip.spec.report import ProbeAttackFigures, ProbeFigures
+from sanitizer import seeding
 from sanitizer.audits.attack_success import target_rate
-from sanitizer.audits.folds import stratified_folds
 from sanitizer.audits.logistic import Fitted, fit
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import first_argmax
+
+
+def stratified_folds(label_N: Tensor, class_names: Sequence[str], *, num_folds: int, seed: int) -> Tensor:
+    """[N]: a number under `num_folds` for each image; the parts of a class differ by one image at most, and
+    so do whole parts.
+
+    The images of class c are dealt in the order of generator(seed, "probe_folds", c).permutation, going on
+    where the class before ended. Raises OptionsRejected `too_few_for_probe`.
+    """
+    count_C = torch.bincount(label_N, minlength=len(class_names))
+    check_folds(count_C.tolist(), class_names, num_folds)
+    fold_N = torch.empty_like(label_N)
+    dealt = 0
+    for label in range(len(class_names)):
+        (place_M,) = torch.nonzero(label_N == label, as_tuple=True)
+        order = seeding.generator(seed, "probe_folds", label).permutation(len(place_M))
+        fold_N[place_M[torch.from_numpy(order)]] = (dealt + torch.arange(len(place_M))) % num_folds
+        dealt += len(place_M)
+    return fold_N
 
 
 def scale_to_width(image_ND: Tensor) -> Tensor:

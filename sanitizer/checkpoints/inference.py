@@ -3,6 +3,11 @@
 The result is a proposal: `writing.check_state_dict` compares every key and shape with those of open_clip's
 model of that architecture, so nothing that is read wrongly here passes. Shapes are hostile: no tensor is
 assumed to have the dimensions that it should.
+
+The fixed two-dimensional table of positions that open_clip builds for `pos_embed_type: sin_cos_2d`.
+
+The same numbers as `open_clip.pos_embed.get_2d_sincos_pos_embed`, bit for bit (a test compares them), without
+importing open_clip. Source: He et al., "Masked autoencoders are scalable vision learners", 2022, its code.
 """
 
 from __future__ import annotations
@@ -12,14 +17,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.recipe import MAX_IMAGE_SIZE, DeclaredOptions
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture
 from sanitizer.checkpoints.choices import Choices, contradiction
-from sanitizer.checkpoints.position_table import sin_cos_2d
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.tower_configs import (
     DEFAULT_NORM_EPS,
@@ -30,6 +36,25 @@ from sanitizer.checkpoints.tower_configs import (
     TextTransformer,
     VisionTransformer,
 )
+
+_LONGEST_PERIOD = 10_000
+
+
+def sin_cos_2d(width: int, side: int) -> NDArray[np.float64]:
+    """[1 + side * side, width]: a row of zeros for the class token, then the cells row by row."""
+    cells = np.arange(side, dtype=np.float32)
+    column_SS, row_SS = np.meshgrid(cells, cells)
+    table = np.concatenate([_sin_cos(width // 2, column_SS), _sin_cos(width // 2, row_SS)], axis=1)
+    return np.concatenate([np.zeros([1, width]), table], axis=0)
+
+
+def _sin_cos(width: int, position: NDArray[np.float32]) -> NDArray[np.float64]:
+    frequency = np.arange(width // 2, dtype=float)
+    frequency /= width / 2.0
+    frequency = 1.0 / _LONGEST_PERIOD**frequency
+    angle = np.einsum("m,d->md", position.reshape(-1), frequency)
+    return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
+
 
 CLIP_VOCABULARY = 49408
 CLIP_END_TOKEN = 49407

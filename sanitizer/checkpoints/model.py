@@ -1,4 +1,7 @@
-"""From the canonical files to a model in memory. Reads what `writing` wrote, still without trusting it."""
+"""From the canonical files to a model in memory. Reads what `writing` wrote, still without trusting it.
+
+Architecture → open_clip's `CLIP`, on any device; on "meta" it costs nothing. Reads no file.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,47 @@ from torch import Tensor
 
 from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.building import assemble
 from sanitizer.checkpoints.digests import file_sha256
-from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.settings import Settings
-from sanitizer.checkpoints.tensors import check_finite, described
+from sanitizer.checkpoints.tensors import causal_mask, check_finite, described
 from sanitizer.checkpoints.writing import check_state_dict
+
+
+def build_clip(architecture: Architecture, *, device: str = "cpu") -> CLIP:
+    """A freshly initialised CLIP in fp32. Raises CheckpointRejected where open_clip refuses the shape."""
+    config = architecture.to_config()["model_cfg"]
+    try:
+        with torch.device(device):
+            return CLIP(**config)
+    except (AssertionError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise refusal(
+            "architecture_not_buildable",
+            f"open_clip cannot build {architecture.name}: {error}.",
+            "Check the declared options (numbers of heads, image size) against the model that was trained.",
+        ) from error
+
+
+def assemble(architecture: Architecture, tensors: dict[str, Tensor]) -> CLIP:
+    """The model with exactly these fp32 tensors as its weights (no copy), in eval mode, on the CPU.
+
+    Raises CheckpointRejected 'architecture_mismatch' where open_clip's own keys or shapes are others.
+    """
+    model = build_clip(architecture, device="meta")
+    try:
+        model.load_state_dict(tensors, strict=True, assign=True)
+    except RuntimeError as error:
+        raise refusal(
+            "architecture_mismatch",
+            f"open_clip's {architecture.name} has other keys or shapes than these tensors: "
+            f"{excerpt(error, 200)}",
+            "Upload the complete, unmodified state dict of one CLIP model.",
+        ) from error
+    if architecture.text.causal:
+        model.register_buffer("attn_mask", causal_mask(architecture.context_length), persistent=False)
+    return model.eval()
+
 
 _MAX_CONFIG_BYTES = 32 * 2**20
 _WRITTEN_BY_INSPECT = "Inspect the upload again; it writes both files again."

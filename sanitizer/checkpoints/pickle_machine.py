@@ -4,20 +4,105 @@ Python's own unpickler is not used: a file is first walked opcode by opcode agai
 stack machine of our own builds dicts, lists and scalars, and inert records (`Global`, `Call`, `Instance`)
 for everything else. A pickle that asks for os.system yields at most a record that says so, and is refused.
 Source of the opcodes' meaning: CPython, Lib/pickletools.py.
+
+Attributes that a pickle gives to a table: torch's `_metadata` on a state dict, and nothing else.
+
+We drop it; `load_state_dict` obeys it, so it may say no more than what torch.save writes.
+
+Filling a table with keys that a stranger chose, in a time that grows with their number and no faster.
+
+Python's texts are hashed with a secret; its numbers and tuples are not, so many can be made to collide: even
+numbers below 2^31 can be chosen so that each is looked for in the place of every other.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.first_bytes import SAVE_AGAIN
-from sanitizer.checkpoints.pickle_attributes import check_metadata, first_attribute, metadata_in
 from sanitizer.checkpoints.pickle_grammar import instructions, malformed
-from sanitizer.checkpoints.pickle_tables import fill
-from sanitizer.checkpoints.pickle_values import Call, Global, Instance, IsAllowed, PersistentId, Read
-from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.checkpoints.pickle_values import (
+    Call,
+    Global,
+    Instance,
+    IsAllowed,
+    NumberKey,
+    OtherKey,
+    PersistentId,
+    Read,
+)
+from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
+
+_MAX_BITS = 64
+_UNHASHABLE = (list, dict)
+
+
+def fill(table: dict[Any, Any], flat: list[Any], member: str) -> None:
+    """Put key, value, key, value… into `table`.
+
+    Raises CheckpointRejected 'pickle_duplicate_key', 'pickle_malformed'.
+    """
+    for key, value in zip(flat[::2], flat[1::2], strict=True):
+        kept = _kept(key, member)
+        if kept in table:
+            raise refusal(
+                "pickle_duplicate_key",
+                f"'{member}' gives the key '{excerpt(key)}' twice.",
+                UPLOAD_AGAIN,
+                where=key,
+            )
+        table[kept] = value
+
+
+def _kept(key: Any, member: str) -> Any:
+    """A text as it is, a number in a NumberKey, anything else in an OtherKey: no weight has such a name."""
+    if isinstance(key, str):
+        return key
+    if isinstance(key, int):
+        if key.bit_length() > _MAX_BITS:
+            raise malformed(member, f"uses as a key a number of {key.bit_length()} bits")
+        return NumberKey(key)
+    if isinstance(key, _UNHASHABLE):
+        raise malformed(member, "uses a key that is not a plain value")
+    return OtherKey(key)
+
+
+def first_attribute(state: Any) -> str:
+    """The first attribute that `state` would set, for a sentence."""
+    if isinstance(state, dict) and state:
+        return f"attribute '{excerpt(next(iter(state)), 40)}'"
+    return "slots"
+
+
+def metadata_in(state: Any, member: str) -> dict[Any, Any]:
+    """`_metadata` of a saved OrderedDict, its one attribute. Raises CheckpointRejected 'pickle_malformed'."""
+    if not isinstance(state, dict):
+        raise malformed(member, "sets slots of a dict, which has none")
+    others = {key: None for key, value in state.items() if key != "_metadata" or not isinstance(value, dict)}
+    if others:
+        what = first_attribute(others)
+        raise malformed(member, f"sets the {what} of a table, which no saved state dict does")
+    metadata: dict[Any, Any] = state.get("_metadata", {})
+    return metadata
+
+
+def check_metadata(tables: Iterable[dict[Any, Any]], member: str) -> None:
+    """A version for each module; asked for at the pickle's end, since a table may be filled after its use.
+
+    Raises CheckpointRejected 'pickle_malformed', for example for "assign_to_params_buffers".
+    """
+    for metadata in {id(table): table for table in tables}.values():  # one may be given to many
+        for path, entry in metadata.items():
+            if not isinstance(entry, dict) or not all(map(_is_version, entry.items())):
+                raise malformed(member, f"says more of the module '{excerpt(path, 40)}' than its version")
+
+
+def _is_version(item: tuple[Any, Any]) -> bool:
+    return item[0] == "version" and (item[1] is None or type(item[1]) is int)
+
 
 MAX_PICKLE_BYTES = 64 * 2**20
 MAX_OPCODES = 1_000_000

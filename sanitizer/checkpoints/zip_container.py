@@ -4,28 +4,238 @@ Members must be stored, not compressed; the records must tile the file exactly, 
 them, before or after; the central directory must agree with every local header; every CRC must be right.
 TorchScript's `code/` alone may be compressed.
 Source: PKWARE APPNOTE 6.3.10, sections 4.3.7-4.3.9.
+
+A zip file's central directory, read with suspicion: names, sizes, methods, and where members begin.
+
+Looks at no member; `zip_container` compares what is said here with what is there.
+Source: PKWARE APPNOTE 6.3.10, sections 4.3.12-4.3.16, 4.4 and 4.5.3 (zip64).
 """
 
 from __future__ import annotations
 
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
 
 from cleanclip.spec.errors import CheckpointRejected
+from sanitizer.checkpoints.limits import NO_CLIP
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
-from sanitizer.checkpoints.zip_directory import (
-    HAS_DESCRIPTOR,
-    STORED,
-    Entry,
-    compressed,
-    layout_invalid,
-    read_directory,
-    truncated,
-    widen,
-)
+
+MAX_MEMBERS = 50_000
+MAX_NAME_BYTES = 512
+STORED, DEFLATED = 0, 8
+HAS_DESCRIPTOR = 0x0008
+
+_END = struct.Struct("<4s4H2LH")  # end of central directory
+_LOCATOR = struct.Struct("<4sLQL")  # zip64 end of central directory locator
+_END64 = struct.Struct("<4sQ2H2L4Q")  # zip64 end of central directory
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_IS_UTF8 = 0x0800
+_DEFLATE_LEVEL = 0x0006
+_UNIX = (3, 19)  # who made the entry: Unix, macOS; only they put a kind of file into its attributes
+_FOLDER = 0x10
+"""DOS' attribute, whoever made the entry. Of a folder torch's reader (miniz) reads no byte, and hands out
+what memory held before."""
+_ZIP64, _UNICODE_PATH = 0x0001, 0x7075
+_ENCRYPTED = 0x0001 | 0x0040 | 0x2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What the central directory says of one member."""
+
+    name: bytes
+    flags: int
+    method: int
+    crc: int
+    packed_bytes: int
+    size_bytes: int
+    header_offset: int
+
+
+def read_directory(file: MappedFile) -> tuple[list[Entry], int]:
+    """All entries in the directory's order, and the offset at which the directory begins.
+
+    Raises CheckpointRejected with codes 'zip_*'.
+    """
+    offset, size_bytes, count = _find_directory(file)
+    return _read_entries(file, offset, size_bytes, count), offset
+
+
+def layout_invalid(message: str, where: object) -> CheckpointRejected:
+    return refusal("zip_layout_invalid", message, UPLOAD_AGAIN, where=where)
+
+
+def truncated(message: str) -> CheckpointRejected:
+    return refusal("zip_truncated", message, "The file is incomplete: upload it again in full.")
+
+
+def compressed(name: bytes) -> CheckpointRejected:
+    return refusal(
+        "zip_compressed",
+        f"Member '{excerpt(name)}' is compressed; torch.save never compresses.",
+        "Upload the file as torch.save wrote it, not packed again.",
+        where=name,
+    )
+
+
+def _find_directory(file: MappedFile) -> tuple[int, int, int]:
+    """(offset, size in bytes, number of entries) of the central directory."""
+    position = file.size_bytes - _END.size
+    found = file.rfind(b"PK\x05\x06", max(0, file.size_bytes - 65_557))
+    if found < 0:
+        raise truncated("The archive's directory, at its end, is missing.")
+    if found != position:
+        raise refusal("zip_trailing_data", "Bytes follow the end of the archive.", UPLOAD_AGAIN)
+    _, disk, start_disk, here, count, size_bytes, offset, comment = _END.unpack(
+        file.read(position, _END.size)
+    )
+    end = position
+    if comment:
+        raise layout_invalid("The archive carries a comment.", "end of central directory")
+    if disk or start_disk or here != count:
+        raise layout_invalid("The archive claims to be split into several files.", "end of central directory")
+    locator = file.read(position - _LOCATOR.size, _LOCATOR.size) if position >= _LOCATOR.size else b""
+    if locator.startswith(b"PK\x06\x07"):
+        end = position - _LOCATOR.size - _END64.size
+        old = (count, size_bytes, offset)
+        count, size_bytes, offset = _read_end64(file, end, _LOCATOR.unpack(locator))
+        limits = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+        if any(
+            short not in (limit, long)
+            for short, limit, long in zip(old, limits, (count, size_bytes, offset), strict=True)
+        ):
+            raise layout_invalid("The archive's two directories disagree.", "zip64 end of central directory")
+    if offset + size_bytes != end:
+        raise layout_invalid(
+            "The central directory is not where it is said to be.", "end of central directory"
+        )
+    if count > MAX_MEMBERS:
+        raise refusal("zip_too_many_members", f"The archive has {count} members.", NO_CLIP)
+    return offset, size_bytes, count
+
+
+def _read_end64(
+    file: MappedFile, position: int, locator: tuple[bytes, int, int, int]
+) -> tuple[int, int, int]:
+    raw = file.read(position, _END64.size) if position >= 0 else b""
+    if len(raw) != _END64.size or locator[2] != position or not raw.startswith(b"PK\x06\x06"):
+        raise layout_invalid("The zip64 directory is not where it is said to be.", "zip64 locator")
+    _, size, _, _, disk, start_disk, here, count, size_bytes, offset = _END64.unpack(raw)
+    if size != _END64.size - 12 or disk or start_disk or here != count:
+        raise layout_invalid("The zip64 directory is malformed.", "zip64 end of central directory")
+    return count, size_bytes, offset
+
+
+def _read_entries(file: MappedFile, offset: int, size_bytes: int, count: int) -> list[Entry]:
+    raw = file.read(offset, size_bytes)
+    entries: list[Entry] = []
+    seen: set[bytes] = set()
+    position = 0
+    for _ in range(count):
+        if len(raw) < position + _CENTRAL.size or raw[position : position + 4] != b"PK\x01\x02":
+            raise layout_invalid("The central directory is malformed.", "central directory")
+        fields = _CENTRAL.unpack_from(raw, position)
+        name_bytes, extra_bytes, comment_bytes = fields[10:13]
+        start = position + _CENTRAL.size
+        extra = raw[start + name_bytes : start + name_bytes + extra_bytes]
+        entry = _entry(raw[start : start + name_bytes], fields, extra)
+        if comment_bytes:
+            raise layout_invalid(f"Member '{excerpt(entry.name)}' carries a comment.", entry.name)
+        # Some file systems and readers ignore case; only code, which is never read, has names that do not.
+        folded = entry.name if b"/code/" in entry.name else entry.name.lower()
+        if folded in seen:
+            raise refusal(
+                "zip_duplicate_member",
+                f"The archive names '{excerpt(entry.name)}' twice.",
+                UPLOAD_AGAIN,
+                where=entry.name,
+            )
+        seen.add(folded)
+        entries.append(entry)
+        position = start + name_bytes + extra_bytes + comment_bytes
+    if position != size_bytes:
+        raise layout_invalid("The central directory has bytes left over.", "central directory")
+    return entries
+
+
+def _entry(name: bytes, fields: tuple[int, ...], extra: bytes) -> Entry:
+    flags, method, crc, packed, size, disk, offset = (fields[i] for i in (3, 4, 7, 8, 9, 13, 16))
+    _check_name(name)
+    if flags & _ENCRYPTED:
+        raise refusal(
+            "zip_encrypted",
+            f"Member '{excerpt(name)}' is encrypted.",
+            "Upload the checkpoint without a password.",
+            where=name,
+        )
+    if flags & ~(HAS_DESCRIPTOR | _IS_UTF8 | _DEFLATE_LEVEL) or disk:
+        raise layout_invalid(f"Member '{excerpt(name)}' has unknown flags.", name)
+    is_special = fields[1] >> 8 in _UNIX and stat.S_IFMT(fields[15] >> 16) not in (0, stat.S_IFREG)
+    if is_special or fields[15] & _FOLDER:
+        raise layout_invalid(f"Member '{excerpt(name)}' is a link, a folder or a device, not a file.", name)
+    if method not in (STORED, DEFLATED):
+        raise compressed(name)
+    size, packed, offset = widen(extra, (size, packed, offset), name)
+    if method == STORED and size != packed:
+        raise layout_invalid(f"Member '{excerpt(name)}' is stored with two sizes.", name)
+    return Entry(
+        name=name,
+        flags=flags,
+        method=method,
+        crc=crc,
+        packed_bytes=packed,
+        size_bytes=size,
+        header_offset=offset,
+    )
+
+
+def widen(extra: bytes, values: tuple[int, int, int], name: bytes) -> tuple[int, int, int]:
+    """Replace every 0xFFFFFFFF of (size, packed size, offset) by its zip64 value, in that order."""
+    wide: list[int] = []
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, position)
+        body = extra[position + 4 : position + 4 + length]
+        if kind == _UNICODE_PATH:
+            raise refusal(
+                "zip_headers_disagree",
+                f"Member '{excerpt(name)}' has a second name, in an extra field.",
+                UPLOAD_AGAIN,
+                where=name,
+            )
+        if kind == _ZIP64 and wide:
+            raise layout_invalid(f"Member '{excerpt(name)}' has its 64-bit sizes twice.", name)
+        if kind == _ZIP64:
+            wide = list(struct.unpack(f"<{len(body) // 8}Q", body[: len(body) // 8 * 8]))
+        position += 4 + length
+    result: list[int] = []
+    for value in values:
+        if value == 0xFFFFFFFF and not wide:
+            raise layout_invalid(f"Member '{excerpt(name)}' lacks its 64-bit sizes.", name)
+        result.append(wide.pop(0) if value == 0xFFFFFFFF else value)
+    return result[0], result[1], result[2]
+
+
+def _check_name(name: bytes) -> None:
+    try:
+        text = name.decode("utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    parts = text.split("/")
+    is_plain = bool(text) and len(name) <= MAX_NAME_BYTES and text.isprintable() and "\\" not in text
+    # An empty part is a leading, doubled or trailing slash; a colon could be a drive.
+    if not is_plain or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
+        raise refusal(
+            "zip_unsafe_name",
+            f"Member '{excerpt(name)}' has an absolute, climbing or unprintable name.",
+            UPLOAD_AGAIN,
+            where=name,
+        )
+
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _CHUNK_BYTES = 1 << 24

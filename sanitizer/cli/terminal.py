@@ -9,7 +9,15 @@ from rich.table import Table
 
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
-from cleanclip.spec.progress import Advanced, Announced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.spec.progress import (
+    Advanced,
+    Announced,
+    Noted,
+    PhaseFinished,
+    PhaseStarted,
+    ProgressEvent,
+    rate_words,
+)
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Difference, Report, ScannerEvidence, scanner_words
 from cleanclip.spec.settled import COMPARED
@@ -71,7 +79,7 @@ class Bars:
 def _detail(event: Advanced) -> str:
     parts = []
     if event.rate is not None:
-        parts.append(f"{event.rate:,.0f} {event.rate_unit}/s")
+        parts.append(rate_words(event.rate, event.rate_unit or "items"))
     if event.loss is not None:
         parts.append(f"loss {event.loss:.3f}")
     return ", ".join(parts) or event.message or ""

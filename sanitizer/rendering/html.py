@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from cleanclip.spec import control, untested
 from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
+from cleanclip.spec.progress import rate_words
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, Report, scanner_words
@@ -150,6 +151,7 @@ def environment() -> Environment:
     )
     made.filters["name"] = name
     made.filters["percent"] = percent
+    made.filters["rate"] = rate_words
     made.filters["listed"] = _listed
     made.filters["image"] = _image
     made.globals["points"] = points

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cleanclip.spec.attack_options import kind_of
-from cleanclip.spec.judging import SEARCHED
+from cleanclip.spec.judging import SEARCHED, of_found
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.strangers import name
@@ -109,10 +109,13 @@ def headline(report: Report) -> Headline:
     outcome = report.verdict.outcome
     num_triggers = report.before.num_triggers(report.verdict.attacks)
     label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=num_triggers)
-    sentence = _sentence(report) + ("" if outcome == "inconclusive" else _rest(report)) + _spared(report)
-    if report.verdict.control is not None:
-        sentence = f"{sentence} {report.verdict.control.reason}".strip()
-    return Headline(label=label, mood=MEANINGS[outcome].mood, sentence=sentence)
+    rest = "" if outcome == "inconclusive" else _rest(report)
+    searched = report.verdict.control.reason if report.verdict.control is not None else ""
+    still, no_longer = of_found(report)
+    sentences = (still, _sentence(report) + rest + _spared(report), searched, no_longer)
+    return Headline(
+        label=label, mood=MEANINGS[outcome].mood, sentence=" ".join(filter(None, map(str.strip, sentences)))
+    )
 
 
 def _sentence(report: Report) -> str:

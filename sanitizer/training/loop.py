@@ -40,10 +40,9 @@ from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.method import Method
 from sanitizer.training import distributed, optimizer, state, towers
 from sanitizer.training.abandoning import StepAbandoned, abandoning
-from sanitizer.training.batching import open_batches, to_input
 from sanitizer.training.device import towers_dtype
 from sanitizer.training.distributed import World
-from sanitizer.training.feeding import feed
+from sanitizer.training.feeding import feed, open_batches, to_input
 from sanitizer.training.fits import check_fits
 from sanitizer.training.pace import Pace
 from sanitizer.training.record import Record

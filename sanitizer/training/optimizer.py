@@ -2,10 +2,25 @@
 
 The optimizer is always fresh: moments in an uploaded file were shaped by the poisoned data, are
 attacker-controlled, and are never read (docs/decisions/0011).
+
+AdamW on the token table, at the cost of the rows whose tokens have occurred. Knows no other parameter.
+
+Of CLIP's 49,408 tokens a set of captions holds a few thousand. A row that has never occurred has zero
+moments, so all that AdamW does to it is decay: update t multiplies it by 1 - rate_t * weight_decay. Here that
+product is kept as one number, and a row is multiplied by it when its token first occurs, or at the end. From
+then on the row is updated in every step, with or without a gradient, as the dense algorithm does. The result
+is AdamW's, but that one rounding of a product stands for many: nothing is approximated.
+
+Until `finish`, rows that have not occurred lie in the model as they came in; that, the product and the rows
+in their order of appearance are part of a training state, so a resumed run makes the same updates to the last
+bit.
+
+Shapes: V rows of the table, A of them that have occurred, U unique rows of one batch, W their width.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +30,100 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from cleanclip.spec.recipe import Recipe
-from sanitizer.training.token_table import TokenTable, made_dense
+
+
+class TokenTable:
+    """The moments of `table` and its update; gradients are to be sparse while it is in use."""
+
+    def __init__(
+        self, table: nn.Embedding, *, betas: tuple[float, float], epsilon: float, weight_decay: float
+    ) -> None:
+        self._table, self.weight = table, table.weight
+        self._betas, self._epsilon, self._weight_decay = betas, epsilon, weight_decay
+        num_rows, width = self.weight.shape
+        self._rows_A = torch.zeros(0, dtype=torch.int64)
+        self._place_V = torch.full((num_rows,), -1, dtype=torch.int64)
+        self._mean_AW = self.weight.new_zeros(0, width)
+        self._square_AW = self.weight.new_zeros(0, width)
+        self._decay = 1.0
+        self._num_updates = 0
+        table.sparse = True
+
+    @torch.no_grad()
+    def expect(self, tokens: Tensor) -> None:
+        """To be called before these tokens are embedded: rows that are new catch up with their decay."""
+        is_new = self._place_V[tokens] < 0
+        if not is_new.any():
+            return
+        new = tokens[is_new].unique()  # type: ignore[no-untyped-call]
+        self.weight[new] *= self._decay
+        self._place_V[new] = torch.arange(len(self._rows_A), len(self._rows_A) + len(new))
+        self._rows_A = torch.cat([self._rows_A, new])
+        zeros = self.weight.new_zeros(len(new), self.weight.shape[1])
+        self._mean_AW = torch.cat([self._mean_AW, zeros])
+        self._square_AW = torch.cat([self._square_AW, zeros])
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """One update by the sparse gradient of the table, if there is one."""
+        if self.weight.grad is None:
+            return
+        gradient = self.weight.grad.coalesce()
+        self._num_updates += 1
+        beta1, beta2 = self._betas
+        place_U, value_UW = self._place_V[gradient.indices()[0]], gradient.values()
+        self._mean_AW.mul_(beta1).index_add_(0, place_U, value_UW, alpha=1 - beta1)
+        self._square_AW.mul_(beta2).index_add_(0, place_U, value_UW.square(), alpha=1 - beta2)
+        correction1, correction2 = (1 - beta**self._num_updates for beta in self._betas)
+        root_AW = self._square_AW.sqrt().div_(math.sqrt(correction2)).add_(self._epsilon)
+        factor = 1 - learning_rate * self._weight_decay
+        row_AW = self.weight[self._rows_A].mul_(factor)
+        row_AW.addcdiv_(self._mean_AW, root_AW, value=-learning_rate / correction1)
+        self.weight[self._rows_A] = row_AW
+        self._decay *= factor
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Let the rows that never occurred catch up; the table is an ordinary one afterwards."""
+        self.weight[self._place_V < 0] *= self._decay
+        self._decay = 1.0
+        self._table.sparse = False
+
+    def export(self) -> dict[str, Tensor]:
+        """All that it knows, in dtypes that a training state can hold."""
+        return {
+            "rows": self._rows_A,
+            "exp_avg": self._mean_AW,
+            "exp_avg_sq": self._square_AW,
+            "step": torch.tensor(self._num_updates),
+            "decay": torch.tensor(self._decay, dtype=torch.float64).view(torch.int64),
+        }
+
+    def restore(self, known: Mapping[str, Tensor]) -> None:
+        """The inverse of `export`; also from the moments of a dense AdamW, whose rows have all decayed."""
+        self._num_updates = int(known["step"])
+        if "rows" in known:
+            self._rows_A, self._decay = known["rows"].clone(), known["decay"].view(torch.float64).item()
+            self._mean_AW, self._square_AW = known["exp_avg"].clone(), known["exp_avg_sq"].clone()
+        else:
+            self._rows_A = known["exp_avg_sq"].any(dim=1).nonzero()[:, 0]
+            self._mean_AW, self._square_AW = (known[n][self._rows_A] for n in ("exp_avg", "exp_avg_sq"))
+            self._decay = 1.0
+        self._place_V.fill_(-1)
+        self._place_V[self._rows_A] = torch.arange(len(self._rows_A))
+
+
+@torch.no_grad()
+def made_dense(weight: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `TokenTable.export` gave as moments of a dense AdamW; `weight` catches up in place."""
+    rows_A = known["rows"].to(weight.device)
+    never_V = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    never_V[rows_A] = False
+    weight[never_V] *= known["decay"].view(torch.float64).item()
+    dense = {"step": known["step"].to(torch.float32)}
+    for moment in ("exp_avg", "exp_avg_sq"):
+        dense[moment] = torch.zeros_like(weight).index_copy_(0, rows_A, known[moment].to(weight.device))
+    return dense
 
 
 class ClipAdamW(AdamW):

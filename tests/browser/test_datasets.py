@@ -70,7 +70,7 @@ def test_a_reference_is_registered_and_its_validation_followed_to_the_samples(
     [job] = [job_id for job_id, kind in service.publisher.sent if kind == "validate"]
     progress = '{"fraction": 0.4, "step": 1234, "total_steps": 3000, "rate": 310.4, "eta_s": 5.7}'
     service.set_job(job, JobState.RUNNING, phase="validate", progress=progress)
-    expect(page.locator("#dataset")).to_contain_text("1,234 of 3,000 samples, 310 a second, about 6 s left.")
+    expect(page.locator("#dataset")).to_contain_text("1,234 of 3,000 samples, 310 samples/s, about 6 s left.")
     expect(page.get_by_label("Validated")).to_have_attribute("value", "0.4")
     assert Axe().run(page).violations_count == 0
 

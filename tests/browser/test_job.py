@@ -79,7 +79,7 @@ def test_a_job_that_runs_shows_phases_progress_the_loss_and_what_happened(
     for part in (
         "32 % of the job",
         "this phase: step 120 of 500",
-        "128 pairs a second",
+        "128 pairs/s",
         "about 3 min 10 s left",
         "loss 1.8",
     ):

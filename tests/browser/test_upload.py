@@ -16,8 +16,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Request, Route, expect
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.upload import Upload
+from app.db.models.assets import Checkpoint, Upload
 from app.services import uploads
 from tests.browser.conftest import Watched, sign_in_path
 from tests.integration.api.service import MIB, Service

@@ -15,8 +15,8 @@ from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions, LinearProbeOptions, SIGOptions
 from sanitizer.audits import logistic
 from sanitizer.audits.audit import run_audit
-from sanitizer.audits.folds import stratified_folds
 from sanitizer.audits.logistic import fit, loss_and_gradient
+from sanitizer.audits.probe import stratified_folds
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
 from tests.fixtures.audited import CLASS_NAMES, labels, pictures, write_labelled, write_model

@@ -22,8 +22,8 @@ from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline.rebound import benign_recipe
-from sanitizer.training.batching import open_batches
 from sanitizer.training.distributed import World
+from sanitizer.training.feeding import open_batches
 from sanitizer.training.loop import Looks, finetune
 from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_labelled, write_model
 from tests.fixtures.shards import make_pairs

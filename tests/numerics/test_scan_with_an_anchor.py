@@ -20,8 +20,7 @@ from cleanclip.spec.scan_cost import NUM_EDITS
 from cleanclip.spec.scan_options import ResidualDetectorOptions, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
 from sanitizer.__main__ import main
-from sanitizer.checkpoints.building import build_clip
-from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.model import build_clip, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.nulls import Reference, build_null

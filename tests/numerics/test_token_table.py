@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import embedding
 
-from sanitizer.training.token_table import TokenTable, made_dense
+from sanitizer.training.optimizer import TokenTable, made_dense
 
 NUM_ROWS, WIDTH = 40, 6
 OPTIONS = {"betas": (0.8, 0.95), "weight_decay": 0.3}

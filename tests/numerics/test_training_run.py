@@ -20,8 +20,8 @@ from cleanclip.spec.recipe import CleanCLIPRecipe, Precision
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs
-from sanitizer.training.batching import open_batches
 from sanitizer.training.distributed import World
+from sanitizer.training.feeding import open_batches
 from sanitizer.training.loop import finetune
 from tests.fixtures.shards import make_pairs
 from tests.fixtures.tiny_clips import tiny_checkpoint

@@ -21,8 +21,8 @@ from sanitizer.perturbations.patch import Patch
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern
 from sanitizer.seeding import generator
 from sanitizer.training import loop, towers
-from sanitizer.training.batching import open_batches
 from sanitizer.training.distributed import World
+from sanitizer.training.feeding import open_batches
 from sanitizer.training.inverting import images_to_invert_on
 from sanitizer.training.loop import finetune
 from sanitizer.training.pattern_pool import Assigned

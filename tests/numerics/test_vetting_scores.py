@@ -13,9 +13,9 @@ from sanitizer.scans import regression
 from sanitizer.vetting import conformal
 from sanitizer.vetting.directions import trigger_direction, unit
 from sanitizer.vetting.disagreement import disagreement, share_below
+from sanitizer.vetting.embedding import BLURS, changed, sensitivity
 from sanitizer.vetting.local_density import SMALLEST_DISTANCE, local_density
 from sanitizer.vetting.mismatch import cosine, mismatch
-from sanitizer.vetting.sensitivity import BLURS, changed, sensitivity
 
 RANDOM = np.random.default_rng
 

@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 from cleanclip.spec.control import CONTROL_LIMIT, JUDGED
 from cleanclip.spec.intervals import wilson
 from cleanclip.spec.scan_options import PatternFamily
+from lab.zoo.intervals import clopper_pearson
 from tools.reference.markdown import Maker, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "scanning"
 LIMITS = (0.3, 0.5, 0.7, 0.8, 0.85, 0.9)
+_OVER = tuple(f"over {100 * limit:g} %" for limit in LIMITS)
+METHODS = {"": "nothing", "uar": "UAR", "cleanclip": "CleanCLIP", "par": "PAR", "supervised": "supervised"}
+"""The model as it is, then what each method made of it."""
 WORKS = 0.9
 """From this ASR on a backdoor counts as one that works."""
 
@@ -23,12 +27,24 @@ WORKS = 0.9
 class Led(NamedTuple):
     """One model: what its strongest judged pattern leads, and by which share of poisons it works."""
 
+    name: str
     split: str
     family: str
+    ca: float
     asr: float
     """0 of a model that was never poisoned."""
     sent: int
     n: int
+    method: str
+    """By which it was cleaned; empty: by none."""
+
+    @property
+    def kind(self) -> str:
+        return "never poisoned" if self.family == "clean" else "poisoned"
+
+    @property
+    def tower(self) -> str:
+        return "ViT" if "-vit-" in self.name else "ResNet"
 
     @property
     def low(self) -> float:
@@ -54,8 +70,16 @@ def _lines(name: str) -> list[dict[str, Any]]:
 def _led(model: Mapping[str, Any], look: Mapping[str, Any]) -> Led:
     judged = [one for one in look["measured"]["collapse"] if PatternFamily(**one["family"]) in JUDGED]
     sent = max(restart["num_sent"] for one in judged for restart in one["restarts"])
-    asr = max((one["value"] for one in model["asr"]), default=0.0)
-    return Led(model["split"], model["family"], asr, sent, judged[0]["n"])
+    return Led(
+        name=model["name"],
+        split=model["split"],
+        family=model["family"],
+        ca=model["ca"]["value"],
+        asr=max((one["value"] for one in model["asr"]), default=0.0),
+        sent=sent,
+        n=judged[0]["n"],
+        method=model.get("cleaned", {}).get("recipe", {}).get("method", ""),
+    )
 
 
 def _limits(found: Sequence[Led]) -> str:
@@ -65,16 +89,18 @@ def _limits(found: Sequence[Led]) -> str:
             "never poisoned" if one.asr == 0 else "ASR 90 % or more" if one.asr >= WORKS else "ASR under 90 %"
         )
         groups[kind, one.split].append(one)
-    rows = []
-    for (kind, split), members in sorted(groups.items()):
-        over = (_counted(sum(one.low > limit for one in members), len(members)) for limit in LIMITS)
-        rows.append((kind, split, *over))
-    return table(("models", "split", *(f"over {100 * limit:g} %" for limit in LIMITS)), rows)
+    rows = [(kind, split, *_over(members)) for (kind, split), members in sorted(groups.items())]
+    return table(("models", "split", *_OVER), rows)
+
+
+def _over(members: Sequence[Led]) -> list[str]:
+    """Of each limit how many are over it."""
+    return [_counted(sum(one.low > limit for one in members), len(members)) for limit in LIMITS]
 
 
 def _counted(num: int, n: int) -> str:
-    _, low, high = wilson(num, n)
-    return f"{num} of {n} [{100 * low:.0f}, {100 * high:.0f}]"
+    exact = clopper_pearson(num, n)
+    return f"{num} of {n} [{100 * exact.low:.0f}, {100 * exact.high:.0f}]"
 
 
 def _families(found: Sequence[Led]) -> str:
@@ -92,6 +118,36 @@ def _families(found: Sequence[Led]) -> str:
         for family, members in sorted(groups.items())
     ]
     return table(("trigger", "models", "strongest pattern leads", "controlled"), rows)
+
+
+def cleaned(found: Sequence[Led]) -> str:
+    groups: dict[tuple[str, str, str], list[Led]] = defaultdict(list)
+    for one in found:
+        groups[one.kind, one.tower, one.method].append(one)
+    ordered = sorted(groups, key=lambda what: (*what[:2], list(METHODS).index(what[2])))
+    rows = [
+        (kind, tower, METHODS[method], _span([one.share for one in members]), *_over(members))
+        for kind, tower, method in ordered
+        for members in (groups[kind, tower, method],)
+    ]
+    return table(("models", "tower", "after", "strongest pattern leads", *_OVER), rows)
+
+
+def each_cleaned(found: Sequence[Led]) -> str:
+    of_model: dict[str, dict[str, Led]] = defaultdict(dict)
+    for one in found:
+        of_model[one.name.split("+")[0]][one.method] = one
+    rows = []
+    for name, looks in sorted(of_model.items(), key=lambda row: (row[1][""].kind, row[1][""].family, row[0])):
+        cells = (_figures(looks[method]) if method in looks else "–" for method in METHODS)
+        rows.append((f"{name} ({looks[''].family})", *cells))
+    return table(("model", *METHODS.values()), rows)
+
+
+def _figures(one: Led) -> str:
+    shares = (one.share, *((one.asr,) if one.kind == "poisoned" else ()), one.ca)
+    shown = " / ".join(f"{100 * share:.0f}" for share in shares)
+    return f"**{shown}**" if one.low > CONTROL_LIMIT else shown
 
 
 def _span(shares: Sequence[float]) -> str:

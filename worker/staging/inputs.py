@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_references import SIDE_FILES, check_allowed, parse_reference

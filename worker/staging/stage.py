@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.states import JobPhase

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 
-from app.db.models.deletion import Deletion
+from app.db.models.assets import Deletion
 from app.db.session import Database
 from app.domain.deletions import DeletionPlan
 from app.logs import get_logger

@@ -1,1 +1,1 @@
-"""The tables, one class per file."""
+"""The tables."""

@@ -1,4 +1,8 @@
-"""Jobs: the queue of record. `attempt` is the fencing token; only the database's clock decides a lease."""
+"""Jobs: the queue of record, with their events, messages, turns and artifacts.
+
+`attempt` is the fencing token; only the database's clock decides a lease. Events are numbered without a gap
+and only ever added. The outbox holds what must be sent, written in the transaction that made it true.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ from sqlalchemy import (
     CheckConstraint,
     ColumnElement,
     ForeignKey,
+    Identity,
     Index,
+    UniqueConstraint,
     func,
     literal_column,
     or_,
@@ -149,3 +155,63 @@ class Job(Base):
     def reads_checkpoint(cls, checkpoint_id: str | ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
         """A condition: the job reads that checkpoint, as whatever."""
         return or_(*(getattr(cls, column) == checkpoint_id for column in CHECKPOINT_COLUMNS))
+
+
+class JobEvent(Base):
+    __tablename__ = "job_events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    type: Mapped[str]
+    data: Mapped[JsonObject]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+JOB_READY = "job.ready"
+
+
+class OutboxMessage(Base):
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_unpublished", "id", postgresql_where=text("published_at IS NULL")),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    topic: Mapped[str]
+    payload: Mapped[JsonObject]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    published_at: Mapped[datetime | None]
+    num_tries: Mapped[int] = mapped_column(default=0)
+
+
+class QueueTurn(Base):
+    __tablename__ = "queue_turns"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    served_at: Mapped[datetime]
+    """When a worker last claimed one of its jobs."""
+
+
+class Artifact(Base):
+    __tablename__ = "artifacts"
+    __table_args__ = (
+        UniqueConstraint("job_id", "name"),
+        Index("ix_artifacts_created_at", "created_at"),
+        CheckConstraint(
+            "starts_with(object_key, 'outputs/' || project_id || '/' || job_id || '/') "
+            "OR starts_with(object_key, 'checkpoints/' || project_id || '/')",
+            name="object_key",
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    attempt: Mapped[int]
+    name: Mapped[str]
+    object_key: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
+    media_type: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

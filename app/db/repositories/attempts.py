@@ -13,10 +13,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from app.db.models.artifact import Artifact
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
-from app.db.models.job import Job
+from app.db.models.assets import Checkpoint, Dataset
+from app.db.models.job import Artifact, Job
 from app.db.repositories.attempt_values import (
     CheckpointAccepted,
     DatasetReady,
@@ -37,7 +35,7 @@ from app.db.repositories.job_changes import (
     seconds,
     set_verdicts,
 )
-from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset
+from app.db.repositories.webhooks import tell_of_checkpoint, tell_of_dataset
 from app.domain.ids import new_id
 from app.domain.states import LEASED, CheckpointState, DatasetState, JobKind, JobPhase, JobState, PhaseState
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from sqlalchemy import ColumnElement, Text, cast, literal, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.db.repositories.owned import DeletableRepository
 from app.db.repositories.pages import Cuts
 from app.domain.states import CheckpointState

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from sqlalchemy import and_, func, or_, select, text, update
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.attempt_values import ClaimedJob, claimed_job
 from app.db.repositories.base import Repository

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, or_, select, update
 
-from app.db.models.deletion import Deletion
+from app.db.models.assets import Deletion
 from app.db.repositories.job_changes import seconds
 from app.db.repositories.owned import OwnedRepository
 from app.domain.deletions import DeletionPlan, DeletionReason, DeletionSubject

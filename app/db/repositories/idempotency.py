@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, select, text
 
-from app.db.models.idempotency_key import IdempotencyKey, IdempotencyState
+from app.db.models.project import IdempotencyKey, IdempotencyState
 from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import seconds
 from app.domain.errors import Conflict, InvalidInput

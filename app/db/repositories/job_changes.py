@@ -14,14 +14,10 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Float, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
-from app.db.models.job import LOSS_CURVE, Job
-from app.db.models.job_event import JobEvent
-from app.db.models.outbox_message import JOB_READY, OutboxMessage
-from app.db.models.verdict import WeightsVerdict
+from app.db.models.assets import Checkpoint, Dataset, WeightsVerdict
+from app.db.models.job import JOB_READY, LOSS_CURVE, Job, JobEvent, OutboxMessage
 from app.db.repositories.attempt_values import NewVerdict, before_its_scan
-from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset, tell_of_job
+from app.db.repositories.webhooks import tell_of_checkpoint, tell_of_dataset, tell_of_job
 from app.domain.limits import MAX_LOST_ATTEMPTS, MAX_LOST_WAIT_S
 from app.domain.states import (
     LEASED,

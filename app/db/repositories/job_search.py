@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, or_, select, true
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.base import Repository
 from app.db.repositories.jobs import CUTS

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, not_, select, tuple_, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import load_only
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.db.models.job import DATASET_COLUMNS, HAS_IMAGES, LOSS_CURVE, Job
 from app.db.repositories.job_changes import (
     NO_PROGRESS,

@@ -9,10 +9,8 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.db.base import Base
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Checkpoint, Dataset, Upload
 from app.db.models.job import Job
-from app.db.models.upload import Upload
 from app.db.repositories.base import Repository
 from app.db.repositories.pages import Cuts, page_of
 from app.domain.errors import NotFound

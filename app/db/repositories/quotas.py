@@ -13,15 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, ScalarSelect, Text, TextClause, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql
 
-from app.db.models.artifact import Artifact
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
-from app.db.models.job import HAS_IMAGES, Job
-from app.db.models.project import Project
-from app.db.models.project_quota import ProjectQuota
-from app.db.models.upload import Upload
-from app.db.repositories.advisory_locks import hold
-from app.db.repositories.base import Repository
+from app.db.models.assets import Checkpoint, Dataset, Upload
+from app.db.models.job import HAS_IMAGES, Artifact, Job
+from app.db.models.project import Project, ProjectQuota
+from app.db.repositories.base import Repository, hold
 from app.domain.quotas import QuotaName
 from app.domain.states import LEASED, PUBLIC_KINDS, JobKind, JobState, UploadPurpose, UploadState
 

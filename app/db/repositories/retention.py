@@ -8,11 +8,8 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from app.db.models.artifact import Artifact
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
-from app.db.models.deletion import Deletion
-from app.db.models.job import Job
+from app.db.models.assets import Checkpoint, Dataset, Deletion
+from app.db.models.job import Artifact, Job
 from app.db.repositories.deletions import DeletionRepository
 from app.db.repositories.job_changes import seconds
 from app.db.repositories.owned import lock_those

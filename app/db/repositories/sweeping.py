@@ -7,13 +7,9 @@ from typing import cast
 
 from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
-from app.db.models.deletion import Deletion
-from app.db.models.idempotency_key import IdempotencyKey
-from app.db.models.job import Job
-from app.db.models.outbox_message import OutboxMessage
-from app.db.models.upload import Upload
+from app.db.models.assets import Checkpoint, Dataset, Deletion, Upload
+from app.db.models.job import Job, OutboxMessage
+from app.db.models.project import IdempotencyKey
 from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import cancel, give_back, move, seconds
 from app.db.repositories.owned import lock_those

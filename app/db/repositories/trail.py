@@ -7,9 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from app.db.models.trail_entry import TrailEntry, TrailOutcome
-from app.db.repositories.advisory_locks import hold
-from app.db.repositories.base import Repository
+from app.db.models.project import TrailEntry, TrailOutcome
+from app.db.repositories.base import Repository, hold
 from app.db.repositories.pages import page_of
 from app.domain.ids import lowest_id, new_id
 

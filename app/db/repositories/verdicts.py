@@ -10,8 +10,8 @@ from sqlalchemy import func, select, true, values
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import Text
 
+from app.db.models.assets import WeightsVerdict
 from app.db.models.job import Job
-from app.db.models.verdict import WeightsVerdict
 from app.db.repositories.base import Repository
 from app.domain.verdicts import VerdictStage
 

@@ -13,8 +13,7 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, Select, delete, func, or_, select
 
-from app.db.models.webhook import Webhook
-from app.db.models.webhook_delivery import WebhookDelivery
+from app.db.models.webhook import Webhook, WebhookDelivery
 from app.db.repositories.base import Repository
 from app.db.repositories.trail import TrailRepository
 from app.domain.ids import lowest_id

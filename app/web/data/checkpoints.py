@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, NotFound
 from app.domain.states import CheckpointState, UploadPurpose

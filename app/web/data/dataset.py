@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.db.models.artifact import Artifact
-from app.db.models.dataset import Dataset
-from app.db.models.job import Job
+from app.db.models.assets import Dataset
+from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_samples import MAX_SAMPLES_BYTES
 from app.domain.errors import Conflict, InvalidInput, NotFound

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
-from app.db.models.upload import Upload
+from app.db.models.assets import Upload
 from app.domain.errors import InvalidInput
 from app.domain.states import UploadPurpose, UploadState
 from app.live.ports import Ports, PortsDep

@@ -8,8 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.db.models.artifact import Artifact
-from app.db.models.job import Job
+from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
 from app.domain.states import JobKind, JobState

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from app.db.models.job import Job
-from app.db.models.job_event import JobEvent
+from app.db.models.job import Job, JobEvent
 from app.schemas.jobs import PhaseOut
 from app.web.kit.rendering import seconds_text
 

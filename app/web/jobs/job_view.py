@@ -10,8 +10,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from app.db.models.artifact import Artifact
-from app.db.models.job import LOSS_CURVE, Job
+from app.db.models.job import LOSS_CURVE, Artifact, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, NotFound
 from app.domain.states import RESUMABLE, TERMINAL, JobKind, JobState

@@ -15,11 +15,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint, NullSet
 from app.db.models.job import Job
-from app.db.models.null_set import NullSet
-from app.db.models.policy import Policy
-from app.db.repositories.datasets import ListedDataset
+from app.db.models.project import Policy
+from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound, QuotaExceeded
 from app.domain.states import CheckpointState, DatasetKind, DatasetState

@@ -16,8 +16,8 @@ import secrets
 import time
 from collections.abc import Callable
 
-from app.db.models.idempotency_key import IdempotencyState
 from app.db.models.job import Job
+from app.db.models.project import IdempotencyState
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput
 from app.live.ports import Ports

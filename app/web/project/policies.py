@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from app.db.models import policy as rows
+from app.db.models import project as rows
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.limits import MAX_POLICIES
 from app.edge.invalid_values import error_item

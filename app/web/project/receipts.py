@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.db.models.deletion import Deletion
+from app.db.models.assets import Deletion
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import StringConstraints
 from starlette.responses import Response
 
-from app.db.models.trail_entry import TrailOutcome
+from app.db.models.project import TrailOutcome
 from app.domain.ids import is_any_id
 from app.live.ports import PortsDep
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link

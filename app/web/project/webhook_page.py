@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import Request
 from starlette.responses import Response
 
-from app.db.models.webhook_delivery import WebhookDelivery
+from app.db.models.webhook import WebhookDelivery
 from app.domain.webhooks import SUBSCRIBABLE, DeliveryState, WebhookState
 from app.live.ports import Ports
 from app.schemas.webhooks import DeliveryOut

@@ -25,8 +25,7 @@ from sanitizer.checkpoints.architecture import (
     TextTransformer,
     VisionTransformer,
 )
-from sanitizer.checkpoints.building import build_clip
-from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.checkpoints.model import LoadedCheckpoint, build_clip
 from sanitizer.seeding import generator
 
 PICTURE_SIZE = (500, 375)

@@ -13,9 +13,9 @@ import httpx
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.db.models.artifact import Artifact
-from app.db.models.deletion import Deletion
-from app.db.models.project_quota import ProjectQuota
+from app.db.models.assets import Deletion
+from app.db.models.job import Artifact
+from app.db.models.project import ProjectQuota
 from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.ids import new_id
 from app.domain.object_keys import in_prefix, output_attempt_prefix

@@ -20,10 +20,8 @@ from fastapi import FastAPI
 from mypy_boto3_s3.client import S3Client
 from sqlalchemy import Engine, event, func, select, text
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Checkpoint, Dataset, Upload
 from app.db.models.project import Project
-from app.db.models.upload import Upload
 from app.db.schema import metadata
 from app.db.session import Database
 from app.domain.ids import new_id

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.db.models.artifact import Artifact
+from app.db.models.job import Artifact
 from app.domain.ids import new_id
 from app.domain.states import JobState
 from tests.integration.api.service import Service, refused

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.db.models.project_quota import ProjectQuota
+from app.db.models.project import ProjectQuota
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobState
 from app.main import create_app

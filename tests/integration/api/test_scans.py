@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app.cli.main import main
-from app.db.models.null_set import NullSet as NullRow
+from app.db.models.assets import NullSet as NullRow
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.states import DatasetKind
 from app.schemas.jobs import JobOut

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from app.db.models.artifact import Artifact
+from app.db.models.job import Artifact
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobState
 from app.schemas.jobs import JobOut

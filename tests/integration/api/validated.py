@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from app.db.models.artifact import Artifact
-from app.db.models.job import Job
+from app.db.models.job import Artifact, Job
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_samples import SAMPLES_NAME, DatasetSample, DatasetSamples

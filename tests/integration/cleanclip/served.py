@@ -10,10 +10,8 @@ from typing import Any
 
 from sqlalchemy import func
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Checkpoint, Dataset, Upload
 from app.db.models.project import Project
-from app.db.models.upload import Upload
 from app.db.repositories.attempt_values import CheckpointAccepted, DatasetReady, NewArtifact
 from app.db.session import Database
 from app.domain.ids import new_id

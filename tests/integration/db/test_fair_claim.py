@@ -13,8 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
 from app.db.models.job import Job
-from app.db.models.project import Project
-from app.db.models.project_quota import ProjectQuota
+from app.db.models.project import Project, ProjectQuota
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.roles import Role
 from app.db.session import Database, build_engine

@@ -14,8 +14,7 @@ from sqlalchemy.engine import URL, make_url
 
 from app.db.models.project import Project
 from app.db.roles import PROJECT_SETTING, Role
-from app.db.session import Database, build_engine
-from app.db.taking_on import SETTINGS
+from app.db.session import SETTINGS, Database, build_engine
 from app.domain.errors import Unavailable
 from app.domain.ids import new_id
 from app.local.processes import Launch, free_ports, start, unprivileged_identity, wait_until

@@ -15,9 +15,8 @@ from psycopg.errors import CheckViolation, InsufficientPrivilege
 from sqlalchemy import Connection, Engine, Enum, Table, insert, select, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from app.db.models.api_key import ApiKey
-from app.db.models.artifact import Artifact
-from app.db.models.job import Job
+from app.db.models.job import Artifact, Job
+from app.db.models.project import ApiKey
 from app.db.roles import PROJECT_SETTING, Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id

@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.db.models.webhook import Webhook
-from app.db.models.webhook_delivery import WebhookDelivery
+from app.db.models.webhook import Webhook, WebhookDelivery
 from app.db.repositories.webhook_claims import ClaimedDelivery
 from app.db.sealing import Sealer
 from app.db.session import Database

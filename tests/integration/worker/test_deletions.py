@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from app.db.models.deletion import Deletion
+from app.db.models.assets import Deletion
 from app.db.models.job import Job
-from app.db.models.policy import Policy
+from app.db.models.project import Policy
 from app.db.repositories import job_changes
 from app.db.roles import Role
 from app.db.session import Database, build_engine

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from app.db.models.idempotency_key import IdempotencyKey
+from app.db.models.assets import Upload
 from app.db.models.job import Job
-from app.db.models.upload import Upload
+from app.db.models.project import IdempotencyKey
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
-from app.db.models.project_quota import ProjectQuota
+from app.db.models.project import ProjectQuota
 from app.db.roles import Role
 from app.db.session import build_engine
 from app.domain.states import JobKind, JobState

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.building import build_clip
 from sanitizer.checkpoints.inspection import inspect_upload
-from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.model import build_clip, load_canonical
 from sanitizer.checkpoints.naming import OPENAI_BUFFERS
 from tests.fixtures.checkpoints import VIT_CONFIG, huggingface_model, openai_module, tiny_clip
 from tests.fixtures.huggingface_names import huggingface_to_open_clip, open_clip_to_huggingface

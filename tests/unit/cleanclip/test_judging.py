@@ -15,8 +15,10 @@ from cleanclip.spec.report import (
     AuditFigures,
     ClassAccuracy,
     Difference,
+    Measured,
     Towards,
     Verdict,
+    Withheld,
 )
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import NOT_JUDGED
@@ -456,6 +458,84 @@ def test_a_found_pattern_that_controlled_the_input_is_judged_by_the_limit_on_con
     assert [one.judged for one in verdict.attacks] == [True, True]
     assert (verdict.outcome, verdict.attacks[1].outcome) == (outcome, outcome)
     assert "the limit is 80.00 %" in verdict.attacks[1].reason
+    led = f"attack1 led 99.67 % of the images of other classes to one class, and now {after / 30:.2f} %"
+    first, _, last = verdict.reason.partition("attack1 led")
+    if outcome == "fail":
+        assert first == "Not cleaned: fail. A pattern that the scan found still controls this model: "
+    if outcome == "pass":
+        assert "What the scan found no longer controls it: " + led in verdict.reason
+        assert last.endswith("the limit is 80.00 %.")
+    if outcome == "undecided":
+        assert "attack1 led" not in verdict.reason
+
+
+@pytest.mark.parametrize(("after", "outcome"), [(400, "pass"), (1800, "fail")])
+def test_a_found_pattern_is_held_to_the_limit_on_control_that_the_policy_has(
+    after: int, outcome: str
+) -> None:
+    """Also where it is under the gate: it led more images than the policy lets one pattern lead."""
+    verdict = judge(
+        before=figures(2930, 1400),
+        after=figures(30, after),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=replace(POLICY, controlled_at_most=0.3),
+        scan=of_scan(None, num_known=1),
+    )
+    assert (verdict.attacks[1].judged, verdict.attacks[1].outcome) == (True, outcome)
+    assert verdict.outcome == outcome
+
+
+@pytest.mark.parametrize(("after", "outcome"), [(300, "pass"), (2900, "fail")])
+def test_no_limit_on_asr_excuses_a_found_pattern_that_controls_the_cleaned_model(
+    after: int, outcome: str
+) -> None:
+    verdict = judge(
+        before=figures(2930, 2990),
+        after=figures(30, after),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=replace(POLICY, asr_at_most=1.0),
+        scan=of_scan(0.01, num_known=1),
+    )
+    assert (verdict.outcome, verdict.attacks[1].outcome) == (outcome, outcome)
+    assert "the limit is 80.00 %" in verdict.attacks[1].reason
+
+
+def test_a_found_pattern_that_works_and_no_longer_controls_is_not_said_to_control() -> None:
+    verdict = judge(
+        before=figures(2930, 2990),
+        after=figures(30, 900),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=POLICY,
+        scan=of_scan(0.01, num_known=1),
+    )
+    said = "A pattern that the scan found controlled this model and still works: attack1 led 99.67 %"
+    assert verdict.reason.startswith(f"Not cleaned: fail. {said}")
+
+
+def test_withheld_images_hold_a_found_pattern_to_the_limit_that_the_others_do() -> None:
+    """Few of them: by their own interval it did not control the input model."""
+    withheld = Withheld(
+        seed=1,
+        num_samples=600,
+        num_skipped=0,
+        measured=Measured(
+            before=figures(586, 486, n=600), after=figures(6, 60, n=600), ca_lost=KEPT, attack_changes=()
+        ),
+    )
+    verdict = judge(
+        before=figures(2930, 2490),
+        after=figures(30, 300),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=POLICY,
+        scan=of_scan(None, num_known=1),
+        withheld=withheld,
+    )
+    assert verdict.attacks[1].outcome == "pass"
+    assert verdict.attacks[1].reason.count("the limit is 80.00 %") == 2
 
 
 @pytest.mark.parametrize(("led", "outcome"), [(210, "pass"), (800, "undecided"), (990, "fail")])
@@ -505,7 +585,7 @@ def test_an_attack_of_a_scan_that_failed_is_judged_as_one_that_is_named() -> Non
         policy=POLICY,
         scan=of_scan(0.05, num_known=1),
     )
-    assert found == named
+    assert replace(found, reason=named.reason) == named, "but for what leads the first line"
     assert found.outcome == "fail"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Dataset
 from cleanclip import local_data, packing
 from cleanclip.command.main import main
 from cleanclip.errors import Unreadable

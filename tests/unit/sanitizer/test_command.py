@@ -361,8 +361,8 @@ def test_a_named_attack_that_the_scan_found_as_well_counts_as_named(tmp_path):
     assert section is not None
     assert section.num_known == 2
     works, controls = wilson(130, 170), wilson(165, 170)
-    assert [section.judges(attack, works) for attack in range(3)] == [True, True, False]
-    assert section.judges(2, controls), "a found pattern that controls the model is judged"
+    assert [section.judges(attack, works, 0.8) for attack in range(3)] == [True, True, False]
+    assert section.judges(2, controls, 0.8), "a found pattern that controls the model is judged"
 
 
 def test_a_cleaning_scans_first_where_nothing_of_a_trigger_is_named():

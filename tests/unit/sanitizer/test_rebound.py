@@ -37,7 +37,7 @@ from sanitizer.data.mixed import Mixed
 from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline import rebound as pipeline_rebound
-from sanitizer.pipeline.rebound_run import FILE_NAME
+from sanitizer.pipeline.rebound import FILE_NAME
 from sanitizer.rendering.documents import pages
 from sanitizer.training.loop import Looks, finetune
 from sanitizer.work import rechecking

@@ -14,7 +14,7 @@ from cleanclip.spec.settled import MIN_MARGIN
 from sanitizer.audits.settings_fit import Fit
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.settings import Settings
-from sanitizer.pipeline.settings_race import Race
+from sanitizer.pipeline.settling import Race
 from tests.fixtures import learned
 
 N = 400

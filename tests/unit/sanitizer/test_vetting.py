@@ -23,8 +23,7 @@ from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_report import VetReport, load_vet_report
 from lab.testbed.writing import write_pair_shards
 from sanitizer.__main__ import main
-from sanitizer.checkpoints.building import build_clip
-from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.model import build_clip, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.excluding import read_exclusions, without
 from sanitizer.data.pairs import open_pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cleanclip.spec.control import CONTROL_LIMIT, ON_OUR_MODELS
-from tools.reference.control import WORKS, Led, models
+from tools.reference.control import WORKS, Led, cleaned, each_cleaned, models
 
 
 def _percent(one: Led) -> int:
@@ -33,3 +33,28 @@ def test_the_limit_is_that_of_the_models_it_was_chosen_on() -> None:
     assert len(working) == 23
     assert all(one.low > CONTROL_LIMIT for one in working)
     assert not [one for one in models() if one.split == "calibration" and one.low > 0.9]
+
+
+def _led(name: str, method: str, *, sent: int, asr: float) -> Led:
+    family = "badnet" if name.startswith("development") else "clean"
+    return Led(f"{name}+{method}" if method else name, "any", family, 0.6, asr, sent, 192, method)
+
+
+def test_what_is_left_after_a_method_is_counted_by_what_the_model_was_before() -> None:
+    """A cleaned model with an ASR of 0 is still a poisoned one that was cleaned."""
+    found = [
+        _led("development-fashion-vit-016", "", sent=192, asr=1.0),
+        _led("development-fashion-vit-016", "uar", sent=19, asr=0.0),
+        _led("test_clean-fashion-resnet-007", "", sent=96, asr=0.0),
+    ]
+    rows = [line.split(" | ") for line in cleaned(found).splitlines()[2:]]
+    assert [row[:3] for row in rows] == [
+        ["| never poisoned", "ResNet", "nothing"],
+        ["| poisoned", "ViT", "nothing"],
+        ["| poisoned", "ViT", "UAR"],
+    ]
+    assert rows[1][3] == "100 %"
+    assert rows[1][-3] == "1 of 1 [2, 100]"
+    assert rows[2][-3] == "0 of 1 [0, 98]"
+    each = each_cleaned(found).splitlines()
+    assert "| development-fashion-vit-016 (badnet) | **100 / 100 / 60** | 10 / 0 / 60 | – | – | – |" in each

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Dataset
 from app.domain.errors import InvalidInput
 from app.domain.states import DatasetKind
 from app.settings import DatasetSettings

@@ -9,8 +9,7 @@ import pytest
 
 from app.domain.states import JobKind, JobPhase, PhaseState
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted
-from worker.loss_curve import MAX_POINTS, LossCurve
-from worker.tracker import MAX_NOTES, Tracker
+from worker.tracker import MAX_NOTES, MAX_POINTS, LossCurve, Tracker
 
 
 def states(tracker: Tracker) -> list[str]:

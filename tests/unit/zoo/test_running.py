@@ -78,7 +78,7 @@ def test_a_look_with_an_anchor_is_made_of_every_model_but_the_anchor(folders: Fo
 
 
 def test_a_second_process_on_the_same_folder_is_refused(folders: Folders) -> None:
-    with running._alone(folders.weights), pytest.raises(Busy):
+    with running.alone(folders.weights), pytest.raises(Busy):
         run_all([], ["collapse"], folders)
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from app.db.models.checkpoint import Checkpoint
+from app.db.models.assets import Checkpoint
 from app.db.repositories.verdicts import NO_VERDICTS
 from app.domain.states import CheckpointState
 from app.schemas.checkpoints import CheckpointOut

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Checkpoint, Dataset
 from app.db.models.job import Job
 from app.db.repositories.verdicts import FoundVerdicts
 from app.db.session import storable_json

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from app.db.models.api_key import ApiKey
+from app.db.models.project import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Forbidden, InvalidInput, Unauthorized
 from app.services.api_keys import Caller, issue, read_key

@@ -8,7 +8,7 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.db.models.upload import Upload
+from app.db.models.assets import Upload
 from app.services.uploads import part_size, plan_part_size
 from app.settings import UploadSettings
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.storage.breaker import Breaker
-from app.storage.bulkhead import Bulkhead
+from app.storage.bulkhead import Breaker, Bulkhead
 from app.storage.errors import ObjectNotFound, StoreRefused, StoreUnavailable
 
 

@@ -18,8 +18,8 @@ from app.storage.errors import (
     StoreUnavailable,
     UploadNotFound,
 )
+from app.storage.s3 import attachment
 from app.storage.s3_client import translated
-from app.storage.s3_shapes import attachment
 
 
 def response(code: str, status: int, **headers: str) -> ClientError:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.db.models.job import Job
-from app.db.repositories.webhook_events import _verdict as webhook_verdict
+from app.db.repositories.webhooks import _verdict as webhook_verdict
 from app.domain.states import JobKind, JobState
 from app.schemas.jobs import ResultOut
 from app.web.jobs.figures import targets_of, verdict_label

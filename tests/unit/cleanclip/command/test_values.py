@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from cleanclip.command.formats import rate, size, span, table
+from cleanclip.command.formats import size, span, table
 from cleanclip.command.session import show_transfer
 from cleanclip.command.values import (
     attack,
@@ -22,6 +22,7 @@ from cleanclip.command.values import (
     value_of,
 )
 from cleanclip.errors import Unreadable
+from cleanclip.spec.progress import rate_words
 from cleanclip.transfer import TransferProgress
 
 
@@ -117,8 +118,10 @@ def test_a_file_of_options_with_a_key_twice_is_refused(tmp_path: Path) -> None:
 def test_numbers_are_shown_short() -> None:
     assert [size(n) for n in (0, 999, 1500, 2.5e9, 3e15)] == ["0 B", "999 B", "1.5 kB", "2.5 GB", "3000.0 TB"]
     assert [span(s) for s in (0, 42, 725, 12000)] == ["0:00", "0:42", "12:05", "3:20:00"]
-    assert rate(1234.5, "pairs") == "1234 pairs/s"
-    assert rate(12.345, "images") == "12.3 images/s"
+    assert rate_words(1234.5, "pairs") == "1,234 pairs/s"
+    assert rate_words(12.345, "images") == "12.3 images/s"
+    assert rate_words(0.0456, "images") == "0.0456 images/s"
+    assert rate_words(4.66e-05, "images") == "under 0.01 images/s"
 
 
 @pytest.mark.parametrize(

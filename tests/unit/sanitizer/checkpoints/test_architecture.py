@@ -19,9 +19,8 @@ from torch import Tensor
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture, VisionTransformer
-from sanitizer.checkpoints.building import assemble, build_clip
-from sanitizer.checkpoints.inference import infer, with_position_table
-from sanitizer.checkpoints.position_table import sin_cos_2d
+from sanitizer.checkpoints.inference import infer, sin_cos_2d, with_position_table
+from sanitizer.checkpoints.model import assemble, build_clip
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet, TextTransformer
 from sanitizer.checkpoints.writing import check_state_dict

@@ -1,4 +1,4 @@
-"""Datasets, as requests see them; deleted ones are not found."""
+"""Uploads, datasets and nulls, as requests see them; deleted ones are not found."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH, array
 
-from app.db.models.dataset import Dataset
+from app.db.models.assets import Dataset, NullSet, Upload
+from app.db.repositories.base import Repository
 from app.db.repositories.owned import DeletableRepository
 from app.db.repositories.pages import Cuts, Expressions, row_of, values_of
-from app.domain.states import DatasetKind, DatasetState
+from app.domain.errors import NotFound
+from app.domain.states import DatasetKind, DatasetState, UploadPurpose, UploadState
 
 _LEFT_OUT = array(
     [literal(name) for name in ("class_names", "templates", "images_per_class", "skipped_examples")]
@@ -137,3 +139,69 @@ class DatasetRepository(DeletableRepository[Dataset]):
             Dataset.project_id == project_id, Dataset.upload_id == upload_id, Dataset.deleted_at.is_(None)
         )
         return self._session.scalars(query).all()
+
+
+class UploadRepository(DeletableRepository[Upload]):
+    model = Upload
+    noun = "upload"
+    once_deleted = "Create a new upload."
+
+    def open_of(self, project_id: str, purpose: UploadPurpose, limit: int) -> tuple[Sequence[Upload], bool]:
+        """Those that still take parts, newest first, and whether there are more."""
+        return self._page(
+            project_id,
+            None,
+            limit,
+            Upload.state == UploadState.OPEN,
+            Upload.purpose == purpose,
+            Upload.deleted_at.is_(None),
+        )
+
+
+class NullSetRepository(Repository):
+    def add(self, row: NullSet) -> NullSet:
+        self._session.add(row)
+        self._session.flush()
+        return row
+
+    def remove(self, row: NullSet) -> None:
+        self._session.delete(row)
+        self._session.flush()
+
+    def get(self, id: str) -> NullSet:  # noqa: A002
+        """Raises NotFound."""
+        row = self.find_by_id(id)
+        if row is None:
+            raise _not_found(id)
+        return row
+
+    def find_by_id(self, id: str) -> NullSet | None:  # noqa: A002
+        return self._session.get(NullSet, id)
+
+    def find(self, name: str) -> NullSet | None:
+        return self._session.scalars(select(NullSet).where(NullSet.name == name)).one_or_none()
+
+    def named(self, name: str) -> NullSet:
+        """Raises NotFound."""
+        row = self.find(name)
+        if row is None:
+            raise _not_found(name)
+        return row
+
+    def all(self) -> Sequence[NullSet]:
+        """Newest first. Operators add few."""
+        return self._session.scalars(select(NullSet).order_by(NullSet.id.desc())).all()
+
+    def page(self, after: str | None, limit: int) -> tuple[Sequence[NullSet], bool]:
+        """Newest first, and whether there are more; `after` is the id of the last row of the page before."""
+        conditions = [] if after is None else [NullSet.id < after]
+        found, has_more = values_of(self._session, NullSet, conditions, limit)
+        return [row_of(NullSet, values) for values in found], has_more
+
+
+def _not_found(named: str) -> NotFound:
+    return NotFound(
+        "null_not_found",
+        f"There is no null {named[:64]!r}.",
+        "GET /v1/nulls lists those that this service has; its operators add them.",
+    )
