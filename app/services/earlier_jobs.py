@@ -17,6 +17,7 @@ from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
 from app.services.orders import LABELLED, MAIN, RETRIEVAL, TRUSTED
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.recipe import AuditOptions, Recipe, parse, parse_recipe
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
@@ -101,17 +102,18 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
 
 def _load_of_job(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDataset]) -> Load:
     recipe = None if job.spec.get("recipe") is None else parse_recipe(job.spec["recipe"])
-    audit = None if job.spec.get("audit") is None else parse(AuditOptions, job.spec["audit"])
-    scan = None if job.spec.get("scan") is None else parse(ScanOptions, job.spec["scan"])
+    parts = {
+        kind.name: parse(kind.options, job.spec[kind.name])
+        for kind in KINDS.values()
+        if kind.options is not None and job.spec.get(kind.name) is not None
+    }
     named = {column: getattr(job, column) for column in DATASET_COLUMNS}
     its_data = {column: datasets[its_id] for column, its_id in named.items() if its_id in datasets}
     return load_of(
         checkpoint_bytes,
         its_data,
         recipe=recipe,
-        audit=audit,
-        scan=scan,
-        vet=None if job.spec.get("vet") is None else parse(VetOptions, job.spec["vet"]),
+        **parts,
         has_anchor=job.anchor_checkpoint_id is not None,
         lists=job.spec.get("exclude"),
     )

@@ -75,7 +75,7 @@ class Order:
     def of(cls, body: JobIn, *, default_max_attempts: int) -> Order:
         """`default_max_attempts` where the body leaves them to the service."""
         inputs = KINDS[body.kind].inputs
-        found = {one.column: attrgetter(one.pointer[1:].replace("/", "."))(body) for one in inputs}
+        found = {one.column: attrgetter(".".join(one.place))(body) for one in inputs}
         return cls(
             kind=JobKind(body.kind),
             name=body.name,

@@ -35,6 +35,11 @@ class Input:
     trains: bool = False
     """Whether the model is trained on it, and its kind therefore the recipe's to say."""
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the order's body names it: the part, if it has one, and the field."""
+        return tuple(self.pointer[1:].split("/"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -43,6 +48,10 @@ class Kind:
     name: str
     title: str
     """As people read it: "Cleaning"."""
+    page: str = "jobs"
+    """Part of the address of the form that orders it."""
+    then_clean: tuple[str, str] | None = None
+    """Where a cleaning can go by what it found: how the form's address names the job, and the button."""
     computes: tuple[str, ...]
     """The phases that a job may have between staging and publishing, in order."""
     only_if: Mapping[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
@@ -52,6 +61,8 @@ class Kind:
     is_resumable: bool = False
     """Whether what an attempt has finished goes on with the job: training states, parts of a scan."""
     inputs: tuple[Input, ...]
+    options: type[Any] | None = None
+    """Of its own part of an order, which has its name."""
     spec: type[Any]
     """What the child is told. A field has the value of that name in the order, or one that staging knows."""
     check: Callable[[Facts], Iterator[SanitizerError]] = lambda _: iter(())

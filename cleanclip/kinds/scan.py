@@ -75,9 +75,12 @@ def check_images(num: int | None, num_classes: int | None) -> Iterator[DatasetRe
 SCAN = Kind(
     name="scan",
     title="Scan",
+    page="scans",
+    then_clean=("scan", "Clean, judged on what was found"),
     computes=("scan",),
     is_resumable=True,
     inputs=(SUSPECT, LABELLED, anchor("scan")),
+    options=ScanOptions,
     spec=ScanSpec,
     check=check,
     leaves={REPORT_NAME: MAX_REPORT_BYTES},
