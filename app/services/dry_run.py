@@ -29,7 +29,6 @@ from app.services.orders import (
     Order,
     check_apart,
     check_data,
-    check_targets,
     check_templates,
     model_named,
     naming,
@@ -143,7 +142,7 @@ def look_ahead(
         has_anchor=ANCHOR in order.ids,
         lists=lists,
     )
-    if order.scan is not None and LABELLED in rows:
+    if LABELLED in rows:
         rows[LABELLED] = unit.datasets.get(caller.project_id, rows[LABELLED].id)  # with its classes' names
     found.refusals += refusals(order, checkpoints, rows)
     if order.scan is not None:
@@ -154,9 +153,6 @@ def look_ahead(
     if order.audit is not None:
         labelled = _classes(unit, datasets.get(LABELLED))
         trained = _classes(unit, datasets.get(MAIN))
-        if labelled is not None:
-            with found.noting():
-                check_targets(_audit_of(order), labelled.names)
         with found.noting():
             check_templates(_audit_of(order), "audit")
         _judge_policy(unit, caller, order, labelled, found)

@@ -19,9 +19,7 @@ from app.services.orders import (
     SUSPECT,
     Order,
     check_apart,
-    check_targets,
     check_templates,
-    class_names,
     naming,
     recipe_source,
     refusals,
@@ -80,7 +78,6 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
 def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset) -> dict[str, object]:
     """Of an audit or a cleaning, which limits decide."""
     assert order.audit is not None, "scans and vettings have none"
-    check_targets(order.audit, class_names(labelled))
     check_templates(order.audit, "audit")
     with naming("/policy_name"):
         policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)

@@ -22,8 +22,6 @@ from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import Input
 from cleanclip.spec import anchors, templates
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.found_attacks import TARGET_OF_SCAN
-from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
 from cleanclip.spec.recommended import Model, RecipeSource, model_of, with_recommended
 from cleanclip.spec.scan_options import ScanOptions
@@ -236,30 +234,3 @@ def class_names(labelled: Dataset) -> Sequence[str]:
     """The classes of a ready labelled set: as counted by its validation, else as given."""
     found = (labelled.summary or {}).get("class_names") or labelled.class_names or []
     return [str(name) for name in found]
-
-
-def check_targets(audit: AuditOptions, names: Sequence[str]) -> None:
-    """Raise InvalidInput (`unknown_target`) unless the audit's target and those of attacks are `names`."""
-    known = frozenset(names)
-    if audit.target != TARGET_OF_SCAN:
-        _check_target(audit.target, known, names, "/audit/target")
-    for number, attack in enumerate(audit.attacks):
-        if attack.target is not None:
-            _check_target(attack.target, known, names, f"/audit/attacks/{number}/target")
-
-
-def _check_target(target: str, known: frozenset[str], names: Sequence[str], pointer: str) -> None:
-    if target in known:
-        return
-    near = near_names(target, names)
-    shown = " or ".join(f"'{name[:60]}'" for name in near) or ", ".join(
-        f"'{name[:60]}'" for name in names[:5]
-    )
-    raise InvalidInput(
-        "unknown_target",
-        f"The target is not one of the {len(names)} classes of the labelled dataset.",
-        f"Did you mean {shown}? The class must be written as in the dataset."
-        if near
-        else f"Choose a class of the dataset, for example {shown}.",
-        pointer=pointer,
-    )

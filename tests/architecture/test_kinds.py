@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.edge.error_codes import ERROR_CODES
 from cleanclip.kinds.catalogue import KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,14 @@ ENGINE = (
 )
 SPECS = {kind.spec.__name__ for kind in KINDS.values()}
 QUOTED = re.compile(rf"""["'](?:{"|".join(KINDS)})["']""")
+
+
+REFUSALS = {
+    *("InvalidInput", "NotFound", "Conflict", "AttemptFailed"),
+    *("CheckpointRejected", "DatasetRejected", "OptionsRejected", "NullRefused"),
+}
+MOST_CODES = 27
+"""Codes that more than one file raises: lower it with every one that one function raises for all."""
 
 
 def _names_a_kind(path: Path) -> bool:
@@ -63,3 +72,30 @@ def test_a_value_is_whole() -> None:
         assert {one.fact for one in kind.inputs} - {None} <= kind.told
         assert all((one.folder is None) == bool(one.roles) for one in kind.inputs)
         assert len({one.pointer for one in kind.inputs}) == len(kind.inputs)
+
+
+def _codes(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str(code)), *_]):
+                if name in REFUSALS:
+                    yield code
+
+
+def test_no_further_code_is_raised_in_two_files() -> None:
+    places: dict[str, set[str]] = {}
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            if "sync" not in path.parts:
+                for code in _codes(path):
+                    places.setdefault(code, set()).add(path.relative_to(ROOT).as_posix())
+    several = {code: sorted(files) for code, files in places.items() if len(files) > 1}
+    assert len(several) <= MOST_CODES, several
+
+
+def test_whatever_a_kind_refuses_has_a_status_where_it_is_ordered() -> None:
+    checks = ("spec/anchors.py", "spec/targets.py", "spec/vet_plan.py")
+    files = [*(ROOT / "cleanclip" / "kinds").glob("*.py"), *(ROOT / "cleanclip" / one for one in checks)]
+    codes = {code for path in files for code in _codes(path)}
+    assert {code: ERROR_CODES[code].status for code in codes} == dict.fromkeys(codes, 422)
+    assert len(codes) >= 10

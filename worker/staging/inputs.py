@@ -95,6 +95,7 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
             continue
         dataset = unit.datasets.get(job.project_id, its_id)
         role = one.roles[dataset.kind]
+        facts.setdefault("data_kind", role)
         files += _pinned(dataset, PATH_OF_ROLE[role])
         texts |= override_texts(dataset, PATH_OF_ROLE[role])
         datasets.append(_described(dataset, role, job.spec))
