@@ -69,7 +69,7 @@ from app.server.open_files import allow_open_files
 from app.server.serving_options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, MetricsSettings, Settings, load_settings
-from app.settings_webhooks import WebhookSettings
+from app.settings_groups import WebhookSettings
 from app.storage.bulkhead import Bulkhead
 from app.storage.guarded import guarded
 from app.storage.port import ObjectStore

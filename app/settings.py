@@ -24,10 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
-from app.settings_connections import ConnectionSettings
-from app.settings_group import Group, Server
-from app.settings_web import WebSettings
-from app.settings_webhooks import WebhookSettings
+from app.settings_groups import ConnectionSettings, Group, Server, WebhookSettings, WebSettings
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -261,8 +261,10 @@ class Result(Answer):
     attack_changes: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    control: tuple[dict[str, Any], ...] = ()
+    """Of a cleaning: what the strongest pattern of each family does to the returned weights."""
     scan: dict[str, Any] | None = None
-    """Of a scan: verdict, p-value, hypotheses. The figures of audits are None then."""
+    """Of a scan: verdict, p-value, hypotheses, `control`. The figures of audits are None then."""
     vet: dict[str, Any] | None = None
     """Of a vetting: how many samples are set aside, scores, measured recall. The rest is None then."""
     architecture: dict[str, Any] | None = None

@@ -3,6 +3,9 @@
 Pure text: parsing, the allowed prefixes, the expansion of one brace range, and which keys below a prefix
 belong to a dataset. Knows no store, opens no connection. Anything that could be read in two ways (dots,
 percent signs, a query, a user name, a port, control characters, a second slash) is refused.
+
+A dataset's few samples for people (samples.json, beside its summary) are a file of its validation. Every
+image in it was made by the worker, of pixels; nothing of a customer's file is in it but short texts.
 """
 
 from __future__ import annotations
@@ -146,3 +149,30 @@ def check_allowed(
             f"The reference is outside the prefixes that this service may read for project {project_id}.",
             "Ask the operator which prefixes your project may use, or upload the data and give upload_id.",
         )
+
+
+SAMPLES_NAME = "samples.json"
+MAX_SAMPLES_BYTES = 2 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSample:
+    """One sample: `caption` of a pair, `label` and `class_name` of a labelled image."""
+
+    index: int
+    key: str
+    caption: str | None
+    label: int | None
+    class_name: str | None
+    width: int
+    height: int
+    jpeg_base64: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSamples:
+    """Drawn by `seed` from all good samples, in the order of the set."""
+
+    object: str = "dataset_samples"
+    seed: int
+    samples: tuple[DatasetSample, ...]

@@ -16,7 +16,7 @@ from typing import Protocol
 from app.live.metrics import Metrics
 from app.logs import get_logger
 from app.server.refusals import ADDRESS_FULL, SERVER_FULL, Refusal
-from app.settings_connections import ConnectionSettings
+from app.settings_groups import ConnectionSettings
 
 _LOOK_EVERY_S = 1.0
 _OF_ONE_OWNER = 64

@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from app.server.door import Door
 from app.server.refusals import HEAD_TOO_LARGE, HEAD_TOO_SLOW, NO_ONE_HOST, SERVER_FULL, UNREADABLE, Refusal
-from app.settings_connections import ConnectionSettings
+from app.settings_groups import ConnectionSettings
 
 _PIECE_BYTES = 16 * 1024
 """What the parser gets at once, and so by how much a limit on what is not complete can be passed."""

@@ -13,7 +13,7 @@ from app.live.metrics import Metrics
 from app.server.door import Door
 from app.server.protocol import LimitedProtocol
 from app.settings import ApiSettings, Settings
-from app.settings_connections import ConnectionSettings
+from app.settings_groups import ConnectionSettings
 
 
 class Lifespan(TypedDict):

@@ -13,8 +13,7 @@ from itertools import islice
 from app.db.models.assets import Dataset
 from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
-from app.domain.dataset_references import DatasetReference, check_allowed, parse_reference
-from app.domain.dataset_samples import SAMPLES_NAME
+from app.domain.dataset_references import SAMPLES_NAME, DatasetReference, check_allowed, parse_reference
 from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, DatasetState, JobKind, UploadPurpose, UploadState

@@ -15,9 +15,15 @@ from app.db.sealing import Sealer
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict
 from app.domain.ids import new_id
-from app.domain.webhook_signing import new_secret
 from app.domain.webhook_urls import ReachRules
-from app.domain.webhooks import SUBSCRIBABLE, DisabledReason, WebhookEvent, WebhookState, message_data
+from app.domain.webhooks import (
+    SUBSCRIBABLE,
+    DisabledReason,
+    WebhookEvent,
+    WebhookState,
+    message_data,
+    new_secret,
+)
 from app.services.api_keys import Caller
 from app.services.trail import note
 

@@ -36,9 +36,7 @@ from cleanclip.aio.checkpoints import Checkpoints
 from cleanclip.aio.datasets import Datasets
 from cleanclip.aio.jobs import Jobs
 from cleanclip.aio.keys import Keys
-from cleanclip.aio.nulls import Nulls
-from cleanclip.aio.policies import Policies
-from cleanclip.aio.project import Deletions, Trail
+from cleanclip.aio.project import Deletions, Nulls, Policies, Trail
 from cleanclip.aio.store import Store
 from cleanclip.aio.uploads import Uploads
 from cleanclip.aio.webhooks import Webhooks

@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from cleanclip.command import (
     access,
+    compare,
     doctor,
     listing,
     orders,
@@ -112,6 +113,7 @@ app.command()(project.usage)
 app.command()(project.trail)
 app.add_typer(project.deletions, name="deletions")
 app.command()(results.report)
+app.command()(compare.compare)
 app.command()(results.download)
 app.command()(verify.verify)
 

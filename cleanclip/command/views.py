@@ -158,7 +158,7 @@ def jobs(found: Sequence[Job]) -> str:
             item.kind,
             item.state,
             _stage(item),
-            _outcome(item),
+            outcome(item),
             when(item.created_at),
             item.name or "-",
             item.checkpoint_id or "-",
@@ -168,7 +168,8 @@ def jobs(found: Sequence[Job]) -> str:
     return table(("ID", "KIND", "STATE", "PHASE", "VERDICT", "CREATED", "NAME", "CHECKPOINT"), rows)
 
 
-def _outcome(job: Job) -> str:
+def outcome(job: Job) -> str:
+    """Of its verdict; a dash where there is none."""
     return (job.result and job.result.outcome) or "-"
 
 

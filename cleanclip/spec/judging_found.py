@@ -69,8 +69,8 @@ class FoundLimits:
         self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict], outcome: str
     ) -> str:
         return "; ".join(
-            f"{judged[number].attack} led {percent(before.attacks[number].asr.value)} of the images of other "
-            f"classes to one class, and now {share(after.attacks[number].asr)}; the limit is "
+            f"{judged[number].attack} led {percent(before.attacks[number].asr.value)} of the images to its "
+            f"target, and now {share(after.attacks[number].asr)}, limit "
             f"{percent(self.limit(number, before.attacks[number])[1])}"
             for number in sorted(self.controlled)
             if judged[number].outcome == outcome

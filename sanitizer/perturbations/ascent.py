@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sanitizer.perturbations.family import Family
+from sanitizer.perturbations.families import Family
 from sanitizer.perturbations.patterns import Pattern, apply_patterns, drawn
 from sanitizer.seeding import generator
 

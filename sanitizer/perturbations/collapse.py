@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sanitizer.perturbations.ascent import Ascent, AscentOptions, Embed, embedded_under
-from sanitizer.perturbations.family import Family
+from sanitizer.perturbations.families import Family
 from sanitizer.perturbations.patterns import Pattern
 from sanitizer.seeding import generator
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sanitizer.perturbations.family import Family
+from sanitizer.perturbations.families import Family
 from sanitizer.seeding import generator
 
 NO_PATTERN = -1

@@ -19,11 +19,8 @@ from torch.nn import functional
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.plain_images import MAX_PATTERN_BYTES, MAX_SIDE, write_pattern
 from sanitizer.perturbations.additive import Additive, LowFrequency
-from sanitizer.perturbations.blend import Blend
-from sanitizer.perturbations.colour import Colour
-from sanitizer.perturbations.patch import Patch
+from sanitizer.perturbations.families import Blend, Colour, Patch, Warp
 from sanitizer.perturbations.patterns import Pattern
-from sanitizer.perturbations.warp import Warp
 from sanitizer.scans import image_edits
 
 _SHADES = (256, 128, 64, 32, 16, 8, 4)

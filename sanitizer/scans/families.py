@@ -6,11 +6,7 @@ from typing import assert_never
 
 from cleanclip.spec.scan_options import PatternFamily
 from sanitizer.perturbations.additive import Additive, LowFrequency
-from sanitizer.perturbations.blend import Blend
-from sanitizer.perturbations.colour import Colour
-from sanitizer.perturbations.family import Family
-from sanitizer.perturbations.patch import Patch
-from sanitizer.perturbations.warp import Warp
+from sanitizer.perturbations.families import Blend, Colour, Family, Patch, Warp
 from sanitizer.seeding import generator
 
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sanitizer.perturbations.family import Family
+from sanitizer.perturbations.families import Family
 from sanitizer.perturbations.patterns import Pattern
 
 T = TypeVar("T")

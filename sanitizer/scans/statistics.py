@@ -20,7 +20,7 @@ from cleanclip.spec.scan_statistics import (
     ResidualFigures,
     ScanStatistics,
 )
-from sanitizer.perturbations.family import Family
+from sanitizer.perturbations.families import Family
 from sanitizer.perturbations.patterns import Pattern
 from sanitizer.scans import collapse, edits, residual
 from sanitizer.scans.families import build

@@ -18,12 +18,8 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.recipe import Stage, UARRecipe
-from sanitizer.perturbations.blend import Blend
-from sanitizer.perturbations.colour import Colour
-from sanitizer.perturbations.family import Family
-from sanitizer.perturbations.patch import Patch
+from sanitizer.perturbations.families import Blend, Colour, Family, Patch, Warp
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, apply_patterns, drawn
-from sanitizer.perturbations.warp import Warp
 from sanitizer.seeding import generator
 from sanitizer.training.distributed import World
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
+from cleanclip.spec.control import MEASURED
+from cleanclip.spec.report import Measured
+from sanitizer.rendering.scan import render_scan_html
 from tests.browser.test_every_page import open_all
 from tests.fixtures.kept_reports import NAMES, document, drawn_from
+from tests.fixtures.scans import scan_and_null
 
 ON_PAPER: Any = {"width": 688, "height": 1025}
 """A4 without its margins, in CSS pixels."""
@@ -43,13 +48,16 @@ def test_it_opens_offline_asks_for_nothing_and_is_accessible(chromium: Browser, 
     context.close()
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 @pytest.mark.parametrize("name", NAMES)
 def test_answer_evidence_and_decision_are_on_the_first_two_screens_and_the_rest_is_folded(
     chromium: Browser, name: str, width: int, height: int, tmp_path: Path
 ) -> None:
+    written = document(name) | {"origin": ORIGIN}
+    measured = {one.name: written[one.name] for one in fields(Measured) if one.name in written}
+    written["withheld"] = {"seed": 1, "num_samples": 600, "num_skipped": 0, "measured": measured}
     report = tmp_path / "report.html"
-    report.write_text(drawn_from(document(name) | {"origin": ORIGIN})[0])
+    report.write_text(drawn_from(written)[0])
     page = chromium.new_page(viewport={"width": width, "height": height})
     page.goto(report.as_uri())
     tops = [one.evaluate("one => one.getBoundingClientRect().top") for one in page.locator("section").all()]
@@ -57,6 +65,29 @@ def test_answer_evidence_and_decision_are_on_the_first_two_screens_and_the_rest_
     assert tops[1] <= screens * height, "up to the signature"
     whole = page.evaluate("document.documentElement.scrollHeight")
     assert whole <= (screens + 1) * height, "each fold is one line"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+@pytest.mark.parametrize("with_null", [True, False])
+def test_a_scans_answer_evidence_and_decision_come_first_and_the_rest_is_folded(
+    chromium: Browser, with_null: bool, width: int, height: int, tmp_path: Path
+) -> None:
+    [scan, _] = scan_and_null(with_null=with_null, whole=True)
+    families = tuple(replace(scan.control[0], family=family) for family in MEASURED)
+    scan = replace(scan, control=families, examples=scan.examples[:1] * 4)
+    report = tmp_path / "scan.html"
+    report.write_text(render_scan_html(scan))
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    page.goto(report.as_uri())
+    front, *folded = page.locator("section").all()
+    headings = front.locator("h2").all_inner_texts()
+    assert headings == ["What was found", "Can one pattern control this model?", "Decision"]
+    assert all(one.locator("details:not([open])").count() == 1 for one in folded)
+    whole = page.evaluate("document.documentElement.scrollHeight")
+    assert whole <= (2 if width > 1000 else 4) * height
+    open_all(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
 

@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CLASSES = (*class_names(digits())[:4], TARGET)
 """Of the demo's datasets, a few: what the pages name must be there."""
 NUM_IMAGES, NUM_PAIRS = 100, 128
+NUM_SCANNED = 160
+"""Fewer than 128 are not scanned. Random models are at chance: of so many images they can be scanned only."""
 _TEXT = {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
 RESNET = {**RESNET_CONFIG, "vision_cfg": {**RESNET_CONFIG["vision_cfg"], "width": 8}, "text_cfg": _TEXT}
 VIT = {
@@ -71,10 +73,11 @@ def write_place(folder: Path) -> None:
         picture.save(folder / "pairs" / f"{number:02d}.png")
         (folder / "pairs" / f"{number:02d}.txt").write_text(f"picture {number}\n", encoding="utf-8")
     torch.save(torch.full((3, 8, 8), 0.2), folder / "delta.pt")
-    for number, picture in enumerate(audited.pictures(6)):
-        path = folder / "images" / CLASSES[-(number % 2)] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+    for name, num_images, num_classes in (("images", 6, 2), ("test-images", NUM_SCANNED, 4)):
+        for number, picture in enumerate(audited.pictures(num_images)):
+            path = folder / name / CLASSES[-(number % num_classes)] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
 
 
 @pytest.fixture(scope="package")

@@ -8,13 +8,9 @@ import pytest
 import torch
 
 from sanitizer.perturbations.additive import Additive, LowFrequency
-from sanitizer.perturbations.blend import Blend
 from sanitizer.perturbations.collapse import CollapseOptions, collapse, invert
-from sanitizer.perturbations.colour import Colour
-from sanitizer.perturbations.family import Family
-from sanitizer.perturbations.patch import Patch
+from sanitizer.perturbations.families import Blend, Colour, Family, Patch, Warp
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, apply_patterns, drawn
-from sanitizer.perturbations.warp import Warp
 from sanitizer.seeding import generator
 
 SIZE = 9

@@ -16,8 +16,7 @@ from cleanclip.spec.recipe import UARRecipe
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.uar import Embeddings, objective
-from sanitizer.perturbations.blend import Blend
-from sanitizer.perturbations.patch import Patch
+from sanitizer.perturbations.families import Blend, Patch
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern
 from sanitizer.seeding import generator
 from sanitizer.training import loop, towers

@@ -64,6 +64,6 @@ def test_every_setting_is_read_by_something() -> None:
     )
     for variable, _ in settings():
         name = variable.rpartition("__")[2].removeprefix("CLEANCLIP_").lower()
-        if name == "password":  # becomes part of the URL: app.settings_group
+        if name == "password":  # becomes part of the URL: app.settings_groups
             name = "url"
         assert re.search(rf"\.{name}\b", code), f"nothing obeys {variable}"

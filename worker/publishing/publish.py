@@ -22,7 +22,7 @@ from app.db.repositories.attempt_values import (
     NewArtifact,
     NewVerdict,
 )
-from app.domain.dataset_samples import SAMPLES_NAME
+from app.domain.dataset_references import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore

@@ -11,7 +11,7 @@ import io
 
 from pydantic import TypeAdapter
 
-from app.domain.dataset_samples import DatasetSample, DatasetSamples
+from app.domain.dataset_references import DatasetSample, DatasetSamples
 from app.domain.shown_texts import is_seen
 from cleanclip.spec.jobspec import DRAWN_ADAPTER, DrawnSample
 

@@ -17,8 +17,7 @@ from app.db.repositories.webhook_claims import ClaimedDelivery
 from app.db.sealing import Sealer, Unsealable
 from app.db.session import Database
 from app.domain.errors import Unavailable
-from app.domain.webhook_signing import signed_headers
-from app.domain.webhooks import Answer, DeliveryError, body_of, wait_s
+from app.domain.webhooks import Answer, DeliveryError, body_of, signed_headers, wait_s
 from app.logs import get_logger
 from worker import metrics
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.db.models.assets import Dataset
 from app.db.models.job import Artifact, Job
 from app.db.unit_of_work import UnitOfWork
-from app.domain.dataset_samples import MAX_SAMPLES_BYTES
+from app.domain.dataset_references import MAX_SAMPLES_BYTES
 from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.states import JobKind, JobPhase, JobState
 from app.live.ports import Ports, PortsDep

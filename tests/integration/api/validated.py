@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from app.db.models.job import Artifact, Job
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
-from app.domain.dataset_samples import SAMPLES_NAME, DatasetSample, DatasetSamples
+from app.domain.dataset_references import SAMPLES_NAME, DatasetSample, DatasetSamples
 from app.domain.ids import new_id
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobState

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.webhook_signing import new_secret
 from app.domain.webhooks import (
     MAX_TRIES,
     WAITS_S,
@@ -14,6 +13,7 @@ from app.domain.webhooks import (
     DeliveryState,
     DisabledReason,
     WebhookState,
+    new_secret,
 )
 from tests.fakes.webhook_receiver import Receiver, answering
 from tests.integration.worker.subscribed import (

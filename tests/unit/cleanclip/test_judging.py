@@ -458,13 +458,13 @@ def test_a_found_pattern_that_controlled_the_input_is_judged_by_the_limit_on_con
     assert [one.judged for one in verdict.attacks] == [True, True]
     assert (verdict.outcome, verdict.attacks[1].outcome) == (outcome, outcome)
     assert "the limit is 80.00 %" in verdict.attacks[1].reason
-    led = f"attack1 led 99.67 % of the images of other classes to one class, and now {after / 30:.2f} %"
+    led = f"attack1 led 99.67 % of the images to its target, and now {after / 30:.2f} %"
     first, _, last = verdict.reason.partition("attack1 led")
     if outcome == "fail":
         assert first == "Not cleaned: fail. A pattern that the scan found still controls this model: "
     if outcome == "pass":
         assert "What the scan found no longer controls it: " + led in verdict.reason
-        assert last.endswith("the limit is 80.00 %.")
+        assert last.endswith("limit 80.00 %.")
     if outcome == "undecided":
         assert "attack1 led" not in verdict.reason
 

@@ -10,7 +10,6 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from app.domain.webhook_signing import new_secret, signed_headers
 from app.domain.webhooks import (
     JITTER,
     MAX_TRIES,
@@ -19,6 +18,8 @@ from app.domain.webhooks import (
     WebhookEvent,
     body_of,
     message_data,
+    new_secret,
+    signed_headers,
     wait_s,
 )
 

@@ -11,7 +11,7 @@ import pytest
 from app.live.metrics import Metrics
 from app.server.door import Door
 from app.server.refusals import ADDRESS_FULL, SERVER_FULL
-from app.settings_connections import ConnectionSettings
+from app.settings_groups import ConnectionSettings
 
 
 class Peer:

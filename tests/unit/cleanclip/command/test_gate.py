@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,9 +14,10 @@ from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.gate import OUTCOMES, Gate, gate_of
 from cleanclip.command.main import main
 from cleanclip.command.session import Session
-from cleanclip.models import Verdict
+from cleanclip.models import Result, Verdict
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, job
 
+PAGE = Path(__file__).parents[4] / "docs/how-to/ci-gate.md"
 ORDERS = {
     "audit": ("--labelled", "ds_2", "--target", "banana"),
     "sanitize": ("--data", "ds_1", "--labelled", "ds_2", "--target", "banana"),
@@ -179,3 +183,25 @@ def test_what_no_second_audit_confirmed_on_withheld_images_opens_a_gate_by_name_
     assert ("no second audit confirmed the figures" in told) is (
         status == 12 and num_withheld is None and (outcome == "pass" or "--allow-inconclusive" in options)
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "outcome", "is_open"),
+    [
+        ("bad", "controlled", False),
+        ("bad, where a null fits", "fail", False),
+        ("cleaned", "inconclusive", True),
+        ("badly cleaned", "controlled", False),
+        ("clean", "inconclusive", True),
+    ],
+)
+def test_the_gate_of_the_page_as_it_is_written_opens_on_a_clean_and_on_a_cleaned_model_only(
+    model: str, outcome: str, is_open: bool
+) -> None:
+    """Nobody names a trigger, a target or a null."""
+    [line] = re.findall(r"^cleanclip scan .*?\"\$@\"$", PAGE.read_text(), re.M | re.S)
+    words = shlex.split(line.replace("\\\n", " "))
+    assert not {"--target", "--null", "--attack", "--suite", "--allow-unchecked"} & {*words}
+    given = gate_of(words[words.index("--fail-on") + 1], allow_inconclusive="--allow-inconclusive" in words)
+    checked = Result.model_validate({"recheck": RECHECKED}).recheck
+    assert (given.why_shut(outcome, checked, None) is None) == is_open, model

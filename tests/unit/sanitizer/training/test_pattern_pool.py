@@ -8,11 +8,8 @@ import pytest
 import torch
 
 from cleanclip.spec.recipe import UARRecipe
-from sanitizer.perturbations.blend import Blend
-from sanitizer.perturbations.colour import Colour
-from sanitizer.perturbations.patch import Patch
+from sanitizer.perturbations.families import Blend, Colour, Patch, Warp
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, drawn
-from sanitizer.perturbations.warp import Warp
 from sanitizer.training.distributed import World
 from sanitizer.training.pattern_pool import PatternPool
 

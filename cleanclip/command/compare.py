@@ -1,0 +1,65 @@
+"""`compare`: jobs side by side, as the page of the same name shows them: a scan, the cleaning after it, the
+scan of the cleaned model, or two recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from cleanclip.command import completion, views
+from cleanclip.command.formats import table
+from cleanclip.command.output import Output
+from cleanclip.command.session import JsonFlag, session_of
+from cleanclip.models import Job
+from cleanclip.spec.figures import in_brief, short
+
+LEAST, MOST = 2, 6
+
+
+def compare(
+    context: typer.Context,
+    *,
+    jobs: Annotated[
+        list[str],
+        typer.Argument(metavar="JOB JOB…", help="Two to six jobs.", autocompletion=completion.jobs),
+    ],
+    as_json: JsonFlag = False,
+) -> None:
+    """Show jobs side by side: verdicts, what one pattern does, figures. With --json their results.
+
+    Figures can be compared where they are of the same images under the same trigger; the page says which
+    are not.
+
+    Example: cleanclip compare job_… job_…
+    """
+    if not LEAST <= len(jobs) <= MOST or len({*jobs}) < len(jobs):
+        raise typer.BadParameter(f"Give {LEAST} to {MOST} different jobs.")
+    with session_of(context).client() as client:
+        found = [client.jobs.get(one) for one in jobs]
+        page = f"{client.base_url}/ui/compare?" + "&".join(f"job={one.id}" for one in found)
+    columns = [dict(_rows(one)) for one in found]
+    titles = dict.fromkeys(title for column in columns for title in column)
+    rows = [(title, *(column.get(title, "-") for column in columns)) for title in titles]
+    output = Output(is_json=as_json)
+    output.result({"jobs": [one.to_json() for one in found]}, table(("", *(one.id for one in found)), rows))
+    output.note(page)
+
+
+def _rows(job: Job) -> Iterator[tuple[str, str]]:
+    """Title and words of everything that a job's result has, in the order of the table."""
+    yield "kind", job.kind
+    yield "method", str((job.recipe or {}).get("method") or "-")
+    yield "state", job.state
+    yield "verdict", views.outcome(job)
+    result = job.result
+    if result is None:
+        return
+    scan = result.scan or {}
+    p_value = scan.get("p_value")
+    yield "p-value", "-" if p_value is None else f"{p_value:.3g}"
+    for one in scan.get("control") or result.control:
+        yield f"strongest {one['family']}", f"{short(one['led'])} to “{one['class_name']}”"
+    for title, before, after in in_brief(result.to_json() | {"audit": job.audit}):
+        yield title, before if after == "-" else f"{before} → {after}"
