@@ -462,7 +462,7 @@ def test_a_found_pattern_that_controlled_the_input_is_judged_by_the_limit_on_con
     if outcome == "fail":
         assert first == "Not cleaned: fail. A pattern that the scan found still controls this model: "
     if outcome == "pass":
-        assert "What the scan found no longer controls it: " + led in verdict.reason
+        assert "Found patterns that no longer control it: " + led in verdict.reason
         assert last.endswith("limit 80.00 %.")
     if outcome == "undecided":
         assert "attack1 led" not in verdict.reason
