@@ -1,4 +1,4 @@
-"""Whether a report's figures fit: every share its counts, counts each other, after what was before.
+"""Whether a report's counts fit each other, and those after a cleaning those before.
 
 Which shares there are stands in `cleanclip.spec.figures`. Held against nothing: `created_at`,
 `skipped_examples` and `vouched_for`, which are no figures.

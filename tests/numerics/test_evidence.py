@@ -1,4 +1,4 @@
-"""What `cleanclip verify` recomputes, written apart from the library, against the library: equal."""
+"""What `cleanclip verify` holds a report to, against what the library makes of the same counts."""
 
 from __future__ import annotations
 
