@@ -63,7 +63,7 @@ class FoundLimits:
     def passing(self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict]) -> str:
         """What is a result of the cleaning: found patterns that controlled the input model and pass now."""
         told = self._told(before, after, judged, "pass")
-        return f"What the scan found no longer controls it: {told}." if told else ""
+        return f"Found patterns that no longer control it: {told}." if told else ""
 
     def _told(
         self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict], outcome: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cleanclip.spec.attack_options import kind_of
+from cleanclip.spec.found_triggers import has_pattern
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
@@ -61,6 +62,13 @@ def _further_training(report: Report) -> str:
     )
 
 
+def _was_controlled_by_no_image(report: Report) -> bool:
+    strongest = None if report.scan is None else report.scan.control
+    if strongest is None or has_pattern(strongest.family):
+        return False
+    return strongest.led.low > report.policy.controlled_at_most
+
+
 NOT_SEARCHED = "Too few images to search it for patterns that control it."
 
 
@@ -86,6 +94,11 @@ def not_tested(report: Report) -> list[str]:
             poisons = "Whether the labelled images that the model was trained on are clean."
         searched = "" if report.control is not None else f" {NOT_SEARCHED}"
         sentences.append(f"{poisons} {_further_training(report)}{searched}")
+    if report.kind == "sanitize" and _was_controlled_by_no_image(report):
+        sentences.append(
+            "Whether the very displacement that controlled the input model still works: no image holds one, "
+            "so no audit applies it. The new search looks for another from noise."
+        )
     attacks = report.verdict.attacks
     unproven = [name(part.attack) for part in attacks if part.outcome == "inconclusive" and part.judged]
     if unproven:
