@@ -15,11 +15,12 @@ from pathlib import Path
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.errors import DomainError, Unavailable
-from app.domain.states import RESUMABLE, JobKind, JobPhase, JobState, phases_of
+from app.domain.states import PUBLIC_KINDS, RESUMABLE, JobKind, JobPhase, JobState, phases_of
 from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.jobspec import AuditSpec, MaxRanks, SanitizeSpec
 from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures
@@ -88,7 +89,7 @@ class Attempt:
         self._isolation = sandbox.strongest_isolation()
         self._child_ran = False
         self._max_ranks: MaxRanks = 1
-        if job.kind is JobKind.SANITIZE:
+        if KINDS[job.kind].trains:
             uses_cuda = options.limits.uses_cuda
             self._max_ranks = sandbox.allowed_ranks(options.max_ranks, self._isolation, uses_cuda=uses_cuda)
         self._tracker = Tracker(job.kind, job.loss_curve, job.spec)
@@ -173,7 +174,7 @@ class Attempt:
         job, check = self._job, self._control.check
         scanned = scanned_files(self._store, job, place.outgoing / "scanned", check)
         staged = self._withheld(place, self._stage(place, job), worker_environment)
-        if job.kind is JobKind.INSPECT:
+        if job.kind not in PUBLIC_KINDS and job.checkpoint_id:
             self._ledger.record_upload(staged.received[0].sha256)
         self._bring_back_state(place, job)
         first = FirstAudit(self._ledger, staged, place.job)
@@ -292,7 +293,7 @@ class Attempt:
                 sandbox.rlimits(limits, job.kind, isolation),
                 uses_cuda=limits.uses_cuda,
                 more_calls=limits.more_calls,
-                talks_to_itself=job.kind is JobKind.SANITIZE and self._max_ranks != 1,
+                talks_to_itself=KINDS[job.kind].trains and self._max_ranks != 1,
             ),
             environment=sandbox.environment(place.job, limits, worker_environment),
             folder=place.job,
@@ -345,7 +346,8 @@ class Attempt:
 
     def _delete_rejected_upload(self, state: JobState) -> None:
         """The bytes of a rejected checkpoint, at once; what fails here is left to the sweeper."""
-        if self._job.kind is JobKind.INSPECT and state in {JobState.FAILED, JobState.CANCELLED}:
+        is_upload = self._job.kind not in PUBLIC_KINDS and self._job.checkpoint_id
+        if is_upload and state in {JobState.FAILED, JobState.CANCELLED}:
             try:
                 delete_needless_checkpoints(self._database, self._store)
             except (StorageError, Unavailable) as error:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from app.domain.states import JobKind, JobPhase, JobState, phases_of
+from app.domain.states import JobKind, JobPhase, JobState
 from app.queue.names import ALL_QUEUES
 from app.settings import MetricsSettings
+from cleanclip.kinds.catalogue import KINDS
 
 _PHASE_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, math.inf)
 EXIT_REASONS = (
@@ -75,9 +75,6 @@ OUTCOMES = ("succeeded", "queued", "failed", "cancelled", "paused", "lost")
 """States that an attempt leaves a job in; lost: it belonged to somebody else by then."""
 
 
-_WITH_ALL_PHASES: dict[str, Any] = {"audit": {"rebound": {}}}
-
-
 def start(
     settings: MetricsSettings, *, worker: bool = False, sweeper: bool = False, deliverer: bool = False
 ) -> None:
@@ -86,8 +83,8 @@ def start(
         for kind in JobKind:
             for outcome in OUTCOMES:
                 ATTEMPTS.labels(kind.value, outcome)
-            for phase in phases_of(kind, _WITH_ALL_PHASES):
-                PHASE_SECONDS.labels(kind.value, phase.value)
+            for phase in KINDS[kind].phases:
+                PHASE_SECONDS.labels(kind.value, phase)
         for reason in EXIT_REASONS:
             CHILD_EXITS.labels(reason)
     if sweeper:

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends
 from app.api.answers import refusals
 from app.api.auth import Runner
 from app.domain.errors import DomainError, NotFound
-from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
 from app.schemas.dry_runs import DryRunOut, ObstacleOut, PhaseAheadOut, SpanOut
 from app.schemas.orders import DryRunIn
 from app.services import dry_run, found_attacks
 from app.services.dry_run import DryRun
 from app.services.estimates import Span
+from app.services.orders import Order
 from cleanclip.spec.recipe import to_json
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -40,7 +40,7 @@ def dry_run_job(body: DryRunIn, caller: Runner, ports: PortsDep) -> DryRunOut:
     `obstacles` lists everything that would be refused. As in an order, unknown ids fail with 404 and values
     out of bounds with 422.
     """
-    order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
+    order = Order.of(body, default_max_attempts=ports.settings.jobs.max_attempts)
     order, refused = found_attacks.with_found_or_refusal(ports.database, ports.store, caller, order)
     with ports.database.unit_of_work(caller.project_id) as unit:
         ahead = dry_run.look_ahead(unit, caller, order, ports.settings.quotas, refused)

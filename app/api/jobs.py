@@ -26,7 +26,6 @@ from app.api.turns import IN_TURN
 from app.db.models.job import Job
 from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import JobKind, JobState
-from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
 from app.schemas.common import RenameOrClearIn
 from app.schemas.deletions import DeletionOut
@@ -34,6 +33,7 @@ from app.schemas.jobs import EventOut, EventPage, JobOut, JobPage, KindName, job
 from app.schemas.orders import JobIn
 from app.schemas.verdicts import VerdictList
 from app.services import deletions, found_attacks, jobs, quotas
+from app.services.orders import Order
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -47,7 +47,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 )
 def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """Checked before it is accepted: the checkpoint, the datasets, the target class, every bound."""
-    order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
+    order = Order.of(body, default_max_attempts=ports.settings.jobs.max_attempts)
     if order.attacks_from_scan is not None:  # the store is read in no transaction
         with ports.database.unit_of_work(caller.project_id) as unit:
             if (answer := once.glance(unit, caller)) is not None:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from app.domain.errors import Conflict
+from cleanclip.kinds.catalogue import KINDS
 
 
 class JobKind(StrEnum):
@@ -36,9 +37,8 @@ RESUMABLE_ENDINGS = frozenset(
 """Events and error codes that end an attempt from outside: its process cannot bring any of them about. After
 one of them the next attempt goes on from what this one saved; after every other ending, those that are added
 later included, it begins with nothing of an earlier attempt (docs/decisions/0015)."""
-RESUMABLE = frozenset({JobKind.SANITIZE, JobKind.SCAN})
-"""What an attempt of theirs has finished goes on with the job: training states, finished parts of a scan."""
-PUBLIC_KINDS = frozenset({JobKind.SANITIZE, JobKind.AUDIT, JobKind.SCAN, JobKind.VET})
+RESUMABLE = frozenset(kind for kind in JobKind if KINDS[kind].is_resumable)
+PUBLIC_KINDS = frozenset(kind for kind in JobKind if KINDS[kind].is_public)
 """The kinds that customers create and list."""
 
 
@@ -110,30 +110,9 @@ class UploadPurpose(StrEnum):
     DATASET = "dataset"
 
 
-_PHASES: Mapping[JobKind, tuple[JobPhase, ...]] = {
-    JobKind.INSPECT: (JobPhase.STAGE, JobPhase.INSPECT, JobPhase.PUBLISH),
-    JobKind.VALIDATE: (JobPhase.STAGE, JobPhase.VALIDATE, JobPhase.PUBLISH),
-    JobKind.AUDIT: (JobPhase.STAGE, JobPhase.BASELINE_AUDIT, JobPhase.PUBLISH),
-    JobKind.SCAN: (JobPhase.STAGE, JobPhase.SCAN, JobPhase.PUBLISH),
-    JobKind.VET: (JobPhase.STAGE, JobPhase.VET, JobPhase.PUBLISH),
-    JobKind.SANITIZE: (
-        JobPhase.STAGE,
-        JobPhase.BASELINE_AUDIT,
-        JobPhase.FINETUNE,
-        JobPhase.FINAL_AUDIT,
-        JobPhase.PUBLISH,
-    ),
-}
-
-
 def phases_of(kind: JobKind, spec: Mapping[str, Any] | None = None) -> tuple[JobPhase, ...]:
     """The phases of a job of that kind, in order. `spec`: what was ordered; None: the parts that all have."""
-    phases = _PHASES[kind]
-    if kind is not JobKind.SANITIZE or spec is None:
-        return phases
-    before = () if spec.get("scan") is None else (JobPhase.SCAN,)
-    after = () if (spec.get("audit") or {}).get("rebound") is None else (JobPhase.REBOUND,)
-    return *phases[:1], *before, *phases[1:-1], *after, phases[-1]
+    return tuple(map(JobPhase, KINDS[kind].phases_of(spec)))
 
 
 JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {

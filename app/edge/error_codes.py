@@ -178,6 +178,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "webhooks_off": ErrorCode(409, "This installation sends no webhooks"),
     # jobs
     "unknown_target": ErrorCode(422, "The target is not a class of the labelled set"),
+    "ambiguous_target": ErrorCode(422, "Two classes have the name of the target"),
     "job_state_conflict": ErrorCode(409, "The state of the job does not allow it"),
     "event_unknown": ErrorCode(422, "The job has no event with that number"),
     "job_not_finished": ErrorCode(409, "The job is not finished"),

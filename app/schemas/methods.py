@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from pydantic import TypeAdapter
 
 from app.schemas.common import WireOut
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.recipe import (
     SUITES,
     AttackOptions,
@@ -30,7 +31,7 @@ TAG_FIELDS = ("kind", "attack", "method")
 TAG_LEFT_OUT = {"/recipe": ("method", CleanCLIPRecipe.method)}
 """Where such a field may be left out, and what is meant then."""
 KNOWN_TAGS = frozenset(
-    {"sanitize", "audit", "scan", "vet"}
+    {kind.name for kind in KINDS.values() if kind.is_public}
     | {kind.method for kind in _METHODS}
     | {kind.attack for kind in _ATTACKS}
 )

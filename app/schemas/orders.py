@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal, Self, TypeVar
+from dataclasses import dataclass, fields, make_dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_type_hints
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, Strict, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, Strict, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.domain.limits import (
@@ -16,7 +16,7 @@ from app.domain.limits import (
 )
 from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
 from cleanclip.spec.bounds import ShortText
-from cleanclip.spec.found_attacks import TARGET_OF_SCAN, scans_first
+from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, scans_first
 from cleanclip.spec.policy import PolicyName
 from cleanclip.spec.recipe import (
     NUMBER,
@@ -35,15 +35,26 @@ MetadataKey = Annotated[
     str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
 ]
 MetadataValue = Annotated[str, Field(max_length=MAX_METADATA_VALUE_CHARACTERS)]
+SCANS_FIRST = (
+    "The job scans the model first, and audits the triggers that it finds beside those listed here. "
+    "Order it with `scan: false` and a target to leave the scan out."
+)
 MAX_EXCLUDED = 3
 """Datasets that one job uses."""
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_ENTRIES)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _AuditOfService(AuditOptions):
-    """What an audit is told by ids."""
+class JobAudit(AuditOptions):
+    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
 
+    `retrieval_dataset_id` names pairs other than those to train on. `attacks_from_scan` names a finished scan
+    of the same model: the triggers that it found, each with its target, are attacks beside those of `attacks`
+    or `suite`; where neither is given, they are all. The job keeps them in `attacks`. `target` may be left
+    out where a scan finds one.
+    """
+
+    dataset_id: DatasetId
     target: ShortText | None = None  # type: ignore[assignment]
     retrieval_dataset_id: DatasetId | None = None
     attacks_from_scan: JobId | None = None
@@ -57,26 +68,6 @@ class _AuditOfService(AuditOptions):
         return _part(AuditOptions, replace(self, target=self.target or TARGET_OF_SCAN))
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobAudit(_AuditOfService):
-    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
-
-    `retrieval_dataset_id` names pairs other than those to train on. `attacks_from_scan` names a finished scan
-    of the same model: the triggers that it found, each with its target, are attacks beside those of `attacks`
-    or `suite`; where neither is given, they are all. The job keeps them in `attacks`. `target` may be left
-    out where a scan finds one.
-    """
-
-    dataset_id: DatasetId
-
-
-@dataclass(frozen=True, kw_only=True)
-class DryRunAudit(_AuditOfService):
-    """As of an order; a dataset that is not registered yet is left out."""
-
-    dataset_id: DatasetId | None = None
-
-
 NullChoice = Annotated[
     ShortText,
     Field(
@@ -86,9 +77,6 @@ NullChoice = Annotated[
         examples=["auto"],
     ),
 ]
-
-
-_SCANNED_ON = Field(description="The labelled dataset: patterns are inverted and measured on its images.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,41 +98,24 @@ class _ScanOfService(ScanOptions):
 class JobScan(_ScanOfService):
     """How a scan looks for triggers, on which labelled dataset, and by which null it is judged."""
 
-    dataset_id: Annotated[DatasetId, _SCANNED_ON]
+    dataset_id: Annotated[
+        DatasetId,
+        Field(description="The labelled dataset: patterns are inverted and measured on its images."),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DryRunScan(_ScanOfService):
-    """As of an order; a dataset that is not registered yet is left out."""
+class JobVet(VetOptions):
+    """Which dataset is vetted, pairs or labelled images, and how. `trusted_dataset_id` names samples of the
+    same kind that are trusted; `anchor_checkpoint_id` a model that is, from another source."""
 
-    dataset_id: Annotated[DatasetId | None, _SCANNED_ON] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _VetOfService(VetOptions):
-    """What a vetting is told by ids."""
-
+    dataset_id: DatasetId
     trusted_dataset_id: DatasetId | None = None
     anchor_checkpoint_id: CheckpointId | None = None
 
     def options(self) -> VetOptions:
         """The library's part of it."""
         return _part(VetOptions, self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobVet(_VetOfService):
-    """Which dataset is vetted, pairs or labelled images, and how. `trusted_dataset_id` names samples of the
-    same kind that are trusted; `anchor_checkpoint_id` a model that is, from another source."""
-
-    dataset_id: DatasetId
-
-
-@dataclass(frozen=True, kw_only=True)
-class DryRunVet(_VetOfService):
-    """As of an order; a dataset that is not registered yet is left out."""
-
-    dataset_id: DatasetId | None = None
 
 
 Options = TypeVar("Options", AuditOptions, ScanOptions, VetOptions)
@@ -168,8 +139,12 @@ class OrderIn(WireIn):
     max_attempts: Annotated[int, Field(ge=1, le=MAX_MAX_ATTEMPTS), NUMBER] | None = None
     metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
 
+    def asked(self) -> dict[str, Any]:
+        """What the use case is asked for besides: fields of `app.services.orders.Order`."""
+        raise NotImplementedError
 
-class JobOptionsIn(OrderIn):
+
+class JudgedJobIn(OrderIn):
     """What a job that is judged by limits can be told. `policy_name` is that of one kept in the project."""
 
     policy: Policy | None = None
@@ -180,6 +155,8 @@ class JobOptionsIn(OrderIn):
         " left out.",
         examples=[[]],
     )
+    checkpoint_id: CheckpointId
+    audit: JobAudit
 
     @model_validator(mode="after")
     def _has_one_policy(self) -> Self:
@@ -189,26 +166,47 @@ class JobOptionsIn(OrderIn):
             )
         return self
 
+    @model_validator(mode="after")
+    def _says_what_is_audited(self) -> Self:
+        audit, first = self.audit, self.first_scan
+        if first is not None and audit.attacks_from_scan is not None:
+            raise PydanticCustomError(
+                "two_scans", "Give scan or audit.attacks_from_scan, not both.", {"pointer": "/scan"}
+            )
+        finds_target = first is not None and first.class_names != "none"
+        if audit.target is None and audit.attacks_from_scan is None and not finds_target:
+            raise PydanticCustomError(
+                "target_missing",
+                "Give the target: the class that the triggers lead to.",
+                {"pointer": "/audit/target"},
+            )
+        return self
 
-def _check_audited(audit: JobAudit | DryRunAudit, first: FirstScan | None) -> None:
-    """Raises PydanticCustomError where nothing gives the target, and where two scans would."""
-    if first is not None and audit.attacks_from_scan is not None:
-        raise PydanticCustomError(
-            "two_scans", "Give scan or audit.attacks_from_scan, not both.", {"pointer": "/scan"}
-        )
-    finds_target = first is not None and first.class_names != "none"
-    if audit.target is None and audit.attacks_from_scan is None and not finds_target:
-        raise PydanticCustomError(
-            "target_missing",
-            "Give the target: the class that the triggers lead to.",
-            {"pointer": "/audit/target"},
-        )
+    @property
+    def first_scan(self) -> FirstScan | None:
+        """The scan that the job begins with, where it begins with one."""
+        return None
+
+    def asked(self) -> dict[str, Any]:
+        audit, beside, first = self.audit.options(), self.audit.attacks, self.first_scan
+        asked: dict[str, Any] = {name: getattr(self, name) for name in ("policy", "policy_name", "exclude")}
+        if first is not None:
+            beside = beside or BOTH_SUITES
+            audit = replace(audit, attacks=beside)
+            asked |= {"scan": first.options(), "null": first.null, "cautions": (SCANS_FIRST,)}
+        found = {"attacks_from_scan": self.audit.attacks_from_scan, "attacks_beside": beside}
+        return asked | found | {"audit": audit}
 
 
-class CleaningIn(JobOptionsIn):
-    """What a cleaning can be told besides."""
+class SanitizeJobIn(JudgedJobIn):
+    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
+
+    The data are pairs. For the method `supervised`, and for `uar` with `trained_on: labelled_images`, they
+    are labelled images, other than those of the audit.
+    """
 
     kind: Literal["sanitize"]
+    dataset_id: DatasetId
     recipe: Recipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
     scan: FirstScan | Annotated[bool, Strict()] | None = Field(
@@ -230,46 +228,21 @@ class CleaningIn(JobOptionsIn):
         return made
 
     @property
-    def recipe_given(self) -> tuple[str, ...]:
-        """The options of the recipe that the body holds; the others have the method's defaults."""
-        return self._recipe_given
-
-    def first_scan(self, audit: JobAudit | DryRunAudit) -> FirstScan | None:
-        """The scan that the job begins with, where it begins with one."""
-        ordered = None if self.scan is None else self.scan is not False
+    def first_scan(self) -> FirstScan | None:
+        audit, ordered = self.audit, None if self.scan is None else self.scan is not False
         if not scans_first(ordered, audit.target, audit.attacks, audit.attacks_from_scan):
             return None
         return self.scan if isinstance(self.scan, FirstScan) else FirstScan()
 
-
-class SanitizeJobIn(CleaningIn):
-    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
-
-    The data are pairs. For the method `supervised`, and for `uar` with `trained_on: labelled_images`, they
-    are labelled images, other than those of the audit.
-    """
-
-    checkpoint_id: CheckpointId
-    dataset_id: DatasetId
-    audit: JobAudit
-
-    @model_validator(mode="after")
-    def _says_what_is_audited(self) -> Self:
-        _check_audited(self.audit, self.first_scan(self.audit))
-        return self
+    def asked(self) -> dict[str, Any]:
+        how = {"recipe": self.recipe, "recipe_given": self._recipe_given, "output_layout": self.output_layout}
+        return super().asked() | how
 
 
-class AuditJobIn(JobOptionsIn):
+class AuditJobIn(JudgedJobIn):
     """Measure a checkpoint and change nothing."""
 
     kind: Literal["audit"]
-    checkpoint_id: CheckpointId
-    audit: JobAudit
-
-    @model_validator(mode="after")
-    def _says_what_is_audited(self) -> Self:
-        _check_audited(self.audit, None)
-        return self
 
 
 class ScanJobIn(OrderIn):
@@ -279,6 +252,9 @@ class ScanJobIn(OrderIn):
     checkpoint_id: CheckpointId
     scan: JobScan
 
+    def asked(self) -> dict[str, Any]:
+        return {"scan": self.scan.options(), "null": self.scan.null}
+
 
 class VetJobIn(OrderIn):
     """Find the samples of a dataset that look poisoned, with the model that it trained or is to clean."""
@@ -287,52 +263,47 @@ class VetJobIn(OrderIn):
     checkpoint_id: CheckpointId
     vet: JobVet
 
+    def asked(self) -> dict[str, Any]:
+        return {"vet": self.vet.options()}
+
 
 JobIn = Annotated[SanitizeJobIn | AuditJobIn | ScanJobIn | VetJobIn, Field(discriminator="kind")]
 
 
-class SanitizeDryRunIn(CleaningIn):
-    """As the order of a cleaning; what is not there yet is left out, and what it tells is not known then."""
-
-    checkpoint_id: CheckpointId | None = None
-    dataset_id: DatasetId | None = None
-    audit: DryRunAudit
-
-    @model_validator(mode="after")
-    def _says_what_is_audited(self) -> Self:
-        _check_audited(self.audit, self.first_scan(self.audit))
-        return self
+def _or_left_out(id_hint: Any) -> Any:
+    """An id that may be left out, described as it is."""
+    first, last = id_hint.__metadata__[0], id_hint.__metadata__[-1]
+    return Annotated[Annotated[id_hint.__origin__, first] | None, Field(description=last.description)]
 
 
-class AuditDryRunIn(JobOptionsIn):
-    """As the order of an audit; what is not there yet is left out, and what it tells is not known then."""
-
-    kind: Literal["audit"]
-    checkpoint_id: CheckpointId | None = None
-    audit: DryRunAudit
-
-    @model_validator(mode="after")
-    def _says_what_is_audited(self) -> Self:
-        _check_audited(self.audit, None)
-        return self
-
-
-class ScanDryRunIn(OrderIn):
-    """As the order of a scan; what is not there yet is left out, and what it tells is not known then."""
-
-    kind: Literal["scan"]
-    checkpoint_id: CheckpointId | None = None
-    scan: DryRunScan
-
-
-class VetDryRunIn(OrderIn):
-    """As the order of a vetting; what is not there yet is left out, and what it tells is not known then."""
-
-    kind: Literal["vet"]
-    checkpoint_id: CheckpointId | None = None
-    vet: DryRunVet
+def _dry_run_of(order: type[OrderIn]) -> type[OrderIn]:
+    """The body of its dry run: the same, in which ids of what is not there yet may be left out."""
+    changed: dict[str, Any] = {}
+    for name, hint in get_type_hints(order, include_extras=True).items():
+        if name.endswith("_id"):
+            changed[name] = (_or_left_out(hint), None)
+        elif isinstance(hint, type) and issubclass(hint, JobAudit | JobScan | JobVet):
+            its_id = get_type_hints(hint, include_extras=True)["dataset_id"]
+            part = make_dataclass(
+                hint.__name__.replace("Job", "DryRun"),
+                [("dataset_id", _or_left_out(its_id), None)],
+                bases=(hint,),
+                namespace={"__doc__": "As of an order; a dataset that is not registered yet is left out."},
+                frozen=True,
+                kw_only=True,
+            )
+            changed[name] = (part, ...)
+    return create_model(
+        order.__name__.replace("Job", "DryRun"),
+        __base__=order,
+        __doc__="As the order; what is not there yet is left out, and what it tells is not known then.",
+        __module__=__name__,
+        **changed,
+    )
 
 
-DryRunIn = Annotated[
-    SanitizeDryRunIn | AuditDryRunIn | ScanDryRunIn | VetDryRunIn, Field(discriminator="kind")
-]
+ORDERS: tuple[type[OrderIn], ...] = get_args(get_args(JobIn)[0])
+if TYPE_CHECKING:
+    DryRunIn = JobIn
+else:
+    DryRunIn = Annotated[Union[*map(_dry_run_of, ORDERS)], Field(discriminator="kind")]

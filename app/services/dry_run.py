@@ -11,27 +11,29 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from app.db.models.assets import Checkpoint
+from app.db.models.assets import Checkpoint, Dataset
 from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
-from app.services import anchors, nulls, policies, quotas, vettings
+from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
-from app.services.datasets import check_usable
 from app.services.earlier_jobs import load_of, measured_by
 from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, shipped_span, span_of, sum_of
 from app.services.orders import (
+    ANCHOR,
+    LABELLED,
+    MAIN,
     SUSPECT,
+    TRUSTED,
     Order,
     check_apart,
-    check_targets,
+    check_data,
     check_templates,
-    checkpoints_named,
-    datasets_named,
     model_named,
     naming,
     recipe_source,
+    refusals,
     usable_checkpoint,
     with_recommended_values,
 )
@@ -115,21 +117,20 @@ def look_ahead(
     with found.noting():
         quotas.check_new_job(unit, caller.project_id, limits)
     checkpoints: dict[str, Checkpoint] = {}
-    for pointer, named in checkpoints_named(order).items():
+    named = [*order.inputs(are_checkpoints=True)]
+    for one in named:
         with found.noting():
-            checkpoints[pointer] = usable_checkpoint(
-                unit, caller.project_id, named, pointer, for_update=False
-            )
+            checkpoints[one.column] = usable_checkpoint(unit, caller.project_id, order, one, for_update=False)
     checkpoint = checkpoints.get(SUSPECT)
     order = with_recommended_values(order, checkpoint)
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
-    rows = {pointer: listed.row for pointer, listed in datasets.items()}
+    rows = {column: listed.row for column, listed in datasets.items()}
     lists: Mapping[str, Any] = {}
     with found.noting():
         lists = vettings.lists(unit, caller.project_id, order, rows) or {}
-    is_known = len(checkpoints) == len(checkpoints_named(order)) > 0
+    is_known = len(checkpoints) == len(named) > 0
     load = load_of(
         sum(one.size_bytes for one in checkpoints.values()) if is_known else None,
         datasets,
@@ -138,21 +139,20 @@ def look_ahead(
         scan=order.scan,
         vet=order.vet,
         num_found=MOST_FOUND if order.scan is not None and order.audit is not None else 0,
-        has_anchor=order.anchor_checkpoint_id is not None,
+        has_anchor=ANCHOR in order.ids,
         lists=lists,
     )
+    if LABELLED in rows:
+        rows[LABELLED] = unit.datasets.get(caller.project_id, rows[LABELLED].id)  # with its classes' names
+    found.refusals += refusals(order, checkpoints, rows)
     if order.scan is not None:
-        _judge_scan(unit, order, checkpoints, datasets.get(order.labelled_pointer), found)
+        _judge_scan(unit, order, checkpoints, rows.get(LABELLED), found)
     if order.vet is not None:
-        found.refusals += vettings.refusals(order, checkpoints, rows)
-        found.warnings += [NO_TRUSTED] if order.trusted_dataset_id is None else []
-        found.warnings += [NO_ANCHOR] if order.anchor_checkpoint_id is None else []
+        found.warnings += [NO_TRUSTED] if TRUSTED not in order.ids else []
+        found.warnings += [NO_ANCHOR] if ANCHOR not in order.ids else []
     if order.audit is not None:
-        labelled = _classes(unit, datasets.get(order.labelled_pointer))
-        trained = _classes(unit, datasets.get("/dataset_id"))
-        if labelled is not None:
-            with found.noting():
-                check_targets(_audit_of(order), labelled.names)
+        labelled = _classes(unit, datasets.get(LABELLED))
+        trained = _classes(unit, datasets.get(MAIN))
         with found.noting():
             check_templates(_audit_of(order), "audit")
         _judge_policy(unit, caller, order, labelled, found)
@@ -311,19 +311,19 @@ def _inversions(recipe: Recipe) -> str:
 
 
 def _datasets(unit: UnitOfWork, caller: Caller, order: Order, answer: _Found) -> dict[str, ListedDataset]:
-    """Those that can be used as what the order names them as, by their pointers."""
-    named = datasets_named(order)
-    rows = unit.datasets.listed(caller.project_id, {dataset_id for dataset_id, _ in named.values()})
+    """Those that can be used as what the order names them as, by their columns."""
+    named = [*order.inputs(are_checkpoints=False)]
+    rows = unit.datasets.listed(caller.project_id, {order.ids[one.column] for one in named})
     usable: dict[str, ListedDataset] = {}
-    for pointer, (dataset_id, kind) in named.items():
+    for one in named:
         with answer.noting():
-            listed = rows.get(dataset_id)
+            listed = rows.get(dataset_id := order.ids[one.column])
             if listed is None or listed.row.deleted_at is not None:
-                with naming(pointer):
+                with naming(one.pointer):
                     unit.datasets.get(caller.project_id, dataset_id)  # raises NotFound
                 continue
-            check_usable(listed.row, kind, pointer)
-            usable[pointer] = listed
+            check_data(order, one, listed.row)
+            usable[one.column] = listed
     return usable
 
 
@@ -351,19 +351,14 @@ def _judge_scan(
     unit: UnitOfWork,
     order: Order,
     checkpoints: Mapping[str, Checkpoint],
-    dataset: ListedDataset | None,
+    labelled: Dataset | None,
     answer: _Found,
 ) -> None:
-    """Whether the data are enough, whether the anchor can be used, and which null the scan would be judged
-    by."""
+    """Its templates, and which null the scan would be judged by."""
     assert order.scan is not None, "the order is a scan"
-    answer.refusals += anchors.refusals(order, checkpoints)
-    if dataset is None:
-        return
-    labelled = unit.datasets.get(dataset.row.project_id, dataset.row.id)  # with the names of its classes
     with answer.noting():
-        nulls.check_data(order.scan, labelled, order.labelled_pointer)
-    if SUSPECT not in checkpoints or len(checkpoints) < len(checkpoints_named(order)):
+        check_templates(order.scan, "scan")
+    if labelled is None or SUSPECT not in checkpoints or len(checkpoints) < 1 + (ANCHOR in order.ids):
         return
     with answer.noting():
         if nulls.chosen(unit, order, checkpoints, labelled) is None:

@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from app.db.models.assets import Checkpoint
-from app.db.models.job import Job
+from app.db.models.job import DATASET_COLUMNS, Job
 from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
-from app.services.orders import TRUSTED, VETTED
+from app.services.orders import LABELLED, MAIN, RETRIEVAL, TRUSTED
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.recipe import AuditOptions, Recipe, parse, parse_recipe
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
@@ -37,21 +38,21 @@ def load_of(
     has_anchor: bool = False,
     lists: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Load:
-    """`datasets` by the pointers of an order; `checkpoint_bytes` None: not known. `lists`: what is left out,
+    """`datasets` by their columns; `checkpoint_bytes` None: not known. `lists`: what is left out,
     by what its dataset is used as."""
 
     def left(count: int | None, *roles: str) -> int | None:
         num_out = sum(int((lists or {}).get(role, {"num": 0})["num"]) for role in roles)
         return None if count is None else max(0, count - num_out)
 
-    labelled = datasets.get("/scan/dataset_id") or datasets.get("/audit/dataset_id")
+    labelled = datasets.get(LABELLED)
     return Load(
         num_bytes=_num_bytes(checkpoint_bytes, datasets),
         num_labelled=left(_num_good(labelled), "labelled"),
         num_classes=None if labelled is None or scan is None else _num_classes(scan, labelled),
         num_found=num_found,
-        num_training=left(_num_all(datasets.get("/dataset_id") or datasets.get(VETTED)), "pairs", "training"),
-        num_retrieval=left(_num_good(datasets.get("/audit/retrieval_dataset_id")), "retrieval"),
+        num_training=left(_num_all(datasets.get(MAIN)), "pairs", "training"),
+        num_retrieval=left(_num_good(datasets.get(RETRIEVAL)), "retrieval"),
         num_trusted=_num_all(datasets.get(TRUSTED)),
         recipe=recipe,
         audit=audit,
@@ -100,25 +101,19 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
 
 
 def _load_of_job(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDataset]) -> Load:
-    named = {
-        VETTED if "vet" in job.spec else "/dataset_id": job.dataset_id,
-        TRUSTED: job.trusted_dataset_id,
-        "/scan/dataset_id" if "scan" in job.spec else "/audit/dataset_id": job.labelled_dataset_id,
-        "/audit/retrieval_dataset_id": job.retrieval_dataset_id,
-    }
     recipe = None if job.spec.get("recipe") is None else parse_recipe(job.spec["recipe"])
-    audit = None if job.spec.get("audit") is None else parse(AuditOptions, job.spec["audit"])
-    scan = None if job.spec.get("scan") is None else parse(ScanOptions, job.spec["scan"])
-    its_data = {
-        pointer: datasets[one] for pointer, one in named.items() if one is not None and one in datasets
+    parts = {
+        kind.name: parse(kind.options, job.spec[kind.name])
+        for kind in KINDS.values()
+        if kind.options is not None and job.spec.get(kind.name) is not None
     }
+    named = {column: getattr(job, column) for column in DATASET_COLUMNS}
+    its_data = {column: datasets[its_id] for column, its_id in named.items() if its_id in datasets}
     return load_of(
         checkpoint_bytes,
         its_data,
         recipe=recipe,
-        audit=audit,
-        scan=scan,
-        vet=None if job.spec.get("vet") is None else parse(VetOptions, job.spec["vet"]),
+        **parts,
         has_anchor=job.anchor_checkpoint_id is not None,
         lists=job.spec.get("exclude"),
     )

@@ -18,7 +18,7 @@ from app.domain.errors import Conflict, DomainError, InvalidInput
 from app.domain.states import JobKind
 from app.services import artifacts, jobs
 from app.services.api_keys import Caller
-from app.services.orders import Order, class_names, naming
+from app.services.orders import LABELLED, SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.attack_options import AttackOptions
 from cleanclip.spec.errors import OptionsRejected
@@ -100,18 +100,18 @@ def _check_is_scan(job: Job) -> None:
 
 def _weights(unit: UnitOfWork, caller: Caller, order: Order) -> str | None:
     """None in a dry run of a checkpoint that is not there yet."""
-    if order.checkpoint_id is None:
+    if SUSPECT not in order.ids:
         return None
-    with naming("/checkpoint_id"):
-        return unit.checkpoints.get(caller.project_id, order.checkpoint_id).weights_sha256
+    with naming(order.pointer(SUSPECT)):
+        return unit.checkpoints.get(caller.project_id, order.ids[SUSPECT]).weights_sha256
 
 
 def _known_classes(unit: UnitOfWork, caller: Caller, order: Order) -> Sequence[str] | None:
     """The targets that the audit can measure. A scan may have looked for further ones."""
-    if order.labelled_dataset_id is None:
+    if LABELLED not in order.ids:
         return None
-    with naming(order.labelled_pointer):
-        return class_names(unit.datasets.get(caller.project_id, order.labelled_dataset_id))
+    with naming(order.pointer(LABELLED)):
+        return class_names(unit.datasets.get(caller.project_id, order.ids[LABELLED]))
 
 
 def _read(store: ObjectStore, key: str) -> tuple[ScanReport, str]:

@@ -14,14 +14,15 @@ from app.domain.states import PUBLIC_KINDS, JobKind
 from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.orders import (
+    LABELLED,
+    MAIN,
     SUSPECT,
     Order,
     check_apart,
-    check_targets,
     check_templates,
-    class_names,
     naming,
     recipe_source,
+    refusals,
     usable_checkpoints,
     usable_data,
     with_recommended_values,
@@ -43,16 +44,18 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     checkpoints = usable_checkpoints(unit, caller.project_id, order, for_update=True)
     data = usable_data(unit, caller.project_id, order)
     check_apart(order)
+    for refusal in refusals(order, checkpoints, data):
+        raise refusal
     spec: dict[str, object] = {}
     if order.scan is not None:
-        spec |= nulls.scan_spec(unit, order, checkpoints, data[order.labelled_pointer])
+        spec |= nulls.scan_spec(unit, order, checkpoints, data[LABELLED])
     if order.vet is not None:
-        spec |= vettings.vet_spec(order, checkpoints, data)
+        spec |= {"vet": to_json(order.vet), "data_kind": data[MAIN].kind.value}
     if order.audit is not None:
         suspect = checkpoints[SUSPECT]
         order = with_recommended_values(order, suspect)
         source = recipe_source(order, suspect)
-        spec |= _judged_spec(unit, caller, order, data[order.labelled_pointer])
+        spec |= _judged_spec(unit, caller, order, data[LABELLED])
         spec["recipe_source"] = None if source is None else to_json(source)
         spec["exclude"] = vettings.lists(unit, caller.project_id, order, data)
     job = unit.jobs.enqueue(
@@ -61,12 +64,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             project_id=caller.project_id,
             kind=order.kind,
             name=order.name,
-            checkpoint_id=order.checkpoint_id,
-            dataset_id=order.dataset_id,
-            labelled_dataset_id=order.labelled_dataset_id,
-            retrieval_dataset_id=order.retrieval_dataset_id,
-            trusted_dataset_id=order.trusted_dataset_id,
-            anchor_checkpoint_id=order.anchor_checkpoint_id,
+            **order.ids,
             spec=spec | {"requested_by": _requester(unit, caller)},
             seed=order.seed,
             job_metadata=order.metadata,
@@ -80,7 +78,6 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
 def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset) -> dict[str, object]:
     """Of an audit or a cleaning, which limits decide."""
     assert order.audit is not None, "scans and vettings have none"
-    check_targets(order.audit, class_names(labelled))
     check_templates(order.audit, "audit")
     with naming("/policy_name"):
         policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)

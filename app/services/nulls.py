@@ -20,10 +20,9 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import new_id
 from app.domain.object_keys import null_key
 from app.domain.shown_texts import is_fit_to_show
-from app.services import anchors
-from app.services.orders import SUSPECT, Order, check_templates, class_names, naming
+from app.services.orders import ANCHOR, SUSPECT, Order, check_templates, class_names, naming
 from app.storage.port import ObjectStore
-from cleanclip.spec.clip_text import num_different
+from cleanclip.kinds.scan import scanned_names
 from cleanclip.spec.null_set import (
     Chosen,
     NullRefused,
@@ -34,11 +33,10 @@ from cleanclip.spec.null_set import (
     load_null,
 )
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+from cleanclip.spec.scan_options import ScanOptions
 
 AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
-MIN_CLASSES = 3
 _WEIGHTS = "weights_sha256"
 """Of the facts: the digests of its models."""
 _ADAPTER: TypeAdapter[NullSet] = TypeAdapter(NullSet)
@@ -127,7 +125,7 @@ def null_of(row: Row) -> NullSet:
 
 
 Checkpoints = Mapping[str, Checkpoint]
-"""Of an order, by their pointers."""
+"""Of an order, by their columns."""
 
 
 def scan_spec(
@@ -135,56 +133,11 @@ def scan_spec(
 ) -> dict[str, object]:
     """What the job of a scan keeps of its order. Raises InvalidInput, NotFound."""
     assert order.scan is not None, "the order is a scan"
-    for refusal in anchors.refusals(order, checkpoints):
-        raise refusal
-    check_data(order.scan, labelled, order.labelled_pointer)
+    check_templates(order.scan, "scan")
     row = chosen(unit, order, checkpoints, labelled)
     by: Chosen = "by_auto" if order.null == AUTO else "by_name"
     null = row and {"id": row.id, "name": row.name, "sha256": row.facts["sha256"], "chosen": by}
     return {"scan": to_json(order.scan), "null": null}
-
-
-def check_data(options: ScanOptions, labelled: Dataset, pointer: str) -> None:
-    """Raises InvalidInput where the labelled set cannot be scanned with, with the codes of a failed job."""
-    check_templates(options, "scan")
-    given, summary = class_names(labelled), labelled.summary or {}
-    names = scanned_names(options, given)
-    if repeated := next((name for name in options.further_classes if name in set(given)), None):
-        raise InvalidInput(
-            "scan_class_repeated",
-            f"The labelled dataset has a class '{repeated[:60]}' already.",
-            "Leave it out of further_classes.",
-            pointer="/scan/further_classes",
-        )
-    if options.class_names == "labelled" and (num := num_different(names)) < MIN_CLASSES:
-        raise InvalidInput(
-            "scan_too_few_classes",
-            f"There are {num} different class names; with fewer than {MIN_CLASSES} no target stands out.",
-            "Name further classes in further_classes: any that images of yours could have.",
-            pointer="/scan/further_classes",
-        )
-    num_images = int(summary.get("num_samples", 0))
-    if num_images < 2 * MIN_IMAGES:
-        raise InvalidInput(
-            "scan_too_few_images",
-            f"A scan needs {MIN_IMAGES} images to invert on and {MIN_IMAGES} others to measure on; the "
-            f"dataset has {num_images}.",
-            f"Use a labelled dataset of at least {2 * MIN_IMAGES} images.",
-            pointer=pointer,
-        )
-    counts = summary.get("images_per_class")
-    if counts and sum(1 for count in counts if count) < 2:
-        raise InvalidInput(
-            "scan_one_class",
-            "All images of the dataset are of one class.",
-            "Use a labelled dataset with images of several classes.",
-            pointer=pointer,
-        )
-
-
-def scanned_names(options: ScanOptions, labelled: Sequence[str]) -> Sequence[str]:
-    """The class list of a scan: the labelled set's, then the further ones. Empty where there is none."""
-    return [] if options.class_names == "none" else [*labelled, *options.further_classes]
 
 
 def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> Row | None:
@@ -245,7 +198,7 @@ class _Measured(TypedDict):
 def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> _Measured:
     """What the scan is of, and what it is measured with."""
     assert order.scan is not None
-    anchor = checkpoints.get(order.anchor_pointer)
+    anchor = checkpoints.get(ANCHOR)
     return {
         "architecture": (checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
         "class_names": scanned_names(order.scan, class_names(labelled)),

@@ -4,49 +4,45 @@ first that refuses, a dry run tells of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal
 
 from app.db.models.assets import Checkpoint, Dataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind
+from app.schemas.orders import JobIn
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
-from cleanclip.spec import templates
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.facts import Data, Facts
+from cleanclip.kinds.kind import Input
+from cleanclip.spec import anchors, templates
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.found_attacks import TARGET_OF_SCAN
-from cleanclip.spec.near_names import near_names
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
 from cleanclip.spec.recommended import Model, RecipeSource, model_of, with_recommended
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_options import VetOptions
 
-SUSPECT = "/checkpoint_id"
-SCANS_FIRST = (
-    "The job scans the model first, and audits the triggers that it finds beside those listed here. "
-    "Order it with `scan: false` and a target to leave the scan out."
+SUSPECT, ANCHOR = "checkpoint_id", "anchor_checkpoint_id"
+MAIN, LABELLED, RETRIEVAL, TRUSTED = (
+    *("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id"),
 )
-VETTED, TRUSTED = "/vet/dataset_id", "/vet/trusted_dataset_id"
-"""Where an order names its checkpoint, and a vetting its datasets."""
+"""Where a row, and an order, has the ids of what it reads. Which kind reads what: `cleanclip.kinds`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is asked of a job: what its kind has; a scan and a vetting have no `audit`. In a dry run ids are
-    None of what is not there yet."""
+    """What is asked of a job: what its kind has; a scan and a vetting have no `audit`."""
 
     kind: JobKind
     name: str | None = None
-    checkpoint_id: str | None
-    dataset_id: str | None = None
-    labelled_dataset_id: str | None = None
-    retrieval_dataset_id: str | None = None
-    trusted_dataset_id: str | None = None
-    anchor_checkpoint_id: str | None = None
+    ids: Mapping[str, str]
+    """By the columns of the job's row. In a dry run what is not there yet is missing."""
     exclude: tuple[str, ...] = ()
     """Vettings whose lists of samples are left out: see `vettings.lists`."""
     recipe: Recipe | None = None
@@ -73,93 +69,126 @@ class Order:
     max_attempts: int
     metadata: dict[str, str]
 
-    @property
-    def labelled_pointer(self) -> str:
-        """Where the order names its labelled dataset."""
-        return "/audit/dataset_id" if self.scan is None or self.audit is not None else "/scan/dataset_id"
+    @classmethod
+    def of(cls, body: JobIn, *, default_max_attempts: int) -> Order:
+        """`default_max_attempts` where the body leaves them to the service."""
+        inputs = KINDS[body.kind].inputs
+        found = {one.column: attrgetter(".".join(one.place))(body) for one in inputs}
+        return cls(
+            kind=JobKind(body.kind),
+            name=body.name,
+            ids={column: its_id for column, its_id in found.items() if its_id is not None},
+            seed=body.seed,
+            max_attempts=body.max_attempts or default_max_attempts,
+            metadata=dict(body.metadata),
+            **body.asked(),
+        )
 
-    @property
-    def anchor_pointer(self) -> str:
-        """Where the order names its second checkpoint, which is trusted."""
-        return f"/{self.kind}/anchor_checkpoint_id"
+    def inputs(self, *, are_checkpoints: bool) -> Iterator[Input]:
+        """Those that the order names."""
+        for one in KINDS[self.kind].inputs:
+            if one.column in self.ids and (one.folder is not None) == are_checkpoints:
+                yield one
+
+    def pointer(self, column: str) -> str:
+        """Where the order names it."""
+        return next(one.pointer for one in KINDS[self.kind].inputs if one.column == column)
 
 
 def usable_checkpoints(
     unit: UnitOfWork, project_id: str, order: Order, *, for_update: bool
 ) -> dict[str, Checkpoint]:
-    """Every checkpoint that the order names, by its pointer. Raises NotFound, Conflict
+    """Every checkpoint that the order names, by its column. Raises NotFound, Conflict
     (`checkpoint_not_accepted`)."""
-    found: dict[str, Checkpoint] = {}
     # Locked in the order of their ids: two orders may name the same two the other way round.
-    for pointer, checkpoint_id in sorted(checkpoints_named(order).items(), key=lambda item: item[1]):
-        found[pointer] = usable_checkpoint(unit, project_id, checkpoint_id, pointer, for_update=for_update)
-    return found
-
-
-def checkpoints_named(order: Order) -> dict[str, str]:
-    """Pointer → the id that stands there."""
-    named = {SUSPECT: order.checkpoint_id, order.anchor_pointer: order.anchor_checkpoint_id}
-    return {pointer: id for pointer, id in named.items() if id is not None}  # noqa: A001
+    named = sorted(order.inputs(are_checkpoints=True), key=lambda one: order.ids[one.column])
+    return {
+        one.column: usable_checkpoint(unit, project_id, order, one, for_update=for_update) for one in named
+    }
 
 
 def usable_checkpoint(
-    unit: UnitOfWork, project_id: str, checkpoint_id: str, pointer: str, *, for_update: bool
+    unit: UnitOfWork, project_id: str, order: Order, one: Input, *, for_update: bool
 ) -> Checkpoint:
     """Raises NotFound, Conflict (`checkpoint_not_accepted`)."""
-    with naming(pointer):
-        checkpoint = unit.checkpoints.get(project_id, checkpoint_id, for_update=for_update)
+    with naming(one.pointer):
+        checkpoint = unit.checkpoints.get(project_id, order.ids[one.column], for_update=for_update)
         check_accepted(checkpoint)
     return checkpoint
 
 
-def datasets_named(order: Order) -> dict[str, tuple[str, DatasetKind | None]]:
-    """Pointer → the id that stands there, and the kind that is needed there; None: any."""
-    if order.vet is not None:
-        vetted = {VETTED: order.dataset_id, TRUSTED: order.trusted_dataset_id}
-        return {pointer: (id, None) for pointer, id in vetted.items() if id is not None}  # noqa: A001
-    training = DatasetKind(order.recipe.training_data) if order.recipe else DatasetKind.PAIRS
-    named = {
-        "/dataset_id": (order.dataset_id, training),
-        order.labelled_pointer: (order.labelled_dataset_id, DatasetKind.LABELLED),
-        "/audit/retrieval_dataset_id": (order.retrieval_dataset_id, DatasetKind.PAIRS),
-    }
-    return {pointer: (id, kind) for pointer, (id, kind) in named.items() if id is not None}  # noqa: A001
+def check_data(order: Order, one: Input, dataset: Dataset) -> None:
+    """Raises InvalidInput (`dataset_wrong_kind`), Conflict (`dataset_not_ready`)."""
+    kinds = [order.recipe.training_data] if one.trains and order.recipe else [*one.roles]
+    check_usable(dataset, DatasetKind(kinds[0]) if len(kinds) == 1 else None, one.pointer)
 
 
 def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> dict[str, Dataset]:
-    """Every dataset that the order names can be used as what it is named as; by their pointers.
+    """Every dataset that the order names can be used as what it is named as; by their columns.
 
     Locked until the transaction ends. Raises NotFound, InvalidInput, Conflict.
     """
-    named = datasets_named(order)
-    rows = unit.datasets.locked(project_id, {dataset_id for dataset_id, _ in named.values()})
+    named = [*order.inputs(are_checkpoints=False)]
+    rows = unit.datasets.locked(project_id, {order.ids[one.column] for one in named})
     found: dict[str, Dataset] = {}
-    for pointer, (dataset_id, _) in sorted(named.items(), key=lambda item: item[1][0]):
-        with naming(pointer):
-            found[pointer] = rows.get(dataset_id) or unit.datasets.get(
+    for one in sorted(named, key=lambda one: order.ids[one.column]):
+        dataset_id = order.ids[one.column]
+        with naming(one.pointer):
+            found[one.column] = rows.get(dataset_id) or unit.datasets.get(
                 project_id, dataset_id, for_update=True
             )
-    for pointer, (_, kind) in named.items():
-        check_usable(found[pointer], kind, pointer)
-    return found
+    for one in named:
+        check_data(order, one, found[one.column])
+    return {one.column: found[one.column] for one in named}
 
 
 def check_apart(order: Order) -> None:
     """Raises InvalidInput where a model would be measured on what it was trained on."""
-    if order.dataset_id is None or order.vet is not None:
-        return
-    for pointer, measured in (
-        ("/dataset_id", order.labelled_dataset_id),
-        ("/audit/retrieval_dataset_id", order.retrieval_dataset_id),
-    ):
-        if order.dataset_id == measured:
+    named = [*order.inputs(are_checkpoints=False)]
+    trained_on = {order.ids[one.column]: one for one in named if one.trains}
+    for one in named:
+        trains = trained_on.get(order.ids[one.column], one)
+        if trains is not one:
             raise InvalidInput(
                 "trained_on_the_test",
                 "The model would be trained on a dataset that the audits measure on; such "
                 "figures show nothing.",
                 "Register another dataset.",
-                pointer=pointer,
+                pointer=one.pointer if one.fact else trains.pointer,
             )
+
+
+def refusals(
+    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Dataset]
+) -> Iterator[InvalidInput]:
+    """Everything that the job would be refused for and rows can tell, with the codes of a failed job.
+    `checkpoints` and `data` by their columns: of a dry run those that are known."""
+    models = {column: _model(row) for column, row in checkpoints.items()}
+    known = {column: _known(row) for column, row in data.items()}
+    for kind in KINDS.values():
+        options = getattr(order, kind.name, None)
+        facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
+        for error in () if options is None else kind.check(facts):
+            where = error.where or ""
+            pointer = order.pointer(where) if where in order.ids else f"/{where.replace('.', '/')}"
+            yield InvalidInput(error.code, error.message, error.remedy, pointer)
+
+
+def _model(checkpoint: Checkpoint) -> anchors.Model:
+    config = (checkpoint.inspection or {}).get("architecture") or {}
+    return anchors.Model(weights_sha256=checkpoint.weights_sha256, config=config)
+
+
+def _known(dataset: Dataset) -> Data:
+    summary = dataset.summary or {}
+    counts = summary.get("images_per_class")
+    return Data(
+        kind=dataset.kind,
+        sha256=summary.get("sha256"),
+        num_good=int(summary.get("num_samples", 0)),
+        class_names=class_names(dataset),
+        num_classes_used=sum(map(bool, counts)) if counts else None,
+    )
 
 
 def check_templates(options: AuditOptions | ScanOptions, part: Literal["audit", "scan"]) -> None:
@@ -205,30 +234,3 @@ def class_names(labelled: Dataset) -> Sequence[str]:
     """The classes of a ready labelled set: as counted by its validation, else as given."""
     found = (labelled.summary or {}).get("class_names") or labelled.class_names or []
     return [str(name) for name in found]
-
-
-def check_targets(audit: AuditOptions, names: Sequence[str]) -> None:
-    """Raise InvalidInput (`unknown_target`) unless the audit's target and those of attacks are `names`."""
-    known = frozenset(names)
-    if audit.target != TARGET_OF_SCAN:
-        _check_target(audit.target, known, names, "/audit/target")
-    for number, attack in enumerate(audit.attacks):
-        if attack.target is not None:
-            _check_target(attack.target, known, names, f"/audit/attacks/{number}/target")
-
-
-def _check_target(target: str, known: frozenset[str], names: Sequence[str], pointer: str) -> None:
-    if target in known:
-        return
-    near = near_names(target, names)
-    shown = " or ".join(f"'{name[:60]}'" for name in near) or ", ".join(
-        f"'{name[:60]}'" for name in names[:5]
-    )
-    raise InvalidInput(
-        "unknown_target",
-        f"The target is not one of the {len(names)} classes of the labelled dataset.",
-        f"Did you mean {shown}? The class must be written as in the dataset."
-        if near
-        else f"Choose a class of the dataset, for example {shown}.",
-        pointer=pointer,
-    )

@@ -6,26 +6,16 @@ so that a worker uses that file or fails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from app.db.models.assets import Checkpoint
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound
-from app.domain.states import TERMINAL, DatasetKind, JobKind
-from app.services import anchors
-from app.services.orders import TRUSTED, VETTED, Order, naming
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import to_json
-from cleanclip.spec.vet_plan import fewest_samples, fewest_trusted, plan
+from app.domain.states import TERMINAL, DatasetKind
+from app.services.orders import Order, naming
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.vet_report import EXCLUDED_NAME
-
-_ROLES = {
-    "/dataset_id": "training",
-    "/audit/dataset_id": "labelled",
-    "/audit/retrieval_dataset_id": "retrieval",
-}
 
 
 class Validated(Protocol):
@@ -35,86 +25,6 @@ class Validated(Protocol):
     def kind(self) -> DatasetKind: ...
     @property
     def summary(self) -> dict[str, Any] | None: ...
-
-
-def vet_spec(
-    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Validated]
-) -> dict[str, object]:
-    """What the job of a vetting keeps of its order. Raises the first of `refusals`."""
-    for refusal in refusals(order, checkpoints, data):
-        raise refusal
-    return {"vet": to_json(order.vet), "data_kind": data[VETTED].kind.value}
-
-
-def refusals(
-    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Validated]
-) -> Sequence[DomainError]:
-    """Everything that the job would be refused for and rows can tell, with the codes of a failed job."""
-    assert order.vet is not None, "the order is a vetting"
-    found: list[DomainError] = []
-    try:
-        plan(order.vet, has_anchor=order.anchor_checkpoint_id is not None)
-    except OptionsRejected as error:
-        pointer = f"/{error.where.replace('.', '/')}" if error.where else None
-        found.append(InvalidInput(error.code, error.message, error.remedy, pointer))
-    return [*found, *anchors.refusals(order, checkpoints), *_of_data(order, data)]
-
-
-def _of_data(order: Order, data: Mapping[str, Validated]) -> list[DomainError]:
-    vet, vetted, trusted = order.vet, data.get(VETTED), data.get(TRUSTED)
-    assert vet is not None, "the order is a vetting"
-    found: list[DomainError] = []
-    if vetted is not None and (num := _num_good(vetted)) < (least := fewest_samples(vet)):
-        found.append(
-            InvalidInput(
-                "too_few_to_vet",
-                f"The dataset has {num} good samples, and {least} are the fewest for {vet.neighbours} "
-                "neighbours each.",
-                "Use a larger dataset, or set a lower number of neighbours.",
-                pointer=VETTED,
-            )
-        )
-    if trusted is None:
-        return found
-    if (num := min(_num_good(trusted), vet.max_trusted)) < (least := fewest_trusted(vet)):
-        found.append(
-            InvalidInput(
-                "too_few_trusted",
-                f"{num} good trusted samples can be used. With a share of {vet.share:g} it takes {least}: "
-                "half of them fit, and p-values are counted from the other half.",
-                "Give more trusted samples, or none: samples are then sorted by ranks.",
-                pointer=TRUSTED,
-            )
-        )
-    if vetted is not None:
-        found += _of_both(vetted, trusted)
-    return found
-
-
-def _of_both(vetted: Validated, trusted: Validated) -> list[DomainError]:
-    if vetted.kind is not trusted.kind:
-        return [
-            InvalidInput(
-                "dataset_wrong_kind",
-                f"The trusted dataset is of kind '{trusted.kind}', the one that is vetted '{vetted.kind}'.",
-                "Give trusted samples of the same kind.",
-                pointer=TRUSTED,
-            )
-        ]
-    if _digest(vetted) == _digest(trusted):
-        return [
-            InvalidInput(
-                "trusted_overlaps",
-                "The trusted set is the set that is vetted, so it cannot say what is unusual there.",
-                "Give trusted samples from another source.",
-                pointer=TRUSTED,
-            )
-        ]
-    return []
-
-
-def _num_good(dataset: Validated) -> int:
-    return int((dataset.summary or {}).get("num_samples", 0))
 
 
 def _digest(dataset: Validated) -> str | None:
@@ -130,10 +40,11 @@ def lists(
     `exclusions_of_another_dataset`, `exclusions_given_twice`).
     """
     found: dict[str, dict[str, Any]] = {}
+    roles = {one.column: one.roles for one in order.inputs(are_checkpoints=False)}
     for number, job_id in enumerate(order.exclude):
         with naming(f"/exclude/{number}"):
-            pointer, listed = list_of(unit, project_id, job_id, data)
-            role = _role(pointer, data[pointer])
+            column, listed = list_of(unit, project_id, job_id, data)
+            role = roles[column][data[column].kind]
             if role in found:
                 raise InvalidInput(
                     "exclusions_given_twice",
@@ -144,16 +55,12 @@ def lists(
     return found or None
 
 
-def _role(pointer: str, dataset: Validated) -> str:
-    return "pairs" if pointer == "/dataset_id" and dataset.kind is DatasetKind.PAIRS else _ROLES[pointer]
-
-
 def list_of(
     unit: UnitOfWork, project_id: str, job_id: str, data: Mapping[str, Validated]
 ) -> tuple[str, dict[str, Any]]:
-    """Where the order names the dataset of that vetting, and the list, pinned. Raises as `lists`."""
+    """The column of that vetting's dataset in the order, and the list, pinned. Raises as `lists`."""
     job = unit.jobs.get(project_id, job_id)
-    if job.kind is not JobKind.VET:
+    if EXCLUDED_NAME not in KINDS[job.kind].leaves:
         raise InvalidInput(
             "job_is_no_vetting", f"The job {job.id} is of kind {job.kind.value}.", "Name a job of kind vet."
         )
@@ -161,15 +68,15 @@ def list_of(
     if artifact is None:
         raise _no_list(job)
     digest = unit.datasets.digests(project_id, job.dataset_ids).get(str(job.dataset_id))
-    pointer = next((one for one in _ROLES if one in data and _digest(data[one]) == digest), None)
-    if pointer is None:
+    column = next((one for one, dataset in data.items() if _digest(dataset) == digest), None)
+    if column is None:
         raise InvalidInput(
             "exclusions_of_another_dataset",
             f"The vetting is of the dataset {(digest or 'unknown')[:12]}…, which the order does not use.",
             "Name a vetting of one of the order's datasets, or vet the dataset.",
         )
     told = (job.result or {})["vet"]
-    return pointer, {
+    return column, {
         "job_id": job.id,
         "list_sha256": artifact.sha256,
         "num": told["set_aside"]["num"],

@@ -43,7 +43,7 @@ def of_options(options: ScanOptions, *, has_anchor: bool) -> Iterator[OptionsRej
             "scan_anchor_unused",
             "An anchor was given, and no detector uses it.",
             "Add 'residual' to scan.detectors, or leave the anchor out.",
-            where="scan.anchor",
+            where="anchor_checkpoint_id",
         )
 
 
@@ -55,6 +55,7 @@ def of_anchor(suspect: Model, anchor: Model) -> Iterator[OptionsRejected]:
             "anchor_is_the_suspect",
             "The anchor has the weights of the suspect, so it believes whatever the suspect does.",
             "Give a model from another source as the anchor, or none.",
+            where="anchor_checkpoint_id",
         )
         return
     sizes = [one.option("text_cfg", "vocab_size") for one in (anchor, suspect)]
@@ -65,4 +66,5 @@ def of_anchor(suspect: Model, anchor: Model) -> Iterator[OptionsRejected]:
             "CLIP's tokenizer.",
             "Give an anchor with CLIP's tokenizer. Its image size, width, context length and tower may "
             "differ.",
+            where="anchor_checkpoint_id",
         )

@@ -160,10 +160,11 @@ class Scene:
         is_sanitize = kind is JobKind.SANITIZE
         order = Order(
             kind=kind,
-            checkpoint_id=checkpoint_id or self.checkpoint_id,
-            dataset_id=self.pairs_id if is_sanitize else None,
-            labelled_dataset_id=self.labelled_id,
-            retrieval_dataset_id=None,
+            ids={
+                "checkpoint_id": checkpoint_id or self.checkpoint_id,
+                "labelled_dataset_id": self.labelled_id,
+            }
+            | ({"dataset_id": self.pairs_id} if is_sanitize else {}),
             recipe=parse_recipe(subject.RECIPE | dict(recipe or {})) if is_sanitize else None,
             audit=parse(AuditOptions, subject.AUDIT),
             policy=None,

@@ -12,6 +12,7 @@ import torch
 
 from cleanclip.spec.progress import Progress, ignore
 from cleanclip.spec.report import Estimate, TargetFigures
+from cleanclip.spec.targets import find_target
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.attack_success import AttackSuccess
@@ -19,7 +20,7 @@ from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.counting import Counts
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
-from sanitizer.audits.targets import Targets, find_target
+from sanitizer.audits.targets import Targets
 from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import nearest
 from sanitizer.data.batches import LabelledBatches

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cleanclip.spec.clip_text import num_different
-from cleanclip.spec.errors import DatasetRejected, OptionsRejected
+from cleanclip.kinds.scan import check_images, check_names, scanned_names
+from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 from sanitizer.attacks.trigger_images import resize_matrix
 from sanitizer.audits.measuring import measuring
@@ -28,9 +28,6 @@ from sanitizer.scans.subject import Anchor, Subject, embedded, refuse_alike, ref
 from sanitizer.seeding import generator
 from sanitizer.training.device import towers_dtype
 from sanitizer.training.inverting import embedder
-
-MIN_CLASSES = 3
-"""Of two every image is of one or the other: no pattern stands out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,30 +47,10 @@ class ScanImages:
 
 
 def class_names_of(labelled: LabelledDataset, options: ScanOptions) -> tuple[str, ...]:
-    """Those of the labelled set and the further ones, or none.
-
-    Raises OptionsRejected `scan_too_few_classes`, and `scan_class_repeated` for a further class that the
-    labelled set has.
-    """
-    if options.class_names == "none":
-        return ()
-    for name in options.further_classes:
-        if name in labelled.class_names:
-            raise OptionsRejected(
-                "scan_class_repeated",
-                f"The labelled set has a class '{name}' already.",
-                "Leave it out of further_classes.",
-                where="scan.further_classes",
-            )
-    names = (*labelled.class_names, *options.further_classes)
-    if (num := num_different(names)) < MIN_CLASSES:
-        raise OptionsRejected(
-            "scan_too_few_classes",
-            f"There are {num} different class names; with fewer than {MIN_CLASSES} no target stands out.",
-            "Name further classes in scan.further_classes: any that images of yours could have.",
-            where="scan.further_classes",
-        )
-    return names
+    """Those of the labelled set and the further ones, or none. Raises OptionsRejected."""
+    for refusal in check_names(options, labelled.class_names):
+        raise refusal
+    return scanned_names(options, labelled.class_names)
 
 
 def draw_images(labelled: LabelledDataset, image_size: int, options: ScanOptions, seed: int) -> ScanImages:
@@ -113,26 +90,17 @@ def _is_smaller(sample: Labelled, image_size: int) -> bool:
 
 
 def _check(pixels: Sequence[Tensor], label: Sequence[int], skipped: Sequence[Skipped]) -> None:
-    if len(pixels) < 2 * MIN_IMAGES:
-        raise DatasetRejected(
-            "scan_too_few_images",
-            f"The labelled set has {len(pixels)} usable images; a scan needs {2 * MIN_IMAGES}: "
-            f"{MIN_IMAGES} to invert patterns on and {MIN_IMAGES} others to measure them on.",
-            "Give more images; their labels matter for the figures only.",
-            where=str(skipped[0]) if skipped else None,
-        )
+    for refusal in check_images(len(pixels), None):
+        refusal.where = str(skipped[0]) if skipped else None
+        raise refusal
     if len({image.numpy().tobytes() for image in pixels}) < MIN_IMAGES:
         raise DatasetRejected(
             "scan_images_equal",
             f"Of {len(pixels)} images fewer than {MIN_IMAGES} differ from each other.",
             "Give different images: what one image does shows no universal pattern.",
         )
-    if len(set(label)) < 2:
-        raise DatasetRejected(
-            "scan_one_class",
-            "All images are of one class, which a model gives one place anyway.",
-            "Give images of several classes.",
-        )
+    for refusal in check_images(None, len(set(label))):
+        raise refusal
 
 
 @contextmanager

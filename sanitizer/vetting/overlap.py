@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.kinds.vet import overlap
 from sanitizer.data.skipping import BadSample
 from sanitizer.vetting.reading import Dataset
 
@@ -19,12 +19,12 @@ def refuse_overlap(
     `check()` raises before each sample passes through.
     """
     if vetted.files_sha256 == trusted.files_sha256:
-        raise _overlap("The trusted set is the set that is vetted", where=None)
+        raise overlap("The trusted set is the set that is vetted")
     known = {_digest(trusted, index) for index in trusted_indices} - {None}
     for index in range(len(vetted)):
         check()
         if _digest(vetted, index) in known:  # None, of a bad sample, is not
-            raise _overlap(
+            raise overlap(
                 f"The trusted set holds an image of the set that is vetted, {vetted.key(index)}",
                 where=vetted.key(index),
             )
@@ -35,12 +35,3 @@ def _digest(dataset: Dataset, index: int) -> bytes | None:
         return hashlib.sha256(dataset.raw_image(index)).digest()
     except BadSample:
         return None
-
-
-def _overlap(what: str, where: str | None) -> DatasetRejected:
-    return DatasetRejected(
-        "trusted_overlaps",
-        f"{what}, so it cannot say what is unusual there.",
-        "Give trusted samples from another source, or take those of the vetted set out of it.",
-        where=where,
-    )

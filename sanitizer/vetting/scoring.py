@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanclip.spec.errors import DatasetRejected
+from cleanclip.kinds.facts import Data, Facts
+from cleanclip.kinds.vet import TRUSTED, VETTED, check_samples
 from cleanclip.spec.vet_options import ScoreName, VetOptions
-from cleanclip.spec.vet_plan import fewest_samples, fewest_trusted
 from sanitizer.scans import regression
 from sanitizer.seeding import generator
 from sanitizer.vetting import conformal
@@ -86,26 +86,14 @@ class Pool:
 
 def make_pool(vetted: Passed, trusted: Passed | None, options: VetOptions, seed: int) -> Pool:
     """Raises DatasetRejected `too_few_to_vet`, `too_few_trusted`."""
-    least = fewest_samples(options)
-    if len(vetted.good) < least:
-        raise DatasetRejected(
-            "too_few_to_vet",
-            f"The set has {len(vetted.good)} good samples, and {least} are the fewest for "
-            f"{options.neighbours} neighbours each.",
-            "Give more samples, or set a lower number of neighbours.",
-        )
+    known = {VETTED.column: Data(num_good=len(vetted.good))}
+    if trusted is not None:
+        known[TRUSTED.column] = Data(num_good=len(trusted.good))
+    for refusal in check_samples(Facts(options=options, data=known)):
+        raise refusal
     none = np.zeros(0, dtype=np.int64)
     if trusted is None:
         return Pool(vetted=vetted, fit_rows=none, calibration_rows=none)
-    needed = fewest_trusted(options)
-    if len(trusted.good) < needed:
-        raise DatasetRejected(
-            "too_few_trusted",
-            f"The trusted set has {len(trusted.good)} good samples. With a share of {options.share:g} it "
-            f"takes "
-            f"{needed}: half of them fit, and p-values are counted from the other half.",
-            "Give more trusted samples, or none: samples are then sorted by ranks.",
-        )
     order = generator(seed, "vet_trusted_halves").permutation(trusted.good)
     half = len(order) // 2
     return Pool(

@@ -29,7 +29,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "reports": frozenset({"ReportRejected", "_rejected"}),
 }
 """Section → what is called to refuse."""
-PACKAGES = ("cleanclip/spec", "sanitizer", "worker")
+PACKAGES = ("cleanclip/kinds", "cleanclip/spec", "sanitizer", "worker")
 _AGAIN = (
     "The job is retried automatically, from the beginning. If it fails for good, the end of its log says "
     "where it stopped."
@@ -130,7 +130,7 @@ class Raised:
 def _constants() -> dict[str, str]:
     """Texts that modules keep under a name, such as SAVE_AGAIN."""
     found = {}
-    for _, tree in _modules("app", "cleanclip/spec", "sanitizer", "worker"):
+    for _, tree in _modules("app", *PACKAGES):
         for node in tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 text = _text(node.value, {})

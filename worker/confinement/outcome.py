@@ -17,24 +17,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.domain.states import JobKind
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.jobspec import (
-    CONFIG_NAME,
-    CURVE_NAME,
-    DATASET_NAME,
-    DRAWN_NAME,
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
-    INSPECTION_NAME,
     OUTCOME_ADAPTER,
     OUTCOME_NAME,
     OUTPUTS_PATH,
-    REPORT_NAME,
-    WEIGHTS_NAME,
     ChildOutcome,
 )
-from cleanclip.spec.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 from worker import cgroup, metrics
 from worker.confinement.child import Child
 from worker.confinement.child_json import read_json
@@ -52,14 +44,6 @@ from worker.failures import (
 from worker.refusals import refused
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
-MAX_CONFIG_BYTES = 8 * 2**20
-_MAX_REPORT_BYTES = 8 * 2**20
-_MAX_JSON_BYTES = 2 * 2**20
-MAX_EXCLUDED_BYTES = 64 * 2**20
-"""Half a million samples and more: the list is read into memory."""
-_MAX_INSPECTION_BYTES = 256 * 2**10
-"""It is kept on the checkpoint's row, which lists carry."""
-
 _REASONS = {
     EXIT_SUCCEEDED: "succeeded",
     EXIT_REFUSED: "refused",
@@ -70,32 +54,11 @@ _PROBE_BYTES = 2**20
 
 Wanted = Mapping[str, int | None]
 """The files that a child must leave, and no other: name → most bytes. None: as many as a job may write."""
-LEFT: Mapping[JobKind, Wanted] = {
-    JobKind.INSPECT: {
-        WEIGHTS_NAME: None,
-        CONFIG_NAME: MAX_CONFIG_BYTES,
-        INSPECTION_NAME: _MAX_INSPECTION_BYTES,
-    },
-    JobKind.VALIDATE: {DATASET_NAME: _MAX_JSON_BYTES, DRAWN_NAME: _MAX_JSON_BYTES},
-    JobKind.AUDIT: {REPORT_NAME: _MAX_REPORT_BYTES},
-    JobKind.SCAN: {REPORT_NAME: _MAX_REPORT_BYTES},
-    JobKind.VET: {
-        REPORT_NAME: _MAX_REPORT_BYTES,
-        EXCLUDED_NAME: MAX_EXCLUDED_BYTES,
-        VET_SCORES_NAME: MAX_SCORES_BYTES,
-    },
-    JobKind.SANITIZE: {
-        WEIGHTS_NAME: None,
-        CONFIG_NAME: MAX_CONFIG_BYTES,
-        REPORT_NAME: _MAX_REPORT_BYTES,
-        CURVE_NAME: _MAX_REPORT_BYTES,
-    },
-}
 
 
-def wanted_outputs(kind: JobKind, *, weights_bytes: int) -> Wanted:
+def wanted_outputs(kind: str, *, weights_bytes: int) -> Wanted:
     """The files of a job of this kind, whose weights have this size at most."""
-    return {name: weights_bytes if most is None else most for name, most in LEFT[kind].items()}
+    return {name: weights_bytes if most is None else most for name, most in KINDS[kind].leaves.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

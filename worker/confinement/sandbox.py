@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from app.domain.states import JobKind
+from app.domain.states import PUBLIC_KINDS, JobKind
 from app.logs import get_logger
 from cleanclip.spec.jobspec import MaxRanks
 from worker import cgroup
@@ -51,7 +51,6 @@ KEPT_HEAP = {
 """For glibc: what is freed stays with the process. Else large tensors are mapped and given back at every step
 and the kernel clears their pages again: 350,000 faults, a second of its time, in a step of RN50 on 16 pairs.
 The peak of memory grew by 6 %."""
-READS_HOSTILE_BYTES = frozenset({JobKind.INSPECT, JobKind.VALIDATE})
 
 DEFAULT_COMMAND = (sys.executable, "-m", "sanitizer", "run")
 """The child's command; the job's folder follows as the last argument."""
@@ -86,10 +85,10 @@ class ChildLimits:
 
     def cpu_s(self, kind: JobKind) -> int | None:
         """For each process by the kernel, for all of them together by the supervisor."""
-        return self.hostile_cpu_s if kind in READS_HOSTILE_BYTES else self.training_cpu_s
+        return self.training_cpu_s if kind in PUBLIC_KINDS else self.hostile_cpu_s
 
     def wall_s(self, kind: JobKind) -> float | None:
-        return self.hostile_wall_s if kind in READS_HOSTILE_BYTES else self.training_wall_s
+        return self.training_wall_s if kind in PUBLIC_KINDS else self.hostile_wall_s
 
 
 def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[str, int]:

@@ -15,11 +15,12 @@ from app.db.repositories.attempt_values import ClaimedJob
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_references import SIDE_FILES, check_allowed, parse_reference
 from app.domain.object_keys import is_safe_name, upload_key
-from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobKind
+from app.domain.states import CheckpointState, DatasetKind, DatasetState
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore, checked_key
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.kind import SUSPECT
 from cleanclip.spec.jobspec import (
-    ANCHOR_PATH,
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
     CONFIG_NAME,
@@ -73,72 +74,46 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
 
     Raises NotFound, AttemptFailed.
     """
-    if job.kind is JobKind.INSPECT:
-        return _upload_to_inspect(unit, job), None
-    if job.kind is JobKind.VALIDATE:
-        return Inputs(files=()), unit.datasets.get(job.project_id, str(job.dataset_id))
+    kind = KINDS[job.kind]
+    if not kind.is_public:
+        if job.dataset_id is None:
+            return _upload_to_inspect(unit, job), None
+        return Inputs(files=()), unit.datasets.get(job.project_id, job.dataset_id)
     files, checkpoint, found = _canonical_checkpoint(unit, job, str(job.checkpoint_id), CHECKPOINT_PATH)
-    if job.anchor_checkpoint_id is not None:
-        of_anchor, _, found["anchor"] = _canonical_checkpoint(
-            unit, job, job.anchor_checkpoint_id, ANCHOR_PATH
-        )
-        files += of_anchor
+    facts: dict[str, Any] = {"upload_sha256": checkpoint["upload"]["digest"]["sha256"]}
     texts: dict[str, str] = {}
     datasets = []
-    for role, dataset in _by_role(unit, job).items():
+    for one in kind.inputs:
+        its_id: str | None = getattr(job, one.column)
+        if one.fact is not None:
+            facts[one.fact] = its_id is not None
+        if its_id is None or one is SUSPECT:
+            continue
+        if one.folder is not None:
+            of_anchor, _, found["anchor"] = _canonical_checkpoint(unit, job, its_id, one.folder)
+            files += of_anchor
+            continue
+        dataset = unit.datasets.get(job.project_id, its_id)
+        role = one.roles[dataset.kind]
+        facts.setdefault("data_kind", role)
         files += _pinned(dataset, PATH_OF_ROLE[role])
         texts |= override_texts(dataset, PATH_OF_ROLE[role])
         datasets.append(_described(dataset, role, job.spec))
         if role == "labelled":
             found |= _known_of(dataset, job.spec)
     exclude = _lists(unit, job)
-    nulls = _null(unit, job)
+    nulls = _null(unit, job) if "has_null" in kind.told else []
     files += [*exclude, *nulls]
-    facts = {
-        JobKind.SCAN: {
-            "has_null": bool(nulls),
-            "has_anchor": job.anchor_checkpoint_id is not None,
-        },
-        JobKind.VET: {
-            "data_kind": datasets[0]["role"],
-            "has_trusted": job.trusted_dataset_id is not None,
-            "has_anchor": job.anchor_checkpoint_id is not None,
-        },
-    }.get(
-        job.kind,
-        {
-            "has_retrieval": job.retrieval_dataset_id is not None,
-            "exclude": tuple(PurePosixPath(one.path).stem for one in exclude),
-        },
-    )
     inputs = Inputs(
         files=tuple(files),
         texts=texts,
-        facts={"upload_sha256": checkpoint["upload"]["digest"]["sha256"], **facts},
+        facts=facts
+        | {"has_null": bool(nulls), "exclude": tuple(PurePosixPath(one.path).stem for one in exclude)},
         checkpoint=checkpoint,
         datasets=tuple(datasets),
         known=found,
     )
     return inputs, None
-
-
-def _by_role(unit: UnitOfWork, job: ClaimedJob) -> dict[str, Dataset]:
-    """What each dataset of a customer's job is used as, in the order of its report."""
-    uses = {
-        "main": job.dataset_id,
-        "labelled": job.labelled_dataset_id,
-        "retrieval": job.retrieval_dataset_id,
-        "trusted": job.trusted_dataset_id,
-    }
-    found = {use: unit.datasets.get(job.project_id, one) for use, one in uses.items() if one is not None}
-    return {_role(use, dataset, job.kind): dataset for use, dataset in found.items()}
-
-
-def _role(use: str, dataset: Dataset, kind: JobKind) -> str:
-    if use != "main":
-        return use
-    is_trained_on = kind is JobKind.SANITIZE and dataset.kind is DatasetKind.LABELLED
-    return "training" if is_trained_on else dataset.kind.value
 
 
 def _known_of(labelled: Dataset, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,7 +200,7 @@ def _canonical_checkpoint(
 def _null(unit: UnitOfWork, job: ClaimedJob) -> list[Wanted]:
     """The null that was chosen when the scan was ordered, where one was."""
     chosen = job.spec.get("null")
-    if chosen is None or job.kind is not JobKind.SCAN:
+    if chosen is None:
         return []
     row = unit.nulls.find_by_id(chosen["id"])
     if row is None:

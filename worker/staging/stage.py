@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from typing import Any
 from app.db.models.assets import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
-from app.domain.states import RESUMABLE, JobKind, JobPhase
+from app.domain.states import JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
+from cleanclip.kinds.catalogue import KINDS
+from cleanclip.kinds.kind import MAX_CONFIG_BYTES
 from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.jobspec import (
     ANCHOR_PATH,
@@ -38,7 +40,6 @@ from cleanclip.spec.null_set import MAX_NULL_BYTES, NullRefused, NullSet, load_n
 from cleanclip.spec.recipe import DeclaredOptions, parse
 from cleanclip.spec.report import CheckpointInput, Origin
 from worker.confinement.child_json import read_regular
-from worker.confinement.outcome import MAX_CONFIG_BYTES
 from worker.failures import AttemptFailed, disk_full
 from worker.ledger import patient_with_database
 from worker.staging.inputs import Inputs, Wanted, list_dataset, override_texts, plan
@@ -49,15 +50,6 @@ from worker.tracker import Tracker
 
 _SPARE_BYTES = 256 * 1024 * 1024
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
-_ROOM_FACTOR = {
-    JobKind.INSPECT: 3,
-    JobKind.VALIDATE: 1,
-    JobKind.SANITIZE: 2,
-    JobKind.AUDIT: 1,
-    JobKind.SCAN: 1,
-    JobKind.VET: 2,
-}
-"""How much of its inputs' size a job leaves on the disk at the worst, inputs included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +112,7 @@ def stage(
     inputs, dataset, filename = patient_with_database(lambda: _planned(database, job), check)
     if dataset is not None:
         inputs = _listed(store, dataset, filename, limits, check)
-    _check_room(folder, inputs.size_bytes * _ROOM_FACTOR[job.kind])
+    _check_room(folder, inputs.size_bytes * KINDS[job.kind].room_factor)
     pins = _fetch_all(store, inputs, folder, tracker, check)
     received = {
         file.path: Received(path=file.path, size_bytes=file.size_bytes, sha256=pin["sha256"])
@@ -295,25 +287,6 @@ def ordered_as(staged: Staged, folder: Path, spec: JobSpec) -> Staged:
 
 def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks) -> JobSpec:
     """The child's order. Only what the library knows: no id, no place, no credential."""
-    asked = {name: job.spec[name] for name in _asked(job.kind) if job.spec.get(name) is not None}
-    values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
-    if job.kind is not JobKind.INSPECT:
-        values["seed"] = job.seed
-    if job.kind in RESUMABLE:
-        values["save_every_s"] = save_every_s
-    if job.kind is JobKind.SANITIZE:
-        values["max_ranks"] = max_ranks
-    return SPEC_ADAPTER.validate_python(values)
-
-
-_JUDGED = ("audit", "policy", "policy_source", "scan_section")
-
-
-def _asked(kind: JobKind) -> Sequence[str]:
-    if kind is JobKind.VET:
-        return ("vet",)
-    if kind is JobKind.SCAN:
-        return ("scan", "audit")
-    if kind is JobKind.SANITIZE:
-        return (*_JUDGED, "recipe", "recipe_given", "output_layout")
-    return _JUDGED if kind is JobKind.AUDIT else ()
+    ours = {"kind": job.kind.value, "seed": job.seed, "save_every_s": save_every_s, "max_ranks": max_ranks}
+    known = {name: value for name, value in job.spec.items() if value is not None} | ours | dict(facts)
+    return SPEC_ADAPTER.validate_python({name: known[name] for name in KINDS[job.kind].told & known.keys()})

@@ -21,6 +21,7 @@ from app.db.repositories.webhooks import tell_of_checkpoint, tell_of_dataset, te
 from app.domain.limits import MAX_LOST_ATTEMPTS, MAX_LOST_WAIT_S
 from app.domain.states import (
     LEASED,
+    PUBLIC_KINDS,
     RESUMABLE_ENDINGS,
     CheckpointState,
     DatasetState,
@@ -220,11 +221,13 @@ def _for_customers(error: dict[str, Any]) -> dict[str, Any]:
 
 def _undecided_subject(session: Session, job: Job) -> Checkpoint | Dataset | None:
     """What an inspect or validate job is to decide on, locked."""
-    if job.kind is JobKind.INSPECT and job.checkpoint_id:
+    if job.kind in PUBLIC_KINDS:
+        return None
+    if job.checkpoint_id:
         checkpoint = lock_row(session, Checkpoint, job.checkpoint_id)
         if checkpoint.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}:
             return checkpoint
-    if job.kind is JobKind.VALIDATE and job.dataset_id:
+    if job.dataset_id:
         dataset = lock_row(session, Dataset, job.dataset_id)
         if dataset.state is DatasetState.VALIDATING:
             return dataset

@@ -39,31 +39,17 @@ from app.web.jobs.vet_result import VetResult, read_vet
 from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.jobspec import SCAN_NAMES
 
 NUM_LINES = 40
 """Of what happened; the API's list has all of it."""
-_NAMES = {
-    JobKind.SANITIZE: "Cleaning",
-    JobKind.AUDIT: "Audit",
-    JobKind.SCAN: "Scan",
-    JobKind.VET: "Vetting",
-}
 Found = ScanResult | VetResult
 _READS: Mapping[JobKind, Callable[[ObjectStore, str], Found]] = {
     JobKind.SCAN: read_scan,
     JobKind.VET: read_vet,
 }
 """Kinds whose report has a page of its own. Each result names its template."""
-
-
-CLEANS: Mapping[JobKind, tuple[str, str]] = {
-    JobKind.SCAN: ("scan", "Clean, judged on what was found"),
-    JobKind.VET: ("exclude", "Clean without these"),
-}
-"""Kinds after which a cleaning can be ordered that goes by what they found: how the form's address names the
-job, and the button."""
-_PAGES = {JobKind.SCAN: "scans", JobKind.VET: "vettings"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +62,10 @@ class NewJob:
 
     @classmethod
     def after(cls, job: Job) -> NewJob:
-        name, label = CLEANS.get(job.kind, (None, None))
+        kind = KINDS[job.kind]
+        name, label = kind.then_clean or (None, None)
         return cls(
-            again=f"/ui/{_PAGES.get(job.kind, 'jobs')}/new?again={job.id}",
+            again=f"/ui/{kind.page}/new?again={job.id}",
             clean=f"/ui/jobs/new?{name}={job.id}" if name else None,
             clean_label=label,
         )
@@ -168,7 +155,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
     progress = ProgressOut.of(job.progress)
     return Shown(
         job=job,
-        title=f"{_NAMES.get(job.kind, job.kind)} of {checkpoint_name or 'a checkpoint that is deleted'}",
+        title=f"{KINDS[job.kind].title} of {checkpoint_name or 'a checkpoint that is deleted'}",
         standing=_standing(job, num_before, now),
         is_active=job.state not in TERMINAL,
         offers=offers(job, visitor),
@@ -278,7 +265,7 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
         actions.add("withdraw")
     if job.state is JobState.FAILED:
         actions.add("retry")
-    if job.kind in CLEANS and job.state is JobState.SUCCEEDED:
+    if KINDS[job.kind].then_clean and job.state is JobState.SUCCEEDED:
         actions.add("clean")
     return frozenset(actions)
 

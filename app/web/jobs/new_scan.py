@@ -32,7 +32,6 @@ from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
 _ORDER: TypeAdapter[ScanJobIn] = TypeAdapter(ScanJobIn)
 _FURTHER = "scan/further_classes"
-_ANCHOR = "anchor_checkpoint_id"
 
 router = APIRouter()
 
@@ -43,9 +42,7 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
     null = job.spec.get("null")
     is_scan = job.kind is JobKind.SCAN
     return [
-        ("checkpoint_id", job.checkpoint_id or ""),
-        ("scan/dataset_id", job.labelled_dataset_id or ""),
-        (f"scan/{_ANCHOR}", job.anchor_checkpoint_id or ""),
+        *search_page.ids_of(job, "scan"),
         ("scan/null", null["name"] if null else NONE if is_scan else AUTO),
         (_FURTHER, "\n".join(scan.get("further_classes") or ())),
         ("seed", str(job.seed) if is_scan else ""),
@@ -56,12 +53,11 @@ def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
     """An anchor adds the detector that it is for."""
     del project_id
     options: dict[str, Any] = {"null": form.get("scan/null") or AUTO}
-    has_anchor = bool(named(form, f"scan/{_ANCHOR}"))
+    has_anchor = bool(named(form, "scan/anchor_checkpoint_id"))
     options["detectors"] = ScanOptions.usual_detectors(has_anchor=has_anchor)
     if names := lines(form.get(_FURTHER)):
         options["further_classes"] = names
-    ids = ("dataset_id", _ANCHOR)
-    return search_page.read(form, ports, "scan", _ORDER, ids=ids, options=options)
+    return search_page.read(form, ports, "scan", _ORDER, options=options)
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:

@@ -25,7 +25,6 @@ from app.web.jobs.order_page import (
 from app.web.kit.visitor import Form
 
 _ORDER: TypeAdapter[VetJobIn] = TypeAdapter(VetJobIn)
-_IDS = ("dataset_id", "trusted_dataset_id", "anchor_checkpoint_id")
 
 router = APIRouter()
 
@@ -33,11 +32,9 @@ router = APIRouter()
 def _fields_of(job: Job) -> list[tuple[str, str]]:
     """The order of an earlier vetting as a form; of another job, what it shares with one."""
     vet = job.spec.get("vet") or {}
+    ids = dict(search_page.ids_of(job, "vet"))
     return [
-        ("checkpoint_id", job.checkpoint_id or ""),
-        ("vet/dataset_id", job.dataset_id or job.labelled_dataset_id or ""),
-        ("vet/trusted_dataset_id", job.trusted_dataset_id or ""),
-        ("vet/anchor_checkpoint_id", job.anchor_checkpoint_id or ""),
+        *(ids | {"vet/dataset_id": ids["vet/dataset_id"] or job.labelled_dataset_id or ""}).items(),
         ("vet/share", f"{vet['share']:g}" if "share" in vet else ""),
         ("seed", str(job.seed) if job.kind is JobKind.VET else ""),
     ]
@@ -47,7 +44,7 @@ def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
     del project_id
     share = form.get("vet/share")
     options = {"share": parse_number(share)} if share else {}
-    return search_page.read(form, ports, "vet", _ORDER, ids=_IDS, options=options)
+    return search_page.read(form, ports, "vet", _ORDER, options=options)
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:

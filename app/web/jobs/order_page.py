@@ -24,7 +24,6 @@ from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound, Quo
 from app.domain.states import CheckpointState, DatasetKind, DatasetState
 from app.edge.error_codes import status_of
 from app.edge.invalid_values import error_item
-from app.edge.order_bodies import order_of
 from app.live.ports import Ports, PortsDep
 from app.services import dry_run, found_attacks, jobs, quotas
 from app.services.dry_run import DryRun
@@ -97,7 +96,7 @@ class OrderDraft:
                 self.errors.setdefault(place, mistake_sentence(mistake["type"], place, item.detail))
             return
         if not self.errors:
-            self.order = order_of(wanted, default_max_attempts=default_max_attempts)
+            self.order = Order.of(wanted, default_max_attempts=default_max_attempts)
 
     @property
     def content(self) -> str:

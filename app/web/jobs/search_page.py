@@ -16,6 +16,7 @@ from app.services import jobs
 from app.web.jobs.order_page import Name, OrderDraft, OrderPage, name_and_seed, named
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
 from app.web.kit.visitor import Form, Runner
+from cleanclip.kinds.catalogue import KINDS
 
 Fields = Sequence[tuple[str, str]]
 Kind = Literal["scan", "vet"]
@@ -27,17 +28,21 @@ def read(
     kind: Kind,
     adapter: TypeAdapter[Any],
     *,
-    ids: Sequence[str],
     options: Mapping[str, Any],
 ) -> OrderDraft:
     """Everything that is wrong with it is in `errors`; then there is no order."""
-    part = dict(options)
-    for name in ids:
-        part |= named(form, f"{kind}/{name}", name)
-    body = {"kind": kind, **named(form, "checkpoint_id"), kind: part} | name_and_seed(form)
+    body: dict[str, Any] = {"kind": kind, kind: dict(options)} | name_and_seed(form)
+    for one in KINDS[kind].inputs:
+        *part, name = one.place
+        (body[part[0]] if part else body).update(named(form, "/".join(one.place), name))
     made = OrderDraft(form=form, body=body)
     made.take(adapter, default_max_attempts=ports.settings.jobs.max_attempts)
     return made
+
+
+def ids_of(job: Job, kind: str) -> Fields:
+    """What an earlier job read, as fields of the form of that kind."""
+    return [("/".join(one.place), getattr(job, one.column) or "") for one in KINDS[kind].inputs]
 
 
 def take_orders(

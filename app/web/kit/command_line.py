@@ -14,6 +14,7 @@ from typing import Any
 
 from app.db.models.job import Job
 from app.domain.states import JobKind
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.attack_options import USUAL, AttackOptions
 from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
 from cleanclip.spec.recipe import (
@@ -97,21 +98,12 @@ def _body(job: Job) -> dict[str, Any]:
     spec = job.spec
     if job.kind in _SEARCHES:
         part = job.kind.value
-        return {
-            "kind": part,
-            "checkpoint_id": job.checkpoint_id,
-            part: {**_search_options(job, job.kind), **_named_by(job)},
-            **_about(job),
-        }
-    audit = ordered_audit(spec) | {"dataset_id": job.labelled_dataset_id}
-    if job.retrieval_dataset_id:
-        audit["retrieval_dataset_id"] = job.retrieval_dataset_id
-    body: dict[str, Any] = {"kind": job.kind.value, "checkpoint_id": job.checkpoint_id, "audit": audit}
-    if job.kind is JobKind.SANITIZE:
-        body |= {"dataset_id": job.dataset_id, "output_layout": spec.get("output_layout") or "open_clip"}
-        body["recipe"] = spec["recipe"]
-        if spec.get("scan") is not None:
-            body["scan"] = _first_scan_options(job)
+        return _with_ids(job, {part: _search_options(job, job.kind) | _null(job)}) | _about(job)
+    body = _with_ids(job, {"audit": ordered_audit(spec)})
+    if spec.get("recipe"):
+        body |= {"recipe": spec["recipe"], "output_layout": spec.get("output_layout") or "open_clip"}
+    if spec.get("scan") is not None:
+        body["scan"] = _first_scan_options(job)
     if lists := spec.get("exclude"):
         body["exclude"] = [one["job_id"] for one in lists.values()]
     source = spec["policy_source"]
@@ -122,50 +114,50 @@ def _body(job: Job) -> dict[str, Any]:
     return body | _about(job)
 
 
+def _with_ids(job: Job, body: dict[str, Any]) -> dict[str, Any]:
+    """With its kind, and with what it reads, where the order named it."""
+    for one in KINDS[job.kind].inputs:
+        *part, name = one.place
+        if (its_id := getattr(job, one.column)) is not None or not part:
+            (body[part[0]] if part else body)[name] = its_id
+    return {"kind": job.kind.value} | body
+
+
 def _about(job: Job) -> dict[str, Any]:
     return {"seed": job.seed, "max_attempts": job.max_attempts, "metadata": job.job_metadata}
 
 
 def _first_scan_options(job: Job) -> dict[str, Any]:
-    return {**_search_options(job, JobKind.SCAN), "null": _null_name(job)}
+    return _search_options(job, JobKind.SCAN) | _null(job)
 
 
 def _first_scan(job: Job, files: dict[str, Any]) -> list[str]:
     """Of a cleaning that scans first."""
-    if job.kind is not JobKind.SANITIZE or job.spec.get("scan") is None:
+    if job.spec.get("scan") is None:
         return []
     files["scan.json"] = _first_scan_options(job)
     return ["--scan-options", "scan.json"]
 
 
-_SEARCHES: Mapping[JobKind, Any] = {JobKind.SCAN: ScanOptions(), JobKind.VET: VetOptions()}
+_SEARCHES: Mapping[str, Any] = {"scan": ScanOptions(), "vet": VetOptions()}
 """Kinds whose order is options of their own, with what is left out."""
 
 
-def _named_by(job: Job) -> dict[str, str]:
-    """What the part of a scan's or a vetting's order names."""
-    is_scan = job.kind is JobKind.SCAN
-    named = {
-        "dataset_id": job.labelled_dataset_id if is_scan else job.dataset_id,
-        "null": _null_name(job) if is_scan else None,
-        "trusted_dataset_id": job.trusted_dataset_id,
-        "anchor_checkpoint_id": job.anchor_checkpoint_id,
-    }
-    return {name: one for name, one in named.items() if one is not None}
+def _null(job: Job) -> dict[str, str]:
+    return {"null": _null_name(job)} if "null" in job.spec else {}
 
 
 def _search_line(job: Job, files: dict[str, Any]) -> str:
-    part, named = job.kind.value, _named_by(job)
+    part = job.kind.value
     words = ["cleanclip", part, *_pair("--checkpoint", job.checkpoint_id)]
     words += _pair("--labelled", job.labelled_dataset_id)
-    if job.kind is JobKind.VET:
-        words += _pair(f"--{job.spec['data_kind']}", job.dataset_id)
-        words += _pair("--trusted", named.get("trusted_dataset_id"))
-    words += _pair("--anchor", named.get("anchor_checkpoint_id"))
+    words += _pair(f"--{job.spec.get('data_kind')}", job.dataset_id)
+    words += _pair("--trusted", job.trusted_dataset_id)
+    words += _pair("--anchor", job.anchor_checkpoint_id)
     if options := _search_options(job, job.kind):
         files[f"{part}.json"] = options
         words += ["--options", f"{part}.json"]
-    words += [*_pair("--null", named.get("null")), *_pair("--seed", str(job.seed))]
+    words += [*_pair("--null", _null(job).get("null")), *_pair("--seed", str(job.seed))]
     for name, value in job.job_metadata.items():
         words += _pair("--metadata", f"{name}={value}")
     return "\n".join([*_written(files), _folded(words)])

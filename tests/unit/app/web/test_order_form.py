@@ -10,8 +10,8 @@ import pytest
 from app.db.models.job import Job
 from app.domain.errors import InvalidInput
 from app.domain.states import JobKind
-from app.edge.order_bodies import order_of
 from app.schemas.orders import AuditJobIn, SanitizeJobIn
+from app.services.orders import Order
 from app.web.jobs import options, order_form, prefill
 from app.web.jobs.order_form import Draft
 from app.web.kit.visitor import Form
@@ -124,7 +124,7 @@ def test_an_id_that_was_typed_goes_before_the_list() -> None:
     typed = "ckpt_" + "1" * 26
     draft = read(LEAST | {"checkpoint_id:typed": typed})
     assert draft.order is not None
-    assert draft.order.checkpoint_id == typed
+    assert draft.order.ids["checkpoint_id"] == typed
 
 
 def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
@@ -282,7 +282,7 @@ def test_an_earlier_jobs_order_is_read_back_from_the_form_that_it_fills(wanted: 
     kind = SanitizeJobIn if wanted["kind"] == "sanitize" else AuditJobIn
     if kind is SanitizeJobIn:
         body["dataset_id"] = PAIRS
-    order = order_of(kind.model_validate(body), default_max_attempts=3)
+    order = Order.of(kind.model_validate(body), default_max_attempts=3)
     draft = read(prefill.form_of_job(_job(order)))
     assert draft.errors == {}
     assert draft.order is not None
@@ -295,10 +295,7 @@ def _job(order: Any) -> Job:
     policy = order.policy or Policy()
     return Job(
         kind=order.kind,
-        checkpoint_id=order.checkpoint_id,
-        dataset_id=order.dataset_id,
-        labelled_dataset_id=order.labelled_dataset_id,
-        retrieval_dataset_id=order.retrieval_dataset_id,
+        **order.ids,
         seed=order.seed,
         max_attempts=order.max_attempts,
         job_metadata=order.metadata,

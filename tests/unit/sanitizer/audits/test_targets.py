@@ -6,7 +6,8 @@ import pytest
 
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions
-from sanitizer.audits.targets import Targets, find_target, find_targets
+from cleanclip.spec.targets import find_target
+from sanitizer.audits.targets import Targets, find_targets
 
 NAMES = ("tench", "goldfish", "banana", "yellow seven", "yellow eight")
 

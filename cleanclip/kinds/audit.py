@@ -1,0 +1,42 @@
+"""Measure a checkpoint and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cleanclip.kinds.facts import Data, Facts
+from cleanclip.kinds.kind import MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, Kind, labelled
+from cleanclip.spec.errors import OptionsRejected, SanitizerError
+from cleanclip.spec.found_attacks import TARGET_OF_SCAN
+from cleanclip.spec.jobspec import REPORT_NAME, AuditSpec
+from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.targets import find_target
+
+LABELLED = labelled("audit")
+
+
+def check(facts: Facts) -> Iterator[SanitizerError]:
+    """Whether each target is a class of the labelled dataset."""
+    audit: AuditOptions = facts.options
+    names = facts.data.get(LABELLED.column, Data()).class_names
+    targets: list[tuple[str | None, str]] = [(audit.target, "audit.target")]
+    targets += [(one.target, f"audit.attacks.{number}.target") for number, one in enumerate(audit.attacks)]
+    for target, where in targets:
+        if names is None or target in {None, TARGET_OF_SCAN}:
+            continue
+        try:
+            find_target(target, names, where=where)
+        except OptionsRejected as error:
+            yield error
+
+
+AUDIT = Kind(
+    name="audit",
+    title="Audit",
+    computes=("baseline_audit",),
+    inputs=(SUSPECT, LABELLED, RETRIEVAL),
+    options=AuditOptions,
+    spec=AuditSpec,
+    check=check,
+    leaves={REPORT_NAME: MAX_REPORT_BYTES},
+)

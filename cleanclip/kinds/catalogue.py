@@ -1,0 +1,15 @@
+"""Every kind of job, by its name. A kind that is added has a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cleanclip.kinds.audit import AUDIT
+from cleanclip.kinds.inspect import INSPECT
+from cleanclip.kinds.kind import Kind
+from cleanclip.kinds.sanitize import SANITIZE
+from cleanclip.kinds.scan import SCAN
+from cleanclip.kinds.validate import VALIDATE
+from cleanclip.kinds.vet import VET
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (INSPECT, VALIDATE, SANITIZE, AUDIT, SCAN, VET)}

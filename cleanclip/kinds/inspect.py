@@ -1,0 +1,22 @@
+"""Read an uploaded checkpoint without executing it."""
+
+from __future__ import annotations
+
+from cleanclip.kinds.kind import MAX_CONFIG_BYTES, SUSPECT, Kind
+from cleanclip.spec.jobspec import CONFIG_NAME, INSPECTION_NAME, WEIGHTS_NAME, InspectSpec
+
+INSPECT = Kind(
+    name="inspect",
+    title="Inspection",
+    computes=("inspect",),
+    is_public=False,
+    inputs=(SUSPECT,),
+    spec=InspectSpec,
+    leaves={
+        WEIGHTS_NAME: None,
+        CONFIG_NAME: MAX_CONFIG_BYTES,
+        INSPECTION_NAME: 256 * 2**10,  # it is kept on the checkpoint's row, which lists carry
+    },
+    room_factor=3,
+    weights_factor=4,  # stored once in the upload and used twice
+)

@@ -1,0 +1,135 @@
+"""What a kind of job is, as a value that every room reads. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from cleanclip.kinds.facts import Facts
+from cleanclip.spec import anchors
+from cleanclip.spec.errors import SanitizerError
+from cleanclip.spec.jobspec import ANCHOR_PATH, CHECKPOINT_PATH
+
+STAGE, PUBLISH = "stage", "publish"
+ANCHOR = "anchor_checkpoint_id"
+MAX_REPORT_BYTES = 8 * 2**20
+MAX_JSON_BYTES = 2 * 2**20
+MAX_CONFIG_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A checkpoint or a dataset that the job reads."""
+
+    column: str
+    """Of the job's row, and of its order, where its id stands."""
+    pointer: str
+    """Where the order's body names it."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """Of a dataset: for each kind that it may have, what it is used as."""
+    folder: str | None = None
+    """Of a checkpoint: where it lies in the job's folder. None: it is a dataset, which lies by its role."""
+    fact: str | None = None
+    """The field of the child's spec that says whether it is there; None: it is always there."""
+    trains: bool = False
+    """Whether the model is trained on it, and its kind therefore the recipe's to say."""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the order's body names it: the part, if it has one, and the field."""
+        return tuple(self.pointer[1:].split("/"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of job."""
+
+    name: str
+    title: str
+    """As people read it: "Cleaning"."""
+    page: str = "jobs"
+    """Part of the address of the form that orders it."""
+    then_clean: tuple[str, str] | None = None
+    """Where a cleaning can go by what it found: how the form's address names the job, and the button."""
+    computes: tuple[str, ...]
+    """The phases that a job may have between staging and publishing, in order."""
+    only_if: Mapping[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
+    """Phases that not every job has: whether this order, as its row holds it, has it."""
+    is_public: bool = True
+    """Whether customers order and list it; the others are the service's own, and read what was uploaded."""
+    is_resumable: bool = False
+    """Whether what an attempt has finished goes on with the job: training states, parts of a scan."""
+    inputs: tuple[Input, ...]
+    options: type[Any] | None = None
+    """Of its own part of an order, which has its name."""
+    spec: type[Any]
+    """What the child is told. A field has the value of that name in the order, or one that staging knows."""
+    check: Callable[[Facts], Iterator[SanitizerError]] = lambda _: iter(())
+    """Everything that is wrong with an order, or with what a child opened, as far as it is known. The `where`
+    of an error is a place in the order, with dots, or the column of an input."""
+    leaves: Mapping[str, int | None]
+    """The files that the child must leave, and no other: name → most bytes. None: as the weights have."""
+    room_factor: int = 1
+    """How much of its inputs' size it leaves on the disk at the worst, inputs included."""
+    weights_factor: int = 0
+    """How many times the weights that came in it may leave in all its outputs."""
+    lists_samples: bool = False
+    """Whether it leaves a line for each sample of its inputs."""
+    max_state_bytes: int | None = None
+    """Of one saved state; None: as a training's, which follows from the weights."""
+
+    @property
+    def told(self) -> frozenset[str]:
+        """Names of what the child is told."""
+        return frozenset(one.name for one in fields(self.spec))
+
+    @property
+    def trains(self) -> bool:
+        return any(one.trains for one in self.inputs)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """All that a job may have, in order."""
+        return STAGE, *self.computes, PUBLISH
+
+    def phases_of(self, order: Mapping[str, Any] | None) -> tuple[str, ...]:
+        """Of a job with that order. None: the parts that all have."""
+        return tuple(
+            phase
+            for phase in self.phases
+            if phase not in self.only_if or (order is not None and self.only_if[phase](order))
+        )
+
+
+def check_anchor(facts: Facts) -> Iterator[SanitizerError]:
+    """Whether the trusted model can be compared with the one that the job is about."""
+    if SUSPECT.column in facts.models and ANCHOR in facts.models:
+        yield from anchors.of_anchor(facts.models[SUSPECT.column], facts.models[ANCHOR])
+
+
+SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPOINT_PATH)
+"""The model that the job is about."""
+
+
+def anchor(part: str) -> Input:
+    """Another model, which is trusted, named in that part of the order."""
+    return Input(
+        column=ANCHOR,
+        pointer=f"/{part}/anchor_checkpoint_id",
+        folder=ANCHOR_PATH,
+        fact="has_anchor",
+    )
+
+
+def labelled(part: str) -> Input:
+    """The labelled images that are measured on, named in that part of the order."""
+    return Input(column="labelled_dataset_id", pointer=f"/{part}/dataset_id", roles={"labelled": "labelled"})
+
+
+RETRIEVAL = Input(
+    column="retrieval_dataset_id",
+    pointer="/audit/retrieval_dataset_id",
+    roles={"pairs": "retrieval"},
+    fact="has_retrieval",
+)

@@ -1,0 +1,45 @@
+"""Audit a checkpoint, clean it, audit it again; where nobody named a trigger, scan it before."""
+
+from __future__ import annotations
+
+from cleanclip.kinds.kind import (
+    MAX_CONFIG_BYTES,
+    MAX_REPORT_BYTES,
+    RETRIEVAL,
+    SUSPECT,
+    Input,
+    Kind,
+    labelled,
+)
+from cleanclip.spec.jobspec import CONFIG_NAME, CURVE_NAME, REPORT_NAME, WEIGHTS_NAME, SanitizeSpec
+
+SANITIZE = Kind(
+    name="sanitize",
+    title="Cleaning",
+    computes=("scan", "baseline_audit", "finetune", "final_audit", "rebound"),
+    only_if={
+        "scan": lambda order: order.get("scan") is not None,
+        "rebound": lambda order: (order.get("audit") or {}).get("rebound") is not None,
+    },
+    is_resumable=True,
+    inputs=(
+        SUSPECT,
+        Input(
+            column="dataset_id",
+            pointer="/dataset_id",
+            roles={"pairs": "pairs", "labelled": "training"},
+            trains=True,
+        ),
+        labelled("audit"),
+        RETRIEVAL,
+    ),
+    spec=SanitizeSpec,
+    leaves={
+        WEIGHTS_NAME: None,
+        CONFIG_NAME: MAX_CONFIG_BYTES,
+        REPORT_NAME: MAX_REPORT_BYTES,
+        CURVE_NAME: MAX_REPORT_BYTES,
+    },
+    room_factor=2,
+    weights_factor=4,  # float32, of what came in as float16, and once more in the uploaded layout
+)

@@ -1,0 +1,88 @@
+"""Look for a trigger that nobody named, and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cleanclip.kinds.facts import Facts
+from cleanclip.kinds.kind import ANCHOR, MAX_REPORT_BYTES, SUSPECT, Kind, anchor, check_anchor, labelled
+from cleanclip.spec.anchors import of_options
+from cleanclip.spec.clip_text import num_different
+from cleanclip.spec.errors import DatasetRejected, OptionsRejected, SanitizerError
+from cleanclip.spec.jobspec import MAX_SCAN_STATE_BYTES, REPORT_NAME, ScanSpec
+from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+
+LABELLED = labelled("scan")
+MIN_CLASSES = 3
+"""Of two every image is of one or the other: no pattern stands out."""
+
+
+def check(facts: Facts) -> Iterator[SanitizerError]:
+    yield from of_options(facts.options, has_anchor=ANCHOR in facts.named)
+    yield from check_anchor(facts)
+    known = facts.data.get(LABELLED.column)
+    if known is not None and known.class_names is not None:
+        yield from check_names(facts.options, known.class_names)
+    if known is not None:
+        yield from check_images(known.num_good, known.num_classes_used)
+
+
+def scanned_names(options: ScanOptions, names: Sequence[str]) -> tuple[str, ...]:
+    """The class list of a scan: the labelled set's, then the further ones. Empty where there is none."""
+    return () if options.class_names == "none" else (*names, *options.further_classes)
+
+
+def check_names(options: ScanOptions, names: Sequence[str]) -> Iterator[OptionsRejected]:
+    """`names`: the classes of the labelled set."""
+    if options.class_names == "none":
+        return
+    known = frozenset(names)
+    if repeated := next((name for name in options.further_classes if name in known), None):
+        yield OptionsRejected(
+            "scan_class_repeated",
+            f"The labelled dataset has a class '{repeated[:60]}' already.",
+            "Leave it out of further_classes.",
+            where="scan.further_classes",
+        )
+    if (num := num_different(scanned_names(options, names))) < MIN_CLASSES:
+        yield OptionsRejected(
+            "scan_too_few_classes",
+            f"There are {num} different class names; with fewer than {MIN_CLASSES} no target stands out.",
+            "Name further classes in further_classes: any that images of yours could have.",
+            where="scan.further_classes",
+        )
+
+
+def check_images(num: int | None, num_classes: int | None) -> Iterator[DatasetRejected]:
+    """How many can be used, and of how many classes they are."""
+    if num is not None and num < 2 * MIN_IMAGES:
+        yield DatasetRejected(
+            "scan_too_few_images",
+            f"A scan needs {MIN_IMAGES} images to invert on and {MIN_IMAGES} others to measure on; the "
+            f"labelled dataset has {num} that can be used.",
+            f"Use a labelled dataset of at least {2 * MIN_IMAGES} images.",
+            where="labelled_dataset_id",
+        )
+    if num_classes is not None and num_classes < 2:
+        yield DatasetRejected(
+            "scan_one_class",
+            "All images of the labelled dataset are of one class, which a model gives one place anyway.",
+            "Use a labelled dataset with images of several classes.",
+            where="labelled_dataset_id",
+        )
+
+
+SCAN = Kind(
+    name="scan",
+    title="Scan",
+    page="scans",
+    then_clean=("scan", "Clean, judged on what was found"),
+    computes=("scan",),
+    is_resumable=True,
+    inputs=(SUSPECT, LABELLED, anchor("scan")),
+    options=ScanOptions,
+    spec=ScanSpec,
+    check=check,
+    leaves={REPORT_NAME: MAX_REPORT_BYTES},
+    max_state_bytes=MAX_SCAN_STATE_BYTES,
+)

@@ -1,0 +1,22 @@
+"""Read every sample of a dataset once."""
+
+from __future__ import annotations
+
+from cleanclip.kinds.kind import MAX_JSON_BYTES, Input, Kind
+from cleanclip.spec.jobspec import DATASET_NAME, DRAWN_NAME, ValidateSpec
+
+VALIDATE = Kind(
+    name="validate",
+    title="Validation",
+    computes=("validate",),
+    is_public=False,
+    inputs=(
+        Input(
+            column="dataset_id",
+            pointer="/dataset_id",
+            roles={"pairs": "pairs", "labelled": "labelled"},
+        ),
+    ),
+    spec=ValidateSpec,
+    leaves={DATASET_NAME: MAX_JSON_BYTES, DRAWN_NAME: MAX_JSON_BYTES},
+)

@@ -1,0 +1,96 @@
+"""Find the samples of a dataset that look poisoned, with the model that it trained or is to clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cleanclip.kinds.facts import Data, Facts
+from cleanclip.kinds.kind import ANCHOR, MAX_REPORT_BYTES, SUSPECT, Input, Kind, anchor, check_anchor
+from cleanclip.spec.errors import DatasetRejected, OptionsRejected, SanitizerError
+from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
+from cleanclip.spec.vet_options import VetOptions
+from cleanclip.spec.vet_plan import fewest_samples, fewest_trusted, plan
+from cleanclip.spec.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
+
+VETTED = Input(
+    column="dataset_id",
+    pointer="/vet/dataset_id",
+    roles={"pairs": "pairs", "labelled": "labelled"},
+)
+TRUSTED = Input(
+    column="trusted_dataset_id",
+    pointer="/vet/trusted_dataset_id",
+    roles={"pairs": "trusted", "labelled": "trusted"},
+    fact="has_trusted",
+)
+
+
+def check(facts: Facts) -> Iterator[SanitizerError]:
+    try:
+        plan(facts.options, has_anchor=ANCHOR in facts.named)
+    except OptionsRejected as error:
+        yield error
+    yield from check_anchor(facts)
+    yield from check_samples(facts)
+
+
+def check_samples(facts: Facts) -> Iterator[SanitizerError]:
+    """Whether there are enough, and whether the trusted ones are others."""
+    options: VetOptions = facts.options
+    vetted, trusted = facts.data.get(VETTED.column, Data()), facts.data.get(TRUSTED.column, Data())
+    if vetted.num_good is not None and vetted.num_good < (least := fewest_samples(options)):
+        yield DatasetRejected(
+            "too_few_to_vet",
+            f"The dataset has {vetted.num_good} good samples, and {least} are the fewest for "
+            f"{options.neighbours} neighbours each.",
+            "Use a larger dataset, or set a lower number of neighbours.",
+            where="dataset_id",
+        )
+    num = None if trusted.num_good is None else min(trusted.num_good, options.max_trusted)
+    if num is not None and num < (least := fewest_trusted(options)):
+        yield DatasetRejected(
+            "too_few_trusted",
+            f"{num} good trusted samples can be used. With a share of {options.share:g} it takes {least}: "
+            "half of them fit, and p-values are counted from the other half.",
+            "Give more trusted samples, or none: samples are then sorted by ranks.",
+            where="trusted_dataset_id",
+        )
+    if None not in {vetted.kind, trusted.kind} and vetted.kind != trusted.kind:
+        yield DatasetRejected(
+            "dataset_wrong_kind",
+            f"The trusted dataset is of kind '{trusted.kind}', the one that is vetted '{vetted.kind}'.",
+            "Give trusted samples of the same kind.",
+            where="trusted_dataset_id",
+        )
+    elif trusted.sha256 is not None and trusted.sha256 == vetted.sha256:
+        yield overlap("The trusted set is the set that is vetted")
+
+
+def overlap(what: str, where: str = "trusted_dataset_id") -> DatasetRejected:
+    """`what` the two sets have in common; `where`, if a sample shows it, that."""
+    return DatasetRejected(
+        "trusted_overlaps",
+        f"{what}, so it cannot say what is unusual there.",
+        "Give trusted samples from another source, or take those of the vetted set out of it.",
+        where=where,
+    )
+
+
+VET = Kind(
+    name="vet",
+    title="Vetting",
+    page="vettings",
+    then_clean=("exclude", "Clean without these"),
+    computes=("vet",),
+    inputs=(SUSPECT, VETTED, TRUSTED, anchor("vet")),
+    options=VetOptions,
+    spec=VetSpec,
+    check=check,
+    leaves={
+        REPORT_NAME: MAX_REPORT_BYTES,
+        EXCLUDED_NAME: 64 * 2**20,  # half a million samples and more: the list is read into memory
+        VET_SCORES_NAME: MAX_SCORES_BYTES,
+    },
+    room_factor=2,
+    lists_samples=True,
+)
