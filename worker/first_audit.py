@@ -7,13 +7,14 @@ it. The report of the same attempt must then say the same.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from app.logs import get_logger
 from cleanclip.spec.jobspec import STATE_PATH, SanitizeSpec
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import AuditFigures, SettledArchitecture
 from worker.confinement.child_json import TooLarge, fit_for_a_row, read_regular
 from worker.failures import not_believed
@@ -63,8 +64,8 @@ class FirstAudit:
         result = {
             "preliminary": True,
             "before": shown_figures(kept.figures),
-            "before_verdict": asdict(verdict),
-            "architecture": asdict(kept.settled),
+            "before_verdict": to_json(verdict),
+            "architecture": to_json(kept.settled),
         }
         try:
             fit_for_a_row(result)

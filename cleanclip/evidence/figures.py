@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cleanclip.evidence import drift, ranks
-from cleanclip.evidence.counted import difference, estimate, same
+from cleanclip.evidence import ranks
+from cleanclip.evidence.counted import difference, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.figures import Line, Others, at, of_attack, of_model, of_retrieval
 from cleanclip.spec.recipe import to_json
@@ -34,7 +34,7 @@ def check(report: Report) -> Iterator[Finding]:
         yield from _classes(where, audit)
     yield from same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
     yield from _skipped(report)
-    yield from drift.check(report, report.before.ca.n, num_classes(report))
+    yield from _drift(report)
     if any(
         (one is None) != (report.after is None) for one in (report.ca_lost, report.verdict.clean_accuracy)
     ):
@@ -76,7 +76,7 @@ def _line(line: Line, report: Report) -> Iterator[Finding]:
         audit, of = getattr(report, side), line.figure.of
         if isinstance(share, Estimate):
             expected = audit.floor_under(at(audit, line.steps[:2])).n if of == Others else at(audit, of or "")
-            yield from estimate(line.path(side), share, share.n if of is None else expected)
+            yield from same(f"{line.path(side)}.n", share.n, share.n if of is None else expected)
 
 
 def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
@@ -130,7 +130,6 @@ def _classes(where: str, figures: AuditFigures) -> Iterator[Finding]:
     """Clean accuracy by class: each by itself, and all together CA. Names need not differ."""
     listed, place = figures.ca_per_class, f"{where}.ca_per_class"
     for index, one in enumerate(listed):
-        yield from estimate(f"{place}[{index}].accuracy", one.accuracy, one.accuracy.n)
         if one.accuracy.n == 0:
             yield misfit(f"{place}[{index}].accuracy.n", "is 0: a class without images is not listed")
     for name in ("n", "successes"):
@@ -183,6 +182,16 @@ def _probe(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
             yield misfit(f"{inside}.untriggered_target_rate", "is another than before, of the same target")
 
 
+def _drift(report: Report) -> Iterator[Finding]:
+    """There after a cleaning and nowhere else, of all images and all classes."""
+    told = report.drift
+    if (told is None) != (report.after is None):
+        yield misfit("drift", "belongs to an audit after cleaning")
+    if told is not None:
+        yield from same("drift.images.n", told.images.n, report.before.ca.n)
+        yield from same("drift.classes.n", told.classes.n, num_classes(report) or told.classes.n)
+
+
 def _skipped(report: Report) -> Iterator[Finding]:
     """No more samples were left out, and no more classes are missing, than there are."""
     for index, data in enumerate(report.data):
@@ -194,7 +203,7 @@ def _skipped(report: Report) -> Iterator[Finding]:
             yield misfit(f"data[{index}].num_missing", "is more than the classes of the audit")
     plain = report.plain_template_ca
     if plain is not None:
-        yield from estimate("plain_template_ca", plain, report.before.ca.n)
+        yield from same("plain_template_ca.n", plain.n, report.before.ca.n)
         if report.audit.templates is not None:
             yield misfit("plain_template_ca", "is there though the order gives templates")
 
@@ -224,8 +233,7 @@ def _moved(where: str, towards: Towards, now: Towards) -> Iterator[Finding]:
 
 def one_class(where: str, towards: Towards, num_images: int) -> Iterator[Finding]:
     """Both shares of a class that triggered images go to: of the same images, no more than there are."""
-    for place, share in (("triggered", towards.triggered), ("untriggered", towards.untriggered)):
-        yield from estimate(f"{where}.{place}", share, towards.triggered.n)
+    yield from same(f"{where}.untriggered.n", towards.untriggered.n, towards.triggered.n)
     if towards.triggered.n > num_images:
         yield misfit(f"{where}.triggered.n", "is more than all images")
 
@@ -273,8 +281,6 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
     changes = report.classes_lost
     for index, change in enumerate(changes):
         where = f"classes_lost[{index}]"
-        yield from estimate(f"{where}.before", change.before, change.lost.n)
-        yield from estimate(f"{where}.after", change.after, change.lost.n)
         yield from difference(f"{where}.lost", change.lost, change.before, change.after)
         if change.lost.lost <= change.lost.gained:
             yield misfit(f"{where}.lost", "is not a loss")

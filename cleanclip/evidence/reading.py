@@ -30,6 +30,15 @@ class Malformed(ValueError):
     """Not what it should be; the message goes on after the file's name."""
 
 
+class Inconsistent(Malformed):
+    """It says something at `where` that does not follow from the rest of it."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"contradicts itself: {where} {problem}")
+        self.where = where
+        self.problem = problem
+
+
 def sizes_of(folder: Path) -> tuple[dict[str, int], list[Finding]]:
     """Name and size in bytes of every plain file, and what else lies there. Raises Unreadable."""
     sizes: dict[str, int] = {}
@@ -128,6 +137,16 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return where[:80] or "its top", first["msg"]
+
+
+def malformed(error: ValidationError, what: str) -> Malformed:
+    """That a file is not `what` it should be, or says what does not follow from the rest of it."""
+    where, problem = first_problem(error)
+    first = error.errors()[0]
+    if first["type"] in {"does_not_follow", "value_error"}:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+        return Inconsistent("".join(steps).lstrip("."), problem.removeprefix("Value error, "))
+    return Malformed(f"is not {what} that this version reads ({where}: {problem})")
 
 
 def _check_depth(value: Any) -> None:

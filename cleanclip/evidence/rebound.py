@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cleanclip.evidence.counted import close, estimate, same
+from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.fresh_attacks import fresh_of
 from cleanclip.spec.intervals import low_of_highest
@@ -98,18 +98,16 @@ def _curve(
 def _point(
     where: str, point: ReboundPoint | InterpolatedPoint, ordered: ReboundOptions, after: AuditFigures
 ) -> Iterator[Finding]:
-    yield from estimate(f"{where}.ca", point.ca, min(ordered.max_images, after.ca.n))
+    yield from same(f"{where}.ca.n", point.ca.n, min(ordered.max_images, after.ca.n))
     if len(point.attacks) != len(after.attacks):
         yield misfit(f"{where}.attacks", "are not those that were measured")
         return
     floors: dict[str | None, Estimate] = {}
     for number, (one, attack) in enumerate(zip(point.attacks, after.attacks, strict=True)):
         inside = f"{where}.attacks[{number}]"
-        yield from estimate(f"{inside}.asr", one.asr, one.asr.n)
         if one.asr.n > point.ca.n:
             yield misfit(f"{inside}.asr.n", "is more than all images")
         floor = one.untriggered_target_rate
-        yield from estimate(f"{inside}.untriggered_target_rate", floor, floor.n)
         if floor.successes + point.ca.successes > point.ca.n:
             yield misfit(f"{inside}.untriggered_target_rate.successes", "does not fit the clean accuracy")
         if floors.setdefault(attack.target, floor) != floor:
@@ -225,7 +223,7 @@ def _relearned(told: Sequence[Relearned], ordered: ReboundOptions, report: Repor
 def _relearning(where: str, told: Relearning, ordered: ReboundOptions, report: Report) -> Iterator[Finding]:
     yield from _steps(where, [one.step for one in told.points], ordered, told.diverged_at)
     for index, point in enumerate(told.points):
-        yield from estimate(f"{where}.points[{index}].asr", point.asr, told.points[0].asr.n)
+        yield from same(f"{where}.points[{index}].asr.n", point.asr.n, told.points[0].asr.n)
         if point.asr.n > min(ordered.max_images, report.before.ca.n):
             yield misfit(f"{where}.points[{index}].asr.n", "is more than all images")
     expected = _to_half([(one.step, one.asr.value) for one in told.points])

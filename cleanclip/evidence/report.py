@@ -26,7 +26,7 @@ from cleanclip.evidence import (
 )
 from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.reading import Malformed, first_problem
+from cleanclip.evidence.reading import Malformed, malformed
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import Policy, policy_sha256
 from cleanclip.spec.recipe import AuditOptions, PolicySource
@@ -51,10 +51,8 @@ def parse(content: bytes) -> Report:
     try:
         return load_json(content)
     except ValidationError as error:
-        where, what = first_problem(error)
-        raise Malformed(
-            f"is not a report that this version reads ({where}: {what}){_newer(content)}"
-        ) from error
+        problem, newer = malformed(error, "a report"), _newer(content)
+        raise (Malformed(f"{problem}{newer}") if newer else problem) from error
 
 
 def _newer(content: bytes) -> str:

@@ -46,7 +46,7 @@ def check(report: Report) -> Iterator[Finding]:
 
 
 def set_counts(figures: RetrievalFigures | None) -> dict[str, Any] | None:
-    """What the set alone decides, whatever the model; the statement has a copy."""
+    """What the set alone decides, whatever the model."""
     if figures is None:
         return None
     return {

@@ -13,20 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from cleanclip.evidence import control
-from cleanclip.evidence.counted import estimate, same
+from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import NULL_NAME, Finding, misfit
-from cleanclip.evidence.reading import Malformed, first_problem
+from cleanclip.evidence.reading import Malformed, malformed
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullRefused, NullSet, differences, load_null
 from cleanclip.spec.scan_judging import derived, verdict
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, load_scan
 from cleanclip.spec.scan_statistics import misfits
-
-CLAIMED = (
-    *("num_classes", "num_inverted_on", "num_held_out", "ca", "statistics", "control", "hypotheses"),
-    *("examples", "anchor"),
-)
-"""The sections that only the process that scanned can know."""
 
 
 def parse(content: bytes) -> ScanReport:
@@ -34,8 +28,7 @@ def parse(content: bytes) -> ScanReport:
     try:
         return load_scan(content)
     except ValidationError as error:
-        where, what = first_problem(error)
-        raise Malformed(f"is not a scan's report that this version reads ({where}: {what})") from error
+        raise malformed(error, "a scan's report") from error
 
 
 def parse_null(content: bytes) -> NullSet:
@@ -92,7 +85,6 @@ def _statistics(report: ScanReport) -> Iterator[Finding]:
 
 
 def _share(where: str, share: Estimate, *, most: int) -> Iterator[Finding]:
-    yield from estimate(where, share, share.n)
     if share.n > most:
         yield misfit(f"{where}.n", f"counts {share.n} of {most} held-out images")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cleanclip.evidence.counted import close, estimate
+from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.published import published
 from cleanclip.spec.report import Report, Setting
@@ -21,7 +21,7 @@ def check(report: Report) -> Iterator[Finding]:
     if told.seed != report.seed:
         yield misfit("architecture.seed", "is not the job's")
     if told.ca is not None:
-        yield from estimate("architecture.ca", told.ca, told.n)
+        yield from same("architecture.ca.n", told.ca.n, told.n)
     for name in _COUNTS:
         if (getattr(told, name) == 0) != (told.ca is None):
             yield misfit(f"architecture.{name}", "does not fit whether anything was measured")
@@ -64,8 +64,8 @@ def _figures(where: str, setting: Setting, n: int) -> Iterator[Finding]:
         if any(part is not None for part in (chosen, other, margin)):
             yield misfit(where, "has a part of its figures only")
         return
-    yield from estimate(f"{where}.chosen.ca", chosen.ca, margin.n)
-    yield from estimate(f"{where}.runner_up.ca", other.ca, margin.n)
+    yield from same(f"{where}.chosen.ca.n", chosen.ca.n, margin.n)
+    yield from same(f"{where}.runner_up.ca.n", other.ca.n, margin.n)
     between = chosen.log_likelihood - other.log_likelihood
     is_symmetric = close(margin.mean - margin.low, margin.high - margin.mean)
     if (

@@ -33,7 +33,15 @@ from cleanclip.evidence.findings import (
 from cleanclip.evidence.keys import MAX_BYTES as MAX_KEY_BYTES
 from cleanclip.evidence.keys import PublicKey
 from cleanclip.evidence.keys import parse as parse_key
-from cleanclip.evidence.reading import MAX_JSON_BYTES, Malformed, parse_json, read_small, sha256_of, sizes_of
+from cleanclip.evidence.reading import (
+    MAX_JSON_BYTES,
+    Inconsistent,
+    Malformed,
+    parse_json,
+    read_small,
+    sha256_of,
+    sizes_of,
+)
 from cleanclip.evidence.signature import SignatureState
 from cleanclip.evidence.statement import Statement
 from cleanclip.spec.exclusions import MAX_LIST_BYTES
@@ -85,9 +93,11 @@ class _Check:
             if self.sha256.get(name) == NOT_READ:
                 self.sha256[name] = hashlib.sha256(content).hexdigest()
             return parse(content)
+        except Inconsistent as error:
+            self.findings.append(Finding(file=name, where=error.where, message=error.problem))
         except Malformed as error:
             self.findings.append(Finding(file=name, message=str(error)))
-            return None
+        return None
 
     def hash(self, listed: Mapping[str, str], stated: Statement | None) -> None:
         """Digests of the files that are listed, and of the few that are not by their nature.

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
-from cleanclip.evidence.counted import close, estimate, same
+from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.reading import Malformed, first_problem
+from cleanclip.evidence.reading import malformed
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.vet_plan import plan
 from cleanclip.spec.vet_report import (
@@ -25,11 +25,6 @@ from cleanclip.spec.vet_report import (
     load_vet_report,
 )
 
-CLAIMED = (
-    *("basis", "num_fit", "num_calibration", "scores", "not_computed", "levels", "set_aside", "measured"),
-    *("worst", "scores_sha256"),
-)
-"""The sections that only the process that vetted can know."""
 MOST = 0.95
 """A larger p counts as this when several are combined: see `sanitizer.vetting.conformal`."""
 
@@ -39,8 +34,7 @@ def parse(content: bytes) -> VetReport:
     try:
         return load_vet_report(content)
     except ValidationError as error:
-        where, what = first_problem(error)
-        raise Malformed(f"is not a vetting's report that this version reads ({where}: {what})") from error
+        raise malformed(error, "a vetting's report") from error
 
 
 def check(report: VetReport) -> Iterator[Finding]:
@@ -65,7 +59,6 @@ def check(report: VetReport) -> Iterator[Finding]:
     for place, measured in enumerate(report.measured):
         if measured.recall.n > report.num_calibration:
             yield misfit(f"measured[{place}].recall.n", "counts more samples than are trusted")
-        yield from estimate(f"measured[{place}].recall", measured.recall, measured.recall.n)
     yield from _worst(report, names)
 
 

@@ -34,10 +34,9 @@ from dataclasses import dataclass, replace
 
 from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.intervals import newcombe, wilson
+from cleanclip.spec.intervals import Z_95, newcombe, wilson
 from cleanclip.spec.judging_found import FoundLimits
 from cleanclip.spec.judging_rebound import judge_rebound
-from cleanclip.spec.measures import Z_95
 from cleanclip.spec.policy import MOST_IMAGES, cannot_pass, too_few
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import Policy
@@ -178,7 +177,7 @@ def _parts(
         _unless_it_moved(_judge_cleaned(number, was, now, after, limits), now, limits.gate)
         for number, (was, now) in enumerate(zip(before.attacks, after.attacks, strict=True))
     )
-    return attacks, _judge_clean_accuracy(before.ca, after, ca_lost, limits)
+    return attacks, _judge_clean_accuracy(after, ca_lost, limits)
 
 
 def _worse(part: AttackVerdict, withheld: AttackVerdict) -> AttackVerdict:
@@ -208,7 +207,7 @@ def hopeless(
         if (sentence := too_few(limit, attack.asr.n)) is not None:
             refusals.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
-    _, _, highest = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
+    _, highest = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
     if highest > limit:
         sentence = (
             f"Even if all {before.ca.n} images were right after cleaning, clean accuracy could "
@@ -331,9 +330,7 @@ def _judge_control(control: ControlFigures, policy: Policy) -> AttackVerdict:
     return AttackVerdict(attack=CONTROL, outcome=outcome, reason=reason)
 
 
-def _judge_clean_accuracy(
-    before: Estimate, after: AuditFigures, lost: Difference, limits: _Limits
-) -> AttackVerdict:
+def _judge_clean_accuracy(after: AuditFigures, lost: Difference, limits: _Limits) -> AttackVerdict:
     limit, slack = limits.policy.ca_lost_at_most, limits.slack
     floor = after.commonest_class
     if floor is not None and after.ca.low <= floor:
@@ -350,7 +347,7 @@ def _judge_clean_accuracy(
     elif slack:
         reason += _over_slack(limit + slack)
     else:
-        num_images = images_to_decide_loss(before, lost, limit)
+        num_images = images_to_decide_loss(lost, limit)
         reason += f" and lies within the interval. {_would_decide(num_images, 'loss')}"
     return AttackVerdict(attack=CLEAN_ACCURACY, outcome=outcome, reason=reason)
 
@@ -430,22 +427,21 @@ def images_to_decide(estimate: Estimate, limit: float) -> int | None:
     n = max(estimate.n, math.ceil((spread / gap) ** 2))
 
     def is_decided(n: int) -> bool:
-        _, low, high = wilson(round(estimate.value * n), n)
+        low, high = wilson(round(estimate.value * n), n)
         return against(low, high, limit) != "undecided"
 
     return _first_decided(n, is_decided)
 
 
-def images_to_decide_loss(before: Estimate, lost: Difference, limit: float) -> int | None:
+def images_to_decide_loss(lost: Difference, limit: float) -> int | None:
     """The same for the loss of accuracy, if every count of the paired table grows in proportion."""
     if lost.value == limit:
         return None
-    both = before.successes - lost.lost
-    table = (both, lost.lost, lost.gained, lost.n - both - lost.lost - lost.gained)
+    table = (lost.both, lost.lost, lost.gained, lost.n - lost.both - lost.lost - lost.gained)
 
     def is_decided(n: int) -> bool:
         both, only_before, only_after, neither = (round(count * n / lost.n) for count in table)
-        _, low, high = newcombe(both=both, lost=only_before, gained=only_after, neither=neither)
+        low, high = newcombe(both=both, lost=only_before, gained=only_after, neither=neither)
         return against(low, high, limit) != "undecided"
 
     return _first_decided(lost.n, is_decided)

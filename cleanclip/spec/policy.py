@@ -19,7 +19,7 @@ from cleanclip.spec.attack_options import SUITES, AttackOptions, kind_of
 from cleanclip.spec.bounds import Share, StrictOptions
 from cleanclip.spec.control import CONTROL_LIMIT
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.measures import Z_95
+from cleanclip.spec.intervals import Z_95
 
 _Z2 = Z_95**2
 MOST_IMAGES = 10_000_000

@@ -43,7 +43,7 @@ from cleanclip.spec.retrieval_figures import (
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
 from cleanclip.spec.skip_reasons import SkippedExamples
-from cleanclip.spec.strict_json import load_bounded
+from cleanclip.spec.strict_json import load_written
 from cleanclip.spec.verdicts import WORST_FIRST, Outcome
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
@@ -569,7 +569,7 @@ def dump_json(report: Report) -> bytes:
 def load_json(data: bytes | str) -> Report:
     """Read a report of this schema version. Raises pydantic.ValidationError, also for a number that is not
     finite and for a text that is longer than any sentence (`cleanclip.spec.strict_json`)."""
-    return load_bounded(_adapter(), data)
+    return load_written(_adapter(), data)
 
 
 def curve_json(training: Training) -> bytes:

@@ -34,7 +34,7 @@ from cleanclip.spec.report import (
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import Finite, NullFigures, ScanStatistics
 from cleanclip.spec.scan_warnings import Conditions
-from cleanclip.spec.strict_json import load_bounded
+from cleanclip.spec.strict_json import load_written
 from cleanclip.spec.verdicts import Outcome
 
 WHO_MEASURED = (
@@ -269,4 +269,4 @@ def dump_scan(report: ScanReport) -> bytes:
 
 def load_scan(data: bytes | str) -> ScanReport:
     """Raises pydantic.ValidationError, also for what `strict_json` refuses."""
-    return load_bounded(_adapter(), data)
+    return load_written(_adapter(), data)

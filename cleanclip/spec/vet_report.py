@@ -23,7 +23,7 @@ from cleanclip.spec.report import (
     Sentences,
 )
 from cleanclip.spec.skip_reasons import skipped
-from cleanclip.spec.strict_json import load_bounded
+from cleanclip.spec.strict_json import load_written
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
@@ -252,4 +252,4 @@ def dump_vet_report(report: VetReport) -> bytes:
 def load_vet_report(data: bytes | str) -> VetReport:
     """Raises pydantic.ValidationError, also for a number or a text beyond `cleanclip.spec.strict_json`'s
     bounds."""
-    return load_bounded(_adapter(), data)
+    return load_written(_adapter(), data)

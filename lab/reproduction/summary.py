@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from cleanclip.spec.intervals import wilson
 from cleanclip.spec.recipe import Recipe
 from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction import grid
@@ -18,7 +19,6 @@ from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, subject_of
 from lab.reproduction.grid import SEEDS, Bed, Make
 from lab.reproduction.measured import Measured, is_implanted, is_pointless
 from lab.testbed.options import BADNET, Implanted
-from sanitizer.audits.statistics import newcombe, wilson_bounds
 
 ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untriggered"]
 
@@ -86,7 +86,7 @@ class Group:
 
     def ca_lost(self) -> Pooled | None:
         """Paired, over all seeds' images."""
-        return _pool_lost([(run.ca_lost, run.test.ca) for run in self.runs if run.ca_lost is not None])
+        return _pool_lost([run.ca_lost for run in self.runs if run.ca_lost is not None])
 
 
 class Results:
@@ -130,21 +130,21 @@ def pool(shares: Sequence[Estimate]) -> Pooled | None:
     if not shares:
         return None
     successes, n = sum(share.successes for share in shares), sum(share.n for share in shares)
-    low, high = wilson_bounds(successes, n)
+    low, high = wilson(successes, n)
     return Pooled(value=successes / n, low=low, high=high, n=n, seeds=tuple(share.value for share in shares))
 
 
-def _pool_lost(found: Sequence[tuple[Difference, Estimate]]) -> Pooled | None:
-    """The counts of paired differences added, each with the CA after it; None of none."""
+def _pool_lost(found: Sequence[Difference]) -> Pooled | None:
+    """The counts of paired differences added; None of none."""
     if not found:
         return None
-    total = newcombe(
-        both=sum(ca.successes - lost.gained for lost, ca in found),
-        lost=sum(lost.lost for lost, _ in found),
-        gained=sum(lost.gained for lost, _ in found),
-        neither=sum(ca.n - ca.successes - lost.lost for lost, ca in found),
+    total = Difference(
+        n=sum(lost.n for lost in found),
+        both=sum(lost.both for lost in found),
+        lost=sum(lost.lost for lost in found),
+        gained=sum(lost.gained for lost in found),
     )
-    seeds = tuple(lost.value for lost, _ in found)
+    seeds = tuple(lost.value for lost in found)
     return Pooled(value=total.value, low=total.low, high=total.high, n=total.n, seeds=seeds)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from cleanclip.spec.measures import Z_95
+from cleanclip.spec.intervals import Z_95
 
 Floats = NDArray[np.float64]
 

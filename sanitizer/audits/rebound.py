@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import torch
 
 from cleanclip.spec.attack_options import of_same_pixels
+from cleanclip.spec.intervals import low_of_highest
 from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.rebound_figures import HighestASR, ReboundCurve, ReboundPoint, ReboundShare
 from cleanclip.spec.recipe import AuditOptions
@@ -28,7 +28,6 @@ from sanitizer.audits.audit import count_answers
 from sanitizer.audits.counting import Answers, Counts
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
-from sanitizer.audits.statistics import wilson_bounds
 from sanitizer.audits.targets import find_targets
 from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import class_embeddings
@@ -192,12 +191,10 @@ def highest(curves: Sequence[ReboundCurve], names: Sequence[str]) -> tuple[Highe
     Lower: Wilson's at 0.05 / number of points, two-sided, since the point was chosen for its height.
     """
     places = [(number, point) for number, curve in enumerate(curves) for point in curve.points]
-    z = NormalDist().inv_cdf(1 - 0.025 / len(places))
     found = []
     for attack, name in enumerate(names):
         curve, point = max(places, key=lambda place: place[1].attacks[attack].asr.successes)
         asr = point.attacks[attack].asr
-        low, _ = wilson_bounds(asr.successes, asr.n, z)
         found.append(
             HighestASR(
                 attack=name,
@@ -205,7 +202,7 @@ def highest(curves: Sequence[ReboundCurve], names: Sequence[str]) -> tuple[Highe
                 curve=curve,
                 step=point.step,
                 asr=asr,
-                low=low,
+                low=low_of_highest(asr.successes, asr.n, len(places)),
                 num_points=len(places),
             )
         )

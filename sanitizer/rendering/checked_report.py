@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from cleanclip.evidence import kinds
-from cleanclip.evidence.reading import Malformed
+from cleanclip.evidence.reading import Inconsistent, Malformed
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report_kinds import AnyReport
 
@@ -38,6 +38,8 @@ def parse_report(data: bytes) -> AnyReport:
     """The report in these bytes, checked. Raises ReportRejected."""
     try:
         report = kinds.parse(data)
+    except Inconsistent as error:
+        raise _rejected("report_inconsistent", f"The report {error}.", where=error.where) from error
     except Malformed as error:
         raise _rejected("report_malformed", f"The report {error}.") from error
     check(report)

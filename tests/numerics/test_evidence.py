@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import random
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -16,30 +15,14 @@ from cleanclip.evidence import figures as checks
 from cleanclip.evidence import report as checked
 from cleanclip.evidence import training, verdicts
 from cleanclip.evidence.reading import Malformed
-from cleanclip.spec import intervals
 from cleanclip.spec.judging import judge
 from cleanclip.spec.recipe import Policy, PolicySource, SupervisedRecipe, parse, to_json
 from cleanclip.spec.report import MOST_CLASSES_TOLD, AuditFigures, Report, Towards, Verdict
 from sanitizer.audits.accuracy import classes_lost, per_class
-from sanitizer.audits.statistics import newcombe, paired_difference, wilson
+from sanitizer.audits.statistics import paired_difference, wilson
 from tests.fixtures.kept_reports import NAMES
 from tests.fixtures.kept_reports import document as kept
-from tests.fixtures.made_reports import RANK
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 7, 100, 50_000])
-def test_the_interval_of_a_share_is_the_librarys(n: int) -> None:
-    for successes in {0, n // 3, n // 2, max(0, n - 1), n}:
-        ours, theirs = intervals.wilson(successes, n), wilson(successes, n)
-        assert ours == pytest.approx((theirs.value, theirs.low, theirs.high), abs=1e-12)
-
-
-def test_the_interval_of_a_paired_difference_is_the_librarys() -> None:
-    for both, lost, gained, neither in itertools.product((0, 1, 7, 400), repeat=4):
-        if both + lost + gained + neither:
-            theirs = newcombe(both=both, lost=lost, gained=gained, neither=neither)
-            ours = intervals.newcombe(both=both, lost=lost, gained=gained, neither=neither)
-            assert ours == pytest.approx((theirs.value, theirs.low, theirs.high), abs=1e-12)
+from tests.fixtures.made_reports import RANK, newcombe
 
 
 def figures(asr: int) -> dict[str, Any]:
@@ -53,23 +36,23 @@ def figures(asr: int) -> dict[str, Any]:
     return {
         "weights_sha256": "0" * 64,
         "seed": 0,
-        "ca": asdict(wilson(250, 300)),
-        "ca_top5": asdict(wilson(290, 300)),
-        "untriggered_target_rate": asdict(wilson(asr // 2, 200)),
+        "ca": to_json(wilson(250, 300)),
+        "ca_top5": to_json(wilson(290, 300)),
+        "untriggered_target_rate": to_json(wilson(asr // 2, 200)),
         "untriggered_target_top_k": [],
-        "untriggered_target_rank": asdict(RANK),
+        "untriggered_target_rank": to_json(RANK),
         "attacks": [
             {
                 "name": name,
                 "options": options,
                 "trigger_sha256": "0" * 64,
-                "asr": asdict(wilson(asr, 200)),
-                "asr_including_target": asdict(wilson(asr + 90, 300)),
-                "pa": asdict(wilson(290 - asr, 300)),
-                "still_right": asdict(wilson(250, 250)),
+                "asr": to_json(wilson(asr, 200)),
+                "asr_including_target": to_json(wilson(asr + 90, 300)),
+                "pa": to_json(wilson(290 - asr, 300)),
+                "still_right": to_json(wilson(250, 250)),
                 "asr_top_k": [],
                 "target": "dog",
-                "target_rank": asdict(RANK),
+                "target_rank": to_json(RANK),
             }
             for name, options in names.items()
         ],
@@ -82,7 +65,7 @@ def led(audit: dict[str, Any], random_: random.Random, *names: str) -> None:
         for name in names:
             shares = {side: wilson(random_.randrange(201), 200) for side in ("triggered", "untriggered")}
             told = Towards(class_name=random_.choice(("cat", "dog")), **shares)
-            attack[name] = asdict(told)
+            attack[name] = to_json(told)
 
 
 def document(
@@ -114,11 +97,11 @@ def document(
     return base | {
         "kind": "audit" if after is None else "sanitize",
         "audit": base["audit"] | {"gate": gate},
-        "policy": asdict(policy),
+        "policy": to_json(policy),
         "policy_source": base["policy_source"] | {"given": given},
         "before": told,
         "after": then,
-        "ca_lost": None if difference is None else asdict(difference),
+        "ca_lost": None if difference is None else to_json(difference),
         "verdict": _lists(verdict),
     }
 
@@ -132,7 +115,7 @@ def policy_of(told: dict[str, Any]) -> list[str | None]:
 
 
 def _lists(verdict: Verdict) -> dict[str, Any]:
-    return {**asdict(verdict), "attacks": [asdict(one) for one in verdict.attacks]}
+    return {**to_json(verdict), "attacks": [to_json(one) for one in verdict.attacks]}
 
 
 def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
@@ -171,10 +154,10 @@ def test_the_class_that_a_trigger_leads_to_now_is_told_after_a_cleaning_and_nowh
 ) -> None:
     told = document(9, 9, 1, 0.5, Policy(), random_=random.Random(4), given="order")
     cat = Towards(class_name="cat", triggered=wilson(50, 200), untriggered=wilson(1, 200))
-    told[side]["attacks"][0] |= {"towards": asdict(cat), "towards_now": asdict(cat) if is_there else None}
+    told[side]["attacks"][0] |= {"towards": to_json(cat), "towards_now": to_json(cat) if is_there else None}
     found = [one.where for one in checks.check(parsed(told))]
     assert f"{side}.attacks[0].towards_now" in found
-    told[side]["attacks"][0]["towards_now"] = None if is_there else asdict(cat)
+    told[side]["attacks"][0]["towards_now"] = None if is_there else to_json(cat)
     found = [one.where for one in checks.check(parsed(told))]
     assert f"{side}.attacks[0].towards_now" not in found
 
@@ -185,7 +168,7 @@ def test_a_policy_that_is_not_the_one_its_digest_names_is_found() -> None:
     policy = parse(Policy, {"asr_at_most": 0.1, "asr_at_most_for": {"structured": 0.3, "badnet": 1}})
     told |= {
         "policy": to_json(policy),
-        "policy_source": asdict(PolicySource.of(policy, name="release")),
+        "policy_source": to_json(PolicySource.of(policy, name="release")),
     }
     assert policy_of(told) == []
     told["policy_source"]["given"] = "order"
@@ -213,11 +196,11 @@ def test_the_classes_that_the_library_tells_are_held_and_none_can_be_left_out() 
             names = [f"class {number // 2}" for number in range(num_classes)]  # as a dataset may have them
             told, by_class = kept("par"), {}
             for side, correct_N in (("before", before_N), ("after", after_N)):
-                told[side]["ca"] = asdict(wilson(int(correct_N.sum()), 400))
-                by_class[side] = [asdict(one) for one in per_class(correct_N, label_N, names)]
+                told[side]["ca"] = to_json(wilson(int(correct_N.sum()), 400))
+                by_class[side] = [to_json(one) for one in per_class(correct_N, label_N, names)]
             told["data"][-1]["num_classes"] = num_classes
-            told["ca_lost"] = asdict(paired_difference(before_N.tolist(), after_N.tolist()))
-            changes = [asdict(one) for one in classes_lost(before_N, after_N, label_N, names)]
+            told["ca_lost"] = to_json(paired_difference(before_N.tolist(), after_N.tolist()))
+            changes = [to_json(one) for one in classes_lost(before_N, after_N, label_N, names)]
             assert named_of(told | {"classes_lost": changes}) == []
             lengths.add(len(changes))
             also = {side: told[side] | {"ca_per_class": by_class[side]} for side in by_class}
@@ -252,9 +235,9 @@ def test_ten_classes_that_lost_little_do_not_hide_what_the_others_lost() -> None
     told = kept("par")
     least = {
         "class_name": "white six",
-        "before": asdict(wilson(100, 100)),
-        "after": asdict(wilson(99, 100)),
-        "lost": asdict(newcombe(both=99, lost=1, gained=0, neither=0)),
+        "before": to_json(wilson(100, 100)),
+        "after": to_json(wilson(99, 100)),
+        "lost": to_json(newcombe(both=99, lost=1, gained=0, neither=0)),
     }
     told["classes_lost"] = [copy.deepcopy(least) for _ in range(MOST_CLASSES_TOLD)]
     assert named_of(told) == ["classes_lost"]

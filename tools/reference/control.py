@@ -48,7 +48,7 @@ class Led(NamedTuple):
 
     @property
     def low(self) -> float:
-        return wilson(self.sent, self.n)[1]
+        return wilson(self.sent, self.n)[0]
 
     @property
     def share(self) -> float:

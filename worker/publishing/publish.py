@@ -38,6 +38,7 @@ from cleanclip.spec.jobspec import (
     InspectSpec,
     ValidateSpec,
 )
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import AuditFigures, ReboundFigures, Report
 from cleanclip.spec.report_kinds import AnyReport
 from worker.confinement.child_json import fit_for_a_row
@@ -229,16 +230,16 @@ def _judgement(report: Report) -> dict[str, Any]:
     """
     alone = judged_alone(report.before, report, report.scan)
     result = {
-        "verdict": asdict(report.verdict),
+        "verdict": to_json(report.verdict),
         "before": shown_figures(report.before),
-        "before_verdict": None if report.after is None else asdict(alone),
+        "before_verdict": None if report.after is None else to_json(alone),
         "after": None if report.after is None else shown_figures(report.after),
-        "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
-        "attack_changes": [asdict(change) for change in report.attack_changes],
+        "ca_lost": None if report.ca_lost is None else to_json(report.ca_lost),
+        "attack_changes": [to_json(change) for change in report.attack_changes],
         "rebound": None if report.rebound is None else shown_rebound(report.rebound),
         "control": [] if report.control is None else [shown_control(one) for one in report.control.families],
         "warnings": shown_warnings(report.warnings),
-        "architecture": asdict(report.architecture),
+        "architecture": to_json(report.architecture),
     }
     try:
         return fit_for_a_row(result)
@@ -248,22 +249,18 @@ def _judgement(report: Report) -> dict[str, Any]:
 
 def shown_rebound(rebound: ReboundFigures) -> dict[str, Any]:
     """As the API shows it: without points, of which there may be many."""
-    relearned = [
-        replace(
-            one,
-            old=replace(one.old, points=(), options=without_image(one.old.options)),
-            fresh=None if one.fresh is None else replace(one.fresh, points=()),
-        )
-        for one in rebound.relearned
-    ]
-    curves = tuple(replace(curve, points=()) for curve in rebound.curves)
-    between = rebound.interpolation and replace(rebound.interpolation, points=())
-    return asdict(replace(rebound, curves=curves, relearned=tuple(relearned), interpolation=between))
+    found = to_json(rebound)
+    sides = [side for one in found["relearned"] for side in (one["old"], one["fresh"]) if side]
+    for part in (*found["curves"], *sides, *filter(None, [found["interpolation"]])):
+        part["points"] = []
+    for side in sides:
+        side["options"] = without_image(side["options"])
+    return found
 
 
 def shown_figures(audit: AuditFigures) -> dict[str, Any]:
     """As the API shows them: without the bytes of images and without a share for each of many classes."""
-    found = asdict(audit)
+    found = to_json(audit)
     del found["ca_per_class"]
     return {
         **found,

@@ -8,7 +8,7 @@ to itself and to the null.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from cleanclip.evidence import scans
 from cleanclip.spec.found_triggers import rewritten
 from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
 from cleanclip.spec.null_set import dump_null, names_sha256
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput
 from cleanclip.spec.scan_judging import candidates
 from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanReport, load_scan
@@ -162,23 +163,23 @@ def _families(report: ScanReport) -> set[str]:
 def shown_scan(report: ScanReport) -> dict[str, Any]:
     """What the API shows: no image, and no figure of each model of the null."""
     return {
-        "verdict": asdict(report.verdict),
+        "verdict": to_json(report.verdict),
         "p_value": report.p_value,
-        "null": None if report.null is None else asdict(report.null),
+        "null": None if report.null is None else to_json(report.null),
         "judgements": [_shown_judgement(one) for one in report.judgements],
         "hypotheses": [_shown_hypothesis(one) for one in report.hypotheses],
         "control": [shown_control(one) for one in report.control],
-        "ca": None if report.ca is None else asdict(report.ca),
+        "ca": None if report.ca is None else to_json(report.ca),
         "num_held_out": report.num_held_out,
     }
 
 
 def _shown_judgement(one: DetectorJudgement) -> dict[str, Any]:
-    return {name: value for name, value in asdict(one).items() if name != "others"}
+    return {name: value for name, value in to_json(one).items() if name != "others"}
 
 
 def _shown_hypothesis(one: Hypothesis) -> dict[str, Any]:
-    told = asdict(one)
+    told = to_json(one)
     for name in ("trigger", "classes"):
         del told[name]
     if one.cell is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from cleanclip.spec.control import Strongest
+from cleanclip.spec.recipe import to_json
 
 _MAX_WARNINGS, _MAX_WARNING_CHARACTERS = 20, 1000
 """In the job's row and so in every list; the report has all."""
@@ -19,4 +19,4 @@ def shown_warnings(warnings: Sequence[str]) -> list[str]:
 
 def shown_control(one: Strongest) -> dict[str, Any]:
     """As the API shows it, of a scan and of a cleaning."""
-    return asdict(one) | {"family": one.family.name, "judged": one.is_judged}
+    return to_json(one) | {"family": one.family.name, "judged": one.is_judged}

@@ -23,7 +23,7 @@ from platform import python_version
 from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
-from cleanclip.evidence.claims import measured_sha256, section_sha256
+from cleanclip.evidence.claims import sections, verdict_of
 from cleanclip.spec.jobspec import (
     ANCHOR_PATH,
     CHECKPOINT_PATH,
@@ -35,11 +35,8 @@ from cleanclip.spec.jobspec import (
     exclude_path,
 )
 from cleanclip.spec.recipe import parse, to_json
-from cleanclip.spec.report import AuditFigures, Report, RetrievalFigures
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_report import dump_scan
-from cleanclip.spec.vet_report import VetReport, dump_vet_report
 from worker.staging.stage import Received, Staged
 
 STATEMENT_NAME = "statement.json"
@@ -59,7 +56,6 @@ _ORDERED = (
     "scan",
     "vet",
 )
-_OF_CHECKPOINT = ("layout", "architecture", "num_parameters", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
 Why = Literal["ordered", "by_default", "not_ordered", "not_signed"]
 
@@ -125,97 +121,11 @@ def statement_json(
 
 def _claimed(report: AnyReport, staged: Staged) -> dict[str, Any]:
     """Of the report what nothing else of the statement and no arithmetic can be held against."""
-    claimed = {
+    return {
         "canonical_of": staged.checkpoint["upload"]["digest"]["sha256"],
-        "environment": asdict(report.environment),
-        "checkpoint": {name: getattr(report.checkpoint, name) for name in _OF_CHECKPOINT}
-        | {
-            "declared": asdict(report.checkpoint.declared),
-            "scanners": [asdict(one) for one in report.checkpoint.scanners],
-        },
-        "data": [
-            {
-                "num_samples": dataset["num_samples"],
-                "num_skipped": one.num_skipped,
-                "num_classes": one.num_classes,
-            }
-            for one, dataset in zip(report.data, staged.datasets, strict=True)
-        ],
-        "warnings": list(report.warnings),
-    }
-    if isinstance(report, Report):
-        return claimed | _audits(report)
-    if isinstance(report, VetReport):
-        return claimed | {"vet": measured_sha256("vet", json.loads(dump_vet_report(report)))}
-    return claimed | {
-        "verdict": {"outcome": report.verdict.outcome, "reason": report.verdict.sentence},
-        "scan": measured_sha256("scan", json.loads(dump_scan(report))),
-    }
-
-
-def _audits(report: Report) -> dict[str, Any]:
-    """Of an audit or a cleaning."""
-    return {
-        "verdict": {
-            "outcome": report.verdict.outcome,
-            "reason": report.verdict.reason,
-            "attacks": [asdict(one) for one in report.verdict.attacks],
-            "clean_accuracy": asdict(report.verdict.clean_accuracy)
-            if report.verdict.clean_accuracy
-            else None,
-            "rebound": [asdict(one) for one in report.verdict.rebound],
-            "control": asdict(report.verdict.control) if report.verdict.control else None,
-        },
-        "triggers": [one.trigger_sha256 for one in report.before.attacks],
-        "target_top_k": [one.k for one in report.before.untriggered_target_top_k],
-        "target_ranks": {"before": _ranks(report.before), "after": _ranks(report.after)},
-        "drift": _drift(report),
-        "linear_probe": {"before": _fit(report.before), "after": _fit(report.after)},
-        "retrieval": _retrieval(report.before.retrieval),
-        "rebound": section_sha256(None if report.rebound is None else asdict(report.rebound)),
-        "control": section_sha256(None if report.control is None else to_json(report.control)),
-        "classes": [one.class_name for one in report.before.ca_per_class],
-        "classes_lost": [one.class_name for one in report.classes_lost],
-        "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
-    }
-
-
-def _ranks(audit: AuditFigures | None) -> list[list[int]]:
-    """Places that no share fixes: of targets without a trigger, the audit's own first, then of attacks."""
-    if audit is None:
-        return []
-    told = [audit.untriggered_target_rank]
-    told += [further.untriggered_target_rank for further in audit.further_targets]
-    told += [attack.target_rank for attack in audit.attacks]
-    return [[one.low, one.first_quartile, one.median, one.third_quartile, one.high] for one in told]
-
-
-def _fit(audit: AuditFigures | None) -> list[int | bool] | None:
-    """How the linear probe was fitted, where there is one."""
-    if audit is None or audit.linear_probe is None:
-        return None
-    return [audit.linear_probe.num_iterations, audit.linear_probe.is_converged]
-
-
-def _drift(report: Report) -> dict[str, list[float]] | None:
-    """What the intervals of the drift follow from."""
-    if report.drift is None:
-        return None
-    sides = {"images": report.drift.images, "classes": report.drift.classes}
-    return {name: [told.mean, told.std] for name, told in sides.items()}
-
-
-def _retrieval(figures: RetrievalFigures | None) -> dict[str, Any] | None:
-    """The counts that decide the others'."""
-    if figures is None:
-        return None
-    return {
-        "num_images": figures.num_images,
-        "num_captions": figures.num_captions,
-        "targets": [
-            {"target": one.target, "num_naming": one.num_naming, "num_images": one.num_images}
-            for one in figures.targets
-        ],
+        "verdict": verdict_of(report),
+        "data": [{"num_samples": one["num_samples"]} for one in staged.datasets],
+        "sections": sections(to_json(report)),
     }
 
 

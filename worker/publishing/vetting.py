@@ -10,12 +10,13 @@ list is used: the process that leaves samples out compares each.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from cleanclip.evidence import vettings
 from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import WHO_VOUCHES
 from cleanclip.spec.vet_report import WHAT_IT_SAYS, VetReport, load_vet_report
 from worker.failures import not_believed
@@ -60,9 +61,9 @@ def shown_vet(report: VetReport) -> dict[str, Any]:
         "basis": report.basis,
         "reason": report.reason,
         "scores": scores,
-        "not_computed": [asdict(one) for one in report.not_computed],
-        "levels": [asdict(one) for one in report.levels],
-        "measured": [asdict(one) for one in report.measured],
+        "not_computed": [to_json(one) for one in report.not_computed],
+        "levels": [to_json(one) for one in report.levels],
+        "measured": [to_json(one) for one in report.measured],
         "num_calibration": report.num_calibration,
         "what_it_says": report.what_it_says,
     }

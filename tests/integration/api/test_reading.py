@@ -135,7 +135,7 @@ def test_a_ready_data_set_shows_its_counts(service: Service, api: httpx.Client) 
 def finished_job(service: Service) -> tuple[str, bytes, Artifact]:
     """A job as its worker leaves it: a result on the row, an artifact, and its bytes in the store."""
     job = new_job(service)
-    share = reports.Estimate(value=0.9, n=10, successes=9, low=0.6, high=0.98)
+    share = reports.Estimate(n=10, successes=9)
     figures = audit_figures(share, attack_figures(share))
     document = reports.dump_json(report(figures, outcome="fail", target="banana"))
     artifact = Artifact(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cleanclip.evidence.verification import Verification, verify
+from cleanclip.spec.recipe import to_json
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import edit_json, packed, sum_again
 
@@ -51,7 +51,7 @@ def class_left_out(report: Any) -> None:
 
 
 def class_without_images(report: Any) -> None:
-    accuracy = {**report["before"]["ca_per_class"][0]["accuracy"], "n": 0, "successes": 0, "value": 0.0}
+    accuracy = to_json(wilson(0, 0))
     report["before"]["ca_per_class"].append({"class_name": "grape", "accuracy": accuracy})
 
 
@@ -59,14 +59,14 @@ def one_class_lends_another_a_right_answer(report: Any) -> None:
     classes = report["after"]["ca_per_class"]
     for place, num in ((3, 24), (4, 25)):
         n = classes[place]["accuracy"]["n"]
-        classes[place]["accuracy"] = asdict(wilson(num, n))
+        classes[place]["accuracy"] = to_json(wilson(num, n))
 
 
 def one_class_lends_another_an_image(report: Any) -> None:
     for audit in (report["before"], report["after"]):
         for place, n in ((1, 99), (3, 31)):
             told = audit["ca_per_class"][place]
-            told["accuracy"] = asdict(wilson(told["accuracy"]["successes"], n))
+            told["accuracy"] = to_json(wilson(told["accuracy"]["successes"], n))
 
 
 def names_swapped(report: Any) -> None:
@@ -89,7 +89,9 @@ def not_told_of(report: Any) -> None:
 def one_that_gained(report: Any) -> None:
     gainer = copy.deepcopy(report["classes_lost"][1])
     gainer["class_name"] = "fig"
-    gainer["lost"] |= {"lost": 0, "gained": 0, "value": 0.0}
+    gainer["after"] = gainer["before"]
+    both = gainer["before"]["successes"]
+    gainer["lost"] = {"n": gainer["lost"]["n"], "both": both, "lost": 0, "gained": 0}
     report["classes_lost"].append(gainer)
 
 
@@ -110,15 +112,11 @@ def attack_dropped_before(report: Any) -> None:
 
 
 def asr_lost_more_pairs(report: Any) -> None:
-    """As many more each way: the shares are the same, the interval is another."""
-    lost = report["attack_changes"][0]["asr_lost"]
-    lost["lost"] += 1
-    lost["gained"] += 1
-
-
-def pa_lost_less(report: Any) -> None:
-    lost = report["attack_changes"][0]["pa_lost"]
-    lost["gained"] -= 1
+    """As many more each way: the loss is the same, the shares are others."""
+    told = report["attack_changes"][0]["asr_lost"]
+    counts = {name: told[name] for name in ("n", "both", "lost", "gained")}
+    counts |= {"lost": told["lost"] + 1, "gained": told["gained"] + 1}
+    report["attack_changes"][0]["asr_lost"] = counts
 
 
 def last_place_dropped_after(report: Any) -> None:
@@ -163,7 +161,7 @@ def last_place_raised_to(k: int) -> Change:
         (too_many, "classes_lost", "are 11, more than 10"),
         (too_many, "classes_lost", "are more than there are classes"),
         (too_many, "classes_lost", "makes a larger n than all"),
-        (class_renamed, "before.ca_per_class", "not what statement.json says"),
+        (class_renamed, "before", "not what statement.json says"),
         (class_left_out, "after.ca_per_class", "make n 270 together, and ca has 300"),
         (class_left_out, "after.ca_per_class", "not of the same classes"),
         (class_without_images, "before.ca_per_class[6].accuracy.n", "is 0"),
@@ -172,12 +170,11 @@ def last_place_raised_to(k: int) -> Change:
         (change_of_another_name, "attack_changes", "are not of the attacks"),
         (changes_dropped, "attack_changes", "are not of the attacks"),
         (attack_dropped_before, "attack_changes", "are not of the attacks"),
-        (asr_lost_more_pairs, "attack_changes[0].asr_lost", "of n 200 give"),
-        (pa_lost_less, "attack_changes[0].pa_lost", "does not lead from the successes"),
+        (asr_lost_more_pairs, "attack_changes[0].asr_lost", "does not lead from the counts"),
         (last_place_dropped_after, "after.untriggered_target_top_k", "not that of the rest"),
         (last_place_dropped_of_one_trigger, "before.attacks[0].asr_top_k", "not that of the rest"),
-        (last_place_dropped_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
-        (places_emptied_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
+        (last_place_dropped_everywhere, "before", "not what statement.json says"),
+        (places_emptied_everywhere, "before", "not what statement.json says"),
         (last_place_raised_to(6), "before.untriggered_target_top_k", "goes up to 6, of 6 classes"),
         (last_place_raised_to(2000), "after.untriggered_target_top_k", "goes up to 2000, of 6 classes"),
     ],

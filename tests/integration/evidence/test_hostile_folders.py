@@ -15,6 +15,7 @@ import pytest
 from cleanclip.command.verify import plain_text
 from cleanclip.errors import Unreadable
 from cleanclip.evidence import keys, kinds, scans, signature, vetted_files, vettings
+from cleanclip.evidence.claims import sections
 from cleanclip.evidence.reading import Malformed
 from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import edit_json, sum_again
@@ -156,11 +157,14 @@ def test_a_thousand_files_are_too_many(unsigned: Path) -> None:
 
 def test_names_and_texts_cannot_steer_a_terminal(unsigned: Path) -> None:
     name = "\x1b[31m\u202egpj.exe\n"
-    edit_json(
-        unsigned / "statement.json",
-        lambda s: s["predicate"]["observed"]["checkpoint"].update(filename=name),
-    )
+
+    def called(statement: Any) -> None:
+        origin = json.loads((unsigned / "report.json").read_bytes())["origin"]
+        statement["predicate"]["observed"]["checkpoint"].update(filename=name)
+        statement["predicate"]["claimed"]["sections"] |= sections({"origin": origin})
+
     edit_json(unsigned / "report.json", lambda report: report["origin"].update(filename=name))
+    edit_json(unsigned / "statement.json", called)
     sum_again(unsigned)
     text = plain_text(verify(unsigned))
     assert "made them from the upload" in text
@@ -229,7 +233,9 @@ def test_keys_that_are_none_are_refused_with_a_sentence(key_folder: Path, tmp_pa
     [
         (lambda claimed: claimed.update(canonical_of=DIGEST), "checkpoint.upload_sha256"),
         (lambda claimed: claimed["data"][1].update(num_samples=7), "data[1].num_samples"),
-        (lambda claimed: claimed["data"][0].update(num_skipped=7), "data[0].num_skipped"),
+        (lambda claimed: claimed["sections"].update(drift=DIGEST), "drift"),
+        (lambda claimed: claimed["sections"].pop("warnings"), "warnings"),
+        (lambda claimed: claimed["verdict"].update(reason="Clean."), "verdict"),
     ],
 )
 def test_what_a_statement_repeats_as_claimed_is_what_the_report_says(

@@ -80,7 +80,7 @@ def test_a_signed_folder_holds_and_says_who_signed_what_was_made_from_what(
     assert facts.checkpoint.upload.digest.sha256 == hashlib.sha256(UPLOAD).hexdigest()
     claimed = found.statement.predicate.claimed
     assert claimed.canonical_of == hashlib.sha256(UPLOAD).hexdigest()
-    assert [one["num_samples"] is None for one in claimed.data] == [False] * 3
+    assert [one.num_samples is None for one in claimed.data] == [False] * 3
     assert [one.role for one in facts.data] == ["pairs", "labelled", "retrieval"]
 
 

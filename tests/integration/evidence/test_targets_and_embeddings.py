@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cleanclip.evidence.verification import verify
+from cleanclip.spec.recipe import to_json
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import packed
 from tests.integration.evidence.test_classes_and_places import Change, forged
@@ -39,7 +39,13 @@ def rank_put(**parts: int) -> Change:
 
 
 def drift_put(of: str, **parts: float) -> Change:
-    return lambda report: report["drift"][of].update(parts)
+    """What was measured of it, without what followed."""
+
+    def change(report: Any) -> None:
+        told = report["drift"][of]
+        report["drift"][of] = {name: told[name] for name in ("mean", "n", "std")} | parts
+
+    return change
 
 
 def drift_forgotten(report: Any) -> None:
@@ -51,13 +57,13 @@ def probe_put(of: str, **parts: Any) -> Change:
 
     def change(report: Any) -> None:
         told = report["before"]["attacks"][0]["linear_probe"] if of else report["before"]["linear_probe"]
-        told.update({of: asdict(wilson(*parts["counts"]))} if of else parts)
+        told.update({of: to_json(wilson(*parts["counts"]))} if of else parts)
 
     return change
 
 
 def accuracy_put(successes: int) -> Change:
-    return probe_put("", accuracy=asdict(wilson(successes, 300)))
+    return probe_put("", accuracy=to_json(wilson(successes, 300)))
 
 
 def probe_forgotten(report: Any) -> None:
@@ -90,18 +96,14 @@ def probe_forgotten_everywhere(report: Any) -> None:
         (rank_put(first_quartile=2), "after.attacks[0].target_rank.first_quartile", "is 2, which the counts"),
         (rank_put(third_quartile=1), "after.attacks[0].target_rank", "outside of the quartiles"),
         (rank_put(low=6, high=5), "after.attacks[0].target_rank", "outside of the interval"),
-        (rank_put(first_quartile=5), "after.untriggered_target_rank", "not what statement.json says"),
+        (rank_put(first_quartile=5), "after", "not what statement.json says"),
         (drift_put("images", n=299), "drift.images.n", "is 299, not 300"),
         (drift_put("classes", n=5), "drift.classes.n", "is 5, not 6"),
-        (drift_put("images", low=0.29), "drift.images.low", "is 0.29, not 0.2907"),
-        (drift_put("images", std=0.07), "drift.images.high", "not 0.307953"),
-        (drift_put("images", std=0.9), "drift.images.std", "is 0.9, out of 0 to 0.71"),
-        (drift_put("images", mean=2.0009), "drift.images.mean", "is 2.0009, out of 0 to 2"),
-        (drift_put("classes", mean=0.2, low=0.2, high=0.2), "drift", "not what statement.json says"),
+        (drift_put("classes", mean=0.02), "drift", "not what statement.json says"),
         (drift_forgotten, "drift", "not what statement.json says"),
-        (probe_put("", num_iterations=30), "before.linear_probe", "not what statement.json says"),
+        (probe_put("", num_iterations=30), "before", "not what statement.json says"),
         (probe_put("", num_iterations=1001), "before.linear_probe.num_iterations", "is over 1000"),
-        (probe_put("", is_converged=False), "before.linear_probe", "not what statement.json says"),
+        (probe_put("", is_converged=False), "before", "not what statement.json says"),
         (accuracy_put(298), "before.attacks[0].linear_probe.untriggered_target_rate.successes", "accuracy"),
         (probe_put("asr", counts=(90, 199)), "before.attacks[0].linear_probe.asr.n", "is 199, not 200"),
         (probe_put("pa", counts=(250, 300)), "before.attacks[0].linear_probe.pa.successes", "successes"),

@@ -92,7 +92,7 @@ from cleanclip.spec.vet_report import (
     dump_vet_report,
     reason_of,
 )
-from sanitizer.audits.statistics import mean_distance, newcombe, wilson
+from sanitizer.audits.statistics import mean_distance, wilson
 from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
@@ -388,7 +388,7 @@ def retrieval_lost() -> dict[str, Any]:
         return [
             {
                 "k": k,
-                "lost": asdict(newcombe(both=num - 3, lost=3, gained=1, neither=n - num - 1)),
+                "lost": asdict(report.Difference(n=n, both=num - 3, lost=3, gained=1)),
             }
             for k, num in found.items()
         ]
@@ -401,7 +401,7 @@ def paired(before: report.Estimate, after: report.Estimate) -> dict[str, Any]:
     lost = max(0, before.successes - after.successes)
     gained = max(0, after.successes - before.successes)
     both = before.successes - lost
-    return asdict(newcombe(both=both, lost=lost, gained=gained, neither=before.n - both - lost - gained))
+    return asdict(report.Difference(n=before.n, both=both, lost=lost, gained=gained))
 
 
 def attack_changes(before: report.AuditFigures, after: report.AuditFigures) -> list[dict[str, Any]]:
@@ -418,7 +418,7 @@ def classes_lost() -> list[dict[str, Any]]:
             "class_name": name,
             "before": asdict(wilson(both + lost, n)),
             "after": asdict(wilson(both + gained, n)),
-            "lost": asdict(newcombe(both=both, lost=lost, gained=gained, neither=n - both - lost - gained)),
+            "lost": asdict(report.Difference(n=n, both=both, lost=lost, gained=gained)),
         }
         for name, n, both, lost, gained in (("apple", 40, 30, 1, 0), ("cherry", 50, 40, 2, 1))
     ]
@@ -589,7 +589,7 @@ def report_of(
     ordered = parse_recipe(spec["recipe"]) if spec.get("recipe") else None
     if cleaned_sha256 is not None:
         after = parse(report.AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=is_cleaned))
-        lost = newcombe(both=247, lost=3, gained=1, neither=49)
+        lost = report.Difference(n=300, both=247, lost=3, gained=1)
     document = {
         "kind": spec["kind"],
         "created_at": datetime.now(UTC).isoformat(),
@@ -1412,7 +1412,7 @@ def diverge_and_link(folder: Path) -> None:
 
 def diverge_and_lie(folder: Path) -> None:
     """With an audit that holds what is not a number."""
-    keep_first_audit(folder, lambda told: told["ca"].update(value=float("nan")))
+    keep_first_audit(folder, lambda told: told["ca"].update(successes=float("nan")))
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=DIVERGED)
 
 

@@ -118,6 +118,9 @@ def test_files_of_the_scan_that_were_changed_by_hand_are_named(world: World, tmp
     (folder / "scan.json").write_text(json.dumps(scan))
     findings = [str(one) for one in verify(folder).findings]
     assert any(one.startswith("scan.json: hypotheses[0].asr.value") for one in findings)
+    scan["hypotheses"][0]["asr"] = {"n": 10, "successes": 5}
+    (folder / "scan.json").write_text(json.dumps(scan))
+    findings = [str(one) for one in verify(folder).findings]
     assert any(one.startswith("report.json: scan ") for one in findings)
     (folder / "scan.json").unlink()
     assert "scan.json: is missing" in [str(one) for one in verify(folder).findings]

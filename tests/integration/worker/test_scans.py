@@ -131,12 +131,15 @@ def test_a_figure_or_a_null_that_was_changed_by_hand_is_named(world: World, tmp_
     folder = downloaded(world, job_id, tmp_path / "scanned")
     told = json.loads((folder / "report.json").read_text())
     told["hypotheses"][0]["asr"]["value"] = 0.5
+    (folder / "report.json").write_text(json.dumps(told))
+    assert "hypotheses[0].asr.value" in [one.where for one in verify(folder).findings]
+    told["hypotheses"][0]["asr"] = {"n": 10, "successes": 5}
     told["p_value"] = 0.01
     (folder / "report.json").write_text(json.dumps(told))
     null = a_null(OPTIONS, NAMES, images_sha256="0" * 64, seed=7)
     (folder / "null.json").write_bytes(dump_null(replace(null, name="mine")))
     findings = [str(one) for one in verify(folder).findings]
-    assert any("hypotheses[0].asr.value" in one for one in findings), findings
+    assert any("hypotheses is not what statement.json says" in one for one in findings), findings
     assert any("verdict.sentence is not that of the rest" in one for one in findings), findings
     assert any(one.startswith("null.json") for one in findings)
 

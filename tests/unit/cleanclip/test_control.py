@@ -76,16 +76,6 @@ def test_what_a_search_leaves_fits_itself_and_what_is_changed_by_hand_is_named()
         (lambda told: replace(told, families=tuple(reversed(told.families))), "control.families"),
         (
             lambda told: replace(
-                told,
-                families=tuple(
-                    replace(each, led=replace(each.led, successes=each.led.successes + 1))
-                    for each in told.families
-                ),
-            ),
-            "control.families[0].led",
-        ),
-        (
-            lambda told: replace(
                 told, families=tuple(replace(each, led=wilson(990, 1000)) for each in told.families)
             ),
             "verdict.control.reason",

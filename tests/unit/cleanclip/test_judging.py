@@ -22,8 +22,8 @@ from cleanclip.spec.report import (
 )
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import NOT_JUDGED
-from sanitizer.audits.statistics import newcombe, wilson
-from tests.fixtures.made_reports import attack_figures, audit_figures, searched
+from sanitizer.audits.statistics import wilson
+from tests.fixtures.made_reports import attack_figures, audit_figures, newcombe, searched
 
 N = 3000
 POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)
@@ -256,10 +256,9 @@ def test_a_limit_of_zero_can_fail_but_never_pass() -> None:
 
 @given(lost=st.integers(0, 200), gained=st.integers(0, 200), where=st.floats(0.001, 0.999))
 def test_the_number_of_images_that_is_named_does_decide_a_loss(lost: int, gained: int, where: float) -> None:
-    before = wilson(2060, N)
     difference = newcombe(both=2060 - lost, lost=lost, gained=gained, neither=940 - gained)
     limit = difference.low + where * (difference.high - difference.low)
-    needed = images_to_decide_loss(before, difference, limit)
+    needed = images_to_decide_loss(difference, limit)
     if needed is None:
         assert abs(difference.value - limit) < 1e-3
         return

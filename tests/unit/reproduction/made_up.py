@@ -8,7 +8,8 @@ from lab.reproduction import document
 from lab.reproduction.cells import NUM_TEST, Cell, Cleaning, Subject, cell_id, spec
 from lab.reproduction.grid import in_order, questions
 from lab.reproduction.measured import Measured, Shares, packed
-from sanitizer.audits.statistics import newcombe, wilson
+from sanitizer.audits.statistics import wilson
+from tests.fixtures.made_reports import newcombe
 
 OTHERS = 2_900
 """Test pictures that are not of the target class."""

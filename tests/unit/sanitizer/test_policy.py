@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cleanclip.spec.attack_options import SUITES, USUAL
 from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.intervals import wilson
 from cleanclip.spec.policy import (
     SUITE_OF_KIND,
     LimitName,
@@ -28,7 +29,6 @@ from cleanclip.spec.recipe import (
     TextTriggerOptions,
     parse,
 )
-from sanitizer.audits.statistics import wilson_bounds
 
 
 def test_every_suite_and_every_attack_can_have_a_limit_and_nothing_else_can() -> None:
@@ -53,8 +53,8 @@ def test_an_attacks_own_limit_goes_before_its_suites_and_that_before_the_one_for
 def test_the_fewest_images_are_the_first_whose_interval_ends_under_the_limit(limit: float) -> None:
     needed = fewest_images(limit)
     assert needed is not None
-    assert wilson_bounds(0, needed)[1] <= limit < wilson_bounds(0, needed - 1)[1]
-    assert upper_bound_of_none(needed) == pytest.approx(wilson_bounds(0, needed)[1], abs=1e-15)
+    assert wilson(0, needed)[1] <= limit < wilson(0, needed - 1)[1]
+    assert upper_bound_of_none(needed) == pytest.approx(wilson(0, needed)[1], abs=1e-15)
 
 
 @pytest.mark.parametrize("limit", [0.0, 1e-9])

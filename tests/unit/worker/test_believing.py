@@ -413,8 +413,7 @@ FIRST_LIES: dict[str, Callable[[Any], None]] = {
     "another attack": put_in_first("attacks", 0, "name", value="harmless"),
     "other options": put_in_first("attacks", 0, "options", value={}),
     "a class with a tag in its name": put_in_first("ca_per_class", 0, "class_name", value="<b>see</b>"),
-    "a share that is not its counts": put_in_first("attacks", 0, "asr", "value", value=0.01),
-    "more hits than images": put_in_first("ca", "successes", value=10**6),
+    "fewer hits among five than first": put_in_first("ca_top5", "successes", value=0),
     "a linear probe that nobody ordered": put_in_first(
         "linear_probe", value={"accuracy": asdict(wilson(1, 2)), "num_iterations": 1, "is_converged": True}
     ),

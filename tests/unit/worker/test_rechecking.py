@@ -24,9 +24,9 @@ from cleanclip.spec.jobspec import (
 from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.report import AuditFigures, Measured, Report, Withheld, dump_json
 from cleanclip.spec.settled import COMPARED, SettledArchitecture
-from sanitizer.audits.statistics import newcombe, wilson
+from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import ENDED_AT, left_by_a_child
-from tests.fixtures.made_reports import searched
+from tests.fixtures.made_reports import newcombe, searched
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed
 from worker.publishing.believing import believe_report

@@ -88,7 +88,7 @@ def test_a_sound_result_is_shown_as_it_is() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -1, "x", None, [], {}])
 def test_a_figure_that_is_none_takes_its_audit_out_and_nothing_else(value: Any) -> None:
     result = kept()
-    result["before"]["ca"]["value"] = value
+    result["before"]["ca"]["successes"] = value
     out = shown_everywhere(job(result))
     assert out.result is not None
     assert out.result.before is None

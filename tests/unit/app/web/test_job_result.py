@@ -27,7 +27,7 @@ def part(page: Page, name: str) -> Element:
 def test_the_rebound_shows_accuracy_and_the_rate_without_trigger_at_its_points() -> None:
     written = document("rebound")
     points = written["rebound"]["curves"][0]["points"]
-    points[1]["ca"] |= {"value": 0.0125, "low": 0.01, "high": 0.02, "n": 1000}
+    points[1]["ca"] = {"n": 800, "successes": 10}
     section = part(drawn(written), "rebound")
     highest, measured = section.all("table")[:2]
     assert [one.text for one in highest.all("th")][1:4] == [
@@ -38,9 +38,7 @@ def test_the_rebound_shows_accuracy_and_the_rate_without_trigger_at_its_points()
     assert all(
         row.all("td")[at].text.strip() != "–" for row in highest.all("tbody")[0].all("tr") for at in (1, 2)
     )
-    sentence = (
-        "The lowest CA of all measurements is 1.25 % (1.00 to 2.00 %), n = 1,000, after 10 updates at 1"
-    )
+    sentence = "The lowest CA of all measurements is 1.25 % (0.68 to 2.29 %), n = 800, after 10 updates at 1"
     assert sentence in " ".join(section.text.split())
     rows = measured.all("tbody")[0].all("tr")
     assert len(rows) == len(points)

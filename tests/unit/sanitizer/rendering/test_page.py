@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.recipe import Policy, PolicySource, UARRecipe, parse, parse_recipe
+from cleanclip.spec.recipe import Policy, PolicySource, UARRecipe, parse, parse_recipe, to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, load_json
@@ -165,7 +165,7 @@ def test_every_figure_of_the_report_stands_in_the_page_exactly(name: str) -> Non
         f"{path}.{part}": value
         for path, estimate in estimates(document(name))
         for part, value in estimate.items()
-        if part not in {"confidence", "method"}
+        if part not in {"both", "confidence", "method"}
     } | {f"{path}.probability": said["probability"] for path, said in answers(document(name))}
     assert [path for path in expected.keys() - shown.keys() if not IN_WORDS.search(path)] == []
     assert [path for path in shown.keys() - expected.keys() if not path.startswith("rebound.")] == []
@@ -481,7 +481,7 @@ def with_classes(written: dict[str, Any], num_classes: int) -> dict[str, Any]:
         for number in reversed(range(num_classes)):
             here = min(wrong, n)
             wrong -= here
-            told.append({"class_name": f"class {number}", "accuracy": asdict(wilson(n - here, n))})
+            told.append({"class_name": f"class {number}", "accuracy": to_json(wilson(n - here, n))})
         audit["ca_per_class"] = told[::-1]
     return written
 

@@ -17,10 +17,6 @@ from tests.fixtures.kept_reports import FOLDER, document, drawn
 
 WORST = document("par")["classes_lost"][0]
 ONE_CLASS = {"class_name": "cat", "accuracy": WORST["before"]}
-LOST_NOTHING = {
-    "after": WORST["before"],
-    "lost": {"value": 0, "n": WORST["lost"]["n"], "lost": 0, "gained": 0, "low": -0.1, "high": 0.1},
-}
 PA_LOST = document("cleaned")["attack_changes"][0]["pa_lost"]
 NOTHING_LOST: dict[str, Any] = {"image_to_text": [], "text_to_image": []}
 KEPT = str(FOLDER / "audit.json")
@@ -38,23 +34,6 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        (
-            "cleaned",
-            put("after", "attacks", 0, "pa", "value", to=0.001),
-            "after.attacks[0].pa.value is 0.001",
-        ),
-        (
-            "cleaned",
-            put("after", "attacks", 0, "asr", "value", to=0.001),
-            "after.attacks[0].towards.triggered is not the ASR",
-        ),
-        ("cleaned", put("after", "ca", "low", to=0.95), "after.ca.low is 0.95"),
-        (
-            "cleaned",
-            put("before", "ca", "successes", to=4000),
-            "before.ca_top5.successes is smaller than that of ca",
-        ),
-        ("cleaned", put("ca_lost", "value", to=0.0), "ca_lost.value is 0"),
         ("cleaned", put("after", to=None), "after is there for a cleaning and for nothing else"),
         ("not_cleaned", put("verdict", "outcome", to="pass"), "verdict.outcome"),
         (
@@ -88,7 +67,6 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
             put("classes_lost", to=[WORST]),
             "classes_lost leaves out classes: 100 more images were lost than it lists",
         ),
-        ("par", put("classes_lost", to=[WORST | LOST_NOTHING]), "classes_lost[0].lost does not fit itself"),
         (
             "cleaned",
             put("before", "attacks", 0, "target", to="fig"),
@@ -110,26 +88,11 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
             "before.ca_per_class has 0 images for a target that has another number",
         ),
         (
-            "audit",
-            put("before", "ca_per_class", to=[{**ONE_CLASS, "accuracy": WORST["before"] | {"n": 0}}]),
-            "before.ca_per_class has 0 images for a target that has another number",
-        ),
-        (
             "cleaned",
             put(
                 "before", "ca_per_class", to=[{**ONE_CLASS, "accuracy": document("cleaned")["before"]["ca"]}]
             ),
             "before.ca_per_class has 0 images for a target that has another number",
-        ),
-        (
-            "cleaned",
-            put("attack_changes", 0, "asr_lost", "gained", to=1),
-            "attack_changes[0].asr_lost does not",
-        ),
-        (
-            "cleaned",
-            put("attack_changes", 1, "pa_lost", "low", to=0.9),
-            "attack_changes[1].pa_lost.low is 0.9",
         ),
         ("cleaned", put("attack_changes", 0, "attack", to="other"), "attack_changes are not of the attacks"),
         (
@@ -140,7 +103,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (
             "cleaned",
             put("attack_changes", 0, "asr_lost", to=PA_LOST),
-            "attack_changes[0].asr_lost.n is 3000, not 2965",
+            "attack_changes[0].asr_lost does not lead from the counts before",
         ),
         (
             "audit",
@@ -172,16 +135,6 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
             "par",
             put("training", "curve", 3, "distance_image", to=-0.1),
             "training.curve[3].distance_image is -0.1, out of 0 to 4",
-        ),
-        (
-            "retrieval",
-            put("after", "retrieval", "attacks", 0, "triggered", "value", to=0.5),
-            "after.retrieval.attacks[0].triggered.value is 0.5",
-        ),
-        (
-            "retrieval",
-            put("before", "retrieval", "image_to_text", 1, "share", "successes", to=7),
-            "before.retrieval.image_to_text[1].share does not fit itself",
         ),
         (
             "retrieval",
@@ -281,7 +234,7 @@ def test_a_page_that_cannot_be_drawn_costs_a_warning_and_no_job(
     if reason == "the drawing libraries are missing":
         monkeypatch.setattr(pages, "DRAWS", "sanitizer.rendering.not_installed")
     else:
-        written["before"]["ca"]["value"] = 0.5
+        written["before"]["attacks"][0]["target"] = "fig"
     events: list[ProgressEvent] = []
     pages.write_pages(load_json(json.dumps(written)), tmp_path, events.append)
     (event,) = events

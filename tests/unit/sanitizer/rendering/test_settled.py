@@ -10,21 +10,13 @@ import pytest
 from cleanclip.evidence import settings
 from cleanclip.evidence.report import parse
 from cleanclip.spec.errors import ReportRejected
+from cleanclip.spec.recipe import to_json
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.kept_reports import document, drawn_from, read
 
 
 def estimate(successes: int) -> dict[str, Any]:
-    share = wilson(successes, 240)
-    return {
-        "value": share.value,
-        "n": 240,
-        "successes": successes,
-        "low": share.low,
-        "high": share.high,
-        "confidence": 0.95,
-        "method": "wilson",
-    }
+    return to_json(wilson(successes, 240))
 
 
 def told() -> dict[str, Any]:
@@ -84,7 +76,10 @@ def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:
         (lambda one: one["margin"].update(low=0.04, high=2.46), "architecture.settings[0].settled"),
         (lambda one: one["margin"].update(mean=1.3), "architecture.settings[0].margin"),
         (lambda one: one.update(runner_up=None), "architecture.settings[0]"),
-        (lambda one: one["chosen"]["ca"].update(successes=186), "architecture.settings[0].chosen.ca"),
+        (
+            lambda one: one["chosen"].update(ca=to_json(wilson(99, 239))),
+            "architecture.settings[0].chosen.ca.n",
+        ),
     ],
     ids=[
         *("another architecture", "no margin", "assumed", "not published", "no margin that tells"),
