@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from app.domain.states import DatasetKind
-from cleanclip.sync.event_stream import Frame, frames
+from cleanclip.sync.following import Frame, frames
 from tests.integration.cleanclip.served import LEASE_S, Served
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -22,7 +22,7 @@ from app.services.following import MAX_EVENTS_AT_ONCE
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from cleanclip.sync.client import Client
-from cleanclip.sync.event_stream import Frame, frames
+from cleanclip.sync.following import Frame, frames
 from lab.drills.followers import Ground, observe
 from tests.integration.api.live import Live, Process, vanish
 from tests.integration.api.service import refused

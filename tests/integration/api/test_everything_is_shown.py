@@ -160,6 +160,10 @@ def test_a_job_of_every_kind_is_shown_in_every_state(
         assert state in cleanclip("jobs", "show", job_id)
         assert job_id in cleanclip("jobs", "ls", "--state", state)
     cleanclip("jobs", "events", job_id)
+    for other in (left_jobs.scanned(service), left_jobs.finished(service)):
+        assert other in cleanclip("compare", job_id, other)
+        if kind is not JobKind.VET:  # of a dataset: the page sets models side by side
+            shown(pages, f"/compare?job={job_id}&job={other}")
 
 
 @pytest.mark.parametrize("with_null", [True, False])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanclip.sync.event_stream import MAX_FRAME_BYTES, Frame, NotAnEventStream, frames
+from cleanclip.sync.following import MAX_FRAME_BYTES, Frame, NotAnEventStream, frames
 
 WHOLE = (
     ": greetings\nretry: 1500\n\n"
