@@ -159,4 +159,6 @@ MAKERS: Mapping[str, Maker] = {
     "control: limits": lambda _: _limits(models()),
     "control: families": lambda _: _families(models()),
     "control: held out": lambda _: _limits(models("control-held-out-")),
+    "control: cleaned": lambda _: cleaned(models("cleaned/")),
+    "control: each cleaned": lambda _: each_cleaned(models("cleaned/")),
 }
