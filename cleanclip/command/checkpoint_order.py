@@ -49,7 +49,12 @@ class JobOrder:
     ] = None
     declared: Annotated[
         list[str] | None,
-        typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors do not say."),
+        typer.Option(
+            "--declared",
+            metavar="NAME=VALUE",
+            help="With FILE: what its tensors do not say. Default for a job's model.safetensors: "
+            "the config.json beside it.",
+        ),
     ] = None
     seed: Annotated[
         int | None,

@@ -158,7 +158,7 @@ class AuditOrder(CheckpointOrder):
             },
             file=self.file,
             checkpoint=self.checkpoint,
-            declared=values.pairs(self.declared or [], "--declared"),
+            declared=values.declared(self.declared, self.file),
             data=named(labelled=(self.labelled, "labelled"), retrieval=(self.retrieval, "pairs")),
         )
 

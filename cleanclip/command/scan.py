@@ -68,7 +68,7 @@ class ScanOrder(CheckpointOrder):
             body={"kind": "scan", "scan": self._scan(), **self.about()},
             file=self.file,
             checkpoint=self.checkpoint,
-            declared=values.pairs(self.declared or [], "--declared"),
+            declared=values.declared(self.declared, self.file),
             data=named(labelled=(self.labelled, "labelled")),
         )
 

@@ -61,7 +61,7 @@ def upload(
     """
     if purpose not in {"checkpoint", "dataset"}:
         raise typer.BadParameter("--purpose is checkpoint or dataset.")
-    options = values.pairs(declared or [], "--declared")
+    options = values.declared(declared, file)
     check_declared(options)
     output = Output(is_json=as_json)
     with session_of(context).client() as client:

@@ -21,6 +21,7 @@ from cleanclip.evidence.reading import Malformed, parse_json
 
 MAX_TRIGGER_IMAGE_BYTES = 64 * 1024
 """The service's bound on a trigger's image."""
+_MOST_CONFIG_BYTES = 8 * 1024 * 1024
 
 
 def value_of(text: str) -> Any:
@@ -38,6 +39,23 @@ def value_of(text: str) -> Any:
 def pairs(given: Sequence[str], option: str) -> dict[str, Any]:
     """`["k=v", …]` as a dictionary. Raises typer.BadParameter."""
     return {name: value_of(text) for name, text in _split(given, option)}
+
+
+def declared(given: Sequence[str] | None, file: Path | None) -> dict[str, Any]:
+    """What `--declared` gives, over what the `config.json` beside the weights of a job says that was declared
+    of them. Raises typer.BadParameter."""
+    return {**_declared_beside(file), **pairs(given or [], "--declared")}
+
+
+def _declared_beside(file: Path | None) -> dict[str, Any]:
+    if file is None or file.name != "model.safetensors":
+        return {}
+    try:
+        with (file.parent / "config.json").open("rb") as opened:
+            written = json.loads(opened.read(_MOST_CONFIG_BYTES))["checkpoint"]["declared"]
+        return {name: value for name, value in written.items() if value is not None}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}  # not a file of ours
 
 
 def text_pairs(given: Sequence[str], option: str) -> dict[str, str]:

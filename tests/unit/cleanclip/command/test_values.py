@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cleanclip.command.formats import size, span, table
 from cleanclip.command.session import show_transfer
 from cleanclip.command.values import (
     attack,
+    declared,
     json_object,
     pairs,
     readable_file,
@@ -140,3 +142,17 @@ def test_the_rate_of_a_transfer_is_shown_in_a_unit_that_fits(bytes_per_s: float,
 
 def test_columns_are_aligned() -> None:
     assert table(("A", "BB"), [("xxx", 1), ("y", 22)]) == "A    BB\nxxx  1\ny    22"
+
+
+def test_weights_of_a_job_are_declared_as_the_config_beside_them_says(tmp_path: Path) -> None:
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    assert declared(None, weights) == {}
+    config.write_text(
+        json.dumps({"checkpoint": {"declared": {"quick_gelu": False, "num_heads_vision": 8, "x": None}}})
+    )
+    assert declared(None, weights) == {"quick_gelu": False, "num_heads_vision": 8}
+    assert declared(["quick_gelu=true"], weights) == {"quick_gelu": True, "num_heads_vision": 8}
+    assert declared(None, tmp_path / "other.safetensors") == {}, "only the name that a job gives"
+    for text in ("{}", "[1]", "{", '{"checkpoint": {"declared": 3}}', "[" * 100_000):
+        config.write_text(text)
+        assert declared(None, weights) == {}
