@@ -7,8 +7,7 @@ import base64
 from pathlib import Path
 
 from cleanclip.spec.attack_options import MAX_TRIGGER_IMAGE_BYTES, MAX_TRIGGER_IMAGE_SIDE
-from lab.fuzz.repairs import png_checksums
-from lab.fuzz.target import Target, kept
+from lab.fuzz.target import Target, kept, png_checksums
 from sanitizer.attacks.trigger_images import decode
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.reading import read_torchscript

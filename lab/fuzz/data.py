@@ -6,8 +6,7 @@ from pathlib import Path
 
 from cleanclip.spec.errors import SanitizerError
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME
-from lab.fuzz.repairs import png_checksums, tar_checksums
-from lab.fuzz.target import Target, check_refusal, kept
+from lab.fuzz.target import Target, check_refusal, kept, png_checksums, tar_checksums
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cleanclip.spec.control import CONTROL_LIMIT, JUDGED
 from cleanclip.spec.intervals import wilson
 from cleanclip.spec.scan_options import PatternFamily
-from lab.zoo.intervals import clopper_pearson
+from lab.zoo.tables import clopper_pearson
 from tools.reference.markdown import Maker, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "scanning"

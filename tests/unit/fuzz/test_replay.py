@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.fuzz.repairs import png_checksums, tar_checksums
 from lab.fuzz.seeds import replay
-from lab.fuzz.target import MODULES, Target, run_one
+from lab.fuzz.target import MODULES, Target, png_checksums, run_one, tar_checksums
 from tests.fixtures.shards import encoded, good_pair, random_image, write_tar
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from lab.zoo.intervals import (
+from lab.zoo.tables import (
     clopper_pearson,
     delong,
 )
