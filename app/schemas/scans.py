@@ -65,7 +65,9 @@ class ControlOut(WireOut):
     class_name: str
     led: Estimate
     without: Estimate = Field(description="The same images without the pattern.")
-    judged: bool = Field(description="Whether the outcome `controlled` looks at this family and budget.")
+    judged: bool = Field(
+        description="Whether the outcome `controlled` looks at this family, within this budget."
+    )
 
 
 class ScanHypothesisOut(WireOut):

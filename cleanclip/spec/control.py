@@ -9,7 +9,7 @@ limit was chosen on models of ours (docs/scanning/control.md, docs/decisions/009
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from annotated_types import MaxLen
@@ -49,8 +49,11 @@ class Strongest:
 
     @property
     def is_judged(self) -> bool:
-        """Whether it is of a family and a budget that the limit was chosen for."""
-        return self.family in JUDGED
+        """Whether it is of a family that the limit was chosen for, within that family's budget."""
+        return any(
+            self.family.budget <= one.budget and replace(self.family, budget=one.budget) == one
+            for one in JUDGED
+        )
 
     @property
     def phrase(self) -> str:
@@ -132,5 +135,10 @@ def strongest(families: Sequence[Strongest]) -> Strongest | None:
 
 def controls(families: Sequence[Strongest]) -> bool:
     """Whether one pattern controls the model: the lower bound is over the limit."""
+    return controlling(families) is not None
+
+
+def controlling(families: Sequence[Strongest]) -> PatternFamily | None:
+    """The family of the strongest pattern, if that controls the model."""
     one = strongest(families)
-    return one is not None and one.led.low > CONTROL_LIMIT
+    return None if one is None or one.led.low <= CONTROL_LIMIT else one.family

@@ -13,7 +13,7 @@ from statistics import median
 from typing import TypeVar
 
 from cleanclip.spec import conformal
-from cleanclip.spec.control import CONTROL_LIMIT, Strongest, controls, strongest
+from cleanclip.spec.control import CONTROL_LIMIT, Strongest, controlling, controls, strongest
 from cleanclip.spec.found_triggers import describe
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.null_set import NullSet
@@ -204,11 +204,17 @@ def z_and_median(found: Candidate, judged: Judgement) -> tuple[float, float | No
     return conformal.z_of_family(judged.pooled, found.detector, found.family.name)
 
 
-def in_order(found: Sequence[Found], judged: Judgement, gain_of: Callable[[Found], float]) -> list[Found]:
+def in_order(
+    found: Sequence[Found],
+    judged: Judgement,
+    gain_of: Callable[[Found], float],
+    always: PatternFamily | None = None,
+) -> list[Found]:
     """The first `MOST_HYPOTHESES`, the most conspicuous first: by their distance from the null.
 
     Without a null by how much ASR rises, but first the patterns by which their detectors judge: so the
-    figures of the whole scan and the first pattern are of one finding.
+    figures of the whole scan and the first pattern are of one finding. One of the family `always`, which
+    controls the model, is always among them: an audit can judge what the outcome is about.
     """
     what = {one.detector: one.what for one in judged.judgements}
 
@@ -217,7 +223,9 @@ def in_order(found: Sequence[Found], judged: Judgement, gain_of: Callable[[Found
             return True, -conformal.distance(judged.pooled[one.detector], z_and_median(one, judged)[0])
         return not f"{what.get(one.detector)}, ".startswith(f"{one.family.name}, "), -gain_of(one)
 
-    return sorted(found, key=place)[:MOST_HYPOTHESES]
+    ordered = sorted(found, key=place)
+    late = [one for one in ordered[MOST_HYPOTHESES:] if one.family == always][:1]
+    return ordered[: MOST_HYPOTHESES - len(late)] + late
 
 
 def placed(one: Hypothesis, found: Candidate, judged: Judgement, null: NullSet | None) -> Hypothesis:
@@ -249,7 +257,8 @@ def derived(report: ScanReport, null: NullSet | None) -> ScanReport:
         one = shown.get((found.detector, found.family))
         return -inf if one is None else one.gain
 
-    first = in_order(worth_studying(candidates(report.statistics), judged), judged, gain_of)
+    studied = worth_studying(candidates(report.statistics), judged)
+    first = in_order(studied, judged, gain_of, controlling(report.control))
     if len(report.hypotheses) != len(first):
         raise ValueError("there are other patterns than the detectors measured")
     hypotheses = tuple(placed(shown[one.detector, one.family], one, judged, null) for one in first)

@@ -69,6 +69,21 @@ _BY_TAG: Mapping[str, type[Any]] = {
 """Kinds of options by the name that pydantic puts before their fields."""
 
 
+class _Once(argparse.Action):
+    """An option of which the last would win silently."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice: give it once.")
+        setattr(namespace, self.dest, values)
+
+
 class UsageError(Exception):
     """What was typed does not make sense; the message is a sentence for a person."""
 
@@ -281,7 +296,7 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--retrieval", type=Path, help="image-caption pairs to measure retrieval on, not those of --pairs"
     )
-    command.add_argument("--target", help="the class that the triggers lead to")
+    command.add_argument("--target", action=_Once, help="the class that the triggers lead to")
     command.add_argument(
         "--attack",
         action="append",

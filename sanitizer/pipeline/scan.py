@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from cleanclip.spec import scan_judging as judging
+from cleanclip.spec.control import controlling
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
@@ -241,8 +242,12 @@ def _report(
     vocabulary = _vocabulary(opened) if options.vocabulary else None
     study, studied = _studied(opened, options, measured, judged, vocabulary)
     of_found = {(found.detector, found.family): hypothesis for found, hypothesis in studied}
+    control = strongest_of_families(subject, measured.statistics.collapse, class_names)
     ordered = judging.in_order(
-        [found for found, _ in studied], judged, lambda found: of_found[found.detector, found.family].gain
+        [found for found, _ in studied],
+        judged,
+        lambda found: of_found[found.detector, found.family].gain,
+        controlling(control),
     )
     hypotheses = tuple(
         judging.placed(of_found[one.detector, one.family], one, judged, null) for one in ordered
@@ -269,7 +274,7 @@ def _report(
         num_held_out=len(images.held_NCHW),
         ca=_clean_accuracy(opened) if class_names else None,
         statistics=measured.statistics,
-        control=(control := strongest_of_families(subject, measured.statistics.collapse, class_names)),
+        control=control,
         judgements=judged.judgements,
         null=judged.null,
         p_value=judged.p_value,

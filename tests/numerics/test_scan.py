@@ -117,7 +117,7 @@ def test_a_scan_without_a_null_gives_no_p_value_and_never_says_clean_or_fail(sca
     report, folder = scanned
     assert report.verdict.outcome == "inconclusive"
     assert report.p_value is None
-    assert report.verdict.sentence.startswith("No pattern that we found in 3 families leads more than ")
+    assert report.verdict.sentence.startswith("No pattern that we found in 4 families leads more than ")
     assert "did not compare with clean models" in report.verdict.sentence
     assert "z = " not in report.verdict.sentence + report.number
     assert [one.detector for one in report.judgements] == ["collapse", "edits"]

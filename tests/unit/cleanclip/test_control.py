@@ -15,12 +15,15 @@ from cleanclip.spec.control import (
     JUDGED,
     ControlFigures,
     Strongest,
+    controlling,
     controls,
     strongest,
     table,
 )
+from cleanclip.spec.image_edits import bank
 from cleanclip.spec.judging import judge_report
 from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.scan_judging import Candidate, Judgement, in_order
 from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.untested import NOT_SEARCHED, not_tested
 from sanitizer.audits.statistics import wilson
@@ -47,7 +50,27 @@ def test_the_lower_bound_decides_whether_a_pattern_controls_a_model() -> None:
     assert over > 0.8 * 400
 
 
-def test_colour_and_other_budgets_are_measured_and_not_judged() -> None:
+@pytest.mark.parametrize("family", JUDGED, ids=lambda family: family.name)
+def test_a_smaller_pattern_that_controls_a_model_is_judged_too(family: PatternFamily) -> None:
+    assert controls([one(400, family=replace(family, budget=0.8 * family.budget))])
+
+
+def test_the_pattern_that_controls_a_model_is_among_those_that_an_audit_can_take() -> None:
+    edits = [Candidate(detector="edits", family=edit, target=0, statistic=1.0) for edit in bank()[:5]]
+    patch = Candidate(detector="collapse", family=JUDGED[0], target=1, statistic=0.1)
+    judged = Judgement(judgements=(), p_value=None, null=None, pooled={})
+
+    def ordered(always: PatternFamily | None) -> list[Candidate]:
+        return in_order([*edits, patch], judged, lambda found: found.statistic, always)
+
+    assert ordered(None) == edits
+    assert ordered(JUDGED[1]) == edits
+    assert ordered(JUDGED[0]) == [*edits[:4], patch]
+    assert controlling([one(400), one(40, family=JUDGED[1])]) == JUDGED[0]
+    assert controlling([one(40)]) is None
+
+
+def test_colour_and_larger_budgets_are_measured_and_not_judged() -> None:
     colour = PatternFamily(family="colour", budget=0.3)
     larger = PatternFamily(family="patch", budget=0.5)
     found = [one(400, family=colour), one(400, family=larger), one(40)]

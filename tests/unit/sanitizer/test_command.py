@@ -292,6 +292,12 @@ def test_every_suite_and_every_attack_but_those_with_a_picture_can_be_typed(caps
     assert "text_trigger" in capsys.readouterr().err
 
 
+def test_of_two_targets_neither_wins(capsys):
+    with pytest.raises(SystemExit):
+        options_of("--target", "dog", "--target", "cat")
+    assert "--target is given twice" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("seed", ["-1", "x", str(2**31)])
 def test_a_seed_out_of_bounds_is_a_usage_error(inputs, capsys, seed):
     with pytest.raises(SystemExit) as caught:
