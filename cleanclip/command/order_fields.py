@@ -59,13 +59,14 @@ def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     return to_json(parse_recipe(options))
 
 
-def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:
-    """The fields `policy` and `policy_name` of a job: one of them, or neither. Raises also Unreadable."""
-    limits = {"asr_at_most": asr_at_most, "ca_lost_at_most": ca_lost_at_most}
+def policy_of(named: str | None, **limits: float | None) -> dict[str, Any]:
+    """The fields `policy` and `policy_name` of a job: one of them, or neither. `limits`: those with an option
+    of their own. Raises also Unreadable."""
     given = {name: value for name, value in limits.items() if value is not None}
     if named is not None and not _is_file(named):
         if given:
-            raise typer.BadParameter("Give --policy, or --asr-at-most and --ca-lost-at-most, not both.")
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in limits)
+            raise typer.BadParameter(f"Give --policy, or limits ({options}), not both.")
         return {"policy_name": named}
     if named is not None:
         given = values.json_object(Path(named), "--policy") | given

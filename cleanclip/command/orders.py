@@ -145,6 +145,15 @@ class AuditOrder(CheckpointOrder):
             "--ca-lost-at-most", min=0, max=1, help="Policy: limit on the clean accuracy lost, from 0 to 1."
         ),
     ] = None
+    controlled_at_most: Annotated[
+        float | None,
+        typer.Option(
+            "--controlled-at-most",
+            min=0,
+            max=1,
+            help="Policy: limit on the share of images that one found pattern leads to one class, from 0 to 1.",
+        ),
+    ] = None
 
     def order(self) -> Order:
         """Raises typer.BadParameter, Unreadable."""
@@ -152,7 +161,12 @@ class AuditOrder(CheckpointOrder):
             body={
                 "kind": "audit",
                 "audit": self._audit(),
-                **policy_of(self.policy, self.asr_at_most, self.ca_lost_at_most),
+                **policy_of(
+                    self.policy,
+                    asr_at_most=self.asr_at_most,
+                    ca_lost_at_most=self.ca_lost_at_most,
+                    controlled_at_most=self.controlled_at_most,
+                ),
                 **self.about(),
                 "exclude": self.exclude or None,
             },

@@ -25,6 +25,7 @@ OF_AN_ORDER = {
     "examples": (("JobAuditIn",), "examples"),
     "asr_at_most": (("Policy",), "asr_at_most"),
     "ca_lost_at_most": (("Policy",), "ca_lost_at_most"),
+    "controlled_at_most": (("Policy",), "controlled_at_most"),
     "seed": (("SanitizeJobIn", "AuditJobIn"), "seed"),
 }
 OPTIONS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {

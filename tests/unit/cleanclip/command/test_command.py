@@ -482,6 +482,7 @@ def test_a_policy_is_a_kept_one_or_a_file_that_other_options_change(run: Any, tm
     assert sent("--policy", file, "--asr-at-most", "0.1") == {
         "policy": {"asr_at_most": 0.1, "asr_at_most_for": {"sig": 0.5}}
     }
+    assert sent("--controlled-at-most", "0.5") == {"policy": {"controlled_at_most": 0.5}}
     service = FakeService(httpx.Response(202, json=job(kind="audit")))
     assert run(service, *AUDIT, "--policy", "release", "--asr-at-most", "0.1").status == ExitCode.USAGE
     assert service.requests == []
