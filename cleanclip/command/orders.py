@@ -151,7 +151,7 @@ class AuditOrder(CheckpointOrder):
             "--controlled-at-most",
             min=0,
             max=1,
-            help="Policy: limit on the share of images that one found pattern leads to one class, from 0 to 1.",
+            help="Policy: limit on the share of images that one pattern leads to one class, from 0 to 1.",
         ),
     ] = None
 
