@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from cleanclip.command.formats import table
-from cleanclip.spec.control import ON_OUR_MODELS
+from cleanclip.spec.control import ON_OUR_MODELS, is_judged
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.scan_report import WHO_MEASURED
@@ -31,13 +31,7 @@ def scan(found: Mapping[str, Any]) -> str:
         f"{one['detector']}, {one['what']}: rank {one['rank']} of {one['of']}, z = {one['z']:.3g}"
         for one in found.get("judgements") or ()
     ]
-    led = [
-        (_name(one["family"]), _share(one, "led"), _share(one, "without"), str(one["class_name"]))
-        for one in found.get("control") or ()
-    ]
-    if led:
-        columns = ("STRONGEST PATTERN", "LEADS TO ONE CLASS", "WITHOUT IT", "CLASS")
-        lines += ["", ON_OUR_MODELS, table(columns, led)]
+    lines += control(found.get("control") or ())
     rows = [
         (_family(one), _target(one), _share(one, "asr"), _share(one, "pa"), _clean(one))
         for one in found.get("hypotheses") or ()
@@ -45,6 +39,25 @@ def scan(found: Mapping[str, Any]) -> str:
     if rows:
         lines += ["", WHO_MEASURED, table(("TRIGGER", "TARGET", "ASR", "PA", "CLEAN MODELS' ASR, PA"), rows)]
     return "\n".join([*lines, *(f"! {warning}" for warning in found.get("warnings") or ())])
+
+
+def control(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the strongest pattern of each family does; empty where none was searched."""
+    led = [
+        (_searched(one), _share(one, "led"), _share(one, "without"), str(one["class_name"])) for one in found
+    ]
+    columns = ("STRONGEST PATTERN", "LEADS TO ONE CLASS", "WITHOUT IT", "CLASS")
+    return ["", ON_OUR_MODELS, table(columns, led)] if led else []
+
+
+def _searched(one: Mapping[str, Any]) -> str:
+    """A job's result says whether the family is judged; of report.json it follows from the family."""
+    judged = one.get("judged")
+    if judged is None:
+        family = _FAMILY.validate_python(one["family"])
+        judged = isinstance(family, PatternFamily) and is_judged(family)
+    name = _name(one["family"])
+    return name if judged else f"{name} (not judged)"
 
 
 def _family(hypothesis: Mapping[str, Any]) -> str:

@@ -36,6 +36,11 @@ ON_OUR_MODELS = (
 """A test holds it to the rows of the zoo."""
 
 
+def is_judged(family: PatternFamily) -> bool:
+    """Whether the limit was chosen for this family, within its budget."""
+    return any(family.budget <= one.budget and replace(family, budget=one.budget) == one for one in JUDGED)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strongest:
     """Of one family the pattern that leads the most held-out images to one class. Images of that class

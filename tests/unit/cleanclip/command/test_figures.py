@@ -10,6 +10,9 @@ import pytest
 
 from cleanclip.command import views
 from cleanclip.command.output import Output
+from cleanclip.spec.recipe import to_json
+from tests.fixtures.made_reports import searched
+from worker.publishing.shown import shown_control
 
 KEPT = Path(__file__).resolve().parents[3] / "fixtures" / "reports"
 
@@ -52,3 +55,14 @@ def test_a_reason_cannot_steer_the_terminal() -> None:
 def test_what_a_command_prints_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     Output(is_json=False).result({}, "a\x1b[2J\tb\nc")
     assert capsys.readouterr().out == "a�[2J\tb\nc\n"
+
+
+def test_a_cleaning_says_what_one_pattern_does_of_its_report_and_of_its_jobs_result() -> None:
+    control = searched(210)
+    of_report = views.figures(kept("cleaned") | {"control": to_json(control)})
+    of_result = views.figures(kept("cleaned") | {"control": [shown_control(one) for one in control.families]})
+    assert of_report == of_result
+    (row,) = [line for line in of_report.splitlines() if line.startswith("blend")]
+    assert row.split()[1:4] == ["21.0", "%", "(n"]
+    assert "colour:0.3 (not judged)" in of_report
+    assert "STRONGEST PATTERN" not in views.figures(kept("audit"))
