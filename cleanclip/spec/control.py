@@ -55,10 +55,7 @@ class Strongest:
     @property
     def is_judged(self) -> bool:
         """Whether it is of a family that the limit was chosen for, within that family's budget."""
-        return any(
-            self.family.budget <= one.budget and replace(self.family, budget=one.budget) == one
-            for one in JUDGED
-        )
+        return is_judged(self.family)
 
     @property
     def phrase(self) -> str:

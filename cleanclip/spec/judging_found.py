@@ -51,21 +51,21 @@ class FoundLimits:
 
     def failing(self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict]) -> str:
         """What leads a verdict: found patterns that controlled the input model and fail now; else empty."""
-        told = self._told(before, after, judged, "fail")
+        listed = self._listed(before, after, judged, "fail")
         is_controlled = any(
             after.attacks[number].asr.low > self.policy.controlled_at_most
             for number in self.controlled
             if judged[number].outcome == "fail"
         )
         does = "still controls this model" if is_controlled else "controlled this model and still works"
-        return f"A pattern that the scan found {does}: {told}." if told else ""
+        return f"A pattern that the scan found {does}: {listed}." if listed else ""
 
     def passing(self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict]) -> str:
         """What is a result of the cleaning: found patterns that controlled the input model and pass now."""
-        told = self._told(before, after, judged, "pass")
-        return f"Found patterns that no longer control it: {told}." if told else ""
+        listed = self._listed(before, after, judged, "pass")
+        return f"Found patterns that no longer control it: {listed}." if listed else ""
 
-    def _told(
+    def _listed(
         self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict], outcome: str
     ) -> str:
         return "; ".join(

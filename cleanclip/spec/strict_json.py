@@ -62,23 +62,28 @@ def parse_bounded(data: bytes | str, *, most_parts: int = MAX_PARTS) -> object:
 
 def load_bounded(adapter: TypeAdapter[T], data: bytes | str) -> T:
     """The value of a type in `data`, strictly. Raises ValidationError, also as `parse_bounded` does."""
+    return _load(adapter, data)[0]
+
+
+def _load(adapter: TypeAdapter[T], data: bytes | str) -> tuple[T, object]:
+    """The value, and the document as plain JSON."""
     try:
-        parse_bounded(data)
+        document = parse_bounded(data)
     except ValueError as error:
         problem = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
         raise ValidationError.from_exception_data(
             "JSON", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
         ) from error
-    return adapter.validate_json(data, strict=True)
+    return adapter.validate_json(data, strict=True), document
 
 
 def load_written(adapter: TypeAdapter[T], data: bytes | str) -> T:
     """A document of ours: what it says beside its fields must follow from them.
 
     Raises ValidationError with the place, also as `load_bounded` does."""
-    value = load_bounded(adapter, data)
+    value, document = _load(adapter, data)
     written = adapter.dump_python(value, mode="json")
-    for place, message in differences(from_json(data), written):
+    for place, message in differences(document, written):
         problem = PydanticCustomError("does_not_follow", "{message}", {"message": message})
         raise ValidationError.from_exception_data(
             "JSON", [InitErrorDetails(type=problem, loc=place, input=None)], "json"
