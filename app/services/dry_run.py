@@ -14,7 +14,7 @@ from typing import Any
 from app.db.models.assets import Checkpoint, Dataset
 from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import DomainError, InvalidInput
+from app.domain.errors import DomainError
 from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
 from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
@@ -27,9 +27,11 @@ from app.services.orders import (
     SUSPECT,
     TRUSTED,
     Order,
+    as_invalid,
     check_apart,
     check_data,
     check_templates,
+    class_names,
     model_named,
     naming,
     recipe_source,
@@ -97,8 +99,7 @@ class _Found:
         except DomainError as error:
             self.refusals.append(error)
         except OptionsRejected as error:  # of the library: the job would be refused with it
-            pointer = "/" + (error.where or "").replace(".", "/")
-            self.refusals.append(InvalidInput(error.code, error.message, error.remedy, pointer))
+            self.refusals.append(as_invalid(error))
 
 
 def look_ahead(
@@ -142,8 +143,9 @@ def look_ahead(
         has_anchor=ANCHOR in order.ids,
         lists=lists,
     )
-    if LABELLED in rows:
-        rows[LABELLED] = unit.datasets.get(caller.project_id, rows[LABELLED].id)  # with its classes' names
+    for column, row in rows.items():
+        if row.kind is DatasetKind.LABELLED:
+            rows[column] = unit.datasets.get(caller.project_id, row.id)  # with its classes' names
     found.refusals += refusals(order, checkpoints, rows)
     if order.scan is not None:
         _judge_scan(unit, order, checkpoints, rows.get(LABELLED), found)
@@ -151,8 +153,7 @@ def look_ahead(
         found.warnings += [NO_TRUSTED] if TRUSTED not in order.ids else []
         found.warnings += [NO_ANCHOR] if ANCHOR not in order.ids else []
     if order.audit is not None:
-        labelled = _classes(unit, datasets.get(LABELLED))
-        trained = _classes(unit, datasets.get(MAIN))
+        labelled, trained = _classes(rows.get(LABELLED)), _classes(rows.get(MAIN))
         with found.noting():
             check_templates(_audit_of(order), "audit")
         _judge_policy(unit, caller, order, labelled, found)
@@ -339,12 +340,12 @@ class _Classes:
         return {"class_names": self.names, "images_per_class": self.counts}
 
 
-def _classes(unit: UnitOfWork, dataset: ListedDataset | None) -> _Classes | None:
+def _classes(dataset: Dataset | None) -> _Classes | None:
     """None for pairs, too."""
-    if dataset is None or dataset.row.kind is not DatasetKind.LABELLED:
+    if dataset is None or dataset.kind is not DatasetKind.LABELLED:
         return None
-    names, counts = unit.datasets.class_names(dataset.row.project_id, dataset.row.id)
-    return _Classes(names=names, counts=counts)
+    counts = (dataset.summary or {}).get("images_per_class") or ()
+    return _Classes(names=class_names(dataset), counts=[int(count) for count in counts])
 
 
 def _judge_scan(

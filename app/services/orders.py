@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Literal
 
 from app.db.models.assets import Checkpoint, Dataset
+from app.db.models.job import CHECKPOINT_COLUMNS, DATASET_COLUMNS
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind
@@ -21,17 +22,15 @@ from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import Input
 from cleanclip.spec import anchors, templates
-from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.errors import OptionsRejected, SanitizerError
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
 from cleanclip.spec.recommended import Model, RecipeSource, model_of, with_recommended
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_options import VetOptions
 
-SUSPECT, ANCHOR = "checkpoint_id", "anchor_checkpoint_id"
-MAIN, LABELLED, RETRIEVAL, TRUSTED = (
-    *("dataset_id", "labelled_dataset_id", "retrieval_dataset_id", "trusted_dataset_id"),
-)
+SUSPECT, ANCHOR = CHECKPOINT_COLUMNS
+MAIN, LABELLED, RETRIEVAL, TRUSTED = DATASET_COLUMNS
 """Where a row, and an order, has the ids of what it reads. Which kind reads what: `cleanclip.kinds`."""
 
 
@@ -165,13 +164,12 @@ def refusals(
     `checkpoints` and `data` by their columns: of a dry run those that are known."""
     models = {column: _model(row) for column, row in checkpoints.items()}
     known = {column: _known(row) for column, row in data.items()}
+    named = {one.column: one.pointer for one in KINDS[order.kind].inputs if one.column in order.ids}
     for kind in KINDS.values():
         options = getattr(order, kind.name, None)
         facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
         for error in () if options is None else kind.check(facts):
-            where = error.where or ""
-            pointer = order.pointer(where) if where in order.ids else f"/{where.replace('.', '/')}"
-            yield InvalidInput(error.code, error.message, error.remedy, pointer)
+            yield as_invalid(error, named.get(error.where or ""))
 
 
 def _model(checkpoint: Checkpoint) -> anchors.Model:
@@ -196,8 +194,13 @@ def check_templates(options: AuditOptions | ScanOptions, part: Literal["audit", 
     try:
         templates.check_templates(options.templates, where=f"/{part}/templates")
     except OptionsRejected as error:
-        pointer = (error.where or "").replace(".", "/")
-        raise InvalidInput(error.code, error.message, error.remedy, pointer) from error
+        raise as_invalid(error) from error
+
+
+def as_invalid(error: SanitizerError, pointer: str | None = None) -> InvalidInput:
+    """The library's refusal as one of this request, at `pointer` or at the place that it names itself."""
+    place = "/" + (error.where or "").removeprefix("/").replace(".", "/")
+    return InvalidInput(error.code, error.message, error.remedy, pointer or place)
 
 
 def with_recommended_values(order: Order, checkpoint: Checkpoint | None) -> Order:

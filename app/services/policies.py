@@ -12,10 +12,11 @@ from typing import Any
 
 from app.db.models import project as rows
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import Conflict, InvalidInput
+from app.domain.errors import Conflict
 from app.domain.ids import new_id
 from app.domain.limits import MAX_POLICIES
 from app.services.api_keys import Caller
+from app.services.orders import as_invalid
 from app.services.trail import note
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.cautions import check_rebound
@@ -122,7 +123,9 @@ def _placed(pointer: str) -> Iterator[None]:
     try:
         yield
     except OptionsRejected as error:
-        where = "/" + (error.where or "").replace(".", "/")
-        if not where.startswith(("/audit", "/recipe")):
-            where = pointer if pointer == "/policy_name" else pointer + where.removeprefix("/policy")
-        raise InvalidInput(error.code, error.message, error.remedy, pointer=where) from error
+        refusal = as_invalid(error)
+        if not (where := refusal.pointer or "").startswith(("/audit", "/recipe")):
+            refusal.pointer = (
+                pointer if pointer == "/policy_name" else pointer + where.removeprefix("/policy")
+            )
+        raise refusal from error

@@ -109,15 +109,6 @@ class DatasetRepository(DeletableRepository[Dataset]):
         ]
         return listed, has_more
 
-    def class_names(self, project_id: str, id: str) -> tuple[list[str], list[int]]:  # noqa: A002
-        """The classes as counted by the validation, else as given; and the images of each, where counted."""
-        names = func.coalesce(Dataset.summary["class_names"], Dataset.class_names)
-        query = select(type_coerce(names, JSONB), Dataset.summary["images_per_class"]).where(
-            Dataset.project_id == project_id, Dataset.id == id
-        )
-        row = self._session.execute(query).one()
-        return [str(name) for name in row[0] or []], [int(count) for count in row[1] or []]
-
     def names(self, project_id: str, ids: Collection[str]) -> dict[str, str]:
         """By id, deleted ones' too; what has no name is left out."""
         query = select(Dataset.id, Dataset.name).where(
