@@ -15,7 +15,7 @@ from pathlib import Path
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.errors import DomainError, Unavailable
-from app.domain.states import PUBLIC_KINDS, RESUMABLE, JobKind, JobPhase, JobState, phases_of
+from app.domain.states import RESUMABLE, JobKind, JobPhase, JobState, phases_of
 from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
@@ -174,7 +174,7 @@ class Attempt:
         job, check = self._job, self._control.check
         scanned = scanned_files(self._store, job, place.outgoing / "scanned", check)
         staged = self._withheld(place, self._stage(place, job), worker_environment)
-        if job.kind not in PUBLIC_KINDS and job.checkpoint_id:
+        if KINDS[job.kind].reads_upload:
             self._ledger.record_upload(staged.received[0].sha256)
         self._bring_back_state(place, job)
         first = FirstAudit(self._ledger, staged, place.job)
@@ -346,8 +346,7 @@ class Attempt:
 
     def _delete_rejected_upload(self, state: JobState) -> None:
         """The bytes of a rejected checkpoint, at once; what fails here is left to the sweeper."""
-        is_upload = self._job.kind not in PUBLIC_KINDS and self._job.checkpoint_id
-        if is_upload and state in {JobState.FAILED, JobState.CANCELLED}:
+        if KINDS[self._job.kind].reads_upload and state in {JobState.FAILED, JobState.CANCELLED}:
             try:
                 delete_needless_checkpoints(self._database, self._store)
             except (StorageError, Unavailable) as error:

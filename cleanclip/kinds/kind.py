@@ -80,9 +80,14 @@ class Kind:
     """Of one saved state; None: as a training's, which follows from the weights."""
 
     @property
-    def told(self) -> frozenset[str]:
-        """Names of what the child is told."""
+    def spec_fields(self) -> frozenset[str]:
+        """Names of what the child's spec says."""
         return frozenset(one.name for one in fields(self.spec))
+
+    @property
+    def reads_upload(self) -> bool:
+        """Whether the checkpoint is read as it was uploaded, before anything of it is known."""
+        return not self.is_public and SUSPECT in self.inputs
 
     @property
     def trains(self) -> bool:

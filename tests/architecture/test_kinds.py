@@ -69,7 +69,7 @@ def test_a_value_is_whole() -> None:
     for name, kind in KINDS.items():
         assert kind.name == name
         assert set(kind.only_if) <= set(kind.computes)
-        assert {one.fact for one in kind.inputs} - {None} <= kind.told
+        assert {one.fact for one in kind.inputs} - {None} <= kind.spec_fields
         assert all((one.folder is None) == bool(one.roles) for one in kind.inputs)
         assert len({one.pointer for one in kind.inputs}) == len(kind.inputs)
 

@@ -24,8 +24,9 @@ from app.db.repositories.attempt_values import (
 )
 from app.domain.dataset_references import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
-from app.domain.states import PUBLIC_KINDS, JobPhase, JobState
+from app.domain.states import JobPhase, JobState
 from app.storage.port import ObjectStore
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
@@ -173,8 +174,8 @@ def _upload(
 
 
 def _prefix(job: ClaimedJob) -> str:
-    if job.kind not in PUBLIC_KINDS and job.checkpoint_id:
-        return checkpoint_attempt_prefix(job.project_id, job.checkpoint_id, job.attempt)
+    if KINDS[job.kind].reads_upload:
+        return checkpoint_attempt_prefix(job.project_id, str(job.checkpoint_id), job.attempt)
     return output_attempt_prefix(job.project_id, job.id, job.attempt)
 
 

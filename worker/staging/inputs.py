@@ -75,10 +75,10 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
     Raises NotFound, AttemptFailed.
     """
     kind = KINDS[job.kind]
+    if kind.reads_upload:
+        return _upload_to_inspect(unit, job), None
     if not kind.is_public:
-        if job.dataset_id is None:
-            return _upload_to_inspect(unit, job), None
-        return Inputs(files=()), unit.datasets.get(job.project_id, job.dataset_id)
+        return Inputs(files=()), unit.datasets.get(job.project_id, str(job.dataset_id))
     files, checkpoint, found = _canonical_checkpoint(unit, job, str(job.checkpoint_id), CHECKPOINT_PATH)
     facts: dict[str, Any] = {"upload_sha256": checkpoint["upload"]["digest"]["sha256"]}
     texts: dict[str, str] = {}
@@ -102,7 +102,7 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         if role == "labelled":
             found |= _known_of(dataset, job.spec)
     exclude = _lists(unit, job)
-    nulls = _null(unit, job) if "has_null" in kind.told else []
+    nulls = _null(unit, job) if "has_null" in kind.spec_fields else []
     files += [*exclude, *nulls]
     inputs = Inputs(
         files=tuple(files),

@@ -289,4 +289,5 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
     """The child's order. Only what the library knows: no id, no place, no credential."""
     ours = {"kind": job.kind.value, "seed": job.seed, "save_every_s": save_every_s, "max_ranks": max_ranks}
     known = {name: value for name, value in job.spec.items() if value is not None} | ours | dict(facts)
-    return SPEC_ADAPTER.validate_python({name: known[name] for name in KINDS[job.kind].told & known.keys()})
+    names = KINDS[job.kind].spec_fields & known.keys()
+    return SPEC_ADAPTER.validate_python({name: known[name] for name in names})

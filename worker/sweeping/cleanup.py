@@ -12,8 +12,9 @@ import re
 from app.db.models.job import Job
 from app.db.session import Database
 from app.domain.object_keys import checkpoint_prefix, outputs_prefix, states_prefix, upload_key
-from app.domain.states import PUBLIC_KINDS, JobState
+from app.domain.states import JobState
 from app.storage.port import ObjectStore
+from cleanclip.kinds.catalogue import KINDS
 
 _BATCH = 100
 _ATTEMPT = re.compile(r"attempt-(\d+)/")
@@ -63,7 +64,7 @@ def delete_job_leftovers(
 
 
 def _delete_losers(store: ObjectStore, job: Job) -> None:
-    if job.kind not in PUBLIC_KINDS and job.checkpoint_id:
+    if KINDS[job.kind].reads_upload and job.checkpoint_id:
         prefix = checkpoint_prefix(job.project_id, job.checkpoint_id)
     else:
         prefix = outputs_prefix(job.project_id, job.id)

@@ -23,7 +23,8 @@ from app.db.repositories.job_changes import (
     seconds,
     set_verdicts,
 )
-from app.domain.states import PUBLIC_KINDS, CheckpointState, JobKind, JobState
+from app.domain.states import CheckpointState, JobKind, JobState
+from cleanclip.kinds.catalogue import KINDS
 
 CLAIM_LOCK = 7_263_003
 """With the queue's hash: claims of one queue come one after the other, so that order and quota are exact."""
@@ -206,7 +207,7 @@ class ClaimRepository(Repository):
             phases=pending_phases(job.kind, job.spec),
             progress=initial_progress(job),
         )
-        if job.kind not in PUBLIC_KINDS and job.checkpoint_id:
+        if KINDS[job.kind].reads_upload and job.checkpoint_id:
             checkpoint = lock_row(self._session, Checkpoint, job.checkpoint_id)
             if checkpoint.state is CheckpointState.QUARANTINED:
                 checkpoint.state = CheckpointState.SCANNING
