@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,8 @@ import pytest
 
 from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import edit_json, sum_again
+from tests.fixtures.kept_reports import Steps, numbers, put
 from tests.suites import mostly_full
-
-Steps = tuple[str | int, ...]
-
-
-def numbers(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, float]]:
-    """Every number in a document, with the steps that lead there."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from numbers(inner, (*path, name))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from numbers(inner, (*path, index))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield path, value
-
-
-def put(document: Any, path: Steps, value: Any) -> None:
-    for step in path[:-1]:
-        document = document[step]
-    document[path[-1]] = value
 
 
 def forged(folder: Path, path: Steps, value: Any) -> Verification:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from cleanclip.evidence import kinds
 from cleanclip.evidence.reading import Malformed
-from tests.fixtures.kept_reports import NAMES, document
+from tests.fixtures.kept_reports import NAMES, document, numbers, put
 
-Steps = tuple[str | int, ...]
 NOT_HELD = {
     r"architecture\.(chance|num_classes|num_compared|num_image_passes|num_templates|num_text_passes)": (
         "how settings were measured: a second audit measures it again"
@@ -36,24 +34,6 @@ NOT_HELD = {
     r"training\.curve\.(distance_image|distance_text|logit_scale)": "measured, within its bounds",
     r"training\.resumed_from_steps": "when a worker was lost: the statement has it",
 }
-
-
-def numbers(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, float]]:
-    """Every number in a document, with the steps that lead there."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from numbers(inner, (*path, name))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from numbers(inner, (*path, index))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield path, value
-
-
-def put(document: Any, path: Steps, value: Any) -> None:
-    for step in path[:-1]:
-        document = document[step]
-    document[path[-1]] = value
 
 
 def is_refused(written: Any) -> bool:
