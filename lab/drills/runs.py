@@ -101,6 +101,8 @@ class Stage:
         for _ in range(times):
             job_id = self.scene.order()
             (folder,) = self.finish(job_id)
+            if self.scene.job(job_id).state is not JobState.SUCCEEDED:
+                raise RuntimeError(f"an undisturbed job did not succeed: {self.scene.job(job_id).error}")
             digests.add(self.scene.digests(job_id)[WEIGHTS])
             logs.append(read_log(folder / "writes.log"))
         if len(digests) != 1:

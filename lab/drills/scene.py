@@ -158,6 +158,7 @@ class Scene:
     ) -> str:
         """A customer's job, queued; its id."""
         is_sanitize = kind is JobKind.SANITIZE
+        asked = subject.RECIPE | dict(recipe or {})
         order = Order(
             kind=kind,
             ids={
@@ -165,7 +166,8 @@ class Scene:
                 "labelled_dataset_id": self.labelled_id,
             }
             | ({"dataset_id": self.pairs_id} if is_sanitize else {}),
-            recipe=parse_recipe(subject.RECIPE | dict(recipe or {})) if is_sanitize else None,
+            recipe=parse_recipe(asked) if is_sanitize else None,
+            recipe_given=tuple(sorted(asked.keys() - {"method"})) if is_sanitize else None,
             audit=parse(AuditOptions, subject.AUDIT),
             policy=None,
             seed=seed,

@@ -47,7 +47,7 @@ def test_folders_are_pushed_and_a_poisoned_model_is_cleaned_with_no_recipe_named
         ["bash", "-c", COMMANDS], env=environment, capture_output=True, text=True, check=False, timeout=3000
     )
     assert ended.returncode == 0, ended.stderr[-4000:]
-    assert "Recommended for cleanclip on a small-size ModifiedResNet" in ended.stderr
+    assert "Recommended for such a model: " in ended.stderr
     report = load_json((folder / "cleaned" / "report.json").read_bytes())
     assert report.before is not None
     assert report.after is not None
