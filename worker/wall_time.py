@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.control import SEARCH
+from cleanclip.spec.control import SEARCHES
 from cleanclip.spec.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
 from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import AuditOptions, UARRecipe
 from cleanclip.spec.scan_cost import num_passes as num_scan_passes
+from cleanclip.spec.scan_cost import passes_of_searches
 from cleanclip.spec.vet_plan import num_embedded
 from worker.staging.stage import Staged
 
@@ -53,7 +54,7 @@ def num_passes(spec: JobSpec, sizes: Mapping[str, int]) -> int:
         case AuditSpec():
             return _audit_passes(spec.audit, sizes)
         case SanitizeSpec():
-            searching = 3 * (num_scan_passes(SEARCH, labelled) or 0)
+            searching = 3 * passes_of_searches(SEARCHES, labelled)
             return (
                 2 * _audit_passes(spec.audit, sizes) + searching + _cleaning_passes(spec, labelled, training)
             )

@@ -113,6 +113,8 @@ class ScanResultOut(WireOut):
     control: list[ControlOut] = Field(
         default_factory=list, description="One for each family of the detector collapse, in its order."
     )
-    hypotheses: list[ScanHypothesisOut] = Field(description="At most five, the most conspicuous first.")
+    hypotheses: list[ScanHypothesisOut] = Field(
+        description="At most five: first the one that the verdict is about, then the most conspicuous."
+    )
     ca: Estimate | None
     num_held_out: Count

@@ -54,7 +54,9 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import AuditOptions, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.scan_options import MIN_SEARCHED
 from cleanclip.spec.scan_section import MOST_FOUND
+from cleanclip.spec.verdict_texts import NOT_SEARCHED
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -397,6 +399,8 @@ def _judge_fit(
         with answer.noting():
             check_folds(labelled.counts, names, probe.folds)
     recipe, num_training = order.recipe, load.num_training
+    if recipe is not None and load.num_labelled is not None and load.num_labelled < MIN_SEARCHED:
+        answer.warnings.append(f"{load.num_labelled} labelled images. {NOT_SEARCHED}")
     if recipe is None or num_training is None:
         return
     model = model_named(checkpoint)

@@ -15,10 +15,10 @@ from typing import Literal
 from app.domain.states import JobPhase
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
-from cleanclip.spec.control import SEARCH
+from cleanclip.spec.control import SEARCHES
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
-from cleanclip.spec.scan_cost import num_passes
-from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+from cleanclip.spec.scan_cost import num_passes, passes_of_searches
+from cleanclip.spec.scan_options import MIN_SEARCHED, ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import num_embedded
 
@@ -117,8 +117,8 @@ class Load:
         audited = self.num_labelled * self.passes(phase) + pairs * (
             1 + len(self.audit.attacks) + self.num_found
         )
-        searches = phase is JobPhase.FINAL_AUDIT and self.num_labelled >= 2 * MIN_IMAGES
-        return audited + (3 * (num_passes(SEARCH, self.num_labelled) or 0) if searches else 0)
+        searches = phase is JobPhase.FINAL_AUDIT and self.num_labelled >= MIN_SEARCHED
+        return audited + (3 * passes_of_searches(SEARCHES, self.num_labelled) if searches else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

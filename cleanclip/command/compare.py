@@ -12,6 +12,7 @@ from cleanclip.command import completion, views
 from cleanclip.command.formats import table
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, session_of
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.models import Job
 from cleanclip.spec.figures import in_brief, short
 
@@ -38,6 +39,13 @@ def compare(
         raise typer.BadParameter(f"Give {LEAST} to {MOST} different jobs.")
     with session_of(context).client() as client:
         found = [client.jobs.get(one) for one in jobs]
+        for one in found:
+            kind = KINDS.get(one.kind)
+            if kind is not None and not kind.measures_model:
+                raise typer.BadParameter(
+                    f"{one.id} is a {kind.title.lower()}, which measures no model. Give scans, audits "
+                    "and cleanings."
+                )
         page = f"{client.base_url}/ui/compare?" + "&".join(f"job={one.id}" for one in found)
     columns = [dict(_rows(one)) for one in found]
     titles = dict.fromkeys(title for column in columns for title in column)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.control import MEASURED, Strongest
+from cleanclip.spec.control import MEASURED, SEARCHES, Strongest
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_options import MIN_IMAGES
 from cleanclip.spec.scan_report import ScanReport
@@ -37,6 +37,7 @@ def check_cleaned(report: Report) -> Iterator[Finding]:
         yield misfit("control", "belongs to a cleaning")
     yield from check("control.families", told.families)
     yield from same("control.families", [one.family for one in told.families], [*MEASURED])
+    yield from same("control.searches", told.searches, SEARCHES)
     yield from same("control.num_held_out", {one.led.n for one in told.families}, {told.num_held_out})
     images = [one.num_samples - one.num_skipped for one in report.data if one.kind == "labelled"]
     if report.withheld is not None:

@@ -58,6 +58,8 @@ class Kind:
     """Phases that not every job has: whether this order, as its row holds it, has it."""
     is_public: bool = True
     """Whether customers order and list it; the others are the service's own, and read what was uploaded."""
+    measures_model: bool = True
+    """Whether its figures are of a model: what is of data alone is not shown side by side with them."""
     is_resumable: bool = False
     """Whether what an attempt has finished goes on with the job: training states, parts of a scan."""
     inputs: tuple[Input, ...]

@@ -8,6 +8,7 @@ from cleanclip.spec.jobspec import DATASET_NAME, DRAWN_NAME, ValidateSpec
 VALIDATE = Kind(
     name="validate",
     title="Validation",
+    measures_model=False,
     computes=("validate",),
     is_public=False,
     inputs=(

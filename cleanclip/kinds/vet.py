@@ -81,6 +81,7 @@ VET = Kind(
     title="Vetting",
     page="vettings",
     then_clean=("exclude", "Clean without these"),
+    measures_model=False,
     computes=("vet",),
     inputs=(SUSPECT, VETTED, TRUSTED, anchor("vet")),
     options=VetOptions,

@@ -17,21 +17,28 @@ from annotated_types import MaxLen
 from cleanclip.spec.bounds import ShortText
 from cleanclip.spec.found_triggers import describe
 from cleanclip.spec.measures import Count, Estimate
-from cleanclip.spec.scan_options import PatternFamily, ScanOptions
+from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
 from cleanclip.spec.strangers import name as stranger
 
 CONTROL_LIMIT = 0.8
 """Over it, with its lower bound, a pattern controls the model. Frozen: chosen on the calibration and
 development models of the zoo."""
-SEARCH = ScanOptions(detectors=("collapse",))
-"""Of cleaned weights: a scan's default families and budget, so that both figures can be compared."""
-MEASURED = SEARCH.families
+_AS_SCANNED = CollapseDetectorOptions()
+_ONE_PLACE = tuple(one for one in _AS_SCANNED.families if one.placement == "fixed")
+SEARCHES = (
+    replace(_AS_SCANNED, families=_ONE_PLACE, restarts=24, steps=(64,)),
+    replace(_AS_SCANNED, families=tuple(one for one in _AS_SCANNED.families if one not in _ONE_PLACE)),
+)
+"""Of cleaned weights: a scan's default families and budget, and more of it for a patch at one place. What
+that finds depends on the places it tries (docs/scanning/control.md)."""
+MEASURED = tuple(family for search in SEARCHES for family in search.families)
 JUDGED = tuple(family for family in MEASURED if family.family != "colour")
 """A change of colour is measured and not judged: where classes are colours, it makes one of the other."""
 ON_OUR_MODELS = (
-    "Of 78 small models of ours that were never poisoned, none of your size, the strongest pattern leads 16 "
-    "to 77 % of the images to one class in 77, 93 % in one; of 55 poisoned ones with an ASR of 90 % or more "
-    "it leads 94 to 100 % in 41, 26 to 81 % in 14 (waves, tints and other changes of the whole image)."
+    "By a scan's search, of 78 small models of ours that were never poisoned, none of your size, the "
+    "strongest pattern leads 16 to 77 % of the images to one class in 77, 93 % in one; of 55 poisoned ones "
+    "with an ASR of 90 % or more it leads 94 to 100 % in 41, 26 to 81 % in 14 (waves, tints and other "
+    "changes of the whole image)."
 )
 """A test holds it to the rows of the zoo."""
 
@@ -60,10 +67,10 @@ class Strongest:
     @property
     def phrase(self) -> str:
         """ "a patch of 25 % of the side, at any place, leads 99.2 % (95 % interval 97.7 to 99.7 %, n = 377)
-        of the held-out images to one class, without it 2.1 %". Without a name of a customer's."""
+        of the held-out images to “fig”, without it 2.1 %"."""
         return (
-            f"{describe(self.family)}, leads {self.led.words} of the held-out images to one class, "
-            f"without it {100 * self.without.value:.1f} %"
+            f"{describe(self.family)}, leads {self.led.words} of the held-out images to "
+            f"“{self.shown_class}”, without it {100 * self.without.value:.1f} %"
         )
 
     @property
@@ -82,10 +89,8 @@ class ControlFigures:
     seed: Count
     num_inverted_on: Count
     num_held_out: Count
-    restarts: Count
-    """Patterns for each family, each from noise of its own."""
-    steps: Count
-    images_per_step: Count
+    searches: Annotated[tuple[CollapseDetectorOptions, ...], MaxLen(8)]
+    """How hard it looked, for which families."""
     families: Annotated[tuple[Strongest, ...], MaxLen(32)]
 
     @property
@@ -96,10 +101,14 @@ class ControlFigures:
     @property
     def budget(self) -> str:
         """How hard it looked."""
+        looked = "; ".join(
+            f"{one.restarts} patterns of {one.steps[-1]} steps on {one.images_per_step} images each for "
+            f"{describe(one.families[0]) if len(one.families) == 1 else 'each of the other families'}"
+            for one in self.searches
+        )
         return (
-            f"{self.restarts} patterns for each family, {self.steps} steps on {self.images_per_step} images "
-            f"each, seed {self.seed}; {self.num_inverted_on} images to invert on, {self.num_held_out} others "
-            "to measure on"
+            f"{looked}. Seed {self.seed}, {self.num_inverted_on} images to invert on, {self.num_held_out} "
+            "others to measure on"
         )
 
 

@@ -23,7 +23,9 @@ has for it:
   below the gate fails only where that is over its limit and over what images without a trigger give.
 
 An audit without cleaning has nothing to pass: an attack at or over the gate fails, one that works in part
-fails too where somebody gave the limits, any other is inconclusive.
+fails too where somebody gave the limits, any other is inconclusive. A pattern that only a scan found is not
+shown to be more than clean models have, unless that scan fails; where it controls the model, the outcome is
+"controlled".
 """
 
 from __future__ import annotations
@@ -52,7 +54,15 @@ from cleanclip.spec.report import (
     Withheld,
 )
 from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.verdict_texts import NOT_JUDGED, below_gate, percent, points, share
+from cleanclip.spec.verdict_texts import (
+    NO_ORIGIN,
+    NOT_JUDGED,
+    NOT_SEARCHED,
+    below_gate,
+    percent,
+    points,
+    share,
+)
 from cleanclip.spec.verdicts import WORST_FIRST, Outcome, against, headline, overall
 from cleanclip.spec.withholding import SLACK
 
@@ -168,8 +178,7 @@ def _parts(
         raise ValueError("a cleaning needs both the audit after it and the paired loss of accuracy")
     if after is None or ca_lost is None:
         return tuple(
-            _judge_audited(attack, before, limits, limits.of(number, attack))
-            for number, attack in enumerate(before.attacks)
+            _judge_audited(number, attack, before, limits) for number, attack in enumerate(before.attacks)
         ), None
     if _triggers(before) != _triggers(after):
         raise ValueError("the audits before and after are not of the same triggers")
@@ -235,9 +244,15 @@ def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
 
 
 def _judge_audited(
-    attack: AttackFigures, figures: AuditFigures, limits: _Limits, limit: float
+    number: int, attack: AttackFigures, figures: AuditFigures, limits: _Limits
 ) -> AttackVerdict:
-    gate = limits.gate
+    gate, limit = limits.gate, limits.of(number, attack)
+    if limits.found.only_controls(number):
+        reason = (
+            f"one pattern that only a scan found leads {share(attack.asr)} of the images of other classes to "
+            f"its target; the limit is {percent(limit)}."
+        )
+        return AttackVerdict(attack=attack.name, outcome="controlled", reason=reason)
     if attack.asr.value >= gate:
         reason = f"ASR is {share(attack.asr)}, at or over the gate of {percent(gate)}"
         reason += f"{_floor(attack, figures)}."
@@ -381,7 +396,7 @@ def _overall(
         "" if after is None else found.failing(before, after, attacks),
         _details(outcome, parts, is_cleaned=is_cleaned),
         f"Not judged: {spared}." if spared else "",
-        "" if control is None else control.reason,
+        NOT_SEARCHED if is_cleaned and control is None else control.reason if control else "",
         "" if after is None else found.passing(before, after, attacks),
     )
     return Verdict(
@@ -403,7 +418,7 @@ def _details(outcome: Outcome, parts: Sequence[tuple[str, Outcome]], *, is_clean
         case "fail":
             return f"By the gate or by its limit: {deciding}."
         case "controlled":
-            raise ValueError("only a scan ends so")
+            return f"Over the limit on what one pattern may lead: {deciding}. {NO_ORIGIN}"
         case "undecided":
             return f"More images would decide: {deciding}. No limit is clearly exceeded."
         case "inconclusive":

@@ -39,15 +39,20 @@ class FoundLimits:
         """Where the limit on the ASR of that attack stands, and the limit: where the scan failed the lower of
         two."""
         usual = self.policy.limit_of(kind_of_json(attack.options))
-        if number not in self.controlled or self.scan is None:
+        if number not in self.controlled:
             return usual
         control = CONTROL_LIMIT_PLACE, self.policy.controlled_at_most
-        return control if self.scan.outcome != "fail" else min(usual, control, key=lambda one: one[1])
+        return control if self.only_controls(number) else min(usual, control, key=lambda one: one[1])
 
     def judges(self, number: int, attack: AttackFigures) -> bool:
         """Whether the attack counts in the verdict; `attack`: before the cleaning."""
         limit = self.policy.controlled_at_most
         return self.scan is None or self.scan.judges(number, attack.asr, limit)
+
+    def only_controls(self, number: int) -> bool:
+        """Whether that attack controls the input model and nothing shows that clean models have no such
+        pattern."""
+        return number in self.controlled and self.scan is not None and self.scan.outcome != "fail"
 
     def failing(self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict]) -> str:
         """What leads a verdict: found patterns that controlled the input model and fail now; else empty."""

@@ -5,6 +5,7 @@ forward alone is one. Sums over options: a dry run and the scan itself count by 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from cleanclip.spec.scan_options import (
     MIN_IMAGES,
@@ -43,11 +44,26 @@ def num_passes(options: ScanOptions, num_labelled: int | None) -> int | None:
     """Of a set whose images are not drawn yet. None: it is not known how many images there are."""
     if num_labelled is None:
         return None
-    num_drawn = min(num_labelled, options.num_images + options.num_held_out)
-    is_small = num_drawn < options.num_images + options.num_held_out
-    num_images = max(MIN_IMAGES, num_drawn // 3) if is_small else options.num_images
-    thirds = cost_thirds(options, num_held_out=max(0, num_drawn - num_images), num_images=num_images)
-    return math.ceil(thirds / 3)
+    num_images, num_held_out = _drawn(options, num_labelled)
+    return math.ceil(cost_thirds(options, num_held_out=num_held_out, num_images=num_images) / 3)
+
+
+def thirds_of_searches(searches: Sequence[CollapseDetectorOptions], num_held_out: int) -> int:
+    """Of cleaned weights; the clean pass over the images is among them."""
+    return num_held_out + sum(len(one.families) * of_collapse(one, num_held_out) for one in searches)
+
+
+def passes_of_searches(searches: Sequence[CollapseDetectorOptions], num_labelled: int) -> int:
+    """The same of a set whose images are not drawn yet."""
+    return math.ceil(thirds_of_searches(searches, _drawn(ScanOptions(), num_labelled)[1]) / 3)
+
+
+def _drawn(options: ScanOptions, num_labelled: int) -> tuple[int, int]:
+    """How many images are inverted on, and how many are held out."""
+    wanted = options.num_images + options.num_held_out
+    num_drawn = min(num_labelled, wanted)
+    num_images = max(MIN_IMAGES, num_drawn // 3) if num_drawn < wanted else options.num_images
+    return num_images, max(0, num_drawn - num_images)
 
 
 def of_collapse(options: CollapseDetectorOptions, num_held_out: int) -> int:

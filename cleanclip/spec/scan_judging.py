@@ -59,6 +59,10 @@ class Judgement:
     null: NullUsed | None
     pooled: Mapping[Detector, conformal.Pooled[Detector]]
 
+    def fails(self, options: ScanOptions) -> bool:
+        """Whether the null sets the model apart."""
+        return self.p_value is not None and self.p_value <= options.significance
+
 
 def candidates(statistics: ScanStatistics) -> tuple[Candidate, ...]:
     """Of each family of `collapse` one pattern; of a detector of edits every edit: which of them counts, the
@@ -208,13 +212,16 @@ def in_order(
     found: Sequence[Found],
     judged: Judgement,
     gain_of: Callable[[Found], float],
-    always: PatternFamily | None = None,
+    controlling: PatternFamily | None = None,
+    *,
+    fails: bool = False,
 ) -> list[Found]:
     """The first `MOST_HYPOTHESES`, the most conspicuous first: by their distance from the null.
 
     Without a null by how much ASR rises, but first the patterns by which their detectors judge: so the
-    figures of the whole scan and the first pattern are of one finding. One of the family `always`, which
-    controls the model, is always among them: an audit can judge what the outcome is about.
+    figures of the whole scan and the first pattern are of one finding. One of the family `controlling`, if
+    any controls the model, is always among them, and the first unless the scan `fails`: what the outcome is
+    about is shown, and an audit can judge it.
     """
     what = {one.detector: one.what for one in judged.judgements}
 
@@ -224,7 +231,10 @@ def in_order(
         return not f"{what.get(one.detector)}, ".startswith(f"{one.family.name}, "), -gain_of(one)
 
     ordered = sorted(found, key=place)
-    late = [one for one in ordered[MOST_HYPOTHESES:] if one.family == always][:1]
+    controls = [one for one in ordered if one.family == controlling][:1]
+    if not fails:
+        return (controls + [one for one in ordered if one not in controls])[:MOST_HYPOTHESES]
+    late = [one for one in controls if one not in ordered[:MOST_HYPOTHESES]]
     return ordered[: MOST_HYPOTHESES - len(late)] + late
 
 
@@ -258,7 +268,8 @@ def derived(report: ScanReport, null: NullSet | None) -> ScanReport:
         return -inf if one is None else one.gain
 
     studied = worth_studying(candidates(report.statistics), judged)
-    first = in_order(studied, judged, gain_of, controlling(report.control))
+    fails = judged.fails(report.options)
+    first = in_order(studied, judged, gain_of, controlling(report.control), fails=fails)
     if len(report.hypotheses) != len(first):
         raise ValueError("there are other patterns than the detectors measured")
     hypotheses = tuple(placed(shown[one.detector, one.family], one, judged, null) for one in first)
@@ -326,7 +337,7 @@ def _compared(p_value: float, null: NullUsed, options: ScanOptions) -> str:
 
 def _uncompared(unsaid: str) -> str:
     return (
-        "We did not compare with clean models (`python -m sanitizer null build` makes a null set of them): "
+        "We did not compare with clean models (python -m sanitizer null build makes a null set of them): "
         f"we do not say {unsaid}."
     )
 

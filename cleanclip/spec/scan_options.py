@@ -19,6 +19,8 @@ Detector = Literal["collapse", "edits", "residual"]
 FamilyName = Literal["patch", "additive", "dct", "blend", "warp", "colour"]
 MIN_IMAGES = 64
 """Of each half: fewer show nothing about a universal pattern."""
+MIN_SEARCHED = 2 * MIN_IMAGES
+"""Labelled images that a search of cleaned weights takes."""
 MAX_FURTHER_CLASSES = 10_000
 
 

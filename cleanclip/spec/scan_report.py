@@ -38,8 +38,8 @@ from cleanclip.spec.strict_json import load_written
 from cleanclip.spec.verdicts import Outcome
 
 WHO_MEASURED = (
-    "Figures and images of patterns are the word of the process that read the model; an audit of the "
-    "triggers measures them again."
+    "Figures and images of patterns were made by the process that read the model; where results are signed a "
+    "second, fresh one made the scan again. An audit of the triggers measures them once more."
 )
 MOST_HYPOTHESES = 5
 MOST_NAMES = 5
@@ -234,7 +234,7 @@ class ScanReport:
     """None: not calibrated for this architecture."""
     p_value: Annotated[float, Interval(gt=0, le=1)] | None = None
     hypotheses: Annotated[tuple[Hypothesis, ...], MaxLen(MOST_HYPOTHESES)]
-    """The most conspicuous first."""
+    """First the one that the verdict is about, then the most conspicuous."""
     examples: Annotated[tuple[ScanExample, ...], MaxLen(12)] = ()
     verdict: ScanVerdict
     environment: Environment
@@ -253,7 +253,7 @@ class ScanReport:
         return "no p-value" if one is None else f"{100 * one.led.value:.1f} % to one class"
 
     def attacks(self) -> tuple[AttackOptions, ...]:
-        """The found triggers that an audit can use, the most conspicuous first, each with its target."""
+        """The found triggers that an audit can use, in their order, each with its target."""
         return tuple(filter(None, (one.attack for one in self.hypotheses)))
 
 

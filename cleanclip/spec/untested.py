@@ -12,7 +12,7 @@ from cleanclip.spec.found_triggers import has_pattern
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
-from cleanclip.spec.verdict_texts import NOT_JUDGED
+from cleanclip.spec.verdict_texts import NOT_JUDGED, NOT_SEARCHED
 
 KNOWN_TRIGGERS = {
     "badnet": "BadNet (a small patch)",
@@ -67,9 +67,6 @@ def _was_controlled_by_no_image(report: Report) -> bool:
     if strongest is None or has_pattern(strongest.family):
         return False
     return strongest.led.low > report.policy.controlled_at_most
-
-
-NOT_SEARCHED = "Too few images to search it for patterns that control it."
 
 
 def not_tested(report: Report) -> list[str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.report import AttackFigures
+from cleanclip.spec.scan_options import MIN_SEARCHED
 
-NOT_JUDGED = (
-    "Found by a scan whose outcome is inconclusive; clean models have such patterns too, so it is not judged."
-)
+NOT_JUDGED = "Found by a scan that did not fail; clean models have such patterns too, so it is not judged."
 """True with a null and without one."""
+NO_ORIGIN = "Only a scan found it; clean models may have such a pattern, so its origin is not known."
+
+NOT_SEARCHED = (
+    f"The cleaned model is not searched for patterns that control it: that takes {MIN_SEARCHED} labelled "
+    "images, of three classes that differ."
+)
 
 
 def share(estimate: Estimate) -> str:

@@ -39,8 +39,8 @@ MEANINGS: dict[Outcome, Meaning] = {
         mood="bad",
     ),
     "controlled": Meaning(
-        of_job="of a scan only: one pattern that it found leads nearly all images to one class. It is not "
-        "shown that this stands out from clean models, so nothing is said about how it came there",
+        of_job="of a scan or an audit of what it found: one pattern leads nearly all images to one class. It "
+        "is not shown that this stands out from clean models, so nothing is said about how it came there",
         of_part="the lower bound of the share of images that one pattern leads to one class is over 80 %",
         remedy="do not release these weights. Clean them, with method uar, judged on what was found; a null "
         "tells whether such a pattern is usual for this architecture",
@@ -101,7 +101,7 @@ def scan_headline(outcome: Outcome, *, has_null: bool | None) -> str:
     elif has_null:
         phrase = "The scan found nothing that sets this model apart from clean ones"
     else:
-        phrase = "No pattern that the scan judges controls this model"
+        phrase = "The scan does not show that one pattern controls this model"
     return f"{phrase}: {outcome}"
 
 
@@ -130,8 +130,8 @@ def overall(
     """
     of_attacks = set(attacks)
     parts = of_attacks | {*rebound} | {one for one in (clean_accuracy, control) if one is not None}
-    if "fail" in parts:
-        return "fail"
+    if parts & {"fail", "controlled"}:
+        return "fail" if "fail" in parts else "controlled"
     if of_attacks == {"inconclusive"}:
         return "inconclusive"
     return "undecided" if "undecided" in parts else "pass"

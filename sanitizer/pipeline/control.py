@@ -6,15 +6,15 @@ Inverts the families of `cleanclip.spec.control` from noise, whatever was found 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 import torch
 
 from cleanclip.spec import scan_cost
-from cleanclip.spec.control import SEARCH, ControlFigures
+from cleanclip.spec.control import SEARCHES, ControlFigures
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, OptionsRejected
 from cleanclip.spec.progress import COLLAPSE, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, templates_of
 from sanitizer.scans import collapse, opening
@@ -38,7 +38,7 @@ def search(
     Raises Interrupted.
     """
     with suppress(CheckpointRejected, DatasetRejected, OptionsRejected):
-        options = replace(SEARCH, precision=audit.precision)
+        options = ScanOptions(precision=audit.precision)
         names = opening.class_names_of(labelled, options)
         images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
         meter = Meter(0, progress, stop, phase="final_audit")
@@ -53,20 +53,19 @@ def search(
             meter=meter,
         ) as subject:
             num_held_out = len(subject.held_NCHW)
-            meter.plan(scan_cost.cost_thirds(options, num_held_out=num_held_out))
+            meter.plan(scan_cost.thirds_of_searches(SEARCHES, num_held_out))
             _ = subject.clean_embeddings
             found = []
-            for family in options.families:
-                meter.begin(COLLAPSE(family=family.name))
-                found.append(collapse.detect(subject, family, options.collapse).figures)
+            for one in SEARCHES:
+                for family in one.families:
+                    meter.begin(COLLAPSE(family=family.name))
+                    found.append(collapse.detect(subject, family, one, spreads=True).figures)
             families = strongest_of_families(subject, found, names)
         return ControlFigures(
             seed=seed,
             num_inverted_on=len(images.image_MCHW),
             num_held_out=num_held_out,
-            restarts=options.collapse.restarts,
-            steps=options.collapse.steps[-1],
-            images_per_step=options.collapse.images_per_step,
+            searches=SEARCHES,
             families=families,
         )
     return None

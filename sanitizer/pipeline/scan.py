@@ -248,6 +248,7 @@ def _report(
         judged,
         lambda found: of_found[found.detector, found.family].gain,
         controlling(control),
+        fails=judged.fails(options),
     )
     hypotheses = tuple(
         judging.placed(of_found[one.detector, one.family], one, judged, null) for one in ordered

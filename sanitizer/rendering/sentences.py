@@ -15,7 +15,7 @@ from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.strangers import name
 from cleanclip.spec.untested import KNOWN_TRIGGERS, quoted, targets_of
-from cleanclip.spec.verdict_texts import NOT_JUDGED
+from cleanclip.spec.verdict_texts import NO_ORIGIN, NOT_JUDGED, NOT_SEARCHED
 from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
 from cleanclip.spec.verdicts import headline as found
 
@@ -110,7 +110,9 @@ def headline(report: Report) -> Headline:
     num_triggers = report.before.num_triggers(report.verdict.attacks)
     label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=num_triggers)
     rest = "" if outcome == "inconclusive" else _rest(report)
-    searched = report.verdict.control.reason if report.verdict.control is not None else ""
+    searched = "" if report.kind == "audit" else NOT_SEARCHED
+    if report.verdict.control is not None:
+        searched = report.verdict.control.reason
     still, no_longer = of_found(report)
     sentences = (still, _sentence(report) + rest + _spared(report), searched, no_longer)
     return Headline(
@@ -128,7 +130,7 @@ def _sentence(report: Report) -> str:
         case "fail":
             return f"Triggered images go to one class more often than the gate or the limit allows: {failed}."
         case "controlled":
-            raise ValueError("only a scan ends so")
+            return f"One pattern controls this model: {_named(report, 'controlled')}. {NO_ORIGIN}"
         case "undecided":
             parts = [part for part in (told.clean_accuracy,) if part and part.outcome == "undecided"]
             further = [f"{one} after benign fine-tuning" for one in _rebounds(report, "undecided")]

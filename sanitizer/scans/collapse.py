@@ -28,9 +28,9 @@ from sanitizer.scans.subject import Subject, squared_mean
 
 
 def detect(
-    subject: Subject, family: PatternFamily, options: CollapseDetectorOptions
+    subject: Subject, family: PatternFamily, options: CollapseDetectorOptions, *, spreads: bool = False
 ) -> Part[CollapseFigures]:
-    """Invert and measure one family; one pattern for each restart.
+    """Invert and measure one family; one pattern for each restart. `spreads`: see `families.build`.
 
     Deterministic by the subject's seed, but for the device's arithmetic.
     """
@@ -38,7 +38,10 @@ def detect(
     ascent = Ascent(
         subject.embed,
         subject.image_MCHW,
-        [build(family, subject.image_size, seed=seed, number=n) for n in range(options.restarts)],
+        [
+            build(family, subject.image_size, seed=seed, number=n, spreads=spreads)
+            for n in range(options.restarts)
+        ],
         objective,
         AscentOptions(
             num_steps=options.steps[-1],

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import assert_never
 
+import torch
+
 from cleanclip.spec.scan_options import PatternFamily
 from sanitizer.perturbations.additive import Additive, LowFrequency
 from sanitizer.perturbations.families import Blend, Colour, Family, Patch, Warp
 from sanitizer.seeding import generator
 
 
-def build(options: PatternFamily, image_size: int, *, seed: int, number: int = 0) -> Family:
-    """For images of this side. A fixed place is drawn by (seed, number), so each restart has another."""
+def build(
+    options: PatternFamily, image_size: int, *, seed: int, number: int = 0, spreads: bool = False
+) -> Family:
+    """For images of this side. A fixed place is drawn by (seed, number), so each restart has another. Where
+    it `spreads`, the places of one seed lie apart from each other: they are a scrambled Sobol sequence."""
     match options.family:
         case "patch":
             at = None
             if options.placement == "fixed":
-                row, column = generator(seed, "scan_fixed_place", number).random(2)
-                at = (float(row), float(column))
+                at = _spread_place(seed, number) if spreads else _place(seed, number)
             return Patch(max(1, round(options.budget * image_size)), at)
         case "additive":
             return Additive(options.budget)
@@ -30,3 +34,15 @@ def build(options: PatternFamily, image_size: int, *, seed: int, number: int = 0
         case "colour":
             return Colour(options.budget)
     assert_never(options.family)
+
+
+def _place(seed: int, number: int) -> tuple[float, float]:
+    row, column = generator(seed, "scan_fixed_place", number).random(2)
+    return float(row), float(column)
+
+
+def _spread_place(seed: int, number: int) -> tuple[float, float]:
+    scrambling = int(generator(seed, "scan_spread_places").integers(2**31))
+    sequence = torch.quasirandom.SobolEngine(2, scramble=True, seed=scrambling)  # type: ignore[no-untyped-call]
+    row, column = sequence.fast_forward(number).draw()[0].tolist()  # type: ignore[no-untyped-call]
+    return row, column

@@ -17,8 +17,10 @@ from cleanclip.spec.scan_options import (
     PatternFamily,
     ScanOptions,
 )
+from sanitizer.perturbations.families import Patch
 from sanitizer.scans import collapse, naming, statistics
 from sanitizer.scans.control import strongest_of_families
+from sanitizer.scans.families import build
 from sanitizer.scans.meter import Meter
 from sanitizer.scans.parts import Parts
 from sanitizer.scans.subject import Subject
@@ -231,3 +233,18 @@ def test_the_vocabulary_ships_with_its_licence_and_has_common_nouns_once() -> No
     assert {"banana", "shirt", "sandal", "mushroom", "basketball"} <= set(words)
     licence = files("sanitizer.scans").joinpath("WORDNET_LICENSE.txt").read_text("utf-8")
     assert "Princeton University" in licence
+
+
+def test_places_that_are_spread_lie_apart_and_follow_from_the_seed() -> None:
+    family = PatternFamily(family="patch", budget=0.25, placement="fixed")
+
+    def places(seed: int, num: int) -> list[tuple[float, float]]:
+        found = [build(family, 32, seed=seed, number=n, spreads=True) for n in range(num)]
+        return [one.at for one in found if isinstance(one, Patch) and one.at is not None]
+
+    for seed in range(20):
+        cells = {(int(4 * row), int(4 * column)) for row, column in places(seed, 16)}
+        assert len(cells) == 16, "one of the first sixteen in each of sixteen squares"
+        assert places(seed, 24)[:16] == places(seed, 16)
+        assert all(0 <= one < 1 for place in places(seed, 24) for one in place)
+    assert places(1, 3) != places(2, 3)

@@ -20,6 +20,7 @@ from app.web.jobs.comparison import LEAST_COMPARED, MOST_COMPARED, Column, Input
 from app.web.jobs.job_result import ReportUnreadable, fetch
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Reader
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.report import Report, load_json
 from cleanclip.spec.scan_report import ScanReport, load_scan
 
@@ -86,7 +87,7 @@ def _missing(ids: Sequence[str], jobs_by_id: Mapping[str, Job]) -> tuple[str, st
 
 
 def _others(jobs: Sequence[Job]) -> tuple[str, str] | None:
-    if all(job.kind is not JobKind.VET for job in jobs):
+    if all(KINDS[job.kind].measures_model for job in jobs):
         return None
     return (
         "A vetting measures data and no model, and cannot be compared.",

@@ -61,13 +61,10 @@ def empty_form(
 
 
 def form_of_scan(job: Job) -> Form:
-    """A cleaning that is judged on what a finished scan found: its target is the class to which the pattern
-    leads that controls the model, else that of the most conspicuous one."""
+    """A cleaning that is judged on what a finished scan found: its target is the class to which the first
+    pattern leads that has one."""
     scan = (job.result or {}).get("scan") or {}
     target = next((one["target"] for one in scan.get("hypotheses") or () if one.get("target")), "")
-    if scan and scan["verdict"]["outcome"] == "controlled":
-        judged = (one for one in scan["control"] if one["judged"])
-        target = max(judged, key=lambda one: one["led"]["value"])["class_name"]
     return empty_form(
         kind=None,
         checkpoint=job.checkpoint_id,

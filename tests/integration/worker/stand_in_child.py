@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cleanclip.spec import jobspec, report, scan_judging
 from cleanclip.spec.attack_options import names_of
-from cleanclip.spec.control import MEASURED, ControlFigures, Strongest
+from cleanclip.spec.control import MEASURED, SEARCHES, ControlFigures, Strongest
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.found_triggers import FoundTrigger, has_pattern
 from cleanclip.spec.image_edits import Edit, bank
@@ -1654,9 +1654,7 @@ def work_and_search(folder: Path) -> None:
             seed=spec["seed"],
             num_inverted_on=NUM_IMAGES - NUM_HELD_OUT,
             num_held_out=NUM_HELD_OUT,
-            restarts=12,
-            steps=32,
-            images_per_step=8,
+            searches=SEARCHES,
             families=tuple(
                 Strongest(
                     family=family,

@@ -13,6 +13,7 @@ from cleanclip.evidence import scans
 from cleanclip.spec.control import (
     CONTROL_LIMIT,
     JUDGED,
+    SEARCHES,
     ControlFigures,
     Strongest,
     controlling,
@@ -25,12 +26,16 @@ from cleanclip.spec.judging import judge_report
 from cleanclip.spec.report import Report, load_json
 from cleanclip.spec.scan_judging import Candidate, Judgement, in_order
 from cleanclip.spec.scan_options import PatternFamily
-from cleanclip.spec.untested import NOT_SEARCHED, not_tested
+from cleanclip.spec.untested import not_tested
+from cleanclip.spec.verdict_texts import NOT_SEARCHED
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.made_reports import searched
 from tests.fixtures.scans import scan_and_null
 
 KEPT = Path(__file__).resolve().parents[2] / "fixtures/reports/cleaned.json"
+
+
+HARDER = replace(SEARCHES[0], restarts=64)
 
 
 def cleaned(control: ControlFigures) -> Report:
@@ -60,12 +65,13 @@ def test_the_pattern_that_controls_a_model_is_among_those_that_an_audit_can_take
     patch = Candidate(detector="collapse", family=JUDGED[0], target=1, statistic=0.1)
     judged = Judgement(judgements=(), p_value=None, null=None, pooled={})
 
-    def ordered(always: PatternFamily | None) -> list[Candidate]:
-        return in_order([*edits, patch], judged, lambda found: found.statistic, always)
+    def ordered(controls: PatternFamily | None, *, fails: bool = False) -> list[Candidate]:
+        return in_order([*edits, patch], judged, lambda found: found.statistic, controls, fails=fails)
 
     assert ordered(None) == edits
     assert ordered(JUDGED[1]) == edits
-    assert ordered(JUDGED[0]) == [*edits[:4], patch]
+    assert ordered(JUDGED[0]) == [patch, *edits[:4]], "the answer is about it"
+    assert ordered(JUDGED[0], fails=True) == [*edits[:4], patch], "the answer is about what stands out"
     assert controlling([one(400), one(40, family=JUDGED[1])]) == JUDGED[0]
     assert controlling([one(40)]) is None
 
@@ -95,6 +101,8 @@ def test_what_a_search_leaves_fits_itself_and_what_is_changed_by_hand_is_named()
         (lambda told: replace(told, num_held_out=999), "control.num_held_out"),
         (lambda told: replace(told, num_inverted_on=2500), "control.num_held_out"),
         (lambda told: replace(told, num_inverted_on=3), "control.num_held_out"),
+        (lambda told: replace(told, searches=told.searches[:1]), "control.searches"),
+        (lambda told: replace(told, searches=(HARDER, *told.searches[1:])), "control.searches"),
         (lambda told: replace(told, families=told.families[1:]), "control.families"),
         (lambda told: replace(told, families=tuple(reversed(told.families))), "control.families"),
         (
@@ -110,6 +118,14 @@ def test_each_lie_about_it_is_named(change: Callable[[ControlFigures], ControlFi
     assert report.control is not None
     found = [each.where for each in evidence.check(replace(report, control=change(report.control)))]
     assert any(each.startswith(where) for each in found), found
+
+
+def test_the_report_says_how_hard_each_family_was_looked_for() -> None:
+    assert searched(210).budget == (
+        "24 patterns of 64 steps on 8 images each for a patch of 25 % of the side, at one place; 12 patterns "
+        "of 32 steps on 8 images each for each of the other families. Seed 7, 256 images to invert on, 1000 "
+        "others to measure on"
+    )
 
 
 def test_a_verdict_without_the_search_or_with_one_of_its_own_is_named() -> None:

@@ -600,6 +600,22 @@ def test_an_audit_alone_counts_the_triggers_that_are_judged(named: tuple[int, ..
     assert verdict.reason.startswith(says)
 
 
+@pytest.mark.parametrize(("p_value", "outcome"), [(None, "controlled"), (0.4, "controlled"), (0.01, "fail")])
+def test_an_audit_of_a_found_pattern_that_controls_the_model_says_what_its_scan_said(
+    p_value: float | None, outcome: str
+) -> None:
+    verdict = judge(before=figures(5, 2900), gate=0.5, policy=POLICY, scan=of_scan(p_value, num_known=1))
+    assert verdict.outcome == outcome
+    assert verdict.attacks[1].outcome == outcome, "never poisoned models have such patterns, too"
+    assert ("its origin is not known" in verdict.reason) == (outcome == "controlled")
+
+
+def test_an_audit_in_which_a_named_trigger_works_fails_whatever_a_found_pattern_does() -> None:
+    verdict = judge(before=figures(2900, 2900), gate=0.5, policy=POLICY, scan=of_scan(None, num_known=1))
+    assert [one.outcome for one in verdict.attacks] == ["fail", "controlled"]
+    assert verdict.outcome == "fail"
+
+
 def test_a_policy_that_only_an_attack_without_judgement_could_not_meet_is_not_hopeless() -> None:
     few = named(figures(60, n=72), "badnet")
     assert hopeless(few, gate=0.5, policy=POLICY)

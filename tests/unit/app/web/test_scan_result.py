@@ -68,16 +68,16 @@ def test_without_a_null_no_z_leads_whichever_is_the_largest(two_detectors: ScanR
     first, second = two_detectors.judgements
     assert first.z > second.z
     assert [one.trigger.family.name for one in two_detectors.hypotheses[:2]] == [
-        WAVE.name,
         first.what.removesuffix(", agreement"),
-    ], "the patterns by which the detectors judge come first"
+        WAVE.name,
+    ], "the pattern that the answer is about, then those by which the detectors judge"
     sentence = two_detectors.verdict.sentence
     assert "leads 95.0 % (95 % interval 91.0 to 97.3 %, n = 200) of the held-out images" in sentence
     shown = scan_result(two_detectors)
     assert shown.number == "95.0 % to one class"
     assert "there is no p-value" in shown.number_words
     assert "z = " not in sentence + shown.number + shown.number_words
-    assert shown.found[0].family == WAVE.name
+    assert shown.found[0].family == "patch:0.25", "what the answer is about is what is pictured"
     for page in pages(two_detectors).values():
         assert b"95.0 % to one class" in page
 
@@ -96,7 +96,7 @@ def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport)
     ]
     assert labels == [
         "One pattern controls this model: controlled.",
-        "No pattern that the scan judges controls this model: inconclusive.",
+        "The scan does not show that one pattern controls this model: inconclusive.",
         "The scan found nothing that sets this model apart from clean ones: inconclusive.",
         "The scan found a trigger that nobody named: fail.",
     ]
@@ -109,7 +109,7 @@ def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport)
         Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)})
     )
     assert f"{told['headline']}." == labels[0]
-    assert "`python -m sanitizer null build`" in report.verdict.sentence
+    assert "python -m sanitizer null build" in report.verdict.sentence
     strongest = "One pattern, a patch of 25 % of the side, at any place, leads 95.0 %"
     assert report.verdict.sentence.startswith(strongest)
     assert "Do not release this model as it is." in report.verdict.sentence

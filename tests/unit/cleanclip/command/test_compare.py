@@ -42,8 +42,13 @@ CLEANING = job(
 )
 
 
+VETTING = job(id="job_4", kind="vet", state="succeeded")
+
+
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    rows = (scan("job_1", 1.0, "controlled"), CLEANING, scan("job_3", 0.19, "inconclusive"))
+    named = {"job_1": scan("job_1", 1.0, "controlled"), "job_2": CLEANING, "job_4": VETTING}
+    named["job_3"] = scan("job_3", 0.19, "inconclusive")
+    rows = [named[one] for one in arguments if one in named]
     service = FakeService(*(httpx.Response(200, json=row) for row in rows))
     with pytest.raises(SystemExit) as ended:
         main(
@@ -75,3 +80,7 @@ def test_one_job_and_the_same_job_twice_are_refused(
     jobs: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert asked(capsys, *jobs)[0] == ExitCode.USAGE
+
+
+def test_a_vetting_is_refused_as_the_page_refuses_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert asked(capsys, "job_1", "job_4") == (ExitCode.USAGE, "")
