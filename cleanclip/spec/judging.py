@@ -391,12 +391,15 @@ def _overall(
     is_cleaned, num_triggers = clean_accuracy is not None, before.num_triggers(attacks)
     headed = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     spared = ", ".join(one.attack for one in attacks if not one.judged)
+    searched = NOT_SEARCHED if outcome == "pass" else ""
+    if control is not None:
+        searched = control.reason
     sentences = (
         f"{headed}.",
         "" if after is None else found.failing(before, after, attacks),
         _details(outcome, parts, is_cleaned=is_cleaned),
         f"Not judged: {spared}." if spared else "",
-        NOT_SEARCHED if is_cleaned and control is None else control.reason if control else "",
+        searched,
         "" if after is None else found.passing(before, after, attacks),
     )
     return Verdict(

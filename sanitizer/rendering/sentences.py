@@ -110,7 +110,7 @@ def headline(report: Report) -> Headline:
     num_triggers = report.before.num_triggers(report.verdict.attacks)
     label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=num_triggers)
     rest = "" if outcome == "inconclusive" else _rest(report)
-    searched = "" if report.kind == "audit" else NOT_SEARCHED
+    searched = NOT_SEARCHED if outcome == "pass" else ""
     if report.verdict.control is not None:
         searched = report.verdict.control.reason
     still, no_longer = of_found(report)

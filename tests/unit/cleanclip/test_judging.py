@@ -21,7 +21,7 @@ from cleanclip.spec.report import (
     Withheld,
 )
 from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.verdict_texts import NOT_JUDGED
+from cleanclip.spec.verdict_texts import NOT_JUDGED, NOT_SEARCHED
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.made_reports import attack_figures, audit_figures, newcombe, searched
 
@@ -437,7 +437,8 @@ def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass
     assert verdict.attacks[1].outcome == "inconclusive"
     assert verdict.attacks[1].reason == NOT_JUDGED
     assert "nothing apart" not in NOT_JUDGED, "where no p-value is, nothing was compared"
-    assert verdict.reason.endswith(" Not judged: attack1.")
+    assert " Not judged: attack1. " in verdict.reason
+    assert verdict.reason.endswith(NOT_SEARCHED)
 
 
 @pytest.mark.parametrize("p_value", [None, 0.06, 1.0])
