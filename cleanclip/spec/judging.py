@@ -309,14 +309,14 @@ def _judge_asr(was: Estimate, now: Estimate, limit: float, slack: float) -> tupl
     if outcome != "undecided":
         reason += "."
     elif slack:
-        reason += _over_slack(limit + slack)
+        reason += _over_slack(percent(limit + slack))
     else:
         reason += f" and lies within the interval. {_would_decide(images_to_decide(now, limit), 'ASR')}"
     return outcome, reason
 
 
-def _over_slack(bound: float) -> str:
-    return f", and the upper bound there may be {percent(bound)} at most. More labelled images would decide."
+def _over_slack(bound: str) -> str:
+    return f", and the upper bound there may be {bound} at most. More labelled images would decide."
 
 
 def _towards(towards: Towards) -> str:
@@ -360,7 +360,7 @@ def _judge_clean_accuracy(after: AuditFigures, lost: Difference, limits: _Limits
     if outcome != "undecided":
         reason += "."
     elif slack:
-        reason += _over_slack(limit + slack)
+        reason += _over_slack(f"{points(limit + slack)} points")
     else:
         num_images = images_to_decide_loss(lost, limit)
         reason += f" and lies within the interval. {_would_decide(num_images, 'loss')}"
