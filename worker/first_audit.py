@@ -13,9 +13,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from app.logs import get_logger
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.jobspec import STATE_PATH, SanitizeSpec
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import AuditFigures, SettledArchitecture
+from cleanclip.spec.settled import SettledArchitecture
 from worker.confinement.child_json import TooLarge, fit_for_a_row, read_regular
 from worker.failures import not_believed
 from worker.ledger import Ledger

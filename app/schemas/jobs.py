@@ -11,20 +11,17 @@ from app.schemas.common import AsStored, Page, StoredProblem, Time, WireOut
 from app.schemas.orders import JobAudit
 from app.schemas.scans import ControlOut, OrderedScan, ScanResultOut
 from app.schemas.vettings import OrderedVet, VetResultOut
+from cleanclip.spec.audit_figures import AttackChange, AuditFigures
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
+from cleanclip.spec.measures import Difference
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
+from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import OutputLayout, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import (
-    AttackChange,
-    AuditFigures,
-    Difference,
-    ReboundFigures,
-    SettledArchitecture,
-    Verdict,
-)
+from cleanclip.spec.settled import SettledArchitecture
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
+from cleanclip.spec.verdicts import Verdict
 
 KindName = Literal["sanitize", "audit", "scan", "vet"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]

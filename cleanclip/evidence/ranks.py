@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.report import AuditFigures, Estimate, RankDistribution, TargetFigures, TopK
+from cleanclip.spec.audit_figures import AuditFigures, TargetFigures
+from cleanclip.spec.measures import Estimate, RankDistribution, TopK
 
 TopK_ = tuple[TopK, ...]
 _MOST_IMAGES = 100_000

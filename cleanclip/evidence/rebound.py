@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.fresh_attacks import fresh_of
 from cleanclip.spec.intervals import low_of_highest
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import (
     HighestASR,
     InterpolatedPoint,
@@ -22,7 +24,7 @@ from cleanclip.spec.rebound_figures import (
 )
 from cleanclip.spec.rebound_options import ReboundOptions
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import AuditFigures, Estimate, Report
+from cleanclip.spec.report import Report
 
 _TOLERATED = 0.005
 """Of the images, between the audit of the cleaned model and step 0: on a GPU sums may be made in another

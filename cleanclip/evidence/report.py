@@ -21,28 +21,20 @@ from cleanclip.evidence import (
     scanners,
     settings,
     training,
-    verdicts,
     withheld,
 )
 from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, malformed
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import Policy, policy_sha256
 from cleanclip.spec.recipe import AuditOptions, PolicySource
 from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.report import (
-    WHO_VOUCHES,
-    AuditFigures,
-    CheckpointInput,
-    Environment,
-    Report,
-    SettledArchitecture,
-    Verdict,
-    load_json,
-)
+from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, Environment, Report, load_json
 from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.scan_section import ScanSection
+from cleanclip.spec.settled import SettledArchitecture
 from cleanclip.spec.strict_json import parse_bounded
 
 
@@ -66,10 +58,12 @@ def _newer(content: bytes) -> str:
 
 def check(report: Report) -> Iterator[Finding]:
     """Everything that the report alone can be held to."""
+    if (problem := _no_verdict(report)) is not None:
+        yield problem
+        return
     yield from figures_of.check(report)
     yield from retrieval.check(report)
     yield from rebound.check(report)
-    yield from verdicts.check(report)
     yield from _policy(report)
     yield from training.check(report)
     yield from scanners.check(report)
@@ -83,7 +77,6 @@ def check(report: Report) -> Iterator[Finding]:
 
 def check_audit(
     figures: AuditFigures,
-    verdict: Verdict,
     *,
     seed: int,
     checkpoint: CheckpointInput,
@@ -120,12 +113,20 @@ def check_audit(
         policy=policy,
         policy_source=policy_source,
         before=figures,
-        verdict=verdict,
         environment=unknown,
         scan=scan,
     )
-    yield from figures_of.check(report)
-    yield from verdicts.check(report)
+    problem = _no_verdict(report)
+    yield from figures_of.check(report) if problem is None else (problem,)
+
+
+def _no_verdict(report: Report) -> Finding | None:
+    """What is wrong where the figures are of different things, so that no verdict follows from them."""
+    try:
+        _ = report.verdict
+    except (ArithmeticError, LookupError, ValueError) as error:
+        return misfit("verdict", f"follows from no figures of this kind: {error}")
+    return None
 
 
 def _sentences(report: Report) -> Iterator[Finding]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from cleanclip.evidence.counted import difference, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.report import (
-    Estimate,
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.report import Report
+from cleanclip.spec.retrieval_figures import (
     RecallAtK,
     RecallLost,
-    Report,
     RetrievalFigures,
     RetrievalLost,
     TargetCaptions,

@@ -8,8 +8,8 @@ from typing import Any
 from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.published import published
-from cleanclip.spec.report import Report, Setting
-from cleanclip.spec.settled import MIN_MARGIN
+from cleanclip.spec.report import Report
+from cleanclip.spec.settled import MIN_MARGIN, Setting
 
 _COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
 

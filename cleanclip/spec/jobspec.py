@@ -42,6 +42,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
+from cleanclip.spec.audit_figures import Measured, Withheld
 from cleanclip.spec.bounds import StrictOptions
 from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.exclusions import Digest, ExcludedSamples
@@ -57,7 +58,7 @@ from cleanclip.spec.recipe import (
     Recipe,
     Seed,
 )
-from cleanclip.spec.report import Measured, ScannerEvidence, Withheld
+from cleanclip.spec.report import ScannerEvidence
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture

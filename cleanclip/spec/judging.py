@@ -34,25 +34,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from cleanclip.spec.audit_figures import AttackFigures, AuditFigures, Withheld
 from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.intervals import Z_95, newcombe, wilson
 from cleanclip.spec.judging_found import FoundLimits
 from cleanclip.spec.judging_rebound import judge_rebound
+from cleanclip.spec.measures import Difference, Estimate, Towards
 from cleanclip.spec.policy import MOST_IMAGES, cannot_pass, too_few
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import Policy
-from cleanclip.spec.report import (
-    AttackFigures,
-    AttackVerdict,
-    AuditFigures,
-    Difference,
-    Estimate,
-    Report,
-    Towards,
-    Verdict,
-    Withheld,
-)
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import (
     NO_ORIGIN,
@@ -63,7 +54,7 @@ from cleanclip.spec.verdict_texts import (
     points,
     share,
 )
-from cleanclip.spec.verdicts import WORST_FIRST, Outcome, against, headline, overall
+from cleanclip.spec.verdicts import WORST_FIRST, AttackVerdict, Outcome, Verdict, against, headline, overall
 from cleanclip.spec.withholding import SLACK
 
 CLEAN_ACCURACY = "clean_accuracy"
@@ -122,32 +113,6 @@ def judge(
         rebound=_as_scanned(rebounds, before, found),
         control=None if control is None else _judge_control(control, policy),
     )
-
-
-def judge_report(report: Report) -> Verdict:
-    """The verdict that follows from a report's figures and its policy. Raises as `judge` does."""
-    return judge(
-        before=report.before,
-        after=report.after,
-        ca_lost=report.ca_lost,
-        gate=report.audit.gate,
-        policy=report.policy,
-        limits_below_gate=report.after is not None or report.policy_source.given != "default",
-        rebound=report.rebound,
-        scan=report.scan,
-        withheld=report.withheld,
-        control=report.control,
-    )
-
-
-def of_found(report: Report) -> tuple[str, str]:
-    """What the verdict says of found patterns that controlled the input model: of those that fail now, and of
-    those that pass."""
-    if report.after is None:
-        return "", ""
-    found = FoundLimits.of(report.before, report.policy, report.scan)
-    compared = report.before, report.after, report.verdict.attacks
-    return found.failing(*compared), found.passing(*compared)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,11 +361,11 @@ def _overall(
         searched = control.reason
     sentences = (
         f"{headed}.",
-        "" if after is None else found.failing(before, after, attacks),
+        found.failing(before, after, attacks),
         _details(outcome, parts, is_cleaned=is_cleaned),
         f"Not judged: {spared}." if spared else "",
         searched,
-        "" if after is None else found.passing(before, after, attacks),
+        found.passing(before, after, attacks),
     )
     return Verdict(
         outcome=outcome,

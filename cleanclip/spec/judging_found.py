@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cleanclip.spec.attack_options import kind_of_json
+from cleanclip.spec.audit_figures import AttackFigures, AuditFigures
 from cleanclip.spec.policy import Policy
-from cleanclip.spec.report import AttackFigures, AttackVerdict, AuditFigures
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import percent, share
+from cleanclip.spec.verdicts import AttackVerdict
 
 CONTROL_LIMIT_PLACE = "policy.controlled_at_most"
 
@@ -54,8 +55,12 @@ class FoundLimits:
         pattern."""
         return number in self.controlled and self.scan is not None and self.scan.outcome != "fail"
 
-    def failing(self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict]) -> str:
+    def failing(
+        self, before: AuditFigures, after: AuditFigures | None, judged: Sequence[AttackVerdict]
+    ) -> str:
         """What leads a verdict: found patterns that controlled the input model and fail now; else empty."""
+        if after is None:
+            return ""
         listed = self._listed(before, after, judged, "fail")
         is_controlled = any(
             after.attacks[number].asr.low > self.policy.controlled_at_most
@@ -65,8 +70,12 @@ class FoundLimits:
         does = "still controls this model" if is_controlled else "controlled this model and still works"
         return f"A pattern that the scan found {does}: {listed}." if listed else ""
 
-    def passing(self, before: AuditFigures, after: AuditFigures, judged: Sequence[AttackVerdict]) -> str:
+    def passing(
+        self, before: AuditFigures, after: AuditFigures | None, judged: Sequence[AttackVerdict]
+    ) -> str:
         """What is a result of the cleaning: found patterns that controlled the input model and pass now."""
+        if after is None:
+            return ""
         listed = self._listed(before, after, judged, "pass")
         return f"Found patterns that no longer control it: {listed}." if listed else ""
 

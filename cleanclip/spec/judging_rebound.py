@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from cleanclip.spec.audit_figures import AttackFigures
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.report import AttackFigures, AttackVerdict
 from cleanclip.spec.verdict_texts import below_gate, percent, share
-from cleanclip.spec.verdicts import against
+from cleanclip.spec.verdicts import AttackVerdict, against
 
 
 def judge_rebound(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cleanclip.spec.audit_figures import AttackFigures, AuditFigures
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.report import AttackFigures, AuditFigures, Verdict
 from cleanclip.spec.strangers import name
+from cleanclip.spec.verdicts import Verdict
 
 RELEARNED_FASTER = 0.8
 """A ratio of updates under which the old trigger is not learned like a fresh one."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cleanclip.spec import cautions
+from cleanclip.spec.audit_figures import MOST_CLASSES_LISTED
 from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.judging import hopeless
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import PARRecipe
-from cleanclip.spec.report import MOST_CLASSES_LISTED, DataInput, Report
+from cleanclip.spec.report import DataInput, Report
 from cleanclip.spec.retrieval_figures import RetrievalFigures
 from cleanclip.spec.settled import warnings as of_settings
 from cleanclip.spec.skip_reasons import skipped

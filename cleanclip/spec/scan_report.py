@@ -23,14 +23,7 @@ from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger
 from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.null_set import Chosen
-from cleanclip.spec.report import (
-    WHO_VOUCHES,
-    CheckpointInput,
-    DataInput,
-    Environment,
-    Origin,
-    Sentences,
-)
+from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, DataInput, Environment, Origin, Sentences
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import Finite, NullFigures, ScanStatistics
 from cleanclip.spec.scan_warnings import Conditions

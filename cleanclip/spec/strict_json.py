@@ -82,7 +82,13 @@ def load_written(adapter: TypeAdapter[T], data: bytes | str) -> T:
 
     Raises ValidationError with the place, also as `load_bounded` does."""
     value, document = _load(adapter, data)
-    written = adapter.dump_python(value, mode="json")
+    try:
+        written = adapter.dump_python(value, mode="json")
+    except (ArithmeticError, LookupError, ValueError) as error:
+        problem = PydanticCustomError("contradicts_itself", "{reason}", {"reason": str(error)})
+        raise ValidationError.from_exception_data(
+            "JSON", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
+        ) from error
     for place, message in differences(document, written):
         problem = PydanticCustomError("does_not_follow", "{message}", {"message": message})
         raise ValidationError.from_exception_data(

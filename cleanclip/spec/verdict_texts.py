@@ -1,9 +1,9 @@
-"""Figures as the reasons of a verdict spell them; `cleanclip.evidence.verdicts` looks for these numbers."""
+"""Figures and sentences as the reasons of a verdict spell them."""
 
 from __future__ import annotations
 
+from cleanclip.spec.audit_figures import AttackFigures
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.report import AttackFigures
 from cleanclip.spec.scan_options import MIN_SEARCHED
 
 NOT_JUDGED = "Found by a scan that did not fail; clean models have such patterns too, so it is not judged."

@@ -68,6 +68,36 @@ MEANINGS: dict[Outcome, Meaning] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttackVerdict:
+    """The outcome of one attack, or of clean accuracy, under the policy; `reason` is a sentence."""
+
+    attack: str
+    outcome: Outcome
+    reason: str
+    judged: bool = True
+    """False of an attack that only a scan found which did not fail: it is measured, and always
+    inconclusive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`outcome` is the worst of its parts; 'inconclusive' where every attack is: no trigger that was tested
+    works, and others are unknown. It never says 'clean'. `reason` begins with `headline`."""
+
+    outcome: Outcome
+    reason: str
+    attacks: tuple[AttackVerdict, ...]
+    clean_accuracy: AttackVerdict | None = None
+    rebound: tuple[AttackVerdict, ...] = ()
+    """Of each attack, after benign fine-tuning. Empty where it was not measured."""
+    control: AttackVerdict | None = None
+    """Of the search for patterns on a cleaned model. None where there was none."""
+    limits_below_gate: bool
+    """Whether an attack under the gate is held to its limit too: after a cleaning, and in an audit whose
+    policy was given."""
+
+
 def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
     """A verdict in one sentence of our own words, without a name of a customer's and without a full stop.
 

@@ -14,14 +14,7 @@ from pydantic import TypeAdapter
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.exclusions import Digest, Key
 from cleanclip.spec.measures import Count, Estimate, Ratio
-from cleanclip.spec.report import (
-    WHO_VOUCHES,
-    CheckpointInput,
-    DataInput,
-    Environment,
-    Origin,
-    Sentences,
-)
+from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, DataInput, Environment, Origin, Sentences
 from cleanclip.spec.skip_reasons import skipped
 from cleanclip.spec.strict_json import load_written
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import AttackOptions
-from cleanclip.spec.report import Estimate
 from lab.reproduction.cells import NUM_TEST, TEST_SEED, Cell, attacked, describe, subject_of
 from lab.reproduction.measured import Measured
 from lab.reproduction.running import Folders, as_trigger

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from cleanclip.spec.report import Difference, Estimate
+from cleanclip.spec.measures import Difference, Estimate
 from lab.reproduction.cells import GATE, Cell, Cleaning
 from sanitizer.audits.statistics import paired_difference
 

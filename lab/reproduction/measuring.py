@@ -12,9 +12,10 @@ import torch
 import cleanclip.spec
 import lab.testbed
 import sanitizer
+from cleanclip.spec.audit_figures import AuditFigures
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions
-from cleanclip.spec.report import AuditFigures, Estimate
 from lab.reproduction.cells import PART_SEEDS
 from lab.reproduction.data import Sets
 from lab.reproduction.measured import Shares

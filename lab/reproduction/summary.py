@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cleanclip.spec.intervals import wilson
+from cleanclip.spec.measures import Difference, Estimate
 from cleanclip.spec.recipe import Recipe
-from cleanclip.spec.report import Difference, Estimate
 from lab.reproduction import grid
 from lab.reproduction.cells import Cell, Cleaning, Subject, cell_id, subject_of
 from lab.reproduction.grid import SEEDS, Bed, Make

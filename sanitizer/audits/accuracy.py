@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from cleanclip.spec.report import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD, ClassAccuracy, ClassChange, Estimate
+from cleanclip.spec.audit_figures import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD, ClassAccuracy, ClassChange
+from cleanclip.spec.measures import Estimate
 from sanitizer.audits.statistics import paired_difference, wilson
 
 

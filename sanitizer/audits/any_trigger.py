@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cleanclip.spec.audit_figures import TargetFigures
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.progress import Progress, ignore
-from cleanclip.spec.report import Estimate, TargetFigures
 from cleanclip.spec.targets import find_target
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k

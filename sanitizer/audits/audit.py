@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.attack_options import names_of, of_same_pixels
+from cleanclip.spec.audit_figures import AttackChange, AuditFigures, EmbeddingDrift
 from cleanclip.spec.examples import num_examples
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.progress import Phase, PhaseFinished, PhaseStarted, Progress
 from cleanclip.spec.recipe import AuditOptions, LinearProbeOptions, to_json
-from cleanclip.spec.report import AttackChange, AuditFigures, EmbeddingDrift, Estimate
 from cleanclip.spec.templates import PLAIN_TEMPLATE
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger

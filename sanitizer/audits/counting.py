@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.attack_options import AttackOptions
+from cleanclip.spec.audit_figures import AttackFigures, TargetFigures
+from cleanclip.spec.measures import Towards
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import AttackFigures, TargetFigures, Towards
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import (
     AttackSuccess,

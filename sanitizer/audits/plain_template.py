@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from cleanclip.spec.report import Estimate
+from cleanclip.spec.measures import Estimate
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import nearest
 

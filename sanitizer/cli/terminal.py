@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
+from cleanclip.spec.measures import Difference
 from cleanclip.spec.progress import (
     Advanced,
     Announced,
@@ -19,7 +20,7 @@ from cleanclip.spec.progress import (
     rate_words,
 )
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import Difference, Report, ScannerEvidence, scanner_words
+from cleanclip.spec.report import Report, ScannerEvidence, scanner_words
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.vet_report import VetReport
 

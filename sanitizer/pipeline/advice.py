@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.judging import hopeless
 from cleanclip.spec.recipe import Policy, PolicySource
 from cleanclip.spec.recommended import Family, Size, size_of
-from cleanclip.spec.report import AuditFigures
 from cleanclip.spec.scan_section import ScanSection
 from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from pydantic import Base64Bytes, TypeAdapter, ValidationError
 
+from cleanclip.spec.audit_figures import AuditFigures
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.progress import AUDIT_REUSED, Noted, Progress
 from cleanclip.spec.recipe import AuditOptions, to_json
-from cleanclip.spec.report import AuditFigures, Estimate, SettledArchitecture
+from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import Triggered
 from sanitizer.audits.audit import AuditResult, run_audit

@@ -22,9 +22,9 @@ from cleanclip.spec import cautions
 from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, LabelledPart, MaxRanks
-from cleanclip.spec.judging import judge
 from cleanclip.spec.policy import check_audit
 from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
+from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import (
     AuditOptions,
     OutputLayout,
@@ -34,9 +34,10 @@ from cleanclip.spec.recipe import (
     UARRecipe,
 )
 from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.report import ReboundFigures, Report, SettledArchitecture, curve_json, dump_json
+from cleanclip.spec.report import Report, curve_json, dump_json
 from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.scan_section import ScanSection
+from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.measuring import measuring
@@ -134,13 +135,6 @@ def audit(
         policy=policy,
         policy_source=policy_source,
         **found.fields(),
-        verdict=judge(
-            before=result.figures,
-            gate=options.gate,
-            policy=policy,
-            limits_below_gate=policy_source.given != "default",
-            scan=scan_section,
-        ),
         environment=reporting.environment(torch_device, options.precision),
         scan=scan_section,
     )
@@ -398,16 +392,6 @@ def _cleaning_report(
         **found.fields(),
         rebound=rebound,
         control=control,
-        verdict=judge(
-            before=before.figures,
-            after=after.figures,
-            ca_lost=found.ca_lost,
-            gate=options.gate,
-            policy=policy,
-            rebound=rebound,
-            scan=scan_section,
-            control=control,
-        ),
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
         as_uploaded=as_uploaded,

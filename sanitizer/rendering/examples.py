@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cleanclip.spec.report import Examples, Prediction, Report, ShownImage
+from cleanclip.spec.examples import Examples, Prediction, ShownImage
+from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
 from sanitizer.rendering.figures import target_of
 

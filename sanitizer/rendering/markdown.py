@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from cleanclip.spec import control, untested
+from cleanclip.spec.measures import Estimate, RankDistribution
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import Estimate, RankDistribution, Report
+from cleanclip.spec.report import Report
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering import figures, rebound, retrieval, sentences

@@ -22,7 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cleanclip.spec.attack_options import kind_of_json
-from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Estimate, ReboundFigures, Report
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.rebound_figures import ReboundFigures
+from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Report
 from cleanclip.spec.strangers import shown
 
 _WIDTH_IN = 5.2

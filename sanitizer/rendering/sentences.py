@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cleanclip.spec.attack_options import kind_of
-from cleanclip.spec.judging import SEARCHED, of_found
+from cleanclip.spec.judging import SEARCHED
+from cleanclip.spec.judging_found import FoundLimits
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.strangers import name
@@ -113,8 +114,14 @@ def headline(report: Report) -> Headline:
     searched = NOT_SEARCHED if outcome == "pass" else ""
     if report.verdict.control is not None:
         searched = report.verdict.control.reason
-    still, no_longer = of_found(report)
-    sentences = (still, _sentence(report) + rest + _spared(report), searched, no_longer)
+    limits = FoundLimits.of(report.before, report.policy, report.scan)
+    compared = report.before, report.after, report.verdict.attacks
+    sentences = (
+        limits.failing(*compared),
+        _sentence(report) + rest + _spared(report),
+        searched,
+        limits.passing(*compared),
+    )
     return Headline(
         label=label, mood=MEANINGS[outcome].mood, sentence=" ".join(filter(None, map(str.strip, sentences)))
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cleanclip.spec.figures import Line
-from cleanclip.spec.report import Difference, Estimate, MeanDistance, RankDistribution
+from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from cleanclip.spec import jobspec
+from cleanclip.spec.audit_figures import Measured, Withheld
 from cleanclip.spec.jobspec import RecheckedFigures, RecheckSpec
 from cleanclip.spec.progress import Progress, Stop
 from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.report import Measured, Withheld
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.checkpoints.model import load_canonical

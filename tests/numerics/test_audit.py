@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.figures import OF_ATTACK
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import (
     AttackOptions,
@@ -22,7 +24,6 @@ from cleanclip.spec.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from cleanclip.spec.report import AuditFigures, Estimate
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.zero_shot import class_embeddings

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cleanclip.spec.examples import ShownImage
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
@@ -20,7 +21,7 @@ from cleanclip.spec.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from cleanclip.spec.report import Report, ShownImage
+from cleanclip.spec.report import Report
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline import operations as pipeline

@@ -19,7 +19,7 @@ from cleanclip.spec.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from cleanclip.spec.report import RetrievalFigures
+from cleanclip.spec.retrieval_figures import RetrievalFigures
 from lab.testbed.writing import write_pair_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.ranking import best_rank

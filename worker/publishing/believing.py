@@ -21,26 +21,18 @@ from cleanclip.evidence.findings import Finding
 from cleanclip.evidence.reading import Malformed, parse_json
 from cleanclip.evidence.report import check_audit
 from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, AuditSpec, SanitizeSpec
-from cleanclip.spec.judging import judge_report
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.recommended import Model, RecipeSource
-from cleanclip.spec.report import (
-    WHO_VOUCHES,
-    AuditFigures,
-    CheckpointInput,
-    Environment,
-    Report,
-    SettledArchitecture,
-    Verdict,
-    load_json,
-)
+from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, Environment, Report, load_json
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.report_warnings import warnings_of
-from cleanclip.spec.settled import MIN_IMAGES
+from cleanclip.spec.settled import MIN_IMAGES, SettledArchitecture
 from cleanclip.spec.strict_json import refuse_unbounded
+from cleanclip.spec.verdicts import Verdict
 from sanitizer.software import device, machine, software
 from worker.failures import not_believed
 from worker.publishing.settings_claimed import believe_settings
@@ -117,7 +109,6 @@ def believe_first_audit(
         raise not_believed("no verdict follows from the figures of its first audit") from error
     findings = check_audit(
         figures,
-        verdict,
         seed=spec.seed,
         checkpoint=checkpoint,
         architecture=told,
@@ -228,12 +219,6 @@ def _check_verdict(report: Report) -> None:
     lost = report.ca_lost
     if lost is not None and not (lost.n == report.before.ca.n > 0 and 0 <= lost.lost <= lost.n):
         raise not_believed(f"the counts of ca_lost in its {REPORT_NAME} are not those of its figures")
-    try:
-        verdict = judge_report(report)
-    except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
-        raise not_believed(f"no verdict follows from the figures of its {REPORT_NAME}") from error
-    if verdict != report.verdict:
-        raise not_believed(f"the verdict of its {REPORT_NAME} does not follow from the figures")
 
 
 def _check_names(names: Iterable[str], audit: AuditOptions, class_names: tuple[str, ...] | None) -> None:

@@ -28,6 +28,7 @@ from app.domain.states import JobPhase, JobState
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.attack_options import without_image
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -39,8 +40,9 @@ from cleanclip.spec.jobspec import (
     InspectSpec,
     ValidateSpec,
 )
+from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import AuditFigures, ReboundFigures, Report
+from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import not_believed

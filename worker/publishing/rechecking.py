@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cleanclip.spec.audit_figures import Measured
 from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CLEANED_PATH,
@@ -36,9 +37,8 @@ from cleanclip.spec.jobspec import (
     SanitizeSpec,
     exclude_path,
 )
-from cleanclip.spec.judging import judge_report
 from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.report import Measured, Report
+from cleanclip.spec.report import Report
 from cleanclip.spec.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
 from worker.publishing.believing import config_bytes, read_json, with_warnings
@@ -114,7 +114,7 @@ def confirm(
     if _settle_otherwise(report.architecture, found.architecture, is_exact):
         raise not_confirmed("it settles the architecture otherwise")
     tolerated = TOLERATED_SHARE if fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
-    places = list(differences(Measured.of(report), found.measured, tolerated, known.class_names or ()))
+    places = list(differences(report.measured, found.measured, tolerated, known.class_names or ()))
     if is_exact and tolerated == 0.0 and report.rebound != found.rebound:
         places.append("rebound")
     if places:
@@ -127,7 +127,7 @@ def confirm(
         withheld=found.withheld,
         control=found.control,
     )
-    report = with_warnings(replace(report, verdict=judge_report(report)))
+    report = with_warnings(report)
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
     num_withheld = 0 if found.withheld is None else found.withheld.num_samples
     return report, Recheck(done=True, why=why, num_withheld=num_withheld, tolerated_share=tolerated)

@@ -7,11 +7,13 @@ from typing import Protocol
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.judging import judge
 from cleanclip.spec.policy import Policy
 from cleanclip.spec.recipe import AuditOptions, PolicySource
-from cleanclip.spec.report import AuditFigures, Report, Verdict
+from cleanclip.spec.report import Report
 from cleanclip.spec.scan_section import ScanSection
+from cleanclip.spec.verdicts import Verdict
 
 
 def verdicts_of(report: Report) -> Iterator[NewVerdict]:

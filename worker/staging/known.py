@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.null_set import Chosen, NullSet
-from cleanclip.spec.report import AuditFigures, CheckpointInput, Origin
+from cleanclip.spec.report import CheckpointInput, Origin
 from worker.staging.weights import Tensors
 
 

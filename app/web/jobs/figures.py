@@ -11,7 +11,7 @@ from app.db.models.job import Job
 from app.domain.states import JobKind
 from app.schemas.jobs import ResultOut
 from cleanclip.spec.attack_options import names_of
-from cleanclip.spec.report import AttackFigures
+from cleanclip.spec.audit_figures import AttackFigures
 from cleanclip.spec.verdicts import WORST_FIRST, Outcome, headline, scan_headline
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR"}

@@ -18,18 +18,14 @@ from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound, rebound_curve
 from cleanclip.spec.attack_options import without_image
+from cleanclip.spec.audit_figures import AttackChange
 from cleanclip.spec.control import Table, table
 from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import ReboundCurve
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import (
-    MOST_ATTACKS_IN_FRONT,
-    AttackChange,
-    Estimate,
-    Report,
-    load_json,
-)
+from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report, load_json
 from cleanclip.spec.untested import not_tested
 from cleanclip.spec.verdicts import MEANINGS, headline
 

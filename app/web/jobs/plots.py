@@ -12,10 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cleanclip.spec.attack_options import kind_of_json
-from cleanclip.spec.rebound_figures import ReboundCurve
+from cleanclip.spec.audit_figures import AttackFigures
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.rebound_figures import ReboundCurve, ReboundFigures
 from cleanclip.spec.rebound_options import ReboundOptions
 from cleanclip.spec.recipe import AuditOptions, Policy
-from cleanclip.spec.report import AttackFigures, CurvePoint, Estimate, ReboundFigures
+from cleanclip.spec.report import CurvePoint
 
 WIDTH = 420
 _LEFT, _RIGHT = 10, WIDTH - 14

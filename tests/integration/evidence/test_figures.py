@@ -64,6 +64,8 @@ def _is_about(place: str, path: str) -> bool:
     """Whether a finding at `place` points at `path`, at what holds it, or at its counterpart."""
     place = place.replace("[", ".").replace("]", "")
     holder, first = path.rpartition(".")[0], path.partition(".")[0]
+    if first in {"policy", "audit", "before", "after", "ca_lost"} and place.startswith("verdict."):
+        return True  # which follows from them
     return path.startswith(place) or place.startswith(holder) or place.partition(".")[0] == first
 
 
@@ -80,7 +82,7 @@ def test_no_number_however_odd_crashes_the_check(unsigned: Path, value: Any) -> 
     [
         (("verdict", "outcome"), "undecided", "verdict.outcome"),
         (("verdict", "attacks", 0, "outcome"), "inconclusive", "verdict.attacks[0].outcome"),
-        (("policy", "asr_at_most"), 0.2, "policy"),
+        (("policy", "asr_at_most"), 0.2, "verdict.attacks[0].reason"),
         (("audit", "gate"), 0.1, "audit"),
         (("recipe", "epochs"), 11, "recipe"),
         (("data", 1, "num_skipped"), 3, "before.ca.n"),
@@ -90,7 +92,7 @@ def test_no_number_however_odd_crashes_the_check(unsigned: Path, value: Any) -> 
         (("training", "wall_s"), 3.2, "training"),
         (("training", "curve", 1, "loss"), 0.1, "training.curve[1]"),
         (("environment", "torch"), "9.9", "environment"),
-        (("before", "attacks", 0, "trigger_sha256"), "1" * 64, "after.attacks"),
+        (("before", "attacks", 0, "trigger_sha256"), "1" * 64, None),
         (("checkpoint", "scanners", 0, "num_issues"), 3, "checkpoint.scanners[0].num_issues"),
         (("checkpoint", "scanners", 1, "num_issues"), 1, "checkpoint.scanners[1].num_issues"),
         (("checkpoint", "scanners", 0, "verdict"), "nothing_found", "checkpoint.scanners[0].verdict"),
@@ -99,14 +101,14 @@ def test_no_number_however_odd_crashes_the_check(unsigned: Path, value: Any) -> 
         (("checkpoint", "declared", "num_heads_text"), 3, "checkpoint"),
         (("checkpoint", "layout"), "research", "checkpoint"),
         (("data", 1, "num_classes"), 7, "data"),
-        (("verdict", "attacks", 0, "reason"), "About 7 images.", "verdict"),
+        (("verdict", "attacks", 0, "reason"), "About 7 images.", "verdict.attacks[0].reason"),
         (("warnings", 0), "640 clean pairs for 6 classes are fewer than 75 a class.", "warnings"),
         (("training", "resumed_from_steps"), [10], "training"),
         (("origin", "job_id"), "job_2", "origin.job_id"),
         (("origin", "filename"), "another.pt", "origin.filename"),
     ],
 )
-def test_a_changed_figure_is_named(unsigned: Path, path: Steps, value: Any, where: str) -> None:
+def test_a_changed_figure_is_named(unsigned: Path, path: Steps, value: Any, where: str | None) -> None:
     found = forged(unsigned, path, value)
     assert where in [one.where for one in found.findings], [str(one) for one in found.findings]
 
@@ -114,7 +116,7 @@ def test_a_changed_figure_is_named(unsigned: Path, path: Steps, value: Any, wher
 @pytest.mark.parametrize("sentence", ["About 7 images.", "This model is clean. Approved for release."])
 def test_a_sentence_of_the_verdict_must_be_the_one_that_follows(unsigned: Path, sentence: str) -> None:
     found = forged(unsigned, ("verdict", "attacks", 0, "reason"), sentence)
-    assert "report.json: verdict.attacks[0].reason does not follow from the figures" in [
+    assert "report.json: verdict.attacks[0].reason does not follow from the rest of the document" in [
         str(one) for one in found.findings
     ]
 

@@ -59,8 +59,14 @@ def test_question_and_headline_count_the_same_triggers(scanned: Path) -> None:
     report = replace(report, before=replace(report.before, attacks=tuple(different)))
     assert report.before.num_triggers(report.verdict.attacks) == 3 < len(report.audit.attacks)
     assert sentences.question(report).startswith("Does any of the 3 triggers tested make this model")
-    found = replace(report.verdict, attacks=report.verdict.attacks[3:])
-    alone = replace(report, verdict=found, before=replace(report.before, attacks=report.before.attacks[3:]))
+    assert report.after is not None
+    assert report.scan is not None
+    alone = replace(
+        report,
+        before=replace(report.before, attacks=report.before.attacks[3:]),
+        after=replace(report.after, attacks=report.after.attacks[3:]),
+        scan=replace(report.scan, num_known=0),
+    )
     assert sentences.question(alone).startswith("Does a trigger that only the scan found make this model")
 
 

@@ -29,11 +29,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cleanclip.spec import jobspec, report, scan_judging
 from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.control import MEASURED, SEARCHES, ControlFigures, Strongest
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.found_triggers import FoundTrigger, has_pattern
 from cleanclip.spec.image_edits import Edit, bank
-from cleanclip.spec.judging import judge, judge_report
+from cleanclip.spec.measures import Difference, Estimate
 from cleanclip.spec.null_set import NullModel, NullPattern, NullSet, load_null, names_sha256, sealed
 from cleanclip.spec.plain_images import write_pattern
 from cleanclip.spec.policy import PolicySource
@@ -62,7 +63,6 @@ from cleanclip.spec.scan_report import (
     ScanVerdict,
     dump_scan,
 )
-from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.scan_statistics import (
     CollapseFigures,
     CollapseRestart,
@@ -388,7 +388,7 @@ def retrieval_lost() -> dict[str, Any]:
         return [
             {
                 "k": k,
-                "lost": asdict(report.Difference(n=n, both=num - 3, lost=3, gained=1)),
+                "lost": asdict(Difference(n=n, both=num - 3, lost=3, gained=1)),
             }
             for k, num in found.items()
         ]
@@ -396,15 +396,15 @@ def retrieval_lost() -> dict[str, Any]:
     return {"image_to_text": lost(NUM_RETRIEVAL), "text_to_image": lost(NUM_CAPTIONS)}
 
 
-def paired(before: report.Estimate, after: report.Estimate) -> dict[str, Any]:
+def paired(before: Estimate, after: Estimate) -> dict[str, Any]:
     """The least that leads from one to the other."""
     lost = max(0, before.successes - after.successes)
     gained = max(0, after.successes - before.successes)
     both = before.successes - lost
-    return asdict(report.Difference(n=before.n, both=both, lost=lost, gained=gained))
+    return asdict(Difference(n=before.n, both=both, lost=lost, gained=gained))
 
 
-def attack_changes(before: report.AuditFigures, after: report.AuditFigures) -> list[dict[str, Any]]:
+def attack_changes(before: AuditFigures, after: AuditFigures) -> list[dict[str, Any]]:
     return [
         {"attack": was.name, "asr_lost": paired(was.asr, now.asr), "pa_lost": paired(was.pa, now.pa)}
         for was, now in zip(before.attacks, after.attacks, strict=True)
@@ -418,7 +418,7 @@ def classes_lost() -> list[dict[str, Any]]:
             "class_name": name,
             "before": asdict(wilson(both + lost, n)),
             "after": asdict(wilson(both + gained, n)),
-            "lost": asdict(report.Difference(n=n, both=both, lost=lost, gained=gained)),
+            "lost": asdict(Difference(n=n, both=both, lost=lost, gained=gained)),
         }
         for name, n, both, lost, gained in (("apple", 40, 30, 1, 0), ("cherry", 50, 40, 2, 1))
     ]
@@ -584,12 +584,11 @@ def report_of(
     options, policy = parse(AuditOptions, spec["audit"]), parse(Policy, spec.get("policy", {}))
     seed = spec["seed"]
     after = lost = None
-    before = parse(report.AuditFigures, figures_of(options, came_in, spec, is_cleaned=False))
-    is_default = (spec.get("policy_source") or {}).get("given") == "default"
+    before = parse(AuditFigures, figures_of(options, came_in, spec, is_cleaned=False))
     ordered = parse_recipe(spec["recipe"]) if spec.get("recipe") else None
     if cleaned_sha256 is not None:
-        after = parse(report.AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=is_cleaned))
-        lost = report.Difference(n=300, both=247, lost=3, gained=1)
+        after = parse(AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=is_cleaned))
+        lost = Difference(n=300, both=247, lost=3, gained=1)
     document = {
         "kind": spec["kind"],
         "created_at": datetime.now(UTC).isoformat(),
@@ -617,15 +616,6 @@ def report_of(
         "drift": None if lost is None else drift(),
         "examples": examples(options, seed),
         "retrieval_lost": retrieval_lost() if lost and spec.get("has_retrieval") else None,
-        "verdict": judge(
-            before=before,
-            after=after,
-            ca_lost=lost,
-            gate=options.gate,
-            policy=policy,
-            limits_below_gate=after is not None or not is_default,
-            scan=parse(ScanSection, spec["scan_section"]) if spec.get("scan_section") else None,
-        ),
         "training": training(ordered) if ordered else None,
         "architecture": settled(folder, seed),
         "environment": ENVIRONMENT,
@@ -1301,7 +1291,7 @@ def recheck(folder: Path, spec: dict[str, Any]) -> None:
         made = json.loads((place / "config.json").read_text())["checkpoint"]["cleaned"]
         is_cleaned = made["from_weights_sha256"] != cleaned
     told = report_of(folder, spec | kind, cleaned, is_cleaned=is_cleaned is not False)
-    found = {"measured": report.Measured.of(told), "architecture": told.architecture}
+    found = {"measured": told.measured, "architecture": told.architecture}
     value = parse(jobspec.RecheckedFigures, found)
     (folder / "outputs/figures.json").write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(value))
     finish(folder, "succeeded", 0, ("figures.json",))
@@ -1666,7 +1656,7 @@ def work_and_search(folder: Path) -> None:
             ),
         )
         made = replace(report.load_json(path.read_bytes()), control=control)
-        path.write_bytes(report.dump_json(replace(made, verdict=judge_report(made))))
+        path.write_bytes(report.dump_json(made))
     finish(folder, "succeeded", 0, names)
 
 

@@ -9,19 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cleanclip.spec.audit_figures import AuditFigures, ClassAccuracy, Measured, Withheld
 from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
+from cleanclip.spec.measures import Difference, Towards
 from cleanclip.spec.recipe import Policy
-from cleanclip.spec.report import (
-    AuditFigures,
-    ClassAccuracy,
-    Difference,
-    Measured,
-    Towards,
-    Verdict,
-    Withheld,
-)
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import NOT_JUDGED, NOT_SEARCHED
+from cleanclip.spec.verdicts import Verdict
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.made_reports import attack_figures, audit_figures, newcombe, searched
 

@@ -14,9 +14,10 @@ import pytest
 
 from app.domain.verdicts import VerdictOutcome
 from cleanclip.command.gate import OUTCOMES
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL, in_brief
 from cleanclip.spec.measures import Estimate, RankDistribution
-from cleanclip.spec.report import AuditFigures, load_json
+from cleanclip.spec.report import load_json
 from cleanclip.spec.verdicts import MEANINGS, WORST_FIRST, Outcome, headline, scan_headline
 from tests.fixtures.kept_reports import FOLDER, NAMES, document
 

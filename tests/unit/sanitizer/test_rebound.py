@@ -30,7 +30,6 @@ from cleanclip.spec.recipe import (
     TextTriggerOptions,
     UARRecipe,
 )
-from cleanclip.spec.report import Measured
 from cleanclip.spec.report_warnings import warnings_of
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.mixed import Mixed
@@ -132,7 +131,7 @@ def test_a_second_audit_trains_the_copies_again_and_finds_the_same(inputs, done,
     raw = (folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME).read_bytes()
     found = jobspec.RECHECKED_ADAPTER.validate_json(raw)
     assert found.rebound == report.rebound
-    assert found.measured == Measured.of(report)
+    assert found.measured == report.measured
 
 
 def test_the_way_back_begins_at_the_cleaned_model_and_ends_at_the_input_model(done):
@@ -402,14 +401,8 @@ def test_a_rebound_that_was_taken_out_or_put_in_is_found(done, without):
 
 
 def test_a_rebound_is_part_of_the_verdict(done):
-    report = done[1]
-    outcomes = {one.outcome for one in report.verdict.rebound}
+    outcomes = {one.outcome for one in done[1].verdict.rebound}
     assert outcomes <= {"fail", "undecided", "pass", "inconclusive"}
-    easier = replace(
-        report.verdict, rebound=tuple(replace(one, outcome="pass") for one in report.verdict.rebound)
-    )
-    if easier != report.verdict:
-        assert list(evidence_report.check(replace(report, verdict=easier)))
 
 
 def test_a_clean_models_curve_is_drawn_beside_where_the_order_gives_it(done):

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from cleanclip.spec.audit_figures import AuditFigures
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.remarks import FAR_UNDER_CA, remarks
-from cleanclip.spec.report import AuditFigures, Estimate, Report, load_json
+from cleanclip.spec.report import Report, load_json
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.kept_reports import document
 

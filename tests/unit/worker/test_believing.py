@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.jobspec import InspectSpec, SanitizeSpec, ValidateSpec
 from cleanclip.spec.recipe import parse
-from cleanclip.spec.report import AuditFigures, load_json
+from cleanclip.spec.report import load_json
 from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.choices import shown

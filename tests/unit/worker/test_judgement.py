@@ -13,18 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from app.schemas.jobs import ResultOut
-from cleanclip.spec.report import (
-    AuditFigures,
-    Difference,
-    Estimate,
-    Example,
-    Examples,
-    Prediction,
-    Report,
-    ShownImage,
-    dump_json,
-    load_json,
-)
+from cleanclip.spec.audit_figures import AuditFigures
+from cleanclip.spec.examples import Example, Examples, Prediction, ShownImage
+from cleanclip.spec.measures import Difference, Estimate
+from cleanclip.spec.report import Report, dump_json, load_json
 from tests.fixtures.made_reports import attack_figures, audit_figures
 from tests.fixtures.made_reports import report as made_report
 from tests.fixtures.tiny_png import RED_SQUARE
@@ -45,7 +37,7 @@ def figures(ca: int, picture: str | None = None) -> AuditFigures:
 def report(*, is_audit: bool) -> Report:
     lost = Difference(n=10, both=6, lost=2, gained=1)
     cleaned = {} if is_audit else {"kind": "sanitize", "after": figures(8), "ca_lost": lost}
-    return made_report(figures(9), outcome="undecided", target="dog", **cleaned)
+    return made_report(figures(9), target="dog", **cleaned)
 
 
 def test_every_figure_of_a_sanitize_report_reaches_the_api() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from app.domain.states import JobKind, JobPhase
+from cleanclip.spec.audit_figures import AuditFigures, Measured, Withheld
 from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.jobspec import (
     RECHECKED_ADAPTER,
@@ -22,7 +23,7 @@ from cleanclip.spec.jobspec import (
     SanitizeSpec,
 )
 from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.report import AuditFigures, Measured, Report, Withheld, dump_json
+from cleanclip.spec.report import Report, dump_json
 from cleanclip.spec.settled import COMPARED, SettledArchitecture
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import ENDED_AT, left_by_a_child
@@ -73,7 +74,7 @@ class Auditor:
             raise self.failure
         hear(Advanced(phase="final_audit", done=1, total=4))
         found = RecheckedFigures(
-            measured=self.change(Measured.of(self.report)),
+            measured=self.change(self.report.measured),
             rebound=self.report.rebound,
             architecture=self.architecture or self.report.architecture,
             withheld=self.withheld,
@@ -202,7 +203,7 @@ def on_withheld(report: Report, *, works_after: bool, works_before: bool = True)
 
     assert report.after is not None
     measured = replace(
-        Measured.of(report),
+        report.measured,
         before=audit(report.before, works_before, 420),
         after=audit(report.after, works_after, 418),
         ca_lost=newcombe(both=416, lost=4, gained=2, neither=78),
@@ -361,7 +362,7 @@ def test_on_cuda_and_in_bf16_one_image_of_200_may_be_counted_otherwise(
 
 
 def test_with_a_tolerance_every_share_and_every_loss_is_still_compared(tmp_path: Path) -> None:
-    told = replace(Measured.of(Job(tmp_path).report), examples=None, classes_lost=(), retrieval_lost=None)
+    told = replace(Job(tmp_path).report.measured, examples=None, classes_lost=(), retrieval_lost=None)
 
     def move(value: Any) -> Any:
         """The same figures with ten images more or fewer in each share and each loss."""
@@ -419,7 +420,7 @@ def test_of_two_classes_with_one_name_the_second_audit_says_where_a_trigger_lead
         assert measured.after is not None
         return replace(measured, before=side(measured.before), after=side(measured.after))
 
-    job.report = replace(job.report, **leads(Measured.of(job.report), 1).fields())
+    job.report = replace(job.report, **leads(job.report.measured, 1).fields())
     job.auditor.report = job.report
     job.auditor.change = lambda measured: leads(measured, 180)
     job.confirm()

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleanclip.spec.report import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD
+from cleanclip.spec.audit_figures import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD
 from sanitizer.audits.accuracy import classes_lost, per_class
 
 NAMES = tuple(f"class {label}" for label in range(15))

@@ -13,11 +13,10 @@ import torch
 from PIL import Image
 
 from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.examples import MAX_IMAGES, num_examples
+from cleanclip.spec.examples import MAX_IMAGES, Examples, num_examples
 from cleanclip.spec.plain_images import MAX_BYTES, MAX_SIDE, read_image
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
-from cleanclip.spec.report import Examples
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.example_images import READS_EACH, Seen, choose, encode

@@ -34,7 +34,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("cleaned", put("after", to=None), "after is there for a cleaning and for nothing else"),
+        ("cleaned", put("after", to=None), "a cleaning needs both the audit after it and the paired loss"),
         ("not_cleaned", put("verdict", "outcome", to="pass"), "verdict.outcome"),
         (
             "inconclusive",
@@ -52,11 +52,15 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
             put("training", "curve", 3, "step", to=10**400),
             "its top: training.curve.3.step is a whole number too large for JSON",
         ),
-        ("cleaned", put("before", "attacks", to=[]), "before.attacks is not that of the rest"),
+        (
+            "cleaned",
+            put("before", "attacks", to=[]),
+            "the audits before and after are not of the same triggers",
+        ),
         (
             "cleaned",
             put("after", "attacks", 0, "trigger_sha256", to="0" * 64),
-            "after.attacks is not that of the rest",
+            "the audits before and after are not of the same triggers",
         ),
         ("cleaned", put("schema_version", to=2), "Its schema is newer than this program"),
         ("cleaned", put("seed", to="many"), "seed: Input should be a valid integer"),

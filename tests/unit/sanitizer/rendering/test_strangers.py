@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import unicodedata
 from dataclasses import fields, is_dataclass, replace
@@ -13,11 +12,11 @@ import pytest
 from markdown_it import MarkdownIt
 
 from cleanclip.spec.errors import ReportRejected
-from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import rows, shown
 from sanitizer.rendering.documents import pages
 from tests.fixtures.html_page import Page
-from tests.fixtures.kept_reports import document, drawn, drawn_from, markdown_from, read
+from tests.fixtures.kept_reports import document, drawn, drawn_from, markdown_from, read, stored
 
 PAYLOADS = (
     "<script>alert(1)</script>",
@@ -63,7 +62,7 @@ def everywhere(value: Any, payload: str, key: str = "") -> Any:
 
 
 def hostile(payload: str) -> Report:
-    report = load_json(json.dumps(_hostile_names(payload)))
+    report = stored(_hostile_names(payload))
     checkpoint = replace(report.checkpoint, architecture={}, findings=("x",))
     data = tuple(replace(one, skipped_examples=("x",)) for one in report.data)
     changed = replace(report, checkpoint=checkpoint, data=data, warnings=("x", "y"))
