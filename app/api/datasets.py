@@ -24,13 +24,7 @@ from app.domain.states import DatasetKind, DatasetState
 from app.edge.registrations import registration_of
 from app.live.ports import PortsDep
 from app.schemas.common import RenameOrClearIn
-from app.schemas.datasets import (
-    DatasetIn,
-    DatasetOut,
-    DatasetPage,
-    DatasetReferenceIn,
-    DatasetSamplesOut,
-)
+from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage, DatasetReferenceIn, DatasetSamplesOut
 from app.schemas.deletions import DeletionOut
 from app.services import datasets, deletions, quotas
 

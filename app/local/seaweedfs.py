@@ -13,15 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.local.processes import (
-    Launch,
-    Managed,
-    find_binary,
-    free_ports,
-    is_free,
-    plain_environment,
-    start,
-)
+from app.local.processes import Launch, Managed, find_binary, free_ports, is_free, plain_environment, start
 from app.local.valkey import kept_secret
 
 VARIABLE = "CLEANCLIP_STORAGE__ENDPOINT_URL"

@@ -12,15 +12,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.local.processes import (
-    Launch,
-    Managed,
-    find_binary,
-    free_ports,
-    is_free,
-    plain_environment,
-    start,
-)
+from app.local.processes import Launch, Managed, find_binary, free_ports, is_free, plain_environment, start
 
 VARIABLE = "CLEANCLIP_BROKER__URL"
 

@@ -12,14 +12,7 @@ from pydantic import ValidationError
 
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.near_names import near_names
-from cleanclip.spec.recipe import (
-    AuditOptions,
-    DeclaredOptions,
-    OutputLayout,
-    Policy,
-    parse,
-    parse_recipe,
-)
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, OutputLayout, Policy, parse, parse_recipe
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 

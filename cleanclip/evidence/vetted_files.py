@@ -26,13 +26,7 @@ from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
 from cleanclip.evidence.vettings import combined_of, is_share
 from cleanclip.spec.exclusions import Exclusions, Key, load_exclusions
-from cleanclip.spec.vet_report import (
-    EXCLUDED_NAME,
-    VET_SCORES_NAME,
-    Finite,
-    Quantiles,
-    VetReport,
-)
+from cleanclip.spec.vet_report import EXCLUDED_NAME, VET_SCORES_NAME, Finite, Quantiles, VetReport
 
 MAX_LINE_BYTES = 16 * 1024
 _Share = Annotated[float, Interval(ge=0, le=1)]

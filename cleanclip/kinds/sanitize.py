@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from cleanclip.kinds.kind import (
-    MAX_CONFIG_BYTES,
-    MAX_REPORT_BYTES,
-    RETRIEVAL,
-    SUSPECT,
-    Input,
-    Kind,
-    labelled,
-)
+from cleanclip.kinds.kind import MAX_CONFIG_BYTES, MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, Input, Kind, labelled
 from cleanclip.spec.jobspec import CONFIG_NAME, CURVE_NAME, REPORT_NAME, WEIGHTS_NAME, SanitizeSpec
 
 SANITIZE = Kind(

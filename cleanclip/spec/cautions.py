@@ -15,14 +15,7 @@ from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import REBOUND_LIMIT, Policy, cannot_pass, too_few
 from cleanclip.spec.rebound_options import MOST_SHARES, MOST_UPDATES
-from cleanclip.spec.recipe import (
-    AuditOptions,
-    CleanCLIPRecipe,
-    PARRecipe,
-    Recipe,
-    UARRecipe,
-    to_json,
-)
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import (
     NOBODYS,
     Family,

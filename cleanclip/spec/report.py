@@ -32,18 +32,9 @@ from cleanclip.spec.inspection_phrases import AsUploadedNote, Finding, Issue, La
 from cleanclip.spec.judging import judge
 from cleanclip.spec.measures import AS_WRITTEN, Count, Difference, Estimate, derived
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.recipe import (
-    AuditOptions,
-    AuditPrecision,
-    DeclaredOptions,
-    Policy,
-    PolicySource,
-    Recipe,
-)
+from cleanclip.spec.recipe import AuditOptions, AuditPrecision, DeclaredOptions, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import Model, RecipeSource, model_of
-from cleanclip.spec.retrieval_figures import (
-    RetrievalLost,
-)
+from cleanclip.spec.retrieval_figures import RetrievalLost
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
 from cleanclip.spec.skip_reasons import SkippedExamples

@@ -24,14 +24,7 @@ from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.object_keys import upload_key
-from app.domain.states import (
-    TERMINAL,
-    DatasetKind,
-    JobKind,
-    JobState,
-    UploadPurpose,
-    UploadState,
-)
+from app.domain.states import TERMINAL, DatasetKind, JobKind, JobState, UploadPurpose, UploadState
 from app.ledger import check as ledger
 from app.local.stack import Stack
 from app.queue.publisher import BrokerPublisher

@@ -17,15 +17,7 @@ from cleanclip.spec import found_attacks, schemas
 from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
 from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, audit_with, fitting, section_of
 from cleanclip.spec.jobspec import MAX_RANKS
-from cleanclip.spec.recipe import (
-    AttackOptions,
-    AuditOptions,
-    DeclaredOptions,
-    Policy,
-    Recipe,
-    parse,
-    to_json,
-)
+from cleanclip.spec.recipe import AttackOptions, AuditOptions, DeclaredOptions, Policy, Recipe, parse, to_json
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
 from cleanclip.spec.scan_section import ScanSection

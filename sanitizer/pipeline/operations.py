@@ -25,14 +25,7 @@ from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, LabelledPart, MaxRan
 from cleanclip.spec.policy import check_audit
 from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.recipe import (
-    AuditOptions,
-    OutputLayout,
-    Policy,
-    PolicySource,
-    Recipe,
-    UARRecipe,
-)
+from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe, UARRecipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import Report, curve_json, dump_json
 from cleanclip.spec.report_warnings import warnings_of

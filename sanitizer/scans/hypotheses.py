@@ -20,14 +20,7 @@ from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern
 from cleanclip.spec.scan_options import PatternFamily
-from cleanclip.spec.scan_report import (
-    MOST_NAMES,
-    DosePoint,
-    Hypothesis,
-    ImageCell,
-    NamedClass,
-    ScanExample,
-)
+from cleanclip.spec.scan_report import MOST_NAMES, DosePoint, Hypothesis, ImageCell, NamedClass, ScanExample
 from cleanclip.spec.scan_statistics import DoseRate
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.example_images import encode

@@ -14,12 +14,7 @@ from cleanclip.spec.null_set import names_sha256
 from cleanclip.spec.progress import COLLAPSE
 from cleanclip.spec.scan_judging import Candidate, candidates
 from cleanclip.spec.scan_options import PatternFamily, ScanOptions
-from cleanclip.spec.scan_statistics import (
-    CollapseFigures,
-    EditsFigures,
-    ResidualFigures,
-    ScanStatistics,
-)
+from cleanclip.spec.scan_statistics import CollapseFigures, EditsFigures, ResidualFigures, ScanStatistics
 from sanitizer.perturbations.families import Family
 from sanitizer.perturbations.patterns import Pattern
 from sanitizer.scans import collapse, edits, residual

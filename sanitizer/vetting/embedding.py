@@ -33,12 +33,7 @@ from torch.nn import functional
 
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted
 from cleanclip.spec.recipe import AuditPrecision
-from sanitizer.audits.zero_shot import (
-    TEXTS_AT_ONCE,
-    class_embeddings,
-    image_embeddings,
-    text_embeddings,
-)
+from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, class_embeddings, image_embeddings, text_embeddings
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pixels import normalise
 from sanitizer.data.skipping import Skipped

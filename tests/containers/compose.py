@@ -19,12 +19,7 @@ from pathlib import Path
 
 from cleanclip.sync.client import Client
 from tests.containers import attestation, operating
-from tests.containers.jobs import (
-    download_and_verify,
-    drain_in_training,
-    give_too_little_memory,
-    make_order,
-)
+from tests.containers.jobs import download_and_verify, drain_in_training, give_too_little_memory, make_order
 from tests.containers.stack import PATIENCE_S, SERVERS, WORKERS, Compose, is_ready, step, wait_until
 
 

@@ -28,11 +28,7 @@ from cleanclip.spec.progress import (
 )
 from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
 from cleanclip.spec.report import load_json
-from cleanclip.spec.scan_options import (
-    CollapseDetectorOptions,
-    PatternFamily,
-    ScanOptions,
-)
+from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan, load_scan
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.__main__ import main

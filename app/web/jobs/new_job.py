@@ -19,13 +19,7 @@ from app.services import jobs
 from app.services.orders import class_names
 from app.web.jobs import option_texts, options, order_form, prefill
 from app.web.jobs.order_form import Draft
-from app.web.jobs.order_page import (
-    Choices,
-    Name,
-    OrderPage,
-    accepted_checkpoints,
-    ready_datasets,
-)
+from app.web.jobs.order_page import Choices, Name, OrderPage, accepted_checkpoints, ready_datasets
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Form, Reader, Runner

@@ -15,13 +15,7 @@ from app.live.ports import Ports
 from app.schemas.orders import VetJobIn
 from app.web.jobs import search_page
 from app.web.jobs.options import parse_number
-from app.web.jobs.order_page import (
-    Choices,
-    OrderDraft,
-    OrderPage,
-    accepted_checkpoints,
-    ready_datasets,
-)
+from app.web.jobs.order_page import Choices, OrderDraft, OrderPage, accepted_checkpoints, ready_datasets
 from app.web.kit.visitor import Form
 
 _ORDER: TypeAdapter[VetJobIn] = TypeAdapter(VetJobIn)

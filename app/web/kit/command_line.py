@@ -17,15 +17,7 @@ from app.domain.states import JobKind
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.attack_options import USUAL, AttackOptions
 from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
-from cleanclip.spec.recipe import (
-    SUITES,
-    AuditOptions,
-    Policy,
-    Recipe,
-    parse,
-    parse_recipe,
-    to_json,
-)
+from cleanclip.spec.recipe import SUITES, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 

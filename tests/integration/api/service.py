@@ -26,14 +26,7 @@ from app.db.schema import metadata
 from app.db.session import Database
 from app.domain.ids import new_id
 from app.domain.object_keys import upload_key
-from app.domain.states import (
-    CheckpointState,
-    DatasetKind,
-    DatasetState,
-    JobState,
-    UploadPurpose,
-    UploadState,
-)
+from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState, UploadPurpose, UploadState
 from app.live.ports import Ports
 from app.server.serving_options import server_options
 from app.services import api_keys

@@ -19,14 +19,7 @@ from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.object_keys import checkpoint_attempt_prefix, upload_key
-from app.domain.states import (
-    DatasetKind,
-    DatasetState,
-    JobKind,
-    JobState,
-    UploadPurpose,
-    UploadState,
-)
+from app.domain.states import DatasetKind, DatasetState, JobKind, JobState, UploadPurpose, UploadState
 from app.schemas.jobs import JobOut
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore

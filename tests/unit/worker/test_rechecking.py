@@ -15,13 +15,7 @@ from pydantic import TypeAdapter
 from app.domain.states import JobKind, JobPhase
 from cleanclip.spec.audit_figures import AuditFigures, Measured, Withheld
 from cleanclip.spec.control import ControlFigures
-from cleanclip.spec.jobspec import (
-    RECHECKED_ADAPTER,
-    AuditSpec,
-    RecheckedFigures,
-    RecheckSpec,
-    SanitizeSpec,
-)
+from cleanclip.spec.jobspec import RECHECKED_ADAPTER, AuditSpec, RecheckedFigures, RecheckSpec, SanitizeSpec
 from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.report import Report, dump_json
 from cleanclip.spec.settled import COMPARED, SettledArchitecture

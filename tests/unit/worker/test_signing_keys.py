@@ -17,14 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from app.settings import SigningSettings
-from worker.signing_keys import (
-    PRIVATE_NAME,
-    PUBLIC_NAME,
-    SigningKeyUnusable,
-    load_private_key,
-    main,
-    new_key,
-)
+from worker.signing_keys import PRIVATE_NAME, PUBLIC_NAME, SigningKeyUnusable, load_private_key, main, new_key
 from worker.wiring import signer_of
 
 

@@ -10,10 +10,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from lab.zoo.tables import (
-    clopper_pearson,
-    delong,
-)
+from lab.zoo.tables import clopper_pearson, delong
 
 
 def _scores(seed: int, n: int, m: int, *, decimals: int) -> tuple[list[float], list[float]]:
