@@ -102,12 +102,13 @@ class ControlFigures:
     def budget(self) -> str:
         """How hard it looked."""
         looked = "; ".join(
-            f"{one.restarts} patterns of {one.steps[-1]} steps on {one.images_per_step} images each for "
-            f"{describe(one.families[0]) if len(one.families) == 1 else 'each of the other families'}"
+            f"{one.restarts} patterns for "
+            f"{'a patch at one place' if one.families == _ONE_PLACE else 'each other family'}, "
+            f"{one.steps[-1]} steps on {one.images_per_step} images"
             for one in self.searches
         )
         return (
-            f"{looked}. Seed {self.seed}, {self.num_inverted_on} images to invert on, {self.num_held_out} "
+            f"{looked}; seed {self.seed}; {self.num_inverted_on} images to invert on, {self.num_held_out} "
             "others to measure on"
         )
 

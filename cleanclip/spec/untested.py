@@ -89,7 +89,8 @@ def not_tested(report: Report) -> list[str]:
         poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning."
         if any(one.kind == "training" for one in report.data):
             poisons = "Whether the labelled images that the model was trained on are clean."
-        searched = "" if report.control is not None else f" {NOT_SEARCHED}"
+        is_said = report.control is not None or report.verdict.outcome == "pass"  # by the verdict itself
+        searched = "" if is_said else f" {NOT_SEARCHED}"
         sentences.append(f"{poisons} {_further_training(report)}{searched}")
     if report.kind == "sanitize" and _was_controlled_by_no_image(report):
         sentences.append(

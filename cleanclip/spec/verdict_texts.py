@@ -11,8 +11,7 @@ NOT_JUDGED = "Found by a scan that did not fail; clean models have such patterns
 NO_ORIGIN = "Only a scan found it; clean models may have such a pattern, so its origin is not known."
 
 NOT_SEARCHED = (
-    f"The cleaned model is not searched for patterns that control it: that takes {MIN_SEARCHED} labelled "
-    "images, of three classes that differ."
+    f"Not searched for patterns that control it: that takes {MIN_SEARCHED} labelled images of three classes."
 )
 
 
