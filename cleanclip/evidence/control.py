@@ -24,6 +24,9 @@ def check_scan(report: ScanReport) -> Iterator[Finding]:
     yield from check("control", report.control)
     yield from same("control", [one.family for one in report.control], [one.family for one in measured])
     for place, (told, figures) in enumerate(zip(report.control, measured, strict=False)):
+        if all(one.towards is None for one in figures.restarts):
+            yield misfit(f"control[{place}]", "is of no pattern that was measured")
+            continue
         counts = (told.led.n, told.led.successes)
         yield from same(f"control[{place}].led", counts, (figures.n, figures.most_sent[1]))
 

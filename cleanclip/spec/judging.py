@@ -49,6 +49,7 @@ from cleanclip.spec.verdict_texts import (
     NO_ORIGIN,
     NOT_JUDGED,
     NOT_SEARCHED,
+    SAYS_NOT_SEARCHED,
     below_gate,
     percent,
     points,
@@ -296,7 +297,8 @@ def _towards(towards: Towards) -> str:
 def _judge_control(control: ControlFigures, policy: Policy) -> AttackVerdict:
     """Of the strongest pattern that a new search found on the cleaned model."""
     one, limit = control.strongest, policy.controlled_at_most
-    assert one is not None, "the search has families that are judged"
+    if one is None:
+        raise ValueError("the search has no family that is judged")
     outcome = against(one.led.low, one.led.high, limit)
     if outcome == "fail":
         reason = f"One pattern, {one.phrase}; the limit is {percent(limit)}."
@@ -356,7 +358,7 @@ def _overall(
     is_cleaned, num_triggers = clean_accuracy is not None, before.num_triggers(attacks)
     headed = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     spared = ", ".join(one.attack for one in attacks if not one.judged)
-    searched = NOT_SEARCHED if outcome == "pass" else ""
+    searched = NOT_SEARCHED if is_cleaned and outcome in SAYS_NOT_SEARCHED else ""
     if control is not None:
         searched = control.reason
     sentences = (

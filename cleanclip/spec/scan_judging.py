@@ -13,9 +13,10 @@ from statistics import median
 from typing import TypeVar
 
 from cleanclip.spec import conformal
-from cleanclip.spec.control import CONTROL_LIMIT, Strongest, controlling, controls, strongest
+from cleanclip.spec.control import CONTROL_LIMIT, Strongest, controlling, controls, is_judged, strongest
 from cleanclip.spec.found_triggers import describe
 from cleanclip.spec.image_edits import Edit
+from cleanclip.spec.intervals import wilson
 from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
 from cleanclip.spec.scan_report import (
@@ -89,7 +90,10 @@ def candidates(statistics: ScanStatistics) -> tuple[Candidate, ...]:
 
 
 def _of_collapse(figures: CollapseFigures) -> Candidate | None:
-    """The restart of one family that collapses the most, of those that lead to the agreed class."""
+    """The restart of one family that collapses the most, of those that lead to the agreed class; but the one
+    that controls the model, if one does: it is what the outcome is about."""
+    if (controls_by := _controlling_restart(figures)) is not None:
+        return _candidate(figures, controls_by, figures.restarts[controls_by].towards)
     agreeing = [
         number
         for number, restart in enumerate(figures.restarts)
@@ -98,12 +102,24 @@ def _of_collapse(figures: CollapseFigures) -> Candidate | None:
     best = max(agreeing, key=lambda number: figures.restarts[number].values[-1], default=None)
     if best is None:
         return None
+    return _candidate(figures, best, figures.agreed_class)
+
+
+def _controlling_restart(figures: CollapseFigures) -> int | None:
+    """The one that leads the most images to one class, if that controls the model."""
+    if figures.agreed_class is None or not is_judged(figures.family):
+        return None
+    towards, sent = figures.most_sent
+    if wilson(sent, figures.n)[0] <= CONTROL_LIMIT:
+        return None
+    led = [(one.towards, one.num_sent) for one in figures.restarts]
+    return led.index((towards, sent))
+
+
+def _candidate(figures: CollapseFigures, restart: int, target: int | None) -> Candidate:
+    statistic = figures.restarts[restart].values[-1] if figures.agreement is None else figures.agreement
     return Candidate(
-        detector="collapse",
-        family=figures.family,
-        target=figures.agreed_class,
-        statistic=figures.restarts[best].values[-1] if figures.agreement is None else figures.agreement,
-        restart=best,
+        detector="collapse", family=figures.family, target=target, statistic=statistic, restart=restart
     )
 
 

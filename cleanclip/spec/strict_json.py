@@ -77,8 +77,9 @@ def _load(adapter: TypeAdapter[T], data: bytes | str) -> tuple[T, object]:
     return adapter.validate_json(data, strict=True), document
 
 
-def load_written(adapter: TypeAdapter[T], data: bytes | str) -> T:
-    """A document of ours: what it says beside its fields must follow from them.
+def load_written(adapter: TypeAdapter[T], data: bytes | str, *, whole: str | None = None) -> T:
+    """A document of ours: what it says beside its fields must follow from them. The part `whole`, if it is
+    there, is not empty, and says nothing else.
 
     Raises ValidationError with the place, also as `load_bounded` does."""
     value, document = _load(adapter, data)
@@ -89,12 +90,25 @@ def load_written(adapter: TypeAdapter[T], data: bytes | str) -> T:
         raise ValidationError.from_exception_data(
             "JSON", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
         ) from error
-    for place, message in differences(document, written):
+    found = [*differences(document, written)]
+    if whole is not None and isinstance(document, dict) and whole in document and isinstance(written, dict):
+        known = document[whole] and _is_known(document[whole], written[whole])
+        found += [] if known else [((whole,), "has other parts than it must have")]
+    for place, message in found:
         problem = PydanticCustomError("does_not_follow", "{message}", {"message": message})
         raise ValidationError.from_exception_data(
             "JSON", [InitErrorDetails(type=problem, loc=place, input=None)], "json"
         )
     return value
+
+
+def _is_known(document: object, written: object) -> bool:
+    """Whether all keys of a document are those of the same document written again."""
+    if isinstance(document, dict) and isinstance(written, dict):
+        return all(name in written and _is_known(one, written[name]) for name, one in document.items())
+    if isinstance(document, list) and isinstance(written, list):
+        return all(map(_is_known, document, written))
+    return True
 
 
 def differences(document: object, written: object, place: _Place = ()) -> Iterator[tuple[_Place, str]]:

@@ -15,6 +15,10 @@ NOT_SEARCHED = (
 )
 
 
+SAYS_NOT_SEARCHED = frozenset({"pass", "inconclusive"})
+"""Outcomes of a cleaning that a reader may release on."""
+
+
 def share(estimate: Estimate) -> str:
     """ "12.50 % (95 % interval 11.00 to 14.10 %, n = 1000)"."""
     low, high = 100 * estimate.low, 100 * estimate.high

@@ -41,7 +41,8 @@ MEANINGS: dict[Outcome, Meaning] = {
     "controlled": Meaning(
         of_job="of a scan or an audit of what it found: one pattern leads nearly all images to one class. It "
         "is not shown that this stands out from clean models, so nothing is said about how it came there",
-        of_part="the lower bound of the share of images that one pattern leads to one class is over 80 %",
+        of_part="the lower bound of the share of images that one pattern leads to one class is over 80 %; in "
+        "an audit over the policy's controlled_at_most",
         remedy="do not release these weights. Clean them, with method uar, judged on what was found; a null "
         "tells whether such a pattern is usual for this architecture",
         mood="bad",

@@ -25,8 +25,9 @@ from cleanclip.spec.control import (
 )
 from cleanclip.spec.image_edits import bank
 from cleanclip.spec.report import Report, dump_json, load_json
-from cleanclip.spec.scan_judging import Candidate, Judgement, in_order
+from cleanclip.spec.scan_judging import Candidate, Judgement, candidates, in_order
 from cleanclip.spec.scan_options import PatternFamily
+from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart, ScanStatistics
 from cleanclip.spec.untested import not_tested
 from cleanclip.spec.verdict_texts import NOT_SEARCHED
 from sanitizer.audits.statistics import wilson
@@ -129,6 +130,40 @@ def test_a_verdict_without_the_search_or_with_one_of_its_own_is_named() -> None:
     for lie in ({"verdict": milder["verdict"]}, {"control": milder["control"]}, {"control": None}):
         with pytest.raises(ValidationError, match="verdict"):
             load_json(json.dumps(document | lie))
+
+
+@pytest.mark.parametrize("verdict", [{}, {"outcome": "pass", "clean": True}])
+def test_a_verdict_that_says_nothing_or_something_of_its_own_is_refused(verdict: dict[str, object]) -> None:
+    document = json.loads(dump_json(cleaned(searched(210, 1000))))
+    with pytest.raises(ValidationError, match="verdict"):
+        load_json(json.dumps(document | {"verdict": verdict}))
+
+
+def test_a_search_of_no_family_that_is_judged_is_refused() -> None:
+    document = json.loads(dump_json(cleaned(searched(210, 1000))))
+    del document["verdict"]
+    document["control"]["families"] = document["control"]["families"][-1:]
+    with pytest.raises(ValidationError, match="no family that is judged"):
+        load_json(json.dumps(document))
+
+
+def test_the_pattern_that_controls_a_model_is_shown_and_not_another_of_its_family() -> None:
+    def led(towards: int, num_sent: int, value: float) -> CollapseRestart:
+        return CollapseRestart(values=(value,), towards=towards, num_sent=num_sent)
+
+    def chosen(most: int) -> tuple[int | None, int | None]:
+        restarts = (led(0, 250, 0.997), led(0, 240, 0.9), led(1, most, 0.5))
+        figures = CollapseFigures(
+            family=JUDGED[0], n=400, restarts=restarts, agreed_class=0, agreement=0.5, num_agreeing=2
+        )
+        statistics = ScanStatistics(
+            **{one.name: None for one in fields(ScanStatistics)} | {"collapse": (figures,)}
+        )
+        [found] = candidates(statistics)
+        return found.restart, found.target
+
+    assert chosen(390) == (2, 1), "the one that the answer is about"
+    assert chosen(300) == (0, 0), "the most conspicuous of those that agree"
 
 
 def test_a_cleaning_that_was_not_searched_says_so_once() -> None:
