@@ -10,7 +10,7 @@ from open_clip.factory import get_model_config
 
 from cleanclip.spec.published import published
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.settings import Settings
+from sanitizer.checkpoints.settings import Settings, not_measurable, phrases
 
 _PLAIN = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
 _TOWER = {"image_size", "layers", "width", "patch_size", "mlp_ratio", "head_width"}
@@ -55,3 +55,12 @@ def test_another_shape_has_no_entry(tower: str, change: dict[str, Any]):
     model = get_model_config("ViT-B-32")
     assert published(model) is not None
     assert published(model | {tower: model[tower] | change}) is None
+
+
+def test_what_a_job_settled_is_read_back_as_what_it_was():
+    """A cleaned folder says by what each setting is known; a scan of that folder says it again."""
+    why = phrases.AS_READ
+    inspected = not_measurable({"assumed": {"context_length": f"16: {why}"}})
+    again = not_measurable({"assumed": {"context_length": f"16: {inspected[0].settled}, {why}"}})
+    assert again == inspected
+    assert again[0].why == why
