@@ -80,13 +80,13 @@ def test_without_a_database_requests_are_503_and_the_process_stays_alive(service
     app = create_app(service_settings.model_copy(update={"database": database}))
     with running(app) as url:
         key = "cclip_live_" + "0" * 26 + "_" + "0" * 32
-        answer = httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {key}xxxxxx"})
+        answer = httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {key}xxxxxx"}, timeout=30)
         refused(answer, 401, "invalid_key")
         well_formed = key + _checksum(key)
         answer = httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {well_formed}"}, timeout=30)
         problem = refused(answer, 503, "database_unavailable")
         assert "nobody" not in str(problem)
-        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
         ready = httpx.get(f"{url}/readyz", timeout=30)
         assert (ready.status_code, ready.json()["database"]) == (503, "failing")
         metrics = httpx.get(f"{url}/metrics", timeout=30)
