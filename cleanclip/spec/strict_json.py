@@ -115,8 +115,9 @@ def differences(document: object, written: object, place: _Place = ()) -> Iterat
     """Places of a document that say something else than the same document written again. Numbers may differ
     in their last digits, times in their form; what it leaves out and what nobody knows say nothing."""
     if isinstance(document, dict) and isinstance(written, dict):
-        for name in written.keys() & document.keys() - {"created_at"}:
-            yield from differences(document[name], written[name], (*place, name))
+        for name in document:
+            if name in written and name != "created_at":
+                yield from differences(document[name], written[name], (*place, name))
     elif isinstance(document, list) and isinstance(written, list) and len(document) == len(written):
         for number, (one, other) in enumerate(zip(document, written, strict=True)):
             yield from differences(one, other, (*place, number))
