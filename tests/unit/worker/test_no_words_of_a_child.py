@@ -70,7 +70,7 @@ HELD = {
     # ours: written over by the supervisor
     "ours": "Origin.* ExcludedSamples.reason Report.vouched_for CheckpointInput.architecture",
     # worked out again by the supervisor and by verify
-    "derived": """Report.warnings Verdict.reason AttackVerdict.reason AttackVerdict.attack
+    "derived": """Report.warnings
         Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
     # one that the dataset's validation found (`believing._check_names`)
     "class": """ClassAccuracy.class_name ClassChange.class_name Towards.class_name
