@@ -116,8 +116,7 @@ def check_audit(
         environment=unknown,
         scan=scan,
     )
-    problem = _no_verdict(report)
-    yield from figures_of.check(report) if problem is None else (problem,)
+    yield from figures_of.check(report)
 
 
 def _no_verdict(report: Report) -> Finding | None:

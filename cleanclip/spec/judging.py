@@ -48,9 +48,8 @@ from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import (
     NO_ORIGIN,
     NOT_JUDGED,
-    NOT_SEARCHED,
-    SAYS_NOT_SEARCHED,
     below_gate,
+    of_search,
     percent,
     points,
     share,
@@ -358,15 +357,12 @@ def _overall(
     is_cleaned, num_triggers = clean_accuracy is not None, before.num_triggers(attacks)
     headed = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     spared = ", ".join(one.attack for one in attacks if not one.judged)
-    searched = NOT_SEARCHED if is_cleaned and outcome in SAYS_NOT_SEARCHED else ""
-    if control is not None:
-        searched = control.reason
     sentences = (
         f"{headed}.",
         found.failing(before, after, attacks),
         _details(outcome, parts, is_cleaned=is_cleaned),
         f"Not judged: {spared}." if spared else "",
-        searched,
+        of_search(outcome, control, is_cleaned=is_cleaned),
         found.passing(before, after, attacks),
     )
     return Verdict(

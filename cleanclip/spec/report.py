@@ -323,7 +323,7 @@ def dump_json(report: Report) -> bytes:
 def load_json(data: bytes | str) -> Report:
     """Read a report of this schema version. Raises pydantic.ValidationError, also for a number that is not
     finite and for a text that is longer than any sentence (`cleanclip.spec.strict_json`)."""
-    return load_written(_adapter(), data, whole="verdict")
+    return load_written(_adapter(), data)
 
 
 def curve_json(training: Training) -> bytes:

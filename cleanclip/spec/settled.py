@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from cleanclip.spec.inspection_phrases import BEST_OF, Option, Value, Why
 from cleanclip.spec.measures import Count, Estimate
@@ -140,6 +140,13 @@ class SettledArchitecture:
     def as_assumed(self) -> dict[str, str]:
         """As an inspection words it: option → value, and by what it is known."""
         return {one.option: f"{one.value}: {one.settled}, {one.why}" for one in self.settings}
+
+
+def read_assumed(words: str) -> tuple[str, str]:
+    """Value and reason of a setting, of an inspection's words or of `SettledArchitecture.as_assumed`."""
+    value, _, why = words.partition(": ")
+    settled, _, reason = why.partition(", ")
+    return value, reason if settled in get_args(Settled) else why
 
 
 def warnings(architecture: SettledArchitecture) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -77,9 +78,8 @@ def _load(adapter: TypeAdapter[T], data: bytes | str) -> tuple[T, object]:
     return adapter.validate_json(data, strict=True), document
 
 
-def load_written(adapter: TypeAdapter[T], data: bytes | str, *, whole: str | None = None) -> T:
-    """A document of ours: what it says beside its fields must follow from them. The part `whole`, if it is
-    there, is not empty, and says nothing else.
+def load_written(adapter: TypeAdapter[T], data: bytes | str) -> T:
+    """A document of ours: what it says beside its fields must follow from them, and say nothing else.
 
     Raises ValidationError with the place, also as `load_bounded` does."""
     value, document = _load(adapter, data)
@@ -91,9 +91,13 @@ def load_written(adapter: TypeAdapter[T], data: bytes | str, *, whole: str | Non
             "JSON", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
         ) from error
     found = [*differences(document, written)]
-    if whole is not None and isinstance(document, dict) and whole in document and isinstance(written, dict):
-        known = document[whole] and _is_known(document[whole], written[whole])
-        found += [] if known else [((whole,), "has other parts than it must have")]
+    if isinstance(document, dict) and is_dataclass(value):
+        derived = document.keys() & written.keys() - {one.name for one in fields(value)}
+        found += [
+            ((name,), "has other parts than it must have")
+            for name in sorted(derived)
+            if not _is_known(document[name], written[name])
+        ]
     for place, message in found:
         problem = PydanticCustomError("does_not_follow", "{message}", {"message": message})
         raise ValidationError.from_exception_data(
@@ -103,9 +107,11 @@ def load_written(adapter: TypeAdapter[T], data: bytes | str, *, whole: str | Non
 
 
 def _is_known(document: object, written: object) -> bool:
-    """Whether all keys of a document are those of the same document written again."""
+    """Whether all keys of a document are those of the same document written again; no object is empty that
+    is not empty there."""
     if isinstance(document, dict) and isinstance(written, dict):
-        return all(name in written and _is_known(one, written[name]) for name, one in document.items())
+        known = all(name in written and _is_known(one, written[name]) for name, one in document.items())
+        return known and bool(document) == bool(written)
     if isinstance(document, list) and isinstance(written, list):
         return all(map(_is_known, document, written))
     return True

@@ -12,7 +12,7 @@ from cleanclip.spec.found_triggers import has_pattern
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
-from cleanclip.spec.verdict_texts import NOT_JUDGED, NOT_SEARCHED, SAYS_NOT_SEARCHED
+from cleanclip.spec.verdict_texts import NOT_JUDGED, NOT_SEARCHED, of_search
 
 KNOWN_TRIGGERS = {
     "badnet": "BadNet (a small patch)",
@@ -89,7 +89,7 @@ def not_tested(report: Report) -> list[str]:
         poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning."
         if any(one.kind == "training" for one in report.data):
             poisons = "Whether the labelled images that the model was trained on are clean."
-        is_said = report.control is not None or report.verdict.outcome in SAYS_NOT_SEARCHED  # by the verdict
+        is_said = of_search(report.verdict.outcome, report.verdict.control, is_cleaned=True)
         searched = "" if is_said else f" {NOT_SEARCHED}"
         sentences.append(f"{poisons} {_further_training(report)}{searched}")
     if report.kind == "sanitize" and _was_controlled_by_no_image(report):

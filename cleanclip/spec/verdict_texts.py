@@ -5,6 +5,7 @@ from __future__ import annotations
 from cleanclip.spec.audit_figures import AttackFigures
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.scan_options import MIN_SEARCHED
+from cleanclip.spec.verdicts import AttackVerdict, Outcome
 
 NOT_JUDGED = "Found by a scan that did not fail; clean models have such patterns too, so it is not judged."
 """True with a null and without one."""
@@ -15,8 +16,15 @@ NOT_SEARCHED = (
 )
 
 
-SAYS_NOT_SEARCHED = frozenset({"pass", "inconclusive"})
-"""Outcomes of a cleaning that a reader may release on."""
+_MAY_BE_RELEASED = frozenset({"pass", "inconclusive"})
+
+
+def of_search(outcome: Outcome, control: AttackVerdict | None, *, is_cleaned: bool) -> str:
+    """What a verdict says of the search for patterns on a cleaned model. Without one it says so where a
+    reader may release on the outcome; else it is empty."""
+    if control is not None:
+        return control.reason
+    return NOT_SEARCHED if is_cleaned and outcome in _MAY_BE_RELEASED else ""
 
 
 def share(estimate: Estimate) -> str:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.published import Published, published
-from cleanclip.spec.settled import COMPARED, MIN_MARGIN, Margin, Setting, SettingFigures, Settled
+from cleanclip.spec.settled import (
+    COMPARED,
+    MIN_MARGIN,
+    Margin,
+    Setting,
+    SettingFigures,
+    Settled,
+    read_assumed,
+)
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet
@@ -78,18 +86,11 @@ def _tells_heads(blocks: Blocks) -> bool:
     return blocks.scale_heads or blocks.qk_norm
 
 
-def _assumed(told: str) -> tuple[str, str]:
-    """Value and reason of what an inspection assumed, or a job settled (`SettledArchitecture.as_assumed`)."""
-    value, _, why = told.partition(": ")
-    settled, _, rest = why.partition(", ")
-    return value, rest if settled in get_args(Settled) else why
-
-
 def not_compared(option: str, value: str, known: Settled, origin: Mapping[str, Any]) -> Setting:
     """A setting of `COMPARED` for which no other value was looked at; `origin` as for `known_by`."""
     if known == "declared":
         return Setting(option=option, value=value, settled=known, why=phrases.BY_THE_UPLOADER)
-    _, why = _assumed((origin.get("assumed") or {}).get(option, ""))
+    _, why = read_assumed((origin.get("assumed") or {}).get(option, ""))
     return Setting(option=option, value=value, settled=known, why=why or phrases.AS_READ)
 
 
@@ -133,7 +134,7 @@ def not_measurable(origin: Mapping[str, Any]) -> list[Setting]:
     for option, told in (origin.get("assumed") or {}).items():
         if option in COMPARED:
             continue
-        value, why = _assumed(told)
+        value, why = read_assumed(told)
         settled: Settled = "configuration" if option in configured else "assumed"
         if option == "image_size":  # positions and patches tell it, but for a few pixels
             settled = "tensors"

@@ -16,7 +16,7 @@ from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.strangers import name
 from cleanclip.spec.untested import KNOWN_TRIGGERS, quoted, targets_of
-from cleanclip.spec.verdict_texts import NO_ORIGIN, NOT_JUDGED, NOT_SEARCHED, SAYS_NOT_SEARCHED
+from cleanclip.spec.verdict_texts import NO_ORIGIN, NOT_JUDGED, of_search
 from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
 from cleanclip.spec.verdicts import headline as found
 
@@ -111,15 +111,12 @@ def headline(report: Report) -> Headline:
     num_triggers = report.before.num_triggers(report.verdict.attacks)
     label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=num_triggers)
     rest = "" if outcome == "inconclusive" else _rest(report)
-    searched = NOT_SEARCHED if report.kind == "sanitize" and outcome in SAYS_NOT_SEARCHED else ""
-    if report.verdict.control is not None:
-        searched = report.verdict.control.reason
     limits = FoundLimits.of(report.before, report.policy, report.scan)
     compared = report.before, report.after, report.verdict.attacks
     sentences = (
         limits.failing(*compared),
         _sentence(report) + rest + _spared(report),
-        searched,
+        of_search(outcome, report.verdict.control, is_cleaned=report.kind == "sanitize"),
         limits.passing(*compared),
     )
     return Headline(

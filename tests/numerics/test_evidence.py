@@ -23,7 +23,7 @@ from cleanclip.spec.report import Report
 from cleanclip.spec.verdicts import Verdict
 from sanitizer.audits.accuracy import classes_lost, per_class
 from sanitizer.audits.statistics import paired_difference, wilson
-from tests.fixtures.kept_reports import NAMES
+from tests.fixtures.kept_reports import NAMES, without_verdict
 from tests.fixtures.kept_reports import document as kept
 from tests.fixtures.made_reports import RANK, newcombe
 
@@ -111,11 +111,7 @@ def document(
 
 def parsed(told: dict[str, Any]) -> Report:
     """Without what follows from its figures."""
-    return checked.parse(json.dumps(_stored(told)).encode())
-
-
-def _stored(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if name != "verdict"}
+    return checked.parse(json.dumps(without_verdict(told)).encode())
 
 
 def policy_of(told: dict[str, Any]) -> list[str | None]:
