@@ -47,8 +47,8 @@ def believe_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> Scan
         known = replace(known, anchor=anchored)
     known = replace(known, checkpoint=settled)
     check_pairs(_pairs(report, spec, known))
-    _check_names(report, spec, known)
     check_findings([*scans.check(report), *scans.check_null(report, known.null)])
+    _check_names(report, spec, known)  # of statistics that are there: names are looked up by their numbers
     return replace(
         report,
         created_at=at,

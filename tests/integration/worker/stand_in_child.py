@@ -961,6 +961,7 @@ SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a_pattern_left_out": lambda told: told["hypotheses"].pop(0),
     "patterns_in_another_order": lambda told: told["hypotheses"].reverse(),
     "another_class_than_measured": lambda told: told["hypotheses"][0].update(target=list(CLASSES)[1]),
+    "a_family_without_restarts": lambda told: told["statistics"]["collapse"][0].update(restarts=[]),
     "more_agreement_than_restarts": lambda told: told["statistics"]["collapse"][0].update(agreement=0.96),
     "a_statistic_that_was_not_measured": lambda told: told["hypotheses"][0].update(statistic=0.1),
     "an_edit_that_no_bank_has": lambda told: _of_edit(told)["edit"].update(strength=0.16),
