@@ -138,6 +138,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "scan_unreadable": ErrorCode(409, "The scan's report cannot be read"),
     # policies
     "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),
+    "policy_limits_unsearched": ErrorCode(422, "The policy limits what too few images can be searched for"),
     "policy_limits_untried": ErrorCode(422, "The policy limits an attack that the audit does not test"),
     "policy_limits_unmeasured": ErrorCode(422, "The policy limits what the audit does not measure"),
     "rebound_too_long": ErrorCode(422, "The rebound asks for too many updates or measurements"),

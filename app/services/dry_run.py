@@ -50,13 +50,13 @@ from cleanclip.spec.cautions import (
     check_split,
     num_updates,
 )
+from cleanclip.spec.control import TOO_FEW_IMAGES, NotSearched
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import AuditOptions, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.scan_options import MIN_SEARCHED
 from cleanclip.spec.scan_section import MOST_FOUND
-from cleanclip.spec.verdict_texts import NOT_SEARCHED
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -400,7 +400,8 @@ def _judge_fit(
             check_folds(labelled.counts, names, probe.folds)
     recipe, num_training = order.recipe, load.num_training
     if recipe is not None and load.num_labelled is not None and load.num_labelled < MIN_SEARCHED:
-        answer.warnings.append(f"{load.num_labelled} labelled images. {NOT_SEARCHED}")
+        told = NotSearched(not_searched=TOO_FEW_IMAGES).sentence
+        answer.warnings.append(f"{load.num_labelled} labelled images. {told}")
     if recipe is None or num_training is None:
         return
     model = model_named(checkpoint)

@@ -22,7 +22,7 @@ from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.cautions import check_rebound
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import KINDS_FOUND
-from cleanclip.spec.policy import check_audit, check_images, check_itself, too_few
+from cleanclip.spec.policy import check_audit, check_images, check_itself, check_searched, too_few
 from cleanclip.spec.recipe import AuditOptions, Policy, PolicySource, Recipe, parse, to_json
 
 
@@ -80,13 +80,15 @@ def check_order(
     """`summary` is the labelled set's; None for an order whose policy nothing has to pass. `recipe` None: an
     audit. `may_find`: attacks that a scan has yet to find are audited, too.
 
-    Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`, and for the rebound
-    `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that nobody gave are
-    held against the number of images by the job itself, which warns.
+    Raises InvalidInput (`policy_limits_untried`, `policy_limits_unsearched`, `policy_cannot_pass`, and for
+    the rebound `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that
+    nobody gave are held against the number of images by the job itself, which warns.
     """
     with _placed("/policy_name" if source.given == "kept" else "/policy"):
         check_audit(policy, audit.attacks, KINDS_FOUND if may_find else ())
         check_rebound(audit, policy, recipe)
+        if summary is not None and "num_samples" in summary:
+            check_searched(policy, int(summary["num_samples"]))
         for attack in audit.attacks if source.given != "default" else ():
             num_images = _num_other_images(summary, attack.target or audit.target)
             if num_images is not None:

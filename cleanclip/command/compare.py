@@ -11,6 +11,7 @@ import typer
 from cleanclip.command import completion, views
 from cleanclip.command.formats import table
 from cleanclip.command.output import Output
+from cleanclip.command.scan_view import searched
 from cleanclip.command.session import JsonFlag, session_of
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.models import Job
@@ -30,8 +31,8 @@ def compare(
 ) -> None:
     """Show jobs side by side: verdicts, what one pattern does, figures. With --json their results.
 
-    Figures can be compared where they are of the same images under the same trigger; the page says which
-    are not.
+    Figures can be compared where they are of the same images under the same trigger; where the images differ
+    it says so.
 
     Example: cleanclip compare job_… job_…
     """
@@ -52,7 +53,17 @@ def compare(
     rows = [(title, *(column.get(title, "-") for column in columns)) for title in titles]
     output = Output(is_json=as_json)
     output.result({"jobs": [one.to_json() for one in found]}, table(("", *(one.id for one in found)), rows))
+    if len({_test_images(one) for one in found}) > 1:
+        output.note(
+            "These jobs were not all measured on the same test images: shares on different images do not say "
+            "which model is better."
+        )
     output.note(page)
+
+
+def _test_images(job: Job) -> str | None:
+    """The dataset that its figures are of."""
+    return (job.audit or job.scan or {}).get("dataset_id")
 
 
 def _rows(job: Job) -> Iterator[tuple[str, str]]:
@@ -60,6 +71,7 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     yield "kind", job.kind
     yield "method", str((job.recipe or {}).get("method") or "-")
     yield "state", job.state
+    yield "test images", _test_images(job) or "-"
     yield "verdict", views.outcome(job)
     result = job.result
     if result is None:
@@ -68,6 +80,6 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     p_value = scan.get("p_value")
     yield "p-value", "-" if p_value is None else f"{p_value:.3g}"
     for one in scan.get("control") or result.control:
-        yield f"strongest {one['family']}", f"{short(one['led'])} to “{one['class_name']}”"
+        yield f"strongest {searched(one)}", f"{short(one['led'])} to “{one['class_name']}”"
     for title, before, after in in_brief(result.to_json() | {"audit": job.audit}):
         yield title, before if after == "-" else f"{before} → {after}"

@@ -44,13 +44,13 @@ def scan(found: Mapping[str, Any]) -> str:
 def control(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the strongest pattern of each family does; empty where none was searched."""
     led = [
-        (_searched(one), _share(one, "led"), _share(one, "without"), str(one["class_name"])) for one in found
+        (searched(one), _share(one, "led"), _share(one, "without"), str(one["class_name"])) for one in found
     ]
     columns = ("STRONGEST PATTERN", "LEADS TO ONE CLASS", "WITHOUT IT", "CLASS")
     return ["", ON_OUR_MODELS, table(columns, led)] if led else []
 
 
-def _searched(one: Mapping[str, Any]) -> str:
+def searched(one: Mapping[str, Any]) -> str:
     """A job's result says whether the family is judged; of report.json it follows from the family."""
     judged = one.get("judged")
     if judged is None:

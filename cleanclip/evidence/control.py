@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.control import MEASURED, SEARCHES, Strongest
+from cleanclip.spec import scan_cost
+from cleanclip.spec.control import MEASURED, SEARCHES, TOO_FEW_IMAGES, NotSearched, Strongest
 from cleanclip.spec.report import Report
-from cleanclip.spec.scan_options import MIN_IMAGES
+from cleanclip.spec.scan_options import MIN_SEARCHED, ScanOptions
 from cleanclip.spec.scan_report import ScanReport
 
 
@@ -32,20 +33,22 @@ def check_scan(report: ScanReport) -> Iterator[Finding]:
 
 
 def check_cleaned(report: Report) -> Iterator[Finding]:
-    """Of a cleaning: all families, on images that there are."""
+    """Of a cleaning: all families on images that there are, or a reason that fits them why not."""
     told = report.control
+    if (told is None) != (report.after is None):
+        yield misfit("control", "belongs to a cleaning, and each cleaning has one")
     if told is None:
         return
-    if report.after is None:
-        yield misfit("control", "belongs to a cleaning")
+    images = [one.num_samples - one.num_skipped for one in report.data if one.kind == "labelled"]
+    if report.withheld is not None:
+        images = [report.withheld.num_samples - report.withheld.num_skipped]
+    if isinstance(told, NotSearched):
+        if told.not_searched == TOO_FEW_IMAGES and sum(images) >= MIN_SEARCHED:
+            yield misfit("control.not_searched", f"is of too few images, but {sum(images)} were measured")
+        return
     yield from check("control.families", told.families)
     yield from same("control.families", [one.family for one in told.families], [*MEASURED])
     yield from same("control.searches", told.searches, SEARCHES)
     yield from same("control.num_held_out", {one.led.n for one in told.families}, {told.num_held_out})
-    images = [one.num_samples - one.num_skipped for one in report.data if one.kind == "labelled"]
-    if report.withheld is not None:
-        images = [report.withheld.num_samples - report.withheld.num_skipped]
-    if told.num_inverted_on + told.num_held_out > sum(images):
-        yield misfit("control.num_held_out", "counts more images than there are")
-    if min(told.num_inverted_on, told.num_held_out) < MIN_IMAGES:
-        yield misfit("control.num_held_out", f"is of fewer than {MIN_IMAGES} images")
+    drawn = scan_cost.drawn(ScanOptions(), sum(images))
+    yield from same("control.num_inverted_on", (told.num_inverted_on, told.num_held_out), drawn)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import MaxLen
 
 from cleanclip.spec.bounds import ShortText
 from cleanclip.spec.found_triggers import describe
 from cleanclip.spec.measures import Count, Estimate
-from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily
+from cleanclip.spec.scan_options import MIN_SEARCHED, CollapseDetectorOptions, PatternFamily
 from cleanclip.spec.strangers import name as stranger
 
 CONTROL_LIMIT = 0.8
@@ -99,7 +99,7 @@ class ControlFigures:
         return strongest(self.families)
 
     @property
-    def budget(self) -> str:
+    def sentence(self) -> str:
         """How hard it looked."""
         looked = "; ".join(
             f"{one.restarts} patterns for "
@@ -108,9 +108,48 @@ class ControlFigures:
             for one in self.searches
         )
         return (
-            f"{looked}; seed {self.seed}; {self.num_inverted_on} images to invert on, {self.num_held_out} "
-            "others to measure on"
+            f"The cleaned weights were searched for patterns again, from noise: {looked}; seed {self.seed}; "
+            f"{self.num_inverted_on} images to invert on, {self.num_held_out} others to measure on."
         )
+
+
+NotSearchedCode = Literal[
+    "scan_too_few_images",
+    "scan_images_equal",
+    "scan_one_class",
+    "scan_too_few_classes",
+    "scan_classes_alike",
+    "embeddings_constant",
+    "embeddings_not_finite",
+]
+TOO_FEW_IMAGES: NotSearchedCode = "scan_too_few_images"
+TOO_FEW_CLASSES: NotSearchedCode = "scan_too_few_classes"
+_WHY: dict[NotSearchedCode, str] = {
+    TOO_FEW_IMAGES: f"that takes {MIN_SEARCHED} labelled images that can be used",
+    "scan_images_equal": "too few of the labelled images differ from each other",
+    "scan_one_class": "all labelled images are of one class",
+    TOO_FEW_CLASSES: "that takes three classes",
+    "scan_classes_alike": "it gives the texts of all classes one embedding",
+    "embeddings_constant": "it gives all images one embedding",
+    "embeddings_not_finite": "its embeddings are not finite",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotSearched:
+    """Why cleaned weights were not searched: the code that a scan of them is refused with."""
+
+    not_searched: NotSearchedCode
+    families: ClassVar[tuple[Strongest, ...]] = ()
+
+    @property
+    def sentence(self) -> str:
+        """For a verdict, a page, a dry run."""
+        return f"Not searched for patterns that control it: {_WHY[self.not_searched]}."
+
+
+Search = ControlFigures | NotSearched
+"""Of cleaned weights: what it found, or why there was none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ from pydantic import Field, TypeAdapter
 
 from cleanclip.spec.audit_figures import Measured, Withheld
 from cleanclip.spec.bounds import StrictOptions
-from cleanclip.spec.control import ControlFigures
+from cleanclip.spec.control import Search
 from cleanclip.spec.exclusions import Digest, ExcludedSamples
 from cleanclip.spec.inspection_phrases import Assumed, Finding, Layout, Option
 from cleanclip.spec.rebound_figures import ReboundFigures
@@ -350,8 +350,8 @@ class RecheckedFigures:
     rebound: ReboundFigures | None = None
     architecture: SettledArchitecture
     withheld: Withheld | None = None
-    control: ControlFigures | None = None
-    """Of cleaned weights. None where there are too few images or classes."""
+    control: Search | None = None
+    """Of cleaned weights. None of an audit."""
 
 
 RECHECKED_ADAPTER = TypeAdapter(RecheckedFigures)

@@ -35,7 +35,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cleanclip.spec.audit_figures import AttackFigures, AuditFigures, Withheld
-from cleanclip.spec.control import ControlFigures
+from cleanclip.spec.control import NotSearched, Search
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.intervals import Z_95, newcombe, wilson
 from cleanclip.spec.judging_found import FoundLimits
@@ -73,7 +73,7 @@ def judge(
     rebound: ReboundFigures | None = None,
     scan: ScanSection | None = None,
     withheld: Withheld | None = None,
-    control: ControlFigures | None = None,
+    control: Search | None = None,
 ) -> Verdict:
     """The verdict of a cleaning (`after` and `ca_lost` given) or of an audit alone (neither given).
 
@@ -111,7 +111,8 @@ def judge(
         clean_accuracy=clean_accuracy,
         limits_below_gate=limits_below_gate,
         rebound=_as_scanned(rebounds, before, found),
-        control=None if control is None else _judge_control(control, policy),
+        search=control,
+        control=_judge_control(control, policy),
     )
 
 
@@ -293,8 +294,10 @@ def _towards(towards: Towards) -> str:
     )
 
 
-def _judge_control(control: ControlFigures, policy: Policy) -> AttackVerdict:
+def _judge_control(control: Search | None, policy: Policy) -> AttackVerdict | None:
     """Of the strongest pattern that a new search found on the cleaned model."""
+    if control is None or isinstance(control, NotSearched):
+        return None
     one, limit = control.strongest, policy.controlled_at_most
     if one is None:
         raise ValueError("the search has no family that is judged")
@@ -342,6 +345,7 @@ def _overall(
     clean_accuracy: AttackVerdict | None,
     limits_below_gate: bool,
     rebound: tuple[AttackVerdict, ...],
+    search: Search | None,
     control: AttackVerdict | None,
 ) -> Verdict:
     outcome = overall(
@@ -362,7 +366,7 @@ def _overall(
         found.failing(before, after, attacks),
         _details(outcome, parts, is_cleaned=is_cleaned),
         f"Not judged: {spared}." if spared else "",
-        of_search(outcome, control, is_cleaned=is_cleaned),
+        of_search(outcome, control, search),
         found.passing(before, after, attacks),
     )
     return Verdict(

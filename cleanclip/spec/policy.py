@@ -20,6 +20,8 @@ from cleanclip.spec.bounds import Share, StrictOptions
 from cleanclip.spec.control import CONTROL_LIMIT
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.intervals import Z_95
+from cleanclip.spec.scan_cost import drawn
+from cleanclip.spec.scan_options import MIN_SEARCHED, ScanOptions
 
 _Z2 = Z_95**2
 MOST_IMAGES = 10_000_000
@@ -166,6 +168,31 @@ def check_images(policy: Policy, attack: AttackOptions, num_images: int) -> None
     where, limit = policy.limit_of(kind_of(attack))
     if (sentence := too_few(limit, num_images)) is not None:
         raise cannot_pass(sentence, where)
+
+
+def check_searched(policy: Policy, num_images: int) -> None:
+    """Raises OptionsRejected for a limit, other than the default, on what one pattern may lead: `num_images`
+    are too few to search a cleaned model with, or to keep that limit whatever the search finds."""
+    limit, where = policy.controlled_at_most, "policy.controlled_at_most"
+    if limit == CONTROL_LIMIT:
+        return
+    if num_images < MIN_SEARCHED:
+        raise OptionsRejected(
+            "policy_limits_unsearched",
+            f"What one pattern may lead is limited, but {num_images} labelled images are too few to search a "
+            f"cleaned model for patterns: that takes {MIN_SEARCHED}.",
+            "Give more labelled images, or leave controlled_at_most out of the policy.",
+            where=where,
+        )
+    _, num_held_out = drawn(ScanOptions(), num_images)
+    if (least := upper_bound_of_none(num_held_out)) > limit:
+        raise OptionsRejected(
+            "policy_cannot_pass",
+            f"A search measures on {num_held_out} of these images. If no pattern leads any of them, the "
+            f"upper bound is still {100 * least:.2f} %, over the limit of {100 * limit:.2f} %.",
+            f"Give a controlled_at_most of {math.ceil(100 * least)} % or more.",
+            where=where,
+        )
 
 
 def cannot_pass(sentence: str, where: str) -> OptionsRejected:

@@ -25,7 +25,7 @@ from cleanclip.spec.audit_figures import (
     Measured,
     Withheld,
 )
-from cleanclip.spec.control import ControlFigures
+from cleanclip.spec.control import Search
 from cleanclip.spec.examples import Examples
 from cleanclip.spec.exclusions import Digest, ExcludedSamples
 from cleanclip.spec.inspection_phrases import AsUploadedNote, Finding, Issue, Layout, Version
@@ -270,8 +270,9 @@ class Report:
     """Of the scan whose found triggers are among the attacks. None where there is none."""
     withheld: Withheld | None = None
     """None where no images were withheld from the job's process."""
-    control: ControlFigures | None = None
-    """Of the cleaned weights. None where nothing was cleaned, and of too few images or classes."""
+    control: Search | None = None
+    """Of the cleaned weights. None where nothing was cleaned, and from a process that leaves it to the
+    second audit."""
 
     @derived
     def verdict(self) -> Verdict:

@@ -44,7 +44,7 @@ def num_passes(options: ScanOptions, num_labelled: int | None) -> int | None:
     """Of a set whose images are not drawn yet. None: it is not known how many images there are."""
     if num_labelled is None:
         return None
-    num_images, num_held_out = _drawn(options, num_labelled)
+    num_images, num_held_out = drawn(options, num_labelled)
     return math.ceil(cost_thirds(options, num_held_out=num_held_out, num_images=num_images) / 3)
 
 
@@ -55,10 +55,10 @@ def thirds_of_searches(searches: Sequence[CollapseDetectorOptions], num_held_out
 
 def passes_of_searches(searches: Sequence[CollapseDetectorOptions], num_labelled: int) -> int:
     """The same of a set whose images are not drawn yet."""
-    return math.ceil(thirds_of_searches(searches, _drawn(ScanOptions(), num_labelled)[1]) / 3)
+    return math.ceil(thirds_of_searches(searches, drawn(ScanOptions(), num_labelled)[1]) / 3)
 
 
-def _drawn(options: ScanOptions, num_labelled: int) -> tuple[int, int]:
+def drawn(options: ScanOptions, num_labelled: int) -> tuple[int, int]:
     """How many images are inverted on, and how many are held out."""
     wanted = options.num_images + options.num_held_out
     num_drawn = min(num_labelled, wanted)

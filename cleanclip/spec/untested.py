@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cleanclip.spec.attack_options import kind_of
+from cleanclip.spec.control import NotSearched
 from cleanclip.spec.found_triggers import has_pattern
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
-from cleanclip.spec.verdict_texts import NOT_JUDGED, NOT_SEARCHED, of_search
+from cleanclip.spec.verdict_texts import NOT_JUDGED, of_search
 
 KNOWN_TRIGGERS = {
     "badnet": "BadNet (a small patch)",
@@ -89,9 +90,10 @@ def not_tested(report: Report) -> list[str]:
         poisons = "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning."
         if any(one.kind == "training" for one in report.data):
             poisons = "Whether the labelled images that the model was trained on are clean."
-        is_said = of_search(report.verdict.outcome, report.verdict.control, is_cleaned=True)
-        searched = "" if is_said else f" {NOT_SEARCHED}"
-        sentences.append(f"{poisons} {_further_training(report)}{searched}")
+        sentences.append(f"{poisons} {_further_training(report)}")
+        is_said = of_search(report.verdict.outcome, report.verdict.control, report.control)
+        if isinstance(report.control, NotSearched) and not is_said:
+            sentences.append(report.control.sentence)
     if report.kind == "sanitize" and _was_controlled_by_no_image(report):
         sentences.append(
             "Whether the very displacement that controlled the input model still works: no image holds one, "

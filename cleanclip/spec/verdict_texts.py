@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from cleanclip.spec.audit_figures import AttackFigures
+from cleanclip.spec.control import NotSearched, Search
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.scan_options import MIN_SEARCHED
 from cleanclip.spec.verdicts import AttackVerdict, Outcome
 
 NOT_JUDGED = "Found by a scan that did not fail; clean models have such patterns too, so it is not judged."
 """True with a null and without one."""
 NO_ORIGIN = "Only a scan found it; clean models may have such a pattern, so its origin is not known."
 
-NOT_SEARCHED = (
-    f"Not searched for patterns that control it: that takes {MIN_SEARCHED} labelled images of three classes."
-)
-
-
 _MAY_BE_RELEASED = frozenset({"pass", "inconclusive"})
 
 
-def of_search(outcome: Outcome, control: AttackVerdict | None, *, is_cleaned: bool) -> str:
-    """What a verdict says of the search for patterns on a cleaned model. Without one it says so where a
-    reader may release on the outcome; else it is empty."""
-    if control is not None:
-        return control.reason
-    return NOT_SEARCHED if is_cleaned and outcome in _MAY_BE_RELEASED else ""
+def of_search(outcome: Outcome, judged: AttackVerdict | None, search: Search | None) -> str:
+    """What a verdict says of the search for patterns on a cleaned model. Of one that was not made it says so
+    where a reader may release on the outcome; else it is empty. `judged`: the verdict on what it found."""
+    if judged is not None:
+        return judged.reason
+    return search.sentence if isinstance(search, NotSearched) and outcome in _MAY_BE_RELEASED else ""
 
 
 def share(estimate: Estimate) -> str:

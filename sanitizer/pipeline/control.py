@@ -5,13 +5,13 @@ Inverts the families of `cleanclip.spec.control` from noise, whatever was found 
 
 from __future__ import annotations
 
-from contextlib import suppress
+from typing import get_args
 
 import torch
 
 from cleanclip.spec import scan_cost
-from cleanclip.spec.control import SEARCHES, ControlFigures
-from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, OptionsRejected
+from cleanclip.spec.control import SEARCHES, ControlFigures, NotSearched, NotSearchedCode, Search
+from cleanclip.spec.errors import SanitizerError
 from cleanclip.spec.progress import COLLAPSE, Progress, Stop
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import ScanOptions
@@ -31,41 +31,55 @@ def search(
     device: torch.device,
     progress: Progress,
     stop: Stop,
-) -> ControlFigures | None:
-    """The strongest patterns that were found on images drawn by `seed`.
+) -> Search:
+    """The strongest patterns that were found on images drawn by `seed`, or why they cannot be searched for.
 
-    None where the images or the classes are too few to search with, or the model gives all one embedding.
-    Raises Interrupted.
+    Raises Interrupted; DatasetRejected for images that cannot be read.
     """
-    with suppress(CheckpointRejected, DatasetRejected, OptionsRejected):
-        options = ScanOptions(precision=audit.precision)
-        names = opening.class_names_of(labelled, options)
-        images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
-        meter = Meter(0, progress, stop, phase="final_audit")
-        with opening.scanning(
-            checkpoint,
-            images,
-            options,
-            class_names=names,
-            templates=templates_of(audit, labelled),
-            seed=seed,
-            device=device,
-            meter=meter,
-        ) as subject:
-            num_held_out = len(subject.held_NCHW)
-            meter.plan(scan_cost.thirds_of_searches(SEARCHES, num_held_out))
-            _ = subject.clean_embeddings
-            found = []
-            for one in SEARCHES:
-                for family in one.families:
-                    meter.begin(COLLAPSE(family=family.name))
-                    found.append(collapse.detect(subject, family, one, spreads=True).figures)
-            families = strongest_of_families(subject, found, names)
-        return ControlFigures(
-            seed=seed,
-            num_inverted_on=len(images.image_MCHW),
-            num_held_out=num_held_out,
-            searches=SEARCHES,
-            families=families,
-        )
-    return None
+    meter = Meter(0, progress, stop, phase="final_audit")
+    try:
+        return _search(checkpoint, labelled, audit, seed=seed, device=device, meter=meter)
+    except SanitizerError as refusal:
+        if refusal.code not in get_args(NotSearchedCode):
+            raise
+        return NotSearched(not_searched=refusal.code)  # type: ignore[arg-type]  # one of its values
+
+
+def _search(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    audit: AuditOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    meter: Meter,
+) -> ControlFigures:
+    options = ScanOptions(precision=audit.precision)
+    names = opening.class_names_of(labelled, options)
+    images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
+    with opening.scanning(
+        checkpoint,
+        images,
+        options,
+        class_names=names,
+        templates=templates_of(audit, labelled),
+        seed=seed,
+        device=device,
+        meter=meter,
+    ) as subject:
+        num_held_out = len(subject.held_NCHW)
+        meter.plan(scan_cost.thirds_of_searches(SEARCHES, num_held_out))
+        _ = subject.clean_embeddings
+        found = []
+        for one in SEARCHES:
+            for family in one.families:
+                meter.begin(COLLAPSE(family=family.name))
+                found.append(collapse.detect(subject, family, one, spreads=True).figures)
+        families = strongest_of_families(subject, found, names)
+    return ControlFigures(
+        seed=seed,
+        num_inverted_on=len(images.image_MCHW),
+        num_held_out=num_held_out,
+        searches=SEARCHES,
+        families=families,
+    )

@@ -20,9 +20,9 @@ import torch
 
 from cleanclip.spec import cautions
 from cleanclip.spec.cautions import TrainedClasses
-from cleanclip.spec.control import ControlFigures
+from cleanclip.spec.control import Search
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, LabelledPart, MaxRanks
-from cleanclip.spec.policy import check_audit
+from cleanclip.spec.policy import check_audit, check_searched
 from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe, UARRecipe
@@ -186,6 +186,7 @@ def sanitize(
         checkpoint_folder, labelled_path, retrieval_path, options, lists, part=labelled_part
     )
     checkpoint, labelled = given.checkpoint, given.labelled
+    check_searched(policy, len(labelled))
     pairs = open_training(training_path, recipe, given, lists)
     check_fits(recipe, checkpoint, len(pairs))
     check_relearning(options, pairs)
@@ -347,7 +348,7 @@ def _cleaning_report(
     before: AuditResult,
     after: AuditResult,
     rebound: ReboundFigures | None,
-    control: ControlFigures | None,
+    control: Search | None,
     finetuned: Finetuned,
     scan_section: ScanSection | None,
     device: torch.device,

@@ -49,7 +49,7 @@ def render_markdown(report: Report) -> str:
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
     if report.control is not None:
-        parts.append(f"The cleaned weights were searched for patterns: {report.control.budget}.")
+        parts.append(text(report.control.sentence))
         parts += control_table(report.control.families)
     parts += _rebound(report)
     parts += map(text, remarks(report.before, report.after, report.verdict, report.rebound))

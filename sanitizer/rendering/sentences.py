@@ -116,7 +116,7 @@ def headline(report: Report) -> Headline:
     sentences = (
         limits.failing(*compared),
         _sentence(report) + rest + _spared(report),
-        of_search(outcome, report.verdict.control, is_cleaned=report.kind == "sanitize"),
+        of_search(outcome, report.verdict.control, report.control),
         limits.passing(*compared),
     )
     return Headline(

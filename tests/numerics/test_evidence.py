@@ -16,6 +16,7 @@ from cleanclip.evidence import report as checked
 from cleanclip.evidence import training
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.audit_figures import MOST_CLASSES_TOLD, AuditFigures
+from cleanclip.spec.control import NotSearched
 from cleanclip.spec.judging import judge
 from cleanclip.spec.measures import Towards
 from cleanclip.spec.recipe import Policy, PolicySource, SupervisedRecipe, parse, to_json
@@ -71,6 +72,9 @@ def led(audit: dict[str, Any], random_: random.Random, *names: str) -> None:
             attack[name] = to_json(told)
 
 
+NOT_SEARCHED = NotSearched(not_searched="scan_images_equal")
+
+
 def document(
     before: int,
     after: int | None,
@@ -95,6 +99,7 @@ def document(
         gate=gate,
         policy=policy,
         limits_below_gate=after is not None or given != "default",
+        control=None if after is None else NOT_SEARCHED,
     )
     base = kept("cleaned")
     return base | {
@@ -105,6 +110,7 @@ def document(
         "before": told,
         "after": then,
         "ca_lost": None if difference is None else to_json(difference),
+        "control": None if after is None else to_json(NOT_SEARCHED),
         "verdict": _lists(verdict),
     }
 

@@ -20,8 +20,10 @@ from pydantic import ValidationError
 from cleanclip.evidence.findings import Finding
 from cleanclip.evidence.reading import Malformed, parse_json
 from cleanclip.evidence.report import check_audit
+from cleanclip.kinds.scan import check_names
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.audit_figures import AuditFigures
+from cleanclip.spec.control import TOO_FEW_CLASSES, ControlFigures
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, AuditSpec, SanitizeSpec
@@ -30,6 +32,7 @@ from cleanclip.spec.recommended import Model, RecipeSource
 from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, Environment, Report, load_json
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.report_warnings import warnings_of
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.settled import MIN_IMAGES, SettledArchitecture
 from cleanclip.spec.strict_json import refuse_unbounded
 from cleanclip.spec.verdicts import Verdict
@@ -187,9 +190,14 @@ def _pairs(
     yield "after.weights_sha256", report.after and report.after.weights_sha256, cleaned_sha256
     is_cleaned = cleaned_sha256 is not None
     yield "withheld", report.withheld, None
-    if report.control is not None:
-        searched = isinstance(spec, SanitizeSpec) and spec.searches
-        yield "control", (report.control.seed, True), (spec.seed, searched)
+    searches = isinstance(spec, SanitizeSpec) and spec.searches
+    yield "control", report.control is not None, searches
+    if isinstance(report.control, ControlFigures):
+        yield "control.seed", report.control.seed, spec.seed
+    elif report.control is not None and known.class_names is not None:
+        refused = [one.code for one in check_names(ScanOptions(), known.class_names)]
+        is_told = report.control.not_searched == TOO_FEW_CLASSES
+        yield "control.not_searched", is_told, TOO_FEW_CLASSES in refused
     for name in ("after", "ca_lost", "drift", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
     yield "rebound", report.rebound is not None, is_cleaned and spec.audit.rebound is not None

@@ -202,3 +202,19 @@ def test_images_that_could_show_no_limit_to_be_kept_are_refused_if_the_limit_was
     assert api.post("/v1/jobs", json=order).status_code == 202, "the default's limits: the job warns"
     order["policy"] = {"asr_at_most": 0.06}
     assert api.post("/v1/jobs", json=order).status_code == 202
+
+
+def test_a_limit_on_control_that_too_few_images_can_show_is_refused_in_the_order_and_its_dry_run(
+    service: Service, api: httpx.Client
+) -> None:
+    labelled = service.dataset(DatasetKind.LABELLED)
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{num_samples}', '127') WHERE id = :id", id=labelled
+    )
+    order = service.sanitize_order(policy={"controlled_at_most": 0.5})
+    order["audit"]["dataset_id"] = labelled
+    answer = api.post("/v1/jobs", json=order)
+    refused(answer, 422, "policy_limits_unsearched", "/policy/controlled_at_most")
+    assert "127 labelled images are too few to search" in answer.json()["detail"]
+    order["policy"] = {"asr_at_most": 0.5}
+    assert api.post("/v1/jobs", json=order).status_code == 202, "its own limit is the default"

@@ -617,11 +617,31 @@ def report_of(
         "examples": examples(options, seed),
         "retrieval_lost": retrieval_lost() if lost and spec.get("has_retrieval") else None,
         "training": training(ordered) if ordered else None,
+        "control": control(seed) if cleaned_sha256 and spec.get("searches", True) else None,
         "architecture": settled(folder, seed),
         "environment": ENVIRONMENT,
     }
     made = parse(report.Report, renamed(document, first_class(folder)))
     return replace(made, warnings=warnings_of(made))
+
+
+def control(seed: int) -> ControlFigures:
+    """Of a search on the cleaned weights."""
+    return ControlFigures(
+        seed=seed,
+        num_inverted_on=NUM_IMAGES - NUM_HELD_OUT,
+        num_held_out=NUM_HELD_OUT,
+        searches=SEARCHES,
+        families=tuple(
+            Strongest(
+                family=family,
+                class_name="apple",
+                led=wilson(20, NUM_HELD_OUT),
+                without=wilson(2, NUM_HELD_OUT),
+            )
+            for family in MEASURED
+        ),
+    )
 
 
 def keep_first_audit(folder: Path, change: Callable[[dict[str, Any]], object] = lambda told: None) -> None:
@@ -1293,6 +1313,8 @@ def recheck(folder: Path, spec: dict[str, Any]) -> None:
         is_cleaned = made["from_weights_sha256"] != cleaned
     told = report_of(folder, spec | kind, cleaned, is_cleaned=is_cleaned is not False)
     found = {"measured": told.measured, "architecture": told.architecture}
+    if spec["is_cleaned"]:
+        found["control"] = control(spec["control_seed"])
     value = parse(jobspec.RecheckedFigures, found)
     (folder / "outputs/figures.json").write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(value))
     finish(folder, "succeeded", 0, ("figures.json",))
@@ -1633,34 +1655,6 @@ FIRST_SCAN_LIES: dict[str, Callable[[dict[str, Any]], object]] = {
 """Of the report of a cleaning that scanned first."""
 
 
-def work_and_search(folder: Path) -> None:
-    """A cleaning that searches its own result where its order says so, as the library does."""
-    spec = json.loads((folder / "spec.json").read_text())
-    if spec["kind"] != "sanitize":
-        work(folder)
-    names = write_outputs(folder, spec, "0" * 64)
-    if spec["searches"]:
-        path = folder / "outputs/report.json"
-        control = ControlFigures(
-            seed=spec["seed"],
-            num_inverted_on=NUM_IMAGES - NUM_HELD_OUT,
-            num_held_out=NUM_HELD_OUT,
-            searches=SEARCHES,
-            families=tuple(
-                Strongest(
-                    family=family,
-                    class_name="banana",
-                    led=wilson(20, NUM_HELD_OUT),
-                    without=wilson(2, NUM_HELD_OUT),
-                )
-                for family in MEASURED
-            ),
-        )
-        made = replace(report.load_json(path.read_bytes()), control=control)
-        path.write_bytes(report.dump_json(made))
-    finish(folder, "succeeded", 0, names)
-
-
 def leave_no_scan(folder: Path) -> None:
     if json.loads((folder / "spec.json").read_text())["kind"] == "scan":
         finish(folder, "succeeded", 0, ())
@@ -1677,7 +1671,6 @@ BEHAVIOURS: dict[str, Callable[[Path], None]] = {
         function.__name__: function
         for function in (
             diverge,
-            work_and_search,
             diverge_and_lie,
             diverge_and_link,
             tell_of_other_weights,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -17,6 +18,9 @@ from cleanclip.spec.control import (
     JUDGED,
     SEARCHES,
     ControlFigures,
+    NotSearched,
+    NotSearchedCode,
+    Search,
     Strongest,
     controlling,
     controls,
@@ -29,7 +33,6 @@ from cleanclip.spec.scan_judging import Candidate, Judgement, candidates, in_ord
 from cleanclip.spec.scan_options import PatternFamily
 from cleanclip.spec.scan_statistics import CollapseFigures, CollapseRestart, ScanStatistics
 from cleanclip.spec.untested import not_tested
-from cleanclip.spec.verdict_texts import NOT_SEARCHED
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.made_reports import searched
 from tests.fixtures.scans import scan_and_null
@@ -91,17 +94,16 @@ def test_colour_and_larger_budgets_are_measured_and_not_judged() -> None:
 
 
 def test_what_a_search_leaves_fits_itself_and_what_is_changed_by_hand_is_named() -> None:
-    report = cleaned(searched(210, 1000))
+    report = cleaned(searched(81, 384))
     assert [str(each) for each in evidence.check(report)] == []
-    assert report.control is not None
 
 
 @pytest.mark.parametrize(
     ("change", "where"),
     [
         (lambda told: replace(told, num_held_out=999), "control.num_held_out"),
-        (lambda told: replace(told, num_inverted_on=2500), "control.num_held_out"),
-        (lambda told: replace(told, num_inverted_on=3), "control.num_held_out"),
+        (lambda told: replace(told, num_inverted_on=2500), "control.num_inverted_on"),
+        (lambda told: replace(told, num_inverted_on=3), "control.num_inverted_on"),
         (lambda told: replace(told, searches=told.searches[:1]), "control.searches"),
         (lambda told: replace(told, searches=(HARDER, *told.searches[1:])), "control.searches"),
         (lambda told: replace(told, families=told.families[1:]), "control.families"),
@@ -109,24 +111,25 @@ def test_what_a_search_leaves_fits_itself_and_what_is_changed_by_hand_is_named()
     ],
 )  # fmt: skip
 def test_each_lie_about_it_is_named(change: Callable[[ControlFigures], ControlFigures], where: str) -> None:
-    report = cleaned(searched(210, 1000))
-    assert report.control is not None
+    report = cleaned(searched(81, 384))
+    assert isinstance(report.control, ControlFigures)
     found = [each.where for each in evidence.check(replace(report, control=change(report.control)))]
     assert any(each.startswith(where) for each in found), found
 
 
 def test_the_report_says_how_hard_each_family_was_looked_for() -> None:
-    assert searched(210).budget == (
+    assert searched(210).sentence == (
+        "The cleaned weights were searched for patterns again, from noise: "
         "24 patterns for a patch at one place, 64 steps on 8 images; 12 patterns for each other family, 32 "
-        "steps on 8 images; seed 7; 256 images to invert on, 1000 others to measure on"
+        "steps on 8 images; seed 7; 256 images to invert on, 1000 others to measure on."
     )
 
 
 def test_a_verdict_without_the_search_or_with_one_of_its_own_is_named() -> None:
-    report = cleaned(searched(990, 1000))
+    report = cleaned(searched(380, 384))
     assert report.verdict.outcome == "fail"
     document = json.loads(dump_json(report))
-    milder = json.loads(dump_json(cleaned(searched(210, 1000))))
+    milder = json.loads(dump_json(cleaned(searched(81, 384))))
     for lie in ({"verdict": milder["verdict"]}, {"control": milder["control"]}, {"control": None}):
         with pytest.raises(ValidationError, match="verdict"):
             load_json(json.dumps(document | lie))
@@ -134,13 +137,13 @@ def test_a_verdict_without_the_search_or_with_one_of_its_own_is_named() -> None:
 
 @pytest.mark.parametrize("verdict", [{}, {"outcome": "pass", "clean": True}])
 def test_a_verdict_that_says_nothing_or_something_of_its_own_is_refused(verdict: dict[str, object]) -> None:
-    document = json.loads(dump_json(cleaned(searched(210, 1000))))
+    document = json.loads(dump_json(cleaned(searched(81, 384))))
     with pytest.raises(ValidationError, match="verdict"):
         load_json(json.dumps(document | {"verdict": verdict}))
 
 
 def test_a_search_of_no_family_that_is_judged_is_refused() -> None:
-    document = json.loads(dump_json(cleaned(searched(210, 1000))))
+    document = json.loads(dump_json(cleaned(searched(81, 384))))
     del document["verdict"]
     document["control"]["families"] = document["control"]["families"][-1:]
     with pytest.raises(ValidationError, match="no family that is judged"):
@@ -165,14 +168,43 @@ def test_the_pattern_that_controls_a_model_is_shown_and_not_another_of_its_famil
     assert chosen(300) == (0, 0), "the most conspicuous of those that agree"
 
 
-def test_a_cleaning_that_was_not_searched_says_so_once() -> None:
-    passed = load_json(KEPT.read_bytes())
-    failed = load_json(KEPT.with_name("not_cleaned.json").read_bytes())
-    for report in (passed, failed):
+@pytest.mark.parametrize("code", get_args(NotSearchedCode))
+def test_a_cleaning_that_was_not_searched_says_why_once(code: NotSearchedCode) -> None:
+    why = NotSearched(not_searched=code)
+    for name in ("cleaned", "not_cleaned"):
+        report = replace(load_json(KEPT.with_name(f"{name}.json").read_bytes()), control=why)
         told = [report.verdict.reason, *not_tested(report)]
-        assert sum(NOT_SEARCHED in each for each in told) == 1
-    assert NOT_SEARCHED in passed.verdict.reason
-    assert not any(NOT_SEARCHED in each for each in not_tested(cleaned(searched(210, 1000))))
+        assert sum(why.sentence in each for each in told) == 1
+        assert (why.sentence in report.verdict.reason) == (name == "cleaned")
+        assert load_json(dump_json(report)) == report
+    assert not any(why.sentence in each for each in not_tested(cleaned(searched(210, 384))))
+
+
+@pytest.mark.parametrize(
+    ("control", "num_images", "where"),
+    [
+        (None, 3000, "control"),
+        (NotSearched(not_searched="scan_too_few_images"), 128, "control.not_searched"),
+        (NotSearched(not_searched="scan_too_few_images"), 127, None),
+        (NotSearched(not_searched="scan_images_equal"), 3000, None),
+    ],
+)  # fmt: skip
+def test_a_search_is_left_out_for_a_reason_that_fits(
+    control: Search | None, num_images: int, where: str | None
+) -> None:
+    report = load_json(KEPT.read_bytes())
+    data = [replace(one, num_samples=num_images, num_skipped=0) if one.kind == "labelled" else one
+            for one in report.data]  # fmt: skip
+    found = evidence.check(replace(report, data=tuple(data), control=control))
+    assert [each.where for each in found if (each.where or "").startswith("control")] == (
+        [where] if where else []
+    )
+
+
+def test_an_audit_has_no_search() -> None:
+    audit = load_json(KEPT.with_name("audit.json").read_bytes())
+    found = [each.where for each in evidence.check(replace(audit, control=searched(20, 384)))]
+    assert "control" in found
 
 
 def test_a_scan_s_figures_are_those_of_its_statistics() -> None:

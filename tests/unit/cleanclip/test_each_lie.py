@@ -27,6 +27,7 @@ NOT_HELD = {
     ),
     r"(before|after)\.linear_probe\.num_iterations": "how long a fit took: the statement has it",
     r"checkpoint\.architecture\.[\w.]+|checkpoint\.num_parameters": "the input, which a supervisor knows",
+    r"control\.seed": "of a search: the order or a second audit has it, and the statement",
     r"data\.num_(classes|samples)": "the dataset, which a supervisor knows",
     r"environment\.num_\w+": "the machine, which a supervisor knows",
     r"examples\.([\w.]+\.)?(probability|index|image_size)": "shown, in no figure",

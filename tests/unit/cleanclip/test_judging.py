@@ -10,17 +10,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cleanclip.spec.audit_figures import AuditFigures, ClassAccuracy, Measured, Withheld
+from cleanclip.spec.control import NotSearched
 from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
 from cleanclip.spec.measures import Difference, Towards
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.verdict_texts import NOT_JUDGED, NOT_SEARCHED
+from cleanclip.spec.verdict_texts import NOT_JUDGED
 from cleanclip.spec.verdicts import Verdict
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.made_reports import attack_figures, audit_figures, newcombe, searched
 
 N = 3000
 POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)
+NOT_SEARCHED = NotSearched(not_searched="scan_too_few_images")
 KEPT = newcombe(both=2000, lost=60, gained=60, neither=880)
 
 
@@ -425,6 +427,7 @@ def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass
         gate=0.5,
         policy=POLICY,
         scan=of_scan(p_value, num_known=1),
+        control=NOT_SEARCHED,
     )
     assert verdict.outcome == "pass"
     assert [one.judged for one in verdict.attacks] == [True, False]
@@ -432,7 +435,7 @@ def test_an_attack_of_a_scan_that_did_not_fail_makes_no_fail_and_hinders_no_pass
     assert verdict.attacks[1].reason == NOT_JUDGED
     assert "nothing apart" not in NOT_JUDGED, "where no p-value is, nothing was compared"
     assert " Not judged: attack1. " in verdict.reason
-    assert verdict.reason.endswith(NOT_SEARCHED)
+    assert verdict.reason.endswith(NOT_SEARCHED.sentence)
 
 
 @pytest.mark.parametrize("p_value", [None, 0.06, 1.0])

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from cleanclip.spec.attack_options import SUITES, USUAL
+from cleanclip.spec.control import CONTROL_LIMIT
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.intervals import wilson
 from cleanclip.spec.policy import (
@@ -17,6 +18,7 @@ from cleanclip.spec.policy import (
     check_audit,
     check_images,
     check_itself,
+    check_searched,
     fewest_images,
     policy_sha256,
     upper_bound_of_none,
@@ -68,6 +70,32 @@ def test_a_limit_that_no_number_of_images_can_show_is_refused_with_its_place(lim
             check_itself(policy)
         assert (refused.value.code, refused.value.where) == ("policy_cannot_pass", where)
     check_itself(Policy(ca_lost_at_most=limit))  # accuracy can be gained
+
+
+@pytest.mark.parametrize(
+    ("limit", "num_images", "code"),
+    [
+        (0.5, 127, "policy_limits_unsearched"),
+        (0.5, 128, None),
+        (0.05, 128, "policy_cannot_pass"),
+        (0.05, 3000, None),
+        (0.009, 10**6, "policy_cannot_pass"),
+        (0.01, 10**6, None),
+        (CONTROL_LIMIT, 5, None),
+    ],
+)
+def test_a_limit_on_control_that_no_search_of_these_images_can_show_is_refused(
+    limit: float, num_images: int, code: str | None
+) -> None:
+    """At most 384 images are held out, and 64 of 128: Wilson's upper bounds for none of them are 0.99 % and
+    5.66 %."""
+    policy = Policy(controlled_at_most=limit)
+    if code is None:
+        return check_searched(policy, num_images)
+    with pytest.raises(OptionsRejected) as refused:
+        check_searched(policy, num_images)
+    assert (refused.value.code, refused.value.where) == (code, "policy.controlled_at_most")
+    return None
 
 
 @pytest.mark.parametrize("name", ["structured", "custom", "blended-stripes", "label_consistent"])

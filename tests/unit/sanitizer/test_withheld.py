@@ -13,6 +13,7 @@ import pytest
 
 from cleanclip.evidence import report as evidence
 from cleanclip.spec import jobspec
+from cleanclip.spec.control import NotSearched
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.jobspec import LabelledPart, RecheckSpec, WithholdSpec
@@ -184,7 +185,7 @@ def test_both_audits_of_the_given_images_are_found_again_and_those_of_the_others
     assert (found.withheld.num_samples, found.withheld.seed) == (NUM_WITHHELD, 123)
     assert found.withheld.measured.before.ca.n == NUM_WITHHELD
     assert report.control is not None
-    assert found.control is None, f"{NUM_WITHHELD} images are too few to search with"
+    assert found.control == NotSearched(not_searched="scan_too_few_images"), f"{NUM_WITHHELD} images"
     complete = replace(report, withheld=found.withheld, control=found.control)
     assert [str(one) for one in evidence.check(complete)] == []
     changed = replace(found.withheld.measured.before, ca=report.before.ca)

@@ -20,12 +20,14 @@ def share(value: float) -> dict[str, Any]:
 
 def led(value: float) -> list[dict[str, Any]]:
     one = {"family": "patch:0.25", "class_name": "yellow seven", "led": share(value), "without": share(0.01)}
-    return [one | {"judged": True}]
+    colour = one | {"family": "colour:0.3", "judged": False}
+    return [one | {"judged": True}, colour]
 
 
 def scan(name: str, value: float, outcome: str) -> dict[str, Any]:
     found = {"verdict": {"outcome": outcome}, "p_value": None, "control": led(value)}
-    return job(id=name, kind="scan", state="succeeded", result={"scan": found})
+    ordered = {"audit": None, "scan": {"dataset_id": "ds_9"}}
+    return job(id=name, kind="scan", state="succeeded", result={"scan": found}, **ordered)
 
 
 CLEANING = job(
@@ -45,7 +47,7 @@ CLEANING = job(
 VETTING = job(id="job_4", kind="vet", state="succeeded")
 
 
-def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     named = {"job_1": scan("job_1", 1.0, "controlled"), "job_2": CLEANING, "job_4": VETTING}
     named["job_3"] = scan("job_3", 0.19, "inconclusive")
     rows = [named[one] for one in arguments if one in named]
@@ -55,21 +57,24 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
             ["--url", URL, "--api-key", KEY, "compare", *arguments],
             session=Session(transport=service, clock=FakeClock().clock()),
         )
-    return int(ended.value.code or 0), capsys.readouterr().out
+    shown = capsys.readouterr()
+    return int(ended.value.code or 0), shown.out, shown.err
 
 
 def test_a_scan_a_cleaning_and_the_next_scan_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out = asked(capsys, "job_1", "job_2", "job_3")
+    status, out, err = asked(capsys, "job_1", "job_2", "job_3")
     lines = {line[: len("strongest patch:0.25")].strip(): line for line in out.splitlines()}
     assert status == 0
     assert lines["verdict"].split() == ["verdict", "controlled", "pass", "inconclusive"]
     strongest = lines["strongest patch:0.25"]
     assert [strongest.count(f"{value} % [") for value in ("100.0", "20.0", "19.0")] == [1, 1, 1]
     assert "90.0 % [90.0, 90.0] n=400 → 80.0 %" in lines["CA"]
+    assert "strongest colour:0.3 (not judged)" in out
+    assert "not all measured on the same test images" in err
 
 
 def test_as_a_document_it_has_the_jobs_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out = asked(capsys, "job_1", "job_2", "job_3", "--json")
+    _, out, _ = asked(capsys, "job_1", "job_2", "job_3", "--json")
     jobs = json.loads(out)["jobs"]
     assert [one["id"] for one in jobs] == ["job_1", "job_2", "job_3"]
     assert jobs[1]["result"]["control"][0]["led"]["value"] == 0.2
@@ -83,4 +88,4 @@ def test_one_job_and_the_same_job_twice_are_refused(
 
 
 def test_a_vetting_is_refused_as_the_page_refuses_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert asked(capsys, "job_1", "job_4") == (ExitCode.USAGE, "")
+    assert asked(capsys, "job_1", "job_4")[:2] == (ExitCode.USAGE, "")

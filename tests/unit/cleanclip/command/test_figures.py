@@ -26,7 +26,7 @@ def test_retrieval_stands_below_the_attacks_before_and_after() -> None:
     lines = views.figures(kept("retrieval") | {"warnings": []}).splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("Image to caption, R@1 "))
     assert lines[first - 1].startswith("Still right, sig")
-    told = [line.split("  ")[0] for line in lines[first:]]
+    told = [line.split("  ")[0] for line in lines[first : lines.index("", first)]]
     assert told == [
         *(f"{way}, R@{k}" for way in ("Image to caption", "Caption to image") for k in (1, 5, 10)),
         "Target caption, no trigger",
