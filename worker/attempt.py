@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from app.db.repositories.attempt_values import ClaimedJob
@@ -21,7 +20,7 @@ from app.settings import DatasetSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.jobspec import AuditSpec, MaxRanks, SanitizeSpec
+from cleanclip.spec.jobspec import JudgedSpec, MaxRanks
 from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import cgroup, failures
 from worker.confinement import sandbox
@@ -33,11 +32,12 @@ from worker.failures import AttemptFailed
 from worker.first_audit import FirstAudit
 from worker.heartbeat import Pulse
 from worker.ledger import Ledger
+from worker.publishing.ending import Publication
 from worker.publishing.first_scan import finish_scan, reopened, scan_of, scanned_files
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.output_bounds import output_bytes, state_bytes, written_bytes
-from worker.publishing.packing import Signer
-from worker.publishing.publish import publish
+from worker.publishing.packing import Packing, Signer
+from worker.publishing.publish import prefix_of, publish
 from worker.publishing.rechecking import is_due
 from worker.publishing.withholding import withhold
 from worker.staging.stage import Staged, ordered_as, stage
@@ -142,20 +142,8 @@ class Attempt:
             staged = self._stage(place, scan)
             self._bring_back_state(place, scan)
             outputs = self._run_child(place, scan, staged, lambda: None, worker_environment)
-            self._job = finish_scan(
-                self._store,
-                self._ledger,
-                self._job,
-                outputs,
-                inputs=place.job,
-                outgoing=place.outgoing,
-                staged=staged,
-                signs=self._options.signer is not None,
-                is_resumed=bool(scan.resume_state),
-                fresh=self._fresh_children(place, staged, worker_environment),
-                warn=partial(self._tracker.note, "warning"),
-                check=self._control.check,
-            )
+            work = self._publication(place, scan, staged, outputs, worker_environment)
+            self._job = finish_scan(self._store, self._ledger, self._job, work)
 
     def _stage(self, place: Workspace, job: ClaimedJob) -> Staged:
         return stage(
@@ -192,17 +180,28 @@ class Attempt:
         if staged.known is not None:
             staged = replace(staged, known=replace(staged.known, before=first.figures))
         pulse.flush()
-        return publish(
-            self._store,
-            self._ledger,
-            job,
-            outputs,
-            inputs=place.job,
-            outgoing=place.outgoing,
+        self._tracker.begin(JobPhase.PUBLISH)
+        work = self._publication(place, job, staged, outputs, worker_environment)
+        return publish(self._store, self._ledger, job, work, scanned=scanned, signer=self._options.signer)
+
+    def _publication(
+        self,
+        place: Workspace,
+        job: ClaimedJob,
+        staged: Staged,
+        outputs: Sequence[Path],
+        worker_environment: Mapping[str, str],
+    ) -> Publication:
+        check = self._control.check
+        return Publication(
+            packing=Packing(outputs, place.outgoing / job.id, check),
             staged=staged,
-            scanned=scanned,
-            signer=self._options.signer,
+            inputs=place.job,
             fresh=self._fresh_children(place, staged, worker_environment),
+            prefix=prefix_of(job),
+            signs=self._options.signer is not None,
+            is_resumed=bool(job.resume_state),
+            ended_at=self._ledger.time(),
             tracker=self._tracker,
             check=check,
         )
@@ -210,9 +209,9 @@ class Attempt:
     def _withheld(self, place: Workspace, staged: Staged, worker_environment: Mapping[str, str]) -> Staged:
         """Without the images that a second audit measures on, where one is due."""
         signs = self._options.signer is not None
-        if not isinstance(staged.spec, AuditSpec | SanitizeSpec) or not is_due(staged.spec, signs=signs)[0]:
+        if not isinstance(staged.spec, JudgedSpec) or not is_due(staged.spec, signs=signs)[0]:
             return staged
-        if isinstance(staged.spec, SanitizeSpec):
+        if staged.spec.searches:
             staged = ordered_as(staged, place.job, replace(staged.spec, searches=False))
         return withhold(
             staged,

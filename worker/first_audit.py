@@ -21,7 +21,7 @@ from worker.confinement.child_json import TooLarge, fit_for_a_row, read_regular
 from worker.failures import not_believed
 from worker.ledger import Ledger
 from worker.publishing.believing import believe_first_audit
-from worker.publishing.publish import shown_figures
+from worker.publishing.shown import shown_figures
 from worker.publishing.verdicts import verdict_before_cleaning
 from worker.staging.stage import Staged
 from worker.training_states import BESIDE

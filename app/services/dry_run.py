@@ -15,7 +15,7 @@ from app.db.models.assets import Checkpoint, Dataset
 from app.db.repositories.assets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError
-from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
+from app.domain.states import DatasetKind, JobPhase, phases_of
 from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.earlier_jobs import load_of, measured_by
@@ -371,11 +371,11 @@ def _judge_scan(
 def _judge_policy(
     unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, answer: _Found
 ) -> None:
-    summary = labelled.summary if labelled is not None and order.kind is JobKind.SANITIZE else None
+    summary = labelled.summary if labelled is not None and order.recipe is not None else None
     with answer.noting():
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
-        is_cleaned, may_find = order.kind is JobKind.SANITIZE, order.scan is not None
+        is_cleaned, may_find = order.recipe is not None, order.scan is not None
         audit = _audit_of(order)
         policies.check_order(policy, source, audit, summary=summary, recipe=order.recipe, may_find=may_find)
         answer.warnings += before_audit(audit, policy, is_cleaned=is_cleaned)

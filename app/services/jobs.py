@@ -10,7 +10,7 @@ from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
-from app.domain.states import PUBLIC_KINDS, JobKind
+from app.domain.states import PUBLIC_KINDS
 from app.services import nulls, policies, quotas, vettings
 from app.services.api_keys import Caller
 from app.services.orders import (
@@ -85,7 +85,7 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
         policy,
         source,
         order.audit,
-        summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
+        summary=labelled.summary if order.recipe is not None else None,
         recipe=order.recipe,
         may_find=order.scan is not None,
     )

@@ -178,18 +178,17 @@ class LabelledPart(StrictOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SanitizeSpec(StrictOptions):
-    kind: Literal["sanitize"] = "sanitize"
-    recipe: Recipe
+class JudgedSpec(StrictOptions):
+    """What an audit and a cleaning are both told. An audit has no recipe, nor what follows from one."""
+
+    recipe: Recipe | None = None
     recipe_given: tuple[str, ...] | None = None
     """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
     audit: AuditOptions
     policy: Policy = field(default_factory=Policy)
     policy_source: PolicySource = field(default_factory=lambda: PolicySource.of(None))
     seed: Seed = 0
-    output_layout: OutputLayout = "open_clip"
-    save_every_s: float = 60.0
-    max_ranks: MaxRanks = 1
+    output_layout: OutputLayout | None = None
     upload_sha256: str | None = None
     has_retrieval: bool = False
     """Whether the audits measure retrieval, on `inputs/retrieval`."""
@@ -199,54 +198,60 @@ class SanitizeSpec(StrictOptions):
     """The datasets of which samples are left out, each by the list at `exclude_path`."""
     labelled_part: LabelledPart | None = None
     """None: `inputs/labelled` is the whole dataset."""
-    searches: bool = True
+    searches: bool = False
     """Whether the cleaned weights are searched for patterns; False where a second audit does that."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditSpec(StrictOptions):
-    kind: Literal["audit"] = "audit"
-    audit: AuditOptions
-    policy: Policy = field(default_factory=Policy)
-    policy_source: PolicySource = field(default_factory=lambda: PolicySource.of(None))
-    seed: Seed = 0
-    upload_sha256: str | None = None
-    has_retrieval: bool = False
-    scan_section: ScanSection | None = None
-    exclude: tuple[ExcludeRole, ...] = ()
-    labelled_part: LabelledPart | None = None
+class SanitizeSpec(JudgedSpec):
+    kind: Literal["sanitize"] = "sanitize"
+    recipe: Recipe
+    output_layout: OutputLayout = "open_clip"
+    save_every_s: float = 60.0
+    max_ranks: MaxRanks = 1
+    searches: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanSpec(StrictOptions):
+class AuditSpec(JudgedSpec):
+    kind: Literal["audit"] = "audit"
+    recipe: None = None
+    output_layout: None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpec(StrictOptions):
+    """What a scan and a vetting are both told."""
+
+    kind: str
+    seed: Seed = 0
+    upload_sha256: str | None = None
+    has_anchor: bool = False
+    """Whether a trusted model is in `inputs/anchor`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSpec(SearchSpec):
     """Look for a trigger that nobody named, with the images of `inputs/labelled`."""
 
     kind: Literal["scan"] = "scan"
     scan: ScanOptions
-    seed: Seed = 0
     save_every_s: float = 60.0
-    upload_sha256: str | None = None
     has_null: bool = False
     """Whether the scan is judged by the null in `inputs/null.json`."""
-    has_anchor: bool = False
-    """Whether a trusted model is in `inputs/anchor`."""
     audit: AuditOptions | None = None
     """Of the cleaning that begins with the scan."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class VetSpec(StrictOptions):
+class VetSpec(SearchSpec):
     """Find the samples of `inputs/pairs` or `inputs/labelled` that look poisoned."""
 
     kind: Literal["vet"] = "vet"
     data_kind: Literal["pairs", "labelled"]
     vet: VetOptions
-    seed: Seed = 0
-    upload_sha256: str | None = None
     has_trusted: bool = False
     """Whether they are compared with `inputs/trusted`."""
-    has_anchor: bool = False
-    """Whether a trusted model is in `inputs/anchor`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,9 @@ from tests.fixtures.kept_reports import document
 from tests.fixtures.scans import scan_and_null
 from tests.fixtures.vettings import vetting
 from tests.integration.api.service import Service
-from worker.publishing.publish import shown_figures
 from worker.publishing.scanning import scan_verdict
 from worker.publishing.searching import result_of
+from worker.publishing.shown import shown_figures
 from worker.publishing.verdicts import judged_alone, verdict_before_cleaning, verdicts_of
 from worker.tracker import Tracker
 

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from app.domain.dataset_references import SIDE_FILES
+from pydantic import ValidationError
+
+from app.db.repositories.attempt_values import CheckpointAccepted, DatasetReady
+from app.domain.dataset_references import SAMPLES_NAME, SIDE_FILES
 from cleanclip.evidence.statement import dataset_sha256
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
     DATASET_NAME,
+    DRAWN_NAME,
     INSPECTION_ADAPTER,
     INSPECTION_NAME,
+    WEIGHTS_NAME,
     DatasetSummary,
     Inspection,
     InspectSpec,
@@ -29,6 +35,9 @@ from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.rejection import excerpt
 from worker.failures import not_believed
 from worker.publishing.believing import config_bytes, read_json
+from worker.publishing.converting import convert_again
+from worker.publishing.ending import Ending, Publication
+from worker.publishing.sample_images import draw_samples
 from worker.staging.weights import check_weights, dtype_summary, num_parameters, read_architecture
 
 _LIKE_INSPECTION = ("layout", "upload_sha256", "assumed", "findings", "scanners", "dtype", "weights_sha256")
@@ -117,3 +126,50 @@ def _check_counts(summary: DatasetSummary, max_skipped_share: float) -> None:
     is_sound = len(per_class) == len(summary.class_names) and min(per_class, default=0) >= 0
     if not is_sound or sum(per_class) != summary.num_samples:
         raise not_believed(f"its {DATASET_NAME} does not count each image in one class")
+
+
+def end_inspection(work: Publication) -> Ending:
+    """What an inspection says about its checkpoint; its files are written by us. Raises AttemptFailed,
+    Stopped."""
+    packing, spec = work.packing, work.spec(InspectSpec)
+    (upload,) = work.staged.pins
+    weights_sha256 = packing.sha256[WEIGHTS_NAME]
+    raw = packing.path(INSPECTION_NAME).read_bytes()
+    inspection = believe_inspection(raw, upload, packing.path(WEIGHTS_NAME), weights_sha256)
+    config = believe_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection)
+    convert_again(
+        spec,
+        work.staged,
+        work.fresh,
+        weights_sha256=weights_sha256,
+        config=config,
+        inputs=work.inputs,
+        check=work.check,
+    )
+    inspection = replace(inspection, converted_again=True)
+    packing.add(CONFIG_NAME, config)
+    packing.add(INSPECTION_NAME, INSPECTION_ADAPTER.dump_json(inspection, indent=2))
+    return Ending(
+        effect=CheckpointAccepted(
+            sha256=upload["sha256"],
+            canonical_prefix=work.prefix,
+            weights_sha256=weights_sha256,
+            inspection=INSPECTION_ADAPTER.dump_python(inspection, mode="json"),
+        )
+    )
+
+
+def end_validation(work: Publication) -> Ending:
+    """What a validation says about its dataset. Raises AttemptFailed."""
+    packing, staged = work.packing, work.staged
+    files = {PurePosixPath(one.path).name: one.sha256 for one in staged.received}
+    summary = believe_dataset(packing.path(DATASET_NAME).read_bytes(), work.spec(ValidateSpec), files)
+    packing.add(DATASET_NAME, DATASET_ADAPTER.dump_json(summary, indent=2))
+    try:
+        samples = draw_samples(packing.path(DRAWN_NAME).read_bytes())
+    except (ValueError, ValidationError) as error:
+        raise not_believed(f"its {DRAWN_NAME} holds no samples that can be shown") from error
+    packing.drop(DRAWN_NAME)
+    packing.add(SAMPLES_NAME, samples)
+    summed_up = DATASET_ADAPTER.dump_python(summary, mode="json")
+    return Ending(effect=DatasetReady(files=staged.pins, summary=summed_up))

@@ -26,8 +26,8 @@ from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.control import TOO_FEW_CLASSES, ControlFigures
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
-from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, AuditSpec, SanitizeSpec
-from cleanclip.spec.recipe import AuditOptions, to_json
+from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, JudgedSpec
+from cleanclip.spec.recipe import AuditOptions, Recipe, to_json
 from cleanclip.spec.recommended import Model, RecipeSource
 from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, Environment, Report, load_json
 from cleanclip.spec.report_kinds import AnyReport
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 def believe_report(
     raw: bytes,
-    spec: AuditSpec | SanitizeSpec,
+    spec: JudgedSpec,
     known: Known,
     *,
     cleaned_sha256: str | None,
@@ -96,7 +96,7 @@ def with_warnings(report: Report) -> Report:
 
 
 def believe_first_audit(
-    figures: AuditFigures, told: SettledArchitecture, spec: SanitizeSpec, known: Known
+    figures: AuditFigures, told: SettledArchitecture, spec: JudgedSpec, known: Known
 ) -> Verdict:
     """Our verdict on an audit that is shown before there is a report. Raises AttemptFailed.
 
@@ -159,12 +159,11 @@ def believe_input(known: Known, told: SettledArchitecture, *, seed: int) -> Chec
     return replace(known.checkpoint, architecture=architecture.to_config())
 
 
-def _ordered(spec: AuditSpec | SanitizeSpec, model: Model | None) -> dict[str, Any]:
+def _ordered(spec: JudgedSpec, model: Model | None) -> dict[str, Any]:
     """The fields of a report that follow from the order and the model."""
-    recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
-    given = spec.recipe_given if isinstance(spec, SanitizeSpec) else None
+    recipe, given = spec.recipe, spec.recipe_given
     return {
-        "kind": spec.kind,
+        "kind": "audit" if recipe is None else "sanitize",
         "seed": spec.seed,
         "audit": spec.audit,
         "policy": spec.policy,
@@ -177,7 +176,7 @@ def _ordered(spec: AuditSpec | SanitizeSpec, model: Model | None) -> dict[str, A
 
 def _pairs(
     report: Report,
-    spec: AuditSpec | SanitizeSpec,
+    spec: JudgedSpec,
     known: Known,
     ordered: Mapping[str, Any],
     cleaned_sha256: str | None,
@@ -190,8 +189,7 @@ def _pairs(
     yield "after.weights_sha256", report.after and report.after.weights_sha256, cleaned_sha256
     is_cleaned = cleaned_sha256 is not None
     yield "withheld", report.withheld, None
-    searches = isinstance(spec, SanitizeSpec) and spec.searches
-    yield "control", report.control is not None, searches
+    yield "control", report.control is not None, spec.searches
     if isinstance(report.control, ControlFigures):
         yield "control.seed", report.control.seed, spec.seed
     elif report.control is not None and known.class_names is not None:
@@ -211,13 +209,13 @@ def _pairs(
         yield "examples", (shown.seed, shown.image_size, shown.choice), (spec.seed, image_size, HOW_CHOSEN)
 
 
-def _of_audit(audit: AuditFigures, spec: AuditSpec | SanitizeSpec) -> Iterator[tuple[str, object, object]]:
+def _of_audit(audit: AuditFigures, spec: JudgedSpec) -> Iterator[tuple[str, object, object]]:
     yield "retrieval", audit.retrieval is not None, spec.has_retrieval
     yield "linear_probe", audit.linear_probe is not None, spec.audit.linear_probe is not None
     yield "attacks", [(one.name, one.options) for one in audit.attacks], _attacks(spec)
 
 
-def _attacks(spec: AuditSpec | SanitizeSpec) -> list[tuple[str, dict[str, Any]]]:
+def _attacks(spec: JudgedSpec) -> list[tuple[str, dict[str, Any]]]:
     names = names_of(map(to_json, spec.audit.attacks))
     return [(name, to_json(one)) for name, one in zip(names, spec.audit.attacks, strict=True)]
 
@@ -258,7 +256,7 @@ def _names_of_audit(audit: AuditFigures) -> Iterator[str]:
 
 
 def believe_cleaned_config(
-    raw: bytes, spec: SanitizeSpec, known: Known, report: Report, weights_sha256: str
+    raw: bytes, recipe: Recipe, known: Known, report: Report, weights_sha256: str
 ) -> bytes:
     """config.json of cleaned weights, written by us: all of it follows from what came in, the order and the
     settings of `report`, which has been checked."""
@@ -267,8 +265,8 @@ def believe_cleaned_config(
         **origin,
         "assumed": (origin.get("assumed") or {}) | report.architecture.as_assumed(),
         "cleaned": {
-            "recipe": to_json(spec.recipe),
-            "seed": spec.seed,
+            "recipe": to_json(recipe),
+            "seed": report.seed,
             "from_weights_sha256": known.checkpoint.weights_sha256,
         },
         "weights_sha256": weights_sha256,

@@ -4,10 +4,9 @@ children. What is wrong here fails the job; a page that cannot be drawn does not
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cleanclip.spec.inspection_phrases import LEFT_OUT
 from cleanclip.spec.jobspec import (
@@ -21,64 +20,94 @@ from cleanclip.spec.jobspec import (
     REPORT_NAME,
     REPORT_PATH,
     WEIGHTS_NAME,
-    AuditSpec,
     GiveBackSpec,
+    JudgedSpec,
     PagesSpec,
-    SanitizeSpec,
 )
+from cleanclip.spec.recipe import Recipe, to_json
 from cleanclip.spec.report import Report, curve_json, dump_json
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed, not_believed
 from worker.publishing.believing import believe_cleaned_config, believe_report, with_warnings
-from worker.publishing.fresh_child import FreshChildren
+from worker.publishing.ending import Ending, Publication, Stated, row_of
+from worker.publishing.fresh_child import Fresh
 from worker.publishing.packing import Packing
+from worker.publishing.rechecking import confirm
+from worker.publishing.shown import shown_control, shown_figures, shown_rebound, shown_warnings
+from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.known import Known
-from worker.staging.stage import Staged
 from worker.staging.weights import check_weights
 
-Warn = Callable[[str], None]
 _MAX_PAGE_BYTES = 32 * 2**20
 _REFUSALS = frozenset({"outputs_not_believed", "report_malformed", "report_inconsistent", "report_too_large"})
 """Of a fresh child: it says that what it was given is not what it should be, or left what it should not."""
 _PAGES: Wanted = {REPORT_HTML_NAME: _MAX_PAGE_BYTES, REPORT_MARKDOWN_NAME: _MAX_PAGE_BYTES}
 
 
-def believed(packing: Packing, staged: Staged, *, ended_at: str, uses_cuda: bool) -> Report:
-    """The report in `packing`, checked with the files beside it. Raises AttemptFailed."""
-    spec, known = staged.spec, staged.known
-    if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
-        raise TypeError(f"a job of kind {spec.kind} has no report")
-    raw = packing.path(REPORT_NAME).read_bytes()
-    cleaned = packing.sha256.get(WEIGHTS_NAME)
-    at = datetime.fromisoformat(ended_at)
-    report = believe_report(raw, spec, known, cleaned_sha256=cleaned, at=at, uses_cuda=uses_cuda)
-    if isinstance(spec, SanitizeSpec):
-        _check_cleaned(packing, spec, known, report)
-    return report
+def end_judged(work: Publication) -> Ending:
+    """Check the report and the files beside it, have them confirmed where that is due, and add what follows.
 
-
-def complete(packing: Packing, staged: Staged, report: Report, fresh: FreshChildren, *, warn: Warn) -> Report:
-    """Add what follows from a checked `report`; the report as it goes on. Raises AttemptFailed, Stopped."""
-    spec, known = staged.spec, staged.known
-    if known is not None and isinstance(spec, SanitizeSpec) and spec.output_layout == "as_uploaded":
-        notes = _give_back(packing, known, fresh)
+    Raises AttemptFailed, Stopped, OSError.
+    """
+    packing, spec = work.packing, work.spec(JudgedSpec)
+    report = believe_report(
+        packing.path(REPORT_NAME).read_bytes(),
+        spec,
+        work.known,
+        cleaned_sha256=packing.sha256.get(WEIGHTS_NAME),
+        at=work.at,
+        uses_cuda=work.fresh.uses_cuda,
+    )
+    if spec.recipe is not None:
+        _check_cleaned(packing, spec.recipe, work.known, report)
+    report, recheck = confirm(work, report)
+    if spec.output_layout == "as_uploaded":
+        notes = _give_back(packing, work.known, work.fresh)
         report = with_warnings(replace(report, as_uploaded=notes))
     packing.add(REPORT_NAME, dump_json(report))
-    draw_pages(packing, fresh, warn)
-    return report
+    draw_pages(work)
+    return Ending(
+        result=judgement(report),
+        verdicts=tuple(verdicts_of(report)),
+        stated=Stated(report=report, recheck=recheck),
+    )
 
 
-def _check_cleaned(packing: Packing, spec: SanitizeSpec, known: Known, report: Report) -> None:
+def judgement(report: Report) -> dict[str, Any]:
+    """Verdict and figures of a report as the API shows them: training, inputs, images stay in the file.
+
+    Raises AttemptFailed where they are more than a list can carry.
+    """
+    alone = judged_alone(report.before, report, report.scan)
+    return row_of(
+        {
+            "verdict": to_json(report.verdict),
+            "before": shown_figures(report.before),
+            "before_verdict": None if report.after is None else to_json(alone),
+            "after": None if report.after is None else shown_figures(report.after),
+            "ca_lost": None if report.ca_lost is None else to_json(report.ca_lost),
+            "attack_changes": [to_json(change) for change in report.attack_changes],
+            "rebound": None if report.rebound is None else shown_rebound(report.rebound),
+            "control": []
+            if report.control is None
+            else [shown_control(one) for one in report.control.families],
+            "warnings": shown_warnings(report.warnings),
+            "architecture": to_json(report.architecture),
+        }
+    )
+
+
+def _check_cleaned(packing: Packing, recipe: Recipe, known: Known, report: Report) -> None:
     """Weights with the very tensors that came in; beside them two files that follow from what we know."""
     if check_weights(packing.path(WEIGHTS_NAME), known.checkpoint.architecture) != known.tensors:
         raise not_believed(f"its {WEIGHTS_NAME} has other types of numbers than the checkpoint")
     raw = packing.path(CONFIG_NAME).read_bytes()
-    packing.add(CONFIG_NAME, believe_cleaned_config(raw, spec, known, report, packing.sha256[WEIGHTS_NAME]))
+    packing.add(CONFIG_NAME, believe_cleaned_config(raw, recipe, known, report, packing.sha256[WEIGHTS_NAME]))
     if report.training is not None:
         packing.add(CURVE_NAME, curve_json(report.training))
 
 
-def _give_back(packing: Packing, known: Known, fresh: FreshChildren) -> tuple[str, ...]:
+def _give_back(packing: Packing, known: Known, fresh: Fresh) -> tuple[str, ...]:
     """Add the weights in the uploaded layout, or leave them out where that fails; returns sentences on it."""
     inputs = {f"{CHECKPOINT_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
     try:
@@ -99,21 +128,23 @@ def as_uploaded_name(known: Known) -> str:
     return f"{AS_UPLOADED}.bin" if upload["layout"] == "huggingface" else f"{AS_UPLOADED}.pt"
 
 
-def draw_pages(packing: Packing, fresh: FreshChildren, warn: Warn) -> None:
+def draw_pages(work: Publication) -> None:
     """report.html and report.md; they are a view of report.json and can be drawn again at any time.
 
     So a renderer that fails leaves them out, with a warning. One that refuses has found that the report
     contradicts itself, and nothing of the job is believed.
     """
+    packing = work.packing
     try:
-        left = fresh.run(PagesSpec(), {REPORT_PATH: packing.path(REPORT_NAME)}, _PAGES)
+        left = work.fresh.run(PagesSpec(), {REPORT_PATH: packing.path(REPORT_NAME)}, _PAGES)
     except AttemptFailed as failure:
         if failure.code in _REFUSALS:
             raise not_believed(f"its {REPORT_NAME} cannot be shown honestly ({failure.code})") from failure
-        warn(
+        work.tracker.note(
+            "warning",
             f"The report's pages could not be drawn ({failure.code}) and are left out; "
             "report.json is complete. "
-            "Draw them from it: python -m sanitizer report report.json"
+            "Draw them from it: python -m sanitizer report report.json",
         )
         return
     _check_page(next(path for path in left.files if path.name == REPORT_HTML_NAME))

@@ -25,11 +25,8 @@ from cleanclip.spec.recipe import AuditOptions, parse, to_json
 from cleanclip.spec.scan_report import ScanReport
 from worker.failures import AttemptFailed
 from worker.ledger import Ledger
-from worker.publishing.completing import Warn
-from worker.publishing.fresh_child import FreshChildren
-from worker.publishing.packing import Packing
-from worker.publishing.searching import complete_search
-from worker.staging.stage import Staged
+from worker.publishing.ending import Publication
+from worker.publishing.searching import end_search
 from worker.staging.transfer import fetch, retry_while_unavailable, upload
 
 _OF_SCAN = ("scan", "audit", "null", "requested_by")
@@ -41,7 +38,7 @@ def scan_of(job: ClaimedJob) -> ClaimedJob | None:
     """The scan that the job begins with, as a job that only scans: of all labelled images, as a null is
     measured. None where it begins with none, or has made it."""
     spec = job.spec
-    if job.kind is not JobKind.SANITIZE or spec.get("scan") is None or spec.get("scanned") is not None:
+    if spec.get("recipe") is None or spec.get("scan") is None or spec.get("scanned") is not None:
         return None
     return replace(
         job,
@@ -52,52 +49,27 @@ def scan_of(job: ClaimedJob) -> ClaimedJob | None:
     )
 
 
-def finish_scan(
-    store: ObjectStore,
-    ledger: Ledger,
-    job: ClaimedJob,
-    outputs: Sequence[Path],
-    *,
-    inputs: Path,
-    outgoing: Path,
-    staged: Staged,
-    signs: bool,
-    is_resumed: bool,
-    fresh: FreshChildren,
-    warn: Warn,
-    check: Callable[[], None],
-) -> ClaimedJob:
-    """Check `outputs`, keep them, and write what was found into the order of `job`; returns it so.
+def finish_scan(store: ObjectStore, ledger: Ledger, job: ClaimedJob, work: Publication) -> ClaimedJob:
+    """Check what its child left, keep it, and write what was found into the order of `job`; returns it so.
 
     Raises AttemptFailed, StorageError, OSError, Stopped.
     """
-    packing = Packing(outputs, outgoing / job.id, check)
-    report, _ = complete_search(
-        packing,
-        staged,
-        fresh,
-        inputs=inputs,
-        signs=signs,
-        is_resumed=is_resumed,
-        ended_at=ledger.time(),
-        warn=warn,
-        check=check,
-    )
+    packing, stated = work.packing, end_search(work).stated
+    report = stated and stated.report
     assert isinstance(report, ScanReport), "it was ordered"
-    assert staged.known is not None, "it is a customer's job"
     prefix = scanned_prefix(job.project_id, job.id, job.attempt)
     files = []
     for path in packing.files:
         name = _NAMES[path.name]
         ledger.check()
         send = partial(upload, store, in_prefix(prefix, name), path, is_ours=ledger.is_ours)
-        retry_while_unavailable(send, check)
+        retry_while_unavailable(send, work.check)
         files.append({"name": name, "sha256": packing.sha256[path.name]})
     digest = packing.sha256[REPORT_NAME]
     scanned = {"prefix": prefix, "files": files, "audit": job.spec["audit"]}
     spec = {
         **job.spec,
-        **_found(job, report, digest, staged.known.class_names),
+        **_found(job, report, digest, work.known.class_names),
         "scanned": scanned,
     }
     ledger.record_scanned(spec, report.verdict.outcome)

@@ -13,7 +13,7 @@ over both; and what it does not measure (the training) stays the first one's wor
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,10 +31,9 @@ from cleanclip.spec.jobspec import (
     TRAINING_PATH,
     WEIGHTS_NAME,
     WITHHELD_PATH,
-    AuditSpec,
+    JudgedSpec,
     RecheckedFigures,
     RecheckSpec,
-    SanitizeSpec,
     exclude_path,
 )
 from cleanclip.spec.progress import Advanced, ProgressEvent
@@ -42,11 +41,9 @@ from cleanclip.spec.report import Report
 from cleanclip.spec.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
 from worker.publishing.believing import config_bytes, read_json, with_warnings
+from worker.publishing.ending import Publication
 from worker.publishing.fresh_child import Fresh, take_input
-from worker.publishing.packing import Packing
 from worker.publishing.statement import Recheck, Why
-from worker.staging.known import Known
-from worker.staging.stage import Staged
 from worker.tracker import Tracker
 
 TOLERATED_SHARE = 0.005
@@ -69,7 +66,7 @@ _INEXACT = frozenset(
 """What one image that is counted otherwise may move far, and what is no count."""
 
 
-def is_due(spec: AuditSpec | SanitizeSpec, *, signs: bool) -> tuple[bool, Why]:
+def is_due(spec: JudgedSpec, *, signs: bool) -> tuple[bool, Why]:
     """Whether a second audit is made, and why: as ordered, else wherever the operator signs."""
     ordered = spec.audit.recheck
     if ordered is not None:
@@ -77,45 +74,24 @@ def is_due(spec: AuditSpec | SanitizeSpec, *, signs: bool) -> tuple[bool, Why]:
     return signs, "by_default" if signs else "not_signed"
 
 
-def confirm(
-    packing: Packing,
-    staged: Staged,
-    report: Report,
-    fresh: Fresh,
-    *,
-    inputs: Path,
-    signs: bool,
-    is_resumed: bool,
-    tracker: Tracker,
-    check: Callable[[], None],
-) -> tuple[Report, Recheck]:
+def confirm(work: Publication, report: Report) -> tuple[Report, Recheck]:
     """Have the checked `report` confirmed where that is due; the report as it goes on, and whether it was.
-
-    `inputs`: the folder of the job's first child, which is dead and whose datasets are taken from it.
-    `is_resumed`: by an earlier attempt's saved state.
 
     All that the second audit measured goes on in place of the first one's, with what it found on withheld
     images, and the verdict is judged anew: comparing decides only whether the job fails.
     Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
     """
-    spec, known = staged.spec, staged.known
-    if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
-        raise TypeError(f"a job of kind {spec.kind} has no figures")
-    due, why = is_due(spec, signs=signs)
+    spec, known, tracker = work.spec(JudgedSpec), work.known, work.tracker
+    due, why = is_due(spec, signs=work.signs)
     if not due:
         return report, Recheck(done=False, why=why)
-    order = _order(spec, staged, report)
-    copied = _hand_over(
-        packing, staged, known, order, inputs=inputs, place=fresh.folder_of(order), check=check
-    )
-    found = _audited(fresh, order, copied, tracker)
-    # a training that goes on keeps what was settled, perhaps on another machine
-    is_exact = not fresh.uses_cuda and not is_resumed
-    if _settle_otherwise(report.architecture, found.architecture, is_exact):
+    order = _order(work, report)
+    found = _audited(work.fresh, order, _hand_over(work, order), tracker)
+    if _settle_otherwise(report.architecture, found.architecture, work.is_exact):
         raise not_confirmed("it settles the architecture otherwise")
-    tolerated = TOLERATED_SHARE if fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
+    tolerated = TOLERATED_SHARE if work.fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
     places = list(differences(report.measured, found.measured, tolerated, known.class_names or ()))
-    if is_exact and tolerated == 0.0 and report.rebound != found.rebound:
+    if work.is_exact and tolerated == 0.0 and report.rebound != found.rebound:
         places.append("rebound")
     if places:
         raise not_confirmed(f"it differs at {', '.join(places[:3])}")
@@ -160,9 +136,11 @@ def _audited(
         raise not_confirmed(f"it ended with {failure.code}") from failure
 
 
-def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> RecheckSpec:
+def _order(work: Publication, report: Report) -> RecheckSpec:
     """The seeds for withheld images and of the search are drawn here, when the first child is dead."""
-    rebounds = isinstance(spec, SanitizeSpec) and spec.audit.rebound is not None
+    spec = work.spec(JudgedSpec)
+    is_cleaned = spec.recipe is not None
+    rebounds = is_cleaned and spec.audit.rebound is not None
     roles = TRAINED_ON if rebounds else frozenset()
     return RecheckSpec(
         audit=spec.audit,
@@ -170,29 +148,21 @@ def _order(spec: AuditSpec | SanitizeSpec, staged: Staged, report: Report) -> Re
         has_retrieval=spec.has_retrieval,
         exclude=tuple(role for role in spec.exclude if role in {*roles, "labelled", "retrieval"}),
         labelled_part=spec.labelled_part,
-        is_cleaned=isinstance(spec, SanitizeSpec),
+        is_cleaned=is_cleaned,
         recipe=report.recipe if rebounds else None,
         num_processes=report.environment.num_processes if rebounds else 1,
-        withheld_seed=None if staged.withheld is None else secrets.randbelow(2**31),
-        control_seed=secrets.randbelow(2**31) if isinstance(spec, SanitizeSpec) else None,
+        withheld_seed=None if work.staged.withheld is None else secrets.randbelow(2**31),
+        control_seed=secrets.randbelow(2**31) if is_cleaned else None,
     )
 
 
-def _hand_over(
-    packing: Packing,
-    staged: Staged,
-    known: Known,
-    order: RecheckSpec,
-    *,
-    inputs: Path,
-    place: Path,
-    check: Callable[[], None],
-) -> Mapping[str, Path]:
-    """Move what was measured on to the fresh child's `place`; returns what is to be copied there.
+def _hand_over(work: Publication, order: RecheckSpec) -> Mapping[str, Path]:
+    """Move what was measured on to the fresh child's folder; returns what is to be copied there.
 
     Those are the weights that are published, and the withheld images. What came in is moved, too, with the
     configuration as it was before any child ran.
     """
+    staged, inputs, place, check = work.staged, work.inputs, work.fresh.folder_of(order), work.check
     paths = {f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"}
     if order.has_retrieval:
         paths.add(RETRIEVAL_PATH)
@@ -209,9 +179,9 @@ def _hand_over(
     for one in staged.received:
         if not paths.isdisjoint({one.path, str(PurePosixPath(one.path).parent)}):
             take_input(inputs, one, place, check)
-    (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(known.config))
+    (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(work.known.config))
     if order.is_cleaned:
-        copied |= {f"{CLEANED_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
+        copied |= {f"{CLEANED_PATH}/{name}": work.packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
     return copied
 
 

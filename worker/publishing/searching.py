@@ -9,27 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.states import JobKind
-from cleanclip.spec.jobspec import REPORT_NAME, ScanSpec, VetSpec
+from cleanclip.spec.jobspec import REPORT_NAME, ScanSpec, SearchSpec, VetSpec
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from cleanclip.spec.vet_report import dump_vet_report
-from worker.confinement.child_json import fit_for_a_row
 from worker.confinement.outcome import wanted_outputs
-from worker.failures import not_believed, not_confirmed
+from worker.failures import not_confirmed
 from worker.publishing import scanning, vetting
 from worker.publishing.believing import our_environment
-from worker.publishing.completing import Warn, draw_pages
-from worker.publishing.fresh_child import FreshChildren, take_input
-from worker.publishing.packing import Packing
+from worker.publishing.completing import draw_pages
+from worker.publishing.ending import Ending, Publication, Stated, row_of
+from worker.publishing.fresh_child import take_input
 from worker.publishing.shown import shown_warnings
 from worker.publishing.statement import Recheck
 from worker.staging.known import Known
-from worker.staging.stage import Staged
 
 
 def _nothing(_: Any) -> Any:
@@ -45,6 +42,8 @@ class Search:
     shown: Callable[[Any], Mapping[str, Any]]
     verdicts: Callable[[Any], Sequence[NewVerdict]] = _nothing
     beside: Callable[[Known], Mapping[str, bytes]] = lambda _: {}
+    always_again: bool = False
+    """Whether a second process does it also where nothing is signed."""
 
 
 SEARCHES: Mapping[str, Search] = {
@@ -55,51 +54,40 @@ SEARCHES: Mapping[str, Search] = {
         verdicts=lambda report: (scanning.scan_verdict(report),),
         beside=scanning.null_beside,
     ),
-    "vet": Search(believe=vetting.believe_vet, dump=dump_vet_report, shown=vetting.shown_vet),
+    "vet": Search(
+        believe=vetting.believe_vet, dump=dump_vet_report, shown=vetting.shown_vet, always_again=True
+    ),
 }
 """By the spec's kind."""
 
 
-def complete_search(
-    packing: Packing,
-    staged: Staged,
-    fresh: FreshChildren,
-    *,
-    inputs: Path,
-    signs: bool,
-    is_resumed: bool,
-    ended_at: str,
-    warn: Warn,
-    check: Callable[[], None],
-) -> tuple[AnyReport, Recheck]:
-    """Check and complete what lies in `packing`; the report as it goes on, and whether it was confirmed.
+def end_search(work: Publication) -> Ending:
+    """Check and complete what its child left.
 
-    Where results are signed a fresh child makes the search again, of `inputs`, the folder of the first one,
-    which is dead; a vetting always, because its report shows captions and images. What it leaves is
-    published. On a CPU the first one's report must be the same, unless that was `is_resumed`, perhaps on
-    another machine. Raises AttemptFailed, Stopped, OSError.
+    Where results are signed a fresh child makes the search again; a vetting always, because its report shows
+    captions and images. What it leaves is published. On a CPU the first one's report must be the same, unless
+    that was resumed, perhaps on another machine. Raises AttemptFailed, Stopped, OSError.
     """
-    spec, known = staged.spec, staged.known
-    assert isinstance(spec, ScanSpec | VetSpec), "it is in the table"
-    assert known is not None, "it is a customer's job"
-    search, at = SEARCHES[spec.kind], datetime.fromisoformat(ended_at)
-    report = _believed(packing, spec, known, fresh, at)
+    packing, fresh, spec = work.packing, work.fresh, work.staged.spec
+    assert isinstance(spec, SearchSpec), "it is in the table"
+    search = SEARCHES[spec.kind]
+    report = _believed(work, spec)
     recheck = Recheck(done=False, why="not_signed")
-    if signs or spec.kind == "vet":
-        for one in staged.received:
-            take_input(inputs, one, fresh.folder_of(spec), check)
-        wanted = wanted_outputs(JobKind(spec.kind), weights_bytes=staged.most_weights_bytes)
+    if work.signs or search.always_again:
+        for one in work.staged.received:
+            take_input(work.inputs, one, fresh.folder_of(spec), work.check)
+        wanted = wanted_outputs(JobKind(spec.kind), weights_bytes=work.staged.most_weights_bytes)
         packing.take(fresh.run(spec, {}, wanted).files)
-        again = _believed(packing, spec, known, fresh, at)
-        is_exact = not fresh.uses_cuda and not is_resumed
-        if is_exact and _without_time(again) != _without_time(report):
+        again = _believed(work, spec)
+        if work.is_exact and _without_time(again) != _without_time(report):
             raise not_confirmed("it finds something else in the same data")
         report = again
-        recheck = Recheck(done=True, why="by_default", tolerated_share=0.0 if is_exact else None)
-    for name, content in {REPORT_NAME: search.dump(report), **search.beside(known)}.items():
+        recheck = Recheck(done=True, why="by_default", tolerated_share=0.0 if work.is_exact else None)
+    for name, content in {REPORT_NAME: search.dump(report), **search.beside(work.known)}.items():
         packing.add(name, content)
-    draw_pages(packing, fresh, warn)
-    return report, recheck
+    draw_pages(work)
+    stated = Stated(report=report, recheck=recheck)
+    return Ending(result=result_of(report), verdicts=search.verdicts(report), stated=stated)
 
 
 def _without_time(report: AnyReport) -> AnyReport:
@@ -109,21 +97,14 @@ def _without_time(report: AnyReport) -> AnyReport:
     return report
 
 
-def _believed(
-    packing: Packing, spec: ScanSpec | VetSpec, known: Known, fresh: FreshChildren, at: datetime
-) -> AnyReport:
-    raw = packing.path(REPORT_NAME).read_bytes()
-    report = SEARCHES[spec.kind].believe(raw, spec, known, at)
-    return replace(report, environment=our_environment(report.environment, uses_cuda=fresh.uses_cuda))
+def _believed(work: Publication, spec: ScanSpec | VetSpec) -> AnyReport:
+    raw = work.packing.path(REPORT_NAME).read_bytes()
+    report = SEARCHES[spec.kind].believe(raw, spec, work.known, work.at)
+    environment = our_environment(report.environment, uses_cuda=work.fresh.uses_cuda)
+    return replace(report, environment=environment)
 
 
 def result_of(report: AnyReport) -> dict[str, Any]:
     """What the job's row carries of it. Raises AttemptFailed."""
-    result = {
-        report.kind: SEARCHES[report.kind].shown(report),
-        "warnings": shown_warnings(report.warnings),
-    }
-    try:
-        return fit_for_a_row(result)
-    except ValueError as error:
-        raise not_believed(f"the figures of its report are more than a job has: {error}") from error
+    shown = SEARCHES[report.kind].shown(report)
+    return row_of({report.kind: shown, "warnings": shown_warnings(report.warnings)})

@@ -22,9 +22,8 @@ from cleanclip.spec.jobspec import (
     PAIRS_PATH,
     TRAINING_PATH,
     WITHHELD_NAME,
-    AuditSpec,
+    JudgedSpec,
     LabelledPart,
-    SanitizeSpec,
     WithholdSpec,
     exclude_path,
 )
@@ -46,7 +45,7 @@ def withhold(
     """
     spec, known = staged.spec, staged.known
     labelled = next((one for one in staged.datasets if one["role"] == "labelled"), None)
-    if not isinstance(spec, AuditSpec | SanitizeSpec) or known is None or labelled is None:
+    if not isinstance(spec, JudgedSpec) or known is None or labelled is None:
         return staged
     num = num_withheld(labelled["num_samples"] or 0)
     if num == 0:

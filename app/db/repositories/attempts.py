@@ -106,7 +106,7 @@ class AttemptRepository(ClaimRepository):
         event, data = "state_dropped", {}
         if resume_state is not None:
             event, data = "state_saved", {"step": resume_state["step"]}
-        if job.kind is JobKind.SANITIZE and job.spec.get("scan") and not job.spec.get("scanned"):
+        if job.spec.get("recipe") and job.spec.get("scan") and not job.spec.get("scanned"):
             data |= {"of": JobKind.SCAN.value}  # with which it begins
         record(self._session, job, event, data, resume_state=resume_state)
         return True

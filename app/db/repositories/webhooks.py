@@ -20,7 +20,7 @@ from app.db.repositories.owned import OwnedRepository
 from app.db.repositories.pages import page_of
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
-from app.domain.states import PUBLIC_KINDS, TERMINAL, JobKind, JobState
+from app.domain.states import PUBLIC_KINDS, TERMINAL, JobState
 from app.domain.webhooks import DeliveryState, WebhookEvent, WebhookState, message_data
 from cleanclip.spec.verdicts import headline, scan_headline
 
@@ -49,7 +49,7 @@ def _verdict(job: Job) -> dict[str, str]:
         for attack, verdict in zip(result["before"]["attacks"], judged, strict=False)
         if verdict.get("judged", True)
     }
-    is_cleaned = job.kind is JobKind.SANITIZE
+    is_cleaned = job.spec.get("recipe") is not None
     return {
         "outcome": outcome,
         "headline": headline(outcome, is_cleaned=is_cleaned, num_triggers=len(triggers)),

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from app.db.models.job import Job
-from app.domain.states import JobKind
 from app.schemas.jobs import ResultOut
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.audit_figures import AttackFigures
@@ -66,7 +65,7 @@ def verdict_label(job: Job, result: ResultOut | None) -> VerdictLabel | None:
         return VerdictLabel(word=scanned, lead=sentence.removesuffix(scanned))
     if result is None or result.verdict is None or result.before is None:
         return None
-    outcome, is_cleaned = result.verdict.outcome, job.kind is JobKind.SANITIZE
+    outcome, is_cleaned = result.verdict.outcome, bool(job.spec.get("recipe"))
     num_triggers = result.before.num_triggers(result.verdict.attacks)
     sentence = headline(outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)
     return VerdictLabel(word=outcome, lead=sentence.removesuffix(outcome))

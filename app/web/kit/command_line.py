@@ -53,7 +53,7 @@ def command_line(job: Job) -> str:
         words += _pair("--exclude", one["job_id"])
     words += _policy(job, files)
     words += _pair("--seed", str(job.seed))
-    if job.kind is JobKind.SANITIZE and job.spec.get("output_layout") not in (None, "open_clip"):
+    if job.spec.get("output_layout") not in (None, "open_clip"):
         words += _pair("--output-layout", job.spec["output_layout"])
     for name, value in job.job_metadata.items():
         words += _pair("--metadata", f"{name}={value}")

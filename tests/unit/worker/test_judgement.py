@@ -22,7 +22,7 @@ from tests.fixtures.made_reports import report as made_report
 from tests.fixtures.tiny_png import RED_SQUARE
 from worker.failures import AttemptFailed
 from worker.publishing.believing import read_json
-from worker.publishing.publish import _judgement
+from worker.publishing.completing import judgement
 
 
 def share(successes: int) -> Estimate:
@@ -42,14 +42,14 @@ def report(*, is_audit: bool) -> Report:
 
 def test_every_figure_of_a_sanitize_report_reaches_the_api() -> None:
     written = report(is_audit=False)
-    shown = ResultOut.model_validate(_judgement(load_json(dump_json(written))) | {"artifact_ids": ["art_1"]})
+    shown = ResultOut.model_validate(judgement(load_json(dump_json(written))) | {"artifact_ids": ["art_1"]})
     assert (shown.before, shown.after) == (written.before, written.after)
     assert (shown.ca_lost, shown.verdict) == (written.ca_lost, written.verdict)
 
 
 def test_an_audit_has_figures_before_only() -> None:
     written = report(is_audit=True)
-    shown = ResultOut.model_validate(_judgement(load_json(dump_json(written))))
+    shown = ResultOut.model_validate(judgement(load_json(dump_json(written))))
     assert shown.before == written.before
     assert shown.after is None
     assert shown.ca_lost is None
@@ -58,7 +58,7 @@ def test_an_audit_has_figures_before_only() -> None:
 def test_a_picture_is_named_by_its_digest_and_stays_in_the_file() -> None:
     data = b"image" * 1000
     told = replace(report(is_audit=True), before=figures(9, base64.b64encode(data).decode()))
-    kept = _judgement(told)
+    kept = judgement(told)
     assert kept["before"]["attacks"][0]["options"] == {
         "image_bytes": 5000,
         "image_sha256": hashlib.sha256(data).hexdigest(),
@@ -72,7 +72,7 @@ def test_pictures_of_examples_reach_no_row_of_the_database() -> None:
     examples = Examples(seed=0, image_size=2, side=2, examples=(example,))
     told = replace(report(is_audit=True), examples=examples)
     assert load_json(dump_json(told)).examples == examples
-    assert _judgement(told) == _judgement(replace(told, examples=None))
+    assert judgement(told) == judgement(replace(told, examples=None))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,6 @@ def test_more_figures_than_a_list_can_carry_are_not_kept_on_a_row() -> None:
     told = report(is_audit=True)
     attacks = told.before.attacks * 2000
     with pytest.raises(AttemptFailed, match="more than a job") as failed:
-        _judgement(replace(told, before=replace(told.before, attacks=attacks)))
+        judgement(replace(told, before=replace(told.before, attacks=attacks)))
     assert failed.value.code == "outputs_not_believed"
-    assert _judgement(replace(told, before=replace(told.before, attacks=attacks[:32])))
+    assert judgement(replace(told, before=replace(told.before, attacks=attacks[:32])))

@@ -16,7 +16,7 @@ from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import Report, dump_json, load_json
 from cleanclip.spec.verdicts import Verdict
 from sanitizer.audits.statistics import wilson
-from worker.publishing.publish import shown_rebound
+from worker.publishing.shown import shown_rebound
 
 KEPT = Path(__file__).parents[2] / "fixtures" / "reports" / "rebound.json"
 """Read here: the worker's tests pass where nothing that draws a report is installed."""

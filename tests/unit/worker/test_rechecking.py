@@ -25,6 +25,7 @@ from tests.fixtures.made_reports import newcombe, searched
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed
 from worker.publishing.believing import believe_report
+from worker.publishing.ending import Publication
 from worker.publishing.fresh_child import FreshSpec, Left
 from worker.publishing.packing import Packing
 from worker.publishing.rechecking import confirm, differences
@@ -105,17 +106,19 @@ class Job:
         self.tracker = Tracker(JobKind(kind))
 
     def confirm(self, *, signs: bool = False, is_resumed: bool = False) -> Recheck:
-        self.published, recheck = confirm(
-            self.packing,
-            self.staged,
-            self.report,
-            self.auditor,
+        work = Publication(
+            packing=self.packing,
+            staged=self.staged,
             inputs=self.inputs,
+            fresh=self.auditor,
+            prefix="",
             signs=signs,
             is_resumed=is_resumed,
+            ended_at=ENDED_AT,
             tracker=self.tracker,
             check=lambda: None,
         )
+        self.published, recheck = confirm(work, self.report)
         return recheck
 
     def refusal(self) -> AttemptFailed:
