@@ -14,7 +14,6 @@ import lab.testbed
 import sanitizer
 from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions
 from lab.reproduction.cells import PART_SEEDS
 from lab.reproduction.data import Sets
@@ -24,6 +23,7 @@ from lab.testbed.options import PaperColour, SubjectOptions
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import open_labelled
+from sanitizer.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +72,9 @@ def _audited(checkpoint: LoadedCheckpoint, labelled: Path, options: AuditOptions
         checkpoint,
         open_labelled(labelled),
         options,
+        Run(device=torch.device("cpu")),
         seed=seed,
-        device=torch.device("cpu"),
-        progress=ignore,
         phase="final_audit",
-        stop=lambda: False,
     )
 
 

@@ -13,7 +13,7 @@ training, no policy and no job: it returns what it counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from cleanclip.spec.attack_options import names_of, of_same_pixels
 from cleanclip.spec.audit_figures import AttackChange, AuditFigures, EmbeddingDrift
 from cleanclip.spec.examples import num_examples
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.progress import Phase, PhaseFinished, PhaseStarted, Progress
+from cleanclip.spec.progress import Phase, PhaseFinished, PhaseStarted
 from cleanclip.spec.recipe import AuditOptions, LinearProbeOptions, to_json
 from cleanclip.spec.templates import PLAIN_TEMPLATE
 from sanitizer.attacks.catalogue import build_triggers
@@ -48,6 +48,7 @@ from sanitizer.audits.zero_shot import nearest
 from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.captioned import CaptionedBatches, draw_indices
 from sanitizer.data.labelled import templates_of
+from sanitizer.run import Run
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -82,80 +83,77 @@ def run_audit(
     checkpoint: LoadedCheckpoint,
     labelled: LabelledDataset,
     options: AuditOptions,
+    run: Run,
     *,
     seed: int,
-    device: torch.device,
-    progress: Progress,
     phase: Phase,
-    stop: Callable[[], bool],
-    num_workers: int = 0,
     came_in: LoadedCheckpoint | None = None,
     memory: ClassMemory | None = None,
     retrieval_pairs: PairDataset | None = None,
     towards: Sequence[int] | None = None,
 ) -> AuditResult:
-    """Measure `checkpoint` on `labelled`; the model is moved to `device` and left there, its mode restored.
+    """Measure `checkpoint` on `labelled`; the model is moved to the device and left there, its mode restored.
 
     Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
-    `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
-    before every pass of a batch; `num_workers` processes decode ahead. Reports `phase` in images, start to
+    `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `run.stop` is
+    asked before every pass of a batch. Reports `phase` in images, start to
     finish. With `came_in`, the model before it was changed, drift is measured too, for one more pass of every
     image, with `retrieval_pairs` retrieval. `towards`: of each attack, the class that an earlier audit found
     it to lead to; None: this audit looks for it, and compares `PLAIN_TEMPLATE` where nobody gave templates.
     `memory` spares the class embeddings that an earlier audit of the same job has made.
     Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template`, `too_few_for_probe` or as
     `build_triggers` does; DatasetRejected if too many images are bad or all are of the target class;
-    CheckpointRejected if embeddings are not finite; Interrupted if `stop()`.
+    CheckpointRejected if embeddings are not finite; Interrupted if `run.stop()`.
     """
     targets = find_targets(options, labelled.class_names)
     templates = templates_of(options, labelled)
     triggers = build_triggers(options.attacks)
     captioned = None
     if retrieval_pairs is not None:
-        captioned = _captioned(checkpoint, retrieval_pairs, options, seed, num_workers)
+        captioned = _captioned(checkpoint, retrieval_pairs, options, seed, run.num_workers)
     total = (1 if options.linear_probe is None else 2) * len(labelled)
     total += 0 if captioned is None else 2 * len(captioned.indices)
-    watch = Watch(progress=progress, phase=phase, total=total, num_images=len(labelled), stop=stop)
-    progress(PhaseStarted(phase=phase, total=total, unit="images"))
+    watch = Watch(progress=run.progress, phase=phase, total=total, num_images=len(labelled), stop=run.stop)
+    run.progress(PhaseStarted(phase=phase, total=total, unit="images"))
     batches = LabelledBatches(
         labelled,
         image_size=checkpoint.architecture.image_size,
         batch_size=options.batch_size,
         max_skipped_share=options.max_skipped_share,
-        num_workers=num_workers,
+        num_workers=run.num_workers,
     )
     num_shown = num_examples(options.examples, len(triggers))
     chosen = choose(labelled, num_shown, targets=targets.all, seed=seed, before_read=watch.check)
     precision = options.precision
-    run = ImagesUnderModel(
-        checkpoint=checkpoint, batches=batches, device=device, watch=watch, seed=seed, precision=precision
+    images = ImagesUnderModel(
+        checkpoint=checkpoint, batches=batches, device=run.device, watch=watch, seed=seed, precision=precision
     )
     memory = memory or ClassMemory()
     with ExitStack() as models:
-        models.enter_context(measuring(checkpoint, device, precision))
+        models.enter_context(measuring(checkpoint, run.device, precision))
         class_CD = memory.embeddings(
             checkpoint,
             labelled.class_names,
             templates,
-            device,
+            run.device,
             precision=precision,
             after_classes=watch.classes_done,
         )
         drift = None
         if came_in is not None:
-            models.enter_context(measuring(came_in, device, precision))
+            models.enter_context(measuring(came_in, run.device, precision))
             classes_before_CD = memory.embeddings(
                 came_in,
                 labelled.class_names,
                 templates,
-                device,
+                run.device,
                 precision=precision,
                 after_classes=lambda _: watch.check(),
             )
             drift = Drift(came_in, class_CD, classes_before_CD, precision)
         probe = None
         if options.linear_probe is not None:
-            probe = _fitted_probe(run, labelled.class_names, options.linear_probe)
+            probe = _fitted_probe(images, labelled.class_names, options.linear_probe)
         plain = None
         if towards is None and options.templates is None and labelled.templates is None:
             plain = PlainTemplate(
@@ -163,7 +161,7 @@ def run_audit(
                     checkpoint,
                     labelled.class_names,
                     (PLAIN_TEMPLATE,),
-                    device,
+                    run.device,
                     precision=precision,
                     after_classes=watch.classes_done,
                 )
@@ -171,9 +169,9 @@ def run_audit(
         counts = Counts.for_targets(targets, probe)
         album = Album(chosen, checkpoint, labelled.class_names, len(triggers))
         alike = of_same_pixels(options.attacks)
-        count_answers(run, class_CD, triggers, counts, alike=alike, drift=drift, album=album, plain=plain)
-        retrieval = None if captioned is None else _retrieved(run, captioned, options, triggers)
-    progress(PhaseFinished(phase=phase))
+        count_answers(images, class_CD, triggers, counts, alike=alike, drift=drift, album=album, plain=plain)
+        retrieval = None if captioned is None else _retrieved(images, captioned, options, triggers)
+    run.progress(PhaseFinished(phase=phase))
     result = _result(
         checkpoint,
         options,

@@ -17,7 +17,16 @@ from cleanclip.spec import found_attacks, schemas
 from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
 from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, audit_with, fitting, section_of
 from cleanclip.spec.jobspec import MAX_RANKS
-from cleanclip.spec.recipe import AttackOptions, AuditOptions, DeclaredOptions, Policy, Recipe, parse, to_json
+from cleanclip.spec.recipe import (
+    AttackOptions,
+    AuditOptions,
+    DeclaredOptions,
+    Policy,
+    PolicySource,
+    Recipe,
+    parse,
+    to_json,
+)
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_report import ScanReport, load_scan
 from cleanclip.spec.scan_section import ScanSection
@@ -422,11 +431,10 @@ def recipe_from(arguments: argparse.Namespace) -> tuple[Recipe, tuple[str, ...]]
     return recipe, tuple(to_json(recipe) if str(arguments.recipe) == _DEFAULTS else values)
 
 
-def policy_from(arguments: argparse.Namespace) -> Policy | None:
-    """The limits of --policy; None: the defaults. Raises UsageError."""
-    if arguments.policy is None:
-        return None
-    return _parse(Policy, _read_json(arguments.policy), "policy")
+def policy_from(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fields of a spec: the limits of --policy, else the defaults, and their source. Raises UsageError."""
+    given = None if arguments.policy is None else _parse(Policy, _read_json(arguments.policy), "policy")
+    return {"policy": given or Policy(), "policy_source": PolicySource.of(given)}
 
 
 def audit_from(arguments: argparse.Namespace) -> AuditOptions:

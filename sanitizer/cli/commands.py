@@ -19,7 +19,9 @@ from cleanclip.spec.jobspec import (
     REPORT_NAME,
     STATE_PATH,
     WEIGHTS_NAME,
+    AuditSpec,
     LabelledPart,
+    SanitizeSpec,
 )
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.recommended import RecipeSource, with_recommended
@@ -44,6 +46,9 @@ from sanitizer.cli.terminal import Bars
 from sanitizer.cli.vetting import VETTED_NAME, vet_into
 from sanitizer.cli.withholding import given_part
 from sanitizer.pipeline import operations as pipeline
+from sanitizer.pipeline.places import Places
+from sanitizer.run import Run
+from sanitizer.training.device import pick
 from sanitizer.work.running import StopFlag
 
 
@@ -82,26 +87,26 @@ def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    options, policy = audit_from(arguments), policy_from(arguments)
+    options = audit_from(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
         inspected = folder / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
         labelled, part, exclude = stack.enter_context(_labelled(arguments, arguments.exclude or ()))
-        report = pipeline.audit(
-            checkpoint,
-            labelled,
-            options,
-            folder,
-            scan_section=_section(arguments, options, checkpoint),
-            policy=policy,
-            retrieval_path=arguments.retrieval,
+        places = Places(
+            checkpoint=checkpoint,
+            labelled=labelled,
+            out=folder,
+            retrieval=arguments.retrieval,
             exclude=exclude,
+        )
+        spec = AuditSpec(
+            audit=options,
+            scan_section=_section(arguments, options, checkpoint),
             labelled_part=part,
             seed=arguments.seed,
-            device=arguments.device,
-            progress=bars,
-            stop=stop,
+            **policy_from(arguments),
         )
+        report = pipeline.audit(places, spec, Run(device=pick(arguments.device), progress=bars, stop=stop))
         if arguments.out is not None:
             pages.write_pages(report, folder, bars)
     return _show(report, arguments, out)
@@ -146,28 +151,28 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             options = audit_from(arguments)
             section = section_from(arguments, options)
         labelled, part, exclude = stack.enter_context(_labelled(arguments, exclude))
-        report = pipeline.sanitize(
-            checkpoint,
-            arguments.training,
-            labelled,
+        places = Places(
+            checkpoint=checkpoint,
+            labelled=labelled,
+            out=arguments.out,
+            retrieval=arguments.retrieval,
+            exclude=exclude,
+            training=arguments.training,
+            state=arguments.out / STATE_PATH,
+        )
+        spec = SanitizeSpec(
             recipe=recipe,
             recipe_given=recipe_given,
-            options=options,
+            audit=options,
             scan_section=section,
-            out_dir=arguments.out,
-            state_folder=arguments.out / STATE_PATH,
-            policy=policy,
-            retrieval_path=arguments.retrieval,
-            exclude=exclude,
             labelled_part=part,
             seed=arguments.seed,
             output_layout=arguments.layout,
             save_every_s=arguments.save_every,
             max_ranks=arguments.ranks,
-            device=arguments.device,
-            progress=bars,
-            stop=stop,
+            **policy,
         )
+        report = pipeline.sanitize(places, spec, Run(device=pick(arguments.device), progress=bars, stop=stop))
         pages.write_pages(report, arguments.out, bars)
     err.print(f"The cleaned weights and the report are in {arguments.out}.", highlight=False, markup=False)
     return _show(report, arguments, out)

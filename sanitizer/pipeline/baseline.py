@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pydantic import Base64Bytes, TypeAdapter, ValidationError
 
 from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.progress import AUDIT_REUSED, Noted, Progress
+from cleanclip.spec.progress import AUDIT_REUSED, Noted
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.attacks.catalogue import trigger_sha256
@@ -28,6 +27,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
 from sanitizer.pipeline.keys import key_of
+from sanitizer.run import Run
 
 FILE_NAME = "baseline_audit.json"
 
@@ -69,13 +69,10 @@ def audit_once(
     checkpoint: LoadedCheckpoint,
     labelled: LabelledDataset,
     options: AuditOptions,
+    run: Run,
     *,
     seed: int,
-    device: torch.device,
     folder: Path,
-    progress: Progress,
-    stop: Callable[[], bool],
-    num_workers: int = 0,
     memory: ClassMemory | None = None,
     retrieval_pairs: PairDataset | None = None,
     settled: tuple[str, SettledArchitecture],
@@ -88,18 +85,15 @@ def audit_once(
     path = folder / FILE_NAME
     earlier = _read(path, key, options, seed)
     if earlier is not None:
-        progress(Noted(level="info", message=AUDIT_REUSED()))
+        run.progress(Noted(level="info", message=AUDIT_REUSED()))
         return earlier
     result = run_audit(
         checkpoint,
         labelled,
         options,
+        run,
         seed=seed,
-        device=device,
-        progress=progress,
         phase="baseline_audit",
-        stop=stop,
-        num_workers=num_workers,
         memory=memory,
         retrieval_pairs=retrieval_pairs,
     )

@@ -12,11 +12,12 @@ import torch
 from cleanclip.spec import scan_cost
 from cleanclip.spec.control import SEARCHES, ControlFigures, NotSearched, NotSearchedCode, Search
 from cleanclip.spec.errors import SanitizerError
-from cleanclip.spec.progress import COLLAPSE, Progress, Stop
+from cleanclip.spec.progress import COLLAPSE
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, templates_of
+from sanitizer.run import Run
 from sanitizer.scans import collapse, opening
 from sanitizer.scans.control import strongest_of_families
 from sanitizer.scans.meter import Meter
@@ -26,19 +27,17 @@ def search(
     checkpoint: LoadedCheckpoint,
     labelled: LabelledDataset,
     audit: AuditOptions,
+    run: Run,
     *,
     seed: int,
-    device: torch.device,
-    progress: Progress,
-    stop: Stop,
 ) -> Search:
     """The strongest patterns that were found on images drawn by `seed`, or why they cannot be searched for.
 
     Raises Interrupted; DatasetRejected for images that cannot be read.
     """
-    meter = Meter(0, progress, stop, phase="final_audit")
+    meter = Meter(0, run.progress, run.stop, phase="final_audit")
     try:
-        return _search(checkpoint, labelled, audit, seed=seed, device=device, meter=meter)
+        return _search(checkpoint, labelled, audit, seed=seed, device=run.device, meter=meter)
     except SanitizerError as refusal:
         if refusal.code not in get_args(NotSearchedCode):
             raise

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeGuard
 
 import torch
@@ -21,15 +20,14 @@ import torch
 from cleanclip.spec import cautions
 from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.control import Search
-from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, LabelledPart, MaxRanks
+from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
 from cleanclip.spec.policy import check_audit, check_searched
-from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Announced, Progress
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe, UARRecipe
+from cleanclip.spec.recipe import Recipe, UARRecipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import Report, curve_json, dump_json
 from cleanclip.spec.report_warnings import warnings_of
-from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
@@ -45,67 +43,47 @@ from sanitizer.pipeline.control import search
 from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ForAudit, ToExclude, open_for_audit, open_training
+from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.rebound import Cleaned, check_relearning, measure_rebound
 from sanitizer.pipeline.settling import settle
 from sanitizer.pipeline.validating import validate
 from sanitizer.ranks.shared_training import Sources, how_many, train
-from sanitizer.training.device import pick, share_cores
+from sanitizer.run import Run
+from sanitizer.training.device import share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned
 
 __all__ = ["audit", "inspect", "sanitize", "validate"]
 
 
-def audit(
-    checkpoint_folder: Path,
-    labelled_path: Path,
-    options: AuditOptions,
-    out_dir: Path,
-    *,
-    retrieval_path: Path | None = None,
-    exclude: Sequence[Path] = (),
-    labelled_part: LabelledPart | None = None,
-    policy: Policy | None = None,
-    policy_source: PolicySource | None = None,
-    scan_section: ScanSection | None = None,
-    seed: int = 0,
-    upload_sha256: str | None = None,
-    device: str = "auto",
-    progress: Progress = ignore,
-    stop: Stop = never_stop,
-) -> Report:
-    """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged.
+def audit(places: Places, spec: AuditSpec, run: Run) -> Report:
+    """Measure canonical weights; report.json in `places.out`. Raises SanitizerErrors but TrainingDiverged.
 
-    `retrieval_path` holds pairs to measure retrieval on, `exclude` lists of samples to leave out of a
-    dataset; `labelled_part` says that the labelled images are a part of one. `scan_section` is of the scan
-    that found some of the attacks; the report repeats it.
+    `spec.labelled_part` says that the labelled images are a part of a dataset; `spec.scan_section` is of the
+    scan that found some of the attacks: the report repeats it.
     """
-    policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
+    options, policy, seed = spec.audit, spec.policy, spec.seed
     check_audit(policy, options.attacks)
     cautions.check_rebound(options, policy, None)
-    torch_device = pick(device)
-    lists = ToExclude(exclude)
+    lists = ToExclude(places.exclude)
     given = open_for_audit(
-        checkpoint_folder, labelled_path, retrieval_path, options, lists, part=labelled_part
+        places.checkpoint, places.labelled, places.retrieval, options, lists, part=spec.labelled_part
     )
     lists.check_all_used()
-    num_workers = share_cores(given.checkpoint.model, torch_device)
+    run = replace(run, num_workers=share_cores(given.checkpoint.model, run.device))
     cautioned = cautions.before_audit(options, policy, is_cleaned=False)
-    _tell(cautioned, progress)
-    settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop)
+    _tell(cautioned, run.progress)
+    settled = settle(given, options, run, seed=seed)
     given = settled.given
     checkpoint, labelled = given.checkpoint, given.labelled
-    _tell(settled.warnings, progress)
+    _tell(settled.warnings, run.progress)
     result = run_audit(
         checkpoint,
         labelled,
         options,
+        run,
         seed=seed,
-        device=torch_device,
-        progress=progress,
         phase="baseline_audit",
-        stop=stop,
-        num_workers=num_workers,
         retrieval_pairs=given.retrieval,
     )
     data = reporting.measured_inputs(given, result)
@@ -121,76 +99,48 @@ def audit(
         kind="audit",
         created_at=datetime.now(UTC),
         seed=seed,
-        checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
+        checkpoint=reporting.checkpoint_input(checkpoint, spec.upload_sha256),
         architecture=settled.figures,
         data=data,
         audit=options,
         policy=policy,
-        policy_source=policy_source,
+        policy_source=spec.policy_source,
         **found.fields(),
-        environment=reporting.environment(torch_device, options.precision),
-        scan=scan_section,
+        environment=reporting.environment(run.device, options.precision),
+        scan=spec.scan_section,
     )
     report = replace(report, warnings=warnings_of(report))
-    out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / REPORT_NAME).write_bytes(dump_json(report))
+    places.out.mkdir(parents=True, exist_ok=True)
+    (places.out / REPORT_NAME).write_bytes(dump_json(report))
     return report
 
 
-def sanitize(
-    checkpoint_folder: Path,
-    training_path: Path,
-    labelled_path: Path,
-    *,
-    recipe: Recipe,
-    recipe_given: Sequence[str] | None = None,
-    options: AuditOptions,
-    out_dir: Path,
-    state_folder: Path,
-    retrieval_path: Path | None = None,
-    exclude: Sequence[Path] = (),
-    labelled_part: LabelledPart | None = None,
-    policy: Policy | None = None,
-    policy_source: PolicySource | None = None,
-    scan_section: ScanSection | None = None,
-    seed: int = 0,
-    output_layout: OutputLayout = "open_clip",
-    save_every_s: float = 60.0,
-    max_ranks: MaxRanks = 1,
-    searches: bool = True,
-    upload_sha256: str | None = None,
-    device: str = "auto",
-    progress: Progress = ignore,
-    stop: Stop = never_stop,
-) -> Report:
+def sanitize(places: Places, spec: SanitizeSpec, run: Run) -> Report:
     """Audit canonical weights, clean them, audit the cleaned file.
 
-    `training_path` holds clean pairs, or labelled images where the recipe's method wants them;
-    `retrieval_path` other pairs, to measure retrieval on. `exclude` are lists of samples to leave out, as
-    `pipeline.vetting.vet` writes them, each of one of these datasets. `labelled_part` says that the labelled
-    images are a part of a dataset.
-    Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
-    `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
-    The training is shared out among `max_ranks` processes at most (`ranks.training.how_many`).
+    Leaves model.safetensors, config.json, report.json and training_curve.json in `places.out`, and
+    `as_uploaded.*` where `spec.output_layout` asks for it. What is in `places.state` is gone on from.
+    The training is shared out among `spec.max_ranks` processes at most (`ranks.training.how_many`).
     A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
-    The cleaned weights are searched for patterns that control them, unless `searches` is False: a supervisor
-    has a process do that which never read the upload.
-    Raises every SanitizerError.
+    The cleaned weights are searched for patterns that control them, unless `spec.searches` is False: a
+    supervisor has a process do that which never read the upload.
+    Raises every SanitizerError; ValueError where `places` has nothing to train on, or no state.
     """
-    policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
+    if places.training is None or places.state is None:
+        raise ValueError("a cleaning needs data to train on, and a place for its state")
+    options, policy, recipe, seed = spec.audit, spec.policy, spec.recipe, spec.seed
     check_audit(policy, options.attacks)
     cautions.check_rebound(options, policy, recipe)
-    torch_device = pick(device)
-    lists = ToExclude(exclude)
+    lists = ToExclude(places.exclude)
     given = open_for_audit(
-        checkpoint_folder, labelled_path, retrieval_path, options, lists, part=labelled_part
+        places.checkpoint, places.labelled, places.retrieval, options, lists, part=spec.labelled_part
     )
     checkpoint, labelled = given.checkpoint, given.labelled
     check_searched(policy, len(labelled))
-    pairs = open_training(training_path, recipe, given, lists)
+    pairs = open_training(places.training, recipe, given, lists)
     check_fits(recipe, checkpoint, len(pairs))
     check_relearning(options, pairs)
-    num_workers = share_cores(checkpoint.model, torch_device)
+    run = replace(run, num_workers=share_cores(checkpoint.model, run.device))
     cautioned = cautions.before_training(
         recipe,
         num_samples=len(pairs),
@@ -198,81 +148,73 @@ def sanitize(
         trained=TrainedClasses.of(pairs.labelled.class_names, labelled.class_names)
         if _reads_labels(pairs, recipe)
         else None,
-        given=recipe_given,
+        given=spec.recipe_given,
         **advice.model_of(checkpoint),
     )
-    _tell([*cautions.before_audit(options, policy, is_cleaned=True), *cautioned], progress)
+    _tell([*cautions.before_audit(options, policy, is_cleaned=True), *cautioned], run.progress)
     key = settled_key(checkpoint, labelled, seed)
-    kept = settled_before(state_folder, key)
-    settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop, kept=kept)
+    kept = settled_before(places.state, key)
+    settled = settle(given, options, run, seed=seed, kept=kept)
     given, checkpoint = settled.given, settled.given.checkpoint
-    _tell(settled.warnings, progress)
+    _tell(settled.warnings, run.progress)
     before = audit_once(
         checkpoint,
         labelled,
         options,
+        run,
         seed=seed,
-        device=torch_device,
-        folder=state_folder,
-        progress=progress,
-        stop=stop,
-        num_workers=num_workers,
+        folder=places.state,
         memory=(memory := ClassMemory()),
         retrieval_pairs=given.retrieval,
         settled=(key, settled.figures),
     )
-    hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source, scan_section)
-    _tell(hopeless, progress)
+    hopeless = advice.hopeless_or_refused(
+        before.figures, options.gate, policy, spec.policy_source, spec.scan_section
+    )
+    _tell(hopeless, run.progress)
     finetuned = train(
         checkpoint,
         pairs,
         recipe,
-        Sources(checkpoint_folder=checkpoint_folder, training_path=training_path, exclude=lists.paths),
-        num_ranks=how_many(max_ranks, recipe, checkpoint.model, torch_device),
+        Sources(checkpoint_folder=places.checkpoint, training_path=places.training, exclude=lists.paths),
+        num_ranks=how_many(spec.max_ranks, recipe, checkpoint.model, run.device),
         seed=seed,
-        device=torch_device,
-        state_folder=state_folder,
-        save_every_s=save_every_s,
-        progress=progress,
-        stop=stop,
-        num_workers=num_workers,
-        class_CD=class_embeddings(checkpoint, pairs, torch_device, memory)
+        device=run.device,
+        state_folder=places.state,
+        save_every_s=spec.save_every_s,
+        progress=run.progress,
+        stop=run.stop,
+        num_workers=run.num_workers,
+        class_CD=class_embeddings(checkpoint, pairs, run.device, memory)
         if _reads_labels(pairs, recipe)
         else None,
     )
     as_uploaded = write_cleaned(
-        out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
+        places.out, checkpoint, places.checkpoint, recipe=recipe, seed=seed, output_layout=spec.output_layout
     )
-    cleaned = load_canonical(out_dir)
+    cleaned = load_canonical(places.out)
     after = run_audit(
         cleaned,
         labelled,
         options,
+        run,
         seed=seed,
-        device=torch_device,
-        progress=progress,
         phase="final_audit",
-        stop=stop,
-        num_workers=num_workers,
-        came_in=load_canonical(checkpoint_folder, checkpoint.architecture),
+        came_in=load_canonical(places.checkpoint, checkpoint.architecture),
         memory=memory,
         retrieval_pairs=given.retrieval,
         towards=before.towards,
     )
-    control = (
-        search(cleaned, labelled, options, seed=seed, device=torch_device, progress=progress, stop=stop)
-        if searches
-        else None
-    )
+    control = search(cleaned, labelled, options, run, seed=seed) if spec.searches else None
     checkpoint.model.to("cpu")  # beside the copies that are trained next
     rebound = measure_rebound(
         Cleaned(
-            folder=out_dir,
-            input_folder=checkpoint_folder,
+            folder=places.out,
+            input_folder=places.checkpoint,
             recipe=recipe,
             data=pairs,
             image_size=checkpoint.architecture.image_size,
-            class_CD=class_embeddings(checkpoint, pairs, torch_device, memory)
+            class_CD=class_embeddings(checkpoint, pairs, run.device, memory)
             if options.rebound is not None and isinstance(pairs, LabelsAsCaptions)
             else None,
             num_processes=finetuned.num_processes,
@@ -281,35 +223,25 @@ def sanitize(
         ),
         labelled,
         options,
+        run,
         seed=seed,
-        device=torch_device,
-        state_folder=state_folder,
-        progress=progress,
-        stop=stop,
-        num_workers=num_workers,
+        state_folder=places.state,
     )
     report = _cleaning_report(
-        upload_sha256=upload_sha256,
+        spec,
         pairs=pairs,
         given=given,
         settled=settled.figures,
-        recipe=recipe,
-        recipe_given=recipe_given,
-        options=options,
-        policy=policy,
-        policy_source=policy_source,
-        seed=seed,
         before=before,
         after=after,
         rebound=rebound,
         control=control,
         finetuned=finetuned,
-        scan_section=scan_section,
-        device=torch_device,
+        device=run.device,
         as_uploaded=as_uploaded,
     )
-    (out_dir / CURVE_NAME).write_bytes(curve_json(finetuned.training))
-    (out_dir / REPORT_NAME).write_bytes(dump_json(report))
+    (places.out / CURVE_NAME).write_bytes(curve_json(finetuned.training))
+    (places.out / REPORT_NAME).write_bytes(dump_json(report))
     return report
 
 
@@ -334,32 +266,25 @@ def class_embeddings(
 
 
 def _cleaning_report(
+    spec: SanitizeSpec,
     *,
-    upload_sha256: str | None,
     pairs: PairDataset | LabelsAsCaptions,
     given: ForAudit,
     settled: SettledArchitecture,
-    recipe: Recipe,
-    recipe_given: Sequence[str] | None,
-    options: AuditOptions,
-    policy: Policy,
-    policy_source: PolicySource,
-    seed: int,
     before: AuditResult,
     after: AuditResult,
     rebound: ReboundFigures | None,
     control: Search | None,
     finetuned: Finetuned,
-    scan_section: ScanSection | None,
     device: torch.device,
     as_uploaded: tuple[str, ...],
 ) -> Report:
     found = measured(
         before,
         after,
-        options,
+        spec.audit,
         class_names=given.labelled.class_names,
-        seed=seed,
+        seed=spec.seed,
         image_size=given.checkpoint.architecture.image_size,
     )
     data = (
@@ -368,27 +293,28 @@ def _cleaning_report(
         ),
         *reporting.measured_inputs(given, after),
     )
-    checkpoint = reporting.checkpoint_input(given.checkpoint, upload_sha256)
+    checkpoint = reporting.checkpoint_input(given.checkpoint, spec.upload_sha256)
+    recipe, recipe_given = spec.recipe, spec.recipe_given
     report = Report(
         kind="sanitize",
         created_at=datetime.now(UTC),
-        seed=seed,
+        seed=spec.seed,
         checkpoint=checkpoint,
         architecture=settled,
         data=data,
-        audit=options,
+        audit=spec.audit,
         recipe=recipe,
         recipe_source=None
         if recipe_given is None
         else RecipeSource.of(recipe, recipe_given, checkpoint.model),
-        policy=policy,
-        policy_source=policy_source,
+        policy=spec.policy,
+        policy_source=spec.policy_source,
         **found.fields(),
         rebound=rebound,
         control=control,
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
         as_uploaded=as_uploaded,
-        scan=scan_section,
+        scan=spec.scan_section,
     )
     return replace(report, warnings=warnings_of(report))

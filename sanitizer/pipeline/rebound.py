@@ -21,13 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from cleanclip.spec.errors import CheckpointRejected, OptionsRejected, TrainingDiverged
 from cleanclip.spec.fresh_attacks import fresh_of
-from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ProgressEvent, Stop
+from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ProgressEvent
 from cleanclip.spec.rebound_figures import (
     Interpolation,
     ReboundCurve,
@@ -57,6 +56,7 @@ from sanitizer.data.mixed import Mixed
 from sanitizer.data.templates import render
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.pipeline.keys import key_of
+from sanitizer.run import Run
 from sanitizer.training.loop import Looks, finetune
 from sanitizer.training.pace import Pace
 
@@ -144,13 +144,10 @@ def measure_rebound(
     cleaned: Cleaned,
     labelled: LabelledDataset,
     options: AuditOptions,
+    run: Run,
     *,
     seed: int,
-    device: torch.device,
     state_folder: Path,
-    progress: Progress,
-    stop: Stop,
-    num_workers: int,
 ) -> ReboundFigures | None:
     """None where `options` do not ask for it. Curves that the same job finished before are taken as they are.
 
@@ -161,14 +158,19 @@ def measure_rebound(
         return None
     indices = draw_sample(cleaned.after.index_N, options.rebound.max_images, seed)
     sample = Sample(
-        labelled=labelled, indices=indices, seed=seed, device=device, num_workers=num_workers, stop=stop
+        labelled=labelled,
+        indices=indices,
+        seed=seed,
+        device=run.device,
+        num_workers=run.num_workers,
+        stop=run.stop,
     )
     kept = Kept(state_folder, _key(cleaned, sample, options))
-    run = _Rebound(cleaned, options, options.rebound, sample, kept=kept, progress=progress)
-    curves = tuple(run.curves())
-    relearned = tuple(run.relearned()) if options.rebound.poisons else ()
-    interpolation = run.interpolation() if options.rebound.interpolation_halvings else None
-    progress(PhaseFinished(phase="rebound"))
+    trained = _Rebound(cleaned, options, options.rebound, sample, kept=kept, progress=run.progress)
+    curves = tuple(trained.curves())
+    relearned = tuple(trained.relearned()) if options.rebound.poisons else ()
+    interpolation = trained.interpolation() if options.rebound.interpolation_halvings else None
+    run.progress(PhaseFinished(phase="rebound"))
     return ReboundFigures(
         num_samples=len(cleaned.data),
         curves=curves,

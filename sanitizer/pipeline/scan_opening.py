@@ -28,6 +28,7 @@ from sanitizer.pipeline.anchors import open_anchor
 from sanitizer.pipeline.judging_null import check_null
 from sanitizer.pipeline.opening import ForAudit
 from sanitizer.pipeline.settling import settle
+from sanitizer.run import Run
 from sanitizer.scans import opening
 from sanitizer.scans.hypotheses import DOSES
 from sanitizer.scans.meter import Meter
@@ -87,13 +88,12 @@ def open_for_scan(
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
     share_cores(checkpoint.model, torch_device)
     given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
-    checkpoint, settled = _settled(
-        given, options, seed, torch_device, audit_next=audit_next, progress=progress, stop=stop
-    )
+    run = Run(device=torch_device, progress=progress, stop=stop)
+    checkpoint, settled = _settled(given, options, run, seed=seed, audit_next=audit_next)
     anchor_settled = None
     if anchor is not None:
         given = ForAudit(checkpoint=anchor, labelled=labelled, retrieval=None)
-        anchor, anchor_settled = _settled(given, options, seed, torch_device, progress=progress, stop=stop)
+        anchor, anchor_settled = _settled(given, options, run, seed=seed)
     if null is not None:
         check_null(
             null,
@@ -153,12 +153,10 @@ def open_for_scan(
 def _settled(
     given: ForAudit,
     options: ScanOptions,
-    seed: int,
-    device: torch.device,
+    run: Run,
     *,
+    seed: int,
     audit_next: AuditOptions | None = None,
-    progress: Progress,
-    stop: Stop,
 ) -> tuple[LoadedCheckpoint, SettledArchitecture | None]:
     """The model under the heads and the activation that fit its images, as in an audit; and their figures.
 
@@ -167,12 +165,12 @@ def _settled(
     """
     order = AuditOptions(target=given.labelled.class_names[0], templates=options.templates)
     try:
-        settled = settle(given, order, seed=seed, device=device, progress=progress, stop=stop)
+        settled = settle(given, order, run, seed=seed)
     except CheckpointRejected as error:
         if error.code != "settings_at_chance":
             raise
         if audit_next is not None:  # its templates may be others
-            settle(given, audit_next, seed=seed, device=device, progress=progress, stop=stop)
+            settle(given, audit_next, run, seed=seed)
         return given.checkpoint, None
     return settled.given.checkpoint, settled.figures
 

@@ -20,10 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from cleanclip.spec.errors import CheckpointRejected, Interrupted
-from cleanclip.spec.progress import SETTLED, Noted, Progress, Stop
+from cleanclip.spec.progress import SETTLED, Noted
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture, warnings
 from sanitizer.audits.settings_fit import Fit, draw_sample, measure
@@ -42,6 +40,7 @@ from sanitizer.checkpoints.settings import (
 )
 from sanitizer.data.labelled import templates_of
 from sanitizer.pipeline.opening import ForAudit
+from sanitizer.run import Run
 
 _GIVEN = ("declared", "configuration")
 
@@ -181,22 +180,20 @@ class SettledInputs:
 def settle(
     given: ForAudit,
     options: AuditOptions,
+    run: Run,
     *,
     seed: int,
-    device: torch.device,
-    progress: Progress,
-    stop: Stop,
     kept: SettledArchitecture | None = None,
 ) -> SettledInputs:
     """Measure the settings of the checkpoint, or take those `kept` by an earlier attempt of the same job.
 
     Raises CheckpointRejected `settings_at_chance`, `settings_undecided`, `declared_setting_does_not_fit`,
-    `embeddings_not_finite`; OptionsRejected `bad_template`; Interrupted if `stop()`.
+    `embeddings_not_finite`; OptionsRejected `bad_template`; Interrupted if `run.stop()`.
     """
     checkpoint, templates = given.checkpoint, templates_of(options, given.labelled)
 
     def check() -> None:
-        if stop():
+        if run.stop():
             raise Interrupted(
                 "stopped", "Measuring the checkpoint's settings was stopped on request.", "Run it again."
             )
@@ -212,10 +209,10 @@ def settle(
             values = plausible_values(checkpoint.architecture, known)
             race = Race(checkpoint.architecture, known, values)
             fit = measure(
-                checkpoint, sample, values, device=device, undecided=race.undecided, before_pass=check
+                checkpoint, sample, values, device=run.device, undecided=race.undecided, before_pass=check
             )
             figures = _measured(checkpoint, race, fit, seed, num_templates=len(sample.templates))
-            progress(Noted(level="info", message=_what_was_done(figures)))
+            run.progress(Noted(level="info", message=_what_was_done(figures)))
     settings = Settings.read(figures.values())
     return SettledInputs(
         given=replace(given, checkpoint=_under(checkpoint, settings, figures)),

@@ -23,6 +23,7 @@ from sanitizer.pipeline.opening import ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.operations import class_embeddings
 from sanitizer.pipeline.rebound import Cleaned, measure_rebound
 from sanitizer.pipeline.settling import settle
+from sanitizer.run import Run
 from sanitizer.training.device import pick, share_cores
 
 
@@ -32,7 +33,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     What came in is settled here whatever is audited: a configuration of cleaned weights has the heads and the
     activation that the first process claims.
     """
-    device = pick()
+    run = Run(device=pick(), progress=progress, stop=stop)
     lists = ToExclude([folder / jobspec.exclude_path(role) for role in spec.exclude])
     given = open_for_audit(
         folder / jobspec.CHECKPOINT_PATH,
@@ -42,8 +43,8 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         lists,
         part=spec.labelled_part,
     )
-    num_workers = share_cores(given.checkpoint.model, device)
-    settled = settle(given, spec.audit, seed=spec.seed, device=device, progress=progress, stop=stop)
+    run = replace(run, num_workers=share_cores(given.checkpoint.model, run.device))
+    settled = settle(given, spec.audit, run, seed=spec.seed)
     came_in = settled.given.checkpoint
     cleaned, memory = None, ClassMemory()
     if spec.is_cleaned:
@@ -56,12 +57,9 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             run_audit,
             labelled=labelled,
             options=options,
+            run=run,
             seed=seed,
-            device=device,
-            progress=progress,
             phase="final_audit",
-            stop=stop,
-            num_workers=num_workers,
             memory=memory,
             retrieval_pairs=retrieval,
         )
@@ -91,7 +89,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
                 recipe=spec.recipe,
                 data=data,
                 image_size=came_in.architecture.image_size,
-                class_CD=class_embeddings(came_in, data, device, memory)
+                class_CD=class_embeddings(came_in, data, run.device, memory)
                 if isinstance(data, LabelsAsCaptions)
                 else None,
                 num_processes=spec.num_processes,
@@ -100,12 +98,9 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             ),
             labelled,
             spec.audit,
+            run,
             seed=spec.seed,
-            device=device,
             state_folder=folder / jobspec.STATE_PATH,
-            progress=progress,
-            stop=stop,
-            num_workers=num_workers,
         )
     withheld, images = None, labelled
     if spec.withheld_seed is not None:
@@ -121,9 +116,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         )
     control = None
     if cleaned is not None and spec.control_seed is not None:
-        control = search(
-            cleaned, images, spec.audit, seed=spec.control_seed, device=device, progress=progress, stop=stop
-        )
+        control = search(cleaned, images, spec.audit, run, seed=spec.control_seed)
     rechecked = RecheckedFigures(
         measured=confirmed,
         rebound=rebound,

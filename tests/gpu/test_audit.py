@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, AuditPrecision
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
+from sanitizer.run import Run
 from tests.fixtures.audited import write_labelled, write_model
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 
@@ -38,11 +38,9 @@ def audited(folder: Path, device: str, precision: AuditPrecision = "fp32") -> Au
         load_canonical(write_model(folder / "model")),
         open_labelled(write_labelled(folder / "labelled")),
         AuditOptions(target="cloud", attacks=tuple(EVERY_ATTACK.values()), precision=precision),
+        Run(device=torch.device(device)),
         seed=1,
-        device=torch.device(device),
-        progress=ignore,
         phase="baseline_audit",
-        stop=lambda: False,
     )
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.figures import OF_ATTACK
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
@@ -30,6 +29,7 @@ from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.labelled import open_labelled
+from sanitizer.run import Run
 from tests.fixtures.audited import (
     ARCHITECTURE,
     CLASS_NAMES,
@@ -73,11 +73,9 @@ def audited(
         load_canonical(model_folder),
         open_labelled(labelled_folder),
         options,
+        Run(device=CPU),
         seed=seed,
-        device=CPU,
-        progress=ignore,
         phase="baseline_audit",
-        stop=lambda: False,
         came_in=came_in,
     )
 

@@ -24,7 +24,7 @@ from cleanclip.spec.recipe import (
 from cleanclip.spec.report import Report
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
-from sanitizer.pipeline import operations as pipeline
+from tests.fixtures import pipeline
 from tests.fixtures.audited import (
     ARCHITECTURE,
     CLASS_NAMES,
@@ -67,7 +67,6 @@ def cleaned(
         out_dir=folder / "after",
         state_folder=folder / "state",
         seed=SEED,
-        device="cpu",
     )
     return folder / "before", folder / "after", report
 
@@ -124,8 +123,6 @@ def test_a_logit_scale_beyond_all_numbers_gives_certainty_and_no_error(tmp_path:
     state["logit_scale"] = torch.tensor(1e30)
     write_canonical(tmp_path / "before", state, ARCHITECTURE, {"layout": "open_clip"})
     write_labelled(tmp_path / "labelled")
-    report = pipeline.audit(
-        tmp_path / "before", tmp_path / "labelled", OPTIONS, tmp_path / "out", seed=SEED, device="cpu"
-    )
+    report = pipeline.audit(tmp_path / "before", tmp_path / "labelled", OPTIONS, tmp_path / "out", seed=SEED)
     assert report.examples is not None
     assert {one.clean.before.probability for one in report.examples.examples} == {1.0}

@@ -11,7 +11,6 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions, LinearProbeOptions, SIGOptions
 from sanitizer.audits import logistic
 from sanitizer.audits.audit import run_audit
@@ -19,6 +18,7 @@ from sanitizer.audits.logistic import fit, loss_and_gradient
 from sanitizer.audits.probe import stratified_folds
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
+from sanitizer.run import Run
 from tests.fixtures.audited import CLASS_NAMES, labels, pictures, write_labelled, write_model
 from tests.numerics import reference
 
@@ -138,11 +138,9 @@ def test_every_share_of_the_probe_is_the_references_to_the_last_image(tmp_path: 
         load_canonical(model_folder),
         open_labelled(labelled_folder),
         options,
+        Run(device=torch.device("cpu")),
         seed=6,
-        device=torch.device("cpu"),
-        progress=ignore,
         phase="baseline_audit",
-        stop=lambda: False,
     ).figures
     of_labels = labels()
     fold = reference_folds(of_labels, FOLDS, 6)

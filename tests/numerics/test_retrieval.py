@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
@@ -27,6 +26,7 @@ from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.captioned import draw_indices
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
+from sanitizer.run import Run
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_labelled, write_model
 from tests.numerics import reference_retrieval as reference
 
@@ -72,11 +72,9 @@ def ours(folders: Path, target: str, seed: int, **options: Any) -> RetrievalFigu
         load_canonical(folders / "model"),
         open_labelled(folders / "labelled"),
         AuditOptions(target=target, attacks=ATTACKS, batch_size=16, **options),
+        Run(device=torch.device("cpu")),
         seed=seed,
-        device=torch.device("cpu"),
-        progress=ignore,
         phase="baseline_audit",
-        stop=lambda: False,
         retrieval_pairs=open_pairs(folders / "pairs"),
     ).figures
     assert figures.retrieval is not None

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import (
     AuditOptions,
     AuditPrecision,
@@ -28,6 +27,7 @@ from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.audit import run_audit
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.templates import IMAGENET_80
+from sanitizer.run import Run
 from sanitizer.training.device import share_cores
 
 EIGHT = (
@@ -66,12 +66,9 @@ def ours_s(
             loaded,
             labelled,
             options,
+            Run(device=device, num_workers=num_workers),
             seed=0,
-            device=device,
-            progress=ignore,
             phase="baseline_audit",
-            stop=lambda: False,
-            num_workers=num_workers,
         )
     )
 

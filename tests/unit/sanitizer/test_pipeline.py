@@ -19,7 +19,7 @@ from cleanclip.evidence import report as evidence_report
 from cleanclip.evidence import training as evidence_training
 from cleanclip.spec import cautions
 from cleanclip.spec.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
-from cleanclip.spec.progress import Announced, Noted, PhaseStarted, ProgressEvent, ignore
+from cleanclip.spec.progress import Announced, Noted, PhaseStarted, ProgressEvent
 from cleanclip.spec.recipe import (
     AuditOptions,
     BadNetOptions,
@@ -42,10 +42,12 @@ from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data import loader_processes
 from sanitizer.data.labelled import open_labelled
-from sanitizer.pipeline import operations as pipeline
+from sanitizer.pipeline import operations
 from sanitizer.pipeline.baseline import FILE_NAME
 from sanitizer.pipeline.cleaned import write_cleaned
+from sanitizer.run import Run
 from sanitizer.software import software
+from tests.fixtures import pipeline
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, write_tar
 from tests.fixtures.triggers import picture
@@ -71,7 +73,6 @@ def sanitize(inputs, out, **changes):
         "out_dir": out,
         "state_folder": out / "state",
         "seed": 3,
-        "device": "cpu",
     }
     checkpoint = changes.pop("checkpoint", inputs / "checkpoint")
     is_labelled = changes.get("recipe", RECIPE).training_data == "labelled"
@@ -130,7 +131,7 @@ def test_a_jobs_audits_build_their_batches_in_processes_of_their_own(
         return begin(build, num_workers)
 
     monkeypatch.setattr(loader_processes, "_start", counted)
-    monkeypatch.setattr(pipeline, "share_cores", lambda model, device: 1)
+    monkeypatch.setattr(operations, "share_cores", lambda model, device: 1)
     options = replace(OPTIONS, batch_size=9)
     others = {"retrieval_path": make_pairs(tmp_path / "others", 20)} if retrieval else {}
     sanitize(inputs, tmp_path / "out", options=options, **others)
@@ -184,11 +185,9 @@ def test_the_final_figures_are_those_of_the_file_handed_out(done, inputs):
         load_canonical(out),
         open_labelled(inputs / "labelled"),
         OPTIONS,
+        Run(device=torch.device("cpu")),
         seed=3,
-        device=torch.device("cpu"),
-        progress=ignore,
         phase="final_audit",
-        stop=pipeline.never_stop,
     )
     (ours,), (told,) = again.figures.attacks, report.after.attacks
     assert ours.towards == told.towards_now
@@ -342,9 +341,7 @@ def test_examples_show_the_same_pictures_before_and_after_and_no_state_keeps_the
     assert (shown.seed, shown.image_size, shown.side) == (3, 32, 32)
     assert {one.true_class for one in shown.examples} == {"cat", "tree"}
     assert all(pair.triggered.after is not None for pair in shown.of_attack(0))
-    alone = pipeline.audit(
-        inputs / "checkpoint", inputs / "labelled", OPTIONS, out / "alone", seed=3, device="cpu"
-    )
+    alone = pipeline.audit(inputs / "checkpoint", inputs / "labelled", OPTIONS, out / "alone", seed=3)
     of_audit, of_cleaning = alone.examples.of_attack(0), shown.of_attack(0)
     assert len(of_audit) == 6
     for one, other in zip(of_audit, of_cleaning, strict=True):
@@ -357,9 +354,7 @@ def test_examples_show_the_same_pictures_before_and_after_and_no_state_keeps_the
     for kept in (path for path in (out / "state").rglob("*") if path.is_file()):
         assert not any(one.clean.image.encode() in kept.read_bytes() for one in of_cleaning)
     none = replace(OPTIONS, examples=0)
-    silent = pipeline.audit(
-        inputs / "checkpoint", inputs / "labelled", none, out / "none", seed=3, device="cpu"
-    )
+    silent = pipeline.audit(inputs / "checkpoint", inputs / "labelled", none, out / "none", seed=3)
     assert silent.examples is None
     assert silent.before == alone.before
 
@@ -447,7 +442,6 @@ def test_a_baseline_of_other_code_or_pixels_is_made_again_before_a_training(inpu
             OptionsRejected,
             "batch_norm_needs_whole_batch",
         ),
-        ({"device": "abacus"}, OptionsRejected, "unknown_device"),
         (
             {"options": AuditOptions(target="dog", attacks=(CustomPatchOptions(image="AAAA"),))},
             OptionsRejected,
@@ -555,7 +549,7 @@ def test_a_research_checkpoint_goes_in_and_comes_out_in_its_own_layout(inputs, t
     state_dict = {f"module.{name}": tensor for name, tensor in tensors.items()}
     torch.save({"epoch": 3, "state_dict": state_dict}, upload)
     declared = DeclaredOptions(num_heads_text=2, num_heads_vision=4, quick_gelu=False)
-    inspection = pipeline.inspect(upload, tmp_path / "in", declared=declared, filename=upload.name)
+    inspection = operations.inspect(upload, tmp_path / "in", declared=declared, filename=upload.name)
     assert inspection.layout == "research"
 
     report = sanitize(inputs, tmp_path / "out", checkpoint=tmp_path / "in", output_layout="as_uploaded")
@@ -571,9 +565,7 @@ def test_a_research_checkpoint_goes_in_and_comes_out_in_its_own_layout(inputs, t
 
 
 def test_an_audit_alone_leaves_a_report(inputs, tmp_path):
-    report = pipeline.audit(
-        inputs / "checkpoint", inputs / "labelled", OPTIONS, tmp_path, seed=3, device="cpu"
-    )
+    report = pipeline.audit(inputs / "checkpoint", inputs / "labelled", OPTIONS, tmp_path, seed=3)
     assert load_json((tmp_path / "report.json").read_bytes()) == report
     assert report.kind == "audit"
     assert report.after is None
@@ -584,9 +576,7 @@ def test_an_audit_alone_leaves_a_report(inputs, tmp_path):
 
 def test_a_report_says_that_its_audit_was_made_in_bf16(inputs, tmp_path):
     options = replace(OPTIONS, precision="bf16")
-    alone = pipeline.audit(
-        inputs / "checkpoint", inputs / "labelled", options, tmp_path, seed=3, device="cpu"
-    )
+    alone = pipeline.audit(inputs / "checkpoint", inputs / "labelled", options, tmp_path, seed=3)
     assert (alone.audit.precision, alone.environment.precision) == ("bf16", "bf16")
     assert any("bf16" in warning for warning in alone.warnings)
     cleaned = sanitize(inputs, tmp_path / "cleaned", options=options)
@@ -597,7 +587,7 @@ def test_a_report_says_that_its_audit_was_made_in_bf16(inputs, tmp_path):
 def test_an_audit_is_held_to_limits_that_were_given_below_the_gate_too(inputs, tmp_path):
     policy = Policy(asr_at_most=0.9)
     report = pipeline.audit(
-        inputs / "checkpoint", inputs / "labelled", OPTIONS, tmp_path, policy=policy, seed=3, device="cpu"
+        inputs / "checkpoint", inputs / "labelled", OPTIONS, tmp_path, policy=policy, seed=3
     )
     assert report.verdict.limits_below_gate
 
@@ -605,9 +595,7 @@ def test_an_audit_is_held_to_limits_that_were_given_below_the_gate_too(inputs, t
 def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path):
     patch = CustomPatchOptions(image=picture(6, 6, mode="RGBA"), placement="bottom_right", size=0.3)
     options = AuditOptions(target="dog", attacks=(patch, BadNetOptions()))
-    report = pipeline.audit(
-        inputs / "checkpoint", inputs / "labelled", options, tmp_path, seed=3, device="cpu"
-    )
+    report = pipeline.audit(inputs / "checkpoint", inputs / "labelled", options, tmp_path, seed=3)
     written = (tmp_path / "report.json").read_bytes()
     read = load_json(written)
     assert read == report
@@ -619,6 +607,6 @@ def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path)
 
 
 def test_a_validation_leaves_a_summary(inputs, tmp_path):
-    summary = pipeline.validate(inputs / "labelled", "labelled", tmp_path, max_skipped_share=0.01)
+    summary = operations.validate(inputs / "labelled", "labelled", tmp_path, max_skipped_share=0.01)
     assert summary.class_names == ("cat", "dog", "tree")
     assert json.loads((tmp_path / "dataset.json").read_text())["num_samples"] == 18

@@ -34,12 +34,12 @@ from cleanclip.spec.report_warnings import warnings_of
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.mixed import Mixed
 from sanitizer.data.pairs import open_pairs
-from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline import rebound as pipeline_rebound
 from sanitizer.pipeline.rebound import FILE_NAME
 from sanitizer.rendering.documents import pages
 from sanitizer.training.loop import Looks, finetune
 from sanitizer.work import rechecking
+from tests.fixtures import pipeline
 from tests.fixtures.audited import write_model
 from tests.fixtures.changed import changed
 from tests.fixtures.kept_reports import document, read
@@ -72,7 +72,6 @@ def sanitize(inputs, out, **changes):
         "options": OPTIONS,
         "state_folder": out / "state",
         "seed": 3,
-        "device": "cpu",
     }
     return pipeline.sanitize(
         inputs / "checkpoint", training, inputs / "labelled", out_dir=out, **(options | changes)
@@ -363,7 +362,6 @@ def test_relearning_needs_the_target_among_the_classes_that_are_trained(inputs, 
             options=OPTIONS,
             out_dir=tmp_path / "out",
             state_folder=tmp_path / "state",
-            device="cpu",
         )
     assert refused.value.code == "rebound_target_not_trained"
 

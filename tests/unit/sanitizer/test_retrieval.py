@@ -14,9 +14,9 @@ from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SIGOptions, SupervisedRecipe
 from cleanclip.spec.report import load_json
 from lab.testbed.writing import png, write_pair_shards, write_shards
-from sanitizer.pipeline import operations as pipeline
 from sanitizer.rendering.checked_report import parse_report
 from sanitizer.rendering.documents import pages
+from tests.fixtures import pipeline
 from tests.fixtures.audited import pictures, write_model
 from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.shards import make_labelled, make_pairs
@@ -53,7 +53,6 @@ def sanitize(inputs, out, retrieval, **changes):
         "state_folder": out / "state",
         "retrieval_path": retrieval,
         "seed": 3,
-        "device": "cpu",
     }
     training = changes.pop("training", inputs / "pairs")
     return pipeline.sanitize(inputs / "checkpoint", training, inputs / "labelled", **(options | changes))
@@ -67,7 +66,6 @@ def audit(inputs, out, retrieval, options=OPTIONS, **changes):
         out,
         retrieval_path=retrieval,
         seed=3,
-        device="cpu",
         **changes,
     )
 

@@ -296,9 +296,9 @@ def test_what_others_print_never_reaches_the_events(tmp_path, inputs, monkeypatc
     with events.open("wb") as file:
         os.dup2(file.fileno(), 1)
 
-    def chatty(*_, progress, **__):
+    def chatty(_places, _spec, run):
         os.write(1, b"hello from a C library\n")
-        progress(PhaseStarted(phase="baseline_audit", total=1, unit="images"))
+        run.progress(PhaseStarted(phase="baseline_audit", total=1, unit="images"))
 
     monkeypatch.setattr("sanitizer.pipeline.operations.audit", chatty)
     assert run(job(tmp_path / "job", inputs, AuditSpec(audit=AUDIT))) == EXIT_SUCCEEDED

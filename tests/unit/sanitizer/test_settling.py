@@ -19,10 +19,9 @@ from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.pipeline import baseline
-from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline.scan_opening import open_for_scan
 from sanitizer.work import rechecking
-from tests.fixtures import audited, learned
+from tests.fixtures import audited, learned, pipeline
 from tests.fixtures.shards import make_pairs
 
 OPTIONS = AuditOptions(target="east", attacks=(BadNetOptions(),), batch_size=60, examples=0)
@@ -52,14 +51,14 @@ def audit(inputs, out, checkpoint=None, **changes):
         inputs / "labelled",
         OPTIONS,
         out,
-        **({"seed": 3, "device": "cpu"} | changes),
+        **({"seed": 3} | changes),
     )
 
 
 def sanitize(inputs, out, **changes):
     options = {"recipe": RECIPE, "options": OPTIONS, "out_dir": out, "state_folder": out / "state", "seed": 3}
     return pipeline.sanitize(
-        inputs / "checkpoint", inputs / "pairs", inputs / "labelled", device="cpu", **(options | changes)
+        inputs / "checkpoint", inputs / "pairs", inputs / "labelled", **(options | changes)
     )
 
 

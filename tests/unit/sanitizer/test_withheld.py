@@ -23,9 +23,8 @@ from cleanclip.spec.withholding import FEWEST, MOST, num_withheld, seed_of
 from sanitizer.cli.withholding import given_part
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.skipping import BadSample
-from sanitizer.pipeline import operations as pipeline
 from sanitizer.work import rechecking, withholding
-from tests.fixtures import learned
+from tests.fixtures import learned, pipeline
 from tests.fixtures.shards import make_pairs
 from worker.publishing.rechecking import differences
 
@@ -167,7 +166,6 @@ def test_both_audits_of_the_given_images_are_found_again_and_those_of_the_others
         state_folder=tmp_path / "state",
         labelled_part=of,
         seed=3,
-        device="cpu",
     )
     assert report.data[1].sha256 == whole
     assert report.data[1].num_samples == NUM_IMAGES - 2 - NUM_WITHHELD == report.before.ca.n

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions
 from sanitizer.attacks.badnet import BadNet
 from sanitizer.attacks.placing import corners
@@ -14,6 +13,7 @@ from sanitizer.audits.any_trigger import measure_trigger
 from sanitizer.audits.audit import run_audit
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
+from sanitizer.run import Run
 from tests.fixtures.audited import write_labelled, write_model
 from tests.fixtures.triggers import random_images
 
@@ -91,11 +91,9 @@ def test_its_figures_are_an_audits(tmp_path_factory: pytest.TempPathFactory) -> 
         checkpoint,
         labelled,
         AuditOptions(target="cloud", attacks=(attack,)),
+        Run(device=torch.device("cpu")),
         seed=1,
-        device=torch.device("cpu"),
-        progress=ignore,
         phase="final_audit",
-        stop=lambda: False,
     ).figures
     measured = measure_trigger(
         checkpoint, labelled, BadNet(attack), target="cloud", seed=1, device=torch.device("cpu")

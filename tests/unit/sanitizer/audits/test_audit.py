@@ -29,6 +29,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.sources import RawSample
+from sanitizer.run import Run
 from tests.fixtures.audited import NUM_IMAGES
 from tests.fixtures.triggers import picture
 
@@ -50,12 +51,9 @@ def audit(
         checkpoint,
         labelled,
         AuditOptions(**options),
+        Run(device=torch.device("cpu"), progress=progress, stop=stop, num_workers=num_workers),
         seed=seed,
-        device=torch.device("cpu"),
-        progress=progress,
         phase="final_audit",
-        stop=stop,
-        num_workers=num_workers,
     )
 
 
@@ -405,11 +403,9 @@ def test_an_audit_after_another_speaks_of_the_class_that_the_other_found(
         checkpoint,
         labelled,
         AuditOptions(target="cloud", attacks=(BadNetOptions(size=0.3),)),
+        Run(device=torch.device("cpu")),
         seed=1,
-        device=torch.device("cpu"),
-        progress=ignore,
         phase="final_audit",
-        stop=lambda: False,
         towards=(other,),
     )
     assert after.towards == (other,)

@@ -15,13 +15,13 @@ from PIL import Image
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.examples import MAX_IMAGES, Examples, num_examples
 from cleanclip.spec.plain_images import MAX_BYTES, MAX_SIDE, read_image
-from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.example_images import READS_EACH, Seen, choose, encode
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.run import Run
 from tests.fixtures.audited import CLASS_NAMES, labels, pictures
 from tests.fixtures.example_pictures import noise
 
@@ -99,11 +99,9 @@ def audited(checkpoint: LoadedCheckpoint, labelled: LabelledDataset, batch_size:
         checkpoint,
         labelled,
         AuditOptions(target="cloud", attacks=attacks, batch_size=batch_size),
+        Run(device=torch.device("cpu")),
         seed=4,
-        device=torch.device("cpu"),
-        progress=ignore,
         phase="baseline_audit",
-        stop=lambda: False,
     ).examples
 
 

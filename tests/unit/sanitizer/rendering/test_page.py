@@ -151,7 +151,9 @@ def as_printed(path: str, value: float) -> float:
     return round(100 * value, 2) if is_share else value
 
 
-IN_WORDS = re.compile(r"^architecture\.|^rebound\.relearned\.|\.towards_now\.|\.ca_per_class\.")
+IN_WORDS = re.compile(
+    r"^architecture\.|^rebound\.relearned\.|\.towards_now\.|\.ca_per_class\.|^control\..*\.without\."
+)
 """Told in sentences or summed up, held against `towards`, and of many classes only the worst."""
 
 
