@@ -12,7 +12,7 @@ import typer
 
 from app.cli.main import command_line as operators_commands
 from cleanclip.command.main import app as client_commands
-from sanitizer.cli.arguments import parser as library_commands
+from sanitizer.cli.command_line import parser as library_commands
 from tools.reference.markdown import Kept, Maker, code, paragraphs, table
 
 _EVERYWHERE = {"--help", "--quiet", "--json", "--debug"}

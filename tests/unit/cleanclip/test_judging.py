@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from cleanclip.spec.audit_figures import AuditFigures, ClassAccuracy, Measured, Withheld
 from cleanclip.spec.control import NotSearched
-from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
+from cleanclip.spec.images_to_decide import images_to_decide, images_to_decide_loss
+from cleanclip.spec.judging import hopeless, judge
 from cleanclip.spec.measures import Difference, Towards
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.scan_section import ScanSection

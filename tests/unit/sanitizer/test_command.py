@@ -26,8 +26,9 @@ from cleanclip.spec.scan_report import dump_scan
 from cleanclip.spec.uar_recipe import UARRecipe
 from sanitizer.__main__ import main
 from sanitizer.audits.statistics import wilson
-from sanitizer.cli.arguments import UsageError, audit_from, parser, recipe_from, section_from
+from sanitizer.cli.arguments import UsageError, audit_from, recipe_from, section_from
 from sanitizer.cli.canonical import model_in
+from sanitizer.cli.command_line import parser
 from sanitizer.rendering.documents import pages
 from tests.fixtures.audited import write_model
 from tests.fixtures.scans import scan_and_null
