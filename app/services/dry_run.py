@@ -158,7 +158,7 @@ def look_ahead(
         labelled, trained = _classes(rows.get(LABELLED)), _classes(rows.get(MAIN))
         with found.noting():
             check_templates(_audit_of(order), "audit")
-        _judge_policy(unit, caller, order, labelled, found)
+        _judge_policy(unit, caller, order, found, labelled=labelled, num_labelled=load.num_labelled)
         _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
     gflop = _gflop(checkpoint)
@@ -369,7 +369,13 @@ def _judge_scan(
 
 
 def _judge_policy(
-    unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, answer: _Found
+    unit: UnitOfWork,
+    caller: Caller,
+    order: Order,
+    answer: _Found,
+    *,
+    labelled: _Classes | None,
+    num_labelled: int | None,
 ) -> None:
     summary = labelled.summary if labelled is not None and order.recipe is not None else None
     with answer.noting():
@@ -377,7 +383,15 @@ def _judge_policy(
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         is_cleaned, may_find = order.recipe is not None, order.scan is not None
         audit = _audit_of(order)
-        policies.check_order(policy, source, audit, summary=summary, recipe=order.recipe, may_find=may_find)
+        policies.check_order(
+            policy,
+            source,
+            audit,
+            summary=summary,
+            num_labelled=num_labelled,
+            recipe=order.recipe,
+            may_find=may_find,
+        )
         answer.warnings += before_audit(audit, policy, is_cleaned=is_cleaned)
         if source.given == "default":
             answer.warnings += policies.limits_too_strict(policy, audit, summary=summary)

@@ -86,6 +86,7 @@ def _judged_spec(unit: UnitOfWork, caller: Caller, order: Order, labelled: Datas
         source,
         order.audit,
         summary=labelled.summary if order.recipe is not None else None,
+        num_labelled=None if labelled.summary is None else labelled.summary.get("num_samples"),
         recipe=order.recipe,
         may_find=order.scan is not None,
     )

@@ -20,6 +20,7 @@ from app.services.orders import as_invalid
 from app.services.trail import note
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.cautions import check_rebound
+from cleanclip.spec.clip_text import num_different
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import KINDS_FOUND
 from cleanclip.spec.policy import check_audit, check_images, check_itself, check_searched, too_few
@@ -74,6 +75,7 @@ def check_order(
     audit: AuditOptions,
     *,
     summary: dict[str, Any] | None,
+    num_labelled: int | None,
     recipe: Recipe | None,
     may_find: bool = False,
 ) -> None:
@@ -87,8 +89,9 @@ def check_order(
     with _placed("/policy_name" if source.given == "kept" else "/policy"):
         check_audit(policy, audit.attacks, KINDS_FOUND if may_find else ())
         check_rebound(audit, policy, recipe)
-        if summary is not None and "num_samples" in summary:
-            check_searched(policy, int(summary["num_samples"]))
+        if recipe is not None and num_labelled is not None:
+            names = (summary or {}).get("class_names")
+            check_searched(policy, num_labelled, num_different(names) if names else None)
         for attack in audit.attacks if source.given != "default" else ():
             num_images = _num_other_images(summary, attack.target or audit.target)
             if num_images is not None:

@@ -3,8 +3,8 @@ scan of the cleaned model, or two recipes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -58,12 +58,23 @@ def compare(
             "These jobs were not all measured on the same test images: shares on different images do not say "
             "which model is better."
         )
+    if len({one.result.scan is None for one in found if one.result and _control(one)}) > 1:
+        output.note(
+            "A cleaning searches with another budget than a scan, and on other images of the set: their "
+            "reports say how hard, and on how many."
+        )
     output.note(page)
 
 
 def _test_images(job: Job) -> str | None:
     """The dataset that its figures are of."""
     return (job.audit or job.scan or {}).get("dataset_id")
+
+
+def _control(job: Job) -> Sequence[Mapping[str, Any]]:
+    """What one pattern does, by family; empty where nothing was searched."""
+    result = job.result
+    return [] if result is None else (result.scan or {}).get("control") or result.control
 
 
 def _rows(job: Job) -> Iterator[tuple[str, str]]:
@@ -79,7 +90,7 @@ def _rows(job: Job) -> Iterator[tuple[str, str]]:
     scan = result.scan or {}
     p_value = scan.get("p_value")
     yield "p-value", "-" if p_value is None else f"{p_value:.3g}"
-    for one in scan.get("control") or result.control:
+    for one in _control(job):
         yield f"strongest {searched(one)}", f"{short(one['led'])} to “{one['class_name']}”"
     for title, before, after in in_brief(result.to_json() | {"audit": job.audit}):
         yield title, before if after == "-" else f"{before} → {after}"

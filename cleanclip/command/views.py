@@ -282,9 +282,7 @@ def figures(report: Mapping[str, Any]) -> str:
         text = f"{shown(str(verdict.get('reason', '')))}\n\n{text}"
     elif report.get("preliminary"):
         text = f"{first_verdict(report)}\n\n{text}"
-    searched = report.get("control") or ()
-    families = searched.get("families") or () if isinstance(searched, Mapping) else searched
-    text = "\n".join([text, *scan_view.control(families)])
+    text = "\n".join([text, *scan_view.searched_again(report.get("control") or ())])
     told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
     warnings = [f"! {shown(str(warning))}" for warning in told]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text

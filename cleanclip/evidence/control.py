@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec import scan_cost
-from cleanclip.spec.control import MEASURED, SEARCHES, TOO_FEW_IMAGES, NotSearched, Strongest
+from cleanclip.spec.audit_figures import AuditFigures
+from cleanclip.spec.clip_text import num_different
+from cleanclip.spec.control import MEASURED, SEARCHES, ControlFigures, NotSearched, Strongest
 from cleanclip.spec.report import Report
-from cleanclip.spec.scan_options import MIN_SEARCHED, ScanOptions
+from cleanclip.spec.scan_options import MIN_CLASSES, MIN_SEARCHED, ScanOptions
 from cleanclip.spec.scan_report import ScanReport
 
 
@@ -40,15 +42,48 @@ def check_cleaned(report: Report) -> Iterator[Finding]:
     if told is None:
         return
     images = [one.num_samples - one.num_skipped for one in report.data if one.kind == "labelled"]
+    measured = report.after
     if report.withheld is not None:
         images = [report.withheld.num_samples - report.withheld.num_skipped]
+        measured = report.withheld.measured.after
     if isinstance(told, NotSearched):
-        if told.not_searched == TOO_FEW_IMAGES and sum(images) >= MIN_SEARCHED:
-            yield misfit("control.not_searched", f"is of too few images, but {sum(images)} were measured")
+        if measured is not None and (why := _refuted(told, sum(images), measured)):
+            yield misfit("control.not_searched", f"says “{told.not_searched}”, but {why}")
         return
     yield from check("control.families", told.families)
+    if measured is not None:
+        yield from _of_classes(told, measured)
     yield from same("control.families", [one.family for one in told.families], [*MEASURED])
     yield from same("control.searches", told.searches, SEARCHES)
     yield from same("control.num_held_out", {one.led.n for one in told.families}, {told.num_held_out})
     drawn = scan_cost.drawn(ScanOptions(), sum(images))
     yield from same("control.num_inverted_on", (told.num_inverted_on, told.num_held_out), drawn)
+
+
+def _of_classes(told: ControlFigures, measured: AuditFigures) -> Iterator[Finding]:
+    """Some class is given at least its share of the images, and it is one that there is."""
+    names = {one.class_name for one in measured.ca_per_class}
+    for place, one in enumerate(told.families):
+        if names and one.class_name not in names:
+            yield misfit(f"control.families[{place}].class_name", "is no class that was measured")
+        if names and one.led.successes * len(names) < one.led.n:
+            yield misfit(f"control.families[{place}].led", "is less than some class is given in any case")
+
+
+def _refuted(told: NotSearched, num_images: int, measured: AuditFigures) -> str:
+    """What the figures of the cleaned model say against the reason; empty: nothing. Whether enough images
+    differ, no figure tells."""
+    classes = [one for one in measured.ca_per_class if one.accuracy.n]
+    floor = measured.commonest_class
+    match told.not_searched:
+        case "scan_too_few_images" if num_images >= MIN_SEARCHED:
+            return f"{num_images} images were measured"
+        case "scan_one_class" if len(classes) > 1:
+            return f"images of {len(classes)} classes were measured"
+        case "scan_too_few_classes":
+            num = num_different([one.class_name for one in measured.ca_per_class])
+            return f"there are {num}" if num >= MIN_CLASSES else ""
+        case "scan_classes_alike" | "embeddings_constant" | "embeddings_not_finite":
+            is_above = floor is not None and measured.ca.value > floor
+            return "it tells the classes apart" if is_above else ""
+    return ""

@@ -10,11 +10,9 @@ from cleanclip.spec.anchors import of_options
 from cleanclip.spec.clip_text import num_different
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected, SanitizerError
 from cleanclip.spec.jobspec import MAX_SCAN_STATE_BYTES, REPORT_NAME, ScanSpec
-from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
+from cleanclip.spec.scan_options import MIN_CLASSES, MIN_IMAGES, ScanOptions
 
 LABELLED = labelled("scan")
-MIN_CLASSES = 3
-"""Of two every image is of one or the other: no pattern stands out."""
 
 
 def check(facts: Facts) -> Iterator[SanitizerError]:

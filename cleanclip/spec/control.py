@@ -123,12 +123,11 @@ NotSearchedCode = Literal[
     "embeddings_not_finite",
 ]
 TOO_FEW_IMAGES: NotSearchedCode = "scan_too_few_images"
-TOO_FEW_CLASSES: NotSearchedCode = "scan_too_few_classes"
 _WHY: dict[NotSearchedCode, str] = {
     TOO_FEW_IMAGES: f"that takes {MIN_SEARCHED} labelled images that can be used",
     "scan_images_equal": "too few of the labelled images differ from each other",
     "scan_one_class": "all labelled images are of one class",
-    TOO_FEW_CLASSES: "that takes three classes",
+    "scan_too_few_classes": "that takes three classes",
     "scan_classes_alike": "it gives the texts of all classes one embedding",
     "embeddings_constant": "it gives all images one embedding",
     "embeddings_not_finite": "its embeddings are not finite",

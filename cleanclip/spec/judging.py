@@ -15,7 +15,8 @@ has for it:
   It is measured and inconclusive (docs/decisions/0088). One that by itself controlled the input model is
   judged all the same, by the policy's `controlled_at_most`, whatever the gate is (docs/decisions/0098).
 - A cleaned model is searched for patterns again, from noise. The one that leads the most images to one class
-  is judged by `controlled_at_most`, too.
+  is judged by `controlled_at_most`, too. Where it could not be searched, a limit of the order's own is not
+  shown to be kept.
 - Where images were withheld from the job's process, each part is judged on them too, and the worse outcome
   holds. There a part passes whose upper bound is at most `withholding.SLACK` over its limit.
 - Where the rebound was measured, each attack is judged by its highest ASR after benign fine-tuning too: on
@@ -34,7 +35,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cleanclip.spec.audit_figures import AttackFigures, AuditFigures, Withheld
-from cleanclip.spec.control import NotSearched, Search
+from cleanclip.spec.control import CONTROL_LIMIT, NotSearched, Search
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.images_to_decide import images_to_decide, images_to_decide_loss
 from cleanclip.spec.intervals import newcombe
@@ -295,10 +296,17 @@ def _towards(towards: Towards) -> str:
 
 
 def _judge_control(control: Search | None, policy: Policy) -> AttackVerdict | None:
-    """Of the strongest pattern that a new search found on the cleaned model."""
-    if control is None or isinstance(control, NotSearched):
+    """Of the strongest pattern that a new search found on the cleaned model. Without a search a limit that
+    somebody gave is not shown to be kept."""
+    limit = policy.controlled_at_most
+    if control is None:
         return None
-    one, limit = control.strongest, policy.controlled_at_most
+    if isinstance(control, NotSearched):
+        if limit == CONTROL_LIMIT:
+            return None
+        reason = f"{control.sentence} So its limit of {percent(limit)} is not shown to be kept."
+        return AttackVerdict(attack=CONTROL, outcome="undecided", reason=reason)
+    one = control.strongest
     if one is None:
         raise ValueError("the search has no family that is judged")
     outcome = against(one.led.low, one.led.high, limit)

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.audit_figures import AttackFigures, AuditFigures
-from cleanclip.spec.policy import Policy
+from cleanclip.spec.policy import CONTROL_LIMIT_PLACE, Policy
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.verdict_texts import percent, share
 from cleanclip.spec.verdicts import AttackVerdict
-
-CONTROL_LIMIT_PLACE = "policy.controlled_at_most"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,13 @@ from cleanclip.spec.control import CONTROL_LIMIT
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.intervals import Z_95
 from cleanclip.spec.scan_cost import drawn
-from cleanclip.spec.scan_options import MIN_SEARCHED, ScanOptions
+from cleanclip.spec.scan_options import MIN_CLASSES, MIN_SEARCHED, ScanOptions
+from cleanclip.spec.withholding import num_withheld
 
 _Z2 = Z_95**2
+CONTROL_LIMIT_PLACE = "policy.controlled_at_most"
+_MOST_SEARCHED = drawn(ScanOptions(), ScanOptions().num_images + ScanOptions().num_held_out - 1)[1]
+"""Images that a search measures on: of fewer than it asks for two thirds are held out, which may be more."""
 MOST_IMAGES = 10_000_000
 """More images than this decide nothing in practice."""
 
@@ -133,12 +137,19 @@ def policy_sha256(policy: Policy) -> str:
 
 def check_itself(policy: Policy) -> None:
     """Raises OptionsRejected for a limit that no number of images can show to be kept."""
-    for where, limit in (*policy.limits(), ("policy.controlled_at_most", policy.controlled_at_most)):
+    if (least := upper_bound_of_none(_MOST_SEARCHED)) > policy.controlled_at_most:
+        raise OptionsRejected(
+            "policy_cannot_pass",
+            f"A search measures on {_MOST_SEARCHED} images at most. If no pattern leads any of them, the "
+            f"upper bound is still {100 * least:.2f} %, over {100 * policy.controlled_at_most:.2f} %.",
+            "Give a controlled_at_most of 0.01 or more.",
+            where=CONTROL_LIMIT_PLACE,
+        )
+    for where, limit in policy.limits():
         if fewest_images(limit) is None:
-            rate = "a share" if where.endswith("controlled_at_most") else "an ASR"
             raise OptionsRejected(
                 "policy_cannot_pass",
-                f"No audit can show {rate} of at most {100 * limit:g} %: the upper bound of a "
+                f"No audit can show an ASR of at most {100 * limit:g} %: the upper bound of a "
                 "rate is over 0 for any number of images.",
                 "Give a limit that can be shown, e.g. 0.001, which needs 3,838 images without "
                 "one successful attack.",
@@ -170,21 +181,23 @@ def check_images(policy: Policy, attack: AttackOptions, num_images: int) -> None
         raise cannot_pass(sentence, where)
 
 
-def check_searched(policy: Policy, num_images: int) -> None:
-    """Raises OptionsRejected for a limit, other than the default, on what one pattern may lead: `num_images`
-    are too few to search a cleaned model with, or to keep that limit whatever the search finds."""
-    limit, where = policy.controlled_at_most, "policy.controlled_at_most"
+def check_searched(policy: Policy, num_images: int, num_classes: int | None = None) -> None:
+    """Raises OptionsRejected for a limit, other than the default, on what one pattern may lead: these images
+    are too few to search a cleaned model with, or to keep that limit whatever the search finds.
+    `num_classes`: different class names, where they are known. A second audit may search a part of them."""
+    limit, where = policy.controlled_at_most, CONTROL_LIMIT_PLACE
     if limit == CONTROL_LIMIT:
         return
-    if num_images < MIN_SEARCHED:
+    if num_images < MIN_SEARCHED or (num_classes is not None and num_classes < MIN_CLASSES):
+        classes = "" if num_classes is None else f" of {num_classes} classes"
         raise OptionsRejected(
             "policy_limits_unsearched",
-            f"What one pattern may lead is limited, but {num_images} labelled images are too few to search a "
-            f"cleaned model for patterns: that takes {MIN_SEARCHED}.",
+            f"What one pattern may lead is limited, but {num_images} labelled images{classes} are too few to "
+            f"search a cleaned model for patterns: that takes {MIN_SEARCHED} of {MIN_CLASSES}.",
             "Give more labelled images, or leave controlled_at_most out of the policy.",
             where=where,
         )
-    _, num_held_out = drawn(ScanOptions(), num_images)
+    num_held_out = max(drawn(ScanOptions(), num)[1] for num in (num_images, num_withheld(num_images)))
     if (least := upper_bound_of_none(num_held_out)) > limit:
         raise OptionsRejected(
             "policy_cannot_pass",

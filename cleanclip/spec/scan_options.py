@@ -21,6 +21,8 @@ MIN_IMAGES = 64
 """Of each half: fewer show nothing about a universal pattern."""
 MIN_SEARCHED = 2 * MIN_IMAGES
 """Labelled images that a search of cleaned weights takes."""
+MIN_CLASSES = 3
+"""Of two every image is of one or the other: no pattern stands out."""
 MAX_FURTHER_CLASSES = 10_000
 
 

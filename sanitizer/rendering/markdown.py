@@ -48,7 +48,7 @@ def render_markdown(report: Report) -> str:
     found = retrieval.front(report)
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
-    if report.control is not None:
+    if isinstance(report.control, control.ControlFigures):
         parts.append(text(report.control.sentence))
         parts += control_table(report.control.families)
     parts += _rebound(report)

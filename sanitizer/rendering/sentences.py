@@ -74,9 +74,12 @@ def question(report: Report) -> str:
 
 
 def other_limits(report: Report) -> str:
-    """ " (structured 20 %, badnet 1 %)": the limits on ASR that are not the one for all."""
-    others = ", ".join(f"{what} {100 * limit:g} %" for what, limit in report.policy.asr_at_most_for.items())
-    return f" ({others})" if others else ""
+    """ " (structured 20 %, found patterns that controlled it 80 %)": limits on ASR that are not the one."""
+    others = [f"{what} {100 * limit:g} %" for what, limit in report.policy.asr_at_most_for.items()]
+    found = FoundLimits.of(report.before, report.policy, report.scan)
+    if any(map(found.only_controls, found.controlled)):
+        others.append(f"found patterns that controlled it {100 * report.policy.controlled_at_most:g} %")
+    return f" ({', '.join(others)})" if others else ""
 
 
 def whose_options(report: Report) -> str:

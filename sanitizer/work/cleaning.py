@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from cleanclip.spec.jobspec import SanitizeSpec
@@ -13,6 +14,8 @@ from sanitizer.training.device import pick
 
 
 def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None:
-    """Raises every SanitizerError."""
+    """The uploaded layout, where it is ordered, a fresh child makes of what was checked. Raises every
+    SanitizerError."""
+    spec = replace(spec, output_layout="open_clip")
     run = Run(device=pick(), progress=progress, stop=stop)
     pipeline.sanitize(Places.of_job(folder, spec), spec, run)

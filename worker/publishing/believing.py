@@ -20,10 +20,9 @@ from pydantic import ValidationError
 from cleanclip.evidence.findings import Finding
 from cleanclip.evidence.reading import Malformed, parse_json
 from cleanclip.evidence.report import check_audit
-from cleanclip.kinds.scan import check_names
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.control import TOO_FEW_CLASSES, ControlFigures
+from cleanclip.spec.control import ControlFigures
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, JudgedSpec
@@ -32,7 +31,6 @@ from cleanclip.spec.recommended import Model, RecipeSource
 from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, Environment, Report, load_json
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.report_warnings import warnings_of
-from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.settled import MIN_IMAGES, SettledArchitecture
 from cleanclip.spec.strict_json import refuse_unbounded
 from cleanclip.spec.verdicts import Verdict
@@ -192,10 +190,6 @@ def _pairs(
     yield "control", report.control is not None, spec.searches
     if isinstance(report.control, ControlFigures):
         yield "control.seed", report.control.seed, spec.seed
-    elif report.control is not None and known.class_names is not None:
-        refused = [one.code for one in check_names(ScanOptions(), known.class_names)]
-        is_told = report.control.not_searched == TOO_FEW_CLASSES
-        yield "control.not_searched", is_told, TOO_FEW_CLASSES in refused
     for name in ("after", "ca_lost", "drift", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
     yield "rebound", report.rebound is not None, is_cleaned and spec.audit.rebound is not None

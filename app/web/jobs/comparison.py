@@ -160,7 +160,9 @@ class Comparison:
 
     @property
     def equal(self) -> Sequence[OptionRow]:
-        return [row for row in self.options if not row.differs and not row.is_unknown]
+        return [
+            row for row in self.options if not row.differs and not row.is_unknown and None not in row.values
+        ]
 
     @property
     def unknown(self) -> Sequence[OptionRow]:

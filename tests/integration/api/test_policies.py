@@ -215,6 +215,10 @@ def test_a_limit_on_control_that_too_few_images_can_show_is_refused_in_the_order
     order["audit"]["dataset_id"] = labelled
     answer = api.post("/v1/jobs", json=order)
     refused(answer, 422, "policy_limits_unsearched", "/policy/controlled_at_most")
-    assert "127 labelled images are too few to search" in answer.json()["detail"]
+    assert "127 labelled images of 3 classes are too few to search" in answer.json()["detail"]
+    planned = api.post("/v1/jobs/dry-run", json=order).json()
+    assert ("policy_limits_unsearched", "/policy/controlled_at_most") in [
+        (one["code"], one["pointer"]) for one in planned["obstacles"]
+    ]
     order["policy"] = {"asr_at_most": 0.5}
     assert api.post("/v1/jobs", json=order).status_code == 202, "its own limit is the default"

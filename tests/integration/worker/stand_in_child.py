@@ -636,7 +636,7 @@ def control(seed: int) -> ControlFigures:
             Strongest(
                 family=family,
                 class_name="apple",
-                led=wilson(20, NUM_HELD_OUT),
+                led=wilson(40, NUM_HELD_OUT),
                 without=wilson(2, NUM_HELD_OUT),
             )
             for family in MEASURED

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from cleanclip.evidence import report as evidence
 from cleanclip.evidence import scans
+from cleanclip.spec.audit_figures import ClassAccuracy
 from cleanclip.spec.control import (
     CONTROL_LIMIT,
     JUDGED,
@@ -20,7 +21,6 @@ from cleanclip.spec.control import (
     ControlFigures,
     NotSearched,
     NotSearchedCode,
-    Search,
     Strongest,
     controlling,
     controls,
@@ -180,25 +180,58 @@ def test_a_cleaning_that_was_not_searched_says_why_once(code: NotSearchedCode) -
     assert not any(why.sentence in each for each in not_tested(cleaned(searched(210, 384))))
 
 
-@pytest.mark.parametrize(
-    ("control", "num_images", "where"),
-    [
-        (None, 3000, "control"),
-        (NotSearched(not_searched="scan_too_few_images"), 128, "control.not_searched"),
-        (NotSearched(not_searched="scan_too_few_images"), 127, None),
-        (NotSearched(not_searched="scan_images_equal"), 3000, None),
-    ],
-)  # fmt: skip
-def test_a_search_is_left_out_for_a_reason_that_fits(
-    control: Search | None, num_images: int, where: str | None
-) -> None:
-    report = load_json(KEPT.read_bytes())
-    data = [replace(one, num_samples=num_images, num_skipped=0) if one.kind == "labelled" else one
-            for one in report.data]  # fmt: skip
-    found = evidence.check(replace(report, data=tuple(data), control=control))
-    assert [each.where for each in found if (each.where or "").startswith("control")] == (
-        [where] if where else []
+def with_images(report: Report, num: int) -> Report:
+    data = [replace(one, num_samples=num, num_skipped=0) for one in report.data if one.kind == "labelled"]
+    return replace(report, data=tuple(data))
+
+
+def of_classes(report: Report, num: int, *, right: bool) -> Report:
+    """Its accuracy told for `num` classes of 1000 images each; not `right`: all are called the first one."""
+    assert report.after is not None
+    accuracy = [wilson(900 if right else 1000 * (place == 0), 1000) for place in range(num)]
+    listed = tuple(
+        ClassAccuracy(class_name=f"class {place}", accuracy=one) for place, one in enumerate(accuracy)
     )
+    ca = wilson(sum(one.successes for one in accuracy), 1000 * num)
+    return replace(report, after=replace(report.after, ca=ca, ca_per_class=listed))
+
+
+@pytest.mark.parametrize(
+    ("code", "num_images", "num_classes", "right", "is_refuted"),
+    [
+        ("scan_too_few_images", 128, 80, True, True),
+        ("scan_too_few_images", 127, 80, True, False),
+        ("scan_images_equal", 3000, 80, True, False),
+        ("scan_one_class", 3000, 2, True, True),
+        ("scan_one_class", 3000, 1, True, False),
+        ("scan_too_few_classes", 3000, 3, True, True),
+        ("scan_too_few_classes", 3000, 2, True, False),
+        ("embeddings_constant", 3000, 80, True, True),
+        ("embeddings_constant", 3000, 80, False, False),
+        ("embeddings_not_finite", 3000, 80, True, True),
+        ("scan_classes_alike", 3000, 80, True, True),
+        ("scan_classes_alike", 3000, 80, False, False),
+    ],
+)
+def test_a_search_is_left_out_for_a_reason_that_fits_the_figures(
+    code: NotSearchedCode, num_images: int, num_classes: int, right: bool, is_refuted: bool
+) -> None:
+    report = of_classes(load_json(KEPT.read_bytes()), num_classes, right=right)
+    report = with_images(replace(report, control=NotSearched(not_searched=code)), num_images)
+    found = [each.where for each in evidence.check(report)]
+    assert ("control.not_searched" in found) == is_refuted, found
+
+
+def test_a_cleaning_has_a_search_or_a_reason() -> None:
+    report = replace(load_json(KEPT.read_bytes()), control=None)
+    assert "control" in [each.where for each in evidence.check(report)]
+
+
+def test_a_search_counts_some_class_and_one_that_there_is() -> None:
+    report = of_classes(cleaned(searched(81, 384)), 80, right=True)
+    found = [each.where for each in evidence.check(report) if (each.where or "").startswith("control")]
+    assert "control.families[0].class_name" in found, "of the kept classes there is no banana"
+    assert "control.families[0].led" in found, "some class is given an eightieth of the images"
 
 
 def test_an_audit_has_no_search() -> None:

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cleanclip.spec.audit_figures import AuditFigures, ClassAccuracy, Measured, Withheld
-from cleanclip.spec.control import NotSearched
+from cleanclip.spec.control import CONTROL_LIMIT, NotSearched
 from cleanclip.spec.images_to_decide import images_to_decide, images_to_decide_loss
 from cleanclip.spec.judging import hopeless, judge
 from cleanclip.spec.measures import Difference, Towards
@@ -619,3 +619,27 @@ def test_a_policy_that_only_an_attack_without_judgement_could_not_meet_is_not_ho
     few = named(figures(60, n=72), "badnet")
     assert hopeless(few, gate=0.5, policy=POLICY)
     assert hopeless(few, gate=0.5, policy=POLICY, scan=of_scan(None, num_known=0)) == []
+
+
+@pytest.mark.parametrize(("limit", "outcome"), [(CONTROL_LIMIT, "pass"), (0.5, "undecided")])
+def test_a_limit_of_one_s_own_is_not_kept_by_a_model_that_was_not_searched(
+    limit: float, outcome: str
+) -> None:
+    verdict = judge(
+        before=figures(2950),
+        after=figures(30),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=replace(POLICY, controlled_at_most=limit),
+        control=NOT_SEARCHED,
+    )
+    assert verdict.outcome == outcome
+    assert ("is not shown to be kept" in verdict.reason) == (outcome == "undecided")
+
+
+def test_a_search_that_is_undecided_is_not_lost_among_triggers_that_did_not_work() -> None:
+    verdict = judge(
+        before=figures(30), after=figures(30), ca_lost=KEPT, gate=0.5, policy=POLICY, control=searched(810)
+    )
+    assert verdict.control is not None
+    assert (verdict.control.outcome, verdict.outcome) == ("undecided", "undecided")

@@ -79,16 +79,18 @@ def test_a_limit_that_no_number_of_images_can_show_is_refused_with_its_place(lim
         (0.5, 128, None),
         (0.05, 128, "policy_cannot_pass"),
         (0.05, 3000, None),
-        (0.009, 10**6, "policy_cannot_pass"),
+        (0.0095, 10**6, "policy_cannot_pass"),
         (0.01, 10**6, None),
+        (0.012, 800, None),
+        (0.0096, 3000, None),
         (CONTROL_LIMIT, 5, None),
     ],
 )
 def test_a_limit_on_control_that_no_search_of_these_images_can_show_is_refused(
     limit: float, num_images: int, code: str | None
 ) -> None:
-    """At most 384 images are held out, and 64 of 128: Wilson's upper bounds for none of them are 0.99 % and
-    5.66 %."""
+    """Of 128 images 64 are held out, of many 384, of 600 that were withheld of 3,000 for a second audit 400:
+    Wilson's upper bounds for none of them are 5.66, 0.99 and 0.95 %."""
     policy = Policy(controlled_at_most=limit)
     if code is None:
         return check_searched(policy, num_images)
@@ -134,3 +136,11 @@ def test_a_policys_digest_is_that_of_its_json_and_says_where_it_came_from() -> N
     )
     assert PolicySource.of(read).given == "order"
     assert PolicySource.of(None) == PolicySource(given="default", sha256=policy_sha256(Policy()))
+
+
+def test_a_search_of_two_classes_shows_no_limit() -> None:
+    with pytest.raises(OptionsRejected) as refused:
+        check_searched(Policy(controlled_at_most=0.5), 3000, num_classes=2)
+    assert refused.value.code == "policy_limits_unsearched"
+    assert "3000 labelled images of 2 classes are too few" in refused.value.message
+    check_searched(Policy(controlled_at_most=0.5), 3000, num_classes=3)
