@@ -13,7 +13,7 @@ from typing import Any
 from app.domain.errors import DomainError, Unavailable
 from app.domain.limits import MAX_LOG_TAIL_CHARACTERS
 from app.storage.errors import AccessDenied, BucketNotFound, ClockWrong, ObjectNotFound, StorageError
-from cleanclip.spec.strangers import shown
+from cleanclip.spec.untrusted import shown
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0

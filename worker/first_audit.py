@@ -20,7 +20,7 @@ from cleanclip.spec.settled import SettledArchitecture
 from worker.confinement.child_json import TooLarge, fit_for_a_row, read_regular
 from worker.failures import not_believed
 from worker.ledger import Ledger
-from worker.publishing.believing import believe_first_audit
+from worker.publishing.checking import check_first_audit
 from worker.publishing.shown import shown_figures
 from worker.publishing.verdicts import verdict_before_cleaning
 from worker.staging.stage import Staged
@@ -61,7 +61,7 @@ class FirstAudit:
         kept = self._read()
         if kept is None:
             return
-        verdict = believe_first_audit(kept.figures, kept.settled, spec, known)
+        verdict = check_first_audit(kept.figures, kept.settled, spec, known)
         result = {
             "preliminary": True,
             "before": shown_figures(kept.figures),

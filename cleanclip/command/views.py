@@ -13,7 +13,7 @@ from cleanclip.project_models import Key
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.progress import rate_words
 from cleanclip.spec.report import scanner_words
-from cleanclip.spec.strangers import shown
+from cleanclip.spec.untrusted import shown
 from cleanclip.spec.verdicts import NOT_AUDITED, standing, state_words
 
 

@@ -18,7 +18,7 @@ from cleanclip.spec.bounds import ShortText
 from cleanclip.spec.found_triggers import describe
 from cleanclip.spec.measures import Count, Estimate
 from cleanclip.spec.scan_options import MIN_SEARCHED, CollapseDetectorOptions, PatternFamily
-from cleanclip.spec.strangers import name as stranger
+from cleanclip.spec.untrusted import name as untrusted_name
 
 CONTROL_LIMIT = 0.8
 """Over it, with its lower bound, a pattern controls the model. Frozen: chosen on the calibration and
@@ -76,7 +76,7 @@ class Strongest:
     @property
     def shown_class(self) -> str:
         """Fit for a page: class names are a customer's."""
-        return stranger(self.class_name)
+        return untrusted_name(self.class_name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.strangers import name
+from cleanclip.spec.untrusted import name
 
 Step = str | int
 Others = "others"

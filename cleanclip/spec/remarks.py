@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cleanclip.spec.audit_figures import AttackFigures, AuditFigures
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.strangers import name
+from cleanclip.spec.untrusted import name
 from cleanclip.spec.verdicts import Verdict
 
 RELEARNED_FASTER = 0.8

@@ -17,7 +17,7 @@ from cleanclip.spec.bounds import ShortText, StrictOptions
 from cleanclip.spec.control import Strongest
 from cleanclip.spec.measures import Count, Estimate, Ratio
 from cleanclip.spec.scan_options import Detector
-from cleanclip.spec.strangers import name as stranger
+from cleanclip.spec.untrusted import name as untrusted_name
 from cleanclip.spec.verdicts import Outcome
 
 MOST_FOUND = 5
@@ -108,4 +108,4 @@ def _found(found: Sequence[FoundPattern]) -> str:
 
 
 def _one(found: FoundPattern) -> str:
-    return found.family if found.target is None else f"{found.family} to “{stranger(found.target)}”"
+    return found.family if found.target is None else f"{found.family} to “{untrusted_name(found.target)}”"

@@ -1,6 +1,6 @@
 """What no figure of a report covers, in sentences: for its pages and its short form.
 
-Names are untrusted: they come through `strangers.name`, and whoever shows a sentence escapes it.
+Names are untrusted: they come through `untrusted.name`, and whoever shows a sentence escapes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cleanclip.spec.control import NotSearched
 from cleanclip.spec.found_triggers import has_pattern
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
-from cleanclip.spec.strangers import name
+from cleanclip.spec.untrusted import name
 from cleanclip.spec.verdict_texts import NOT_JUDGED, of_search
 
 KNOWN_TRIGGERS = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cleanclip.spec.examples import Examples, Prediction, ShownImage
 from cleanclip.spec.report import Report
-from cleanclip.spec.strangers import name
+from cleanclip.spec.untrusted import name
 from sanitizer.rendering.figures import target_of
 
 

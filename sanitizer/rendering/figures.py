@@ -10,8 +10,8 @@ from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.audit_figures import AttackChange, AuditFigures
 from cleanclip.spec.figures import of_attack, of_model, with_target
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
-from cleanclip.spec.strangers import name, rows
 from cleanclip.spec.untested import quoted
+from cleanclip.spec.untrusted import name, rows
 from sanitizer.rendering.sentences import trigger
 from sanitizer.rendering.table_rows import Row, Share, row_of
 

@@ -1,6 +1,6 @@
 """report.html: one file, styles and plots inside, no script, nothing loaded from anywhere.
 
-Every value that a template prints goes through `strangers.shown` and is then escaped, without the template
+Every value that a template prints goes through `untrusted.shown` and is then escaped, without the template
 asking for it; only our own SVG is put in as it is.
 """
 
@@ -22,7 +22,7 @@ from cleanclip.spec.progress import rate_words
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, Report, scanner_words
-from cleanclip.spec.strangers import name, rows, shown
+from cleanclip.spec.untrusted import name, rows, shown
 from sanitizer.rendering import examples, figures, plots, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import percent, points
 

@@ -14,7 +14,7 @@ from cleanclip.spec.measures import Estimate, RankDistribution
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Report
 from cleanclip.spec.settled import COMPARED
-from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
+from cleanclip.spec.untrusted import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering import figures, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 

@@ -25,7 +25,7 @@ from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Report
-from cleanclip.spec.strangers import shown
+from cleanclip.spec.untrusted import shown
 
 _WIDTH_IN = 5.2
 _ROW_IN = 0.42

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import HighestASR, Relearned, Relearning
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
-from cleanclip.spec.strangers import name
+from cleanclip.spec.untrusted import name
 from sanitizer.rendering.table_rows import Share
 
 _MOST_CURVES = 6

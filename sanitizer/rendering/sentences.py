@@ -1,7 +1,7 @@
 """The sentences of a report for people: question, verdict, what was not tested. Strings only.
 
 Where an attack's ASR before cleaning was under the gate, no sentence claims that anything was done to it.
-Names are a stranger's: they come through `strangers.name`; who puts a sentence into a page escapes it.
+Names are a stranger's: they come through `untrusted.name`; who puts a sentence into a page escapes it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from cleanclip.spec.judging import SEARCHED
 from cleanclip.spec.judging_found import FoundLimits
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.strangers import name
 from cleanclip.spec.untested import KNOWN_TRIGGERS, quoted, targets_of
+from cleanclip.spec.untrusted import name
 from cleanclip.spec.verdict_texts import NO_ORIGIN, NOT_JUDGED, of_search
 from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
 from cleanclip.spec.verdicts import headline as found

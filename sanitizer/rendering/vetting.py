@@ -7,7 +7,7 @@ from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.strangers import rows
+from cleanclip.spec.untrusted import rows
 from cleanclip.spec.vet_options import ScoreName
 from cleanclip.spec.vet_report import VetReport
 from sanitizer.rendering import sentences

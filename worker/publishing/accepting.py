@@ -34,7 +34,7 @@ from cleanclip.spec.recipe import to_json
 from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.rejection import excerpt
 from worker.failures import not_believed
-from worker.publishing.believing import config_bytes, read_json
+from worker.publishing.checking import config_bytes, read_json
 from worker.publishing.converting import convert_again
 from worker.publishing.ending import Ending, Publication
 from worker.publishing.sample_images import draw_samples
@@ -44,9 +44,7 @@ _LIKE_INSPECTION = ("layout", "upload_sha256", "assumed", "findings", "scanners"
 _ALSO_IN_CONFIG = {"filename", "upload_size_bytes", "declared", "configured", "upload", "weights_dtype"}
 
 
-def believe_inspection(
-    raw: bytes, upload: Mapping[str, Any], weights: Path, weights_sha256: str
-) -> Inspection:
+def check_inspection(raw: bytes, upload: Mapping[str, Any], weights: Path, weights_sha256: str) -> Inspection:
     """inspection.json, held against the upload as we saw it and the weights as they lie there.
 
     Raises AttemptFailed.
@@ -63,7 +61,7 @@ def believe_inspection(
     return inspection
 
 
-def believe_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> bytes:
+def check_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> bytes:
     """config.json beside canonical weights, written by us. Raises AttemptFailed.
 
     Left to believe is what the upload's own names were. A fresh child that gives weights back under them
@@ -98,7 +96,7 @@ def _check_upload(claimed: Any, inspection: Inspection) -> None:
         raise not_believed(f"its {CONFIG_NAME} has another layout than its inspection")
 
 
-def believe_dataset(raw: bytes, spec: ValidateSpec, files: Mapping[str, str]) -> DatasetSummary:
+def check_dataset(raw: bytes, spec: ValidateSpec, files: Mapping[str, str]) -> DatasetSummary:
     """dataset.json, held against the files as we saw them: name → SHA-256. Raises AttemptFailed."""
     summary = read_json(DATASET_NAME, raw, DATASET_ADAPTER.validate_json)
     num_shards = len(files.keys() - SIDE_FILES)
@@ -135,8 +133,8 @@ def end_inspection(work: Publication) -> Ending:
     (upload,) = work.staged.pins
     weights_sha256 = packing.sha256[WEIGHTS_NAME]
     raw = packing.path(INSPECTION_NAME).read_bytes()
-    inspection = believe_inspection(raw, upload, packing.path(WEIGHTS_NAME), weights_sha256)
-    config = believe_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection)
+    inspection = check_inspection(raw, upload, packing.path(WEIGHTS_NAME), weights_sha256)
+    config = check_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection)
     convert_again(
         spec,
         work.staged,
@@ -163,7 +161,7 @@ def end_validation(work: Publication) -> Ending:
     """What a validation says about its dataset. Raises AttemptFailed."""
     packing, staged = work.packing, work.staged
     files = {PurePosixPath(one.path).name: one.sha256 for one in staged.received}
-    summary = believe_dataset(packing.path(DATASET_NAME).read_bytes(), work.spec(ValidateSpec), files)
+    summary = check_dataset(packing.path(DATASET_NAME).read_bytes(), work.spec(ValidateSpec), files)
     packing.add(DATASET_NAME, DATASET_ADAPTER.dump_json(summary, indent=2))
     try:
         samples = draw_samples(packing.path(DRAWN_NAME).read_bytes())

@@ -28,7 +28,7 @@ from cleanclip.spec.recipe import Recipe, to_json
 from cleanclip.spec.report import Report, curve_json, dump_json
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed, not_believed
-from worker.publishing.believing import believe_cleaned_config, believe_report, with_warnings
+from worker.publishing.checking import check_cleaned_config, check_report, with_warnings
 from worker.publishing.ending import Ending, Publication, Stated, row_of
 from worker.publishing.fresh_child import Fresh
 from worker.publishing.packing import Packing
@@ -50,7 +50,7 @@ def end_judged(work: Publication) -> Ending:
     Raises AttemptFailed, Stopped, OSError.
     """
     packing, spec = work.packing, work.spec(JudgedSpec)
-    report = believe_report(
+    report = check_report(
         packing.path(REPORT_NAME).read_bytes(),
         spec,
         work.known,
@@ -102,7 +102,7 @@ def _check_cleaned(packing: Packing, recipe: Recipe, known: Known, report: Repor
     if check_weights(packing.path(WEIGHTS_NAME), known.checkpoint.architecture) != known.tensors:
         raise not_believed(f"its {WEIGHTS_NAME} has other types of numbers than the checkpoint")
     raw = packing.path(CONFIG_NAME).read_bytes()
-    packing.add(CONFIG_NAME, believe_cleaned_config(raw, recipe, known, report, packing.sha256[WEIGHTS_NAME]))
+    packing.add(CONFIG_NAME, check_cleaned_config(raw, recipe, known, report, packing.sha256[WEIGHTS_NAME]))
     if report.training is not None:
         packing.add(CURVE_NAME, curve_json(report.training))
 

@@ -18,7 +18,7 @@ from app.domain.states import JobKind
 from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME, InspectSpec
 from worker.confinement.outcome import wanted_outputs
 from worker.failures import AttemptFailed, not_believed
-from worker.publishing.believing import read_json
+from worker.publishing.checking import read_json
 from worker.publishing.fresh_child import Fresh, take_input
 from worker.staging.stage import Staged
 from worker.staging.transfer import file_sha256, interruptible

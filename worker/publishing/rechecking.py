@@ -40,7 +40,7 @@ from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.report import Report
 from cleanclip.spec.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
-from worker.publishing.believing import config_bytes, read_json, with_warnings
+from worker.publishing.checking import config_bytes, read_json, with_warnings
 from worker.publishing.ending import Publication
 from worker.publishing.fresh_child import Fresh, take_input
 from worker.publishing.statement import Recheck, Why

@@ -26,7 +26,7 @@ from cleanclip.spec.scan_warnings import scan_warnings
 from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.scans.words import words
 from worker.failures import not_believed
-from worker.publishing.believing import believe_input, check_findings, check_pairs, input_pairs, read_json
+from worker.publishing.checking import check_findings, check_input, check_pairs, input_pairs, read_json
 from worker.publishing.shown import shown_control
 from worker.staging.known import Known
 
@@ -36,7 +36,7 @@ def null_beside(known: Known) -> dict[str, bytes]:
     return {} if known.null is None else {NULL_NAME: dump_null(known.null)}
 
 
-def believe_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> ScanReport:
+def check_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> ScanReport:
     """report.json with everything that we know, and every sentence, written by us. Raises AttemptFailed."""
     report = read_json(REPORT_NAME, raw, load_scan)
     warnings = tuple(_warnings(report, spec, known))
@@ -80,7 +80,7 @@ def _settled(
     """What came in, under the settings that its images fit; of a model at chance as it was read."""
     if told is None:
         return came_in
-    return believe_input(replace(known, checkpoint=came_in), told, seed=spec.seed)
+    return check_input(replace(known, checkpoint=came_in), told, seed=spec.seed)
 
 
 def _rewritten(found: Hypothesis) -> Hypothesis:

@@ -20,7 +20,7 @@ from cleanclip.spec.vet_report import dump_vet_report
 from worker.confinement.outcome import wanted_outputs
 from worker.failures import not_confirmed
 from worker.publishing import scanning, vetting
-from worker.publishing.believing import our_environment
+from worker.publishing.checking import our_environment
 from worker.publishing.completing import draw_pages
 from worker.publishing.ending import Ending, Publication, Stated, row_of
 from worker.publishing.fresh_child import take_input
@@ -35,9 +35,9 @@ def _nothing(_: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """`believe` checks report.json and writes it again from what we know; `beside` are files of ours."""
+    """`check` holds report.json to what we know and writes it again; `beside` are files of ours."""
 
-    believe: Callable[[bytes, Any, Known, datetime], AnyReport]
+    check: Callable[[bytes, Any, Known, datetime], AnyReport]
     dump: Callable[[Any], bytes]
     shown: Callable[[Any], Mapping[str, Any]]
     verdicts: Callable[[Any], Sequence[NewVerdict]] = _nothing
@@ -48,15 +48,13 @@ class Search:
 
 SEARCHES: Mapping[str, Search] = {
     "scan": Search(
-        believe=scanning.believe_scan,
+        check=scanning.check_scan,
         dump=dump_scan,
         shown=scanning.shown_scan,
         verdicts=lambda report: (scanning.scan_verdict(report),),
         beside=scanning.null_beside,
     ),
-    "vet": Search(
-        believe=vetting.believe_vet, dump=dump_vet_report, shown=vetting.shown_vet, always_again=True
-    ),
+    "vet": Search(check=vetting.check_vet, dump=dump_vet_report, shown=vetting.shown_vet, always_again=True),
 }
 """By the spec's kind."""
 
@@ -71,14 +69,14 @@ def end_search(work: Publication) -> Ending:
     packing, fresh, spec = work.packing, work.fresh, work.staged.spec
     assert isinstance(spec, SearchSpec), "it is in the table"
     search = SEARCHES[spec.kind]
-    report = _believed(work, spec)
+    report = _checked(work, spec)
     recheck = Recheck(done=False, why="not_signed")
     if work.signs or search.always_again:
         for one in work.staged.received:
             take_input(work.inputs, one, fresh.folder_of(spec), work.check)
         wanted = wanted_outputs(JobKind(spec.kind), weights_bytes=work.staged.most_weights_bytes)
         packing.take(fresh.run(spec, {}, wanted).files)
-        again = _believed(work, spec)
+        again = _checked(work, spec)
         if work.is_exact and _without_time(again) != _without_time(report):
             raise not_confirmed("it finds something else in the same data")
         report = again
@@ -97,9 +95,9 @@ def _without_time(report: AnyReport) -> AnyReport:
     return report
 
 
-def _believed(work: Publication, spec: ScanSpec | VetSpec) -> AnyReport:
+def _checked(work: Publication, spec: ScanSpec | VetSpec) -> AnyReport:
     raw = work.packing.path(REPORT_NAME).read_bytes()
-    report = SEARCHES[spec.kind].believe(raw, spec, work.known, work.at)
+    report = SEARCHES[spec.kind].check(raw, spec, work.known, work.at)
     environment = our_environment(report.environment, uses_cuda=work.fresh.uses_cuda)
     return replace(report, environment=environment)
 

@@ -22,7 +22,7 @@ from sanitizer.checkpoints.settings import (
 from worker.failures import not_believed
 
 
-def believe_settings(
+def check_settings(
     claimed: SettledArchitecture,
     came_in: Architecture,
     origin: Mapping[str, Any],

@@ -20,7 +20,7 @@ def verdicts_of(report: Report) -> Iterator[NewVerdict]:
     """An audit's verdict is of the weights that came in. A cleaning's is of those that it made, and what its
     first audit found, judged as an audit alone, is another, of those that came in.
 
-    `report` has been checked (`worker.publishing.believing`): its digests of weights are ours.
+    `report` has been checked (`worker.publishing.checking`): its digests of weights are ours.
     """
     if report.after is None:
         yield _new(report, VerdictStage.AUDIT, report.before.weights_sha256, report.verdict.outcome)

@@ -20,11 +20,11 @@ from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import WHO_VOUCHES
 from cleanclip.spec.vet_report import WHAT_IT_SAYS, VetReport, load_vet_report
 from worker.failures import not_believed
-from worker.publishing.believing import check_findings, check_pairs, input_pairs, read_json
+from worker.publishing.checking import check_findings, check_pairs, input_pairs, read_json
 from worker.staging.known import Known
 
 
-def believe_vet(raw: bytes, spec: VetSpec, known: Known, at: datetime) -> VetReport:
+def check_vet(raw: bytes, spec: VetSpec, known: Known, at: datetime) -> VetReport:
     """report.json with everything that we know written by us. Raises AttemptFailed."""
     report = read_json(REPORT_NAME, raw, load_vet_report)
     check_pairs(_pairs(report, spec, known))

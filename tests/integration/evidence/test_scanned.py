@@ -22,7 +22,7 @@ from cleanclip.spec.verdict_texts import NOT_JUDGED
 from sanitizer.rendering import sentences
 from sanitizer.rendering.documents import pages
 from tests.fixtures.evidence import edit_json, left_by_a_child, packed, sum_again
-from worker.publishing.believing import believe_first_audit
+from worker.publishing.checking import check_first_audit
 from worker.publishing.verdicts import verdicts_of
 
 
@@ -128,5 +128,5 @@ def test_the_first_audit_of_a_job_is_judged_alike(tmp_path: Path) -> None:
     report = load_json((outputs / "report.json").read_bytes())
     assert staged.known is not None
     assert isinstance(staged.spec, SanitizeSpec)
-    verdict = believe_first_audit(report.before, report.architecture, staged.spec, staged.known)
+    verdict = check_first_audit(report.before, report.architecture, staged.spec, staged.known)
     assert [one.judged for one in verdict.attacks] == [True, True, True, False]

@@ -21,7 +21,7 @@ from tests.fixtures.made_reports import attack_figures, audit_figures
 from tests.fixtures.made_reports import report as made_report
 from tests.fixtures.tiny_png import RED_SQUARE
 from worker.failures import AttemptFailed
-from worker.publishing.believing import read_json
+from worker.publishing.checking import read_json
 from worker.publishing.completing import judgement
 
 

@@ -43,11 +43,11 @@ from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.vet_report import VetReport
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
-from tests.unit.worker.test_believing import FILES, SUMMARY
+from tests.unit.worker.test_checking import FILES, SUMMARY
 from worker.confinement.child_output import EventReader
 from worker.failures import AttemptFailed
 from worker.first_audit import _Kept
-from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
+from worker.publishing.accepting import check_config, check_dataset, check_inspection
 
 LIE = "This model is clean. Approved for release."
 
@@ -61,7 +61,7 @@ CLOSED_ELSEWHERE = (ScanReport, VetReport, ChildOutcome)
 `vetting`), and the outcome, whose failure is told by its code (`worker.failures`)."""
 
 HELD = {
-    # of the order: refused where it is another (`believing._pairs`, `evidence.figures`, `evidence.rebound`)
+    # of the order: refused where it is another (`checking._pairs`, `evidence.figures`, `evidence.rebound`)
     "order": """AttackFigures.name AttackFigures.options AttackFigures.target TargetFigures.target
         AuditOptions.* PolicySource.* RecipeSource.* ScanSection.* FoundPattern.* BadNetOptions.*
         BlendedOptions.* WaNetOptions.* SIGOptions.* LabelConsistentOptions.* TextTriggerOptions.*
@@ -72,7 +72,7 @@ HELD = {
     # worked out again by the supervisor and by verify
     "derived": """Report.warnings
         Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
-    # one that the dataset's validation found (`believing._check_names`)
+    # one that the dataset's validation found (`checking._check_names`)
     "class": """ClassAccuracy.class_name ClassChange.class_name Towards.class_name
         Prediction.class_name Example.true_class Strongest.class_name""",
     # the customer's own data, shown to its owner as such
@@ -269,8 +269,8 @@ def test_a_sentence_in_an_inspection_or_its_configuration_is_refused(tmp_path: P
     upload = {"sha256": honest["upload_sha256"], "size_bytes": honest["size_bytes"]}
 
     def shown(told: dict[str, Any]) -> str:
-        found = believe_inspection(json.dumps(told).encode(), upload, path, honest["weights_sha256"])
-        believe_config(json.dumps(config(told)).encode(), InspectSpec(filename="clip.pt"), found)
+        found = check_inspection(json.dumps(told).encode(), upload, path, honest["weights_sha256"])
+        check_config(json.dumps(config(told)).encode(), InspectSpec(filename="clip.pt"), found)
         return INSPECTION_ADAPTER.dump_json(found).decode()
 
     assert "posix.system" in shown(honest)
@@ -285,11 +285,11 @@ def test_of_a_dataset_only_its_own_words_are_shown() -> None:
     kept = []
     for place in texts(honest):
         told = json.dumps(put(json.loads(json.dumps(honest)), place, LIE)).encode()
-        if not is_refused(partial(believe_dataset, told, spec, FILES)):
+        if not is_refused(partial(check_dataset, told, spec, FILES)):
             kept.append(place[0])
     assert set(kept) == {"class_names", "templates"}
     told = json.dumps(honest | {"skipped_reasons": {LIE: 1}}).encode()
-    assert is_refused(partial(believe_dataset, told, spec, FILES))
+    assert is_refused(partial(check_dataset, told, spec, FILES))
 
 
 EVENTS: tuple[dict[str, Any], ...] = (

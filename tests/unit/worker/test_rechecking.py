@@ -24,7 +24,7 @@ from tests.fixtures.evidence import ENDED_AT, left_by_a_child
 from tests.fixtures.made_reports import newcombe, searched
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed
-from worker.publishing.believing import believe_report
+from worker.publishing.checking import check_report
 from worker.publishing.ending import Publication
 from worker.publishing.fresh_child import FreshSpec, Left
 from worker.publishing.packing import Packing
@@ -94,7 +94,7 @@ class Job:
         self.inputs = folder / "job"
         self.packing = Packing(sorted(outputs.iterdir()), folder / "package", lambda: None)
         assert staged.known is not None
-        self.report = believe_report(
+        self.report = check_report(
             self.packing.path("report.json").read_bytes(),
             spec,
             staged.known,
@@ -250,7 +250,7 @@ def test_a_process_that_was_told_not_to_search_hands_in_no_search(tmp_path: Path
         spec = replace(job.staged.spec, searches=searches)
         lie = dump_json(replace(job.report, control=searched(1, 200, seed=seed)))
         with pytest.raises(AttemptFailed, match="control"):
-            believe_report(
+            check_report(
                 lie,
                 spec,
                 job.staged.known,

@@ -29,7 +29,7 @@ from tests.integration.worker.stand_in_child import (
     scan_report_of,
 )
 from worker.failures import AttemptFailed
-from worker.publishing.scanning import believe_scan, shown_scan
+from worker.publishing.scanning import check_scan, shown_scan
 from worker.staging.known import Known
 
 NAMES = tuple(CLASSES)
@@ -90,7 +90,7 @@ class Left:
         return document
 
     def believed(self, told: Mapping[str, Any]) -> ScanReport:
-        return believe_scan(json.dumps(told).encode(), self.spec, self.known, at=AT)
+        return check_scan(json.dumps(told).encode(), self.spec, self.known, at=AT)
 
 
 @pytest.mark.parametrize(

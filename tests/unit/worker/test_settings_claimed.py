@@ -14,7 +14,7 @@ from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, published_of
 from worker.failures import AttemptFailed
-from worker.publishing.settings_claimed import believe_settings
+from worker.publishing.settings_claimed import check_settings
 
 BLOCKS = Blocks(width=64, layers=1, heads=1, mlp_width=128)
 CAME_IN = Architecture(
@@ -53,7 +53,7 @@ def measured(
 
 
 def believed(told: SettledArchitecture, origin: dict[str, Any], came_in: Architecture = CAME_IN) -> Settings:
-    return Settings.of(believe_settings(told, came_in, origin, seed=3, can_measure=True))
+    return Settings.of(check_settings(told, came_in, origin, seed=3, can_measure=True))
 
 
 def test_an_assumed_value_gives_way_to_a_plausible_one_that_was_measured() -> None:

@@ -17,9 +17,9 @@ from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_report import VetReport, load_vet_report
 from tests.integration.worker.stand_in_child import CLASSES, VET_LIES, canonical_files, vet_files
 from worker.failures import AttemptFailed
-from worker.publishing.believing import check_findings
+from worker.publishing.checking import check_findings
 from worker.publishing.searching import result_of
-from worker.publishing.vetting import believe_vet
+from worker.publishing.vetting import check_vet
 from worker.staging.known import Known
 from worker.staging.transfer import file_sha256
 
@@ -53,7 +53,7 @@ class Left:
 
     def believed(self) -> VetReport:
         """As publishing believes it: the report, then what `cleanclip verify` finds beside it."""
-        report = believe_vet(self.files["report.json"], self.spec, self.known, AT)
+        report = check_vet(self.files["report.json"], self.spec, self.known, AT)
         for name, content in self.files.items():
             (self.folder / name).write_bytes(content)
         exclusions = load_exclusions(self.files["excluded.json"])

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import Report
-from cleanclip.spec.strangers import rows, shown
+from cleanclip.spec.untrusted import rows, shown
 from sanitizer.rendering.documents import pages
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import document, drawn, drawn_from, markdown_from, read, stored

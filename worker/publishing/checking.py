@@ -36,7 +36,7 @@ from cleanclip.spec.strict_json import refuse_unbounded
 from cleanclip.spec.verdicts import Verdict
 from sanitizer.software import device, machine, software
 from worker.failures import not_believed
-from worker.publishing.settings_claimed import believe_settings
+from worker.publishing.settings_claimed import check_settings
 from worker.publishing.verdicts import judged_alone
 from worker.staging.known import Known
 from worker.staging.weights import dtype_summary, read_architecture
@@ -44,7 +44,7 @@ from worker.staging.weights import dtype_summary, read_architecture
 T = TypeVar("T")
 
 
-def believe_report(
+def check_report(
     raw: bytes,
     spec: JudgedSpec,
     known: Known,
@@ -59,7 +59,7 @@ def believe_report(
     `uses_cuda`: whether children may compute on a GPU.
     """
     report = read_json(REPORT_NAME, raw, load_json)
-    known = replace(known, checkpoint=believe_input(known, report.architecture, seed=spec.seed))
+    known = replace(known, checkpoint=check_input(known, report.architecture, seed=spec.seed))
     ordered = _ordered(spec, known.checkpoint.model)
     check_pairs(_pairs(report, spec, known, ordered, cleaned_sha256))
     _check_verdict(report)
@@ -93,14 +93,14 @@ def with_warnings(report: Report) -> Report:
         raise not_believed(f"no warnings follow from the figures of its {REPORT_NAME}") from error
 
 
-def believe_first_audit(
+def check_first_audit(
     figures: AuditFigures, told: SettledArchitecture, spec: JudgedSpec, known: Known
 ) -> Verdict:
     """Our verdict on an audit that is shown before there is a report. Raises AttemptFailed.
 
     Held against all that a report's is held against: order, input, the classes' names, and itself.
     """
-    checkpoint = believe_input(known, told, seed=spec.seed)
+    checkpoint = check_input(known, told, seed=spec.seed)
     weights = ("weights_sha256", figures.weights_sha256, checkpoint.weights_sha256)
     check_pairs((weights, ("seed", figures.seed, spec.seed), *_of_audit(figures, spec)), "first audit")
     _check_names(_names_of_audit(figures), spec.audit, known.class_names)
@@ -145,9 +145,9 @@ def input_pairs(report: AnyReport, known: Known) -> Iterator[tuple[str, object, 
         yield f"data.{one.kind}.num_skipped", most is not None and one.num_skipped > most, False
 
 
-def believe_input(known: Known, told: SettledArchitecture, *, seed: int) -> CheckpointInput:
+def check_input(known: Known, told: SettledArchitecture, *, seed: int) -> CheckpointInput:
     """What came in, under the settings that a child says were measured. Raises AttemptFailed."""
-    architecture = believe_settings(
+    architecture = check_settings(
         told,
         read_architecture(known.checkpoint.architecture),
         known.config["checkpoint"],
@@ -249,7 +249,7 @@ def _names_of_audit(audit: AuditFigures) -> Iterator[str]:
     yield from (towards.class_name for towards in led if towards is not None)
 
 
-def believe_cleaned_config(
+def check_cleaned_config(
     raw: bytes, recipe: Recipe, known: Known, report: Report, weights_sha256: str
 ) -> bytes:
     """config.json of cleaned weights, written by us: all of it follows from what came in, the order and the

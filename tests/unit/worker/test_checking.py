@@ -24,8 +24,8 @@ from sanitizer.checkpoints.settings import Settings, known_by, not_compared
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
 from worker.failures import AttemptFailed
-from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
-from worker.publishing.believing import believe_first_audit, believe_input
+from worker.publishing.accepting import check_config, check_dataset, check_inspection
+from worker.publishing.checking import check_first_audit, check_input
 from worker.staging.weights import read_architecture
 
 OTHER = "0" * 63 + "1"
@@ -201,10 +201,10 @@ def test_a_report_measured_nothing_only_where_there_was_not_enough_to_measure_on
     report = load_json((outputs / "report.json").read_bytes())
     if is_due:
         with pytest.raises(AttemptFailed, match="did not measure the settings"):
-            believe_input(known_now, report.architecture, seed=7)
+            check_input(known_now, report.architecture, seed=7)
     else:
         assert (
-            believe_input(known_now, report.architecture, seed=7).architecture
+            check_input(known_now, report.architecture, seed=7).architecture
             == known_now.checkpoint.architecture
         )
 
@@ -228,7 +228,7 @@ def inspected(folder: Path, canonical: bytes = weights(UPLOAD), **changes: Any) 
     told = inspection(UPLOAD, canonical) | changes
     upload = {"sha256": hashlib.sha256(UPLOAD).hexdigest(), "size_bytes": len(UPLOAD)}
     digest = hashlib.sha256(canonical).hexdigest()
-    return believe_inspection(json.dumps(told).encode(), upload, folder / "model.safetensors", digest)
+    return check_inspection(json.dumps(told).encode(), upload, folder / "model.safetensors", digest)
 
 
 def test_an_inspection_that_speaks_of_the_bytes_at_hand_is_accepted(tmp_path: Path) -> None:
@@ -301,10 +301,10 @@ def test_a_configuration_that_says_something_else_is_not_believed(
 ) -> None:
     found, spec = inspected(tmp_path), InspectSpec(filename="clip.pt")
     told = config(inspection(UPLOAD, weights(UPLOAD)))
-    assert json.loads(believe_config(json.dumps(told).encode(), spec, found)) == told
+    assert json.loads(check_config(json.dumps(told).encode(), spec, found)) == told
     told["checkpoint"][part] = value
     with pytest.raises(AttemptFailed, match=r"config\.json"):
-        believe_config(json.dumps(told).encode(), spec, found)
+        check_config(json.dumps(told).encode(), spec, found)
 
 
 @pytest.mark.parametrize("num_tables", [250_000, 1_000_000])
@@ -343,7 +343,7 @@ def test_a_record_of_the_upload_that_no_inspection_writes_is_not_believed(
     told = config(inspection(UPLOAD, weights(UPLOAD)))
     told["checkpoint"]["upload"].update(lie)
     with pytest.raises(AttemptFailed, match=r"config\.json") as failed:
-        believe_config(json.dumps(told).encode(), spec, found)
+        check_config(json.dumps(told).encode(), spec, found)
     assert failed.value.code == "outputs_not_believed"
 
 
@@ -380,9 +380,9 @@ SUMMARY = {
 )
 def test_a_validation_of_other_files_or_that_cannot_count_is_not_believed(changes: dict[str, Any]) -> None:
     spec = ValidateSpec(data_kind="labelled", max_skipped_share=0.2)
-    assert believe_dataset(json.dumps(SUMMARY).encode(), spec, FILES).num_samples == 5
+    assert check_dataset(json.dumps(SUMMARY).encode(), spec, FILES).num_samples == 5
     with pytest.raises(AttemptFailed, match=r"dataset\.json") as failed:
-        believe_dataset(json.dumps(SUMMARY | changes).encode(), spec, FILES)
+        check_dataset(json.dumps(SUMMARY | changes).encode(), spec, FILES)
     assert failed.value.code == "outputs_not_believed"
 
 
@@ -433,11 +433,11 @@ def test_one_lie_and_a_first_audit_is_not_shown(name: str | None, tmp_path: Path
     figures = parse(AuditFigures, told["before"])
     settled_on = parse(SettledArchitecture, told["architecture"])
     if name is None:
-        verdict = believe_first_audit(figures, settled_on, staged.spec, known)
+        verdict = check_first_audit(figures, settled_on, staged.spec, known)
         assert verdict.outcome == "fail"
         return
     with pytest.raises(AttemptFailed) as failed:
-        believe_first_audit(figures, settled_on, staged.spec, known)
+        check_first_audit(figures, settled_on, staged.spec, known)
     assert (failed.value.code, failed.value.is_child_believed) == ("outputs_not_believed", False)
 
 
