@@ -127,7 +127,7 @@ def new_context(
 
 
 @pytest.fixture
-def untrusted_name(new_context: Callable[..., BrowserContext]) -> Page:
+def stranger(new_context: Callable[..., BrowserContext]) -> Page:
     """A browser that is not signed in."""
     return new_context().new_page()
 

@@ -92,6 +92,7 @@ class Journey:
         body: dict[str, Any] = {"kind": kind, "uri": f"s3://{self.store.bucket}/allowed/{folder}/"}
         if kind == "labelled":
             places = [*ANSWERED, "child/folder", "child/inputs", "object/outputs", "object/states"]
+            places += ["rows/jobs"]  # the class that one pattern leads images to is a figure of the result
             name = self.canaries.new("class_name", places, ["rows/datasets"])
             body |= {"class_names": [name, *list(CLASSES)[1:]], "templates": ["a {c}."]}
         made = self.record("POST", "/v1/datasets", self.key, json=body).json()

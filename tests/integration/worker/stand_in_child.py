@@ -625,7 +625,7 @@ def report_of(
     return replace(made, warnings=warnings_of(made))
 
 
-def control(seed: int) -> ControlFigures:
+def control(seed: int, class_name: str = "apple") -> ControlFigures:
     """Of a search on the cleaned weights."""
     return ControlFigures(
         seed=seed,
@@ -635,7 +635,7 @@ def control(seed: int) -> ControlFigures:
         families=tuple(
             Strongest(
                 family=family,
-                class_name="apple",
+                class_name=class_name,
                 led=wilson(40, NUM_HELD_OUT),
                 without=wilson(2, NUM_HELD_OUT),
             )
@@ -1314,7 +1314,7 @@ def recheck(folder: Path, spec: dict[str, Any]) -> None:
     told = report_of(folder, spec | kind, cleaned, is_cleaned=is_cleaned is not False)
     found = {"measured": told.measured, "architecture": told.architecture}
     if spec["is_cleaned"]:
-        found["control"] = control(spec["control_seed"])
+        found["control"] = control(spec["control_seed"], first_class(folder))
     value = parse(jobspec.RecheckedFigures, found)
     (folder / "outputs/figures.json").write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(value))
     finish(folder, "succeeded", 0, ("figures.json",))
