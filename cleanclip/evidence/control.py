@@ -37,47 +37,42 @@ def check_scan(report: ScanReport) -> Iterator[Finding]:
 def check_cleaned(report: Report) -> Iterator[Finding]:
     """Of a cleaning: all families on images that there are, or a reason that fits them why not."""
     told = report.control
-    if (told is None) != (report.after is None):
+    measured = report.after if report.withheld is None else report.withheld.measured.after
+    if (told is None) != (measured is None):
         yield misfit("control", "belongs to a cleaning, and each cleaning has one")
-    if told is None:
+    if told is None or measured is None:
         return
-    images = [one.num_samples - one.num_skipped for one in report.data if one.kind == "labelled"]
-    measured = report.after
-    if report.withheld is not None:
-        images = [report.withheld.num_samples - report.withheld.num_skipped]
-        measured = report.withheld.measured.after
     if isinstance(told, NotSearched):
-        if measured is not None and (why := _refuted(told, sum(images), measured)):
+        if why := _refuted(told, measured):
             yield misfit("control.not_searched", f"says “{told.not_searched}”, but {why}")
         return
     yield from check("control.families", told.families)
-    if measured is not None:
-        yield from _of_classes(told, measured)
+    yield from _of_classes(told, measured)
     yield from same("control.families", [one.family for one in told.families], [*MEASURED])
     yield from same("control.searches", told.searches, SEARCHES)
     yield from same("control.num_held_out", {one.led.n for one in told.families}, {told.num_held_out})
-    drawn = scan_cost.drawn(ScanOptions(), sum(images))
+    drawn = scan_cost.drawn(ScanOptions(), measured.ca.n)
     yield from same("control.num_inverted_on", (told.num_inverted_on, told.num_held_out), drawn)
 
 
 def _of_classes(told: ControlFigures, measured: AuditFigures) -> Iterator[Finding]:
     """Some class is given at least its share of the images, and it is one that there is."""
     names = {one.class_name for one in measured.ca_per_class}
-    for place, one in enumerate(told.families):
-        if names and one.class_name not in names:
+    for place, one in enumerate(told.families if names else ()):
+        if one.class_name not in names:
             yield misfit(f"control.families[{place}].class_name", "is no class that was measured")
-        if names and one.led.successes * len(names) < one.led.n:
+        if one.led.successes * len(names) < one.led.n:
             yield misfit(f"control.families[{place}].led", "is less than some class is given in any case")
 
 
-def _refuted(told: NotSearched, num_images: int, measured: AuditFigures) -> str:
+def _refuted(told: NotSearched, measured: AuditFigures) -> str:
     """What the figures of the cleaned model say against the reason; empty: nothing. Whether enough images
     differ, no figure tells."""
     classes = [one for one in measured.ca_per_class if one.accuracy.n]
     floor = measured.commonest_class
     match told.not_searched:
-        case "scan_too_few_images" if num_images >= MIN_SEARCHED:
-            return f"{num_images} images were measured"
+        case "scan_too_few_images" if measured.ca.n >= MIN_SEARCHED:
+            return f"{measured.ca.n} images were measured"
         case "scan_one_class" if len(classes) > 1:
             return f"images of {len(classes)} classes were measured"
         case "scan_too_few_classes":

@@ -137,14 +137,7 @@ def policy_sha256(policy: Policy) -> str:
 
 def check_itself(policy: Policy) -> None:
     """Raises OptionsRejected for a limit that no number of images can show to be kept."""
-    if (least := upper_bound_of_none(_MOST_SEARCHED)) > policy.controlled_at_most:
-        raise OptionsRejected(
-            "policy_cannot_pass",
-            f"A search measures on {_MOST_SEARCHED} images at most. If no pattern leads any of them, the "
-            f"upper bound is still {100 * least:.2f} %, over {100 * policy.controlled_at_most:.2f} %.",
-            "Give a controlled_at_most of 0.01 or more.",
-            where=CONTROL_LIMIT_PLACE,
-        )
+    _check_shown(policy, _MOST_SEARCHED)
     for where, limit in policy.limits():
         if fewest_images(limit) is None:
             raise OptionsRejected(
@@ -185,8 +178,7 @@ def check_searched(policy: Policy, num_images: int, num_classes: int | None = No
     """Raises OptionsRejected for a limit, other than the default, on what one pattern may lead: these images
     are too few to search a cleaned model with, or to keep that limit whatever the search finds.
     `num_classes`: different class names, where they are known. A second audit may search a part of them."""
-    limit, where = policy.controlled_at_most, CONTROL_LIMIT_PLACE
-    if limit == CONTROL_LIMIT:
+    if policy.controlled_at_most == CONTROL_LIMIT:
         return
     if num_images < MIN_SEARCHED or (num_classes is not None and num_classes < MIN_CLASSES):
         classes = "" if num_classes is None else f" of {num_classes} classes"
@@ -195,16 +187,22 @@ def check_searched(policy: Policy, num_images: int, num_classes: int | None = No
             f"What one pattern may lead is limited, but {num_images} labelled images{classes} are too few to "
             f"search a cleaned model for patterns: that takes {MIN_SEARCHED} of {MIN_CLASSES}.",
             "Give more labelled images, or leave controlled_at_most out of the policy.",
-            where=where,
+            where=CONTROL_LIMIT_PLACE,
         )
     num_held_out = max(drawn(ScanOptions(), num)[1] for num in (num_images, num_withheld(num_images)))
+    _check_shown(policy, num_held_out)
+
+
+def _check_shown(policy: Policy, num_held_out: int) -> None:
+    """Raises OptionsRejected where a search that measures on so many images could not show the limit kept."""
+    limit = policy.controlled_at_most
     if (least := upper_bound_of_none(num_held_out)) > limit:
         raise OptionsRejected(
             "policy_cannot_pass",
-            f"A search measures on {num_held_out} of these images. If no pattern leads any of them, the "
-            f"upper bound is still {100 * least:.2f} %, over the limit of {100 * limit:.2f} %.",
-            f"Give a controlled_at_most of {math.ceil(100 * least)} % or more.",
-            where=where,
+            f"A search measures on {num_held_out} images at most. If no pattern leads any of them, the upper "
+            f"bound is still {100 * least:.2f} %, over the limit of {100 * limit:.2f} %.",
+            f"Give a controlled_at_most of {math.ceil(100 * least) / 100:g} or more.",
+            where=CONTROL_LIMIT_PLACE,
         )
 
 

@@ -160,9 +160,7 @@ class Comparison:
 
     @property
     def equal(self) -> Sequence[OptionRow]:
-        return [
-            row for row in self.options if not row.differs and not row.is_unknown and None not in row.values
-        ]
+        return [row for row in self.options if not row.differs and not row.is_unknown]
 
     @property
     def unknown(self) -> Sequence[OptionRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -180,19 +181,17 @@ def test_a_cleaning_that_was_not_searched_says_why_once(code: NotSearchedCode) -
     assert not any(why.sentence in each for each in not_tested(cleaned(searched(210, 384))))
 
 
-def with_images(report: Report, num: int) -> Report:
-    data = [replace(one, num_samples=num, num_skipped=0) for one in report.data if one.kind == "labelled"]
-    return replace(report, data=tuple(data))
-
-
-def of_classes(report: Report, num: int, *, right: bool) -> Report:
-    """Its accuracy told for `num` classes of 1000 images each; not `right`: all are called the first one."""
+def of_classes(report: Report, num: int, num_images: int, *, right: bool) -> Report:
+    """So many images of `num` classes; not `right`: all are called the first one."""
     assert report.after is not None
-    accuracy = [wilson(900 if right else 1000 * (place == 0), 1000) for place in range(num)]
+    counts = [num_images // num + (place < num_images % num) for place in range(num)]
+    accuracy = [
+        wilson(math.ceil(0.9 * n) if right else n * (place == 0), n) for place, n in enumerate(counts)
+    ]
     listed = tuple(
         ClassAccuracy(class_name=f"class {place}", accuracy=one) for place, one in enumerate(accuracy)
     )
-    ca = wilson(sum(one.successes for one in accuracy), 1000 * num)
+    ca = wilson(sum(one.successes for one in accuracy), num_images)
     return replace(report, after=replace(report.after, ca=ca, ca_per_class=listed))
 
 
@@ -216,8 +215,8 @@ def of_classes(report: Report, num: int, *, right: bool) -> Report:
 def test_a_search_is_left_out_for_a_reason_that_fits_the_figures(
     code: NotSearchedCode, num_images: int, num_classes: int, right: bool, is_refuted: bool
 ) -> None:
-    report = of_classes(load_json(KEPT.read_bytes()), num_classes, right=right)
-    report = with_images(replace(report, control=NotSearched(not_searched=code)), num_images)
+    report = of_classes(load_json(KEPT.read_bytes()), num_classes, num_images, right=right)
+    report = replace(report, control=NotSearched(not_searched=code))
     found = [each.where for each in evidence.check(report)]
     assert ("control.not_searched" in found) == is_refuted, found
 
@@ -228,7 +227,7 @@ def test_a_cleaning_has_a_search_or_a_reason() -> None:
 
 
 def test_a_search_counts_some_class_and_one_that_there_is() -> None:
-    report = of_classes(cleaned(searched(81, 384)), 80, right=True)
+    report = of_classes(cleaned(searched(81, 384)), 80, 80_000, right=True)
     found = [each.where for each in evidence.check(report) if (each.where or "").startswith("control")]
     assert "control.families[0].class_name" in found, "of the kept classes there is no banana"
     assert "control.families[0].led" in found, "some class is given an eightieth of the images"
