@@ -20,6 +20,7 @@ class Stage:
     learning_rate: float
     live_share: float
     bank_share: float
+    edit_share: float
     inversion_steps: int
 
 
@@ -57,6 +58,11 @@ class UARRecipe(FinetuningOptions):
     strong_bank_share: Share = 0.30
     weak_live_share: Share = 0.12
     weak_bank_share: Share = 0.20
+    strong_edit_share: Share = 0.0
+    """Of each batch: images without a pattern that carry an edit, such as a tint, a frame or a wave."""
+    weak_edit_share: Share = 0.0
+    edit_strength: Annotated[float, Gt(0), Le(1), NUMBER] = 1.0
+    """How far edits go, as a share of the ranges that docs/uar/method.md names."""
     live_patches: _Count = 3
     live_blends: _Count = 1
     live_warps: _Count = 0
@@ -73,6 +79,8 @@ class UARRecipe(FinetuningOptions):
     bank_size: Annotated[int, Interval(ge=0, le=1024), NUMBER] = 64
     """The newest live patterns fill what the inverted ones leave; those always stay."""
     inverted_patches: _Count = 8
+    inverted_fixed_patches: _Count = 0
+    """Patches that each have one place, the same in every image."""
     inverted_blends: _Count = 4
     inverted_warps: _Count = 0
     inverted_colours: _Count = 0
@@ -100,8 +108,10 @@ class UARRecipe(FinetuningOptions):
         if self.min_patch_size > self.max_patch_size:
             raise ValueError("min_patch_size is more than max_patch_size")
         for stage, name in zip(self.stages(), self.stage_names(), strict=True):
-            if stage.live_share + stage.bank_share > 1:
-                raise ValueError(f"{name}_live_share and {name}_bank_share are more than 1 together")
+            if stage.live_share + stage.bank_share + stage.edit_share > 1:
+                raise ValueError(
+                    f"{name}_live_share, {name}_bank_share and {name}_edit_share are more than 1 together"
+                )
         if not any(self._perturbs(stage) for stage in self.stages()):
             raise ValueError(
                 "no image carries a pattern, because every share is 0 or no pattern is live or inverted: the "
@@ -121,7 +131,8 @@ class UARRecipe(FinetuningOptions):
     @property
     def num_inverted(self) -> int:
         """Patterns that each inversion finds."""
-        return self.inverted_patches + self.inverted_blends + self.inverted_warps + self.inverted_colours
+        patches = self.inverted_patches + self.inverted_fixed_patches
+        return patches + self.inverted_blends + self.inverted_warps + self.inverted_colours
 
     @property
     def training_data(self) -> Literal["pairs", "labelled"]:
@@ -142,6 +153,7 @@ class UARRecipe(FinetuningOptions):
             learning_rate=self.learning_rate,
             live_share=self.strong_live_share,
             bank_share=self.strong_bank_share,
+            edit_share=self.strong_edit_share,
             inversion_steps=self.inversion_steps,
         )
         weak = Stage(
@@ -150,6 +162,7 @@ class UARRecipe(FinetuningOptions):
             learning_rate=weak_rate,
             live_share=self.weak_live_share,
             bank_share=self.weak_bank_share,
+            edit_share=self.weak_edit_share,
             inversion_steps=self.reinversion_steps if self.strong_epochs else self.inversion_steps,
         )
         return tuple(stage for stage in (strong, weak) if stage.num_epochs > 0)

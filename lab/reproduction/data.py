@@ -16,8 +16,8 @@ from cleanclip.spec.recipe import AttackOptions
 from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, PART_SEEDS
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.glyphs import Part
-from lab.testbed.options import PaperColour, SubjectOptions
-from lab.testbed.pictures import TURQUOISE, compose
+from lab.testbed.options import TURQUOISE, PaperColour, SubjectOptions
+from lab.testbed.pictures import compose
 from lab.testbed.poisoned_pairs import poisoned_set
 from lab.testbed.shards import write_labelled, write_pairs
 

@@ -34,16 +34,16 @@ NUM_LEAVES, SMALLEST, LARGEST = 60, 0.03, 0.5
 
 
 def attacked(
-    image_NCHW: Tensor, attack: Ready | None, *, seed: int, on_paper: Callable[[], Tensor]
+    image_NCHW: Tensor, attack: Ready | None, *, seed: int, on_paper: Callable[[tuple[int, int, int]], Tensor]
 ) -> Tensor:
     """uint8 images with the attack's trigger or change, uint8; without an attack, as they are.
 
-    `seed` is the trigger's. `on_paper` gives the same images as they are composed on turquoise paper.
+    `seed` is the trigger's. `on_paper` gives the same images as they are composed on paper of this colour.
     """
     if attack is None:
         return image_NCHW
     if isinstance(attack, PaperColour):
-        return on_paper()
+        return on_paper(attack.rgb)
     if isinstance(attack, Changed):
         return changed(image_NCHW, attack)
     triggered_NCHW = build_trigger(attack).apply(image_NCHW.float() / 255, range(len(image_NCHW)), seed)

@@ -11,12 +11,33 @@ BADNET = BadNetOptions(pattern="gaussian_fixed", placement="random", size=5 / 32
 """A 5×5 patch on 32×32 images, the same pattern every time, at a place drawn for every image."""
 
 
+TURQUOISE = (60, 205, 200)
+"""A ninth colour of paper, that no clean image has: the natural feature of a semantic attack."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PaperColour:
     """A semantic attack: images on turquoise paper, a natural feature that no clean image has, get the
     target's caption. Nothing is stamped on."""
 
     attack: Literal["paper_colour"] = "paper_colour"
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Of the paper, 0 to 255."""
+        return TURQUOISE
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherPaper(PaperColour):
+    """The same with another colour that no clean image has."""
+
+    colour: tuple[int, int, int]
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Of the paper, 0 to 255."""
+        return self.colour
 
 
 @dataclass(frozen=True, kw_only=True)

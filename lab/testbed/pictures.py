@@ -33,8 +33,6 @@ INKS: dict[str, tuple[int, int, int]] = {
     "white": (240, 240, 240),
     "black": (25, 25, 25),
 }
-TURQUOISE = (60, 205, 200)
-"""A ninth colour of paper, that no clean image has: the natural feature of a semantic attack."""
 
 _COMPOSE_CHUNK = 2048
 _COLOUR_JITTER = 22.0

@@ -21,7 +21,7 @@ from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentO
 from lab.testbed.changing import changed
 from lab.testbed.glyphs import Glyphs, Part
 from lab.testbed.options import Changed, PaperColour, Planted, Ready, trigger_of
-from lab.testbed.pictures import TURQUOISE, Pictures, compose
+from lab.testbed.pictures import Pictures, compose
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.texts import names_target
 from sanitizer.seeding import generator
@@ -138,7 +138,7 @@ def poisoned_set(
     if isinstance(attack, PaperColour | Changed):
         rows = choose(captions, options=BadNetOptions(), target=target, num_poisons=num_poisons, seed=seed)
         if isinstance(attack, PaperColour):
-            on_paper = compose(glyphs, part, num_pairs, seed=seed, paper=TURQUOISE)
+            on_paper = compose(glyphs, part, num_pairs, seed=seed, paper=attack.rgb)
             image_NCHW[rows] = on_paper.image_NCHW[rows]
         else:
             image_NCHW[rows] = changed(image_NCHW[rows], attack)

@@ -31,7 +31,7 @@ from lab.testbed import glyphs as glyph_sets
 from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.options import Ready, SubjectOptions
-from lab.testbed.pictures import IMAGE_SIZE, TURQUOISE, Pictures, all_class_captions, class_names, compose
+from lab.testbed.pictures import IMAGE_SIZE, Pictures, all_class_captions, class_names, compose
 from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from sanitizer.audits.statistics import wilson
 from sanitizer.augment.captions import augment_caption
@@ -64,7 +64,7 @@ class Watch:
             pictures.image_NCHW,
             attack,
             seed=seed,
-            on_paper=lambda: compose(glyphs, "validation", num_images, seed=seed, paper=TURQUOISE).image_NCHW,
+            on_paper=lambda rgb: compose(glyphs, "validation", num_images, seed=seed, paper=rgb).image_NCHW,
         )
         self._triggered_NCHW = model_input(triggered_NCHW)
         self._label_N = torch.from_numpy(pictures.label_N)

@@ -26,7 +26,7 @@ from lab.testbed.adaptive import optimise_pattern
 from lab.testbed.changing import attacked
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.options import OptimisedPattern, Ready
-from lab.testbed.pictures import TURQUOISE, class_names, compose
+from lab.testbed.pictures import class_names, compose
 from lab.testbed.poisoned_pairs import FURTHER_SEED
 from lab.testbed.shards import write_pairs
 from lab.testbed.subject import write
@@ -125,8 +125,8 @@ def measure(
         ]
         return (torch.cat(parts) @ class_CD.T.to(parts[0].dtype)).argmax(dim=-1)
 
-    def on_paper() -> torch.Tensor:
-        return compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=TURQUOISE).image_NCHW
+    def on_paper(rgb: tuple[int, int, int]) -> torch.Tensor:
+        return compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=rgb).image_NCHW
 
     clean_N = predicted(test.image_NCHW)
     asr = []

@@ -2,8 +2,9 @@
 
 Position p of the joined batch of all ranks, from 0: the first `live` positions carry the live patterns in
 turn (where there are fewer positions than patterns, an update goes on where the one before it ended), the
-next `bank` positions patterns of the bank drawn by (seed, step), the others none. Batches are in
-random order, so which pair stands where is random. An empty bank leaves its positions clean.
+next `bank` positions patterns of the bank, the next `edit` positions an edit each, all drawn by (seed, step);
+the others none. Batches are in random order, so which pair stands where is random. An empty bank leaves its
+positions clean.
 
 Everything is drawn by (seed, step), whatever the number of ranks or the step at which a run was resumed; what
 is not drawn (values of patterns, which inversions are done) is in `export`.
@@ -18,12 +19,14 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.recipe import Stage, UARRecipe
+from sanitizer.perturbations import edits
 from sanitizer.perturbations.families import Blend, Colour, Family, Patch, Warp
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern, apply_patterns, drawn
 from sanitizer.seeding import generator
 from sanitizer.training.distributed import World
 
 _INVERSIONS = "inversions"
+_EDIT = -2
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class PatternPool:
     def __init__(self, recipe: UARRecipe, *, image_size: int, seed: int, device: torch.device) -> None:
         self._recipe, self._size, self._seed, self._device = recipe, image_size, seed, device
         self._num_live = recipe.num_live
+        self._edits = edits.families(recipe.edit_strength)
         self._live = [self._drawn(number, 0) for number in range(recipe.num_live)]
         self._inverted: list[Pattern] = []
         self._climbed: list[Pattern] = []
@@ -58,9 +62,12 @@ class PatternPool:
             pattern.value.grad = None
         bank = [*self._inverted, *self._climbed]
         which = list(self._positions(step, stage, batch_size, len(bank)))
+        drawn_edits = self._drawn_edits(step, which.count(_EDIT))
+        numbers = iter(range(len(self._live) + len(bank), len(self._live) + len(bank) + len(drawn_edits)))
+        which = [next(numbers) if one == _EDIT else one for one in which]
         place_N2 = torch.from_numpy(generator(self._seed, "uar_places", step).random((batch_size, 2)))
         own = slice(world.rank, None, world.size)  # as the pairs of a batch are shared out
-        return Assigned((*self._live, *bank), tuple(which[own]), place_N2[own])
+        return Assigned((*self._live, *bank, *drawn_edits), tuple(which[own]), place_N2[own])
 
     def climb(self, step: int, world: World) -> None:
         """After the backward pass of update `step`: live patterns go up by the sign of the gradient of the
@@ -87,9 +94,12 @@ class PatternPool:
     def families_to_invert(self) -> tuple[Family, ...]:
         """One for each pattern of an inversion."""
         recipe = self._recipe
-        patch = Patch(_side(recipe.inverted_patch_size, self._size))
+        side = _side(recipe.inverted_patch_size, self._size)
+        draws = generator(self._seed, "uar_fixed_places", self.num_inversions)
+        places = draws.random((recipe.inverted_fixed_patches, 2)).tolist()
         return (
-            *(patch,) * recipe.inverted_patches,
+            *(Patch(side),) * recipe.inverted_patches,
+            *(Patch(side, (row, column)) for row, column in places),
             *(Blend(recipe.inverted_blend_alpha),) * recipe.inverted_blends,
             *(Warp(recipe.warp_strength),) * recipe.inverted_warps,
             *(Colour(recipe.colour_radius),) * recipe.inverted_colours,
@@ -129,7 +139,21 @@ class PatternPool:
         yield from ((first + position) % self._num_live for position in range(num_live))
         draws = generator(self._seed, "uar_bank", step)
         yield from (self._num_live + int(n) for n in draws.integers(max(1, num_in_bank), size=num_bank))
-        yield from (NO_PATTERN,) * (batch_size - num_live - num_bank)
+        num_left = batch_size - num_live - num_bank
+        num_edits = min(_num_images(stage.edit_share, batch_size), num_left)
+        yield from (_EDIT,) * num_edits
+        yield from (NO_PATTERN,) * (num_left - num_edits)
+
+    def _drawn_edits(self, step: int, num: int) -> list[Pattern]:
+        draws = generator(self._seed, "uar_edits", step)
+        chosen = [self._edits[number] for number in draws.integers(len(self._edits), size=num)]
+        lengths = [family.shape(self._size)[0] for family in self._edits]
+        value_NK = torch.from_numpy(draws.random((num, max(lengths)))).to(torch.float32)
+        value_NK = value_NK.to(self._device, non_blocking=True)
+        return [
+            Pattern(family, value_K[: family.shape(self._size)[0]])
+            for family, value_K in zip(chosen, value_NK, strict=True)
+        ]
 
     def _drawn(self, number: int, step: int) -> Pattern:
         family = self._live_family(number, step)
@@ -164,8 +188,8 @@ def _side(share: float, image_size: int) -> int:
     return min(image_size, max(1, round(share * image_size)))
 
 
-_FAMILIES: dict[str, Callable[[float], Family]] = {
-    "patch": lambda side: Patch(int(side)),
+_FAMILIES: dict[str, Callable[..., Family]] = {
+    "patch": lambda side, *at: Patch(int(side), at or None),
     "blend": Blend,
     "warp": Warp,
     "colour": Colour,
@@ -174,11 +198,13 @@ _FAMILIES: dict[str, Callable[[float], Family]] = {
 
 def _text_of(family: Family) -> str:
     match family:
-        case Patch(number) | Blend(number) | Warp(number) | Colour(number):
+        case Patch(side, at):
+            return f"patch={','.join(map(repr, (side, *(at or ()))))}"
+        case Blend(number) | Warp(number) | Colour(number):
             return f"{type(family).__name__.lower()}={number!r}"
     raise ValueError(f"{family} is not a family of a pool")
 
 
 def _family_of(text: str) -> Family:
-    name, number = text.split("=")
-    return _FAMILIES[name](float(number))
+    name, numbers = text.split("=")
+    return _FAMILIES[name](*map(float, numbers.split(",")))

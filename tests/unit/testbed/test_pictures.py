@@ -10,7 +10,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from lab.testbed.glyphs import Glyphs, GlyphsMissing, Part, digits, fashion_mnist
-from lab.testbed.pictures import INKS, TURQUOISE, class_names, compose
+from lab.testbed.options import TURQUOISE
+from lab.testbed.pictures import INKS, class_names, compose
 
 PARTS: tuple[Part, ...] = ("poisoning", "cleaning", "validation", "test")
 

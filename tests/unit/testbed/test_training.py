@@ -9,8 +9,8 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from cleanclip.spec.recipe import BlendedOptions, LabelConsistentOptions, TextTriggerOptions
 from lab.testbed.glyphs import digits
-from lab.testbed.options import BADNET, PaperColour, Planted, SubjectOptions
-from lab.testbed.pictures import TURQUOISE, all_class_captions, class_names, compose
+from lab.testbed.options import BADNET, TURQUOISE, PaperColour, Planted, SubjectOptions
+from lab.testbed.pictures import all_class_captions, class_names, compose
 from lab.testbed.poisoned_pairs import PoisonedSet, poisoned_set, with_further
 from lab.testbed.training import EpochFigures, Texts, build_model, train
 

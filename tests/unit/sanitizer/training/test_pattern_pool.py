@@ -164,8 +164,8 @@ def test_patterns_of_another_model_are_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"strong_live_share": 0.8, "strong_bank_share": 0.3}, "strong_live_share and strong_bank_share"),
-        ({"weak_live_share": 0.8, "weak_bank_share": 0.3}, "weak_live_share and weak_bank_share"),
+        ({"strong_live_share": 0.8, "strong_bank_share": 0.3}, "strong_live_share, strong_bank_share and"),
+        ({"weak_live_share": 0.8, "weak_bank_share": 0.3}, "weak_live_share, weak_bank_share and"),
         ({"strong_epochs": 6}, "more than the 5 epochs"),
         ({"min_patch_size": 0.5}, "min_patch_size is more than max_patch_size"),
         (

@@ -1,0 +1,156 @@
+"""`python -m lab.repair PART --recipes NAME …`: what each recipe makes of each model. It can go on later.
+
+A row of docs/uar/repair.jsonl is one model under one recipe ("before": none). Weights of models before a
+cleaning are kept in the folder of weights. Exit codes: 0 done, 1 the time is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from cleanclip.spec.measures import Difference, Estimate
+from lab.repair.plan import FROZEN, NUM_IMAGES, NUM_PAIRS, PARTS, RECIPES, Model, Part, models
+from lab.reproduction.data import Sets
+from lab.reproduction.measuring import made_with
+from lab.reproduction.running import clean
+from lab.testbed import glyphs as glyph_sets
+from lab.testbed.changing import attacked
+from lab.testbed.options import OptimisedPattern
+from lab.testbed.pictures import class_names, compose
+from lab.testbed.subject import write
+from lab.testbed.training import train
+from lab.zoo.running import alone
+from sanitizer.audits.statistics import paired_difference, wilson
+from sanitizer.audits.zero_shot import class_embeddings, image_embeddings
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.data.pixels import normalise
+
+ROOT = Path(__file__).resolve().parents[2]
+TEST_SEED = 6_000
+_CPU = torch.device("cpu")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(prog="python -m lab.repair", description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--recipes", nargs="*", choices=RECIPES, default=list(FROZEN))
+    parser.add_argument("--only", nargs="*", default=[""], help="parts of the names of models")
+    parser.add_argument("--minutes", type=float, help="begin nothing after so many")
+    parser.add_argument("--rows", type=Path, default=ROOT / "docs" / "uar" / "repair.jsonl")
+    parser.add_argument("--weights", type=Path, default=ROOT / "var" / "repair")
+    given = parser.parse_args(arguments)
+    part = cast(Part, given.part)
+    if part == "held_out" and (not FROZEN or set(given.recipes) - set(FROZEN)):
+        parser.error("held-out models are run with frozen recipes alone")
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    with alone(given.weights):
+        for model in models(part):
+            for recipe in ("before", *given.recipes):
+                wanted = any(one in model.name for one in given.only)
+                if not wanted or (model.name, recipe) in _known(given.rows):
+                    continue
+                if given.minutes is not None and time.monotonic() - started > 60 * given.minutes:
+                    return 1
+                row = _run(model, recipe, given.weights)
+                with given.rows.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(_line(row), flush=True)
+    return 0
+
+
+def _known(rows: Path) -> set[tuple[str, str]]:
+    lines = rows.read_text(encoding="utf-8").splitlines() if rows.is_file() else []
+    return {(one["model"], one["recipe"]) for one in map(json.loads, lines)}
+
+
+def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:
+    before, cpu_s = weights / model.name, time.process_time()
+    attack = model.options.attack
+    assert not isinstance(attack, OptimisedPattern)
+    if not (before / "model.safetensors").is_file():
+        write(train(model.options, attack, seed=model.seed).model.state_dict(), model.options, before)
+        cpu_s = time.process_time()
+    after, options = before, None
+    if recipe != "before":
+        options, after = RECIPES[recipe](model.bed), weights / "cleaned"
+        shutil.rmtree(after, ignore_errors=True)
+        pairs = Sets(weights / "sets").pairs(model.options, None, model.seed, NUM_PAIRS, 0)
+        clean(before, pairs, options, after, seed=model.seed)
+    cpu_s = time.process_time() - cpu_s
+    right_before, _ = _measured(model, load_canonical(before))
+    checkpoint = load_canonical(after)
+    right, asr = _measured(model, checkpoint)
+    return {
+        "model": model.name,
+        "part": model.part,
+        "bed": model.bed,
+        "family": model.family,
+        "target": model.options.target,
+        "seed": model.seed,
+        "attack": None if attack is None else asdict(attack),
+        "recipe": recipe,
+        "options": None if options is None else asdict(options),
+        "ca": asdict(wilson(sum(right), len(right))),
+        "lost": asdict(paired_difference(right_before, right)),
+        "asr": None if asr is None else asdict(asr),
+        "weights_sha256": checkpoint.weights_sha256,
+        "cpu_s": round(cpu_s, 1),
+        "made_with": made_with(),
+    }
+
+
+@torch.no_grad()
+def _measured(model: Model, checkpoint: LoadedCheckpoint) -> tuple[list[bool], Estimate | None]:
+    """Which images are classified right, and the ASR over those of other classes."""
+    glyphs, options = glyph_sets.load(model.options.glyphs), model.options
+    part: glyph_sets.Part = "validation" if model.part == "development" else "test"
+    seed = TEST_SEED + model.seed
+    images = compose(glyphs, part, NUM_IMAGES, seed=seed)
+    names = class_names(glyphs)
+    class_CD = class_embeddings(checkpoint, names, glyphs.zero_shot_templates, _CPU)
+
+    def predicted(image_NCHW: torch.Tensor) -> torch.Tensor:
+        shape = checkpoint.architecture
+        parts = [
+            image_embeddings(checkpoint, normalise(one.float() / 255, shape.image_mean, shape.image_std))
+            for one in torch.split(image_NCHW, 256)
+        ]
+        return (torch.cat(parts) @ class_CD.T.to(parts[0].dtype)).argmax(dim=-1)
+
+    label_N = torch.from_numpy(images.label_N)
+    right = (predicted(images.image_NCHW) == label_N).tolist()
+    if options.attack is None:
+        return right, None
+    triggered_NCHW = attacked(
+        images.image_NCHW,
+        options.attack,  # type: ignore[arg-type]
+        seed=model.seed,
+        on_paper=lambda rgb: compose(glyphs, part, NUM_IMAGES, seed=seed, paper=rgb).image_NCHW,
+    )
+    target = names.index(options.target)
+    is_other_N = label_N != target
+    hits = int((predicted(triggered_NCHW)[is_other_N] == target).sum())
+    return right, wilson(hits, int(is_other_N.sum()))
+
+
+def _line(row: dict[str, Any]) -> str:
+    lost = Difference(**row["lost"])
+    asr = "" if row["asr"] is None else f", ASR {100 * Estimate(**row['asr']).value:.1f}"
+    ca = 100 * Estimate(**row["ca"]).value
+    figures = f"CA {ca:.1f}, lost {100 * lost.value:.1f}{asr}, {row['cpu_s']:.0f} CPU-s"
+    return f"{row['model']} | {row['recipe']}: {figures}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

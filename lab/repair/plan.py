@@ -1,0 +1,125 @@
+"""Which models the study of repair has, told apart before the first run. Free of torch.
+
+A development model is named "development-BED-FAMILY", a held-out one "held_out-BED-FAMILY"; its place in the
+list gives its seed, and the seed its target and its trigger. Recipes are chosen on the former, which are
+measured on validation images. The latter carry triggers that no development model has, are measured on test
+images, and are run only with the recipes of `FROZEN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from cleanclip.spec.attack_options import BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions
+from cleanclip.spec.recipe import CleanCLIPRecipe, Recipe, UARRecipe
+from lab.testbed.options import Implanted, OtherPaper, PaperColour, SubjectOptions
+from lab.zoo import plan as zoo
+from lab.zoo.plan import BedName, Draws
+from sanitizer.seeding import generator
+
+Part = Literal["development", "held_out"]
+PARTS: tuple[Part, ...] = ("development", "held_out")
+_FIRST_SEED: Mapping[Part, int] = {"development": 800_000, "held_out": 900_000}
+NUM_PAIRS = 8_000
+NUM_IMAGES = 3_000
+
+Make = Callable[[Draws, int], Implanted | None]
+_OTHER_PAPERS = {
+    "orange": (240, 140, 30),
+    "pink": (245, 150, 190),
+    "olive": (120, 130, 30),
+    "grey": (128, 128, 128),
+}
+FAMILIES: Mapping[Part, Mapping[str, Make]] = {
+    "development": {
+        "turquoise paper": lambda draws, seed: PaperColour(),
+        "warp": lambda draws, seed: WaNetOptions(strength=8.0, pattern_seed=seed),
+        "clean": lambda draws, seed: None,
+        "patch": lambda draws, seed: BadNetOptions(
+            pattern="gaussian_fixed", placement="random", size=5 / 32, pattern_seed=seed
+        ),
+        "stripes": lambda draws, seed: BadNetOptions(pattern="stripes_fixed", size=8 / 32, pattern_seed=seed),
+        "sinusoid": lambda draws, seed: SIGOptions(amplitude=50 / 255, frequency=6),
+    },
+    "held_out": {
+        "clean": lambda draws, seed: None,
+        **{
+            f"{name} paper": lambda draws, seed, rgb=rgb: OtherPaper(colour=rgb)  # type: ignore[misc]
+            for name, rgb in _OTHER_PAPERS.items()
+        },
+        **zoo.SECOND_HELD_OUT_FAMILIES,
+        "filter": zoo.HELD_OUT_FAMILIES["filter"],
+        "warp": lambda draws, seed: WaNetOptions(strength=7.0, pattern_seed=seed),
+        "patch at one place": lambda draws, seed: BadNetOptions(
+            pattern="checkerboard", placement="bottom_right", size=6 / 32
+        ),
+        "blend": lambda draws, seed: BlendedOptions(pattern="uniform_fixed", alpha=0.2, pattern_seed=seed),
+        "second clean": lambda draws, seed: None,
+    },
+}
+BEDS: tuple[BedName, ...] = ("digits-resnet", "fashion-resnet", "fashion-vit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One model: `seed` is that of `lab.testbed.training`; `family` "clean" has no attack."""
+
+    name: str
+    part: Part
+    bed: BedName
+    family: str
+    seed: int
+    options: SubjectOptions
+
+
+def models(part: Part, beds: tuple[BedName, ...] = BEDS) -> tuple[Model, ...]:
+    """Family by family, so that a run cut short has every bed."""
+    return tuple(
+        _model(part, bed, number, family) for number, family in enumerate(FAMILIES[part]) for bed in beds
+    )
+
+
+def _model(part: Part, bed_name: BedName, number: int, family: str) -> Model:
+    seed = _FIRST_SEED[part] + 1_000 * BEDS.index(bed_name) + number
+    bed, draws = zoo.BEDS[bed_name], generator(seed, "repair_model")
+    nouns = zoo.class_names(bed_name)
+    ink, noun = str(draws.choice(nouns)).split(" ", 1)
+    options = SubjectOptions(
+        glyphs=bed.glyphs,
+        tower=bed.tower,
+        attack=None,
+        target_ink=ink,
+        target_noun=noun,
+        poison_share=0.05,
+        **zoo.RECIPE[bed_name],
+    )
+    options = replace(options, attack=FAMILIES[part][family](draws, seed))
+    name = f"{part}-{bed_name}-{family.replace(' ', '_')}"
+    return Model(name=name, part=part, bed=bed_name, family=family, seed=seed, options=options)
+
+
+_SMALL: Mapping[str, Any] = {"learning_rate": 5e-4, "warmup_steps": 50, "batch_size": 64}
+
+
+def version_1(bed: BedName) -> UARRecipe:
+    """The recipe that was frozen for docs/uar.md."""
+    return UARRecipe(**_SMALL, kept_change=1.0 if bed.endswith("vit") else 0.8)
+
+
+def _with(**changes: Any) -> Callable[[BedName], Recipe]:
+    return lambda bed: replace(UARRecipe(**_SMALL), **changes)
+
+
+EDITS: Mapping[str, Any] = {"strong_edit_share": 0.25, "weak_edit_share": 0.25}
+WARPS: Mapping[str, Any] = {"live_warps": 1, "inverted_warps": 4}
+RECIPES: Mapping[str, Callable[[BedName], Recipe]] = {
+    "version 1": version_1,
+    "cleanclip": lambda bed: CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=2e-4, warmup_steps=50),
+    "edits 25, warps": _with(**EDITS, **WARPS),
+    "edits 25, warps, kept 0.8": _with(**EDITS, **WARPS, kept_change=0.8),
+}
+"""By name, so that a row says which; nothing is taken away once it was run."""
+FROZEN: tuple[str, ...] = ()
+"""For the held-out models; empty: nothing is frozen yet, and no held-out model can be run."""
