@@ -67,6 +67,7 @@ class UARRecipe(FinetuningOptions):
     live_blends: _Count = 1
     live_warps: _Count = 0
     live_colours: _Count = 0
+    live_edits: _Count = 0
     live_step: Annotated[float, Gt(0), Le(1), NUMBER] = 0.1
     """Of a pattern's range, once per update, along the sign of its gradient."""
     live_updates: Annotated[int, Interval(ge=1, le=100_000), NUMBER] = 20
@@ -84,6 +85,7 @@ class UARRecipe(FinetuningOptions):
     inverted_blends: _Count = 4
     inverted_warps: _Count = 0
     inverted_colours: _Count = 0
+    inverted_edits: _Count = 0
     inversion_steps: Annotated[int, Interval(ge=0, le=10_000), NUMBER] = 100
     """On the input model, before the first update. 0: no inversion."""
     reinversion_steps: Annotated[int, Interval(ge=0, le=10_000), NUMBER] = 60
@@ -126,13 +128,15 @@ class UARRecipe(FinetuningOptions):
     @property
     def num_live(self) -> int:
         """Patterns that climb at the same time."""
-        return self.live_patches + self.live_blends + self.live_warps + self.live_colours
+        patterns = self.live_patches + self.live_blends
+        return patterns + self.live_warps + self.live_colours + self.live_edits
 
     @property
     def num_inverted(self) -> int:
         """Patterns that each inversion finds."""
         patches = self.inverted_patches + self.inverted_fixed_patches
-        return patches + self.inverted_blends + self.inverted_warps + self.inverted_colours
+        patterns = patches + self.inverted_blends
+        return patterns + self.inverted_warps + self.inverted_colours + self.inverted_edits
 
     @property
     def training_data(self) -> Literal["pairs", "labelled"]:

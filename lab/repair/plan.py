@@ -118,6 +118,10 @@ RECIPES: Mapping[str, Callable[[BedName], Recipe]] = {
     "version 1": version_1,
     "cleanclip": lambda bed: CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=2e-4, warmup_steps=50),
     "edits 25, warps": _with(**EDITS, **WARPS),
+    "edits 15, 7 inverted, warps": _with(
+        **WARPS, strong_edit_share=0.15, weak_edit_share=0.15, inverted_edits=7
+    ),
+    "14 inverted edits, warps": _with(**WARPS, inverted_edits=14, strong_bank_share=0.4, weak_bank_share=0.3),
     "edits 25, warps, kept 0.8": _with(**EDITS, **WARPS, kept_change=0.8),
 }
 """By name, so that a row says which; nothing is taken away once it was run."""

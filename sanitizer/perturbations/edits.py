@@ -1,7 +1,7 @@
 """The families of edits: changes of a whole image that a few numbers describe, as of a camera or of paper.
 
-An edit is a vector p of numbers in [0, 1], so it is a `Family` as a patch is. It has too few numbers to be
-climbed; it is drawn. Its numbers are continuous, so that no list of colours or waves is learned by heart.
+An edit is a vector p of numbers in [0, 1], so it is a `Family` as a patch is: it is drawn, and it climbs, but
+for the width of a frame. Its numbers are continuous, so that no list of colours or waves is learned by heart.
 `strength` in (0, 1] scales how far an edit goes; below it is 1. c is a colour p[0:3].
 
     tint     (1 − s) x + s c                              s from .1 to .5
@@ -31,8 +31,8 @@ from sanitizer.perturbations.families import Family
 
 
 @dataclass(frozen=True)
-class _Edit:
-    """Its numbers have no place and do not depend on the image's size."""
+class Edit:
+    """A family of edits. Its numbers have no place and do not depend on the image's size."""
 
     strength: float = 1.0
     num_numbers: ClassVar[int]
@@ -56,7 +56,7 @@ class _Edit:
 
 
 @dataclass(frozen=True)
-class Tint(_Edit):
+class Tint(Edit):
     """A transparent colour over the image."""
 
     num_numbers = 4
@@ -67,7 +67,7 @@ class Tint(_Edit):
 
 
 @dataclass(frozen=True)
-class Cast(_Edit):
+class Cast(Edit):
     """Light of a colour, or white paper of another."""
 
     num_numbers = 4
@@ -78,7 +78,7 @@ class Cast(_Edit):
 
 
 @dataclass(frozen=True)
-class Frame(_Edit):
+class Frame(Edit):
     """A border of one colour."""
 
     num_numbers = 4
@@ -93,7 +93,7 @@ class Frame(_Edit):
 
 
 @dataclass(frozen=True)
-class Tone(_Edit):
+class Tone(Edit):
     """Saturation, contrast and brightness together: the filter of a camera's application."""
 
     num_numbers = 3
@@ -108,7 +108,7 @@ class Tone(_Edit):
 
 
 @dataclass(frozen=True)
-class Wave(_Edit):
+class Wave(Edit):
     """A sinusoid in any direction, the same in all channels."""
 
     num_numbers = 4
@@ -125,7 +125,7 @@ class Wave(_Edit):
 
 
 @dataclass(frozen=True)
-class Blur(_Edit):
+class Blur(Edit):
     """Out of focus. Two passes of one row and one column; at the border the last pixel goes on."""
 
     num_numbers = 1
@@ -145,7 +145,7 @@ class Blur(_Edit):
 
 
 @dataclass(frozen=True)
-class Turn(_Edit):
+class Turn(Edit):
     """The image on a slightly other plane."""
 
     num_numbers = 3
@@ -169,6 +169,9 @@ class Turn(_Edit):
         return grid_sample(image_NCHW, grid_NHW2, padding_mode="border", align_corners=False)
 
 
+KINDS: tuple[type[Edit], ...] = (Cast, Tint, Wave, Tone, Frame, Blur, Turn)
+
+
 def families(strength: float) -> tuple[Family, ...]:
     """One of each, in a fixed order."""
-    return tuple(kind(strength) for kind in (Tint, Cast, Frame, Tone, Wave, Blur, Turn))
+    return tuple(kind(strength) for kind in KINDS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import torch
 from torch import Tensor
@@ -103,6 +104,7 @@ class PatternPool:
             *(Blend(recipe.inverted_blend_alpha),) * recipe.inverted_blends,
             *(Warp(recipe.warp_strength),) * recipe.inverted_warps,
             *(Colour(recipe.colour_radius),) * recipe.inverted_colours,
+            *islice(cycle(self._edits), recipe.inverted_edits),
         )
 
     def add_inverted(self, patterns: Sequence[Pattern]) -> None:
@@ -171,6 +173,7 @@ class PatternPool:
             *(Blend(recipe.blend_alpha),) * recipe.live_blends,
             *(Warp(recipe.warp_strength),) * recipe.live_warps,
             *(Colour(recipe.colour_radius),) * recipe.live_colours,
+            *islice(cycle(self._edits), recipe.live_edits),
         )
         return others[number - recipe.live_patches]
 
@@ -193,6 +196,7 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
     "blend": Blend,
     "warp": Warp,
     "colour": Colour,
+    **{kind.__name__.lower(): kind for kind in edits.KINDS},
 }
 
 
@@ -201,6 +205,8 @@ def _text_of(family: Family) -> str:
         case Patch(side, at):
             return f"patch={','.join(map(repr, (side, *(at or ()))))}"
         case Blend(number) | Warp(number) | Colour(number):
+            return f"{type(family).__name__.lower()}={number!r}"
+        case edits.Edit(number):
             return f"{type(family).__name__.lower()}={number!r}"
     raise ValueError(f"{family} is not a family of a pool")
 

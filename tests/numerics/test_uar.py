@@ -16,6 +16,7 @@ from cleanclip.spec.recipe import UARRecipe
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.uar import Embeddings, objective
+from sanitizer.perturbations.edits import families
 from sanitizer.perturbations.families import Blend, Patch
 from sanitizer.perturbations.patterns import NO_PATTERN, Pattern
 from sanitizer.seeding import generator
@@ -29,6 +30,7 @@ from sanitizer.training.step import StepOptions, accumulate_gradients
 from tests.fixtures.shards import make_pairs
 from tests.fixtures.tiny_clips import IMAGE_SIZE, tiny_batch, tiny_checkpoint, tiny_clip
 from tests.numerics import reference_training as reference
+from tests.numerics.test_edits import plain as plain_edit
 from tests.numerics.test_losses import unit_rows
 
 CPU = torch.device("cpu")
@@ -175,16 +177,20 @@ RECIPE = UARRecipe(
     learning_rate=1e-3,
     weak_learning_rate=6e-4,
     warmup_steps=2,
-    strong_live_share=0.65,
+    strong_live_share=0.63,
     strong_bank_share=0.25,
-    weak_live_share=0.65,
+    weak_live_share=0.63,
     weak_bank_share=0.25,
+    strong_edit_share=0.12,
+    weak_edit_share=0.12,
+    edit_strength=0.7,
     live_patches=2,
     live_warps=1,
     live_colours=1,
     live_updates=3,
-    bank_size=14,
+    bank_size=15,
     inverted_patches=2,
+    inverted_fixed_patches=1,
     inverted_blends=1,
     inverted_warps=1,
     inverted_colours=1,
@@ -257,7 +263,9 @@ class PlainRun:
 
     @staticmethod
     def changed(pixels: Tensor, kind: str, value: Tensor, place: Tensor) -> Tensor:
-        if kind != "patch":
+        if kind.startswith("patch at "):
+            place = torch.tensor([float(share) for share in kind.split()[2:]])
+        elif kind != "patch":
             name, number = kind.split()
             if name == "warp":
                 return warped(pixels, value, float(number))
@@ -281,6 +289,8 @@ class PlainRun:
     def invert(self, number: int, num_steps: int) -> None:
         images = images_to_invert_on(self.data, 32, SEED).double() / 255
         kinds: list[tuple[str, tuple[int, ...]]] = [("patch", (3, 8, 8)), ("patch", (3, 8, 8))]
+        (at,) = generator(SEED, "uar_fixed_places", number).random((1, 2)).tolist()
+        kinds += [(f"patch at {at[0]} {at[1]}", (3, 8, 8))]
         kinds += [("blend 0.2", (3, 32, 32)), ("warp 0.06", (2, 4, 4)), ("colour 0.3", (3, 4))]
         stream = f"uar_inversion_{number}"
         values = [
@@ -291,9 +301,9 @@ class PlainRun:
         for step in range(num_steps):
             draws = generator(SEED, f"{stream}_images", step)
             order = [
-                int(i) for _ in range(math.ceil(40 / len(images))) for i in draws.permutation(len(images))
+                int(i) for _ in range(math.ceil(48 / len(images))) for i in draws.permutation(len(images))
             ]
-            places = torch.from_numpy(draws.random((40, 2)))
+            places = torch.from_numpy(draws.random((48, 2)))
             size = 0.08 + (0.024 - 0.08) * step / (num_steps - 1)
             for n, (kind, _) in enumerate(kinds):
                 leaf = values[n].clone().requires_grad_()
@@ -341,6 +351,14 @@ class PlainRun:
             pixels[n] = self.changed(clean[n], self.live[n][0], leaves[n], places[n])
         for n, drawn in zip(range(num_live, num_live + num_bank), from_bank, strict=True):
             pixels[n] = self.changed(clean[n], *bank[int(drawn)], places[n])
+        edits = families(0.7)
+        draws = generator(SEED, "uar_edits", step)
+        (chosen,), numbers = (
+            draws.integers(len(edits), size=1),
+            torch.from_numpy(draws.random((1, 4))).float(),
+        )
+        num_numbers = edits[chosen].shape(32)[0]
+        pixels[7] = plain_edit(edits[chosen], clean[7], numbers[0, :num_numbers].double())
         self.model.zero_grad()
         images = self.embed(self.model, pixels)
         with torch.no_grad():
@@ -363,7 +381,7 @@ class PlainRun:
                 self.live[number] = self.fresh(number, step + 1)
             else:
                 self.live[number] = (kind, value)
-        self.graduated = self.graduated[len(self.inverted) - 14 :]
+        self.graduated = self.graduated[len(self.inverted) - 15 :]
 
     def adamw(self, step: int, moments) -> None:
         rate, count = self.rates[step], step + 1
@@ -391,7 +409,7 @@ def test_a_run_gives_the_curve_and_the_weights_of_a_plain_one(tower, tmp_path, m
     trained = finetune(ours, open_pairs(folder), RECIPE, seed=SEED, device=CPU)
     curve = trained.training.curve
     assert len(plain.losses) == len(curve) == 9
-    assert len(plain.inverted) == 10
+    assert len(plain.inverted) == 12
     assert [point.learning_rate for point in curve] == pytest.approx(plain.rates, rel=1e-12)
     assert [point.loss for point in curve] == pytest.approx(plain.losses, rel=1e-5)
     weights = ours.model.state_dict()

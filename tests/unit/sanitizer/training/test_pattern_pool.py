@@ -47,6 +47,25 @@ def test_the_shares_of_a_batch_carry_live_patterns_then_the_banks_then_none() ->
     assert sum(0 <= n < 4 for n in weak) == 12
 
 
+def test_edits_stand_behind_the_bank_and_are_drawn_by_the_step_whatever_the_rank() -> None:
+    pool = pool_of()
+    inverted(pool)
+    stage = replace(STRONG, edit_share=0.25)
+    joined = pool.assign(3, stage, 20, World())
+    assert joined.which_N[:9] == pool.assign(3, STRONG, 20, World()).which_N[:9], "the others stay"
+    assert joined.which_N[9:14] == (7, 8, 9, 10, 11)
+    assert joined.which_N[14:] == (NO_PATTERN,) * 6
+    images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8)
+    changed = joined.perturb(images, slice(0, 20))
+    same = [torch.equal(one, image / 255) for one, image in zip(changed, images, strict=True)]
+    assert same == [False] * 14 + [True] * 6
+    own = pool.assign(3, stage, 20, World(1, 2))
+    assert torch.equal(own.perturb(images[1::2], slice(0, 10)), changed[1::2])
+    drawn_at = [pool.assign(step, stage, 20, World()).patterns[7:] for step in range(30)]
+    assert len({type(one.family) for edits in drawn_at for one in edits}) == 7
+    assert not any(one.value.requires_grad for edits in drawn_at for one in edits)
+
+
 def test_an_empty_bank_leaves_its_share_clean_and_a_small_batch_has_one_of_each() -> None:
     pool = pool_of()
     assert pool.assign(0, STRONG, 20, World()).which_N[3:] == (NO_PATTERN,) * 17
@@ -119,7 +138,9 @@ def test_live_patches_have_sides_within_the_bounds_and_one_in_four_is_a_blend() 
     assert families[3] == Blend(0.12)
 
 
-WIDER = replace(RECIPE, live_warps=1, live_colours=2, inverted_warps=1, inverted_colours=1)
+WIDER = replace(
+    RECIPE, live_warps=1, live_colours=2, inverted_fixed_patches=2, inverted_warps=1, inverted_colours=1
+)
 
 
 def test_warps_and_colours_are_live_and_inverted_behind_the_others_where_they_are_ordered() -> None:
@@ -127,7 +148,10 @@ def test_warps_and_colours_are_live_and_inverted_behind_the_others_where_they_ar
     assigned = pool.assign(0, replace(STRONG, live_share=0.5), 20, World())
     live = [pattern.family for pattern in assigned.patterns]
     assert live[3:] == [Blend(0.12), Warp(0.06), Colour(0.3), Colour(0.3)]
-    assert [type(one) for one in pool.families_to_invert()] == [Patch, Patch, Blend, Warp, Colour]
+    places = [one.at for one in pool.families_to_invert()[:4]]  # type: ignore[attr-defined]
+    assert places[:2] == [None, None]
+    assert len({*places[2:]} - {None}) == 2, "each has a place of its own"
+    assert [type(one) for one in pool.families_to_invert()] == [Patch] * 4 + [Blend, Warp, Colour]
     images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8)
     assigned.perturb(images, slice(0, 20)).square().sum().backward()
     assert all(pattern.value.grad.abs().sum() > 0 for pattern in assigned.patterns)  # type: ignore[union-attr]
