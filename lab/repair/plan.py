@@ -112,17 +112,15 @@ def _with(**changes: Any) -> Callable[[BedName], Recipe]:
     return lambda bed: replace(UARRecipe(**_SMALL), **changes)
 
 
-EDITS: Mapping[str, Any] = {"strong_edit_share": 0.25, "weak_edit_share": 0.25}
+EDITS: Mapping[str, Any] = {"inverted_edits": 14, "strong_bank_share": 0.4, "weak_bank_share": 0.3}
 WARPS: Mapping[str, Any] = {"live_warps": 1, "inverted_warps": 4}
 RECIPES: Mapping[str, Callable[[BedName], Recipe]] = {
     "version 1": version_1,
     "cleanclip": lambda bed: CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=2e-4, warmup_steps=50),
-    "edits 25, warps": _with(**EDITS, **WARPS),
-    "edits 15, 7 inverted, warps": _with(
-        **WARPS, strong_edit_share=0.15, weak_edit_share=0.15, inverted_edits=7
-    ),
-    "14 inverted edits, warps": _with(**WARPS, inverted_edits=14, strong_bank_share=0.4, weak_bank_share=0.3),
-    "edits 25, warps, kept 0.8": _with(**EDITS, **WARPS, kept_change=0.8),
+    "a": _with(**WARPS, **EDITS, kept_change=0.8),
+    "b": _with(**WARPS, **EDITS, kept_change=0.8, consistency_weight=20.0),
+    "c": _with(**WARPS, inverted_edits=14, kept_change=0.8),
+    "d": _with(**WARPS, **EDITS, kept_change=0.8, weak_learning_rate=2e-4),
 }
 """By name, so that a row says which; nothing is taken away once it was run."""
 FROZEN: tuple[str, ...] = ()

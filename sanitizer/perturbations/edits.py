@@ -5,10 +5,11 @@ for the width of a frame. Its numbers are continuous, so that no list of colours
 `strength` in (0, 1] scales how far an edit goes; below it is 1. c is a colour p[0:3].
 
     tint     (1 − s) x + s c                              s from .1 to .5
-    cast     x · ((1 − s) + s c)                          s from .3 to 1: white becomes c, black stays
+    cast     x · ((1 − s) + s c')                         s from .3 to 1; c' = (.1 + .9 c) over its brightest
+                                                          channel, so that nothing becomes black
     frame    c on a border of s of the side               s from 1/32 to 5/32
     tone     ½ + g (m + k (x − m) − ½) + b                m the mean of a pixel's channels; saturation k from
-                                                          .3 to 2, contrast g from .5 to 2, b within ± .2
+                                                          .4 to 2, contrast g from .5 to 2, b within ± .2
     wave     x + a sin(2π f (u cos θ + v sin θ) + φ)      a from .08 to .3, f from 1 to 10, any θ and φ; u, v
                                                           the place by the side, from the left and from above
     blur     a Gaussian of s 1/32ths of the side          s from .5 to 2
@@ -74,7 +75,9 @@ class Cast(Edit):
 
     def edited(self, image_NCHW: Tensor, p_NK: Tensor) -> Tensor:
         share = self._within(p_NK[:, 3], 0.3, 1.0)
-        return image_NCHW * (1 - share + share * p_NK[:, :3, None, None])
+        colour_NC = 0.1 + 0.9 * p_NK[:, :3]
+        colour_NC = colour_NC / colour_NC.amax(dim=1, keepdim=True)
+        return image_NCHW * (1 - share + share * colour_NC[:, :, None, None])
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Tone(Edit):
     num_numbers = 3
 
     def edited(self, image_NCHW: Tensor, p_NK: Tensor) -> Tensor:
-        saturation = self._within(p_NK[:, 0], 0.3, 2.0, 1.0)
+        saturation = self._within(p_NK[:, 0], 0.4, 2.0, 1.0)
         contrast = self._within(p_NK[:, 1], 0.5, 2.0, 1.0)
         brightness = self._within(p_NK[:, 2], -0.2, 0.2)
         mean_N1HW = image_NCHW.mean(dim=1, keepdim=True)

@@ -49,13 +49,14 @@ def plain(family: Family, image: Tensor, p: Tensor) -> Tensor:
                     new = (1 - share) * pixel + share * p[:3]
                 case Cast():
                     share = number(p[3], 0.3, 1.0, s)
-                    new = pixel * ((1 - share) + share * p[:3])
+                    colour = 0.1 + 0.9 * p[:3]
+                    new = pixel * ((1 - share) + share * colour / max(colour))
                 case Frame():
                     from_edge = min(y, x, size - 1 - y, size - 1 - x) + 0.5
                     new = p[:3] if from_edge / size < number(p[3], 1 / 32, 5 / 32, s) else pixel
                 case Tone():
                     mean = sum(pixel) / 3
-                    new = mean + number(p[0], 0.3, 2.0, s, 1.0) * (pixel - mean)
+                    new = mean + number(p[0], 0.4, 2.0, s, 1.0) * (pixel - mean)
                     new = 0.5 + number(p[1], 0.5, 2.0, s, 1.0) * (new - 0.5) + number(p[2], -0.2, 0.2, s)
                 case Wave():
                     angle, phase = 2 * math.pi * p[2], 2 * math.pi * p[3]
