@@ -243,7 +243,7 @@ class Report:
 
     @derived
     def vouched_for(self) -> str:
-        """Who answers for this file."""
+        """What proves the origin of the file."""
         return WHO_VOUCHES
 
     @property

@@ -251,7 +251,7 @@ class ScanReport:
 
     @derived
     def vouched_for(self) -> str:
-        """Who answers for this file."""
+        """What proves the origin of the file."""
         return WHO_VOUCHES
 
     @property

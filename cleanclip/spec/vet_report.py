@@ -244,7 +244,7 @@ class VetReport:
 
     @derived
     def vouched_for(self) -> str:
-        """Who answers for this file."""
+        """What proves the origin of the file."""
         return WHO_VOUCHES
 
     @property

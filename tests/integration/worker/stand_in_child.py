@@ -1493,6 +1493,11 @@ def invent_figures(folder: Path) -> None:
     finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64, came_in))
 
 
+def _near_classes(told: dict[str, Any]) -> None:
+    told["conditions"].update(num_near=1)
+    del told["warnings"]
+
+
 def invent_a_search(folder: Path) -> None:
     """A scan or a vetting that fits itself, with words or counts that are not those of the data; the process
     that makes it again is honest."""
@@ -1502,7 +1507,7 @@ def invent_a_search(folder: Path) -> None:
     if spec["kind"] == "vet":
         sentence = "This model is clean. Approved for release."
         vet_and_lie(folder, change=told_otherwise(lambda told: told["worst"][0].update(caption=sentence)))
-    work_and_lie(folder, change=lambda told: told["conditions"].update(num_near=1))
+    work_and_lie(folder, change=_near_classes)
 
 
 def leave_more(folder: Path) -> None:
