@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.reference import codes, commands, control, options, routes, words
+from tools.reference import codes, commands, control, options, repair, routes, words
 from tools.reference.markdown import Maker, kept_cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,12 +16,14 @@ PAGES = (
     *sorted(REFERENCE.glob("*.md")),
     ROOT / "docs" / "explanation" / "verdicts.md",
     ROOT / "docs" / "scanning" / "control.md",
+    ROOT / "docs" / "uar" / "edits.md",
 )
 MAKERS: Mapping[str, Maker] = {
     **codes.MAKERS,
     **commands.MAKERS,
     **control.MAKERS,
     **options.MAKERS,
+    **repair.MAKERS,
     **routes.MAKERS,
     **words.MAKERS,
 }

@@ -1,0 +1,66 @@
+"""The study of repair: what is developed on and what is held out stay apart, and a row is made once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cleanclip.spec.recipe import UARRecipe
+from lab.repair import __main__ as repair
+from lab.repair import plan
+from lab.testbed import training
+from lab.testbed.options import OtherPaper, PaperColour
+
+
+def test_no_held_out_trigger_is_a_development_model_s_and_no_seed_is_used_twice() -> None:
+    developed, held_out = (plan.models(part) for part in plan.PARTS)
+    everything = [*developed, *held_out]
+    assert len({one.seed for one in everything}) == len({one.name for one in everything}) == len(everything)
+    seen = {repr(one.options.attack) for one in developed if one.options.attack is not None}
+    assert not seen & {repr(one.options.attack) for one in held_out}
+    assert not any(type(one.options.attack) is PaperColour for one in held_out)
+    assert sum(isinstance(one.options.attack, OtherPaper) for one in held_out) == 4 * len(plan.BEDS)
+    assert set(plan.FROZEN) <= set(plan.RECIPES)
+
+
+@pytest.mark.parametrize("recipes", [["a"], ["version 1", "m"]])
+def test_a_held_out_model_is_not_shown_to_a_recipe_that_is_not_frozen(
+    recipes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--rows", str(tmp_path / "rows"), "--weights", str(tmp_path / "weights")]
+    with pytest.raises(SystemExit):
+        repair.main(["held_out", "--recipes", *recipes, *folders])
+    assert "frozen recipes alone" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_measured_before_and_after_and_what_is_there_is_not_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(training, "Watch", partial(training.Watch, num_images=32))
+    monkeypatch.setattr(repair, "NUM_IMAGES", 64)
+    monkeypatch.setattr(repair, "NUM_PAIRS", 64)
+    tried = UARRecipe(
+        epochs=1, strong_epochs=1, batch_size=32, inversion_steps=1, inverted_edits=1, strong_edit_share=0.2
+    )
+    monkeypatch.setattr(repair, "RECIPES", {"a": lambda bed: tried})
+    (orange,) = (one for one in plan.models("held_out") if one.name == "held_out-digits-resnet-orange_paper")
+    small = replace(orange.options, num_pairs=128, epochs=1, warmup_steps=1, context_length=12)
+    monkeypatch.setattr(repair, "models", lambda part: [replace(orange, part=part, options=small)])
+    given = ["--rows", str(tmp_path / "rows"), "--weights", str(tmp_path / "weights")]
+    assert repair.main(["development", "--recipes", "a", *given]) == 0
+    before, after = map(json.loads, (tmp_path / "rows").read_text(encoding="utf-8").splitlines())
+    assert [before["recipe"], after["recipe"]] == ["before", "a"]
+    assert before["weights_sha256"] != after["weights_sha256"]
+    assert after["lost"]["n"] == 64
+    assert after["lost"]["both"] + after["lost"]["lost"] == before["ca"]["successes"]
+    assert after["lost"]["both"] + after["lost"]["gained"] == after["ca"]["successes"]
+    assert before["asr"]["n"] == after["asr"]["n"] < 64
+    assert repair.main(["development", "--recipes", "a", *given]) == 0
+    assert len((tmp_path / "rows").read_text(encoding="utf-8").splitlines()) == 2
+    (tmp_path / "rows").unlink()
+    assert repair.main(["development", "--recipes", "a", "--minutes", "-1", *given]) == 1
