@@ -136,6 +136,8 @@ class WorkerSettings(Group):
     require_isolation: Literal["full", "network", "none"] = "none"
     """A worker whose children cannot be cut off so far does not start: docs/how-to/operating/isolation.md."""
     device: Device = "auto"
+    device_memory_bytes: PositiveInt | None = None
+    """Memory of each worker's GPU. The API refuses orders whose plan needs more. None: it does not."""
     max_ranks: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
     """The most processes that train one job together, one per GPU; `auto`: as many as there are GPUs."""
     stop_grace_s: PositiveFloat = 30.0
