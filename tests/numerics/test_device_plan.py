@@ -99,8 +99,8 @@ def test_a_search_and_an_audit_take_the_memory_that_was_planned(name: str, is_ha
 def test_an_inversion_of_uar_takes_the_memory_that_was_planned(name: str) -> None:
     options = replace(SEARCHES[1], families=SEARCHES[1].families[:1])
     measured = fake_memory.search(MODELS[name], options, at_once=256, is_half=False, trains=True)
-    recipe = UARRecipe(batch_size=96, precision="fp32", strong_bank_share=0)
-    plan, images = planned(name, "finetune", recipe, is_half=False), (2 * 96 + 512) * 3 * 224**2
+    recipe = UARRecipe(batch_size=192, chunk_size=96, precision="fp32")
+    plan, images = planned(name, "finetune", recipe, is_half=False), (2 * 192 + 512) * 3 * 224**2
     assert plan.activations_bytes - images == pytest.approx(measured.activations, rel=TOLERANCE)
 
 
