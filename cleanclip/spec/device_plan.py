@@ -109,7 +109,7 @@ class DevicePlan:
                 f"runtime {runtime}). At most {most} fit."
             )
         if self.flop is not None:
-            yield f"Operations: {self.flop:.2g}."
+            yield f"Operations: {self.flop / 1e12:,.1f} TFLOP in all."
         if self.minutes:
             yield f"Minutes: {'; '.join(map(_minutes_text, self.minutes))}."
         yield self.rests_on
@@ -117,7 +117,7 @@ class DevicePlan:
 
 def _minutes_text(one: Minutes) -> str:
     too_small = "" if one.fits else " if it had the memory"
-    return f"{one.num_devices} x {one.device} {one.low:,.2g} to {one.high:,.2g}{too_small}"
+    return f"{one.num_devices} x {one.device} {one.low:,.1f} to {one.high:,.1f}{too_small}"
 
 
 def _minutes(gpu: Gpu, num_devices: int, memory: Sequence[Memory], work: Sequence[Work]) -> Minutes:
