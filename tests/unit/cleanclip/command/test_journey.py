@@ -286,8 +286,14 @@ def test_a_dry_run_says_what_a_gpu_needs(capsys: pytest.CaptureFixture[str]) -> 
     plan = DevicePlan.of({1: memory}, [Work(flop=1e15, precision="fp32")])
     assert run(Foreseeing(plan=to_json(plan)), *BY_IDS) == ExitCode.OK
     said = capsys.readouterr().out
-    parts = "with audit.batch_size 100 (parameters 0.6, gradients and optimizer 0.0, activations 0.6"
-    for part in (parts, "80 GB fit.", "Operations: 1,000.0 TFLOP", "1 x H100 (80 GB) 0.3 to 1.2", "An estimate:"):
+    first = "with audit.batch_size 100 (parameters 0.6, gradients and optimizer 0.0, activations 0.6"
+    for part in (
+        parts,
+        "80 GB fit.",
+        "Operations: 1,000.0 TFLOP",
+        "1 x H100 (80 GB) 0.3 to 1.2",
+        "An estimate:",
+    ):
         assert part in said
 
 
