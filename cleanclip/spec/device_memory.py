@@ -182,7 +182,7 @@ def _audit(cost: ModelCost, audit: AuditOptions, at_once: int) -> _Need:
 
 
 def _final_audit(cost: ModelCost, audit: AuditOptions, is_cuda: bool, at_once: int) -> _Need:
-    """The model that came in is there too, and the cleaned one is searched."""
+    """The input model is there too, and the cleaned one is searched."""
     is_half = audit.precision == "bf16"
     searching = _searching(cost, at_once, _together(SEARCHES), is_half=is_half, is_cuda=is_cuda)
     images = (ScanOptions.num_images + ScanOptions.num_held_out) * cost.image.pixels

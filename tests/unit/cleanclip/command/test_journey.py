@@ -288,7 +288,7 @@ def test_a_dry_run_says_what_a_gpu_needs(capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr().out
     first = "with audit.batch_size 100 (parameters 0.6, gradients and optimizer 0.0, activations 0.6"
     for part in (
-        parts,
+        first,
         "80 GB fit.",
         "Operations: 1,000.0 TFLOP",
         "1 x H100 (80 GB) 0.3 to 1.2",
