@@ -22,6 +22,7 @@ from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import Input
 from cleanclip.spec import anchors, templates
+from cleanclip.spec.cautions import check_loss, has_sigmoid_loss
 from cleanclip.spec.errors import OptionsRejected, SanitizerError
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
 from cleanclip.spec.recommended import Model, RecipeSource, model_of, with_recommended
@@ -165,6 +166,11 @@ def refusals(
     models = {column: _model(row) for column, row in checkpoints.items()}
     known = {column: _known(row) for column, row in data.items()}
     named = {one.column: one.pointer for one in KINDS[order.kind].inputs if one.column in order.ids}
+    if order.recipe is not None and SUSPECT in models:
+        try:
+            check_loss(order.recipe, is_sigmoid=has_sigmoid_loss(models[SUSPECT].config))
+        except OptionsRejected as refused:
+            yield as_invalid(refused)
     for kind in KINDS.values():
         options = getattr(order, kind.name, None)
         facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
