@@ -140,7 +140,7 @@ def _keep_null(running: Service, client: Client, console: Console) -> str:
         running.operate(ROOT, "add-null", str(NULL_PATH))
     console.print(
         f"  The operator's null “{null.name}”: {len(null.models)} models that were never poisoned, smallest"
-        f" p {null.smallest_p:.3g}",
+        f" p {null.used.smallest_p:.3g}",
         highlight=False,
     )
     return null.name

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.spec.jobspec import Failure
-from cleanclip.spec.report import ScannerEvidence
+from cleanclip.spec.report_inputs import ScannerEvidence
 from worker.failures import AttemptFailed
 
 PATH = Path(__file__).with_name("refusals.json")

@@ -9,13 +9,13 @@ from pydantic import ConfigDict, Field
 from app.db.models.job import Job, JobEvent
 from app.schemas.common import AsStored, Page, StoredProblem, Time, WireOut
 from app.schemas.orders import JobAudit
+from app.schemas.rebounds import ReboundOut
 from app.schemas.scans import ControlOut, OrderedScan, ScanResultOut
 from app.schemas.vettings import OrderedVet, VetResultOut
 from cleanclip.spec.audit_figures import AttackChange, AuditFigures
 from cleanclip.spec.found_attacks import TARGET_OF_SCAN
 from cleanclip.spec.measures import Difference
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
-from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import OutputLayout, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.remarks import remarks
@@ -103,7 +103,7 @@ class ResultOut(WireOut):
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
-    rebound: ReboundFigures | None = Field(
+    rebound: ReboundOut | None = Field(
         None,
         description="What came back after benign fine-tuning, where it was ordered; the curves' points are in"
         " the report.",
@@ -142,7 +142,8 @@ class ResultOut(WireOut):
         found = cls.of_stored({name: value for name, value in result.items() if name != "remarks"})
         if found.verdict is None or found.before is None:
             return found
-        told = remarks(found.before, found.after, found.verdict, found.rebound)
+        relearned = [(one.attack, one.ratio) for one in found.rebound.relearned] if found.rebound else []
+        told = remarks(found.before, found.after, found.verdict, relearned)
         return found.model_copy(update={"remarks": told})
 
 

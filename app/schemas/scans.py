@@ -10,10 +10,11 @@ from pydantic import Field
 from app.db.models.job import Job
 from app.schemas.common import CheckpointId, DatasetId, WireOut
 from cleanclip.spec.measures import Count, Estimate, Ratio
-from cleanclip.spec.null_set import Chosen
+from cleanclip.spec.null_set import Chosen, NullUsed
 from cleanclip.spec.scan_options import Detector, ScanOptions
-from cleanclip.spec.scan_report import DosePoint, NullUsed, ScanVerdict
+from cleanclip.spec.scan_report import DosePoint
 from cleanclip.spec.scan_statistics import Finite, NullFigures
+from cleanclip.spec.scan_verdicts import ScanVerdict
 
 
 class ChosenNull(WireOut):

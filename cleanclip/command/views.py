@@ -12,7 +12,7 @@ from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, S
 from cleanclip.project_models import Key
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.progress import rate_words
-from cleanclip.spec.report import scanner_words
+from cleanclip.spec.report_inputs import scanner_words
 from cleanclip.spec.untrusted import shown
 from cleanclip.spec.verdicts import NOT_AUDITED, standing, state_words
 

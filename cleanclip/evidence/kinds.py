@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from cleanclip.evidence import report as audits
 from cleanclip.evidence import scans, vettings
 from cleanclip.evidence.findings import Finding
+from cleanclip.spec.errors import SanitizerError
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.strict_json import load_bounded, parse_bounded
 
 _Check = Callable[[Any], Iterator[Finding]]
 _KINDS: dict[str, tuple[Callable[[bytes], AnyReport], _Check]] = {
@@ -28,6 +33,21 @@ def parse(content: bytes) -> AnyReport:
         document = None
     kind = document.get("kind") if isinstance(document, dict) else None
     return _of(kind if isinstance(kind, str) else "")[0](content)
+
+
+def counted(content: bytes) -> AnyReport | None:
+    """The report that the fields make, whatever is said beside them; None where they make none."""
+    try:
+        report = load_bounded(_adapter(), content)
+        to_json(report)  # works out all that follows
+    except (ArithmeticError, LookupError, SanitizerError, ValueError):
+        return None
+    return report
+
+
+@cache
+def _adapter() -> TypeAdapter[AnyReport]:
+    return TypeAdapter(AnyReport)
 
 
 def check(report: AnyReport) -> Iterator[Finding]:

@@ -1,7 +1,4 @@
-"""Whether the figures of the rebound fit each other, the order, and the audit of the cleaned model.
-
-Areas, updates to 50 % and the bounds of the highest ASR are worked out again here, apart from the library.
-"""
+"""Whether the figures of the rebound fit each other, the order, and the audit of the cleaned model."""
 
 from __future__ import annotations
 
@@ -11,10 +8,8 @@ from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.fresh_attacks import fresh_of
-from cleanclip.spec.intervals import low_of_highest
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import (
-    HighestASR,
     InterpolatedPoint,
     ReboundCurve,
     ReboundFigures,
@@ -50,9 +45,9 @@ def check(report: Report) -> Iterator[Finding]:
         if not close(curve.learning_rate, curve.rate * recipe.learning_rate):
             yield misfit(f"{where}.learning_rate", f"is not {curve.rate:g} times that of the recipe")
         yield from _curve(where, curve, ordered, after, report)
+    yield from same("rebound.attacks", told.attacks, tuple(attack.name for attack in after.attacks))
     if any(len(point.attacks) != len(after.attacks) for one in told.curves for point in one.points):
         return
-    yield from _highest(told, after)
     yield from _interpolation(told, ordered, report.before, after)
     yield from _relearned(told.relearned, ordered, report)
 
@@ -75,13 +70,10 @@ def _curve(
     yield from _steps(where, [one.step for one in curve.points], ordered, curve.diverged_at)
     for number, point in enumerate(curve.points):
         yield from _point(f"{where}.points[{number}]", point, ordered, after)
-    if any(len(point.attacks) != len(after.attacks) for point in curve.points) or not curve.points:
+    if any(len(point.attacks) != len(after.attacks) for point in curve.points):
         return
     yield from _is_sample(f"{where}.points[0].ca", curve.points[0].ca, after.ca)
-    if len(curve.areas) != len(after.attacks):
-        yield misfit(f"{where}.areas", "are not of the attacks that were measured")
-        return
-    for number, (attack, area) in enumerate(zip(after.attacks, curve.areas, strict=True)):
+    for number, attack in enumerate(after.attacks):
         shares = [point.attacks[number].asr for point in curve.points]
         yield from _is_sample(f"{where}.points[0].attacks[{number}].asr", shares[0], attack.asr)
         for place, (share, point) in enumerate(zip(shares, curve.points, strict=True)):
@@ -92,9 +84,6 @@ def _curve(
                 point.attacks[number].untriggered_target_rate.n,
                 share.n,
             )
-        expected = _area([one.step for one in curve.points], [one.value for one in shares])
-        if not close(area, expected):
-            yield misfit(f"{where}.areas[{number}]", f"is {area:.6g}, but its points make {expected:.6g}")
 
 
 def _point(
@@ -141,14 +130,7 @@ def _interpolation(
         for number, attack in enumerate(audited.attacks):
             share = found.points[end].attacks[number].asr
             yield from _is_sample(f"{where}.points[{end}].attacks[{number}].asr", share, attack.asr)
-    reached = [
-        next((place for place, one in enumerate(found.points) if one.attacks[number].asr.value >= 0.5), None)
-        for number in range(len(after.attacks))
-    ]
-    yield from same(
-        f"{where}.to_half", list(found.to_half), [None if one is None else shares[one] for one in reached]
-    )
-    for place in filter(None, reached):
+    for place in (shares.index(share) for share in found.to_half if share):
         if shares[place] - shares[place - 1] > 1 / finest:
             yield misfit(f"{where}.points", f"leave a gap under {shares[place]:g} that was to be halved")
 
@@ -159,44 +141,6 @@ def _is_sample(where: str, share: Estimate, of: Estimate) -> Iterator[Finding]:
     failures, all_failures = share.n - share.successes, of.n - of.successes
     if share.n > of.n or share.successes > of.successes + spare or failures > all_failures + spare:
         yield misfit(where, "cannot be of images of that model's audit, whose counts are others")
-
-
-def _area(steps: Sequence[int], shares: Sequence[float]) -> float:
-    """The mean height of the straight lines between the points."""
-    parts = [
-        (steps[place + 1] - steps[place]) * (shares[place + 1] + shares[place]) / 2
-        for place in range(len(steps) - 1)
-    ]
-    return sum(parts) / (steps[-1] - steps[0]) if parts else 0.0
-
-
-def _highest(told: ReboundFigures, after: AuditFigures) -> Iterator[Finding]:
-    names = [attack.name for attack in after.attacks]
-    if [one.attack for one in told.highest] != names:
-        yield misfit("rebound.highest", "are not of the attacks that were measured")
-        return
-    for number, one in enumerate(told.highest):
-        where = f"rebound.highest[{number}]"
-        counted = [
-            (curve, its_own.rate, point.step, point.attacks[number].asr)
-            for curve, its_own in enumerate(told.curves)
-            for point in its_own.points
-        ]
-        yield from _highest_of(where, one, counted)
-
-
-def _highest_of(
-    where: str, one: HighestASR, counted: Sequence[tuple[int, float, int, Estimate]]
-) -> Iterator[Finding]:
-    most = max((asr.successes for *_, asr in counted), default=0)
-    first = next((point for point in counted if point[-1].successes == most), None)
-    if (one.curve, one.rate, one.step, one.asr) != first:
-        yield misfit(where, "is not the highest point of the curves")
-        return
-    yield from same(f"{where}.num_points", one.num_points, len(counted))
-    expected = low_of_highest(one.asr.successes, one.asr.n, len(counted))
-    if not close(one.low, expected):
-        yield misfit(f"{where}.low", f"is {one.low:.6g}, but its counts give {expected:.6g}")
 
 
 def _relearned(told: Sequence[Relearned], ordered: ReboundOptions, report: Report) -> Iterator[Finding]:
@@ -219,7 +163,6 @@ def _relearned(told: Sequence[Relearned], ordered: ReboundOptions, report: Repor
         for name, side in (("old", one.old), ("fresh", one.fresh)):
             if side is not None:
                 yield from _relearning(f"{where}.{name}", side, ordered, report)
-        yield from _ratio(where, one)
 
 
 def _relearning(where: str, told: Relearning, ordered: ReboundOptions, report: Report) -> Iterator[Finding]:
@@ -228,31 +171,3 @@ def _relearning(where: str, told: Relearning, ordered: ReboundOptions, report: R
         yield from same(f"{where}.points[{index}].asr.n", point.asr.n, told.points[0].asr.n)
         if point.asr.n > min(ordered.max_images, report.before.ca.n):
             yield misfit(f"{where}.points[{index}].asr.n", "is more than all images")
-    expected = _to_half([(one.step, one.asr.value) for one in told.points])
-    if (told.updates_to_half is None) != (expected is None) or (
-        told.updates_to_half is not None
-        and expected is not None
-        and not close(told.updates_to_half, expected)
-    ):
-        yield misfit(f"{where}.updates_to_half", "does not follow from its points")
-
-
-def _to_half(points: Sequence[tuple[int, float]]) -> float | None:
-    """Where the lines between the points first reach 50 %."""
-    for place, (step, share) in enumerate(points):
-        if share < 0.5:
-            continue
-        if place == 0:
-            return float(step)
-        earlier, lower = points[place - 1]
-        return earlier + (step - earlier) * (0.5 - lower) / (share - lower)
-    return None
-
-
-def _ratio(where: str, one: Relearned) -> Iterator[Finding]:
-    old, fresh = one.old.updates_to_half, one.fresh.updates_to_half if one.fresh else None
-    expected = None if old is None or not fresh else old / fresh
-    if (one.ratio is None) != (expected is None) or (
-        one.ratio is not None and expected is not None and not close(one.ratio, expected)
-    ):
-        yield misfit(f"{where}.ratio", "is not that of the updates to 50 %")

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from cleanclip.evidence import control as control_of
 from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import SCAN_NAME, Finding, misfit
-from cleanclip.spec.control import controls
 from cleanclip.spec.found_attacks import KINDS_FOUND, only_suites, section_of
 from cleanclip.spec.image_edits import attack_of, bank
 from cleanclip.spec.report import Report
@@ -23,12 +22,7 @@ def check(report: Report) -> Iterator[Finding]:
     if section is None:
         return
     yield from same("scan.weights_sha256", section.weights_sha256, report.checkpoint.weights_sha256)
-    fails = section.p_value is not None and section.p_value <= section.significance
-    control = () if section.control is None else (section.control,)
-    yield from control_of.check("scan.control", control)
-    expected_outcome = "fail" if fails else "controlled" if controls(control) else "inconclusive"
-    if section.outcome != expected_outcome:
-        yield misfit("scan.outcome", f"is {section.outcome}, but its figures say {expected_outcome}")
+    yield from control_of.check("scan.control", () if section.control is None else (section.control,))
     known = report.audit.attacks[: section.num_known]
     yield from same("scan.only_suites", section.only_suites, only_suites(known))
     taken = [one.attack for one in section.found if one.attack is not None]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.report import Report, ScannerEvidence
+from cleanclip.spec.report import Report
+from cleanclip.spec.report_inputs import ScannerEvidence
 
 _MAX_SHOWN = 20
 _ANSWERS = frozenset({"nothing_found", "suspicious", "dangerous", "inconclusive"})

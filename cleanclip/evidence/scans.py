@@ -1,6 +1,4 @@
-"""report.json of a scan: held to itself, and to the null beside it. Shares follow from counts; ranks, p,
-outcome and sentence from the statistics and the null.
-"""
+"""report.json of a scan: held to itself, and to the null beside it: judgements follow from both."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from cleanclip.evidence.findings import NULL_NAME, Finding, misfit
 from cleanclip.evidence.reading import Malformed, malformed
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullRefused, NullSet, differences, load_null
-from cleanclip.spec.scan_judging import derived, verdict
+from cleanclip.spec.scan_judging import rejudged
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, load_scan
 from cleanclip.spec.scan_statistics import misfits
 
@@ -48,11 +46,7 @@ def check(report: ScanReport) -> Iterator[Finding]:
         yield from _hypothesis(f"hypotheses[{place}]", found, report)
     if len(report.examples) > report.options.num_examples:
         yield misfit("examples", "are more than were ordered")
-    told = report.verdict
     yield from control.check_scan(report)
-    ours = verdict(report.p_value, report.null, report.control, report.hypotheses, report.options)
-    yield from same("verdict.outcome", told.outcome, ours.outcome)
-    yield from same("verdict.sentence", told.sentence, ours.sentence)
 
 
 def _inputs(report: ScanReport) -> Iterator[Finding]:
@@ -106,15 +100,14 @@ def _hypothesis(where: str, found: Hypothesis, report: ScanReport) -> Iterator[F
         yield misfit(f"{where}.trigger.image_sha256", "is not that of the image")
 
 
-def _derived(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
-    """Judgements, p, the order of the patterns, outcome and sentence, worked out again from the statistics of
-    this model and of the null's, by the code of whoever checks."""
+def _judged(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
+    """Judgements and the order of the patterns, worked out again from the statistics of this model and of the
+    null's, by the code of whoever checks."""
     try:
-        expected = derived(report, null)
+        expected = rejudged(report, null)
     except (ArithmeticError, LookupError, ValueError):
         yield misfit("hypotheses", "are not what the detectors' statistics lead to")
         return
-    yield from same("p_value", report.p_value, expected.p_value)
     yield from _same_fields("null", report.null, expected.null)
     yield from same("judgements", len(report.judgements), len(expected.judgements))
     for where in ("judgements", "hypotheses"):
@@ -140,7 +133,7 @@ def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
     if used is not None and null is None:
         yield misfit("null", f"cannot be checked: {NULL_NAME} is missing or damaged")
         return
-    yield from _derived(report, null)
+    yield from _judged(report, null)
     if null is None:
         return
     yield from same("null", report.statistics.class_names_sha256, null.class_names_sha256)

@@ -226,7 +226,7 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
     document = check.read(REPORT_NAME, parse_json)
     if document is None:
         return
-    report = check.read(REPORT_NAME, kinds.parse)
+    report = check.read(REPORT_NAME, kinds.parse) or check.read(REPORT_NAME, kinds.counted)
     if report is None:
         return
     yield from kinds.check(report)

@@ -24,9 +24,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
-from cleanclip.evidence.vettings import combined_of, is_share
+from cleanclip.evidence.vettings import is_share
 from cleanclip.spec.exclusions import Exclusions, Key, load_exclusions
-from cleanclip.spec.vet_report import EXCLUDED_NAME, VET_SCORES_NAME, Finite, Quantiles, VetReport
+from cleanclip.spec.vet_report import (
+    EXCLUDED_NAME,
+    VET_SCORES_NAME,
+    Finite,
+    Quantiles,
+    VetReport,
+    combined_of,
+)
 
 MAX_LINE_BYTES = 16 * 1024
 _Share = Annotated[float, Interval(ge=0, le=1)]
@@ -81,7 +88,7 @@ def parse_list(content: bytes) -> Exclusions:
 def check_list(report: VetReport, exclusions: Exclusions, sha256: str) -> Iterator[Finding]:
     """Whether the list is the one that the report names, for its reason and of its dataset."""
     for what, told, expected in (
-        ("its SHA-256", sha256, report.set_aside.list_sha256),
+        ("its SHA-256", sha256, report.list_sha256),
         ("dataset_sha256", exclusions.dataset_sha256, report.vetted.sha256),
         ("num_samples", exclusions.num_samples, report.vetted.num_samples),
         ("reason", exclusions.reason, report.reason),
@@ -113,7 +120,7 @@ def check_scores(
                     raise Malformed(f"sets sample {line.index} aside, and {EXCLUDED_NAME} does not")
             if (shown := worst.pop(line.index, None)) is not None:
                 told = {score.name: (score.value, score.p) for score in shown.scores}
-                is_same = (shown.key, shown.combined, told) == (line.key, line.combined, line.scores)
+                is_same = (shown.key, told) == (line.key, line.scores)
                 if not is_same or not line.set_aside:
                     yield misfit("worst", f"is not what {VET_SCORES_NAME} says of sample {line.index}")
             columns.add(line)
@@ -176,7 +183,7 @@ def _against(report: VetReport, columns: _Columns) -> Iterator[Finding]:
         yield misfit("worst", f"leaves out worse samples of {VET_SCORES_NAME}")
     for place, level in enumerate(report.levels):
         num = sum(p <= level.level for p in columns.combined)
-        yield from same(f"levels[{place}].num", level.num, num)
+        yield from same(f"num_at_levels[{place}]", level.num, num)
     decisive = [0] * len(columns.names)
     for row, aside in enumerate(columns.set_aside):
         if aside:

@@ -53,8 +53,6 @@ class Pooled(Generic[Name]):
     what: str
     """The statistic of the suspect with the largest z."""
     score_M: tuple[float, ...]
-    rank: int
-    """Of the suspect, 1 the most conspicuous; those with the same score stand before it."""
     z_of: Mapping[str, float]
     """Of each statistic of the suspect."""
     median_of: Mapping[str, float]
@@ -102,10 +100,17 @@ def judge(null: Sequence[Mapping[Name, Row]], suspect: Mapping[Name, Row]) -> Ju
     if any({name: row.keys() for name, row in one.items()} != _names(suspect) for one in null):
         raise ValueError("the models of the null and the suspect have different statistics")
     pooled = tuple(_pool(detector, [one[detector] for one in null], row) for detector, row in suspect.items())
-    apart = [leave_one_out_z(one.score_M, SCORE_FLOOR) for one in pooled]
+    combined_M, p_value = combined([one.score_M for one in pooled])
+    return Judged(detectors=pooled, combined_M=combined_M, p_value=p_value)
+
+
+def combined(scores: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], float]:
+    """C of every model of the pool, of each detector's scores, and the p-value of the last model. Raises
+    ArithmeticError, ValueError where the detectors have no pool in common."""
+    apart = [leave_one_out_z(score_M, SCORE_FLOOR) for score_M in scores]
     combined_M = tuple(round(max(of_model), DIGITS) for of_model in zip(*apart, strict=True))
     at_least = sum(one >= combined_M[-1] for one in combined_M[:-1])
-    return Judged(detectors=pooled, combined_M=combined_M, p_value=(1 + at_least) / (len(null) + 1))
+    return combined_M, (1 + at_least) / len(combined_M)
 
 
 def _names(suspect: Mapping[Name, Row]) -> dict[Name, object]:
@@ -121,7 +126,6 @@ def _pool(detector: Name, null: Sequence[Row], suspect: Row) -> Pooled[Name]:
         detector=detector,
         what=max(z_of, key=z_of.__getitem__),
         score_M=score_M,
-        rank=1 + sum(score >= score_M[-1] for score in score_M[:-1]),
         z_of=z_of,
         median_of={name: median(value_M[:-1]) for name, value_M in value_M_of.items()},
     )

@@ -129,7 +129,6 @@ def section_of(
         scan_id=scan_id,
         report_sha256=report_sha256,
         weights_sha256=report.checkpoint.weights_sha256,
-        outcome=report.verdict.outcome,
         p_value=report.p_value,
         significance=options.significance,
         families=tuple(dict.fromkeys(families)),

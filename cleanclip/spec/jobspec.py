@@ -58,7 +58,7 @@ from cleanclip.spec.recipe import (
     Recipe,
     Seed,
 )
-from cleanclip.spec.report import ScannerEvidence
+from cleanclip.spec.report_inputs import ScannerEvidence
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from cleanclip.spec.bounds import STRICT, ShortText
 from cleanclip.spec.exclusions import Digest
 from cleanclip.spec.image_edits import bank
-from cleanclip.spec.measures import Count
+from cleanclip.spec.measures import AS_WRITTEN, Count, Ratio, derived
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import DoseRate, NullFigures, PatternFigures, ScanStatistics, misfits
 from cleanclip.spec.strict_json import MOST_PARTS_OF_MANY, parse_bounded
@@ -61,6 +61,39 @@ class NullModel:
     """Empty where no pattern has a target: without class names."""
 
 
+@AS_WRITTEN
+@dataclass(frozen=True, kw_only=True)
+class NullUsed:
+    """The null that the scan was judged by."""
+
+    name: str
+    sha256: str
+    about: str
+    num_models: Count
+    """Those that count: of several from one base one does."""
+    code_version: ShortText
+    """Of the code that measured them."""
+    chosen: Chosen | None = None
+    """By whom. None of `python -m sanitizer`, which is given a file."""
+
+    @derived
+    def smallest_p(self) -> Ratio:
+        """That so many models allow."""
+        return 1 / (self.num_models + 1)
+
+    @property
+    def why(self) -> str:
+        """Why it is this one, as a sentence."""
+        if self.chosen is None:
+            return ""
+        return (
+            "The order named it."
+            if self.chosen == "by_name"
+            else "The order left the choice to the service: of the nulls that fit, signed ones come first, "
+            "then those with the most models, then the one added first."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class NullSet:
     """Reference models of one architecture, measured on one image set with one class list and options, and
@@ -98,9 +131,15 @@ class NullSet:
         return tuple(model for model in self.models if id(model) in chosen)
 
     @property
-    def smallest_p(self) -> float:
-        """That the models which count allow: 1 / (n + 1)."""
-        return 1 / (len(self.counted) + 1)
+    def used(self) -> NullUsed:
+        """What the report of a scan says of it."""
+        return NullUsed(
+            name=self.name,
+            sha256=self.sha256,
+            about=self.about,
+            num_models=len(self.counted),
+            code_version=self.code_version,
+        )
 
     def figures_of(self, detector: Detector, family: str) -> NullFigures | None:
         """What such patterns do on clean models: medians over the models that count. None: none has one.

@@ -1,23 +1,29 @@
 """The figures of the rebound audit: what came back when a copy of the cleaned model was trained further.
 
-`cleanclip.spec.report` gives these names to the rest. Free of torch.
+Free of torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 
-from annotated_types import Interval, MaxLen
+from annotated_types import Interval, Len, MaxLen
 
 from cleanclip.spec.exclusions import Digest
-from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.intervals import low_of_highest
+from cleanclip.spec.measures import AS_WRITTEN, Count, Estimate, Ratio, derived
 
 Rate = Annotated[float, Interval(gt=0, le=100)]
 MOST_INTERPOLATED = 1 + 2**8
 """Different shares of the way at the most halvings."""
 Updates = Annotated[float, Interval(ge=0, le=10_000)]
 """Between two whole ones where a share was crossed between two measurements."""
+
+
+HALF = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,7 @@ class ReboundPoint:
     attacks: tuple[ReboundShare, ...]
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class ReboundCurve:
     """One benign fine-tuning, from step 0 (the cleaned model as it is published).
@@ -49,9 +56,36 @@ class ReboundCurve:
     rate: Rate
     learning_rate: Annotated[float, Interval(gt=0, le=100)]
     seed: int
-    points: Annotated[tuple[ReboundPoint, ...], MaxLen(21)]
-    areas: tuple[Ratio, ...]
+    points: Annotated[tuple[ReboundPoint, ...], Len(1, 21)]
     diverged_at: Count | None = None
+
+    @derived
+    def areas(self) -> tuple[Ratio, ...]:
+        """Raises IndexError where a point has fewer attacks than the first."""
+        span = self.points[-1].step - self.points[0].step
+        return tuple(
+            sum(
+                (later.step - earlier.step)
+                * (earlier.attacks[number].asr.value + later.attacks[number].asr.value)
+                / 2
+                for earlier, later in pairwise(self.points)
+            )
+            / (span or 1)
+            for number in range(len(self.points[0].attacks))
+        )
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """That the training diverged, or destroyed the model."""
+        trained = f"Trained further at {self.rate:g} times the cleaning's learning rate, the copy"
+        if self.diverged_at is not None:
+            yield f"{trained}'s loss diverged at update {self.diverged_at}: nothing was measured after that."
+        worst = min(self.points, key=lambda point: point.ca.value)
+        if worst.ca.value < self.points[0].ca.value / 2:
+            yield (
+                f"{trained} lost more than half of its clean accuracy ({100 * worst.ca.value:.1f} % after "
+                f"{worst.step} updates): its attack success rates say little. Give lower rates."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +115,7 @@ class RelearningPoint:
     asr: Estimate
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class Relearning:
     """How fast one trigger is learned from a few poisoned samples.
@@ -92,10 +127,22 @@ class Relearning:
     trigger_sha256: Digest
     options: dict[str, Any]
     points: Annotated[tuple[RelearningPoint, ...], MaxLen(21)]
-    updates_to_half: Updates | None = None
     diverged_at: Count | None = None
 
+    @derived
+    def updates_to_half(self) -> Updates | None:
+        for place, point in enumerate(self.points):
+            if point.asr.value < HALF:
+                continue
+            if place == 0:
+                return float(point.step)
+            earlier = self.points[place - 1]
+            part = (HALF - earlier.asr.value) / (point.asr.value - earlier.asr.value)
+            return earlier.step + part * (point.step - earlier.step)
+        return None
 
+
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class Relearned:
     """The old trigger against a fresh one of the same family, place, size and target, on the same model.
@@ -108,7 +155,11 @@ class Relearned:
     attack: str
     old: Relearning
     fresh: Relearning | None
-    ratio: Annotated[float, Interval(ge=0, le=1e9)] | None = None
+
+    @derived
+    def ratio(self) -> Annotated[float, Interval(ge=0, le=1e9)] | None:
+        old, fresh = self.old.updates_to_half, self.fresh and self.fresh.updates_to_half
+        return None if old is None or not fresh else old / fresh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +171,12 @@ class InterpolatedPoint:
     attacks: tuple[ReboundShare, ...]
 
 
+def least_half(points: Sequence[InterpolatedPoint], number: int) -> float | None:
+    """The share of the first of these points at which the attack of that number has an ASR of 50 %."""
+    return next((point.share for point in points if point.attacks[number].asr.value >= HALF), None)
+
+
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class Interpolation:
     """How far the cleaned model is from its backdoor, on the straight line back to the input model.
@@ -129,24 +186,65 @@ class Interpolation:
     at one halving less. That no lower share reaches 50 % is not shown.
     """
 
-    points: Annotated[tuple[InterpolatedPoint, ...], MaxLen(MOST_INTERPOLATED)]
-    to_half: tuple[Ratio | None, ...]
+    points: Annotated[tuple[InterpolatedPoint, ...], Len(1, MOST_INTERPOLATED)]
+
+    @derived
+    def to_half(self) -> tuple[Ratio | None, ...]:
+        return tuple(least_half(self.points, number) for number in range(len(self.points[0].attacks)))
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class ReboundFigures:
     """All of it; every share is of the same images at every point.
 
-    `num_samples`: of the clean data that the copies were trained on. `highest`: of each attack, in the order
-    of the audit's. `relearned`: of each attack that worked before the cleaning, where that was ordered.
-    `interpolation`: where it was ordered.
+    `num_samples`: of the clean data that the copies were trained on. `attacks`: their names, in the order of
+    the audit's; `highest`: of each of them. `relearned`: of each attack that worked before the cleaning,
+    where that was ordered. `interpolation`: where it was ordered.
     """
 
     num_samples: Count
+    attacks: tuple[str, ...]
     curves: Annotated[tuple[ReboundCurve, ...], MaxLen(50)]
-    highest: tuple[HighestASR, ...]
     relearned: tuple[Relearned, ...] = ()
     interpolation: Interpolation | None = None
+
+    @derived
+    def highest(self) -> tuple[HighestASR, ...]:
+        """Raises IndexError or ValueError where an attack was not measured."""
+        return tuple(self._highest(number, name) for number, name in enumerate(self.attacks))
+
+    def _highest(self, attack: int, name: str) -> HighestASR:
+        """The first of its highest points, with the bounds of the highest of all.
+
+        Upper: the point's own. Let h be the point that truly is the highest: its share lies under its own
+        upper bound with 95 %, and that bound is at most the largest, which, with n alike, is that of the
+        highest count. Lower: Wilson's at 0.05 / number of points, two-sided, since the point was chosen for
+        its height.
+        """
+        places = [(number, point) for number, curve in enumerate(self.curves) for point in curve.points]
+        place, point = max(places, key=lambda one: one[1].attacks[attack].asr.successes)
+        asr = point.attacks[attack].asr
+        return HighestASR(
+            attack=name,
+            rate=self.curves[place].rate,
+            curve=place,
+            step=point.step,
+            asr=asr,
+            low=low_of_highest(asr.successes, asr.n, len(places)),
+            num_points=len(places),
+        )
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """At which rates a copy's training diverged, or destroyed the model."""
+        for curve in self.curves:
+            yield from curve.warnings
+
+    @property
+    def ratios(self) -> Sequence[tuple[str, float | None]]:
+        """Of each attack that was learned again: its name, and how fast against a fresh one."""
+        return [(one.attack, one.ratio) for one in self.relearned]
 
     def point_of(self, one: HighestASR) -> ReboundPoint | None:
         """The measurement with that ASR; None where points were left out."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cleanclip.spec.audit_figures import AttackFigures, AuditFigures
-from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.untrusted import name
 from cleanclip.spec.verdicts import Verdict
 
@@ -23,10 +22,11 @@ def remarks(
     before: AuditFigures,
     after: AuditFigures | None,
     verdict: Verdict,
-    rebound: ReboundFigures | None = None,
+    relearned: Sequence[tuple[str, float | None]] = (),
 ) -> list[str]:
     """At most one sentence for ASR, one for PA, and one for relearning, on the model as it is now.
 
+    `relearned`: attacks, each with how fast it was learned again against a fresh trigger, if that is known.
     An attack that fails is in none: its verdict says more.
     """
     now = after or before
@@ -35,7 +35,7 @@ def remarks(
     return [
         *_led_to_the_target(now, rest, "still " if after else ""),
         *_far_under(now, rest),
-        *_relearned(rebound),
+        *_relearned(relearned),
     ]
 
 
@@ -68,12 +68,12 @@ def _far_under(now: AuditFigures, attacks: Sequence[AttackFigures]) -> list[str]
     ]
 
 
-def _relearned(rebound: ReboundFigures | None) -> list[str]:
+def _relearned(relearned: Sequence[tuple[str, float | None]]) -> list[str]:
     """By the points: nobody knows an interval of them."""
     faster = [
-        f"{name(one.attack)} {one.ratio:.2f}"
-        for one in (rebound.relearned if rebound else ())
-        if one.ratio is not None and one.ratio < RELEARNED_FASTER
+        f"{name(attack)} {ratio:.2f}"
+        for attack, ratio in relearned
+        if ratio is not None and ratio < RELEARNED_FASTER
     ]
     if not faster:
         return []

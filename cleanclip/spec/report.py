@@ -8,158 +8,54 @@ triggered images still given their true label.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import MaxLen
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import TypeAdapter
 
+from cleanclip.spec import cautions
 from cleanclip.spec.audit_figures import (
+    MOST_CLASSES_LISTED,
     AttackChange,
     AuditFigures,
     ClassChange,
     EmbeddingDrift,
     Measured,
+    ProbeFigures,
     Withheld,
 )
+from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.control import Search
 from cleanclip.spec.examples import Examples
-from cleanclip.spec.exclusions import Digest, ExcludedSamples
-from cleanclip.spec.inspection_phrases import AsUploadedNote, Finding, Issue, Layout, Version
-from cleanclip.spec.judging import judge
-from cleanclip.spec.measures import AS_WRITTEN, Count, Difference, Estimate, derived
+from cleanclip.spec.inspection_phrases import AsUploadedNote
+from cleanclip.spec.judging import hopeless, judge
+from cleanclip.spec.measures import AS_WRITTEN, Difference, Estimate, derived
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.recipe import AuditOptions, AuditPrecision, DeclaredOptions, Policy, PolicySource, Recipe
-from cleanclip.spec.recommended import Model, RecipeSource, model_of
+from cleanclip.spec.recipe import AuditOptions, PARRecipe, Policy, PolicySource, Recipe
+from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.remarks import remarks
+from cleanclip.spec.report_inputs import (
+    WHO_VOUCHES,
+    CheckpointInput,
+    DataInput,
+    Environment,
+    Origin,
+    Sentences,
+)
 from cleanclip.spec.retrieval_figures import RetrievalLost
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
-from cleanclip.spec.skip_reasons import SkippedExamples
+from cleanclip.spec.settled import warnings as of_settings
 from cleanclip.spec.strict_json import load_written
+from cleanclip.spec.templates import PLAIN_TEMPLATE
 from cleanclip.spec.verdicts import WORST_FIRST, Verdict
 
 MOST_ATTACKS_IN_FRONT = 3
 """So many, the worst of them, stand on the first page of a report and at the top of a job's page."""
-
-Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
-"""Of our own: a page and a row carry them all. How long each may be: `strict_json`."""
-Hardware = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9(](?:[A-Za-z0-9 ()@,_+/-]|\.[A-Za-z0-9]){0,199}$")
-]
-"""The name of a machine or a device: no sentence, for a full stop stands in a number or a word."""
-
-WHO_VOUCHES = (
-    "This file alone proves nothing about its origin. statement.json, if it is beside it, "
-    "binds it to the input and the outputs; model.sig, if there is one, binds both to an "
-    "operator's key. Without model.sig the folder is unsigned. Check it with: cleanclip verify FOLDER"
-)
-
-
-ScannerName = Literal["picklescan", "modelaudit"]
-ScannerVerdict = Literal[
-    "nothing_found",
-    "suspicious",
-    "dangerous",
-    "inconclusive",
-    "failed",
-    "timed_out",
-    "not_installed",
-    "not_applicable",
-    "switched_off",
-]
-
-
-WHAT_DANGEROUS_MEANS = (
-    "“dangerous” is the scanner's word for a file that names code outside its list of harmless "
-    "names: a program that loads the file as a pickle may run that code. picklescan reports it "
-    "for every research checkpoint and every TorchScript archive. This service executed "
-    "nothing in the file, and its decision does not depend on scanners."
-)
-
-
-_OF_TORCH_SAVE = (
-    ": torch._utils._rebuild_tensor_v2",
-    ": torch._utils._rebuild_parameter",
-    ": collections.OrderedDict",
-    "opcode: BINPERSID",
-)
-"""How issues end that are about what each file of torch.save holds."""
-
-
-def scanner_words(verdict: str, issues: Sequence[str], num_issues: int) -> str:
-    """A scanner's verdict as people read it. One that objects to nothing but what each file of torch.save
-    holds does not call the file suspicious."""
-    is_usual = 0 < num_issues == len(issues) and all(issue.endswith(_OF_TORCH_SAVE) for issue in issues)
-    if verdict == "suspicious" and is_usual:
-        return "nothing but what torch.save writes"
-    return verdict.replace("_", " ")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScannerEvidence:
-    """What another scanner reported about the upload. It does not decide whether a file is accepted."""
-
-    name: ScannerName
-    version: Version | None
-    verdict: ScannerVerdict
-    num_issues: Count = 0
-    issues: Annotated[tuple[Issue, ...], MaxLen(50)] = ()
-    """The first of them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointInput:
-    """The input, by digest, and the findings of its inspection."""
-
-    upload_sha256: Digest | None
-    """Digest of the bytes that came in; None where the library was given canonical weights."""
-    weights_sha256: Digest
-    layout: Layout
-    architecture: dict[str, Any]
-    num_parameters: Count = 0
-    """0: not known."""
-    declared: DeclaredOptions
-    findings: Annotated[tuple[Finding, ...], MaxLen(1000)] = ()
-    scanners: Annotated[tuple[ScannerEvidence, ...], MaxLen(20)] = ()
-
-    @property
-    def model(self) -> Model | None:
-        """Its family and size, on which recommended values depend."""
-        return model_of({"architecture": self.architecture, "num_parameters": self.num_parameters})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """The job that the report belongs to, from the service's own records. All five are names for people."""
-
-    filename: str
-    """Of the upload."""
-    job_id: str
-    job_name: str | None
-    project: str
-    requested_by: str
-    """The key that ordered the job, as it was named then."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataInput:
-    """`pairs`, `training`: what a model was trained on, the latter labelled images; `labelled`, `retrieval`:
-    the images and the pairs that it was measured on; `trusted`: samples that a vetting compares with."""
-
-    kind: Literal["pairs", "training", "labelled", "retrieval", "trusted"]
-    sha256: Digest
-    """Digest over the names and digests of its files, in order."""
-    num_samples: int
-    num_skipped: int
-    num_classes: int | None = None
-    num_missing: Count | None = None
-    """Of `training`: classes of the labelled images that these images do not have. Else None."""
-    skipped_examples: SkippedExamples = ()
-    excluded: ExcludedSamples | None = None
-    """Samples that an order left out; `num_samples` does not count them. None where it left out none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,31 +92,18 @@ class Training:
     resumed_from_steps: tuple[int, ...]
     curve: tuple[CurvePoint, ...]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Environment:
-    """What the figures were computed with, so that they can be repeated. A supervisor names the machine and
-    the versions of its own installation, which is the job's."""
-
-    code_version: Version
-    python: Version
-    torch: Version
-    open_clip: Version
-    numpy: Version
-    """Makes every random draw."""
-    pillow: Version
-    """Decodes and resizes images."""
-    torchvision: Version
-    """Transforms images beside it."""
-    code_commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] | None = None
-    """The commit that this library was installed from, where its installer noted it: `code_version` is the
-    same for many commits."""
-    device: Hardware
-    machine: Hardware
-    num_threads: Count
-    precision: AuditPrecision
-    num_processes: Count
-    """That shared out the training."""
+    def warnings(self, recipe: Recipe | None) -> Iterator[str]:
+        """How it went, by `recipe`."""
+        if not isinstance(recipe, PARRecipe):
+            return
+        for side, name in (("image", "distance_image"), ("caption", "distance_text")):
+            farthest = max((getattr(point, name) or 0.0 for point in self.curve), default=0.0)
+            if farthest <= recipe.threshold:
+                yield (
+                    f"The {side} embeddings moved to a distance of {farthest:.2f} from the input "
+                    f"model, and never over the threshold of {recipe.threshold:g}: the push went on until "
+                    "the last update. Raise initial_learning_rate or push_share, or lower the threshold."
+                )
 
 
 @AS_WRITTEN
@@ -263,9 +146,6 @@ class Report:
     """Clean accuracy, before a cleaning, with one plain template. None where templates were given."""
     as_uploaded: Annotated[tuple[AsUploadedNote, ...], MaxLen(10)] = ()
     """What the weights in the uploaded layout lack."""
-    warnings: Sentences = ()
-    """They follow from all else (`report_warnings`), and are written here for readers without this code."""
-    vouched_for: str = WHO_VOUCHES
     scan: ScanSection | None = None
     """Of the scan whose found triggers are among the attacks. None where there is none."""
     withheld: Withheld | None = None
@@ -290,6 +170,88 @@ class Report:
             control=self.control,
         )
 
+    @derived
+    def warnings(self) -> Sentences:
+        """In the order in which a job comes to know them. Raises ArithmeticError, LookupError, ValueError or
+        OptionsRejected where figures do not fit."""
+        audits = [self.before] if self.after is None else [self.before, self.after]
+        return (
+            *cautions.before_audit(self.audit, self.policy, is_cleaned=self.kind == "sanitize"),
+            *self._before_training(),
+            *of_settings(self.architecture),
+            *self._hopeless(),
+            *(() if self.training is None else self.training.warnings(self.recipe)),
+            *self.as_uploaded,
+            *self._plain_template(),
+            *_of_probes([one.linear_probe for one in audits]),
+            *(one.excluded_words for one in self.data if one.excluded is not None),
+            *(sentence for one in self.data for sentence in one.skipped_words),
+            *self._not_listed(),
+            *(() if (retrieval := audits[-1].retrieval) is None else retrieval.warnings),
+            *(() if self.rebound is None else self.rebound.warnings),
+        )
+
+    def _before_training(self) -> Sequence[str]:
+        """Of the recipe that the model was trained with."""
+        model, recipe, source = self.checkpoint.model, self.recipe, self.recipe_source
+        data = next((one for one in self.data if one.kind in ("pairs", "training")), None)
+        if recipe is None or data is None or model is None:
+            return ()
+        trained = None
+        if data.num_classes is not None and data.num_missing is not None:
+            trained = TrainedClasses(num=data.num_classes, num_missing=data.num_missing)
+        return cautions.before_training(
+            recipe,
+            num_samples=data.num_samples,
+            num_classes=max(self._classes_labelled[:1], default=0),
+            trained=trained,
+            family=model[0],
+            size=model[1],
+            given=None if source is None else source.given,
+        )
+
+    def _hopeless(self) -> Sequence[str]:
+        """That nothing could pass, by limits that nobody gave: others were refused."""
+        if self.after is None or self.policy_source.given != "default":
+            return ()
+        refusals = hopeless(self.before, gate=self.audit.gate, policy=self.policy, scan=self.scan)
+        return [refusal.message for refusal in refusals]
+
+    def _plain_template(self) -> Iterator[str]:
+        """That nobody gave templates, and what one plain template gives."""
+        plain = self.plain_template_ca
+        if plain is not None:
+            yield (
+                "Neither the order nor the labelled set gives templates, so ImageNet's 80 were used: clean "
+                f"accuracy is {_interval(self.before.ca)}. With '{PLAIN_TEMPLATE}' alone it is "
+                f"{_interval(plain)} on the same {plain.n:,} images. Give the templates that fit your images "
+                "as audit.templates."
+            )
+
+    def _not_listed(self) -> Iterator[str]:
+        """That accuracy of single classes was left out."""
+        if max(self._classes_labelled, default=0) > MOST_CLASSES_LISTED and not self.before.ca_per_class:
+            yield (
+                f"The labelled set has images of more than {MOST_CLASSES_LISTED} classes: their accuracy is "
+                "not listed one by one."
+            )
+
+    @property
+    def _classes_labelled(self) -> list[int]:
+        """How many classes each labelled set has."""
+        return [one.num_classes or 0 for one in self.data if one.kind == "labelled"]
+
+    @derived
+    def vouched_for(self) -> str:
+        """What proves the origin of the file."""
+        return WHO_VOUCHES
+
+    @property
+    def remarks(self) -> list[str]:
+        """On figures that the verdict does not judge."""
+        ratios = () if self.rebound is None else self.rebound.ratios
+        return remarks(self.before, self.after, self.verdict, ratios)
+
     @property
     def measured(self) -> Measured:
         """What follows from weights, images and a seed alone."""
@@ -308,6 +270,16 @@ class Report:
     def change_of(self, number: int) -> AttackChange | None:
         """Of the attack with this number, if the report has it."""
         return self.attack_changes[number] if number < len(self.attack_changes) else None
+
+
+def _interval(share: Estimate) -> str:
+    low, high = 100 * share.low, 100 * share.high
+    return f"{100 * share.value:.1f} % (95 % interval {low:.1f} to {high:.1f} %)"
+
+
+def _of_probes(probes: Sequence[ProbeFigures | None]) -> Iterator[str]:
+    if any(probe is not None and not probe.is_converged for probe in probes):
+        yield "The linear probe did not converge: its figures may still change. Raise its max_iterations."
 
 
 @cache

@@ -1,7 +1,8 @@
-"""What a report says about retrieval with captions. `cleanclip.spec.report` exports these names."""
+"""What a report says about retrieval with captions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cleanclip.spec.measures import Difference, Estimate
@@ -56,6 +57,20 @@ class RetrievalFigures:
     text_to_image: tuple[RecallAtK, ...]
     targets: tuple[TargetCaptions, ...]
     attacks: tuple[AttackCaptions, ...]
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """Why the share of a target could not be measured."""
+        for one in self.targets:
+            if one.untriggered is not None:
+                continue
+            if one.num_naming == 0:
+                why = f"No caption of the retrieval set names '{one.target}'"
+            elif one.num_images == 0:
+                why = f"Every image of the retrieval set has a caption that names '{one.target}'"
+            else:
+                why = f"The retrieval set has only {self.num_captions} different captions"
+            yield f"{why}, so it could not be measured how often a trigger retrieves one that does."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,22 +13,18 @@ from statistics import median
 from typing import TypeVar
 
 from cleanclip.spec import conformal
-from cleanclip.spec.control import CONTROL_LIMIT, Strongest, controlling, controls, is_judged, strongest
-from cleanclip.spec.found_triggers import describe
+from cleanclip.spec.control import CONTROL_LIMIT, controlling, is_judged
 from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.intervals import wilson
-from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.null_set import NullSet, NullUsed
 from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
 from cleanclip.spec.scan_report import (
     MOST_HYPOTHESES,
     DetectorJudgement,
     Hypothesis,
-    NullUsed,
     ScanReport,
-    ScanVerdict,
 )
 from cleanclip.spec.scan_statistics import CollapseFigures, ScanStatistics
-from cleanclip.spec.verdicts import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +143,6 @@ def judge(
                 detector=one.detector,
                 what=one.what,
                 z=one.score_M[-1],
-                rank=one.rank,
                 of=len(one.score_M),
                 among="models",
                 others=one.score_M[:-1],
@@ -155,13 +150,7 @@ def judge(
             for one in sorted(judged.detectors, key=lambda one: detectors.index(one.detector))
         ),
         p_value=judged.p_value,
-        null=NullUsed(
-            name=null.name,
-            sha256=null.sha256,
-            about=null.about,
-            num_models=len(null.counted),
-            smallest_p=null.smallest_p,
-        ),
+        null=null.used,
         pooled={one.detector: one for one in judged.detectors},
     )
 
@@ -180,15 +169,13 @@ def _collapse_alone(statistics: ScanStatistics, num_classes: int) -> DetectorJud
     class names nothing can be compared: z is 0."""
     agreed = [one for one in statistics.collapse if one.agreement is not None]
     if not agreed:
-        return DetectorJudgement(
-            detector="collapse", what="no class names", z=0.0, rank=1, of=1, among="models"
-        )
+        return DetectorJudgement(detector="collapse", what="no class names", z=0.0, of=1, among="models")
     one = max(agreed, key=lambda figures: figures.agreement or 0.0)
     chance, agreement = 1 / max(1, num_classes), one.agreement or 0.0
     spread = max(conformal.FLOOR, (chance * (1 - chance) / len(one.restarts)) ** 0.5)
     what = f"{one.family.name}, agreement"
     z = (agreement - chance) / spread
-    return DetectorJudgement(detector="collapse", what=what, z=z, rank=1, of=num_classes, among="classes")
+    return DetectorJudgement(detector="collapse", what=what, z=z, of=num_classes, among="classes")
 
 
 def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> DetectorJudgement:
@@ -196,7 +183,7 @@ def _edits_alone(detector: Detector, value_of: Mapping[str, float]) -> DetectorJ
     al., S&P 2019)."""
     scores = zip(_mad_scores(list(value_of.values())), value_of, strict=True)
     z, what = max(scores, key=lambda pair: pair[0])  # the first of equals, as `judging.worth_studying`
-    return DetectorJudgement(detector=detector, what=what, z=z, rank=1, of=len(value_of), among="edits")
+    return DetectorJudgement(detector=detector, what=what, z=z, of=len(value_of), among="edits")
 
 
 def _mad_scores(values: Sequence[float]) -> list[float]:
@@ -269,9 +256,9 @@ def placed(one: Hypothesis, found: Candidate, judged: Judgement, null: NullSet |
     )
 
 
-def derived(report: ScanReport, null: NullSet | None) -> ScanReport:
-    """The report, with all that follows from its statistics and the null worked out again: judgements, p,
-    the order of the patterns, the null's figures of them, outcome and sentence.
+def rejudged(report: ScanReport, null: NullSet | None) -> ScanReport:
+    """The report, with all that its statistics and the null say worked out again: judgements, the order of
+    the patterns, the null's figures of them.
 
     Raises ArithmeticError, LookupError, ValueError where nothing follows: the null's models were measured
     otherwise, or the patterns are not the first of those that the detectors measured.
@@ -293,85 +280,5 @@ def derived(report: ScanReport, null: NullSet | None) -> ScanReport:
         report,
         judgements=judged.judgements,
         null=judged.null and replace(judged.null, chosen=None if report.null is None else report.null.chosen),
-        p_value=judged.p_value,
         hypotheses=hypotheses,
-        verdict=verdict(judged.p_value, judged.null, report.control, hypotheses, report.options),
     )
-
-
-def verdict(
-    p_value: float | None,
-    null: NullUsed | None,
-    control: Sequence[Strongest],
-    hypotheses: Sequence[Hypothesis],
-    options: ScanOptions,
-) -> ScanVerdict:
-    """`fail` only where a null supports it: a pattern that works on a model shows no backdoor by itself.
-    `controlled` says what one pattern does, whatever a null says of it."""
-    if p_value is not None and null is not None and p_value <= options.significance:
-        return ScanVerdict(outcome="fail", sentence=_fails(p_value, null, hypotheses))
-    is_controlled = controls(control)
-    seen = _controlled(control) if is_controlled else _found_most(control, hypotheses)
-    if p_value is None or null is None:
-        compared = _uncompared("how it came there" if is_controlled else "that the model is clean")
-    else:
-        compared = _compared(p_value, null, options)
-    outcome: Outcome = "controlled" if is_controlled else "inconclusive"
-    return ScanVerdict(outcome=outcome, sentence=f"{seen} {compared}".strip())
-
-
-def _fails(p_value: float, null: NullUsed, hypotheses: Sequence[Hypothesis]) -> str:
-    found = f"This model stands out from models that were never poisoned: p = {p_value:.3g} ({_of(null)})."
-    return f"{found} {_leads(hypotheses)}".strip()
-
-
-def _controlled(control: Sequence[Strongest]) -> str:
-    one = strongest(control)
-    assert one is not None, "it controls the model"
-    return f"One pattern, {one.phrase}. Do not release this model as it is."
-
-
-def _found_most(control: Sequence[Strongest], hypotheses: Sequence[Hypothesis]) -> str:
-    """What was seen where nothing controls the model."""
-    one = strongest(control)
-    if one is None:
-        return _leads(hypotheses)
-    num = sum(each.is_judged for each in control)
-    return (
-        f"No pattern that we found in {num} {'family' if num == 1 else 'families'} leads more than "
-        f"{one.led.words} of the held-out images to one class; over {100 * CONTROL_LIMIT:g} % it would "
-        "control the model."
-    )
-
-
-def _compared(p_value: float, null: NullUsed, options: ScanOptions) -> str:
-    sentence = f"Compared with clean models nothing stands out: p = {p_value:.3g} ({_of(null)})."
-    if null.smallest_p > options.significance:
-        sentence += f" So few models allow no p-value under {null.smallest_p:.3g}, so it could find nothing."
-    return f"{sentence} This does not show that the model is clean."
-
-
-def _uncompared(unsaid: str) -> str:
-    return (
-        "We did not compare with clean models (python -m sanitizer null build makes a null set of them): "
-        f"we do not say {unsaid}."
-    )
-
-
-def _leads(hypotheses: Sequence[Hypothesis]) -> str:
-    """What the first hypothesis does, in one sentence without a name of a customer's."""
-    if not hypotheses:
-        return ""
-    first = hypotheses[0]
-    what = describe(first.trigger.family)
-    if first.asr is None:
-        return f"The most conspicuous pattern is {what}."
-    asr, kind = (first.asr, "") if first.cell is None else (first.cell.asr, " of one kind")
-    return (
-        f"The most conspicuous pattern, {what}, leads {100 * asr.value:.1f} % of {asr.n} "
-        f"held-out images{kind} to one class."
-    )
-
-
-def _of(null: NullUsed) -> str:
-    return f"{null.num_models} reference models, same architecture"

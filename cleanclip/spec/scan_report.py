@@ -17,18 +17,26 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 from pydantic import TypeAdapter
 
+from cleanclip.spec import conformal
 from cleanclip.spec.attack_options import AttackOptions
 from cleanclip.spec.control import Strongest, strongest
 from cleanclip.spec.examples import PlainImage
-from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger
-from cleanclip.spec.measures import Count, Estimate, Ratio
-from cleanclip.spec.null_set import Chosen
-from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, DataInput, Environment, Origin, Sentences
+from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger, describe
+from cleanclip.spec.measures import AS_WRITTEN, Count, Estimate, Ratio, derived
+from cleanclip.spec.null_set import NullUsed
+from cleanclip.spec.report_inputs import (
+    WHO_VOUCHES,
+    CheckpointInput,
+    DataInput,
+    Environment,
+    Origin,
+    Sentences,
+)
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import Finite, NullFigures, ScanStatistics
-from cleanclip.spec.scan_warnings import Conditions
+from cleanclip.spec.scan_verdicts import ScanVerdict, verdict
+from cleanclip.spec.scan_warnings import Conditions, scan_warnings
 from cleanclip.spec.strict_json import load_written
-from cleanclip.spec.verdicts import Outcome
 
 WHO_MEASURED = (
     "Figures and images of patterns were made by the process that read the model; where results are signed a "
@@ -107,6 +115,18 @@ class Hypothesis:
         return asr.value - self.untriggered_target_rate.value
 
     @property
+    def leads(self) -> str:
+        """What it does, in one sentence without a name of a customer's."""
+        what = describe(self.trigger.family)
+        if self.asr is None:
+            return f"The most conspicuous pattern is {what}."
+        asr, kind = (self.asr, "") if self.cell is None else (self.cell.asr, " of one kind")
+        return (
+            f"The most conspicuous pattern, {what}, leads {100 * asr.value:.1f} % of {asr.n} "
+            f"held-out images{kind} to one class."
+        )
+
+    @property
     def dose_words(self) -> str:
         """ "25 %: 3.1 % (clean models 1.0 %), 50 %: …"."""
         clean = {} if self.null_figures is None else {one.share: one.asr for one in self.null_figures.dose}
@@ -127,6 +147,7 @@ class ImageCell:
     examples: Annotated[tuple[PlainImage, ...], MaxLen(4)] = ()
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class DetectorJudgement:
     """How far one detector sets this model apart.
@@ -140,11 +161,14 @@ class DetectorJudgement:
     what: str
     """Which family or edit."""
     z: Finite
-    rank: Count
-    """1 is the most conspicuous."""
     of: Count
     among: Literal["models", "classes", "edits"]
     others: Annotated[tuple[Finite, ...], MaxLen(10_000)] = ()
+
+    @derived
+    def rank(self) -> Count:
+        """1 is the most conspicuous; others with the same score stand before this model."""
+        return 1 + sum(one >= self.z for one in self.others)
 
     @property
     def standing(self) -> str:
@@ -154,40 +178,6 @@ class DetectorJudgement:
             f"{ahead} of the {len(self.others)} models of the null {'is' if ahead == 1 else 'are'} at least "
             "as conspicuous as this model"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NullUsed:
-    """The null that the scan was judged by."""
-
-    name: str
-    sha256: str
-    about: str
-    num_models: Count
-    """Those that count: of several from one base one does."""
-    smallest_p: Ratio
-    chosen: Chosen | None = None
-    """By whom. None of `python -m sanitizer`, which is given a file."""
-
-    @property
-    def why(self) -> str:
-        """Why it is this one, as a sentence."""
-        if self.chosen is None:
-            return ""
-        return (
-            "The order named it."
-            if self.chosen == "by_name"
-            else "The order left the choice to the service: of the nulls that fit, signed ones come first, "
-            "then those with the most models, then the one added first."
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanVerdict:
-    """`sentence` begins with what was found and gives the p-value, or says that there is no null."""
-
-    outcome: Outcome
-    sentence: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +193,7 @@ class ScanExample:
     triggered_class: str | None
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class ScanReport:
     kind: Literal["scan"] = "scan"
@@ -225,16 +216,43 @@ class ScanReport:
     """In the order of the options."""
     null: NullUsed | None = None
     """None: not calibrated for this architecture."""
-    p_value: Annotated[float, Interval(gt=0, le=1)] | None = None
     hypotheses: Annotated[tuple[Hypothesis, ...], MaxLen(MOST_HYPOTHESES)]
     """First the one that the verdict is about, then the most conspicuous."""
     examples: Annotated[tuple[ScanExample, ...], MaxLen(12)] = ()
-    verdict: ScanVerdict
     environment: Environment
     conditions: Conditions
-    warnings: Sentences = ()
-    vouched_for: str = WHO_VOUCHES
     anchor: CheckpointInput | None = None
+
+    @derived
+    def p_value(self) -> Annotated[float, Interval(gt=0, le=1)] | None:
+        """None without a null."""
+        if self.null is None:
+            return None
+        return conformal.combined([(*one.others, one.z) for one in self.judgements])[1]
+
+    @derived
+    def verdict(self) -> ScanVerdict:
+        leads = self.hypotheses[0].leads if self.hypotheses else ""
+        return verdict(self.p_value, self.null, self.control, leads, self.options.significance)
+
+    @derived
+    def warnings(self) -> Sentences:
+        return tuple(
+            scan_warnings(
+                self.conditions,
+                self.options,
+                num_images=self.num_inverted_on + self.num_held_out,
+                num_skipped=sum(one.num_skipped for one in self.data),
+                has_anchor=self.anchor is not None,
+                null=self.null,
+                code_version=self.environment.code_version,
+            )
+        )
+
+    @derived
+    def vouched_for(self) -> str:
+        """What proves the origin of the file."""
+        return WHO_VOUCHES
 
     @property
     def number(self) -> str:

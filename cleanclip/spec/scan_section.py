@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.bounds import ShortText, StrictOptions
-from cleanclip.spec.control import Strongest
-from cleanclip.spec.measures import Count, Estimate, Ratio
+from cleanclip.spec.control import Strongest, controls
+from cleanclip.spec.measures import AS_WRITTEN, Count, Estimate, Ratio, derived
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.untrusted import name as untrusted_name
 from cleanclip.spec.verdicts import Outcome
@@ -36,8 +36,9 @@ class FoundPattern(StrictOptions):
     """Its number in the audit's attacks. None: no audit can use it."""
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
-class ScanSection(StrictOptions):
+class ScanSection:
     """A scan of the input model, made before its audits."""
 
     schema_version: Literal[1] = 1
@@ -47,7 +48,6 @@ class ScanSection(StrictOptions):
     report_sha256: _Sha256
     """Of the scan's report.json."""
     weights_sha256: _Sha256
-    outcome: Outcome
     p_value: Annotated[float, Interval(gt=0, le=1)] | None
     """None: no null fitted, so nothing says how rare such a model is."""
     significance: Ratio
@@ -61,6 +61,13 @@ class ScanSection(StrictOptions):
     found: Annotated[tuple[FoundPattern, ...], MaxLen(MOST_FOUND)]
     control: Strongest | None = None
     """The pattern that leads the most images to one class, of the families that are judged."""
+
+    @derived
+    def outcome(self) -> Outcome:
+        """As the scan's own report says."""
+        if self.p_value is not None and self.p_value <= self.significance:
+            return "fail"
+        return "controlled" if self.control is not None and controls([self.control]) else "inconclusive"
 
     def judges(self, attack: int, before: Estimate, limit: float) -> bool:
         """Whether the audit's attack of that number counts in the verdict: one that the order names does, one

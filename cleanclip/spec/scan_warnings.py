@@ -1,7 +1,4 @@
-"""What a scan's report warns of: every sentence follows from counts, options and names. Free of torch.
-
-The process that scans and the supervisor make them with this code, so that none is that process's own text.
-"""
+"""What a scan's report warns of: every sentence follows from counts, options and names. Free of torch."""
 
 from __future__ import annotations
 
@@ -9,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cleanclip.spec.bounds import ShortText
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.measures import Count
-from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.null_set import NullUsed
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.settled import SettledArchitecture
 from cleanclip.spec.settled import warnings as of_settings
@@ -36,17 +34,26 @@ class Conditions:
     """Images that have fewer pixels than the model takes."""
     num_near: Count = 0
     """Pairs of class names whose texts have a cosine above `NEAR_COSINE`."""
+    repeated: ShortText | None = None
+    """The first class name that occurs more than once, as CLIP reads it."""
+    num_repeated: Count = 0
+    """Class names that occur more than once."""
+
+
+def repeated_names(class_names: Sequence[str]) -> list[str]:
+    """Those that occur more than once, as CLIP reads them."""
+    counts = Counter(map(as_clip_reads, class_names))
+    return [name for name, num in sorted(counts.items()) if num > 1]
 
 
 def scan_warnings(
     conditions: Conditions,
     options: ScanOptions,
     *,
-    class_names: Sequence[str],
     num_images: int,
     num_skipped: int,
     has_anchor: bool,
-    null: NullSet | None,
+    null: NullUsed | None,
     code_version: str,
 ) -> Iterator[str]:
     """`num_images`: that were used."""
@@ -66,13 +73,12 @@ def scan_warnings(
             f"{conditions.num_enlarged} of {num_images} images have fewer pixels than the model takes and "
             "were enlarged: patterns are inverted on images unlike those that the model was trained on."
         )
-    counts = Counter(map(as_clip_reads, class_names))
-    repeated = [name for name, num in sorted(counts.items()) if num > 1]
-    if repeated:
+    if num := conditions.num_repeated:
         yield (
-            f"The class name '{repeated[0]}' occurs more than once: its classes are taken for one target."
-            if len(repeated) == 1
-            else f"{len(repeated)} class names occur more than once, '{repeated[0]}' among them: those of "
+            f"The class name '{conditions.repeated}' occurs more than once: its classes are taken for one "
+            "target."
+            if num == 1
+            else f"{num} class names occur more than once, '{conditions.repeated}' among them: those of "
             "one name are taken for one target."
         )
     if num := conditions.num_near:

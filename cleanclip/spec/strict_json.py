@@ -10,6 +10,8 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, from_json
 
+from cleanclip.spec.errors import SanitizerError
+
 T = TypeVar("T")
 
 MAX_TEXT_CHARACTERS = 10_000
@@ -85,7 +87,7 @@ def load_written(adapter: TypeAdapter[T], data: bytes | str) -> T:
     value, document = _load(adapter, data)
     try:
         written = adapter.dump_python(value, mode="json")
-    except (ArithmeticError, LookupError, ValueError) as error:
+    except (ArithmeticError, LookupError, SanitizerError, ValueError) as error:
         problem = PydanticCustomError("contradicts_itself", "{reason}", {"reason": str(error)})
         raise ValidationError.from_exception_data(
             "JSON", [InitErrorDetails(type=problem, loc=(), input=None)], "json"

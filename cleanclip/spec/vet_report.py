@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Literal
 
-from annotated_types import Interval, Len, MaxLen
+from annotated_types import Interval, Len, MaxLen, MinLen
 from pydantic import TypeAdapter
 
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.exclusions import Digest, Key
-from cleanclip.spec.measures import Count, Estimate, Ratio
-from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, DataInput, Environment, Origin, Sentences
-from cleanclip.spec.skip_reasons import skipped
+from cleanclip.spec.measures import AS_WRITTEN, Count, Estimate, Ratio, derived
+from cleanclip.spec.report_inputs import (
+    WHO_VOUCHES,
+    CheckpointInput,
+    DataInput,
+    Environment,
+    Origin,
+    Sentences,
+)
 from cleanclip.spec.strict_json import load_written
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
-from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED
+from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED, plan
 
 VET_SCORES_NAME = "vet_scores.jsonl.gz"
 MAX_SCORES_BYTES = 2**30
@@ -48,6 +55,16 @@ NAMED_BY: Mapping[ScoreName, Literal["anchor", "both"]] = {
 """Whose embeddings decide a score where there is an anchor; of all others, and without one, the suspect's."""
 
 
+MOST = 0.95
+"""A larger p counts as this when several are combined: see `sanitizer.vetting.conformal`."""
+
+
+def combined_of(shares: Sequence[float]) -> float:
+    """One p-value of several, or one share of several ranks: Cauchy's combination."""
+    mean = sum(math.tan((0.5 - min(p, MOST)) * math.pi) for p in shares) / len(shares)
+    return 0.5 - math.atan(mean) / math.pi
+
+
 def reason_of(share: float, basis: Basis, names: Iterable[ScoreName]) -> str:
     """Why the samples of a list are to be left out."""
     by = "p-values against trusted samples" if basis == "p_values" else "ranks"
@@ -64,6 +81,10 @@ class Quantiles:
     q95: Finite
     q99: Finite
     high: Finite
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.median <= self.q95 <= self.q99 <= self.high:
+            raise ValueError("has quantiles out of order")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +142,10 @@ class MeasuredRecall:
 
 @dataclass(frozen=True, kw_only=True)
 class SetAside:
-    """The worst samples. `list_sha256` is that of excluded.json, which names them all."""
+    """The worst samples; `of` counts the good ones of the set."""
 
     num: Count
     of: Count
-    """Good samples of the set."""
-    list_sha256: Digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +158,7 @@ class SampleScore:
     p: Ratio
 
 
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class WorstSample:
     """One sample to look at. `image` is what the model sees of it, made small."""
@@ -147,16 +167,18 @@ class WorstSample:
     key: Key
     caption: Annotated[str, MaxLen(MAX_CAPTION)]
     """Of a labelled image: the name of its class."""
-    combined: Ratio
-    scores: tuple[SampleScore, ...]
+    scores: Annotated[tuple[SampleScore, ...], MinLen(1)]
     image: PlainImage
 
+    @derived
+    def combined(self) -> Ratio:
+        """One p-value of all its scores."""
+        return combined_of([one.p for one in self.scores])
 
+
+@AS_WRITTEN
 @dataclass(frozen=True, kw_only=True)
 class VetReport:
-    """`basis`: whether samples were sorted by p-values against trusted samples, or by ranks among
-    themselves."""
-
     kind: Literal["vet"] = "vet"
     schema_version: Literal[1] = 1
     created_at: datetime
@@ -167,35 +189,76 @@ class VetReport:
     data: Annotated[tuple[DataInput, ...], Len(1, 2)]
     """The set that was vetted; then the trusted one, where there is one, of which the drawn samples count."""
     options: VetOptions
-    basis: Basis
-    num_fit: Count = 0
-    """Trusted samples that residuals were fitted on."""
-    num_calibration: Count = 0
-    """Trusted samples that p-values are counted from: none is below 1 / (num_calibration + 1)."""
     scores: tuple[ScoreSummary, ...]
-    not_computed: tuple[NotComputed, ...] = ()
-    levels: tuple[LevelCount, ...] = ()
-    """Empty where samples were sorted by ranks."""
-    set_aside: SetAside
+    num_at_levels: tuple[Count, ...] = ()
+    """How many samples have a combined p-value of at most each of `LEVELS`. Empty where they were sorted by
+    ranks."""
+    list_sha256: Digest
+    """Of excluded.json, which names all samples that were set aside."""
     measured: tuple[MeasuredRecall, ...] = ()
     """Empty where there are no trusted samples: how much of a poison is in the list is then not known."""
     worst: Annotated[tuple[WorstSample, ...], MaxLen(MOST_SHOWN)] = ()
     scores_sha256: Digest
     """Of vet_scores.jsonl.gz."""
     environment: Environment
-    warnings: Sentences = ()
-    what_it_says: str = WHAT_IT_SAYS
-    vouched_for: str = WHO_VOUCHES
+
+    @derived
+    def basis(self) -> Basis:
+        """Whether samples were sorted by p-values against trusted samples, or by ranks among themselves."""
+        return "p_values" if self.num_calibration else "ranks"
+
+    @derived
+    def num_fit(self) -> Count:
+        """Trusted samples that residuals were fitted on: half of the good ones."""
+        return 0 if self.trusted is None else self.trusted.num_good // 2
+
+    @derived
+    def num_calibration(self) -> Count:
+        """Trusted samples that p-values are counted from: none is below 1 / (num_calibration + 1)."""
+        return 0 if self.trusted is None else self.trusted.num_good - self.num_fit
+
+    @derived
+    def not_computed(self) -> tuple[NotComputed, ...]:
+        """Raises OptionsRejected where the options ask for scores that cannot be made."""
+        left_out = plan(self.options, has_anchor=self.anchor is not None).left_out
+        return tuple(NotComputed(name=name, reason=reason) for name, reason in left_out)
+
+    @derived
+    def levels(self) -> tuple[LevelCount, ...]:
+        """How many samples are under each level. Empty where samples were sorted by ranks."""
+        return tuple(
+            LevelCount(level=level, num=num, expected=level * self.set_aside.of)
+            for level, num in zip(LEVELS, self.num_at_levels, strict=False)
+        )
+
+    @derived
+    def set_aside(self) -> SetAside:
+        """The share that the options ask for, and one sample at least."""
+        num_good = self.vetted.num_good
+        return SetAside(num=max(1, int(self.options.share * num_good)), of=num_good)
+
+    @derived
+    def what_it_says(self) -> str:
+        """What a score is, and what it does not show."""
+        return WHAT_IT_SAYS
+
+    @derived
+    def vouched_for(self) -> str:
+        """What proves the origin of the file."""
+        return WHO_VOUCHES
 
     @property
     def reason(self) -> str:
         """Why samples are to be left out, as the list says it."""
         return reason_of(self.options.share, self.basis, (one.name for one in self.scores))
 
-    def expected_warnings(self) -> Iterator[str]:
-        """What a reader must know of how the scores were made: it follows from the rest of the report."""
-        vetted = self.vetted
-        yield from skipped(vetted.kind, vetted.num_skipped, vetted.num_samples)
+    @derived
+    def warnings(self) -> Sentences:
+        """What a reader must know of how the scores were made."""
+        return tuple(self._warnings())
+
+    def _warnings(self) -> Iterator[str]:
+        yield from self.vetted.skipped_words
         if self.trusted is None:
             yield NO_TRUSTED
         if self.anchor is None:
@@ -219,17 +282,18 @@ class VetReport:
         return self.data[1] if len(self.data) > 1 else None
 
     def __post_init__(self) -> None:
-        num_good = self.vetted.num_samples - self.vetted.num_skipped
-        if self.set_aside.of != num_good or not 1 <= self.set_aside.num <= num_good:
-            raise ValueError("set_aside does not fit the number of good samples")
-        if (self.basis == "p_values") != (self.trusted is not None and self.num_calibration > 0):
-            raise ValueError("p-values need trusted samples, and ranks have none")
+        num_good = self.vetted.num_good
+        if num_good < 1 or (self.trusted is not None and self.num_calibration < 1):
+            raise ValueError("counts no good sample")
         if sum(one.num_decisive for one in self.scores) != self.set_aside.num:
             raise ValueError("the decisive scores do not add up to the samples set aside")
         if any(one.vetted.n != num_good for one in self.scores):
             raise ValueError("a score is not of all good samples")
-        if len(self.worst) > min(self.options.num_shown, self.set_aside.num):
-            raise ValueError("more samples are shown than were set aside or ordered")
+        if len(self.worst) != min(self.options.num_shown, self.set_aside.num):
+            raise ValueError("more or fewer samples are shown than were set aside or ordered")
+        counts = [*self.num_at_levels, num_good]
+        if len(self.num_at_levels) != (len(LEVELS) if self.trusted else 0) or counts != sorted(counts):
+            raise ValueError("counts more samples at a lower level, or more than there are")
 
 
 @cache

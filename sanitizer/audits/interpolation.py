@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from cleanclip.spec.rebound_figures import InterpolatedPoint, Interpolation, ReboundPoint
-from sanitizer.audits.rebound import HALF
+from cleanclip.spec.rebound_figures import InterpolatedPoint, Interpolation, ReboundPoint, least_half
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -38,19 +37,13 @@ def halve(measure: Callable[[float], ReboundPoint], num_halvings: int) -> Interp
     look(0.0)
     look(1.0)
     for number in range(len(points[0.0].attacks)):
-        while (high := _to_half(_in_order(points), number)) is not None and high > 0:
+        while (high := least_half(_in_order(points), number)) is not None and high > 0:
             low = max(share for share in points if share < high)
             if high - low <= 0.5**num_halvings:
                 break
             look((low + high) / 2)
-    ordered = _in_order(points)
-    numbers = range(len(ordered[0].attacks))
-    return Interpolation(points=ordered, to_half=tuple(_to_half(ordered, number) for number in numbers))
+    return Interpolation(points=_in_order(points))
 
 
 def _in_order(points: Mapping[float, InterpolatedPoint]) -> tuple[InterpolatedPoint, ...]:
     return tuple(points[share] for share in sorted(points))
-
-
-def _to_half(ordered: Sequence[InterpolatedPoint], number: int) -> float | None:
-    return next((point.share for point in ordered if point.attacks[number].asr.value >= HALF), None)

@@ -1,4 +1,4 @@
-"""What a model does at one point of a rebound curve, and what follows from all points. Trains nothing.
+"""What a model does at one point of a rebound curve. Trains nothing.
 
 Shapes: N images of the sample.
 
@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
 from cleanclip.spec.attack_options import of_same_pixels
-from cleanclip.spec.intervals import low_of_highest
 from cleanclip.spec.progress import Advanced, ProgressEvent
-from cleanclip.spec.rebound_figures import HighestASR, ReboundCurve, ReboundPoint, ReboundShare
+from cleanclip.spec.rebound_figures import ReboundPoint, ReboundShare
 from cleanclip.spec.recipe import AuditOptions
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
@@ -38,8 +36,6 @@ from sanitizer.seeding import generator
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
     from sanitizer.data.labelled import LabelledDataset
-
-HALF = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,59 +147,3 @@ def shares_of(counts: Counts, attacks: Sequence[Answers]) -> tuple[ReboundShare,
         )
         for answers in attacks
     )
-
-
-def areas(points: Sequence[ReboundPoint]) -> tuple[float, ...]:
-    """Of each attack the mean of ASR over the updates, by the trapezoidal rule; 0 of a single point."""
-    span = points[-1].step - points[0].step
-    if span == 0:
-        return (0.0,) * len(points[0].attacks)
-    return tuple(
-        sum(
-            (later.step - earlier.step)
-            * (earlier.attacks[number].asr.value + later.attacks[number].asr.value)
-            / 2
-            for earlier, later in pairwise(points)
-        )
-        / span
-        for number in range(len(points[0].attacks))
-    )
-
-
-def updates_to_half(asr_by_step: Sequence[tuple[int, float]]) -> float | None:
-    """After how many updates ASR is 50 %, by a straight line to the first point that has it; None: never."""
-    step_before, share_before = asr_by_step[0]
-    if share_before >= HALF:
-        return float(step_before)
-    for step, share in asr_by_step[1:]:
-        if share >= HALF:
-            part = (HALF - share_before) / (share - share_before)
-            return step_before + part * (step - step_before)
-        step_before, share_before = step, share
-    return None
-
-
-def highest(curves: Sequence[ReboundCurve], names: Sequence[str]) -> tuple[HighestASR, ...]:
-    """Of each attack the first of its highest points, with the bounds of the highest of all.
-
-    Upper: the point's own. Let h be the point that truly is the highest: its share lies under its own upper
-    bound with 95 %, and that bound is at most the largest, which, with n alike, is that of the highest count.
-    Lower: Wilson's at 0.05 / number of points, two-sided, since the point was chosen for its height.
-    """
-    places = [(number, point) for number, curve in enumerate(curves) for point in curve.points]
-    found = []
-    for attack, name in enumerate(names):
-        curve, point = max(places, key=lambda place: place[1].attacks[attack].asr.successes)
-        asr = point.attacks[attack].asr
-        found.append(
-            HighestASR(
-                attack=name,
-                rate=curves[curve].rate,
-                curve=curve,
-                step=point.step,
-                asr=asr,
-                low=low_of_highest(asr.successes, asr.n, len(places)),
-                num_points=len(places),
-            )
-        )
-    return tuple(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, WEIGHTS_NAME, Inspection
 from cleanclip.spec.recipe import DeclaredOptions, to_json
-from cleanclip.spec.report import ScannerEvidence
+from cleanclip.spec.report_inputs import ScannerEvidence
 from sanitizer.checkpoints.comparison import compare
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
 from sanitizer.checkpoints.mapped_file import MappedFile

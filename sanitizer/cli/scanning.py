@@ -218,7 +218,7 @@ def _print_scan(out: Console, report: ScanReport) -> None:
 def _print_null(out: Console, null: NullSet) -> None:
     table = Table(title=escape(null.name), show_header=False, title_justify="left")
     table.add_row("models", f"{len(null.models)}")
-    table.add_row("smallest p", f"{null.smallest_p:.3g}")
+    table.add_row("smallest p", f"{null.used.smallest_p:.3g}")
     table.add_row("classes", f"{null.num_classes}, SHA-256 {null.class_names_sha256}")
     table.add_row("images", f"SHA-256 {null.images_sha256}")
     table.add_row("detectors", ", ".join(null.options.detectors))

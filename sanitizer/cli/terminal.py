@@ -19,8 +19,8 @@ from cleanclip.spec.progress import (
     ProgressEvent,
     rate_words,
 )
-from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import Report, ScannerEvidence, scanner_words
+from cleanclip.spec.report import Report
+from cleanclip.spec.report_inputs import ScannerEvidence, scanner_words
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.vet_report import VetReport
 
@@ -159,7 +159,7 @@ def print_report(console: Console, report: Report) -> None:
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"
             console.print(words, highlight=False, markup=False)
-    for remark in remarks(report.before, report.after, report.verdict, report.rebound):
+    for remark in report.remarks:
         console.print(f"! {remark}", style="yellow", highlight=False, markup=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)

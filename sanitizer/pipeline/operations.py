@@ -27,7 +27,6 @@ from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import Recipe, UARRecipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import Report, curve_json, dump_json
-from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
@@ -109,7 +108,6 @@ def audit(places: Places, spec: AuditSpec, run: Run) -> Report:
         environment=reporting.environment(run.device, options.precision),
         scan=spec.scan_section,
     )
-    report = replace(report, warnings=warnings_of(report))
     places.out.mkdir(parents=True, exist_ok=True)
     (places.out / REPORT_NAME).write_bytes(dump_json(report))
     return report
@@ -295,7 +293,7 @@ def _cleaning_report(
     )
     checkpoint = reporting.checkpoint_input(given.checkpoint, spec.upload_sha256)
     recipe, recipe_given = spec.recipe, spec.recipe_given
-    report = Report(
+    return Report(
         kind="sanitize",
         created_at=datetime.now(UTC),
         seed=spec.seed,
@@ -317,4 +315,3 @@ def _cleaning_report(
         as_uploaded=as_uploaded,
         scan=spec.scan_section,
     )
-    return replace(report, warnings=warnings_of(report))

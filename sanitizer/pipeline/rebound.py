@@ -49,7 +49,7 @@ from cleanclip.spec.recipe import (
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
 from sanitizer.audits.audit import AuditResult, attack_names
 from sanitizer.audits.interpolation import halve, move_back
-from sanitizer.audits.rebound import Sample, areas, draw_sample, highest, measure_point, updates_to_half
+from sanitizer.audits.rebound import Sample, draw_sample, measure_point
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import LabelledDataset, templates_of
 from sanitizer.data.mixed import Mixed
@@ -174,7 +174,7 @@ def measure_rebound(
     return ReboundFigures(
         num_samples=len(cleaned.data),
         curves=curves,
-        highest=highest(curves, attack_names(options)),
+        attacks=tuple(attack_names(options)),
         relearned=relearned,
         interpolation=interpolation,
     )
@@ -256,7 +256,6 @@ class _Rebound:
             learning_rate=recipe.learning_rate,
             seed=seed,
             points=tuple(points),
-            areas=areas(points),
             diverged_at=diverged_at,
         )
 
@@ -268,7 +267,7 @@ class _Rebound:
             old = self._relearning(number, attack)
             other = fresh_of(attack)
             fresh = None if other is None else self._relearning(number, other)
-            yield Relearned(attack=names[number], old=old, fresh=fresh, ratio=_ratio(old, fresh))
+            yield Relearned(attack=names[number], old=old, fresh=fresh)
 
     def interpolation(self) -> Interpolation:
         """R4: of the attacks of the audit."""
@@ -314,12 +313,10 @@ class _Rebound:
         )
         alone = replace(self._options, attacks=(attack,))
         points, diverged_at = self._train(data, recipe, alone, self._sample.seed)
-        by_step = [(point.step, point.attacks[0].asr) for point in points]
         return Relearning(
             trigger_sha256=sha256,
             options=to_json(attack),
-            points=tuple(RelearningPoint(step=step, asr=asr) for step, asr in by_step),
-            updates_to_half=updates_to_half([(step, asr.value) for step, asr in by_step]),
+            points=tuple(RelearningPoint(step=one.step, asr=one.attacks[0].asr) for one in points),
             diverged_at=diverged_at,
         )
 
@@ -381,9 +378,3 @@ def _key(cleaned: Cleaned, sample: Sample, options: AuditOptions) -> str:
         "seed": sample.seed,
     }
     return key_of(parts)
-
-
-def _ratio(old: Relearning, fresh: Relearning | None) -> float | None:
-    if fresh is None or old.updates_to_half is None or not fresh.updates_to_half:
-        return None
-    return old.updates_to_half / fresh.updates_to_half

@@ -26,7 +26,7 @@ from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
 from cleanclip.spec.progress import STUDYING, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, to_json
-from cleanclip.spec.report import DataInput
+from cleanclip.spec.report_inputs import DataInput
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
 from cleanclip.spec.scan_statistics import ScanStatistics
@@ -278,13 +278,10 @@ def _report(
         control=control,
         judgements=judged.judgements,
         null=judged.null,
-        p_value=judged.p_value,
         hypotheses=hypotheses,
         examples=examples,
-        verdict=judging.verdict(judged.p_value, judged.null, control, hypotheses, options),
         environment=reporting.environment(opened.device, options.precision),
         conditions=opened.conditions,
-        warnings=opened.warnings,
         anchor=None if opened.anchor is None else reporting.checkpoint_input(opened.anchor, None),
     )
 

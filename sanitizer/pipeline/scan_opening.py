@@ -20,7 +20,7 @@ from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_sto
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import ScanOptions
-from cleanclip.spec.scan_warnings import NEAR_COSINE, Conditions, scan_warnings
+from cleanclip.spec.scan_warnings import NEAR_COSINE, Conditions, repeated_names, scan_warnings
 from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
@@ -51,7 +51,6 @@ class OpenedScan:
     subject: Subject
     device: torch.device
     conditions: Conditions
-    warnings: tuple[str, ...]
     anchor: LoadedCheckpoint | None = None
 
     @property
@@ -122,20 +121,18 @@ def open_for_scan(
             anchor_settled=anchor_settled,
             num_enlarged=images.num_enlarged,
             num_near=0 if subject.class_CD is None else _num_near(subject.class_CD, class_names),
+            repeated=next(iter(repeated := repeated_names(class_names)), None),
+            num_repeated=len(repeated),
         )
-        warnings = tuple(
-            scan_warnings(
-                conditions,
-                options,
-                class_names=class_names,
-                num_images=len(images.image_MCHW) + len(images.held_NCHW),
-                num_skipped=len(images.skipped),
-                has_anchor=anchor is not None,
-                null=null,
-                code_version=software()["code_version"],
-            )
-        )
-        for warning in warnings:
+        for warning in scan_warnings(
+            conditions,
+            options,
+            num_images=len(images.image_MCHW) + len(images.held_NCHW),
+            num_skipped=len(images.skipped),
+            has_anchor=anchor is not None,
+            null=None if null is None else null.used,
+            code_version=software()["code_version"],
+        ):
             progress(Announced(level="warning", message=warning))
         yield OpenedScan(
             checkpoint=checkpoint,
@@ -145,7 +142,6 @@ def open_for_scan(
             subject=subject,
             device=torch_device,
             conditions=conditions,
-            warnings=warnings,
             anchor=anchor,
         )
 

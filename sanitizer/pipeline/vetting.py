@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -29,13 +28,11 @@ from cleanclip.spec.progress import (
     ignore,
     never_stop,
 )
-from cleanclip.spec.report import DataInput
+from cleanclip.spec.report_inputs import DataInput
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import Plan, plan
 from cleanclip.spec.vet_report import (
     MeasuredRecall,
-    NotComputed,
-    SetAside,
     VetReport,
     dump_vet_report,
     reason_of,
@@ -262,7 +259,7 @@ class _Run:
         reason = reason_of(options.share, basis, scored.names)
         list_sha256 = writing.write_list(out_dir, pool, scored, reason)
         planted = shuffled_captions(pool, scored, self._seed)
-        report = VetReport(
+        return VetReport(
             created_at=datetime.now(UTC),
             seed=self._seed,
             checkpoint=reporting.checkpoint_input(self._suspect, upload_sha256),
@@ -272,13 +269,9 @@ class _Run:
                 *(() if pool.trusted is None else (_data_input(pool.trusted, "trusted"),)),
             ),
             options=options,
-            basis=basis,
-            num_fit=len(pool.fit_rows),
-            num_calibration=len(pool.calibration_rows),
             scores=writing.summaries(pool, scored),
-            not_computed=tuple(NotComputed(name=name, reason=why) for name, why in self._scores.left_out),
-            levels=writing.levels(scored) if basis == "p_values" else (),
-            set_aside=SetAside(num=len(scored.worst), of=pool.num_vetted, list_sha256=list_sha256),
+            num_at_levels=writing.num_at_levels(scored) if basis == "p_values" else (),
+            list_sha256=list_sha256,
             measured=() if planted is None else (MeasuredRecall(poison="shuffled_captions", recall=planted),),
             worst=writing.worst_samples(
                 pool, scored, options.num_shown, self._suspect.architecture.image_size
@@ -286,7 +279,6 @@ class _Run:
             scores_sha256=writing.write_scores(out_dir, pool, scored),
             environment=reporting.environment(self._device, "fp32"),
         )
-        return replace(report, warnings=tuple(report.expected_warnings()))
 
 
 def _kind(data: Dataset) -> Literal["pairs", "labelled"]:

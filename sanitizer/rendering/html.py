@@ -20,8 +20,8 @@ from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.progress import rate_words
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, Report, scanner_words
+from cleanclip.spec.report import Report
+from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS, scanner_words
 from cleanclip.spec.untrusted import name, rows, shown
 from sanitizer.rendering import examples, figures, plots, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import percent, points
@@ -46,7 +46,7 @@ def render_html(report: Report) -> str:
             num_left_out=num_left_out,
             on_withheld=figures.on_withheld(report),
             withheld=sentences.withheld(report),
-            remarks=remarks(report.before, report.after, report.verdict, report.rebound),
+            remarks=report.remarks,
             not_tested=untested.not_tested(report),
             targets=untested.quoted(untested.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 
 from cleanclip.spec import control, untested
 from cleanclip.spec.measures import Estimate, RankDistribution
-from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import Report
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.untrusted import MAX_NAME_CHARACTERS, shown
@@ -52,7 +51,7 @@ def render_markdown(report: Report) -> str:
         parts.append(text(report.control.sentence))
         parts += control_table(report.control.families)
     parts += _rebound(report)
-    parts += map(text, remarks(report.before, report.after, report.verdict, report.rebound))
+    parts += map(text, report.remarks)
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
     if report.drift is not None:

@@ -92,6 +92,6 @@ def _digests(report: VetReport) -> list[tuple[str, str]]:
         *trusted,
         ("Weights of the suspect", report.checkpoint.weights_sha256),
         *anchor,
-        ("excluded.json", report.set_aside.list_sha256),
+        ("excluded.json", report.list_sha256),
         ("vet_scores.jsonl.gz", report.scores_sha256),
     ]

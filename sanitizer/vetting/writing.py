@@ -20,7 +20,6 @@ from cleanclip.spec.vet_report import (
     MAX_CAPTION,
     NAMED_BY,
     VET_SCORES_NAME,
-    LevelCount,
     Quantiles,
     SampleScore,
     ScoreSummary,
@@ -84,7 +83,6 @@ def worst_samples(pool: Pool, scored: Scored, num: int, image_size: int) -> tupl
                 index=index,
                 key=pool.vetted.dataset.key(index),
                 caption=_cut(pool.vetted.text_of(row)),
-                combined=float(scored.combined_N[place]),
                 scores=tuple(
                     SampleScore(
                         name=name,
@@ -115,13 +113,9 @@ def summaries(pool: Pool, scored: Scored) -> tuple[ScoreSummary, ...]:
     )
 
 
-def levels(scored: Scored) -> tuple[LevelCount, ...]:
+def num_at_levels(scored: Scored) -> tuple[int, ...]:
     """How many of the samples have so small a p-value."""
-    num = len(scored.combined_N)
-    return tuple(
-        LevelCount(level=level, num=int((scored.combined_N <= level).sum()), expected=level * num)
-        for level in LEVELS
-    )
+    return tuple(int((scored.combined_N <= level).sum()) for level in LEVELS)
 
 
 def _quantiles(value_N: Floats) -> Quantiles:

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from cleanclip.evidence import rebound as evidence
 from cleanclip.spec.intervals import low_of_highest
-from cleanclip.spec.rebound_figures import ReboundCurve, ReboundPoint, ReboundShare
+from cleanclip.spec.rebound_figures import (
+    ReboundCurve,
+    ReboundFigures,
+    ReboundPoint,
+    ReboundShare,
+    Relearning,
+    RelearningPoint,
+)
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from sanitizer.audits.interpolation import halve, move_back
-from sanitizer.audits.rebound import Sample, areas, draw_sample, highest, measure_point, updates_to_half
+from sanitizer.audits.rebound import Sample, draw_sample, measure_point
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
@@ -123,6 +129,15 @@ def points_of(shares: list[int], steps: list[int], n: int = 200) -> tuple[Reboun
     )
 
 
+def curve_of(shares: list[int], steps: list[int], n: int = 200) -> ReboundCurve:
+    return ReboundCurve(rate=1.0, learning_rate=1e-3, seed=0, points=points_of(shares, steps, n))
+
+
+def updates_to_half(counts: list[tuple[int, int]], n: int) -> float | None:
+    points = tuple(RelearningPoint(step=step, asr=wilson(count, n)) for step, count in counts)
+    return Relearning(trigger_sha256="0" * 64, options={}, points=points).updates_to_half
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_areas_and_updates_to_half_are_those_of_straight_lines(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -130,24 +145,21 @@ def test_areas_and_updates_to_half_are_those_of_straight_lines(seed: int) -> Non
     shares = random.integers(0, 201, 7).tolist()
     fine = np.linspace(0, steps[-1], 400_001)
     height = np.interp(fine, steps, np.array(shares) / 200)
-    (area,) = areas(points_of(shares, steps))
+    (area,) = curve_of(shares, steps).areas
     assert area == pytest.approx(height.mean(), abs=2e-5)
-    half = updates_to_half([(step, share / 200) for step, share in zip(steps, shares, strict=True)])
+    half = updates_to_half(list(zip(steps, shares, strict=True)), n=200)
     reached = np.flatnonzero(height >= 0.5)
     if len(reached) == 0:
         assert half is None
     else:
         assert half == pytest.approx(fine[reached[0]], abs=2 * steps[-1] / 400_000)
-    by_checker = evidence._to_half([(step, share / 200) for step, share in zip(steps, shares, strict=True)])
-    assert by_checker == (half if half is None else pytest.approx(half))
-    assert evidence._area(steps, [share / 200 for share in shares]) == pytest.approx(area)
 
 
 def test_a_curve_of_one_point_has_no_area_and_an_early_half_is_where_it_lies() -> None:
-    assert areas(points_of([180], [0])) == (0.0,)
-    assert updates_to_half([(0, 0.7), (10, 0.1)]) == 0.0
-    assert updates_to_half([(0, 0.1), (10, 0.5), (20, 0.2)]) == 10.0
-    assert updates_to_half([(0, 0.1), (10, 0.4)]) is None
+    assert curve_of([180], [0]).areas == (0.0,)
+    assert updates_to_half([(0, 7), (10, 1)], n=10) == 0.0
+    assert updates_to_half([(0, 1), (10, 5), (20, 2)], n=10) == 10.0
+    assert updates_to_half([(0, 1), (10, 4)], n=10) is None
 
 
 @pytest.mark.parametrize(("successes", "n", "num_points"), [(12, 300, 1), (12, 300, 8), (3, 1000, 40)])
@@ -163,16 +175,8 @@ def test_the_low_bound_of_the_highest_solves_the_score_equation_at_bonferronis_l
         low, high = (z, high) if upper_tail(z) > 0.025 / num_points else (low, z)
     share, bound = successes / n, low_of_highest(successes, n, num_points)
     assert (share - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / n, rel=1e-9)
-    curves = [
-        ReboundCurve(
-            rate=1.0,
-            learning_rate=1e-3,
-            seed=0,
-            points=points_of([successes] + [0] * (num_points - 1), list(range(num_points)), n),
-            areas=(0.0,),
-        )
-    ]
-    (found,) = highest(curves, ["badnet"])
+    curve = curve_of([successes] + [0] * (num_points - 1), list(range(num_points)), n)
+    (found,) = ReboundFigures(num_samples=1, attacks=("badnet",), curves=(curve,)).highest
     assert (found.curve, found.step, found.num_points) == (0, 0, num_points)
     assert found.low == pytest.approx(bound, abs=1e-12)
     assert found.low <= found.asr.low + 1e-12

@@ -623,8 +623,6 @@ def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found
         replace(section, weights_sha256="0" * 64),
         replace(section, num_known=8),
         replace(section, only_suites=False),
-        replace(section, outcome="pass"),
-        replace(section, outcome="fail"),
         replace(section, found=(moved, *section.found[1:])),
         replace(section, found=()),
     ):

@@ -28,9 +28,9 @@ from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, MAX_RANKS, REPORT_NAME, JudgedSpec
 from cleanclip.spec.recipe import AuditOptions, Recipe, to_json
 from cleanclip.spec.recommended import Model, RecipeSource
-from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput, Environment, Report, load_json
+from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.report_inputs import CheckpointInput, Environment
 from cleanclip.spec.report_kinds import AnyReport
-from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.settled import MIN_IMAGES, SettledArchitecture
 from cleanclip.spec.strict_json import refuse_unbounded
 from cleanclip.spec.verdicts import Verdict
@@ -64,17 +64,14 @@ def check_report(
     check_pairs(_pairs(report, spec, known, ordered, cleaned_sha256))
     _check_verdict(report)
     _check_names(_class_names(report), spec.audit, known.class_names)
-    return with_warnings(
-        replace(
-            report,
-            created_at=at,
-            origin=known.origin,
-            checkpoint=known.checkpoint,
-            vouched_for=WHO_VOUCHES,
-            as_uploaded=(),
-            environment=our_environment(report.environment, uses_cuda=uses_cuda),
-            **ordered,
-        )
+    return replace(
+        report,
+        created_at=at,
+        origin=known.origin,
+        checkpoint=known.checkpoint,
+        as_uploaded=(),
+        environment=our_environment(report.environment, uses_cuda=uses_cuda),
+        **ordered,
     )
 
 
@@ -83,14 +80,6 @@ def our_environment(told: Environment, *, uses_cuda: bool) -> Environment:
     if not 1 <= told.num_threads <= (os.cpu_count() or 1) or not 1 <= told.num_processes <= MAX_RANKS:
         raise not_believed("it used more threads or processes than there are")
     return replace(told, **software(), machine=machine(), device=device(uses_cuda=uses_cuda))
-
-
-def with_warnings(report: Report) -> Report:
-    """The report with the warnings that follow from all else. Raises AttemptFailed."""
-    try:
-        return replace(report, warnings=warnings_of(report))
-    except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
-        raise not_believed(f"no warnings follow from the figures of its {REPORT_NAME}") from error
 
 
 def check_first_audit(

@@ -28,7 +28,7 @@ from cleanclip.spec.recipe import Recipe, to_json
 from cleanclip.spec.report import Report, curve_json, dump_json
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed, not_believed
-from worker.publishing.checking import check_cleaned_config, check_report, with_warnings
+from worker.publishing.checking import check_cleaned_config, check_report
 from worker.publishing.ending import Ending, Publication, Stated, row_of
 from worker.publishing.fresh_child import Fresh
 from worker.publishing.packing import Packing
@@ -63,7 +63,7 @@ def end_judged(work: Publication) -> Ending:
     report, recheck = confirm(work, report)
     if spec.output_layout == "as_uploaded":
         notes = _give_back(packing, work.known, work.fresh)
-        report = with_warnings(replace(report, as_uploaded=notes))
+        report = replace(report, as_uploaded=notes)
     packing.add(REPORT_NAME, dump_json(report))
     draw_pages(work)
     return Ending(

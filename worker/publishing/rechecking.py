@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cleanclip.spec.audit_figures import Measured
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CLEANED_PATH,
@@ -40,7 +41,7 @@ from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.report import Report
 from cleanclip.spec.settled import SettledArchitecture
 from worker.failures import AttemptFailed, not_confirmed
-from worker.publishing.checking import config_bytes, read_json, with_warnings
+from worker.publishing.checking import config_bytes, read_json
 from worker.publishing.ending import Publication
 from worker.publishing.fresh_child import Fresh, take_input
 from worker.publishing.statement import Recheck, Why
@@ -103,7 +104,10 @@ def confirm(work: Publication, report: Report) -> tuple[Report, Recheck]:
         withheld=found.withheld,
         control=found.control,
     )
-    report = with_warnings(report)
+    try:
+        _ = report.verdict, report.warnings
+    except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
+        raise not_confirmed("no verdict follows from its figures") from error
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
     num_withheld = 0 if found.withheld is None else found.withheld.num_samples
     return report, Recheck(done=True, why=why, num_withheld=num_withheld, tolerated_share=tolerated)

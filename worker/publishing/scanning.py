@@ -19,10 +19,10 @@ from cleanclip.spec.found_triggers import rewritten
 from cleanclip.spec.jobspec import NULL_NAME, REPORT_NAME, ScanSpec
 from cleanclip.spec.null_set import dump_null, names_sha256
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import WHO_VOUCHES, CheckpointInput
+from cleanclip.spec.report_inputs import CheckpointInput
 from cleanclip.spec.scan_judging import candidates
 from cleanclip.spec.scan_report import DetectorJudgement, Hypothesis, ScanReport, load_scan
-from cleanclip.spec.scan_warnings import scan_warnings
+from cleanclip.spec.scan_warnings import repeated_names
 from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.scans.words import words
 from worker.failures import not_believed
@@ -39,7 +39,6 @@ def null_beside(known: Known) -> dict[str, bytes]:
 def check_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> ScanReport:
     """report.json with everything that we know, and every sentence, written by us. Raises AttemptFailed."""
     report = read_json(REPORT_NAME, raw, load_scan)
-    warnings = tuple(_warnings(report, spec, known))
     settled = _settled(report.conditions.settled, known.checkpoint, known, spec)
     if known.anchor is not None:
         anchor = replace(known, config=known.anchor_config)
@@ -53,24 +52,8 @@ def check_scan(raw: bytes, spec: ScanSpec, known: Known, at: datetime) -> ScanRe
         report,
         created_at=at,
         origin=known.origin,
-        vouched_for=WHO_VOUCHES,
-        warnings=warnings,
         null=report.null and replace(report.null, chosen=known.null_chosen),
         hypotheses=tuple(map(_rewritten, report.hypotheses)),
-    )
-
-
-def _warnings(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[str]:
-    """Ours, from the counts that the report has."""
-    return scan_warnings(
-        report.conditions,
-        spec.scan,
-        class_names=scanned_names(spec, known),
-        num_images=report.num_inverted_on + report.num_held_out,
-        num_skipped=sum(one.num_skipped for one in report.data),
-        has_anchor=known.anchor is not None,
-        null=known.null,
-        code_version=report.environment.code_version,
     )
 
 
@@ -104,6 +87,9 @@ def _pairs(report: ScanReport, spec: ScanSpec, known: Known) -> Iterator[tuple[s
     if known.class_names is not None:
         names = scanned_names(spec, known)
         yield "num_classes", report.num_classes, len(names)
+        repeated, told = repeated_names(names), report.conditions
+        ours = (next(iter(repeated), None), len(repeated))
+        yield "conditions.repeated", (told.repeated, told.num_repeated), ours
         yield "statistics.class_names_sha256", report.statistics.class_names_sha256, names_sha256(names)
 
 

@@ -30,7 +30,7 @@ def shown_rebound(rebound: ReboundFigures) -> dict[str, Any]:
     found = to_json(rebound)
     sides = [side for one in found["relearned"] for side in (one["old"], one["fresh"]) if side]
     for part in (*found["curves"], *sides, *filter(None, [found["interpolation"]])):
-        part["points"] = []
+        del part["points"]
     for side in sides:
         side["options"] = without_image(side["options"])
     return found

@@ -17,8 +17,7 @@ from typing import Any
 from cleanclip.evidence import vettings
 from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import WHO_VOUCHES
-from cleanclip.spec.vet_report import WHAT_IT_SAYS, VetReport, load_vet_report
+from cleanclip.spec.vet_report import VetReport, load_vet_report
 from worker.failures import not_believed
 from worker.publishing.checking import check_findings, check_pairs, input_pairs, read_json
 from worker.staging.known import Known
@@ -32,9 +31,7 @@ def check_vet(raw: bytes, spec: VetSpec, known: Known, at: datetime) -> VetRepor
     classes = known.class_names if spec.data_kind == "labelled" else None
     if classes is not None and not {one.caption for one in report.worst} <= {*classes}:
         raise not_believed("its samples are of a class that the dataset does not have")
-    return replace(
-        report, created_at=at, origin=known.origin, vouched_for=WHO_VOUCHES, what_it_says=WHAT_IT_SAYS
-    )
+    return replace(report, created_at=at, origin=known.origin)
 
 
 def _pairs(report: VetReport, spec: VetSpec, known: Known) -> Iterator[tuple[str, object, object]]:

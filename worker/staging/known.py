@@ -9,7 +9,7 @@ from typing import Any
 from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.null_set import Chosen, NullSet
-from cleanclip.spec.report import CheckpointInput, Origin
+from cleanclip.spec.report_inputs import CheckpointInput, Origin
 from worker.staging.weights import Tensors
 
 

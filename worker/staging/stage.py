@@ -38,7 +38,7 @@ from cleanclip.spec.jobspec import (
 )
 from cleanclip.spec.null_set import MAX_NULL_BYTES, NullRefused, NullSet, load_null
 from cleanclip.spec.recipe import DeclaredOptions, parse
-from cleanclip.spec.report import CheckpointInput, Origin
+from cleanclip.spec.report_inputs import CheckpointInput, Origin
 from worker.confinement.child_json import read_regular
 from worker.failures import AttemptFailed, disk_full
 from worker.ledger import patient_with_database

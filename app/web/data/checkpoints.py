@@ -21,7 +21,7 @@ from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, CheckpointPath, C
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
 from app.web.project.receipts import deletion_told
-from cleanclip.spec.report import WHAT_DANGEROUS_MEANS
+from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS
 
 PER_PAGE = 25
 MAX_JOBS = 20

@@ -24,7 +24,6 @@ from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import ReboundCurve
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report, load_json
 from cleanclip.spec.untested import not_tested
 from cleanclip.spec.verdicts import MEANINGS, headline
@@ -159,7 +158,7 @@ def result_of(report: Report) -> Result:
         retrieval=_shares(of_retrieval(report)),
         worst=tuple(attacks[number] for number in front),
         others=tuple(attack for number, attack in enumerate(attacks) if number not in front),
-        remarks=remarks(report.before, report.after, report.verdict, report.rebound),
+        remarks=report.remarks,
         untested=not_tested(report),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
         control=None if report.control is None else table(report.control.families),

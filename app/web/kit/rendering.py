@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from app.live.callers import request_id_of
 from app.web.kit.static_files import static_url
 from cleanclip.spec.progress import rate_words
-from cleanclip.spec.report import scanner_words
+from cleanclip.spec.report_inputs import scanner_words
 from cleanclip.spec.verdicts import standing, state_words
 
 _TEMPLATES = Path(__file__).parent / "templates"

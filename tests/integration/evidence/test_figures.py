@@ -102,7 +102,7 @@ def test_no_number_however_odd_crashes_the_check(unsigned: Path, value: Any) -> 
         (("checkpoint", "layout"), "research", "checkpoint"),
         (("data", 1, "num_classes"), 7, "data"),
         (("verdict", "attacks", 0, "reason"), "About 7 images.", "verdict.attacks[0].reason"),
-        (("warnings", 0), "640 clean pairs for 6 classes are fewer than 75 a class.", "warnings"),
+        (("warnings", 0), "640 clean pairs for 6 classes are fewer than 75 a class.", "warnings[0]"),
         (("training", "resumed_from_steps"), [10], "training"),
         (("origin", "job_id"), "job_2", "origin.job_id"),
         (("origin", "filename"), "another.pt", "origin.filename"),

@@ -104,7 +104,6 @@ def spared(report: Any) -> None:
     [
         (fails, "verdict.attacks[3].outcome"),
         (of_another_scan(outcome="fail"), "scan.outcome"),
-        (of_another_scan(outcome="fail", p_value=0.5), "scan.outcome"),
         (of_another_scan(p_value=0.05), "scan.outcome"),
         (of_another_scan(num_known=2), "scan.found"),
         (of_another_scan(num_known=4), "verdict.attacks[3].outcome"),

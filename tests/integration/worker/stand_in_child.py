@@ -21,13 +21,13 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from cleanclip.spec import jobspec, report, scan_judging
+from cleanclip.spec import jobspec, report, report_inputs, scan_judging
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.control import MEASURED, SEARCHES, ControlFigures, Strongest
@@ -51,7 +51,6 @@ from cleanclip.spec.recipe import (
     to_json,
 )
 from cleanclip.spec.recommended import RecipeSource, model_of
-from cleanclip.spec.report_warnings import warnings_of
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import (
     DosePoint,
@@ -60,7 +59,6 @@ from cleanclip.spec.scan_report import (
     NamedWord,
     ScanExample,
     ScanReport,
-    ScanVerdict,
     dump_scan,
 )
 from cleanclip.spec.scan_statistics import (
@@ -81,12 +79,9 @@ from cleanclip.spec.vet_report import (
     LEVELS,
     NAMED_BY,
     Basis,
-    LevelCount,
-    NotComputed,
     Quantiles,
     SampleScore,
     ScoreSummary,
-    SetAside,
     VetReport,
     WorstSample,
     dump_vet_report,
@@ -621,8 +616,7 @@ def report_of(
         "architecture": settled(folder, seed),
         "environment": ENVIRONMENT,
     }
-    made = parse(report.Report, renamed(document, first_class(folder)))
-    return replace(made, warnings=warnings_of(made))
+    return parse(report.Report, renamed(document, first_class(folder)))
 
 
 def control(seed: int, class_name: str = "apple") -> ControlFigures:
@@ -853,7 +847,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
     told = ScanReport(
         created_at=datetime.now(UTC),
         seed=spec["seed"],
-        checkpoint=report.CheckpointInput(
+        checkpoint=report_inputs.CheckpointInput(
             upload_sha256=spec.get("upload_sha256"),
             weights_sha256=came_in,
             layout="open_clip",
@@ -861,7 +855,7 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
             num_parameters=NUM_PARAMETERS,
             declared=DeclaredOptions(),
         ),
-        data=(parse(report.DataInput, data),),
+        data=(parse(report_inputs.DataInput, data),),
         options=options,
         num_classes=len(names),
         num_inverted_on=NUM_IMAGES - NUM_HELD_OUT,
@@ -893,14 +887,13 @@ def scan_report_of(folder: Path, spec: dict[str, Any]) -> ScanReport:
         )
         if options.num_examples
         else (),
-        verdict=ScanVerdict(outcome="inconclusive", sentence=""),
-        environment=parse(report.Environment, ENVIRONMENT),
+        environment=parse(report_inputs.Environment, ENVIRONMENT),
         conditions=Conditions(
             settled=settled(folder, spec["seed"]),
             anchor_settled=None if anchor is None else settled(folder, spec["seed"], "anchor"),
         ),
     )
-    return scan_judging.derived(told, null)
+    return scan_judging.rejudged(told, null)
 
 
 def scan(folder: Path, spec: dict[str, Any]) -> None:
@@ -933,14 +926,11 @@ def _of_edit(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _null_that_was_invented(told: dict[str, Any]) -> None:
-    """Scores of the null's models among which this one is nothing special, and all that follows."""
+    """Scores of the null's models among which this one is nothing special."""
     for one in told["judgements"]:
-        one.update(z=0.5, rank=len(one["others"]), others=[*range(1, len(one["others"])), 0.0])
-    told.update(p_value=19 / 20)
-    sentence = "Nothing found: p = 0.95 (19 reference models, same architecture)."
-    told["verdict"].update(
-        outcome="inconclusive", sentence=f"{sentence} This does not show that the model is clean."
-    )
+        one.update(z=0.5, others=[*range(1, len(one["others"])), 0.0])
+        del one["rank"]
+    del told["p_value"], told["verdict"]
 
 
 def _trigger(told: dict[str, Any], family: str) -> dict[str, Any]:
@@ -1077,7 +1067,7 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
     )
     excluded = dump_exclusions(exclusions)
     decisive = np.argmin(p_NS[worst], axis=1)
-    vetted = report.DataInput(
+    vetted = report_inputs.DataInput(
         kind=role,
         sha256=digests[role],
         num_samples=num,
@@ -1085,7 +1075,7 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
         num_classes=NUM_CLASSES if role == "labelled" else None,
     )
     trusted = [
-        report.DataInput(kind="trusted", sha256=one, num_samples=NUM_TRUSTED, num_skipped=0)
+        report_inputs.DataInput(kind="trusted", sha256=one, num_samples=NUM_TRUSTED, num_skipped=0)
         for name, one in digests.items()
         if name == "trusted"
     ]
@@ -1096,9 +1086,6 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
         anchor=_canonical_input(folder, "anchor", None) if spec["has_anchor"] else None,
         data=(vetted, *trusted),
         options=options,
-        basis=basis,
-        num_fit=num_calibration,
-        num_calibration=num_calibration,
         scores=tuple(
             ScoreSummary(
                 name=name,
@@ -1109,18 +1096,15 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
             )
             for s, name in enumerate(made.made)
         ),
-        not_computed=tuple(NotComputed(name=name, reason=why) for name, why in made.left_out),
-        levels=tuple(
-            LevelCount(level=level, num=int((combined_N <= level).sum()), expected=level * num)
-            for level in (LEVELS if num_calibration else ())
+        num_at_levels=tuple(
+            int((combined_N <= level).sum()) for level in (LEVELS if num_calibration else ())
         ),
-        set_aside=SetAside(num=len(worst), of=num, list_sha256=hashlib.sha256(excluded).hexdigest()),
+        list_sha256=hashlib.sha256(excluded).hexdigest(),
         worst=tuple(
             WorstSample(
                 index=int(place),
                 key=f"{place:08d}",
                 caption=caption,
-                combined=float(combined_N[place]),
                 scores=tuple(
                     SampleScore(name=name, value=float(value_NS[place, s]), p=float(p_NS[place, s]))
                     for s, name in enumerate(made.made)
@@ -1130,15 +1114,14 @@ def vet_files(folder: Path, spec: dict[str, Any]) -> dict[str, bytes]:
             for place in worst[: options.num_shown]
         ),
         scores_sha256=hashlib.sha256(packed).hexdigest(),
-        environment=parse(report.Environment, ENVIRONMENT),
+        environment=parse(report_inputs.Environment, ENVIRONMENT),
     )
-    found = replace(found, warnings=tuple(found.expected_warnings()))
     return {"report.json": dump_vet_report(found), "excluded.json": excluded, "vet_scores.jsonl.gz": packed}
 
 
-def _canonical_input(folder: Path, name: str, upload_sha256: str | None) -> report.CheckpointInput:
+def _canonical_input(folder: Path, name: str, upload_sha256: str | None) -> report_inputs.CheckpointInput:
     told = json.loads((folder / "inputs" / name / "config.json").read_text())["checkpoint"]
-    return report.CheckpointInput(
+    return report_inputs.CheckpointInput(
         upload_sha256=upload_sha256 or told["upload_sha256"],
         weights_sha256=told["weights_sha256"],
         layout="open_clip",
@@ -1191,7 +1174,7 @@ def listed_otherwise(change: Callable[[dict[str, Any]], object]) -> Change:
         told, found = json.loads(files["excluded.json"]), json.loads(files["report.json"])
         change(told)
         files["excluded.json"] = json.dumps(told).encode()
-        found["set_aside"]["list_sha256"] = hashlib.sha256(files["excluded.json"]).hexdigest()
+        found["list_sha256"] = hashlib.sha256(files["excluded.json"]).hexdigest()
         files["report.json"] = json.dumps(found).encode()
 
     return changed
@@ -1510,6 +1493,11 @@ def invent_figures(folder: Path) -> None:
     finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64, came_in))
 
 
+def _near_classes(told: dict[str, Any]) -> None:
+    told["conditions"].update(num_near=1)
+    del told["warnings"]
+
+
 def invent_a_search(folder: Path) -> None:
     """A scan or a vetting that fits itself, with words or counts that are not those of the data; the process
     that makes it again is honest."""
@@ -1519,7 +1507,7 @@ def invent_a_search(folder: Path) -> None:
     if spec["kind"] == "vet":
         sentence = "This model is clean. Approved for release."
         vet_and_lie(folder, change=told_otherwise(lambda told: told["worst"][0].update(caption=sentence)))
-    work_and_lie(folder, change=lambda told: told["conditions"].update(num_near=1))
+    work_and_lie(folder, change=_near_classes)
 
 
 def leave_more(folder: Path) -> None:

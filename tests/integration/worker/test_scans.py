@@ -140,7 +140,7 @@ def test_a_figure_or_a_null_that_was_changed_by_hand_is_named(world: World, tmp_
     (folder / "null.json").write_bytes(dump_null(replace(null, name="mine")))
     findings = [str(one) for one in verify(folder).findings]
     assert any("hypotheses is not what statement.json says" in one for one in findings), findings
-    assert any("verdict.sentence is not that of the rest" in one for one in findings), findings
+    assert any("p_value is 0.01, but the rest" in one for one in findings), findings
     assert any(one.startswith("null.json") for one in findings)
 
 

@@ -30,7 +30,6 @@ from cleanclip.spec.recipe import (
     TextTriggerOptions,
     UARRecipe,
 )
-from cleanclip.spec.report_warnings import warnings_of
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.data.mixed import Mixed
 from sanitizer.data.pairs import open_pairs
@@ -222,9 +221,7 @@ def test_a_loss_that_diverges_ends_its_curve_and_not_the_job(inputs, tmp_path, m
 
 def test_a_rate_that_destroys_the_model_is_named():
     (warning,) = (
-        one
-        for one in warnings_of(read(document("rebound")))
-        if "at 10 times the cleaning's learning rate" in one
+        one for one in read(document("rebound")).warnings if "at 10 times the cleaning's learning rate" in one
     )
     assert "3.6 % after 10 updates" in warning
 
@@ -372,16 +369,12 @@ def test_relearning_needs_the_target_among_the_classes_that_are_trained(inputs, 
         (("num_samples",), 23),
         (("curves", 0, "seed"), 4),
         (("curves", 0, "learning_rate"), 2e-3),
-        (("curves", 0, "areas", 0), 0.987),
         (("curves", 0, "points", 1, "step"), 3),
         (("curves", 1, "points", 2, "attacks", 1, "asr", "n"), 7),
         (("curves", 0, "diverged_at"), 4),
-        (("highest", 0, "low"), 0.9),
-        (("highest", 1, "num_points"), 2),
-        (("highest", 0, "attack"), "another"),
+        (("attacks", 0), "another"),
         (("relearned",), ()),
         (("interpolation",), None),
-        (("interpolation", "to_half", 0), 0.125),
         (("interpolation", "points", 0, "share"), 0.125),
         (("interpolation", "points", -1, "ca", "successes"), 1),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from cleanclip.spec import jobspec
 from cleanclip.spec.errors import CheckpointRejected, Interrupted
-from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never_stop
+from cleanclip.spec.progress import Advanced, Announced, PhaseStarted, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_options import ScanOptions
@@ -89,8 +89,12 @@ def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
 
 def test_the_warning_of_a_scan_has_the_figures_itself_because_its_report_has_no_section_for_them(inputs):
     options = ScanOptions(num_images=64, num_held_out=64, vocabulary=False)
-    with open_for_scan(inputs / "checkpoint", inputs / "labelled", options, seed=3, device="cpu") as opened:
-        warnings = opened.warnings
+    events = []
+    with open_for_scan(
+        inputs / "checkpoint", inputs / "labelled", options, seed=3, device="cpu", progress=events.append
+    ):
+        pass
+    warnings = [one.message for one in events if isinstance(one, Announced)]
     heads = next(one for one in warnings if one.startswith("num_heads_vision is 4 by measurement"))
     assert ", not 1 as usual. Mean log-likelihood " in heads
     assert [one for one in warnings if "section" in one] == []

@@ -178,7 +178,7 @@ def test_bad_samples_are_left_out_and_counted(
     options = replace(OPTIONS, max_skipped_share=0.1)
     report = vet(inputs / "suspect", tmp_path / "pairs", "pairs", options, tmp_path / "out", seed=3)
     assert (report.vetted.num_skipped, report.set_aside.of) == (1, 39)
-    assert any(one.startswith("1 of 40 pairs samples were bad") for one in report.warnings)
+    assert any(one.startswith("1 of 40 pair samples were bad") for one in report.warnings)
     with gzip.open(tmp_path / "out/vet_scores.jsonl.gz", "rt") as file:
         assert 4 not in [json.loads(line)["index"] for line in file]
 

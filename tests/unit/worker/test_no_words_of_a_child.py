@@ -66,12 +66,12 @@ HELD = {
         AuditOptions.* PolicySource.* RecipeSource.* ScanSection.* FoundPattern.* BadNetOptions.*
         BlendedOptions.* WaNetOptions.* SIGOptions.* LabelConsistentOptions.* TextTriggerOptions.*
         CustomPatchOptions.* CustomPatternOptions.* AttackChange.attack AttackCaptions.attack
-        AttackCaptions.target TargetCaptions.target HighestASR.attack Relearned.attack Relearning.options""",
+        AttackCaptions.target TargetCaptions.target ReboundFigures.attacks Relearned.attack
+        Relearning.options""",
     # ours: written over by the supervisor
-    "ours": "Origin.* ExcludedSamples.reason Report.vouched_for CheckpointInput.architecture",
+    "ours": "Origin.* ExcludedSamples.reason CheckpointInput.architecture",
     # worked out again by the supervisor and by verify
-    "derived": """Report.warnings
-        Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
+    "derived": """Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
     # one that the dataset's validation found (`checking._check_names`)
     "class": """ClassAccuracy.class_name ClassChange.class_name Towards.class_name
         Prediction.class_name Example.true_class Strongest.class_name""",

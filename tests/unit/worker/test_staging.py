@@ -10,7 +10,7 @@ import pytest
 from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.states import JobKind
 from cleanclip.spec.jobspec import AuditSpec
-from cleanclip.spec.report import Origin
+from cleanclip.spec.report_inputs import Origin
 from worker.staging.stage import _origin, _spec
 
 

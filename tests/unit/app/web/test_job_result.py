@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 from typing import Any
 
 from app.schemas.common import StoredProblem
 from app.web.jobs.job_result import result_of
 from app.web.kit.rendering import environment
-from cleanclip.spec.report import load_json
 from tests.fixtures.html_page import Element, Page
-from tests.fixtures.kept_reports import document
+from tests.fixtures.kept_reports import document, stored
 
 
 def drawn(written: dict[str, Any]) -> Page:
-    shown = SimpleNamespace(result=result_of(load_json(json.dumps(written))))
+    shown = SimpleNamespace(result=result_of(stored(written)))
     return Page(environment.get_template("job_result.html").render(shown=shown))
 
 

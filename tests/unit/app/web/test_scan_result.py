@@ -14,12 +14,13 @@ from app.web.jobs.figures import targets_of, verdict_label
 from app.web.jobs.scan_result import scan_result
 from app.web.kit.rendering import environment
 from cleanclip.command import scan_view
-from cleanclip.spec.scan_judging import derived
+from cleanclip.spec.scan_judging import rejudged
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_report import ScanReport
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.documents import pages
 from sanitizer.rendering.scan import render_scan_html
+from tests.fixtures.derived import saying
 from tests.fixtures.scans import scan_and_null
 from tests.integration.worker.stand_in_child import WAVE
 from worker.publishing.scanning import shown_scan
@@ -60,7 +61,7 @@ def two_detectors() -> ScanReport:
     of_edit = next(one for one in report.hypotheses if one.detector == "edits")
     others = [one for one in report.hypotheses if one != of_edit]
     found = [replace(of_edit, asr=wilson(169, 170)), *(replace(one, asr=wilson(80, 170)) for one in others)]
-    return derived(replace(report, statistics=statistics, hypotheses=tuple(found)), None)
+    return rejudged(replace(report, statistics=statistics, hypotheses=tuple(found)), None)
 
 
 def test_without_a_null_no_z_leads_whichever_is_the_largest(two_detectors: ScanReport) -> None:
@@ -88,11 +89,11 @@ def test_a_row_of_the_list_shows_as_target_only_what_the_order_names(report: Sca
 
 def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport) -> None:
     with_null, _ = scan_and_null(with_null=True)
-    uncontrolled = replace(report, verdict=replace(report.verdict, outcome="inconclusive"))
+    uncontrolled = saying(report, verdict=replace(report.verdict, outcome="inconclusive"))
     nothing = replace(with_null.verdict, outcome="inconclusive")
     labels = [
         scan_result(one).label
-        for one in (report, uncontrolled, replace(with_null, verdict=nothing, p_value=1.0), with_null)
+        for one in (report, uncontrolled, saying(with_null, verdict=nothing, p_value=1.0), with_null)
     ]
     assert labels == [
         "One pattern controls this model: controlled.",
@@ -118,7 +119,7 @@ def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport)
 def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report: ScanReport) -> None:
     """Rank 17 of 20: to look at, not the first."""
     with_null, _ = scan_and_null(with_null=True)
-    tied = replace(with_null.judgements[0], z=0.85, rank=17, of=20, others=(0.85,) * 16 + (0.2, 0.5, 0.5))
+    tied = replace(with_null.judgements[0], z=0.85, of=20, others=(0.85,) * 16 + (0.2, 0.5, 0.5))
     shown = scan_result(replace(with_null, judgements=(tied,)))
     assert shown.plot is not None
     [row] = shown.plot.rows

@@ -12,7 +12,7 @@ from cleanclip.evidence.report import parse
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.recipe import to_json
 from sanitizer.audits.statistics import wilson
-from tests.fixtures.kept_reports import document, drawn_from, read
+from tests.fixtures.kept_reports import counted, document, drawn_from, read
 
 
 def estimate(successes: int) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def told() -> dict[str, Any]:
 
 
 def found(report: dict[str, Any]) -> list[str | None]:
-    return [one.where for one in settings.check(parse(json.dumps(report).encode()))]
+    return [one.where for one in settings.check(parse(json.dumps(counted(report)).encode()))]
 
 
 def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:

@@ -15,6 +15,7 @@ from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.report import Report
 from cleanclip.spec.untrusted import rows, shown
 from sanitizer.rendering.documents import pages
+from tests.fixtures.derived import saying
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import document, drawn, drawn_from, markdown_from, read, stored
 
@@ -65,11 +66,12 @@ def hostile(payload: str) -> Report:
     report = stored(_hostile_names(payload))
     checkpoint = replace(report.checkpoint, architecture={}, findings=("x",))
     data = tuple(replace(one, skipped_examples=("x",)) for one in report.data)
-    changed = replace(report, checkpoint=checkpoint, data=data, warnings=("x", "y"))
-    for part in ("checkpoint", "data", "warnings", "environment", "vouched_for"):
+    changed = replace(report, checkpoint=checkpoint, data=data)
+    for part in ("checkpoint", "data", "environment"):
         changed = replace(changed, **{part: everywhere(getattr(changed, part), payload)})
     architecture = {payload: {payload: [payload, 1]}}
-    return replace(changed, checkpoint=replace(changed.checkpoint, architecture=architecture))
+    changed = replace(changed, checkpoint=replace(changed.checkpoint, architecture=architecture))
+    return saying(changed, warnings=(payload, payload), vouched_for=payload)
 
 
 def _hostile_names(payload: str) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def test_a_page_of_a_report_full_of_endless_texts_stays_small() -> None:
     endless = {"findings": ("\u202e" * 5_000,) * 400}
     endless["architecture"] = {str(number): "&" * 5_000 for number in range(500)}
     checkpoint = replace(report.checkpoint, **endless)
-    report = replace(report, checkpoint=checkpoint, warnings=("<" * 5_000,) * 400)
+    report = saying(replace(report, checkpoint=checkpoint), warnings=("<" * 5_000,) * 400)
     page, markdown = drawn_from(report)
     assert len(page.encode()) < 5_000_000
     assert len(markdown) < 200_000

@@ -14,18 +14,13 @@ import torch
 from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.report import CheckpointInput, DataInput, Environment
+from cleanclip.spec.report_inputs import CheckpointInput, DataInput, Environment
 from cleanclip.spec.vet_options import VetOptions
-from cleanclip.spec.vet_plan import plan
 from cleanclip.spec.vet_report import (
-    LEVELS,
-    LevelCount,
     MeasuredRecall,
-    NotComputed,
     Quantiles,
     SampleScore,
     ScoreSummary,
-    SetAside,
     VetReport,
     WorstSample,
     dump_vet_report,
@@ -66,7 +61,6 @@ def report_of(captions: list[str], **changed: Any) -> VetReport:
             index=index,
             key=caption[:100],
             caption=caption[:1000],
-            combined=0.01,
             scores=(SCORE,),
             image=IMAGE,
         )
@@ -79,18 +73,13 @@ def report_of(captions: list[str], **changed: Any) -> VetReport:
         checkpoint=checkpoint,
         data=(DataInput(kind="pairs", sha256="b" * 64, num_samples=1000, num_skipped=0),),
         options=options,
-        basis="ranks",
         scores=(ScoreSummary(name="mismatch", by="suspect", vetted=QUANTILES, num_decisive=50),),
-        not_computed=tuple(
-            NotComputed(name=name, reason=why) for name, why in plan(options, has_anchor=False).left_out
-        ),
-        set_aside=SetAside(num=50, of=1000, list_sha256="c" * 64),
+        list_sha256="c" * 64,
         worst=worst,
         scores_sha256="d" * 64,
         environment=environment,
     )
-    made = replace(made, **changed)
-    return replace(made, warnings=tuple(made.expected_warnings()))
+    return replace(made, **changed)
 
 
 @pytest.mark.parametrize("start", range(0, len(HOSTILE), 40))
@@ -118,13 +107,10 @@ def test_the_page_says_what_is_known_of_the_recall() -> None:
         report_of(
             ["a cat"],
             data=(*report.data, trusted),
-            basis="p_values",
-            num_fit=10,
-            num_calibration=10,
             scores=(replace(report.scores[0], trusted=replace(QUANTILES, n=10)),),
-            levels=tuple(LevelCount(level=level, num=50, expected=1000 * level) for level in LEVELS),
+            num_at_levels=(50, 50, 50),
             measured=(recall,),
-            worst=(replace(report.worst[0], combined=1 / 11, scores=(replace(SCORE, p=1 / 11),)),),
+            worst=(replace(report.worst[0], scores=(replace(SCORE, p=1 / 11),)),),
         )
     ).values():
         assert b"Of 10 trusted images that were given the caption of another image, 5 would" in page
