@@ -133,6 +133,9 @@ class WorkerSettings(Group):
     more_calls: tuple[Annotated[int, Field(ge=0, lt=2**30)], ...] = ()
     """Numbers of system calls that children may make in addition to the list. Each one weakens the sandbox:
     see docs/how-to/operating/deployment.md, "System calls"."""
+    tokenizers_dir: Path | None = None
+    """A folder of tokenizers for SigLIPs, each called by its SHA-256 and .json, which children can read:
+    docs/how-to/operating/tokenizers.md."""
     require_isolation: Literal["full", "network", "none"] = "none"
     """A worker whose children cannot be cut off so far does not start: docs/how-to/operating/isolation.md."""
     device: Device = "auto"

@@ -221,3 +221,21 @@ def test_class_names_made_to_be_compared_slowly_cost_a_dry_run_little(
     found = api.post("/v1/jobs/dry-run", json=order).json()
     assert time.process_time() - started_s < 1
     assert "unknown_target" in {one["code"] for one in found["obstacles"]}
+
+
+def test_a_siglip_is_cleaned_by_uar_without_captions_alone(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe={"method": "cleanclip", "batch_size": 50})
+    service.execute(
+        "UPDATE checkpoints SET inspection = "
+        "jsonb_set(inspection, '{architecture,model_cfg,init_logit_bias}', '0.0') WHERE id = :id",
+        id=order["checkpoint_id"],
+    )
+    found = api.post("/v1/jobs/dry-run", json=order).json()
+    assert [(one["code"], one["pointer"]) for one in found["obstacles"]] == [
+        ("sigmoid_model", "/recipe/method")
+    ]
+    problem = refused(api.post("/v1/jobs", json=order), 422, "sigmoid_model", "/recipe/method")
+    assert "images_of_pairs" in problem["remedy"]
+    order["recipe"] = {"method": "uar", "batch_size": 50, "trained_on": "images_of_pairs"}
+    assert api.post("/v1/jobs/dry-run", json=order).json()["obstacles"] == []
+    assert api.post("/v1/jobs", json=order).status_code == 202
