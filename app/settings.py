@@ -133,9 +133,14 @@ class WorkerSettings(Group):
     more_calls: tuple[Annotated[int, Field(ge=0, lt=2**30)], ...] = ()
     """Numbers of system calls that children may make in addition to the list. Each one weakens the sandbox:
     see docs/how-to/operating/deployment.md, "System calls"."""
+    tokenizers_dir: Path | None = None
+    """A folder of tokenizers for SigLIPs, each called by its SHA-256 and .json, which children can read:
+    docs/how-to/operating/tokenizers.md."""
     require_isolation: Literal["full", "network", "none"] = "none"
     """A worker whose children cannot be cut off so far does not start: docs/how-to/operating/isolation.md."""
     device: Device = "auto"
+    device_memory_bytes: PositiveInt | None = None
+    """Memory of each worker's GPU. The API refuses orders whose plan needs more. None: it does not."""
     max_ranks: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
     """The most processes that train one job together, one per GPU; `auto`: as many as there are GPUs."""
     stop_grace_s: PositiveFloat = 30.0

@@ -363,6 +363,7 @@ class DryRun(Answer):
     kind: str
     recipe: dict[str, Any] | None = None
     recipe_source: dict[str, Any] | None = None
+    plan: dict[str, Any] | None = None
     phases: tuple[PhaseAhead, ...] = ()
     time: TimeSpan | None = None
     obstacles: tuple[Obstacle, ...] = ()

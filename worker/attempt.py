@@ -292,6 +292,7 @@ class Attempt:
                 sandbox.rlimits(limits, job.kind, isolation),
                 uses_cuda=limits.uses_cuda,
                 more_calls=limits.more_calls,
+                tokenizers_dir=limits.tokenizers_dir,
                 talks_to_itself=KINDS[job.kind].trains and self._max_ranks != 1,
             ),
             environment=sandbox.environment(place.job, limits, worker_environment),

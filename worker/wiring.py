@@ -70,6 +70,7 @@ def attempt_options(settings: Settings) -> AttemptOptions:
             uses_cuda=finds_cuda(worker.device),
             num_threads=worker.num_threads,
             more_calls=worker.more_calls,
+            tokenizers_dir=worker.tokenizers_dir,
         ),
         wall_factor=worker.job_wall_factor,
         datasets=settings.datasets,

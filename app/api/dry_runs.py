@@ -43,7 +43,7 @@ def dry_run_job(body: DryRunIn, caller: Runner, ports: PortsDep) -> DryRunOut:
     order = Order.of(body, default_max_attempts=ports.settings.jobs.max_attempts)
     order, refused = found_attacks.with_found_or_refusal(ports.database, ports.store, caller, order)
     with ports.database.unit_of_work(caller.project_id) as unit:
-        ahead = dry_run.look_ahead(unit, caller, order, ports.settings.quotas, refused)
+        ahead = dry_run.look_ahead(unit, caller, order, ports.settings, refused)
     for refusal in ahead.refusals:
         if isinstance(refusal, NotFound):
             raise refusal
@@ -56,6 +56,7 @@ def _shown(kind: str, ahead: DryRun) -> DryRunOut:
             "kind": kind,
             "recipe": None if ahead.load.recipe is None else to_json(ahead.load.recipe),
             "recipe_source": None if ahead.recipe_source is None else to_json(ahead.recipe_source),
+            "plan": None if ahead.plan is None else to_json(ahead.plan),
             "phases": [
                 PhaseAheadOut.model_validate(
                     {

@@ -57,7 +57,7 @@ def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> R
         if (answer := once.seen(unit, caller)) is not None:
             return answer
         quotas.check_new_job(unit, caller.project_id, ports.settings.quotas)
-        job = jobs.create(unit, caller, order)
+        job = jobs.create(unit, caller, order, ports.settings.worker)
         answer = once.keep(unit, JobOut.of(job), status=202, headers=_pending(job))
     ports.hint(job)
     return answer

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from app.schemas.common import WireOut
 from app.schemas.jobs import KindName, PhaseName
+from cleanclip.spec.device_plan import DevicePlan
 from cleanclip.spec.recipe import Recipe
 from cleanclip.spec.recommended import RecipeSource
 
@@ -57,6 +58,9 @@ class DryRunOut(WireOut):
     )
     recipe_source: RecipeSource | None = Field(
         description="Where these values are from. Nothing is recommended for a checkpoint that is not named."
+    )
+    plan: DevicePlan | None = Field(
+        description="What the job needs of a GPU, by arithmetic. Null for a model that is not known."
     )
     phases: list[PhaseAheadOut]
     time: SpanOut | None = Field(description="The sum over all phases whose time is known; null if none is.")

@@ -32,6 +32,8 @@ from app.services.orders import (
     check_data,
     check_templates,
     class_names,
+    cost_by,
+    memory_of,
     model_named,
     naming,
     recipe_source,
@@ -39,7 +41,7 @@ from app.services.orders import (
     usable_checkpoint,
     with_recommended_values,
 )
-from app.settings import QuotaSettings
+from app.settings import Settings
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import (
     TrainedClasses,
@@ -51,8 +53,10 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.control import TOO_FEW_IMAGES, NotSearched
+from cleanclip.spec.device_memory import SPREAD, sharing
+from cleanclip.spec.device_plan import DevicePlan, Work
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.model_cost import gflop_per_pass
+from cleanclip.spec.model_cost import ModelCost
 from cleanclip.spec.recipe import AuditOptions, Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.scan_options import MIN_SEARCHED
@@ -81,6 +85,8 @@ class DryRun:
     load: Load
     recipe_source: RecipeSource | None
     """Where the values of `load.recipe` are from."""
+    plan: DevicePlan | None
+    """Of a GPU; None where the model is not known."""
     phases: tuple[PhaseAhead, ...]
     total: Span | None
     refusals: tuple[DomainError, ...]
@@ -108,7 +114,7 @@ def look_ahead(
     unit: UnitOfWork,
     caller: Caller,
     order: Order,
-    limits: QuotaSettings,
+    settings: Settings,
     refused: Sequence[DomainError] = (),
 ) -> DryRun:
     """Every check of an order, and those of the job that need nothing but numbers. Refuses nothing itself.
@@ -118,7 +124,7 @@ def look_ahead(
     """
     found = _Found(refusals=list(refused), warnings=list(order.cautions))
     with found.noting():
-        quotas.check_new_job(unit, caller.project_id, limits)
+        quotas.check_new_job(unit, caller.project_id, settings.quotas)
     checkpoints: dict[str, Checkpoint] = {}
     named = [*order.inputs(are_checkpoints=True)]
     for one in named:
@@ -148,7 +154,7 @@ def look_ahead(
     for column, row in rows.items():
         if row.kind is DatasetKind.LABELLED:
             rows[column] = unit.datasets.get(caller.project_id, row.id)  # with its classes' names
-    found.refusals += refusals(order, checkpoints, rows)
+    found.refusals += refusals(order, checkpoints, rows, settings.worker)
     if order.scan is not None:
         _judge_scan(unit, order, checkpoints, rows.get(LABELLED), found)
     if order.vet is not None:
@@ -161,11 +167,12 @@ def look_ahead(
         _judge_policy(unit, caller, order, found, labelled=labelled, num_labelled=load.num_labelled)
         _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
-    gflop = _gflop(checkpoint)
-    phases = tuple(_ahead(phase, order, load, measured, gflop) for phase in _phases(order))
+    cost = cost_by(checkpoint)
+    phases = tuple(_ahead(phase, order, load, measured, cost) for phase in _phases(order))
     return DryRun(
         load=load,
         recipe_source=recipe_source(order, checkpoint),
+        plan=None if cost is None else _plan(order, load, checkpoint, cost),
         phases=phases,
         total=sum_of(ahead.span for ahead in phases),
         refusals=tuple(found.refusals),
@@ -183,22 +190,31 @@ def _audit_of(order: Order) -> AuditOptions:
     return order.audit
 
 
-def _gflop(checkpoint: Checkpoint | None) -> float | None:
-    """Of an image through the checkpoint's image tower; None where its inspection does not tell."""
-    try:
-        return gflop_per_pass(((checkpoint and checkpoint.inspection) or {})["architecture"])
-    except (KeyError, TypeError):
-        return None
+def _plan(order: Order, load: Load, checkpoint: Checkpoint | None, cost: ModelCost) -> DevicePlan:
+    shared = 1 if order.recipe is None else sharing(order.recipe, SPREAD)
+    return DevicePlan.of(
+        {number: memory_of(order, checkpoint, most_devices=number) for number in sorted({1, shared})},
+        [
+            Work(
+                flop=load.flop(phase, cost),
+                precision=load.precision_on_gpu(phase),
+                is_spread=phase is JobPhase.FINETUNE,
+            )
+            for phase in _phases(order)
+            if UNIT_OF[phase] not in {"bytes", "jobs"}
+        ],
+    )
 
 
 def _ahead(
-    phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured], gflop: float | None
+    phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured], cost: ModelCost | None
 ) -> PhaseAhead:
     amount, unit = load.amount(phase), UNIT_OF[phase]
     method, precision = None if order.recipe is None else order.recipe.method, load.precision(phase)
     span = span_of(amount, unit, method, measured, precision=precision)
-    if span is None and precision == "fp32":
-        span = shipped_span(amount, unit, gflop)
+    computes = unit not in {"bytes", "jobs"}
+    if span is None and cost is not None and computes and precision == "fp32":
+        span = shipped_span(amount, load.flop(phase, cost))
     return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 

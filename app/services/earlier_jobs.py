@@ -49,7 +49,7 @@ def load_of(
     return Load(
         num_bytes=_num_bytes(checkpoint_bytes, datasets),
         num_labelled=left(_num_good(labelled), "labelled"),
-        num_classes=None if labelled is None or scan is None else _num_classes(scan, labelled),
+        num_classes=None if labelled is None else _num_classes(scan, labelled),
         num_found=num_found,
         num_training=left(_num_all(datasets.get(MAIN)), "pairs", "training"),
         num_retrieval=left(_num_good(datasets.get(RETRIEVAL)), "retrieval"),
@@ -62,8 +62,8 @@ def load_of(
     )
 
 
-def _num_classes(scan: ScanOptions, dataset: ListedDataset) -> int:
-    return (dataset.num_classes or 0) + len(scan.further_classes)
+def _num_classes(scan: ScanOptions | None, dataset: ListedDataset) -> int:
+    return (dataset.num_classes or 0) + (0 if scan is None else len(scan.further_classes))
 
 
 def _num_good(dataset: ListedDataset | None) -> int | None:

@@ -16,9 +16,11 @@ from app.domain.states import JobPhase
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
 from cleanclip.spec.control import SEARCHES
+from cleanclip.spec.device_plan import CAPTION_SHARE, inversion_flop, training_flop
+from cleanclip.spec.model_cost import ModelCost
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
-from cleanclip.spec.scan_cost import num_passes, passes_of_searches
-from cleanclip.spec.scan_options import MIN_SEARCHED, ScanOptions
+from cleanclip.spec.scan_cost import num_climbing, num_passes, passes_of_searches
+from cleanclip.spec.scan_options import MIN_SEARCHED, CollapseDetectorOptions, ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import num_embedded
 
@@ -41,6 +43,8 @@ files of the size of the model: once a job."""
 
 _SIMILAR = 4
 """So many times larger or smaller is a scan that tells how long another takes."""
+_WORDS = 20_000
+"""That a scan names targets by."""
 _PASSES_OF_A_SAMPLE = 4
 """That an update costs for each of its samples: forward and backward, and the caption."""
 
@@ -57,7 +61,6 @@ class Load:
     audit: AuditOptions | None = None
     scan: ScanOptions | None = None
     num_classes: int | None = None
-    """Of a scan."""
     num_found: int = 0
     """Of the attacks that a scan has yet to find: the most."""
     vet: VetOptions | None = None
@@ -70,6 +73,39 @@ class Load:
         if self.scan is not None and phase is JobPhase.SCAN:
             return self.scan.precision
         return "fp32" if self.audit is None else self.audit.precision
+
+    def precision_on_gpu(self, phase: JobPhase) -> AuditPrecision:
+        """As `precision`; of a training what the recipe's `auto` means there."""
+        if self.recipe is None or phase not in {JobPhase.FINETUNE, JobPhase.REBOUND}:
+            return self.precision(phase)
+        return "fp32" if self.recipe.precision == "fp32" else "bf16"
+
+    def flop(self, phase: JobPhase, cost: ModelCost) -> float | None:
+        """Floating-point operations of a phase that computes; None: its amount is not known."""
+        amount, recipe = self.amount(phase), self.recipe
+        if amount is None:
+            return None
+        if phase is JobPhase.FINETUNE:
+            assert recipe is not None, "a cleaning has the phase"
+            return amount * training_flop(cost, recipe) + inversion_flop(cost, recipe)
+        passes, searches = amount * (3 if UNIT_OF[phase] == "passes" else 1), self._searches(phase)
+        return cost.image.flop * (passes - num_climbing(searches)) + self._num_texts(phase) * (
+            CAPTION_SHARE * cost.text.flop
+        )
+
+    def _searches(self, phase: JobPhase) -> tuple[CollapseDetectorOptions, ...]:
+        if phase is JobPhase.SCAN and self.scan is not None and "collapse" in self.scan.detectors:
+            return (self.scan.collapse,)
+        is_searched = phase is JobPhase.FINAL_AUDIT and (self.num_labelled or 0) >= MIN_SEARCHED
+        return SEARCHES if is_searched else ()
+
+    def _num_texts(self, phase: JobPhase) -> int:
+        """Of classes, with ImageNet's 80 templates where the order names none; and the words of a scan."""
+        options = self.scan if phase is JobPhase.SCAN else self.audit
+        if options is None or phase is JobPhase.REBOUND:
+            return 0
+        words = _WORDS if isinstance(options, ScanOptions) and options.vocabulary else 0
+        return (self.num_classes or 0) * len(options.templates or range(80)) + words
 
     def passes(self, phase: JobPhase) -> int:
         """How often each labelled image passes through a model: without a trigger and with each different
@@ -173,25 +209,18 @@ def span_of(
     return Span(low_s=min(seconds), high_s=max(seconds), num_jobs=len({one.job_id for one in alike}))
 
 
-_FORWARD_PASSES: dict[Unit, float] = {"images": 1, "samples": 7, "passes": 3}
-"""What a unit costs in forward passes of the image tower. Of a sample that is trained on: counted by torch
-for CleanCLIP, with its text; all other methods compute less."""
 _S_FIXED = (0.0005, 0.003)
 """To decode and move an image, at least and at most."""
 _GFLOPS = (450.0, 40.0)
 """Of two cores: with AMX, and without. A test holds the table to docs/performance.md."""
 
 
-def shipped_span(amount: int | None, unit: Unit, gflop: float | None) -> Span | None:
-    """What two cores of a processor take, by the table that is shipped; `num_jobs` 0. A GPU takes less.
-
-    `gflop`: of one image through the image tower; None: not known. Of files that are moved it says nothing.
-    """
-    if amount is None or gflop is None or unit not in _FORWARD_PASSES:
+def shipped_span(amount: int | None, flop: float | None) -> Span | None:
+    """What two cores of a processor take, by the table that is shipped; `num_jobs` 0. A GPU takes less."""
+    if amount is None or flop is None:
         return None
-    times = _FORWARD_PASSES[unit]
     low_s, high_s = (
-        amount * (fixed_s + times * gflop / rate) for fixed_s, rate in zip(_S_FIXED, _GFLOPS, strict=True)
+        amount * fixed_s + flop / 1e9 / rate for fixed_s, rate in zip(_S_FIXED, _GFLOPS, strict=True)
     )
     return Span(low_s=low_s, high_s=high_s, num_jobs=0)
 

@@ -28,23 +28,23 @@ from app.services.orders import (
     with_recommended_values,
 )
 from app.services.trail import note
-from app.settings import QuotaSettings
+from app.settings import QuotaSettings, WorkerSettings
 from cleanclip.spec.recipe import to_json
 
 Action = Literal["cancel", "pause", "resume", "retry"]
 
 
-def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
+def create(unit: UnitOfWork, caller: Caller, order: Order, worker: WorkerSettings) -> Job:
     """Enqueue the job, its event and its outbox row in this transaction.
 
     Raises NotFound for ids of other projects (with the pointer of the field), Conflict
     (`checkpoint_not_accepted`, `dataset_not_ready`), InvalidInput (`dataset_wrong_kind`, `unknown_target`,
-    and what is wrong with the policy or the null).
+    `does_not_fit`, and what is wrong with the policy or the null).
     """
     checkpoints = usable_checkpoints(unit, caller.project_id, order, for_update=True)
     data = usable_data(unit, caller.project_id, order)
     check_apart(order)
-    for refusal in refusals(order, checkpoints, data):
+    for refusal in refusals(order, checkpoints, data, worker):
         raise refusal
     spec: dict[str, object] = {}
     if order.scan is not None:

@@ -18,11 +18,14 @@ from app.domain.states import DatasetKind, JobKind
 from app.schemas.orders import JobIn
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
+from app.settings import WorkerSettings
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import Input
-from cleanclip.spec import anchors, templates
+from cleanclip.spec import anchors, device_memory, templates
+from cleanclip.spec.cautions import check_loss, has_sigmoid_loss
 from cleanclip.spec.errors import OptionsRejected, SanitizerError
+from cleanclip.spec.model_cost import ModelCost, cost_of
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
 from cleanclip.spec.recommended import Model, RecipeSource, model_of, with_recommended
 from cleanclip.spec.scan_options import ScanOptions
@@ -158,18 +161,52 @@ def check_apart(order: Order) -> None:
 
 
 def refusals(
-    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Dataset]
+    order: Order,
+    checkpoints: Mapping[str, Checkpoint],
+    data: Mapping[str, Dataset],
+    worker: WorkerSettings,
 ) -> Iterator[InvalidInput]:
-    """Everything that the job would be refused for and rows can tell, with the codes of a failed job.
-    `checkpoints` and `data` by their columns: of a dry run those that are known."""
+    """All that the job would be refused for and rows can tell, with the codes of a failed job, and what
+    the workers' memory cannot hold. `checkpoints` and `data` by their columns: of a dry run the known ones.
+    """
     models = {column: _model(row) for column, row in checkpoints.items()}
     known = {column: _known(row) for column, row in data.items()}
     named = {one.column: one.pointer for one in KINDS[order.kind].inputs if one.column in order.ids}
+    if order.recipe is not None and SUSPECT in models:
+        try:
+            check_loss(order.recipe, is_sigmoid=has_sigmoid_loss(models[SUSPECT].config))
+        except OptionsRejected as refused:
+            yield as_invalid(refused)
     for kind in KINDS.values():
         options = getattr(order, kind.name, None)
         facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
         for error in () if options is None else kind.check(facts):
             yield as_invalid(error, named.get(error.where or ""))
+    most_devices = device_memory.SPREAD if worker.max_ranks == "auto" else worker.max_ranks
+    memory = memory_of(order, checkpoints.get(SUSPECT), worker.device_memory_bytes, most_devices)
+    yield from map(as_invalid, device_memory.check_memory(memory, worker.device_memory_bytes))
+
+
+def memory_of(
+    order: Order, checkpoint: Checkpoint | None, worker_bytes: int | None = None, most_devices: int = 1
+) -> tuple[device_memory.Memory, ...]:
+    """What each phase needs of a device; empty where the model is not known."""
+    if (cost := cost_by(checkpoint)) is None:
+        return ()
+    return device_memory.memory_of(
+        cost,
+        recipe=with_recommended_values(order, checkpoint).recipe,
+        audit=order.audit,
+        scan=order.scan,
+        has_anchor=ANCHOR in order.ids,
+        worker_bytes=worker_bytes,
+        most_devices=most_devices,
+    )
+
+
+def cost_by(checkpoint: Checkpoint | None) -> ModelCost | None:
+    """By the checkpoint's inspection; None where that does not tell."""
+    return cost_of(((checkpoint and checkpoint.inspection) or {}).get("architecture") or {})
 
 
 def _model(checkpoint: Checkpoint) -> anchors.Model:

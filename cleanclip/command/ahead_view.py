@@ -8,6 +8,7 @@ from typing import Any
 from cleanclip.command.formats import size, span, table
 from cleanclip.errors import with_remedy
 from cleanclip.models import DryRun, PhaseAhead, TimeSpan
+from cleanclip.spec.device_plan import DevicePlan
 from cleanclip.spec.recipe import parse, parse_recipe
 from cleanclip.spec.recommended import RecipeSource
 
@@ -41,6 +42,10 @@ def dry_run(ahead: DryRun) -> str:
     if any(one.time and one.time.num_jobs for one in ahead.phases):
         parts.append(
             "Times come from earlier jobs on models of this architecture, on whatever machine ran them."
+        )
+    if ahead.plan is not None:
+        parts.append(
+            "\n".join(["On a GPU:", *(f"  {one}" for one in parse(DevicePlan, ahead.plan).sentences())])
         )
     return "\n\n".join(parts)
 

@@ -65,7 +65,8 @@ def _point(
         yield misfit(
             f"{where}.learning_rate", f"is {point.learning_rate:.6g}, but the recipe's is {rate:.6g}"
         )
-    if not 1 - 1e-6 <= point.logit_scale <= 100 + 1e-3:
+    has_captions = not isinstance(recipe, UARRecipe) or recipe.trained_on == "pairs"  # else nothing reads it
+    if has_captions and not 1 - 1e-6 <= point.logit_scale <= 100 + 1e-3:
         yield misfit(f"{where}.logit_scale", f"is {point.logit_scale:.6g}, out of its clamp of 1 to 100")
 
 

@@ -7,8 +7,9 @@ A threshold here is where somebody should look, not where something breaks; each
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
 from cleanclip.spec.clip_text import as_clip_reads
@@ -70,6 +71,23 @@ def check_split(recipe: Recipe, *, has_batch_norm: bool, num_processes: int = 1)
             "is split here.",
             "Freeze them, or leave chunk_size out and train in one process.",
             where="recipe.freeze_batch_norm_statistics",
+        )
+
+
+def has_sigmoid_loss(architecture: Mapping[str, Any]) -> bool:
+    """Whether a model was trained with SigLIP's loss: it has that loss's bias. By its config.json."""
+    return (architecture.get("model_cfg") or {}).get("init_logit_bias") is not None
+
+
+def check_loss(recipe: Recipe, *, is_sigmoid: bool) -> None:
+    """Raises OptionsRejected where a model of the sigmoid loss would be trained with CLIP's."""
+    if is_sigmoid and not (isinstance(recipe, UARRecipe) and recipe.trained_on != "pairs"):
+        raise OptionsRejected(
+            "sigmoid_model",
+            "The model was trained with SigLIP's sigmoid loss. This recipe trains with CLIP's, which does "
+            "not hold the level of its logits: its probabilities could be lost, and no audit would see it.",
+            "Order uar with trained_on: images_of_pairs (or labelled_images), which has neither loss.",
+            where="recipe.trained_on" if isinstance(recipe, UARRecipe) else "recipe.method",
         )
 
 

@@ -109,6 +109,8 @@ OPEN_CLIPS_DEFAULT = "open_clip's default"
 BY_HIGHEST = "the end token, the highest of CLIP's vocabulary"
 BY_END = "CLIP's end token"
 CAUSAL = "as in every CLIP with CLIP's own tokenizer"
+EVERY_SIGLIP = "every published SigLIP"
+GELU_OF_LAYOUT = "as the library of this layout builds it"
 DECLARED = "declared"
 CONFIGURATION = Phrase("the folder's {name:word}")
 """Of a model's folder, which only the library reads."""
@@ -121,6 +123,7 @@ _PLAIN_WHYS = (
     *(QUICK_GELU_OF_OPENAI, QUICK_GELU_OF_HUGGING_FACE, QUICK_GELU_OF_RESEARCH, QUICK_GELU_OF_OPEN_CLIP),
     *(EXACT_GELU, OPENAIS_CONSTANTS, BYTE_PAIRS, PYTORCHS_EPSILON, SCALED_HEADS, NORMED_QUERIES, BY_CLASS),
     *(PUBLISHED_TOWER, WIDTH_OVER_64, OPEN_CLIPS_DEFAULT, BY_HIGHEST, BY_END, CAUSAL, DECLARED),
+    *(EVERY_SIGLIP, GELU_OF_LAYOUT),
 )
 _READ = (*map(Phrase, _PLAIN_WHYS), CELLS, CONFIGURATION)
 _WHYS = (*_READ, *map(Phrase, (BY_THE_UPLOADER, AS_READ)), BEST_OF, AS_PUBLISHED)

@@ -128,6 +128,8 @@ img-src data:; base-uri 'none'; form-action 'none'">
 """
 """Every report.html begins with it: whatever follows, a browser runs no script of it and loads nothing."""
 CURVE_NAME = "training_curve.json"
+TOKENIZERS_VARIABLE = "CLEANCLIP_TOKENIZERS"
+"""Of a child's environment: the folder of the operator's tokenizers, each called by its SHA-256 and .json."""
 CLASS_NAMES_NAME = "classnames.txt"
 TEMPLATES_NAME = "zeroshot_classification_templates.txt"
 

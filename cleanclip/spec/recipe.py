@@ -14,7 +14,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from annotated_types import Gt, Interval, Le, Len, Lt, MaxLen
-from pydantic import BeforeValidator, Field, Strict, TypeAdapter
+from pydantic import BeforeValidator, Field, Strict, StringConstraints, TypeAdapter
 
 from cleanclip.spec import attack_options
 from cleanclip.spec.attack_options import (
@@ -82,7 +82,7 @@ class DeclaredOptions:
     `num_heads_*` default to width/64 (16 for ViT-H, g, bigG, e); `image_mean`/`image_std` to OpenAI's
     constants; `tokenizer` to CLIP's byte-pair encoding; `quick_gelu` to True for the OpenAI and
     Hugging Face layouts and for research checkpoints (whose code descends from OpenAI's), and False for
-    open_clip's.
+    open_clip's. A SigLIP's are those of every published SigLIP, but for `tokenizer`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -92,7 +92,8 @@ class DeclaredOptions:
     num_heads_text: Annotated[int, Interval(ge=1, le=256), NUMBER] | None = None
     image_mean: tuple[Number, Number, Number] | None = None
     image_std: tuple[Positive, Positive, Positive] | None = None
-    tokenizer: Literal["clip_bpe"] | None = None
+    tokenizer: Annotated[str, StringConstraints(pattern="^(clip_bpe|[0-9a-f]{64})$")] | None = None
+    """A SigLIP needs one: the SHA-256 of its tokenizer.json, which the operator keeps on a shelf."""
     image_size: Annotated[int, Interval(ge=1, le=MAX_IMAGE_SIZE), NUMBER] | None = None
     """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet)."""
     gelu_tanh: Annotated[bool, Strict()] | None = None

@@ -72,6 +72,11 @@ def of_collapse(options: CollapseDetectorOptions, num_held_out: int) -> int:
     return inverting + options.restarts * num_held_out * len(options.steps)
 
 
+def num_climbing(searches: Sequence[CollapseDetectorOptions]) -> int:
+    """Images that pass forward and, to their pixels alone, backward: three thirds each, by their time."""
+    return sum(len(one.families) * one.restarts * one.images_per_step * one.steps[-1] for one in searches)
+
+
 def of_edits(options: EditsDetectorOptions, num_held_out: int) -> int:
     """Forward alone."""
     return NUM_EDITS * min(options.held_out_images, num_held_out)

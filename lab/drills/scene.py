@@ -169,7 +169,7 @@ class Scene:
             metadata={},
         )
         with self.hands.unit_of_work() as unit:
-            return job_service.create(unit, self.caller, order).id
+            return job_service.create(unit, self.caller, order, Settings().worker).id
 
     def _job(self, kind: JobKind, **values: Any) -> Job:
         return Job(

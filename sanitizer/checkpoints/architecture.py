@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from sanitizer.checkpoints.image_side import ImageSide
+from sanitizer.checkpoints.siglip_configs import PooledTransformer, pooled_config, read_pooled, size_name
 from sanitizer.checkpoints.tower_configs import (
     Blocks,
     ModifiedResNet,
@@ -27,15 +29,19 @@ from sanitizer.checkpoints.tower_configs import (
 __all__ = [
     "OPENAI_MEAN",
     "OPENAI_STD",
+    "SIGLIP_CONSTANTS",
     "Architecture",
     "Blocks",
     "ModifiedResNet",
+    "PooledTransformer",
     "TextTransformer",
     "VisionTransformer",
 ]
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+SIGLIP_CONSTANTS = (0.5, 0.5, 0.5)
+CLIP_TOKENIZER = "clip_bpe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,20 +49,27 @@ class Architecture:
     """Everything needed to build the model and to prepare its input."""
 
     embed_dim: int
-    vision: VisionTransformer | ModifiedResNet
+    vision: VisionTransformer | ModifiedResNet | PooledTransformer
     text: TextTransformer
     quick_gelu: bool
     gelu_tanh: bool = False
+    """Of both towers; of a SigLIP's text tower, whose image tower has its own."""
     logit_scale_is_vector: bool = False
     logit_bias: bool = False
     image_mean: tuple[float, float, float] = OPENAI_MEAN
     image_std: tuple[float, float, float] = OPENAI_STD
-    tokenizer: Literal["clip_bpe"] = "clip_bpe"
+    tokenizer: str = CLIP_TOKENIZER
+    """CLIP's byte pairs, or the SHA-256 of a SigLIP's `tokenizer.json`."""
 
     @property
-    def image_size(self) -> int:
+    def is_siglip(self) -> bool:
+        """Whether it is open_clip's `CustomTextCLIP` with a SigLIP's image tower, and not a plain `CLIP`."""
+        return isinstance(self.vision, PooledTransformer)
+
+    @property
+    def image_size(self) -> ImageSide:
         """Side of the square input image, in pixels."""
-        return self.vision.image_size
+        return ImageSide(self.vision.image_size, is_squashed=self.is_siglip)
 
     @property
     def context_length(self) -> int:
@@ -73,9 +86,12 @@ class Architecture:
         model: dict[str, Any] = {
             "embed_dim": self.embed_dim,
             "quick_gelu": self.quick_gelu,
-            "vision_cfg": vision_config(self.vision, gelu_tanh=self.gelu_tanh),
+            "vision_cfg": _vision_config(self.vision, gelu_tanh=self.gelu_tanh),
             "text_cfg": text_config(self.text, gelu_tanh=self.gelu_tanh),
         }
+        if self.is_siglip:
+            model["custom_text"] = True
+            model["text_cfg"] |= {"hf_tokenizer_name": self.tokenizer, "tokenizer_kwargs": dict(_CLEANED)}
         if self.logit_scale_is_vector:
             model["nonscalar_logit_scale"] = True
         if self.logit_bias:
@@ -86,7 +102,7 @@ class Architecture:
             "mean": list(self.image_mean),
             "std": list(self.image_std),
             "interpolation": "bicubic",
-            "resize_mode": "shortest",
+            "resize_mode": "squash" if self.is_siglip else "shortest",
             "fill_color": 0,
         }
         return {"model_cfg": model, "preprocess_cfg": preprocess}
@@ -100,19 +116,23 @@ class Architecture:
         model = config.get("model_cfg", config)
         preprocess = config.get("preprocess_cfg", {})
         refuse_unknown(model, _MODEL_KEYS, "model_cfg")
-        if model.get("custom_text"):
-            raise unsupported("custom_text")
-        vision, text = model["vision_cfg"], model["text_cfg"]
+        vision, text = model["vision_cfg"], dict(model["text_cfg"])
+        tokenizer, mean, std = CLIP_TOKENIZER, OPENAI_MEAN, OPENAI_STD
+        is_siglip = bool(model.get("custom_text"))
+        if is_siglip:
+            tokenizer, mean, std = str(text.pop("hf_tokenizer_name", "")), SIGLIP_CONSTANTS, SIGLIP_CONSTANTS
+            text.pop("tokenizer_kwargs", None)
         return Architecture(
             embed_dim=int(model["embed_dim"]),
-            vision=read_vision(vision),
+            vision=read_pooled(vision) if is_siglip else read_vision(vision),
             text=read_text(text),
             quick_gelu=bool(model.get("quick_gelu", False)),
-            gelu_tanh=_gelu_tanh(vision, text),
+            gelu_tanh=_gelu_tanh({"layers": []} if is_siglip else vision, text),
             logit_scale_is_vector=bool(model.get("nonscalar_logit_scale", False)),
             logit_bias=model.get("init_logit_bias") is not None,
-            image_mean=_triple(preprocess.get("mean", OPENAI_MEAN)),
-            image_std=_triple(preprocess.get("std", OPENAI_STD)),
+            image_mean=_triple(preprocess.get("mean", mean)),
+            image_std=_triple(preprocess.get("std", std)),
+            tokenizer=tokenizer,
         )
 
 
@@ -120,6 +140,18 @@ _MODEL_KEYS = {
     "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "nonscalar_logit_scale",
     "init_logit_bias", "init_logit_scale", "custom_text",
 }  # fmt: skip
+
+
+_CLEANED = {"clean": "canonicalize"}
+"""How open_clip prepares a text for a SigLIP: in small letters, without punctuation."""
+
+
+def _vision_config(
+    vision: VisionTransformer | ModifiedResNet | PooledTransformer, *, gelu_tanh: bool
+) -> dict[str, Any]:
+    if isinstance(vision, PooledTransformer):
+        return pooled_config(vision)
+    return vision_config(vision, gelu_tanh=gelu_tanh)
 
 
 def _gelu_tanh(vision: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
@@ -150,16 +182,20 @@ _VITS = {
     (384, 12): "S", (512, 12): "M", (768, 12): "B", (1024, 24): "L", (1280, 32): "H", (1408, 40): "g",
     (1664, 48): "bigG", (1792, 56): "e",
 }  # fmt: skip
+_SIGLIPS = {"base": "B", "large": "L", "so400m": "SO400M", "giantopt": "gopt"}
 
 
-def _name(vision: VisionTransformer | ModifiedResNet) -> str:
+def _name(vision: VisionTransformer | ModifiedResNet | PooledTransformer) -> str:
     if isinstance(vision, ModifiedResNet):
         known = _RESNETS.get((vision.layers, vision.width))
         stages = ",".join(str(n) for n in vision.layers)
         return known or f"ModifiedResNet [{stages}] width {vision.width}, {vision.image_size} px"
-    size = _VITS.get((vision.blocks.width, vision.blocks.layers))
+    blocks, kind = vision.blocks, "ViT"
+    size = _VITS.get((blocks.width, blocks.layers))
+    if isinstance(vision, PooledTransformer):
+        size, kind = _SIGLIPS.get(size_name(blocks) or ""), "SigLIP ViT"
     if size is None:
-        width, layers = vision.blocks.width, vision.blocks.layers
-        return f"ViT width {width}, {layers} layers, patch {vision.patch_size}, {vision.image_size} px"
+        width, layers = blocks.width, blocks.layers
+        return f"{kind} width {width}, {layers} layers, patch {vision.patch_size}, {vision.image_size} px"
     at_size = "" if vision.image_size == 224 else f" at {vision.image_size} px"
-    return f"ViT-{size}/{vision.patch_size}{at_size}"
+    return f"{kind}-{size}/{vision.patch_size}{at_size}"

@@ -12,8 +12,6 @@ importing open_clip. Source: He et al., "Masked autoencoders are scalable vision
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -23,13 +21,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cleanclip.spec import inspection_phrases as phrases
-from cleanclip.spec.recipe import MAX_IMAGE_SIZE, DeclaredOptions
-from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture
+from cleanclip.spec.recipe import DeclaredOptions
+from sanitizer.checkpoints.architecture import CLIP_TOKENIZER, OPENAI_MEAN, OPENAI_STD, Architecture
 from sanitizer.checkpoints.choices import Choices, contradiction
 from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.siglip_inference import POOLING_QUERY, infer_siglip
+from sanitizer.checkpoints.tensor_shapes import (
+    Shapes,
+    check_context,
+    count_layers,
+    default_heads,
+    dividing_heads,
+    image_size_of,
+    logit_scale_is_vector,
+    open_clip_blocks,
+    shape_of,
+    side_of,
+    square_patch,
+)
 from sanitizer.checkpoints.tower_configs import (
-    DEFAULT_NORM_EPS,
-    Blocks,
     ModifiedResNet,
     TextPool,
     TextProjection,
@@ -58,7 +68,6 @@ def _sin_cos(width: int, position: NDArray[np.float32]) -> NDArray[np.float64]:
 
 CLIP_VOCABULARY = 49408
 CLIP_END_TOKEN = 49407
-MAX_CONTEXT = 8192  # the causal mask has this many rows and columns
 _MAX_TABLE = 50_000_000  # elements of a table of positions that is looked at
 _FAMILIES = {
     "openai_torchscript": (True, phrases.QUICK_GELU_OF_OPENAI),
@@ -69,7 +78,6 @@ _FAMILIES = {
 }
 # Published image towers whose heads are not 64 wide, (width, layers) → heads: ViT-H, g, bigG, e.
 _KNOWN_HEADS = {(1280, 32): 16, (1408, 40): 16, (1664, 48): 16, (1792, 56): 16}
-_DECLARE_HEADS = "Declare the number of attention heads that the model was trained with."
 
 
 def infer(
@@ -88,6 +96,8 @@ def infer(
     'eos_id_not_in_tokenizer', 'scaled_cosine_attention'.
     """
     choices = Choices(declared, dict(sources or {}))
+    if POOLING_QUERY in tensors:
+        return infer_siglip(tensors, choices, layout=layout), choices.assumed
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     quick_gelu, why = _FAMILIES[layout]
     text, embed_dim = _text(shapes, choices)
@@ -97,154 +107,31 @@ def infer(
         text=text,
         quick_gelu=choices.pick("quick_gelu", quick_gelu, why),
         gelu_tanh=choices.pick("gelu_tanh", False, phrases.EXACT_GELU),
-        logit_scale_is_vector=_logit_scale_is_vector(shapes),
+        logit_scale_is_vector=logit_scale_is_vector(shapes),
         logit_bias="logit_bias" in shapes,
         image_mean=choices.pick("image_mean", OPENAI_MEAN, phrases.OPENAIS_CONSTANTS),
         image_std=choices.pick("image_std", OPENAI_STD, phrases.OPENAIS_CONSTANTS),
-        tokenizer=choices.pick("tokenizer", "clip_bpe", phrases.BYTE_PAIRS),
+        tokenizer=choices.pick("tokenizer", CLIP_TOKENIZER, phrases.BYTE_PAIRS),
     )
+    if architecture.tokenizer != CLIP_TOKENIZER:
+        raise contradiction("tokenizer", "a model of open_clip's class CLIP has CLIP's byte pairs")
     if architecture.quick_gelu and architecture.gelu_tanh:
         raise contradiction("gelu_tanh", "QuickGELU has no tanh form")
     return architecture, choices.assumed
 
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-def _shape(shapes: Shapes, name: str, num_dims: int) -> tuple[int, ...]:
-    if name not in shapes:
-        raise refusal(
-            "tensor_missing",
-            f"A CLIP has a tensor '{name}'; this file has none.",
-            "Upload the complete state dict.",
-            where=name,
-        )
-    if len(shapes[name]) != num_dims:
-        raise refusal(
-            "tensor_shape_invalid",
-            f"'{name}' has {len(shapes[name])} dimensions where a CLIP has {num_dims}.",
-            "Upload the model unmodified.",
-            where=name,
-        )
-    return shapes[name]
-
-
-def _logit_scale_is_vector(shapes: Shapes) -> bool:
-    if shapes.get("logit_scale") == (1,):
-        return True
-    _shape(shapes, "logit_scale", 0)
-    return False
-
-
-def _count(shapes: Shapes, stack: str) -> int:
-    pattern = re.compile(re.escape(stack) + r"\.(\d{1,4})\..*")
-    indices = {match[1] for name in shapes if (match := pattern.fullmatch(name))}
-    return len(indices)
-
-
-def _blocks(shapes: Shapes, stack: str, width: int, tower: str, choices: Choices) -> Blocks:
-    first = f"{stack}.0"
-    if f"{first}.attn.logit_scale" in shapes:
-        raise refusal(
-            "scaled_cosine_attention",
-            "The model uses scaled cosine attention, which open_clip can build but not run.",
-            "There is no way to run this model with open_clip 3.",
-            where=f"{first}.attn.logit_scale",
-        )
-    mlp_width = _shape(shapes, f"{first}.mlp.c_fc.weight", 2)[0]
-    layers = _count(shapes, stack)
-    return Blocks(
-        width=width,
-        layers=layers,
-        heads=_heads(shapes, stack, width, f"num_heads_{tower}", choices),
-        mlp_width=mlp_width,
-        layer_scale=f"{first}.ls_1.gamma" in shapes,
-        qk_norm=f"{first}.attn.ln_q.weight" in shapes,
-        scale_heads=f"{first}.attn.head_scale" in shapes,
-        scale_attn_inner=f"{first}.attn.ln_inner.weight" in shapes,
-        scale_attn=f"{first}.ln_attn.weight" in shapes,
-        scale_fc=f"{first}.mlp.ln.weight" in shapes,
-        norm_eps=choices.pick(f"norm_eps_{tower}", DEFAULT_NORM_EPS, phrases.PYTORCHS_EPSILON),
-    )
-
-
-def _heads(shapes: Shapes, stack: str, width: int, option: str, choices: Choices) -> int:
-    scale, norm = f"{stack}.0.attn.head_scale", f"{stack}.0.attn.ln_q.weight"
-    is_vision = option == "num_heads_vision"
-    known = _KNOWN_HEADS.get((width, _count(shapes, stack))) if is_vision else None
-    if scale in shapes:
-        heads = choices.from_tensors(option, _shape(shapes, scale, 3)[0], phrases.SCALED_HEADS)
-    elif norm in shapes:
-        head_width = max(1, _shape(shapes, norm, 1)[0])
-        heads = choices.from_tensors(option, width // head_width, phrases.NORMED_QUERIES)
-    elif known is not None:
-        heads = choices.pick(option, known, phrases.PUBLISHED_TOWER)
-    else:
-        heads = _default_heads(width, option, choices)
-    return _dividing(heads, width, option)
-
-
-def _default_heads(width: int, option: str, choices: Choices) -> int:
-    if getattr(choices.declared, option) is None and width % 64:
-        raise refusal(
-            "heads_undeclared",
-            f"Width {width} is not a multiple of 64, so the number of heads cannot be assumed.",
-            f"{_DECLARE_HEADS} The option is {option}.",
-            where=option,
-        )
-    return choices.pick(option, width // 64, phrases.WIDTH_OVER_64)
-
-
-def _dividing(heads: int, width: int, option: str) -> int:
-    if heads < 1 or width % heads:
-        raise refusal(
-            "heads_do_not_divide", f"{heads} heads do not divide width {width}.", _DECLARE_HEADS, where=option
-        )
-    return heads
-
-
-def _side(positions: int, where: str) -> int:
-    side = math.isqrt(max(0, positions - 1))
-    if side < 1 or side * side != positions - 1:
-        raise refusal(
-            "image_not_square",
-            f"'{where}' has {positions} positions, which is not a square grid and one more.",
-            "Only models for square images are supported.",
-            where=where,
-        )
-    return side
-
-
-def _image_size(side: int, step: int, choices: Choices) -> int:
-    image_size = choices.pick("image_size", side * step, phrases.CELLS(side=side, also=side, step=step))
-    if image_size // step != side:
-        raise contradiction("image_size", f"{image_size} px are not {side} cells of {step} px")
-    if image_size > MAX_IMAGE_SIZE:  # one that is declared has this bound already
-        raise refusal(
-            "image_size_out_of_range",
-            f"The model reads images of {image_size} px a side; at most {MAX_IMAGE_SIZE} px are supported.",
-            "Upload a model for smaller images.",
-            where="visual.positional_embedding",
-        )
-    return image_size
-
-
 def _vision(shapes: Shapes, choices: Choices) -> VisionTransformer | ModifiedResNet:
     if "visual.layer1.0.conv1.weight" in shapes:
         return _resnet(shapes, choices)
-    width, _, patch_height, patch_width = _shape(shapes, "visual.conv1.weight", 4)
-    if patch_height != patch_width:
-        raise refusal(
-            "patch_not_square",
-            f"Patches are {patch_height} x {patch_width} pixels.",
-            "Only models with square patches are supported.",
-            where="visual.conv1.weight",
-        )
-    side = _side(_shape(shapes, "visual.positional_embedding", 2)[0], "visual.positional_embedding")
+    width, patch_size = square_patch(shapes, "visual.conv1.weight")
+    positions = "visual.positional_embedding"
+    side = side_of(shape_of(shapes, positions, 2)[0], positions)
     return VisionTransformer(
-        blocks=_blocks(shapes, "visual.transformer.resblocks", width, "vision", choices),
-        patch_size=patch_width,
-        image_size=_image_size(side, patch_width, choices),
+        blocks=open_clip_blocks(
+            shapes, "visual.transformer.resblocks", width, "vision", choices, known_heads=_KNOWN_HEADS
+        ),
+        patch_size=patch_size,
+        image_size=image_size_of(side, patch_size, choices),
         ln_pre="visual.ln_pre.weight" in shapes,
         pool=choices.pick("vision_pool", "tok", phrases.BY_CLASS),
         final_ln_after_pool=choices.pick("vision_final_ln_after_pool", False, phrases.OPEN_CLIPS_DEFAULT),
@@ -252,29 +139,29 @@ def _vision(shapes: Shapes, choices: Choices) -> VisionTransformer | ModifiedRes
 
 
 def _resnet(shapes: Shapes, choices: Choices) -> ModifiedResNet:
-    width = _shape(shapes, "visual.layer1.0.conv1.weight", 4)[0]
+    width = shape_of(shapes, "visual.layer1.0.conv1.weight", 4)[0]
     positions = "visual.attnpool.positional_embedding"
-    side = _side(_shape(shapes, positions, 2)[0], positions)
-    first, second, third, fourth = (_count(shapes, f"visual.layer{stage}") for stage in (1, 2, 3, 4))
-    heads = _default_heads(width * 32, "num_heads_vision", choices)
+    side = side_of(shape_of(shapes, positions, 2)[0], positions)
+    first, second, third, fourth = (count_layers(shapes, f"visual.layer{stage}") for stage in (1, 2, 3, 4))
+    heads = default_heads(width * 32, "num_heads_vision", choices)
     return ModifiedResNet(
         layers=(first, second, third, fourth),
         width=width,
-        heads=_dividing(heads, width * 32, "num_heads_vision"),
-        image_size=_image_size(side, 32, choices),
+        heads=dividing_heads(heads, width * 32, "num_heads_vision"),
+        image_size=image_size_of(side, 32, choices),
     )
 
 
 def _text(shapes: Shapes, choices: Choices) -> tuple[TextTransformer, int]:
-    vocab_size, width = _shape(shapes, "token_embedding.weight", 2)
-    context_length = _shape(shapes, "positional_embedding", 2)[0]
+    vocab_size, width = shape_of(shapes, "token_embedding.weight", 2)
+    context_length = shape_of(shapes, "positional_embedding", 2)[0]
     _check_tokenizer(vocab_size, context_length)
     projection: TextProjection = "none"
     embed_dim = width
     if "text_projection" in shapes:
-        projection, embed_dim = "matrix", _shape(shapes, "text_projection", 2)[1]
+        projection, embed_dim = "matrix", shape_of(shapes, "text_projection", 2)[1]
     elif "text_projection.weight" in shapes:
-        projection, embed_dim = "linear", _shape(shapes, "text_projection.weight", 2)[0]
+        projection, embed_dim = "linear", shape_of(shapes, "text_projection.weight", 2)[0]
     pool: TextPool = choices.pick("text_pool", "argmax", phrases.BY_HIGHEST)
     eos_id = choices.pick("text_eos_id", CLIP_END_TOKEN, phrases.BY_END) if pool == "eos" else 2
     if pool == "eos" and eos_id != CLIP_END_TOKEN:
@@ -285,7 +172,7 @@ def _text(shapes: Shapes, choices: Choices) -> tuple[TextTransformer, int]:
             where="text_eos_id",
         )
     text = TextTransformer(
-        blocks=_blocks(shapes, "transformer.resblocks", width, "text", choices),
+        blocks=open_clip_blocks(shapes, "transformer.resblocks", width, "text", choices, known_heads={}),
         context_length=context_length,
         vocab_size=vocab_size,
         projection=projection,
@@ -304,13 +191,7 @@ def _check_tokenizer(vocab_size: int, context_length: int) -> None:
             "Only models that use CLIP's own byte-pair tokenizer are supported.",
             where="token_embedding.weight",
         )
-    if not 3 <= context_length <= MAX_CONTEXT:
-        raise refusal(
-            "context_length_out_of_range",
-            f"The model reads {context_length} tokens at once.",
-            f"Upload a model that reads 3 (a start, a word, an end) to {MAX_CONTEXT} tokens.",
-            where="positional_embedding",
-        )
+    check_context(context_length)
 
 
 def with_position_table(architecture: Architecture, positions: Tensor) -> Architecture:

@@ -1,6 +1,6 @@
 """From the canonical files to a model in memory. Reads what `writing` wrote, still without trusting it.
 
-Architecture → open_clip's `CLIP`, on any device; on "meta" it costs nothing. Reads no file.
+Architecture → open_clip's `CLIP` or a `Siglip`, on any device; on "meta" it costs nothing. Reads no file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from open_clip.model import CLIP
-from open_clip.tokenizer import SimpleTokenizer
+from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
 from torch import Tensor
 
 from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
@@ -23,7 +23,10 @@ from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.settings import Settings
+from sanitizer.checkpoints.siglip_configs import PooledTransformer
+from sanitizer.checkpoints.siglip_model import Siglip
 from sanitizer.checkpoints.tensors import causal_mask, check_finite, described
+from sanitizer.checkpoints.tokenizer_file import own_tokenizer
 from sanitizer.checkpoints.writing import check_state_dict
 
 
@@ -32,6 +35,8 @@ def build_clip(architecture: Architecture, *, device: str = "cpu") -> CLIP:
     config = architecture.to_config()["model_cfg"]
     try:
         with torch.device(device):
+            if isinstance(architecture.vision, PooledTransformer):
+                return Siglip(architecture, architecture.vision)
             return CLIP(**config)
     except (AssertionError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise refusal(
@@ -56,7 +61,7 @@ def assemble(architecture: Architecture, tensors: dict[str, Tensor]) -> CLIP:
             f"{excerpt(error, 200)}",
             "Upload the complete, unmodified state dict of one CLIP model.",
         ) from error
-    if architecture.text.causal:
+    if architecture.text.causal and not architecture.is_siglip:
         model.register_buffer("attn_mask", causal_mask(architecture.context_length), persistent=False)
     return model.eval()
 
@@ -75,9 +80,16 @@ class LoadedCheckpoint:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """int64 [N, context_length]: start, byte pairs, end, zeros; a text too long is cut, its end kept."""
+        """int64 [N, context_length]: start, byte pairs, end, zeros; a text too long is cut, its end kept. A
+        SigLIP's are those of its own tokenizer, of the text as open_clip cleans it."""
+        if self.architecture.is_siglip:
+            encode = own_tokenizer(self.architecture)
+            return torch.tensor([encode(_cleaned(text)) for text in texts], dtype=torch.int64)
         tokens: Tensor = _tokenizer()(list(texts), context_length=self.architecture.context_length)
         return tokens
+
+
+_cleaned = get_clean_fn("canonicalize")
 
 
 @cache
@@ -93,6 +105,8 @@ def load_canonical(folder: Path, architecture: Architecture | None = None) -> Lo
     """
     config = _read_config(folder)
     architecture = architecture or Architecture.from_config(config)
+    if architecture.is_siglip:
+        own_tokenizer(architecture)  # what is not there is said before an hour of training
     provenance = dict(config.get("checkpoint", {}))
     weights = folder / WEIGHTS_NAME
     digest = file_sha256(weights)

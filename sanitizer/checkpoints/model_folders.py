@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import DeclaredOptions, parse
-from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.architecture import Architecture, PooledTransformer
+from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tower_configs import ModifiedResNet
 
@@ -91,7 +92,7 @@ def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOpt
 
 def _options_in(folder: Path, name: str) -> dict[str, Any]:
     config = _read_json(folder / name)
-    return _from_open_clip(config) if "model_cfg" in config else _from_huggingface(folder, config)
+    return _from_open_clip(folder, config) if "model_cfg" in config else _from_huggingface(folder, config)
 
 
 def _check_configurations_agree(folder: Path, configurations: Mapping[str, Any]) -> None:
@@ -100,7 +101,7 @@ def _check_configurations_agree(folder: Path, configurations: Mapping[str, Any])
         return
     other = _options_in(folder, _CONFIGS[1])
     for option in ("num_heads_text", "num_heads_vision", "quick_gelu", "gelu_tanh"):
-        if configurations[option] != other[option]:
+        if configurations.get(option) != other.get(option):
             raise _invalid(_CONFIGS[1], f"its value for {option} is not that of {_CONFIGS[0]}")
 
 
@@ -129,7 +130,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _from_open_clip(config: dict[str, Any]) -> dict[str, Any]:
+def _from_open_clip(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     try:
         architecture = Architecture.from_config(config)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
@@ -140,7 +141,7 @@ def _from_open_clip(config: dict[str, Any]) -> dict[str, Any]:
         "gelu_tanh": architecture.gelu_tanh,
         "image_mean": architecture.image_mean,
         "image_std": architecture.image_std,
-        "image_size": architecture.image_size,
+        "image_size": vision.image_size,
         "num_heads_text": text.blocks.heads,
         "norm_eps_text": text.blocks.norm_eps,
         "text_pool": text.pool,
@@ -149,31 +150,34 @@ def _from_open_clip(config: dict[str, Any]) -> dict[str, Any]:
     }
     if isinstance(vision, ModifiedResNet):
         return options | {"num_heads_vision": vision.heads}
+    options |= {"num_heads_vision": vision.blocks.heads, "norm_eps_vision": vision.blocks.norm_eps}
+    if isinstance(vision, PooledTransformer):  # each tower has its own GELU, by its shape
+        return options | {"gelu_tanh": None, "tokenizer": _tokenizer(folder)}
     return options | {
-        "num_heads_vision": vision.blocks.heads,
-        "norm_eps_vision": vision.blocks.norm_eps,
         "vision_pool": vision.pool,
         "vision_final_ln_after_pool": vision.final_ln_after_pool,
     }
 
 
 def _from_huggingface(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    if config.get("model_type", "clip") != "clip":
+    usual = _USUAL.get(model_type := config.get("model_type", "clip"))
+    if usual is None:
         raise _unsupported(
-            f"The folder holds a model of type '{excerpt(config['model_type'], 40)}'.",
-            "Upload a model of type 'clip' (CLIPModel).",
+            f"The folder holds a model of type '{excerpt(model_type, 40)}'.",
+            "Upload a model of type 'clip' (CLIPModel) or 'siglip' (SiglipModel).",
         )
     # A *_config_dict, where an old file has one, replaces the whole section; so does transformers.
     text = _section(config, "text_config_dict") or _section(config, "text_config")
     vision = _section(config, "vision_config_dict") or _section(config, "vision_config")
     options: dict[str, Any] = {
-        "num_heads_text": text.get("num_attention_heads", 8),
+        "num_heads_text": text.get("num_attention_heads", usual.num_heads_text),
         "num_heads_vision": vision.get("num_attention_heads", 12),
-        "norm_eps_text": text.get("layer_norm_eps", 1e-5),
-        "norm_eps_vision": vision.get("layer_norm_eps", 1e-5),
+        "norm_eps_text": text.get("layer_norm_eps", usual.norm_eps),
+        "norm_eps_vision": vision.get("layer_norm_eps", usual.norm_eps),
         "image_size": vision.get("image_size", 224),
     }
-    return options | _activation(text, vision) | _pooling(text) | _normalisation(folder)
+    options |= _activation(text, vision, usual.activation) | _normalisation(folder)
+    return options | (_pooling(text) if model_type == "clip" else {"tokenizer": _tokenizer(folder)})
 
 
 def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -183,8 +187,25 @@ def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     return section
 
 
-def _activation(text: dict[str, Any], vision: dict[str, Any]) -> dict[str, Any]:
-    names = {str(section.get("hidden_act", "quick_gelu")) for section in (text, vision)}
+@dataclass(frozen=True)
+class _Usual:
+    """What transformers takes where a configuration of this type leaves it out."""
+
+    num_heads_text: int
+    norm_eps: float
+    activation: str
+
+
+_USUAL = {"clip": _Usual(8, 1e-5, "quick_gelu"), "siglip": _Usual(12, 1e-6, "gelu_pytorch_tanh")}
+
+
+def _tokenizer(folder: Path) -> str | None:
+    path = folder / "tokenizer.json"
+    return file_sha256(path) if path.is_file() else None
+
+
+def _activation(text: dict[str, Any], vision: dict[str, Any], usual: str) -> dict[str, Any]:
+    names = {str(section.get("hidden_act", usual)) for section in (text, vision)}
     name = names.pop()
     if names or name not in ("quick_gelu", "gelu", *_TANH_FORMS):
         raise _unsupported(

@@ -1,11 +1,6 @@
 """Whose names are these? Prefixes, open_clip's and OpenAI's names, Hugging Face's; what is refused, and why.
 
 From the tensors of a file to the list of their origins. Shapes are judged later, by `inference`.
-
-Hugging Face's `CLIPModel` and open_clip's `CLIP`: two sets of names for the same tensors.
-
-Query, key and value are three tensors there and one (stacked by rows) here; the two projections are
-`Linear` weights there and are multiplied from the right here, hence transposed.
 """
 
 from __future__ import annotations
@@ -17,25 +12,32 @@ from dataclasses import dataclass
 import torch
 
 from cleanclip.spec import inspection_phrases as phrases
+from sanitizer.checkpoints.naming_huggingface import POSITION_IDS, WORD_TABLE, huggingface_origin
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.second_models import PREFIXES
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, causal_mask
 
-_PLAIN_CLIP = "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel."
+_PLAIN_CLIP = (
+    "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, Hugging Face's CLIPModel, or a SigLIP of "
+    "fixed resolution."
+)
 
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")
 """Integers that OpenAI's archives carry as buffers beside open_clip's names."""
 _MASK = re.compile(r"(transformer\.(resblocks\.(?P<block>0|[1-9]\d{0,3})\.)?)?attn_mask")
 
 # (start of a tensor's name, code, what it is): the first that matches any name is the reason given.
+_SIGLIPS = ("visual.trunk.attn_pool.latent", "vision_model.head.probe")
+"""The query that reads a SigLIP's patches, by open_clip's name and by Hugging Face's."""
+_PATCHES = "vision_model.embeddings.patch_embedding.weight"
+_STARTS_OF_SIGLIPS = ("visual.trunk.", "text.transformer.", "text.")
 _FOREIGN = (
     ("visual.trunk.", "timm_tower", "Its image tower is a timm model, which is not supported."),
     ("visual.attn_pool.", "attentional_pool", "Its image tower has an attentional pooler (CoCa's)."),
     ("text_decoder.", "coca_model", "It is a CoCa model with a text decoder."),
     ("text.transformer.", "custom_text_tower", "Its text tower is a separate module (CustomTextCLIP)."),
     ("text.", "custom_text_tower", "Its text tower is a separate module (CustomTextCLIP)."),
-    ("vision_model.head.", "siglip_model", "It is a SigLIP model."),
     ("image_encoder.", "mobileclip_model", "It is a MobileCLIP model."),
     ("base_model.", "adapter_only", "It holds an adapter, not a model."),
 )
@@ -60,13 +62,16 @@ def recognise(raw: LazyTensors, *, is_torchscript: bool = False) -> tuple[Recogn
     """
     prefix = _common_prefix(raw)
     bare = LazyTensors({name.removeprefix(prefix): part for name, part in raw.parts.items()}, raw.release)
-    naming = _naming(bare)
+    naming, is_siglip = _naming(bare), _is_siglip(bare)
     masks = dict.fromkeys(name for name in bare if _is_mask(name, bare))
     for name in masks:
         _check_causal(name, bare)
     # In an archive the mask is a plain attribute, absent from the state dict that is given back.
     given_back = [name for name in bare if not (is_torchscript and name in masks)]
-    origins = [_origin(name, bare.parts[name], naming, is_mask=name in masks) for name in given_back]
+    origins = [
+        _origin(name, bare.parts[name], naming, is_mask=name in masks, is_siglip=is_siglip)
+        for name in given_back
+    ]
     recognised = Recognised(
         naming=naming,
         prefix=prefix,
@@ -86,6 +91,10 @@ def _findings(prefix: str, masks: list[str]) -> Iterator[str]:
         yield phrases.MASKS(mask=masks[0], more=len(masks) - 1)
 
 
+def _is_siglip(names: Iterable[str]) -> bool:
+    return any(query in names for query in _SIGLIPS)
+
+
 def _common_prefix(names: Iterable[str]) -> str:
     remaining, prefix = list(names), ""
     while remaining:
@@ -98,14 +107,19 @@ def _common_prefix(names: Iterable[str]) -> str:
 
 
 def _naming(names: LazyTensors) -> str:
+    is_siglip = _is_siglip(names)
     for start, code, what in _FOREIGN:
+        if is_siglip and start in _STARTS_OF_SIGLIPS:
+            continue
         if any(name.startswith(start) for name in names):
             raise refusal(code, what, _PLAIN_CLIP, where=next(n for n in names if n.startswith(start)))
     if any(".lora_" in name for name in names):
         raise refusal(
             "adapter_only", "It holds LoRA adapters.", "Merge the adapters into the model and save that."
         )
-    has_text = "token_embedding.weight" in names
+    if is_siglip and _PATCHES in names and len(names.parts[_PATCHES].shape) == 2:
+        raise refusal("siglip_naflex", "It is a SigLIP 2 for images of any shape (NaFlex).", _PLAIN_CLIP)
+    has_text = ("text.token_embedding.weight" if is_siglip else "token_embedding.weight") in names
     has_vision = any(name.startswith("visual.") for name in names)
     if has_text and has_vision:
         return "open_clip"
@@ -123,7 +137,7 @@ def _naming(names: LazyTensors) -> str:
     )
 
 
-def _origin(name: str, part: LazyTensor, naming: str, *, is_mask: bool) -> Origin:
+def _origin(name: str, part: LazyTensor, naming: str, *, is_mask: bool, is_siglip: bool) -> Origin:
     dtype, shape = DTYPE_NAMES[part.dtype], part.shape
     if naming == "huggingface" and POSITION_IDS.fullmatch(name):
         _check_position_ids(name, part)
@@ -141,7 +155,7 @@ def _origin(name: str, part: LazyTensor, naming: str, *, is_mask: bool) -> Origi
             where=name,
         )
     if naming == "huggingface":
-        return huggingface_origin(name, dtype, shape)
+        return huggingface_origin(name, dtype, shape, is_siglip=is_siglip)
     return Origin(name=name, dtype=dtype, shape=shape, source=name)
 
 
@@ -175,79 +189,3 @@ def _check_causal(name: str, tensors: LazyTensors) -> None:
             "Only CLIP models with a causal text tower are supported.",
             where=name,
         )
-
-
-WORD_TABLE = "text_model.embeddings.token_embedding.weight"
-POSITION_IDS = re.compile(r"(text|vision)_model\.embeddings\.position_ids")
-
-_FIXED = {
-    "logit_scale": "logit_scale",
-    WORD_TABLE: "token_embedding.weight",
-    "text_model.embeddings.position_embedding.weight": "positional_embedding",
-    "text_model.final_layer_norm.weight": "ln_final.weight",
-    "text_model.final_layer_norm.bias": "ln_final.bias",
-    "vision_model.embeddings.class_embedding": "visual.class_embedding",
-    "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
-    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
-    # The misspelling is theirs.
-    "vision_model.pre_layrnorm.weight": "visual.ln_pre.weight",
-    "vision_model.pre_layrnorm.bias": "visual.ln_pre.bias",
-    "vision_model.post_layernorm.weight": "visual.ln_post.weight",
-    "vision_model.post_layernorm.bias": "visual.ln_post.bias",
-}
-_TRANSPOSED = {"text_projection.weight": "text_projection", "visual_projection.weight": "visual.proj"}
-_IN_BLOCK = {
-    "self_attn.out_proj": "attn.out_proj",
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-}
-_THIRDS = ("q_proj", "k_proj", "v_proj")
-_BLOCK = re.compile(r"(text|vision)_model\.encoder\.layers\.(\d{1,4})\.(.+)\.(weight|bias)")
-_STACKS = {"text": "transformer.resblocks", "vision": "visual.transformer.resblocks"}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a Hugging Face tensor goes: canonical name, which third of its rows, transposed or not."""
-
-    source: str
-    third: int | None = None
-    transpose: bool = False
-
-
-def place_of(name: str) -> Place | None:
-    """The place of the Hugging Face tensor `name` in open_clip's state dict; None if it has none."""
-    if name in _FIXED:
-        return Place(_FIXED[name])
-    if name in _TRANSPOSED:
-        return Place(_TRANSPOSED[name], transpose=True)
-    match = _BLOCK.fullmatch(name)
-    if match is None:
-        return None
-    tower, index, inner, kind = match.groups()
-    stack = f"{_STACKS[tower]}.{index}"
-    if inner in _IN_BLOCK:
-        return Place(f"{stack}.{_IN_BLOCK[inner]}.{kind}")
-    projection = inner.removeprefix("self_attn.")
-    if inner.startswith("self_attn.") and projection in _THIRDS:
-        return Place(f"{stack}.attn.in_proj_{kind}", third=_THIRDS.index(projection))
-    return None
-
-
-def huggingface_origin(name: str, dtype: str, shape: tuple[int, ...]) -> Origin:
-    """The origin of one `CLIPModel` tensor. Raises CheckpointRejected 'not_a_clip' for a foreign name."""
-    place = place_of(name)
-    if place is None:
-        raise refusal(
-            "not_a_clip",
-            f"'{name}' is not a tensor of Hugging Face's CLIPModel.",
-            "Upload a CLIPModel without additional heads or adapters.",
-            where=name,
-        )
-    if place.transpose and len(shape) != 2:
-        raise refusal(
-            "tensor_shape_invalid", f"'{name}' is not a matrix.", "Upload the model unmodified.", where=name
-        )
-    return Origin(name=name, dtype=dtype, shape=shape, **vars(place))

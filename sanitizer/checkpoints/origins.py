@@ -33,8 +33,9 @@ class Origin:
     """One tensor of the upload, `name` as there, without wrapper and prefix.
 
     `source`: canonical name, None for a buffer. `third`: which of three equal parts of the
-    source's rows (0 query, 1 key, 2 value). `fill`: 'arange' (0, 1, 2, …), 'causal' (the mask [L, L]) or
-    'value' (one integer).
+    source's rows (0 query, 1 key, 2 value). `below`: a second source, whose rows stand below the first's and
+    are twice as many. `leading_axis`: the source has one axis more, of length 1, in front. `fill`: 'arange'
+    (0, 1, 2, …), 'causal' (the mask [L, L]) or 'value' (one integer).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -45,6 +46,8 @@ class Origin:
     source: _Name | None = None
     third: Annotated[int, Interval(ge=0, le=2)] | None = None
     transpose: bool = False
+    below: _Name | None = None
+    leading_axis: bool = False
     fill: Annotated[str, Field(pattern="^(arange|causal|value)$")] | None = None
     value: _Number = 0
 
@@ -88,5 +91,6 @@ def _adapter() -> TypeAdapter[Upload]:
 
 
 def _compact(origin: Origin) -> dict[str, Any]:
-    defaults = {"third": None, "transpose": False, "fill": None, "value": 0, "source": None}
-    return {k: v for k, v in asdict(origin).items() if k not in defaults or v != defaults[k]}
+    defaults = asdict(Origin(name="", dtype="", shape=()))
+    kept = ("name", "dtype", "shape")
+    return {k: v for k, v in asdict(origin).items() if k in kept or v != defaults[k]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,10 +19,13 @@ from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTenso
 def canonical_tensors(raw: LazyTensors, origins: Sequence[Origin]) -> LazyTensors:
     """The uploaded tensors under canonical names, still lazy: thirds joined, transposes undone."""
     pieces: dict[str, list[Origin]] = {}
+    halves: dict[str, LazyTensor] = {}
     for origin in origins:
-        if origin.source is not None:
+        if origin.below is not None:
+            halves |= _parted(raw.parts[origin.name], origin)
+        elif origin.source is not None:
             pieces.setdefault(origin.source, []).append(origin)
-    parts = {source: _joined(raw, source, group) for source, group in pieces.items()}
+    parts = halves | {source: _joined(raw, source, group) for source, group in pieces.items()}
     return LazyTensors(parts, raw.release)
 
 
@@ -35,6 +39,8 @@ def _joined(raw: LazyTensors, source: str, group: list[Origin]) -> LazyTensor:
                 "Keep one of the two.",
                 where=group[1].name,
             )
+        if group[0].leading_axis:
+            return LazyTensor((1, *first.shape), first.dtype, lambda: first.load()[None])
         return _transposed(first) if group[0].transpose else first
     ordered = sorted(group, key=lambda origin: origin.third or 0)
     thirds = [raw.parts[origin.name] for origin in ordered]
@@ -48,6 +54,26 @@ def _joined(raw: LazyTensors, source: str, group: list[Origin]) -> LazyTensor:
         )
     shape = (3 * first.shape[0], *first.shape[1:])
     return LazyTensor(shape, first.dtype, lambda: torch.cat([part.load() for part in thirds]))
+
+
+def _parted(part: LazyTensor, origin: Origin) -> dict[str, LazyTensor]:
+    """The first third of the rows under the one name, the others under the other."""
+    if not part.shape or part.shape[0] % 3 or origin.source is None or origin.below is None:
+        raise refusal(
+            "attention_incomplete",
+            f"'{origin.name}' does not hold query, key and value.",
+            "Save the whole model's state dict.",
+            where=origin.name,
+        )
+    third, rest = part.shape[0] // 3, part.shape[1:]
+    return {
+        origin.source: LazyTensor((third, *rest), part.dtype, partial(_rows, part, slice(third))),
+        origin.below: LazyTensor((2 * third, *rest), part.dtype, partial(_rows, part, slice(third, None))),
+    }
+
+
+def _rows(part: LazyTensor, rows: slice) -> Tensor:
+    return part.load()[rows].clone()
 
 
 def _transposed(part: LazyTensor) -> LazyTensor:
@@ -69,6 +95,10 @@ def uploaded_tensor(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
     tensor = tensors[origin.source].detach().cpu()
     if origin.third is not None:
         tensor = tensor.chunk(3)[origin.third]
+    if origin.below is not None:
+        tensor = torch.cat([tensor, tensors[origin.below].detach().cpu()])
+    if origin.leading_axis:
+        tensor = tensor[0]
     if origin.transpose:
         tensor = tensor.T
     result = tensor.to(dtype).contiguous()

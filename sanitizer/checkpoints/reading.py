@@ -46,6 +46,7 @@ from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.state_dicts import Scalar, check_total, read_state_dict
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, check_finite
+from sanitizer.checkpoints.tokenizer_file import own_tokenizer
 from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import CONSTANTS_NAME, is_allowed_in_torchscript, is_tensor_call
 from sanitizer.checkpoints.writing import check_state_dict
@@ -103,6 +104,8 @@ def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> Read
     architecture, assumed = infer(canonical.meta(), declared=declared, layout=family, sources=sources)
     canonical, filled = _with_batch_counts(canonical, architecture)
     check_state_dict({name: part.shape for name, part in canonical.parts.items()}, architecture)
+    if architecture.is_siglip:
+        own_tokenizer(architecture)
     for name, tensor in canonical.items():
         check_finite(name, tensor, canonical.release)
     if "visual.positional_embedding" in canonical:

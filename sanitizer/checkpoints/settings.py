@@ -69,7 +69,7 @@ def known_by(architecture: Architecture, origin: Mapping[str, Any]) -> dict[str,
     told = {
         "num_heads_vision": not isinstance(vision, ModifiedResNet) and _tells_heads(vision.blocks),
         "num_heads_text": _tells_heads(architecture.text.blocks),
-        "quick_gelu": False,
+        "quick_gelu": architecture.is_siglip,
     }
     known: dict[str, Settled] = {}
     for option in COMPARED:

@@ -12,6 +12,7 @@ from itertools import islice
 
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.limits import MAX_TENSORS
+from sanitizer.checkpoints.siglip_configs import PooledTransformer
 from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet, TextTransformer, VisionTransformer
 
 Shape = tuple[int, ...]
@@ -25,7 +26,46 @@ def expected_shapes(architecture: Architecture) -> dict[str, Shape]:
 
     Of one with more than `MAX_TENSORS`, which no file that is read can fit, only the first of them.
     """
-    return dict(islice(_clip(architecture), MAX_TENSORS + 1))
+    vision = architecture.vision
+    entries = _siglip(architecture, vision) if isinstance(vision, PooledTransformer) else _clip(architecture)
+    return dict(islice(entries, MAX_TENSORS + 1))
+
+
+def _siglip(architecture: Architecture, vision: PooledTransformer) -> Entries:
+    scale: Shape = (1,) if architecture.logit_scale_is_vector else ()
+    yield "logit_scale", scale
+    if architecture.logit_bias:
+        yield "logit_bias", scale
+    width, mlp_width, patch = vision.blocks.width, vision.blocks.mlp_width, vision.patch_size
+    side, trunk = vision.image_size // patch, "visual.trunk"
+    yield f"{trunk}.pos_embed", (1, side * side, width)
+    yield f"{trunk}.patch_embed.proj.weight", (width, 3, patch, patch)
+    yield f"{trunk}.patch_embed.proj.bias", (width,)
+    for index in range(vision.blocks.layers):
+        block = f"{trunk}.blocks.{index}"
+        yield from _affine(f"{block}.norm1", width)
+        yield from _linear(f"{block}.attn.qkv", 3 * width, width)
+        yield from _linear(f"{block}.attn.proj", width, width)
+        yield from _affine(f"{block}.norm2", width)
+        yield from _mlp(f"{block}.mlp", width, mlp_width)
+    yield from _affine(f"{trunk}.norm", width)
+    yield f"{trunk}.attn_pool.latent", (1, 1, width)
+    yield from _linear(f"{trunk}.attn_pool.q", width, width)
+    yield from _linear(f"{trunk}.attn_pool.kv", 2 * width, width)
+    yield from _linear(f"{trunk}.attn_pool.proj", width, width)
+    yield from _affine(f"{trunk}.attn_pool.norm", width)
+    yield from _mlp(f"{trunk}.attn_pool.mlp", width, mlp_width)
+    text, embed_dim = architecture.text, architecture.embed_dim
+    yield "text.positional_embedding", (text.context_length, text.blocks.width)
+    tower = dict(_text(text, embed_dim))
+    table = "token_embedding.weight"
+    for name in (table, *(name for name in tower if name != table)):
+        yield f"text.{name}", tower[name]
+
+
+def _mlp(name: str, width: int, mlp_width: int) -> Entries:
+    yield from _linear(f"{name}.fc1", mlp_width, width)
+    yield from _linear(f"{name}.fc2", width, mlp_width)
 
 
 def _clip(architecture: Architecture) -> Entries:
@@ -40,7 +80,7 @@ def _clip(architecture: Architecture) -> Entries:
         yield "logit_bias", scale
     if isinstance(architecture.vision, ModifiedResNet):
         yield from _resnet(architecture.vision, embed_dim)
-    else:
+    elif isinstance(architecture.vision, VisionTransformer):
         yield from _vit(architecture.vision, embed_dim)
     yield from _text(text, embed_dim)
 

@@ -20,6 +20,8 @@ def cut_padding(model: CLIP, tokens_NL: Tensor) -> Tensor:
 
     Texts for a model that is not read at that token, or is not causal, come back whole.
     """
+    if not isinstance(model, CLIP):  # a SigLIP reads the last place, padding or not
+        return tokens_NL
     reads_at_end = model.text_pool_type == "argmax" and isinstance(model.text_projection, nn.Parameter)
     if not reads_at_end or model.attn_mask is None:
         return tokens_NL

@@ -39,6 +39,12 @@ class Blocks:
     scale_fc: bool = False
     norm_eps: float = DEFAULT_NORM_EPS
 
+    @property
+    def mlp_ratio(self) -> float:
+        """The ratio r with int(width * r) == mlp_width, which is how open_clip computes the width."""
+        ratio = self.mlp_width / self.width
+        return ratio if int(self.width * ratio) == self.mlp_width else (self.mlp_width + 0.5) / self.width
+
 
 @dataclass(frozen=True, kw_only=True)
 class VisionTransformer:
@@ -102,15 +108,9 @@ def refuse_unknown(config: Mapping[str, Any], known: set[str], section: str) -> 
             raise unsupported(f"{section}.{key}")
 
 
-def _mlp_ratio(width: int, mlp_width: int) -> float:
-    """The ratio r with int(width * r) == mlp_width, which is how open_clip computes the width."""
-    ratio = mlp_width / width
-    return ratio if int(width * ratio) == mlp_width else (mlp_width + 0.5) / width
-
-
 def _block_config(blocks: Blocks, *, gelu_tanh: bool) -> dict[str, Any]:
     config: dict[str, Any] = {"width": blocks.width, "layers": blocks.layers}
-    config["mlp_ratio"] = _mlp_ratio(blocks.width, blocks.mlp_width)
+    config["mlp_ratio"] = blocks.mlp_ratio
     if blocks.layer_scale:
         config["ls_init_value"] = 1e-5  # the initial value only; the trained one is among the weights
     if gelu_tanh:

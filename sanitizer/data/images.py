@@ -8,6 +8,7 @@ import warnings
 from PIL import Image, UnidentifiedImageError
 
 from cleanclip.spec.sample_files import MAX_IMAGE_BYTES
+from sanitizer.checkpoints.image_side import ImageSide
 from sanitizer.data.skipping import BadSample
 
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -82,9 +83,13 @@ def _reason(error: Exception) -> str:
 
 def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
     """Shorter side to `size` (bicubic), then the centre square: open_clip's validation transform, up to RGB.
+    An `ImageSide` of a model that squashes: both sides to `size`.
 
     Image in, image out, [size, size]. Rounding as torchvision's `Resize` and `CenterCrop`.
     """
+    if isinstance(size, ImageSide) and size.is_squashed:
+        is_there = image.size == (size, size)
+        return image if is_there else image.resize((size, size), Image.Resampling.BICUBIC)
     width, height = image.size
     short, long = min(width, height), max(width, height)
     new_long = int(size * long / short)

@@ -53,7 +53,7 @@ def _search(
     device: torch.device,
     meter: Meter,
 ) -> ControlFigures:
-    options = ScanOptions(precision=audit.precision)
+    options = ScanOptions(precision=audit.precision, images_at_once=max(2, audit.batch_size))
     names = opening.class_names_of(labelled, options)
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
     with opening.scanning(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cleanclip.spec.cautions import check_batch, check_split
+from cleanclip.spec.cautions import check_batch, check_loss, check_split
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import Recipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -11,6 +11,7 @@ from sanitizer.training.towers import has_batch_norm
 
 def check_fits(recipe: Recipe, checkpoint: LoadedCheckpoint, num_pairs: int, world_size: int = 1) -> None:
     """Refuse what cannot be trained, before anything is read. Raises OptionsRejected."""
+    check_loss(recipe, is_sigmoid=checkpoint.architecture.logit_bias)
     check_batch(recipe, num_pairs)
     if recipe.batch_size % world_size:
         raise OptionsRejected(

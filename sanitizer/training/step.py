@@ -101,7 +101,10 @@ def read_numbers(first: Tensor, *others: Tensor) -> list[float]:
 
 
 def clamp_logit_scale(model: CLIP) -> None:
-    """Keep the logit scale's logarithm in [0, ln 100], in place."""
+    """Keep the logit scale's logarithm in [0, ln 100], in place. A SigLIP's has no such bound, and is not
+    trained here."""
+    if model.logit_bias is not None:
+        return
     with torch.no_grad():
         _log_scale(model).clamp_(0, MAX_LOG_SCALE)
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOVING = ("open_clip_torch", "safetensors", "torch", "torchvision")
-BROUGHT = ("timm", "tokenizers", "transformers")
+MOVING = ("open_clip_torch", "safetensors", "timm", "tokenizers", "torch", "torchvision")
+BROUGHT = ("transformers",)
 """By those."""
 READERS = (
     "tests/numerics/test_training_step.py",

@@ -80,13 +80,19 @@ def kernel_restricts_files() -> bool:
 
 
 def rules(
-    folder: Path, command: Sequence[str], environment: Mapping[str, str], *, uses_cuda: bool
+    folder: Path,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    uses_cuda: bool,
+    also: Path | None = None,
 ) -> list[Rule]:
-    """The whole list for one child; only places that exist.
+    """The whole list for one child; only places that exist. `also`: one more that it may read.
 
     Rights of a place hold below it as well: one that holds the job's folder, or lies in it, is left out.
     """
     readable = [*_SYSTEM, *_SYSTEM_FILES, *_python(), *_program(command), *_named_in(environment)]
+    readable += [] if also is None else [str(also.resolve())]
     found: list[Rule] = [(place, READ) for place in _existing(readable) if not _overlaps(place, folder)]
     found += [(place, _READ_DEVICE) for place in _existing(_PLAIN_DEVICES)]
     if uses_cuda:

@@ -24,7 +24,7 @@ from typing import Literal
 
 from app.domain.states import PUBLIC_KINDS, JobKind
 from app.logs import get_logger
-from cleanclip.spec.jobspec import MaxRanks
+from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE, MaxRanks
 from worker import cgroup
 from worker.confinement import file_access, syscall_filter
 
@@ -75,6 +75,8 @@ class ChildLimits:
     num_threads: int | None = None
     more_calls: tuple[int, ...] = ()
     """System calls that the operator allows beside ours, by number."""
+    tokenizers_dir: Path | None = None
+    """The operator's shelf of tokenizers, which children may read."""
     stall_s: float = 1800.0
     """Without any word from the child for so long, or without work, it is taken for hung."""
 
@@ -110,6 +112,8 @@ def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) ->
     passed_on = {name: worker[name] for name in _PASSED_ON if name in worker}
     if not limits.uses_cuda:
         passed_on["CUDA_VISIBLE_DEVICES"] = ""
+    if limits.tokenizers_dir is not None:
+        passed_on[TOKENIZERS_VARIABLE] = str(limits.tokenizers_dir.resolve())
     return passed_on | {
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
@@ -139,6 +143,7 @@ def guarded_command(
     uses_cuda: bool = False,
     talks_to_itself: bool = False,
     more_calls: Sequence[int] = (),
+    tokenizers_dir: Path | None = None,
 ) -> list[str]:
     """The command that becomes `command` after the guard has cut it off; to be started by this process.
 
@@ -164,7 +169,7 @@ def guarded_command(
             **file_access.shared_memory(uses_cuda=uses_cuda),
         },
         "parent_pid": os.getpid(),
-        "files": file_access.rules(folder, command, os.environ, uses_cuda=uses_cuda),
+        "files": file_access.rules(folder, command, os.environ, uses_cuda=uses_cuda, also=tokenizers_dir),
         "calls": None if calls is None else calls.hex(),
         "talks_to_itself": talks_to_itself,
     }

@@ -156,6 +156,7 @@ class FreshChildren:
                 sandbox.rlimits(limits, kind, self.isolation),
                 uses_cuda=limits.uses_cuda,
                 more_calls=limits.more_calls,
+                tokenizers_dir=limits.tokenizers_dir,
             ),
             environment=sandbox.environment(job, limits, self.worker_environment),
             folder=job,

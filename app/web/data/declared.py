@@ -18,7 +18,7 @@ PREFIX = "declared."
 """Of the names of the form's fields."""
 
 
-Kind = Literal["truth", "whole", "number", "three", "choice"]
+Kind = Literal["truth", "whole", "number", "three", "choice", "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,10 @@ _WORDS = {
     "image_size": ("Image side, pixels", "Usual: what the position embeddings say."),
     "image_mean": ("Image mean", "Three numbers, red green blue. Usual: OpenAI's."),
     "image_std": ("Image standard deviation", "Three numbers, red green blue. Usual: OpenAI's."),
-    "tokenizer": ("Tokenizer", "Usual: CLIP's byte pairs."),
+    "tokenizer": (
+        "Tokenizer",
+        "SigLIP: the SHA-256 of the model's tokenizer.json. Usual for CLIP: its byte pairs.",
+    ),
     "gelu_tanh": ("GELU by tanh", "The approximation of GELU. Usual: no."),
     "vision_pool": (
         "Vision pooling",
@@ -71,9 +74,8 @@ def _fields() -> Iterator[DeclaredField]:
     for name, (label, help_text) in _WORDS.items():
         schema = about[name]["anyOf"][0]
         choices = tuple(schema.get("enum") or filter(None, [schema.get("const")]))
-        yield DeclaredField(
-            name=name, label=label, kind=_KINDS[schema["type"]], help=help_text, choices=choices
-        )
+        kind = "text" if "pattern" in schema else _KINDS[schema["type"]]
+        yield DeclaredField(name=name, label=label, kind=kind, help=help_text, choices=choices)
 
 
 FIELDS = tuple(_fields())

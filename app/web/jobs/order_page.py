@@ -235,7 +235,7 @@ class OrderPage:
             )
         with ports.database.unit_of_work(visitor.caller.project_id) as unit:
             if draft.order is not None:
-                ahead = dry_run.look_ahead(unit, caller, draft.order, ports.settings.quotas, refused)
+                ahead = dry_run.look_ahead(unit, caller, draft.order, ports.settings, refused)
                 for refusal in ahead.refusals:
                     draft.refuse(refusal)
             status = 422 if ahead is None else 200
@@ -264,12 +264,12 @@ class OrderPage:
 
         def work(unit: UnitOfWork) -> tuple[str, Job]:
             quotas.check_new_job(unit, caller.project_id, ports.settings.quotas)
-            job = jobs.create(unit, caller, order)
+            job = jobs.create(unit, caller, order, ports.settings.worker)
             if not draft.has_beside:
                 return job.id, job
             quotas.check_new_job(unit, caller.project_id, ports.settings.quotas)
             other = replace(order, recipe=CleanCLIPRecipe(), recipe_given=())
-            return f"{job.id}{_AND}{jobs.create(unit, caller, other).id}", job
+            return f"{job.id}{_AND}{jobs.create(unit, caller, other, ports.settings.worker).id}", job
 
         form_id = draft.form.get(FIELD)
         return once(ports, caller, path=self.path, form=form_id, content=draft.content, work=work)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import pytest
 
 from app.domain.states import DatasetKind, DatasetState
 from app.services import api_keys
+from tests.fixtures.model_configs import MODELS
 from tests.integration.api.service import INSPECTION, Service, refused
 
 _ARCHITECTURE: Any = INSPECTION["architecture"]
@@ -34,17 +37,61 @@ def test_a_dry_run_leaves_nothing_and_says_what_each_phase_would_do(
     assert any("fewer than 500" in warning for warning in found["warnings"])
 
 
+def become(service: Service, order: dict[str, Any], model: str) -> None:
+    """The order's checkpoint becomes a published model."""
+    service.execute(
+        "UPDATE checkpoints SET inspection = jsonb_set(inspection, '{architecture}', :of) WHERE id = :id",
+        of=json.dumps(MODELS[model]),
+        id=order["checkpoint_id"],
+    )
+
+
+def test_a_plan_says_what_a_gpu_needs_before_it_is_rented(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe={"batch_size": 64})
+    become(service, order, "ViT-L/14")
+    plan = api.post("/v1/jobs/dry-run", json=order).json()["plan"]
+    memory = {one["phase"]: one for one in plan["memory"]}
+    assert list(memory) == ["baseline_audit", "finetune", "final_audit"]
+    finetune = memory["finetune"]
+    assert finetune["parameters_bytes"] == 4 * 427_616_513
+    assert finetune["training_bytes"] == 2 * finetune["parameters_bytes"], "the moments"
+    assert (finetune["option"], finetune["at_once"]) == ("recipe.chunk_size", 64)
+    assert list(finetune["largest"]) == ["16", "24", "40", "80"]
+    most = finetune["largest"].values()
+    assert [*most] == sorted(most)
+    minutes = {(one["device"], one["num_devices"]): one for one in plan["minutes"]}
+    assert {number for _, number in minutes} == {1, 8}
+    assert all(0 < one["low"] < one["high"] for one in minutes.values())
+    assert minutes["H100 (80 GB)", 8]["fits"]
+    assert not minutes["L4 (24 GB)", 1]["fits"]
+    assert plan["flop"] > 1e14
+    assert plan["rests_on"].startswith("An estimate")
+
+
+def test_an_order_that_the_workers_cannot_hold_is_refused_before_it_waits(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = service.sanitize_order(recipe={"batch_size": 64})
+    become(service, order, "ViT-L/14")
+    assert api.post("/v1/jobs/dry-run", json=order).json()["obstacles"] == [], "the memory is not configured"
+    state = service.app.state
+    worker = state.ports.settings.worker.model_copy(update={"device_memory_bytes": 24 * 10**9})
+    settings = state.ports.settings.model_copy(update={"worker": worker})
+    monkeypatch.setitem(state._state, "ports", replace(state.ports, settings=settings))
+    obstacles = api.post("/v1/jobs/dry-run", json=order).json()["obstacles"]
+    assert {(one["code"], one["pointer"]) for one in obstacles} == {
+        ("does_not_fit", "/recipe/chunk_size"),
+        ("does_not_fit", "/audit/batch_size"),
+    }
+    problem = refused(api.post("/v1/jobs", json=order), 422, "does_not_fit")
+    assert "The largest recipe.chunk_size that fits is " in problem["remedy"]
+
+
 def test_without_an_earlier_job_times_are_estimates_by_the_shipped_table(
     service: Service, api: httpx.Client
 ) -> None:
     order = service.sanitize_order(recipe={"epochs": 3, "batch_size": 50})
-    vision = {"image_size": 224, "width": 64, "layers": [3, 4, 6, 3]}
-    service.execute(
-        "UPDATE checkpoints SET inspection = "
-        "jsonb_set(inspection, '{architecture,model_cfg,vision_cfg}', :of) WHERE id = :id",
-        of=json.dumps(vision),
-        id=order["checkpoint_id"],
-    )
+    become(service, order, "RN50")
     found = api.post("/v1/jobs/dry-run", json=order).json()
     times = {one["name"]: one["time"] for one in found["phases"]}
     assert times["stage"] is None
@@ -174,3 +221,21 @@ def test_class_names_made_to_be_compared_slowly_cost_a_dry_run_little(
     found = api.post("/v1/jobs/dry-run", json=order).json()
     assert time.process_time() - started_s < 1
     assert "unknown_target" in {one["code"] for one in found["obstacles"]}
+
+
+def test_a_siglip_is_cleaned_by_uar_without_captions_alone(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe={"method": "cleanclip", "batch_size": 50})
+    service.execute(
+        "UPDATE checkpoints SET inspection = "
+        "jsonb_set(inspection, '{architecture,model_cfg,init_logit_bias}', '0.0') WHERE id = :id",
+        id=order["checkpoint_id"],
+    )
+    found = api.post("/v1/jobs/dry-run", json=order).json()
+    assert [(one["code"], one["pointer"]) for one in found["obstacles"]] == [
+        ("sigmoid_model", "/recipe/method")
+    ]
+    problem = refused(api.post("/v1/jobs", json=order), 422, "sigmoid_model", "/recipe/method")
+    assert "images_of_pairs" in problem["remedy"]
+    order["recipe"] = {"method": "uar", "batch_size": 50, "trained_on": "images_of_pairs"}
+    assert api.post("/v1/jobs/dry-run", json=order).json()["obstacles"] == []
+    assert api.post("/v1/jobs", json=order).status_code == 202

@@ -42,9 +42,9 @@ def test_a_known_code_carries_our_text_and_the_rest_is_quoted_without_harm() -> 
 
 def test_numbers_of_the_process_stand_in_our_sentence_and_nothing_else_does() -> None:
     ours = "The model reads images of {} px a side; at most {} px are supported."
-    honest = refusal("image_size_out_of_range", ours.format(9000, 2048), where="visual.positional_embedding")
+    honest = refusal("image_size_out_of_range", ours.format(9000, 2048), where="image_size")
     assert (honest.message, honest.said) == (ours.format(9000, 2048), None)
-    assert honest.where == "visual.positional_embedding"
+    assert honest.where == "image_size"
     forged = refusal("image_size_out_of_range", ours.format("your key", "1" * 17))
     assert forged.message == ours.format("…", "…")
     assert forged.said == ours.format("your key", "1" * 17)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.domain.states import JobKind
-from cleanclip.spec.jobspec import MaxRanks
+from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE, MaxRanks
 from worker.confinement import sandbox
+from worker.confinement.file_access import READ, rules
 from worker.confinement.sandbox import ChildLimits, Isolation, environment, finds_cuda, rlimits
 
 LIMITS = ChildLimits(memory_bytes=2**33, file_bytes=2**30, hostile_cpu_s=60)
@@ -28,6 +29,18 @@ def test_a_gpu_is_passed_on_where_it_is_used() -> None:
     limits = ChildLimits(memory_bytes=None, file_bytes=1, hostile_cpu_s=None, uses_cuda=True)
     assert environment(Path("/job"), limits, {"CUDA_VISIBLE_DEVICES": "3"})["CUDA_VISIBLE_DEVICES"] == "3"
     assert "CUDA_VISIBLE_DEVICES" not in environment(Path("/job"), limits, {})
+
+
+def test_a_child_may_read_the_operators_tokenizers_and_is_told_where_they_are(tmp_path: Path) -> None:
+    shelf, job = tmp_path / "shelf", tmp_path / "job"
+    shelf.mkdir()
+    job.mkdir()
+    limits = replace(LIMITS, tokenizers_dir=shelf)
+    assert environment(job, limits, {})[TOKENIZERS_VARIABLE] == str(shelf)
+    assert TOKENIZERS_VARIABLE not in environment(job, LIMITS, {TOKENIZERS_VARIABLE: "/of/the/worker"})
+    allowed = dict(rules(job, ["/bin/true"], {}, uses_cuda=False, also=shelf))
+    assert allowed[str(shelf)] == READ
+    assert str(shelf) not in dict(rules(job, ["/bin/true"], {}, uses_cuda=False))
 
 
 def test_the_address_space_is_limited_except_where_the_driver_maps_more_than_it_uses() -> None:

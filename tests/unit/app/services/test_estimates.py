@@ -6,14 +6,15 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from app.domain.states import JobPhase
 from app.services.dry_run import describe_phase
 from app.services.estimates import Load, Measured, Span, Unit, shipped_span, span_of, sum_of
-from cleanclip.spec.model_cost import gflop_per_pass
+from cleanclip.spec.device_plan import CAPTION_SHARE, training_flop
+from cleanclip.spec.model_cost import ModelCost, cost_of
 from cleanclip.spec.recipe import (
     AuditOptions,
     BadNetOptions,
@@ -26,6 +27,7 @@ from cleanclip.spec.recipe import (
 from cleanclip.spec.recommended import model_of
 from cleanclip.spec.scan_cost import NUM_EDITS, num_passes
 from cleanclip.spec.scan_options import ScanOptions
+from tests.fixtures.model_configs import MODELS
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
 FOUR = AuditOptions(target="banana")
@@ -198,36 +200,53 @@ def test_of_a_small_set_a_third_is_inverted_on_and_unknown_sizes_are_not_guessed
 
 ROOT = Path(__file__).resolve().parents[4]
 MEASURED = json.loads((ROOT / "docs/performance.json").read_text(encoding="utf-8"))
-VISION = {
-    "RN50": {"image_size": 224, "width": 64, "layers": [3, 4, 6, 3]},
-    "ViT-B/32": {"image_size": 224, "width": 768, "layers": 12, "patch_size": 32},
-}
 
 
-def gflop_of(name: str) -> float:
-    return gflop_per_pass({"model_cfg": {"vision_cfg": VISION[name]}})
+def cost_of_model(name: str) -> ModelCost:
+    cost = cost_of(MODELS[name])
+    assert cost is not None
+    return cost
 
 
-@pytest.mark.parametrize("name", VISION)
+@pytest.mark.parametrize("name", ["RN50", "ViT-B/32"])
 def test_the_shipped_table_holds_what_was_measured_on_two_cores(name: str) -> None:
     [training] = [one for one in MEASURED["training"]["rows"] if one["model"] == name]
     [audit] = [one for one in MEASURED["audit"]["rows"] if one["model"] == name]
-    for unit, amount, measured_s in (
-        ("samples", training["pairs"], training["ours_s"]["median"]),
-        ("images", 9 * audit["images"] + audit["prompts"], audit["ours_s"]["median"]),
+    cost, pairs, images = cost_of_model(name), training["pairs"], 9 * audit["images"]
+    audited = images * cost.image.flop + audit["prompts"] * CAPTION_SHARE * cost.text.flop
+    for amount, flop, measured_s in (
+        (pairs, pairs * training_flop(cost, CleanCLIPRecipe()), training["ours_s"]["median"]),
+        (images, audited, audit["ours_s"]["median"]),
     ):
-        span = shipped_span(amount, cast(Any, unit), gflop_of(name))
+        span = shipped_span(amount, flop)
         assert span is not None
         assert span.low_s <= measured_s <= span.high_s
         assert span.num_jobs == 0, "no job tells"
 
 
-def test_the_shipped_table_counts_a_trained_sample_as_torch_did() -> None:
+def test_a_trained_sample_costs_what_torch_counted() -> None:
     for row in MEASURED["where"]["rows"]:
-        assert row["gflop_a_pair"] == pytest.approx(7 * gflop_of(row["model"]), rel=0.05)
+        planned = training_flop(cost_of_model(row["model"]), CleanCLIPRecipe())
+        assert row["gflop_a_pair"] == pytest.approx(planned / 1e9, rel=0.03)
 
 
-def test_the_shipped_table_says_nothing_of_files_or_of_a_model_that_is_not_known() -> None:
-    assert shipped_span(100, "bytes", 1.0) is None
-    assert shipped_span(None, "images", 1.0) is None
-    assert shipped_span(100, "images", None) is None
+def test_nothing_is_said_of_work_that_is_not_known() -> None:
+    assert shipped_span(None, 1e9) is None
+    assert shipped_span(100, None) is None
+    cost = cost_of_model("RN50")
+    assert load(num_training=None).flop(FINETUNE, cost) is None
+
+
+def test_the_operations_of_a_job_are_those_of_its_passes() -> None:
+    """4 classes with 80 templates; a cleaning's last audit searches, to the pixels alone."""
+    cost = cost_of_model("ViT-B/32")
+    job, texts = load(num_classes=4), 4 * 80 * CAPTION_SHARE * cost.text.flop
+    assert job.flop(BASELINE, cost) == pytest.approx(5_000 * cost.image.flop + texts)
+    climbing = 4 * 12 * 8 * 32 + 24 * 8 * 64
+    final = 6_000 + SEARCHING - climbing
+    assert job.flop(FINAL, cost) == pytest.approx(final * cost.image.flop + texts)
+    pair = 6 * (cost.image.flop + CAPTION_SHARE * cost.text.flop)
+    assert job.flop(FINETUNE, cost) == pytest.approx(3 * 100 * 100 * pair)
+    uar = load(num_training=640, recipe=UARRecipe(trained_on="images_of_pairs"))
+    inverted = 160 * 12 * 8 * 2 * cost.image.flop
+    assert uar.flop(FINETUNE, cost) == pytest.approx(5 * 640 * 4 * cost.image.flop + inverted)

@@ -14,6 +14,11 @@ import pytest
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.main import main
 from cleanclip.command.session import Session
+from cleanclip.spec.device_memory import memory_of
+from cleanclip.spec.device_plan import DevicePlan, Work
+from cleanclip.spec.model_cost import cost_of
+from cleanclip.spec.recipe import AuditOptions, to_json
+from tests.fixtures.model_configs import MODELS
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, job, problem
 
 DATA = ("--data", "s3://d/p/", "--labelled", "s3://d/t/", "--target", "banana")
@@ -251,6 +256,7 @@ def test_one_time_limit_holds_for_all_waits_together(file: str) -> None:
 
 
 AHEAD = {
+    "plan": None,
     "object": "dry_run",
     "kind": "audit",
     "phases": [
@@ -271,6 +277,24 @@ AHEAD = {
     "warnings": ["It is small."],
 }
 BY_IDS = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_1", "--target", "banana", "--dry-run")
+
+
+def test_a_dry_run_says_what_a_gpu_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    cost = cost_of(MODELS["ViT-B/32"])
+    assert cost is not None
+    memory = memory_of(cost, audit=AuditOptions(target="banana", batch_size=100))
+    plan = DevicePlan.of({1: memory}, [Work(flop=1e15, precision="fp32")])
+    assert run(Foreseeing(plan=to_json(plan)), *BY_IDS) == ExitCode.OK
+    said = capsys.readouterr().out
+    first = "with audit.batch_size 100 (parameters 0.6, gradients and optimizer 0.0, activations 0.6"
+    for part in (
+        first,
+        "80 GB fit.",
+        "Operations: 1,000.0 TFLOP",
+        "1 x H100 (80 GB) 0.3 to 1.2",
+        "An estimate:",
+    ):
+        assert part in said
 
 
 class Foreseeing(Service):

@@ -36,7 +36,7 @@ def is_plain(config: dict[str, Any]) -> bool:
 
 ALL = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
 PLAIN = sorted(name for name, config in ALL.items() if is_plain(config))
-FOREIGN = sorted(set(ALL) - set(PLAIN))
+FOREIGN = sorted(name for name in set(ALL) - set(PLAIN) if "SigLIP" not in name)
 
 
 def meta_state(config: dict[str, Any]) -> dict[str, Tensor]:

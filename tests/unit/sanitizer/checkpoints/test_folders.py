@@ -106,7 +106,7 @@ def test_an_old_bin_file_is_read_like_the_safetensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "values", "code"),
     [
-        (None, {"model_type": "siglip"}, "config_unsupported"),
+        (None, {"model_type": "siglip2"}, "config_unsupported"),
         ("text_config", {"hidden_act": "gelu"}, "config_unsupported"),
         ("text_config", {"eos_token_id": [1, 2]}, "config_unsupported"),
         ("text_config", {"eos_token_id": 5}, "eos_id_not_in_tokenizer"),
