@@ -24,7 +24,6 @@ from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.siglip_configs import PooledTransformer
-from sanitizer.checkpoints.siglip_model import Siglip
 from sanitizer.checkpoints.tensors import causal_mask, check_finite, described
 from sanitizer.checkpoints.tokenizer_file import own_tokenizer
 from sanitizer.checkpoints.writing import check_state_dict
@@ -36,6 +35,9 @@ def build_clip(architecture: Architecture, *, device: str = "cpu") -> CLIP:
     try:
         with torch.device(device):
             if isinstance(architecture.vision, PooledTransformer):
+                # It loads timm, which takes a second and which no other model needs.
+                from sanitizer.checkpoints.siglip_model import Siglip  # noqa: PLC0415
+
                 return Siglip(architecture, architecture.vision)
             return CLIP(**config)
     except (AssertionError, ValueError, RuntimeError, ZeroDivisionError) as error:

@@ -6,16 +6,21 @@ given the shape instead; a test holds the result against open_clip's own models,
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 import torch
 from open_clip.model import CustomTextCLIP, _build_text_tower
-from timm.layers.norm import LayerNorm
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.siglip_configs import PooledTransformer
+
+if sys.modules.get("timm", sys) is None:  # a child makes it unimportable, for all models but this one
+    del sys.modules["timm"]
+
+from timm.layers.norm import LayerNorm
+from timm.models.vision_transformer import VisionTransformer
 
 
 class Siglip(CustomTextCLIP):  # type: ignore[misc]  # open_clip has no types

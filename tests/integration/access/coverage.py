@@ -223,7 +223,7 @@ class Coverage:
     @staticmethod
     def _is_held_by_a_body(text: Text) -> bool:
         is_elsewhere = (text.place, text.pointer) in IDS_WITH_TESTS_OF_THEIR_OWN
-        return text.is_id and text.place == "body" and not is_elsewhere
+        return text.is_id and not text.is_bounded and text.place == "body" and not is_elsewhere
 
     def _missing_of(self, operation: Operation, own: Belongings) -> list[str]:
         name = operation.name

@@ -48,7 +48,7 @@ class Text:
             "enum" in self.schema
             or "const" in self.schema
             or self.schema.get("format") in {"date-time", "binary"}
-            or self.schema.get("pattern") == "^[0-9a-f]{64}$"
+            or self.schema.get("pattern") in {"^[0-9a-f]{64}$", "^(clip_bpe|[0-9a-f]{64})$"}
         )
 
 
