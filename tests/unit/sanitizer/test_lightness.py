@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from cleanclip.spec.jobspec import (
+    CHECKPOINT_PATH,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
+    PATH_OF_ROLE,
     SPEC_ADAPTER,
+    TOKENIZERS_VARIABLE,
     AuditSpec,
     InspectSpec,
     JobSpec,
@@ -21,8 +24,11 @@ from cleanclip.spec.jobspec import (
     ValidateSpec,
 )
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
+from sanitizer.checkpoints.inspection import inspect_upload
+from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
 from tests.fixtures.shards import make_labelled
+from tests.fixtures.siglips import declared, put_on_shelf, tokenizer_content, write_siglip
 
 pytestmark = pytest.mark.slow
 HEAVY = ("torch", "torchvision", "open_clip", "timm", "transformers", "matplotlib", "jinja2")
@@ -79,6 +85,23 @@ def test_a_child_that_runs_a_model_loads_what_the_model_needs_and_no_more(
     found = child_of(tmp_path, spec)
     assert found["code"] == EXIT_REFUSED
     assert found["loaded"] == ["torch", "torchvision", "open_clip"]
+
+
+def test_only_the_child_of_a_siglip_loads_timm_and_it_does_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same packages are made unimportable for it as for every child, before its model is known."""
+    monkeypatch.setenv(TOKENIZERS_VARIABLE, str(tmp_path / "shelf"))
+    digest = put_on_shelf(tmp_path / "shelf", tokenizer_content())
+    upload = tmp_path / "upload.safetensors"
+    write_siglip(upload, "huggingface")
+    inspect_upload(upload, tmp_path / CHECKPOINT_PATH, declared=declared(digest), filename=upload.name)
+    labelled = tmp_path / PATH_OF_ROLE["labelled"]
+    write_answered(labelled, tmp_path / CHECKPOINT_PATH, pictures(140), CLASS_NAMES)
+    audit = AuditOptions(target="dog", attacks=(BadNetOptions(),))
+    found = child_of(tmp_path, AuditSpec(audit=audit))
+    assert found["code"] == EXIT_SUCCEEDED
+    assert found["loaded"] == ["torch", "torchvision", "open_clip", "timm"]
 
 
 def test_a_spec_that_makes_no_sense_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
