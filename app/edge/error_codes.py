@@ -126,7 +126,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "dataset_not_ready": ErrorCode(409, "The dataset is not ready"),
     "dataset_wrong_kind": ErrorCode(422, "The dataset is of the wrong kind"),
     "trained_on_the_test": ErrorCode(422, "The model would be measured on its training data"),
-    "sigmoid_model": ErrorCode(422, "The recipe trains with another loss than the model was trained with"),
+    "sigmoid_model": ErrorCode(422, "The model was trained with another loss than the recipe's"),
     "dataset_upload_unusable": ErrorCode(409, "The upload cannot become a dataset"),
     "samples_not_found": ErrorCode(404, "The dataset has no samples to show"),
     "dataset_in_use": ErrorCode(409, "Jobs still use the dataset"),

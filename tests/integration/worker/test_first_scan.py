@@ -16,9 +16,10 @@ from app.domain.object_keys import states_prefix
 from app.domain.states import DatasetKind, JobKind, JobState
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.report import load_json
-from cleanclip.spec.scan_report import load_scan
+from cleanclip.spec.scan_report import dump_scan, load_scan
 from lab.drills.processes import processes_in, signal_all
 from tests.fixtures.shards import make_pairs
 from tests.integration.worker.stand_in_child import FIRST_SCAN_LIES
@@ -113,15 +114,17 @@ def test_files_of_the_scan_that_were_changed_by_hand_are_named(world: World, tmp
     job_id = cleaning(world).id
     world.runner().run(job_id)
     folder = downloaded(world, job_id, tmp_path / "cleaned")
+    as_it_is = load_scan((folder / "scan.json").read_bytes())
+    first, *others = as_it_is.hypotheses
+    with_other_asr = replace(as_it_is, hypotheses=(replace(first, asr=Estimate(n=10, successes=5)), *others))
     scan = json.loads((folder / "scan.json").read_text())
     scan["hypotheses"][0]["asr"]["value"] = 0.5
     (folder / "scan.json").write_text(json.dumps(scan))
     findings = [str(one) for one in verify(folder).findings]
     assert any(one.startswith("scan.json: hypotheses[0].asr.value") for one in findings)
-    scan["hypotheses"][0]["asr"] = {"n": 10, "successes": 5}
-    (folder / "scan.json").write_text(json.dumps(scan))
+    (folder / "scan.json").write_bytes(dump_scan(with_other_asr))
     findings = [str(one) for one in verify(folder).findings]
-    assert any(one.startswith("report.json: scan ") for one in findings)
+    assert any(one.startswith("report.json: scan ") for one in findings), findings
     (folder / "scan.json").unlink()
     assert "scan.json: is missing" in [str(one) for one in verify(folder).findings]
 

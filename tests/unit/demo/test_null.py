@@ -45,7 +45,7 @@ def test_it_names_the_zoos_first_clean_models_which_are_trained_as_the_demos(nul
     models = [model("calibration", demo_null.BED, number) for number in range(demo_null.NUM_MODELS)]
     assert [one.source for one in null.models] == [one.name for one in models]
     assert "None was poisoned." in null.about
-    assert null.smallest_p < SCAN.significance
+    assert 1 / (len(null.models) + 1) < SCAN.significance
     trained = {(one.options.epochs, one.options.batch_size, one.options.num_pairs) for one in models}
     assert trained == {(POISONING.epochs, POISONING.batch_size, POISONING.num_pairs)}
 
