@@ -28,15 +28,13 @@ from lab.testbed.options import OptimisedPattern
 from lab.testbed.pictures import class_names, compose
 from lab.testbed.subject import write
 from lab.testbed.training import train
+from lab.zoo.making import classifier
 from lab.zoo.running import alone
 from sanitizer.audits.statistics import paired_difference, wilson
-from sanitizer.audits.zero_shot import class_embeddings, image_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.pixels import normalise
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST_SEED = 6_000
-_CPU = torch.device("cpu")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,9 +86,9 @@ def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:
         pairs = Sets(weights / "sets").pairs(model.options, None, model.seed, NUM_PAIRS, 0)
         clean(before, pairs, options, after, seed=model.seed)
     cpu_s = time.process_time() - cpu_s
-    right_before, _ = _measured(model, load_canonical(before))
     checkpoint = load_canonical(after)
     right, asr = _measured(model, checkpoint)
+    right_before = right if recipe == "before" else _measured(model, load_canonical(before))[0]
     return {
         "model": model.name,
         "part": model.part,
@@ -110,24 +108,13 @@ def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def _measured(model: Model, checkpoint: LoadedCheckpoint) -> tuple[list[bool], Estimate | None]:
     """Which images are classified right, and the ASR over those of other classes."""
     glyphs, options = glyph_sets.load(model.options.glyphs), model.options
     part: glyph_sets.Part = "validation" if model.part == "development" else "test"
     seed = TEST_SEED + model.seed
     images = compose(glyphs, part, NUM_IMAGES, seed=seed)
-    names = class_names(glyphs)
-    class_CD = class_embeddings(checkpoint, names, glyphs.zero_shot_templates, _CPU)
-
-    def predicted(image_NCHW: torch.Tensor) -> torch.Tensor:
-        shape = checkpoint.architecture
-        parts = [
-            image_embeddings(checkpoint, normalise(one.float() / 255, shape.image_mean, shape.image_std))
-            for one in torch.split(image_NCHW, 256)
-        ]
-        return (torch.cat(parts) @ class_CD.T.to(parts[0].dtype)).argmax(dim=-1)
-
+    predicted = classifier(checkpoint, glyphs)
     label_N = torch.from_numpy(images.label_N)
     right = (predicted(images.image_NCHW) == label_N).tolist()
     if options.attack is None:
@@ -138,7 +125,7 @@ def _measured(model: Model, checkpoint: LoadedCheckpoint) -> tuple[list[bool], E
         seed=model.seed,
         on_paper=lambda rgb: compose(glyphs, part, NUM_IMAGES, seed=seed, paper=rgb).image_NCHW,
     )
-    target = names.index(options.target)
+    target = class_names(glyphs).index(options.target)
     is_other_N = label_N != target
     hits = int((predicted(triggered_NCHW)[is_other_N] == target).sum())
     return right, wilson(hits, int(is_other_N.sum()))

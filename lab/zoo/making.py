@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,18 +104,14 @@ def _implanted(model: Model, attack: Ready | None) -> list[tuple[Ready, str, int
     return found
 
 
-@torch.no_grad()
-def measure(
-    checkpoint: LoadedCheckpoint, glyphs: Glyphs, attacks: Sequence[tuple[Ready, str, int]]
-) -> Measured:
-    """CA, and what every (attack, target, seed) does, over test images of other classes."""
-    test = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED)
-    label_N = torch.from_numpy(test.label_N)
-    names = class_names(glyphs)
-    class_CD = class_embeddings(checkpoint, names, glyphs.zero_shot_templates, _CPU)
+def classifier(checkpoint: LoadedCheckpoint, glyphs: Glyphs) -> Callable[[torch.Tensor], torch.Tensor]:
+    """uint8 images [N, 3, H, W] → the number of the class that each is given, [N]."""
+    architecture = checkpoint.architecture
+    with torch.no_grad():
+        class_CD = class_embeddings(checkpoint, class_names(glyphs), glyphs.zero_shot_templates, _CPU)
 
+    @torch.no_grad()
     def predicted(image_NCHW: torch.Tensor) -> torch.Tensor:
-        architecture = checkpoint.architecture
         parts = [
             image_embeddings(
                 checkpoint,
@@ -124,6 +120,17 @@ def measure(
             for part in torch.split(image_NCHW, _AT_ONCE)
         ]
         return (torch.cat(parts) @ class_CD.T.to(parts[0].dtype)).argmax(dim=-1)
+
+    return predicted
+
+
+def measure(
+    checkpoint: LoadedCheckpoint, glyphs: Glyphs, attacks: Sequence[tuple[Ready, str, int]]
+) -> Measured:
+    """CA, and what every (attack, target, seed) does, over test images of other classes."""
+    test = compose(glyphs, "test", NUM_TEST, seed=TEST_SEED)
+    label_N = torch.from_numpy(test.label_N)
+    names, predicted = class_names(glyphs), classifier(checkpoint, glyphs)
 
     def on_paper(rgb: tuple[int, int, int]) -> torch.Tensor:
         return compose(glyphs, "test", NUM_TEST, seed=TEST_SEED, paper=rgb).image_NCHW

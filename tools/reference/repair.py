@@ -11,7 +11,7 @@ from typing import Any
 
 from cleanclip.spec.measures import Difference, Estimate
 from cleanclip.spec.recipe import UARRecipe
-from lab.repair.plan import FROZEN, RECIPES, models
+from lab.repair.plan import FROZEN, RECIPES, Part, models
 from tools.reference.markdown import Maker, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar" / "repair.jsonl"
@@ -26,15 +26,15 @@ def rows() -> Mapping[tuple[str, str], Mapping[str, Any]]:
     return {(one["model"], one["recipe"]): one for one in lines}
 
 
-def by_model(part: str) -> str:
+def by_model(part: Part) -> str:
     """Every model of a part: ASR and CA lost of the frozen recipes."""
     headings = ["data, tower", "trigger", "before"]
     headings += [f"{_NAMES[one]}: {what}" for one in FROZEN for what in ("ASR", "CA lost")]
     return table(headings, _of_models(part))
 
 
-def _of_models(part: str) -> Iterator[list[str]]:
-    for model in models(part):  # type: ignore[arg-type]
+def _of_models(part: Part) -> Iterator[list[str]]:
+    for model in models(part):
         before = rows().get((model.name, "before"))
         found = [rows().get((model.name, one)) for one in FROZEN]
         if before is None or not any(found):
