@@ -28,8 +28,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
 
-from sanitizer.perturbations.families import Family
-
 
 @dataclass(frozen=True)
 class Edit:
@@ -175,6 +173,6 @@ class Turn(Edit):
 KINDS: tuple[type[Edit], ...] = (Cast, Tint, Wave, Tone, Frame, Blur, Turn)
 
 
-def families(strength: float) -> tuple[Family, ...]:
+def families(strength: float) -> tuple[Edit, ...]:
     """One of each, in a fixed order."""
     return tuple(kind(strength) for kind in KINDS)

@@ -27,7 +27,6 @@ from sanitizer.seeding import generator
 from sanitizer.training.distributed import World
 
 _INVERSIONS = "inversions"
-_EDIT = -2
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,7 @@ class PatternPool:
             pattern.value.grad = None
         bank = [*self._inverted, *self._climbed]
         which = list(self._positions(step, stage, batch_size, len(bank)))
-        drawn_edits = self._drawn_edits(step, which.count(_EDIT))
-        numbers = iter(range(len(self._live) + len(bank), len(self._live) + len(bank) + len(drawn_edits)))
-        which = [next(numbers) if one == _EDIT else one for one in which]
+        drawn_edits = self._drawn_edits(step, sum(one >= self._num_live + len(bank) for one in which))
         place_N2 = torch.from_numpy(generator(self._seed, "uar_places", step).random((batch_size, 2)))
         own = slice(world.rank, None, world.size)  # as the pairs of a batch are shared out
         return Assigned((*self._live, *bank, *drawn_edits), tuple(which[own]), place_N2[own])
@@ -143,17 +140,17 @@ class PatternPool:
         yield from (self._num_live + int(n) for n in draws.integers(max(1, num_in_bank), size=num_bank))
         num_left = batch_size - num_live - num_bank
         num_edits = min(_num_images(stage.edit_share, batch_size), num_left)
-        yield from (_EDIT,) * num_edits
+        yield from range(self._num_live + num_in_bank, self._num_live + num_in_bank + num_edits)
         yield from (NO_PATTERN,) * (num_left - num_edits)
 
     def _drawn_edits(self, step: int, num: int) -> list[Pattern]:
         draws = generator(self._seed, "uar_edits", step)
         chosen = [self._edits[number] for number in draws.integers(len(self._edits), size=num)]
-        lengths = [family.shape(self._size)[0] for family in self._edits]
-        value_NK = torch.from_numpy(draws.random((num, max(lengths)))).to(torch.float32)
+        most = max(kind.num_numbers for kind in edits.KINDS)
+        value_NK = torch.from_numpy(draws.random((num, most))).to(torch.float32)
         value_NK = value_NK.to(self._device, non_blocking=True)
         return [
-            Pattern(family, value_K[: family.shape(self._size)[0]])
+            Pattern(family, value_K[: family.num_numbers])
             for family, value_K in zip(chosen, value_NK, strict=True)
         ]
 
@@ -204,9 +201,7 @@ def _text_of(family: Family) -> str:
     match family:
         case Patch(side, at):
             return f"patch={','.join(map(repr, (side, *(at or ()))))}"
-        case Blend(number) | Warp(number) | Colour(number):
-            return f"{type(family).__name__.lower()}={number!r}"
-        case edits.Edit(number):
+        case Blend(number) | Warp(number) | Colour(number) | edits.Edit(number):
             return f"{type(family).__name__.lower()}={number!r}"
     raise ValueError(f"{family} is not a family of a pool")
 
