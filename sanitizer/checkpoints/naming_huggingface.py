@@ -9,6 +9,7 @@ have an axis in front here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sanitizer.checkpoints.origins import Origin
@@ -94,12 +95,16 @@ def place_of(name: str) -> Place | None:
     if match is None:
         return None
     tower, index, inner, kind = match.groups()
-    stack = f"{_STACKS[tower]}.{index}"
-    if inner in _IN_BLOCK:
-        return Place(f"{stack}.{_IN_BLOCK[inner]}.{kind}")
+    return _in_block(f"{_STACKS[tower]}.{index}", inner, kind, _IN_BLOCK, f"attn.in_proj_{kind}")
+
+
+def _in_block(block: str, inner: str, kind: str, modules: Mapping[str, str], joined: str) -> Place | None:
+    """Of `inner`'s weight or bias in a block. `joined`: where its query, key and value are one tensor."""
+    if inner in modules:
+        return Place(f"{block}.{modules[inner]}.{kind}")
     projection = inner.removeprefix("self_attn.")
     if inner.startswith("self_attn.") and projection in _THIRDS:
-        return Place(f"{stack}.attn.in_proj_{kind}", third=_THIRDS.index(projection))
+        return Place(f"{block}.{joined}", third=_THIRDS.index(projection))
     return None
 
 
@@ -120,13 +125,7 @@ def siglip_place_of(name: str) -> Place | None:
     if tower == "text":
         place = place_of(name)
         return None if place is None else replace(place, source=f"text.{place.source}")
-    block = f"visual.trunk.blocks.{index}"
-    if inner in _IN_TIMM_BLOCK:
-        return Place(f"{block}.{_IN_TIMM_BLOCK[inner]}.{kind}")
-    projection = inner.removeprefix("self_attn.")
-    if inner.startswith("self_attn.") and projection in _THIRDS:
-        return Place(f"{block}.attn.qkv.{kind}", third=_THIRDS.index(projection))
-    return None
+    return _in_block(f"visual.trunk.blocks.{index}", inner, kind, _IN_TIMM_BLOCK, f"attn.qkv.{kind}")
 
 
 def huggingface_origin(name: str, dtype: str, shape: tuple[int, ...], *, is_siglip: bool) -> Origin:
