@@ -182,9 +182,10 @@ def refusals(
         facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
         for error in () if options is None else kind.check(facts):
             yield as_invalid(error, named.get(error.where or ""))
-    most_devices = device_memory.SPREAD if worker.max_ranks == "auto" else worker.max_ranks
-    memory = memory_of(order, checkpoints.get(SUSPECT), worker.device_memory_bytes, most_devices)
-    yield from map(as_invalid, device_memory.check_memory(memory, worker.device_memory_bytes))
+    if (worker_bytes := worker.device_memory_bytes) is not None:
+        most_devices = device_memory.SPREAD if worker.max_ranks == "auto" else worker.max_ranks
+        memory = memory_of(order, checkpoints.get(SUSPECT), worker_bytes, most_devices)
+        yield from map(as_invalid, device_memory.check_memory(memory, worker_bytes))
 
 
 def memory_of(
