@@ -14,8 +14,8 @@ from cleanclip.spec.control import SEARCHES
 from cleanclip.spec.jobspec import AuditSpec, JobSpec, SanitizeSpec, ScanSpec, VetSpec
 from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import AuditOptions, UARRecipe
+from cleanclip.spec.scan_cost import WORDS_OF_A_SCAN, passes_of_searches
 from cleanclip.spec.scan_cost import num_passes as num_scan_passes
-from cleanclip.spec.scan_cost import passes_of_searches
 from cleanclip.spec.vet_plan import num_embedded
 from worker.staging.stage import Staged
 
@@ -31,7 +31,6 @@ _TRAINING_PASSES = 12
 """Of each sample of an update: forward and backward, twice, with its text, and a teacher."""
 _SMALLEST_SAMPLE_BYTES = 1024
 """Two members of a tar, each with a header. A set whose samples were not counted has no more than that."""
-_WORDS_OF_A_SCAN = 20_000
 
 
 def wall_limit_s(staged: Staged, *, uses_cuda: bool, factor: float) -> float | None:
@@ -61,7 +60,7 @@ def num_passes(spec: JobSpec, sizes: Mapping[str, int]) -> int:
         case ScanSpec():
             return (
                 3 * (num_scan_passes(spec.scan, labelled) or 0)
-                + _WORDS_OF_A_SCAN
+                + WORDS_OF_A_SCAN
                 + labelled * _SETTLING_PASSES
             )
         case VetSpec():

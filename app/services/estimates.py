@@ -19,7 +19,7 @@ from cleanclip.spec.control import SEARCHES
 from cleanclip.spec.device_plan import CAPTION_SHARE, inversion_flop, training_flop
 from cleanclip.spec.model_cost import ModelCost
 from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
-from cleanclip.spec.scan_cost import num_climbing, num_passes, passes_of_searches
+from cleanclip.spec.scan_cost import WORDS_OF_A_SCAN, num_climbing, num_passes, passes_of_searches
 from cleanclip.spec.scan_options import MIN_SEARCHED, CollapseDetectorOptions, ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import num_embedded
@@ -43,8 +43,6 @@ files of the size of the model: once a job."""
 
 _SIMILAR = 4
 """So many times larger or smaller is a scan that tells how long another takes."""
-_WORDS = 20_000
-"""That a scan names targets by."""
 _PASSES_OF_A_SAMPLE = 4
 """That an update costs for each of its samples: forward and backward, and the caption."""
 
@@ -104,7 +102,7 @@ class Load:
         options = self.scan if phase is JobPhase.SCAN else self.audit
         if options is None or phase is JobPhase.REBOUND:
             return 0
-        words = _WORDS if isinstance(options, ScanOptions) and options.vocabulary else 0
+        words = WORDS_OF_A_SCAN if isinstance(options, ScanOptions) and options.vocabulary else 0
         return (self.num_classes or 0) * len(options.templates or range(80)) + words
 
     def passes(self, phase: JobPhase) -> int:

@@ -23,8 +23,9 @@ SPREAD = 8
 RUNTIME_BYTES = 3 * GB // 2
 """Besides tensors: CUDA's context, libraries' workspaces, gaps between blocks. Assumed, not measured."""
 IMAGES_PER_PATTERN = 8
-"""Of each step of UAR's inversions, which see so many images in all: """
+"""Of each step of UAR's inversions."""
 INVERSION_IMAGES = 512
+"""Of the training data, at most, that an inversion sees; 77 MB at 224 pixels."""
 _TEXTS_AT_ONCE = 256
 _MOST_AT_ONCE = 2**17
 _MORE_PIXEL_BYTES = 15

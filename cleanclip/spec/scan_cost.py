@@ -17,6 +17,8 @@ from cleanclip.spec.scan_options import (
 
 NUM_EDITS = 235
 """Of the bank of `edits` and `residual`, without "none"."""
+WORDS_OF_A_SCAN = 20_000
+"""That it names targets by: each is a text to embed."""
 
 
 def cost_thirds(

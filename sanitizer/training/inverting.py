@@ -9,6 +9,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from cleanclip.spec.device_memory import IMAGES_PER_PATTERN, INVERSION_IMAGES
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.data.skipping import SkipLedger, Skipped, good_ones
 from sanitizer.data.training_data import TrainingData
@@ -20,21 +21,18 @@ from sanitizer.training.distributed import World
 from sanitizer.training.pattern_pool import PatternPool
 from sanitizer.training.towers import encode_image
 
-MAX_IMAGES = 512
-"""Of the training data that an inversion sees; 77 MB at 224 pixels."""
-
 
 def images_to_invert_on(data: TrainingData, image_size: int, seed: int) -> Tensor:
-    """`MAX_IMAGES` good images of `data` at most, drawn by `seed`: uint8 [M, 3, H, W].
+    """`INVERSION_IMAGES` good images of `data` at most, drawn by `seed`: uint8 [M, 3, H, W].
 
     Raises DatasetRejected if there is none among as many as it looks at.
     """
-    order = generator(seed, "uar_images").permutation(len(data))[: 2 * MAX_IMAGES]
+    order = generator(seed, "uar_images").permutation(len(data))[: 2 * INVERSION_IMAGES]
     skipped: list[Skipped] = []
     images: list[Tensor] = []
     for _, pair in good_ones(data, map(int, order), skipped):
         images.append(to_model_pixels(pair.image, image_size))
-        if len(images) == MAX_IMAGES:
+        if len(images) == INVERSION_IMAGES:
             break
     if not images:
         ledger = SkipLedger(len(order), 1.0)
@@ -75,7 +73,9 @@ def invert_into(
         embed,
         image_MCHW,
         pool.families_to_invert(),
-        CollapseOptions(num_steps=num_steps, images_at_once=images_at_once),
+        CollapseOptions(
+            num_steps=num_steps, images_per_pattern=IMAGES_PER_PATTERN, images_at_once=images_at_once
+        ),
         seed=seed,
         stream=f"uar_inversion_{pool.num_inversions}",
         on_step=on_step,
