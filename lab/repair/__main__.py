@@ -29,6 +29,7 @@ from lab.testbed.pictures import class_names, compose
 from lab.testbed.subject import write
 from lab.testbed.training import train
 from lab.zoo.making import classifier
+from lab.zoo.rows import append_line, whole_lines
 from lab.zoo.running import alone
 from sanitizer.audits.statistics import paired_difference, wilson
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -61,15 +62,13 @@ def main(arguments: list[str] | None = None) -> int:
                 if given.minutes is not None and time.monotonic() - started > 60 * given.minutes:
                     return 1
                 row = _run(model, recipe, given.weights)
-                with given.rows.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+                append_line(json.dumps(row).encode() + b"\n", given.rows)
                 print(_line(row), flush=True)
     return 0
 
 
 def _known(rows: Path) -> set[tuple[str, str]]:
-    lines = rows.read_text(encoding="utf-8").splitlines() if rows.is_file() else []
-    return {(one["model"], one["recipe"]) for one in map(json.loads, lines)}
+    return {(one["model"], one["recipe"]) for one in map(json.loads, whole_lines(rows))}
 
 
 def _run(model: Model, recipe: str, weights: Path) -> dict[str, Any]:

@@ -77,13 +77,25 @@ def append(row: ModelRow | ScanRow, folder: Path) -> None:
     """Add one line to the file of its kind in `folder`, and have it on disk before returning."""
     is_model = isinstance(row, ModelRow)
     line = (_MODEL if is_model else _SCAN).dump_json(row) + b"\n"  # type: ignore[arg-type]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (MODELS_NAME if is_model else SCANS_NAME)
+    append_line(line, folder / (MODELS_NAME if is_model else SCANS_NAME))
+
+
+def append_line(line: bytes, path: Path) -> None:
+    """Add `line` behind the whole lines of the file, and have it on disk before returning."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         file.truncate(_whole_bytes(path))
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Of a file that may not be there, or that a crash cut short."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        return file.read(_whole_bytes(path)).splitlines()
 
 
 def read_models(folder: Path) -> dict[str, ModelRow]:
@@ -103,10 +115,7 @@ def read_scans(folder: Path) -> dict[tuple[str, str, str], ScanRow]:
 
 
 def _read(path: Path, adapter: TypeAdapter[Row], is_read: Callable[[dict[str, Any]], bool]) -> list[Row]:
-    if not path.is_file():
-        return []
-    with path.open("rb") as file:
-        lines = [json.loads(line) for line in file.read(_whole_bytes(path)).splitlines()]
+    lines = map(json.loads, whole_lines(path))
     return [adapter.validate_json(json.dumps(line)) for line in lines if is_read(line)]
 
 

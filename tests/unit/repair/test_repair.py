@@ -62,5 +62,11 @@ def test_a_model_is_measured_before_and_after_and_what_is_there_is_not_made_agai
     assert before["asr"]["n"] == after["asr"]["n"] < 64
     assert repair.main(["development", "--recipes", "a", *given]) == 0
     assert len((tmp_path / "rows").read_text(encoding="utf-8").splitlines()) == 2
+    whole = (tmp_path / "rows").read_bytes()
+    (tmp_path / "rows").write_bytes(whole[:-40])
+    assert repair.main(["development", "--recipes", "a", *given]) == 0
+    assert [json.loads(line)["recipe"] for line in (tmp_path / "rows").open()] == ["before", "a"], (
+        "a row that a crash cut short is made again"
+    )
     (tmp_path / "rows").unlink()
     assert repair.main(["development", "--recipes", "a", "--minutes", "-1", *given]) == 1
