@@ -119,11 +119,12 @@ def check_memory(memory: Sequence[Memory], worker_bytes: int | None) -> Iterator
     for one in memory:
         if worker_bytes is None or one.total_bytes <= worker_bytes:
             continue
+        smaller = f"The largest {one.option} that fits is {one.largest_here}. Set it, or ask"
         yield OptionsRejected(
             "does_not_fit",
             f"The phase {one.phase} needs about {one.total_bytes / GB:.1f} GB of memory with {one.option} "
             f"{one.at_once:,}; the workers have {worker_bytes / GB:.1f} GB.",
-            f"The largest {one.option} that fits is {one.largest_here or 0}. Set it, or ask the operator for "
+            f"{smaller if one.largest_here else 'One at a time does not fit either: ask'} the operator for "
             "workers with more memory.",
             where=one.option,
         )
