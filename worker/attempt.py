@@ -1,7 +1,7 @@
 """One attempt at one job: stage → run → publish → record, and every way it can end otherwise.
 
 Whatever happens in between, the job is left in a state that somebody else can go on from: its row says so
-in one fenced transaction, its folder is gone, its child is dead. Knows no queue.
+in one fenced transaction, its folder is gone, its child is dead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Engine and transactions: one unit of work is one transaction, committed once. Knows no table.
+"""Engine and transactions: one unit of work is one transaction, committed once.
 
 Driver errors end here: what the database cannot do now becomes `Unavailable`; everything else is a bug
 and passes through.

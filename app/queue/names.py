@@ -1,4 +1,4 @@
-"""Names that both sides of the broker must agree on. Knows no Celery."""
+"""Names that both sides of the broker must agree on."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`S3Store`: the object store over the S3 protocol (boto3). Tried on SeaweedFS, without a vendor's own.
 
 Two clients: one for what we do, one that only signs URLs, because clients may reach the store by another
-address than we do. Knows no job, no user and no database.
+address than we do.
 
 From S3's shapes to ours: listed objects and parts, entity tags, the header that makes a browser save.
 """

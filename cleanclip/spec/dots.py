@@ -1,4 +1,4 @@
-"""Dots of a plot that would cover each other, as one dot and a count. Knows no drawing."""
+"""Dots of a plot that would cover each other, as one dot and a count."""
 
 from __future__ import annotations
 

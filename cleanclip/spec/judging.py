@@ -1,4 +1,4 @@
-"""From figures to a verdict: a policy applied to the bounds of intervals. Knows no model and no test set.
+"""From figures to a verdict: a policy applied to the bounds of intervals.
 
 The library makes verdicts by this, a supervisor and `cleanclip verify` hold reports to it. What each outcome
 means stands in `cleanclip.spec.verdicts`. After a cleaning an attack is judged by the limit that the policy

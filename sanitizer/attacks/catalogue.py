@@ -1,4 +1,4 @@
-"""From options to a trigger, and the digest that names a trigger in a report. Knows no model, no dataset."""
+"""From options to a trigger, and the digest that names a trigger in a report."""
 
 from __future__ import annotations
 

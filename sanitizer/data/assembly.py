@@ -1,4 +1,4 @@
-"""Builds one batch of both views from (epoch, step), in any process. Knows no loader and no model.
+"""Builds one batch of both views from (epoch, step), in any process.
 
 Shapes: N samples of a batch, H = W = the model's image size, C = 3, L = the model's context length.
 Decodes a pair once for both views, a large JPEG at a reduced scale; where all pixels fit into `CACHE_BYTES`,

@@ -4,7 +4,7 @@
                checkpoint, pairs ─▶ fine-tuning ─▶ cleaned file ─▶ final audit [─▶ rebound] ─▶ verdict, report
 
 The final audit measures the file that is handed out, read back from the disk. Everything that can be
-refused is refused before anything is computed. Knows no job, no signal and no terminal. `inspect` and
+refused is refused before anything is computed. `inspect` and
 `validate` stand in modules of their own, which load neither a model's code nor, for `validate`, torch.
 """
 

@@ -1,7 +1,7 @@
 """The finished parts of a scan, kept in a folder, so that a scan that was stopped does not make them again.
 
 One safetensors file a part: its patterns, and in its metadata the figures and the key of the scan. A file of
-another key, and one that cannot be read, counts as none. Knows no model.
+another key, and one that cannot be read, counts as none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One training step: a batch in, one update out. Knows no epochs, files or progress.
+"""One training step: a batch in, one update out.
 
     towers → unit embeddings → (gathered over ranks) → loss → gradient of the embeddings → towers → update
 

@@ -1,7 +1,4 @@
-"""Templates to answers. Everything that is put into one is escaped; no template holds a script or a style.
-
-Knows no use case and no table.
-"""
+"""Templates to answers. Everything that is put into one is escaped; no template holds a script or a style."""
 
 from __future__ import annotations
 
