@@ -238,7 +238,8 @@ class ScanSpec(SearchSpec):
 
     kind: Literal["scan"] = "scan"
     scan: ScanOptions
-    save_every_s: float = 60.0
+    save_every_s: float | None = 60.0
+    """None: no state is saved for another machine."""
     has_null: bool = False
     """Whether the scan is judged by the null in `inputs/null.json`."""
     audit: AuditOptions | None = None
@@ -252,6 +253,7 @@ class VetSpec(SearchSpec):
     kind: Literal["vet"] = "vet"
     data_kind: Literal["pairs", "labelled"]
     vet: VetOptions
+    save_every_s: float = 60.0
     has_trusted: bool = False
     """Whether they are compared with `inputs/trusted`."""
 

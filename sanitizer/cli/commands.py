@@ -94,7 +94,7 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         labelled, part, exclude = stack.enter_context(_labelled(arguments, arguments.exclude or ()))
         places = Places(
             checkpoint=checkpoint,
-            labelled=labelled,
+            data=labelled,
             out=folder,
             retrieval=arguments.retrieval,
             exclude=exclude,
@@ -126,6 +126,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     with Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
         inspected = arguments.out / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
+        run = Run(device=pick(arguments.device), progress=bars, stop=stop)
         model = model_in(checkpoint)
         recipe = with_recommended(recipe, recipe_given, model)
         err.print(
@@ -134,26 +135,18 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         section = None if arguments.scan_first else _section(arguments, options, checkpoint)
         if arguments.vet:
             vetted = arguments.out / VETTED_NAME
-            vet_into(
-                vetted,
-                arguments,
-                checkpoint,
-                arguments.training,
-                "pairs" if recipe.training_data == "pairs" else "labelled",
-                progress=bars,
-                stop=stop,
-            )
+            vet_into(vetted, arguments, checkpoint, arguments.training, recipe.training_data, run=run)
             exclude.append(vetted / EXCLUDED_NAME)
         if arguments.scan_first:
             scanned = arguments.out / SCANNED_NAME
-            scan_into(scanned, arguments, checkpoint, options, null=null, progress=bars, stop=stop)
+            scan_into(scanned, arguments, checkpoint, options, run, null=null)
             arguments.attacks_from_scan = scanned / REPORT_NAME
             options = audit_from(arguments)
             section = section_from(arguments, options)
         labelled, part, exclude = stack.enter_context(_labelled(arguments, exclude))
         places = Places(
             checkpoint=checkpoint,
-            labelled=labelled,
+            data=labelled,
             out=arguments.out,
             retrieval=arguments.retrieval,
             exclude=exclude,
@@ -172,7 +165,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             max_ranks=arguments.ranks,
             **policy,
         )
-        report = pipeline.sanitize(places, spec, Run(device=pick(arguments.device), progress=bars, stop=stop))
+        report = pipeline.sanitize(places, spec, run)
         pages.write_pages(report, arguments.out, bars)
     err.print(f"The cleaned weights and the report are in {arguments.out}.", highlight=False, markup=False)
     return _show(report, arguments, out)
