@@ -107,11 +107,6 @@ class Examples:
     def of_attack(self, number: int) -> tuple[Pair, ...]:
         """The grid of one attack, `number` its place in the audit from 0. Raises IndexError."""
         return tuple(
-            Pair(
-                index=one.index,
-                true_class=one.true_class,
-                clean=one.clean,
-                triggered=one.triggered[number],
-            )
+            Pair(index=one.index, true_class=one.true_class, clean=one.clean, triggered=one.triggered[number])
             for one in self.examples
         )

@@ -110,11 +110,7 @@ WITHHELD_NAME = "withheld.tar"
 NULL_NAME = "null.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
-SCAN_NAMES = {
-    REPORT_NAME: "scan.json",
-    REPORT_HTML_NAME: "scan.html",
-    REPORT_MARKDOWN_NAME: "scan.md",
-}
+SCAN_NAMES = {REPORT_NAME: "scan.json", REPORT_HTML_NAME: "scan.html", REPORT_MARKDOWN_NAME: "scan.md"}
 """The files of a scan, beside those of the cleaning that began with it."""
 AS_UPLOADED = "as_uploaded"
 """With the upload's own ending: `.pt`, `.bin` or `.safetensors`."""

@@ -40,10 +40,7 @@ def vet_into(
     """Vet `data` with the options that were typed; the report, its page, the scores and the list in
     `folder`."""
     spec = VetSpec(
-        data_kind=kind,
-        vet=vet_from(arguments),
-        seed=arguments.seed,
-        save_every_s=arguments.save_every,
+        data_kind=kind, vet=vet_from(arguments), seed=arguments.seed, save_every_s=arguments.save_every
     )
     with tempfile.TemporaryDirectory(prefix="anchor-") as scratch:
         anchor = arguments.anchor and canonical(

@@ -167,11 +167,7 @@ def planned_thirds(subject: Subject, options: ScanOptions) -> int:
     num_studied = len(options.families) + len(get_args(EditName)) * sum(
         name in options.detectors for name in ("edits", "residual")
     )
-    detecting = cost_thirds(
-        options,
-        num_held_out=num_held_out,
-        num_images=len(subject.image_MCHW),
-    )
+    detecting = cost_thirds(options, num_held_out=num_held_out, num_images=len(subject.image_MCHW))
     return detecting + num_studied * len(DOSES) * num_held_out
 
 

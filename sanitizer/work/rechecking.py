@@ -103,19 +103,12 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         options = replace(spec.audit, examples=0, linear_probe=None, max_skipped_share=1.0)
         found, result, _ = audited(images, options, spec.withheld_seed, None)
         withheld = Withheld(
-            seed=spec.withheld_seed,
-            num_samples=len(images),
-            num_skipped=result.num_skipped,
-            measured=found,
+            seed=spec.withheld_seed, num_samples=len(images), num_skipped=result.num_skipped, measured=found
         )
     control = None
     if cleaned is not None and spec.control_seed is not None:
         control = search(cleaned, images, spec.audit, run, seed=spec.control_seed)
     rechecked = RecheckedFigures(
-        measured=confirmed,
-        rebound=rebound,
-        architecture=settled.figures,
-        withheld=withheld,
-        control=control,
+        measured=confirmed, rebound=rebound, architecture=settled.figures, withheld=withheld, control=control
     )
     (places.out / jobspec.FIGURES_NAME).write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(rechecked))

@@ -12,18 +12,11 @@ from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
+from cleanclip.spec import scan_report
 from cleanclip.spec.control import Table, table
 from cleanclip.spec.dots import Dot, dots
 from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_report import (
-    WHO_MEASURED,
-    DetectorJudgement,
-    Hypothesis,
-    ScanExample,
-    ScanReport,
-    load_scan,
-)
 from cleanclip.spec.verdicts import MEANINGS, scan_headline
 
 _WIDTH, _LEFT, _RIGHT, _ROW = 420, 14, 406, 64
@@ -68,7 +61,7 @@ class DotPlot:
 class Sides:
     """One test image without and with the first trigger, as addresses of data."""
 
-    example: ScanExample
+    example: scan_report.ScanExample
     clean_uri: str
     triggered_uri: str
 
@@ -77,7 +70,7 @@ class Sides:
 class FoundPattern:
     """One hypothesis, its image as an address of data."""
 
-    hypothesis: Hypothesis
+    hypothesis: scan_report.Hypothesis
     uri: str
     family: str
 
@@ -91,7 +84,7 @@ class FoundPattern:
 class ScanResult:
     """A report, as its page shows it."""
 
-    report: ScanReport
+    report: scan_report.ScanReport
     mood: str
     label: str
     number: str
@@ -107,10 +100,10 @@ class ScanResult:
 
 def read_scan(store: ObjectStore, key: str) -> ScanResult:
     """The report under this key. Raises ReportUnreadable, with a sentence that says why."""
-    return scan_result(fetch(store, key, load_scan))
+    return scan_result(fetch(store, key, scan_report.load_scan))
 
 
-def scan_result(report: ScanReport) -> ScanResult:
+def scan_result(report: scan_report.ScanReport) -> ScanResult:
     """Everything that the page shows of a scan."""
     outcome = report.verdict.outcome
     return ScanResult(
@@ -131,14 +124,14 @@ def scan_result(report: ScanReport) -> ScanResult:
         limits=(
             _NOTHING_FOUND + (_SOME_SEMANTIC if report.options.uses_edits else _NO_SEMANTIC),
             _NOT_THE_ATTACKERS,
-            WHO_MEASURED,
+            scan_report.WHO_MEASURED,
         ),
         control=table(report.control),
         options=json.dumps(to_json(report.options), indent=2, ensure_ascii=False),
     )
 
 
-def _number_words(report: ScanReport) -> str:
+def _number_words(report: scan_report.ScanReport) -> str:
     """What the one number of the page means."""
     if report.null is None:
         strongest = "By the strongest pattern that was found. " if report.control else ""
@@ -153,7 +146,7 @@ def _uri(image: str) -> str:
     return f"data:{read_image(image).media_type};base64,{image}"
 
 
-def _plot(judgements: Sequence[DetectorJudgement]) -> DotPlot | None:
+def _plot(judgements: Sequence[scan_report.DetectorJudgement]) -> DotPlot | None:
     """None where there is no null to show."""
     shown = [one for one in judgements if one.others and math.isfinite(one.z)]
     if not shown:
