@@ -17,7 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
-from app.settings_groups import ConnectionSettings, Group, Server, WebhookSettings, WebSettings
+from app.domain.sources import is_host_pattern
+from app.settings_groups import ConnectionSettings, Group, Server, WebhookSettings, WebSettings, networks
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -94,6 +95,37 @@ class DatasetSettings(Group):
         if opened_to_all(self.allowed_prefixes):
             raise ValueError("one of allowed_prefixes opens to all projects what another gives to each alone")
         return self
+
+
+class SourceSettings(Group):
+    """Checkpoints that are fetched from other servers: docs/decisions/0105. API and workers of
+    inspections read it. Without a host nothing is fetched."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Names of servers in small letters, `*.example.org` for all below it. Those that a hub redirects to as
+    well."""
+    hub_url: str = "https://huggingface.co"
+    """The hub that `hf://` means. Its host must be allowed as well."""
+    timeout_s: PositiveFloat = 2 * 3600.0
+    """Time limit of one try, from the name look-up to the last byte."""
+    min_bytes_per_s: PositiveInt = 64 * KIB
+    """A server that is slower for 20 seconds is left."""
+    denied_networks: tuple[str, ...] = ()
+    """Networks that are never connected to, beside everything that is not public."""
+    allow_loopback: bool = False
+    """For development: sources may lie on this machine, by http too."""
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [text for text in given if not is_host_pattern(text)]:
+            raise ValueError(f"allowed_hosts has names of servers, or *. before one, not {wrong[0]!r}")
+        return given
+
+    @field_validator("denied_networks")
+    @classmethod
+    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return networks(given)
 
 
 class JobSettings(Group):
@@ -293,6 +325,7 @@ class Settings(BaseSettings):
     quotas: QuotaSettings = QuotaSettings()
     web: WebSettings = WebSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    sources: SourceSettings = SourceSettings()
     retention: RetentionSettings = RetentionSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
@@ -308,8 +341,9 @@ class Settings(BaseSettings):
             defaulted.append("CLEANCLIP_DATABASE__URL")
         if defaulted:
             raise ValueError(f"still the published default in {self.environment}: {', '.join(defaulted)}")
-        if self.webhooks.allow_loopback:
-            raise ValueError(f"CLEANCLIP_WEBHOOKS__ALLOW_LOOPBACK is not for {self.environment}")
+        for name, group in (("WEBHOOKS", self.webhooks), ("SOURCES", self.sources)):
+            if group.allow_loopback:
+                raise ValueError(f"CLEANCLIP_{name}__ALLOW_LOOPBACK is not for {self.environment}")
         return self
 
 

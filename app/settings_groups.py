@@ -61,6 +61,12 @@ def _with_password(url: str, password: str) -> str:
 _KIB = 1024
 
 
+def networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    for text in given:
+        ip_network(text)
+    return given
+
+
 class ConnectionSettings(Group):
     """What one peer may cost before a request of it is known. Of each API process."""
 
@@ -130,9 +136,7 @@ class WebhookSettings(Group):
     @field_validator("denied_networks")
     @classmethod
     def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        for text in given:
-            ip_network(text)
-        return given
+        return networks(given)
 
     @model_validator(mode="after")
     def _the_lease_outlives_a_try(self) -> Self:

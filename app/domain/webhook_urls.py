@@ -1,9 +1,10 @@
-"""Where webhooks may go: https to public addresses. The form of an address, and which numbers are public.
+"""Where webhooks may go, and checkpoints come from: https to public addresses. The form of an address, and
+which numbers are public.
 
-A customer chooses the address and our deliverer connects to it: whatever stands near the deliverer
+A customer chooses the address and a process of ours connects to it: whatever stands near that process
 (databases, metadata services of clouds, neighbours) must be out of reach. So the form is checked when it is
 given and before each try, and what its name leads to is checked where the connection is made
-(worker/webhooks). Standard library only; resolves nothing.
+(worker/outward.py). Standard library only; resolves nothing.
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ class ReachRules:
         self._allow_loopback = allow_loopback
         self._denied: tuple[IPv4Network | IPv6Network, ...] = (*_NEVER, *map(ip_network, denied_networks))
 
-    def check(self, url: str) -> Target:
+    def check(self, url: str, *, max_characters: int = MAX_URL_CHARACTERS) -> Target:
         """Raises InvalidInput: `webhook_url_invalid`, or `webhook_url_not_allowed` for where we never connect
         to."""
-        split = _split(url)
+        split = _split(url, max_characters)
         is_plain = split.scheme == "http"
         host, port = split.hostname or "", split.port or (_HTTP_PORT if is_plain else _HTTPS_PORT)
         literal = _literal(host)
@@ -118,9 +119,9 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
     )
 
 
-def _split(url: str) -> SplitResult:
-    if len(url) > MAX_URL_CHARACTERS:
-        raise _invalid(f"The address has more than {MAX_URL_CHARACTERS} characters.")
+def _split(url: str, max_characters: int) -> SplitResult:
+    if len(url) > max_characters:
+        raise _invalid(f"The address has more than {max_characters} characters.")
     if not _PRINTABLE.fullmatch(url):  # first: urlsplit takes line ends and tabs out without a word
         raise _invalid("The address has characters other than printable ASCII, or a backslash.")
     try:

@@ -61,6 +61,14 @@ _SYSTEM_FILES = (
     "/etc/ssl/openssl.cnf",
     "/etc/timezone",
 )
+_NETWORK_FILES = (
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/ssl/certs",
+    "/etc/pki",
+)
 _PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _ACCELERATORS = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
 _ACCELERATOR_FILES = ("/etc/nvidia", "/etc/OpenCL", "/run/nvidia", "/run/nvidia-persistenced")
@@ -86,13 +94,16 @@ def rules(
     *,
     uses_cuda: bool,
     also: Path | None = None,
+    reaches_out: bool = False,
 ) -> list[Rule]:
-    """The whole list for one child; only places that exist. `also`: one more that it may read.
+    """The whole list for one child; only places that exist. `also`: one more that it may read. `reaches_out`:
+    what names servers, and says whom to trust.
 
     Rights of a place hold below it as well: one that holds the job's folder, or lies in it, is left out.
     """
     readable = [*_SYSTEM, *_SYSTEM_FILES, *_python(), *_program(command), *_named_in(environment)]
     readable += [] if also is None else [str(also.resolve())]
+    readable += [*_NETWORK_FILES, *_package("app")] if reaches_out else []
     found: list[Rule] = [(place, READ) for place in _existing(readable) if not _overlaps(place, folder)]
     found += [(place, _READ_DEVICE) for place in _existing(_PLAIN_DEVICES)]
     if uses_cuda:

@@ -3,7 +3,7 @@
     python -I -S guard.py '{"isolation": …, "folder": …, "limits": {…}, "parent_pid": …,
                             "shared_memory": {"size": …, "own": [right…], "not_own": [right…]},
                             "files": [[place, [right…]]…], "calls": hexadecimal | null,
-                            "talks_to_itself": true | false}' COMMAND…
+                            "network": "none" | "own" | "shared"}' COMMAND…
 
 Runs as a script, with the standard library alone, so that it costs milliseconds and imports nothing of
 ours. Levels of isolation, strongest first:
@@ -17,7 +17,8 @@ ours. Levels of isolation, strongest first:
 
 /dev/shm opens with the rights `own` where it is the child's own, with `not_own` (mostly none) elsewhere.
 
-`talks_to_itself` (not on `none`): the loopback of its own network is up, for one job in several processes.
+`network` own (not on `none`): the loopback of its own network is up, for one job in several processes;
+shared: it has the network of the machine, on every level.
 
 Below `full` this process stays beside the program, leading its session: it outlives the worker by a moment,
 to kill all the others, which no signal at a parent's death reaches.
@@ -113,9 +114,9 @@ def _set_read_only(path: str, *, is_read_only: bool, recursive: bool) -> None:
     _checked(result, f"mount_setattr {path}")
 
 
-def _enter_namespaces(isolation: str) -> None:
+def _enter_namespaces(isolation: str, network: str) -> None:
     uid, gid = os.geteuid(), os.getegid()
-    flags = _NAMESPACES[isolation]
+    flags = _NAMESPACES[isolation] & ~(_CLONE_NEWNET if network == "shared" else 0)
     if not flags:
         return
     _checked(_libc.unshare(ctypes.c_int(flags)), "unshare")
@@ -236,7 +237,7 @@ def _become(command: list[str], options: dict[str, Any]) -> NoReturn:
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
-    _restrict_files(options["files"], denies_tcp=not options["talks_to_itself"])
+    _restrict_files(options["files"], denies_tcp=options["network"] == "none")
     if options["calls"] is not None:
         _filter_calls(bytes.fromhex(options["calls"]))
     _tell(b"+")
@@ -355,8 +356,8 @@ def main(arguments: list[str]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this process ends the way the program ended
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")  # where memory runs out all the same, the kernel takes a child before others
-        _enter_namespaces(options["isolation"])
-        if options["talks_to_itself"]:
+        _enter_namespaces(options["isolation"], options["network"])
+        if options["network"] == "own":
             _raise_loopback()
         _die_with_parent()  # after the namespaces: a change of credentials clears it
         if os.getppid() != options["parent_pid"]:

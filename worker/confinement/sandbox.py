@@ -142,6 +142,7 @@ def guarded_command(
     *,
     uses_cuda: bool = False,
     talks_to_itself: bool = False,
+    reaches_out: bool = False,
     more_calls: Sequence[int] = (),
     tokenizers_dir: Path | None = None,
 ) -> list[str]:
@@ -149,7 +150,7 @@ def guarded_command(
 
     With CUDA the accelerator's devices open, and sockets of this machine (AF_UNIX), which its driver may use.
     `talks_to_itself`: its processes may speak TCP with each other; needs a network of its own, so a level
-    above `none`.
+    above `none`. `reaches_out`: it has the machine's network, and the files that name servers in it.
     """
     if talks_to_itself and isolation == "none":
         raise ValueError("without a network of its own a child would reach the machine's")
@@ -158,6 +159,7 @@ def guarded_command(
         uses_cuda=uses_cuda,
         shares_files=isolation != "full",
         talks_to_itself=talks_to_itself,
+        reaches_out=reaches_out,
         more_calls=more_calls,
     )
     options = {
@@ -169,9 +171,11 @@ def guarded_command(
             **file_access.shared_memory(uses_cuda=uses_cuda),
         },
         "parent_pid": os.getpid(),
-        "files": file_access.rules(folder, command, os.environ, uses_cuda=uses_cuda, also=tokenizers_dir),
+        "files": file_access.rules(
+            folder, command, os.environ, uses_cuda=uses_cuda, also=tokenizers_dir, reaches_out=reaches_out
+        ),
         "calls": None if calls is None else calls.hex(),
-        "talks_to_itself": talks_to_itself,
+        "network": "shared" if reaches_out else "own" if talks_to_itself else "none",
     }
     return [sys.executable, "-I", "-S", str(_GUARD), json.dumps(options), *command]
 

@@ -31,9 +31,11 @@ from worker.confinement.allowed_calls import (
     Numbers,
 )
 
-_AF_UNIX, _AF_INET, _AF_NETLINK = 1, 2, 16
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _ALL_TYPES_BUT_STREAM = 0xE
 """Of the four bits of a socket's type, those that SOCK_STREAM has not and every other type has one of."""
+_ALL_TYPES_BUT_STREAM_AND_DATAGRAM = 0xC
+"""The same. SOCK_RAW passes, and is refused by the kernel to a process without capabilities."""
 _TCP, _NETLINK_ROUTE = 6, 0
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
@@ -96,6 +98,7 @@ def assemble(
     uses_cuda: bool,
     shares_files: bool,
     talks_to_itself: bool = False,
+    reaches_out: bool = False,
     more_calls: Iterable[int] = (),
 ) -> bytes | None:
     """The program as an array of `struct sock_filter`; None for a machine whose numbers are not known here.
@@ -103,7 +106,8 @@ def assemble(
     With `uses_cuda` sockets and pairs of AF_UNIX can be made, and no others; without, none. `shares_files`:
     the child has no mount namespace of its own, which keeps it from changing the attributes of others' files.
     `talks_to_itself`: it has a network of its own without a way out, and may use TCP in it (IPv4), and ask it
-    for its interfaces. `more_calls`: numbers that the operator allows, whatever their arguments.
+    for its interfaces. `reaches_out`: it has the machine's network, for TCP and the look-up of names.
+    `more_calls`: numbers that the operator allows, whatever their arguments.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -119,16 +123,16 @@ def assemble(
         lines += _when(_JUMP_EQUAL, number, _RET_ALLOW)
     lines += _when(_JUMP_AT_LEAST, LAST_KNOWN + 1, _UNKNOWN)
     lines += _when(_JUMP_EQUAL, CLONE3[column], _UNKNOWN)
-    if uses_cuda or talks_to_itself:
-        lines += _when_call(
-            _SOCKET[column], _of_sockets(uses_cuda=uses_cuda, talks_to_itself=talks_to_itself)
-        )
+    has_sockets, has_tcp = uses_cuda or talks_to_itself or reaches_out, talks_to_itself or reaches_out
+    if has_sockets:
+        made = _of_sockets(uses_cuda=uses_cuda, talks_to_itself=talks_to_itself, reaches_out=reaches_out)
+        lines += _when_call(_SOCKET[column], made)
     lines += _by_argument(
-        column, uses_cuda=uses_cuda, shares_files=shares_files, talks_to_itself=talks_to_itself
+        column, uses_cuda=uses_cuda, shares_files=shares_files, has_sockets=has_sockets, has_tcp=has_tcp
     )
     tables = [FILES, WAITING, MEMORY, PROCESSES, SIGNALS_AND_TIME]
     tables += [OF_CUDA] if uses_cuda else []
-    tables += [SOCKETS] if uses_cuda or talks_to_itself else []
+    tables += [SOCKETS] if has_sockets else []
     tables += [] if shares_files else [ATTRIBUTES]
     for first, last in _runs(numbers[column] for table in tables for numbers in table.values()):
         # from the first of the run on, unless beyond its last
@@ -156,7 +160,7 @@ _Line = tuple[int, int, int, int]
 """Operation, lines to skip when true, lines to skip when false, operand."""
 
 
-def _of_sockets(*, uses_cuda: bool, talks_to_itself: bool) -> list[_Line]:
+def _of_sockets(*, uses_cuda: bool, talks_to_itself: bool, reaches_out: bool) -> list[_Line]:
     """Which may be made, where any may."""
     lines: list[_Line] = [(_LOAD, 0, 0, _ARG0_AT)]
     if uses_cuda:
@@ -170,11 +174,20 @@ def _of_sockets(*, uses_cuda: bool, talks_to_itself: bool) -> list[_Line]:
             *_unless(_ARG2_AT, _JUMP_EQUAL, _TCP, _DENIED),
         ]
         lines += _when_call(_AF_INET, is_tcp)
+    if reaches_out:
+        is_usual = [
+            (_LOAD, 0, 0, _ARG1_AT),
+            *_when(_JUMP_ANY_BIT, _ALL_TYPES_BUT_STREAM_AND_DATAGRAM, _DENIED),
+        ]
+        lines += _when_call(_AF_INET, is_usual) + _when_call(_AF_INET6, is_usual)
+    if talks_to_itself or reaches_out:
         lines += _when_call(_AF_NETLINK, _unless(_ARG2_AT, _JUMP_EQUAL, _NETLINK_ROUTE, _DENIED))
     return [*lines, (_RETURN, 0, 0, _DENIED)]
 
 
-def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool, talks_to_itself: bool) -> list[_Line]:
+def _by_argument(
+    column: int, *, uses_cuda: bool, shares_files: bool, has_sockets: bool, has_tcp: bool
+) -> list[_Line]:
     """The calls that are allowed but for some of their arguments."""
     lines: list[_Line] = []
     if uses_cuda:
@@ -192,9 +205,9 @@ def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool, talks_to_i
     lines += _when_call(CLONE[column], flags)
     ioctls = (*_TERMINAL_INJECTION, *(_ATTRIBUTES_BY_IOCTL if shares_files else ()))
     fcntls = (*_FCNTLS, *(() if uses_cuda else _LOCKS))
-    options = (*_SOCKET_OPTIONS, *(_SOCKET_OPTIONS_OF_TCP if talks_to_itself else ()))
+    options = (*_SOCKET_OPTIONS, *(_SOCKET_OPTIONS_OF_TCP if has_tcp else ()))
     checked = [(_IOCTL, _ARG1_AT, ioctls), (_PRCTL, _ARG0_AT, _PRCTLS), (_FCNTL, _ARG1_AT, fcntls)]
-    if uses_cuda or talks_to_itself:
+    if has_sockets:
         checked.append((_SETSOCKOPT, _ARG2_AT, options))
     for call, at, refused in checked:
         compared = [line for value in refused for line in _when(_JUMP_EQUAL, value, _DENIED)]

@@ -79,6 +79,7 @@ class TestOnEachMachine:
         for table, options in (
             (allowed_calls.ATTRIBUTES, {"shares_files": False}),
             (allowed_calls.SOCKETS, {"talks_to_itself": True}),
+            (allowed_calls.SOCKETS, {"reaches_out": True}),
             (allowed_calls.OF_CUDA, {"uses_cuda": True}),
         ):
             for name, numbers in table.items():

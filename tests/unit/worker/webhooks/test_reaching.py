@@ -19,7 +19,7 @@ from app.domain.webhook_urls import ReachRules
 from app.domain.webhooks import DeliveryError
 from tests.fakes.webhook_receiver import Receiver
 from tests.unit.worker.webhooks.trying import BODY, HEADERS, Names, sender
-from worker.webhooks import addresses
+from worker import outward
 from worker.webhooks.sending import Sender
 
 NAME = "hooks.example.org"
@@ -107,11 +107,11 @@ def test_a_name_that_takes_too_long_or_is_none_has_no_address(monkeypatch: pytes
         time.sleep(3.0)
         return []
 
-    assert addresses.resolve("a" * 70 + ".example.org", 443, 5.0) == ()
-    assert "127.0.0.1" in addresses.resolve("localhost", 80, 5.0)
+    assert outward.resolve("a" * 70 + ".example.org", 443, 5.0) == ()
+    assert "127.0.0.1" in outward.resolve("localhost", 80, 5.0)
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     started_s = time.monotonic()
-    assert addresses.resolve(NAME, 443, 0.2) == ()
+    assert outward.resolve(NAME, 443, 0.2) == ()
     assert time.monotonic() - started_s < 2.5
 
 
