@@ -97,9 +97,9 @@ def _used(architecture: Any) -> dict[str, str]:
 
 
 def _published(architecture: Any) -> Mapping[str, str]:
-    """Heads of a published model of this shape; none where the configuration is malformed."""
+    """Values of a published model of this shape; none where the configuration is malformed."""
     try:
         entry = published(architecture["model_cfg"])
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return {}
-    return {} if entry is None else entry.heads
+    return {} if entry is None else entry.values

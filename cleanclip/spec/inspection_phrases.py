@@ -78,6 +78,7 @@ OPTIONS = (
     "num_heads_text",
     "image_mean",
     "image_std",
+    "resize_mode",
     "tokenizer",
     "image_size",
     "gelu_tanh",
@@ -97,6 +98,9 @@ QUICK_GELU_OF_RESEARCH = "research code descends from OpenAI's; declare false fo
 QUICK_GELU_OF_OPEN_CLIP = "open_clip's default; declare true for a -quickgelu model"
 EXACT_GELU = "exact GELU, as in every published CLIP"
 OPENAIS_CONSTANTS = "OpenAI's constants"
+SHORTER_SIDE = "as in nearly every published CLIP"
+AS_RELEASED = Phrase("as all weights of {entry:entry} that open_clip lists")
+RELEASED_BOTH = Phrase("the default; other weights of {entry:entry} have another: {names:words}")
 BYTE_PAIRS = "CLIP's byte-pair encoding"
 PYTORCHS_EPSILON = "PyTorch's default, as in every CLIP"
 SCALED_HEADS = "the scale of each head"
@@ -123,9 +127,9 @@ _PLAIN_WHYS = (
     *(QUICK_GELU_OF_OPENAI, QUICK_GELU_OF_HUGGING_FACE, QUICK_GELU_OF_RESEARCH, QUICK_GELU_OF_OPEN_CLIP),
     *(EXACT_GELU, OPENAIS_CONSTANTS, BYTE_PAIRS, PYTORCHS_EPSILON, SCALED_HEADS, NORMED_QUERIES, BY_CLASS),
     *(PUBLISHED_TOWER, WIDTH_OVER_64, OPEN_CLIPS_DEFAULT, BY_HIGHEST, BY_END, CAUSAL, DECLARED),
-    *(EVERY_SIGLIP, GELU_OF_LAYOUT),
+    *(EVERY_SIGLIP, GELU_OF_LAYOUT, SHORTER_SIDE),
 )
-_READ = (*map(Phrase, _PLAIN_WHYS), CELLS, CONFIGURATION)
+_READ = (*map(Phrase, _PLAIN_WHYS), CELLS, CONFIGURATION, AS_RELEASED, RELEASED_BOTH)
 _WHYS = (*_READ, *map(Phrase, (BY_THE_UPLOADER, AS_READ)), BEST_OF, AS_PUBLISHED)
 Why = Annotated[str, AfterValidator(one_of(*_WHYS))]
 """Why a setting has its value, in a report."""

@@ -24,7 +24,8 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.:/+*\[\]-]")
 _WORD = r"[A-Za-z_][A-Za-z0-9_.]{0,80}"
 _SAMPLE = r"[^'\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]{0,80}…?"
 _NOT_IN_A_SAMPLE = re.compile(r"['\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_VALUE = r"true|false|tok|avg|argmax|eos|first|last|clip_bpe|[0-9a-f]{64}|\(?-?\d[\d.e, -]{0,80}\)?"
+_WORDS_OF_OPTIONS = "true|false|shortest|squash|tok|avg|argmax|eos|first|last|clip_bpe"
+_VALUE = _WORDS_OF_OPTIONS + r"|[0-9a-f]{64}|\(?-?\d[\d.e, -]{0,80}\)?"
 VERSION = r"\d[0-9a-z.]{0,20}(?:\+[0-9a-z.]{1,20})?"
 
 

@@ -1,23 +1,43 @@
-"""Attention heads of published CLIPs by the shape of both towers: what is left where images do not decide.
+"""What published CLIPs have by the shape of both towers: what is left where tensors and images do not decide.
 
-From the model configurations of open_clip 3.3.0 (MIT): every plain ViT or ModifiedResNet with CLIP's own
-text tower and tokenizer. The CLIPs of OpenAI and LAION on Hugging Face have the same shapes and heads. The
-activation is not here: most shapes are published with GELU and with QuickGELU. Free of torch.
+From the model configurations and the list of weights of open_clip 3.3.0 (MIT): every plain ViT or
+ModifiedResNet with CLIP's own text tower and tokenizer. The CLIPs of OpenAI and LAION on Hugging Face have
+the same shapes and heads. Free of torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Some that are published under one entry, by open_clip's names; `constants`: of the normalisation."""
+
+    names: tuple[str, ...]
+    quick_gelu: bool
+    resize_mode: Literal["shortest", "squash"]
+    constants: Literal["openai", "half"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """`entry` names the configuration; `heads` has a value for each option."""
+    """`entry` names the configuration; `values` has heads, and the activation where all weights have one."""
 
     entry: str
-    heads: Mapping[str, str]
+    values: Mapping[str, str]
+    weights: tuple[Weights, ...]
+
+    def common(self, option: str) -> Any:
+        """The value of a field of `Weights` that all of them have. None: they differ, or there are none."""
+        values = {getattr(one, option) for one in self.weights}
+        return values.pop() if len(values) == 1 else None
+
+    def without(self, option: str, value: Any) -> tuple[str, ...]:
+        """Names of the weights that have another value."""
+        return tuple(name for one in self.weights if getattr(one, option) != value for name in one.names)
 
 
 def published(model: Mapping[str, Any]) -> Published | None:
@@ -80,11 +100,61 @@ ViT-B-32-plus-256: 640 | 12 896 32 256 3584 | 12 640 77 2560 | 14 10
 of the vision and of the text tower."""
 
 
+_WEIGHTS = """
+RN50 quick_gelu: openai yfcc15m cc12m
+RN101 quick_gelu: openai yfcc15m
+RN50x4 quick_gelu: openai
+RN50x16 quick_gelu: openai
+RN50x64 quick_gelu: openai
+ViT-B-32 quick_gelu: openai laion400m_e31 laion400m_e32 metaclip_400m metaclip_fullcc
+ViT-B-32: laion2b_e16 laion2b_s34b_b79k datacomp_xl_s13b_b90k datacomp_m_s128m_b4k
+ViT-B-32: commonpool_m_clip_s128m_b4k commonpool_m_laion_s128m_b4k commonpool_m_image_s128m_b4k
+ViT-B-32: commonpool_m_text_s128m_b4k commonpool_m_basic_s128m_b4k commonpool_m_s128m_b4k datacomp_s_s13m_b4k
+ViT-B-32: commonpool_s_clip_s13m_b4k commonpool_s_laion_s13m_b4k commonpool_s_image_s13m_b4k
+ViT-B-32: commonpool_s_text_s13m_b4k commonpool_s_basic_s13m_b4k commonpool_s_s13m_b4k
+ViT-B-32-256: datacomp_s34b_b86k
+ViT-B-16 quick_gelu: openai dfn2b metaclip_400m metaclip_fullcc
+ViT-B-16: laion400m_e31 laion400m_e32 laion2b_s34b_b88k datacomp_xl_s13b_b90k datacomp_l_s1b_b8k
+ViT-B-16: commonpool_l_clip_s1b_b8k commonpool_l_laion_s1b_b8k commonpool_l_image_s1b_b8k
+ViT-B-16: commonpool_l_text_s1b_b8k commonpool_l_basic_s1b_b8k commonpool_l_s1b_b8k
+ViT-B-16-plus-240: laion400m_e31 laion400m_e32
+ViT-L-14 quick_gelu: openai metaclip_400m metaclip_fullcc dfn2b
+ViT-L-14: laion400m_e31 laion400m_e32 datacomp_xl_s13b_b90k commonpool_xl_clip_s13b_b90k
+ViT-L-14: commonpool_xl_laion_s13b_b90k commonpool_xl_s13b_b90k dfn2b_s39b
+ViT-L-14 half: laion2b_s32b_b82k
+ViT-L-14-336 quick_gelu: openai
+ViT-H-14: laion2b_s32b_b79k metaclip_altogether
+ViT-H-14 quick_gelu: metaclip_fullcc
+ViT-H-14 quick_gelu squash: dfn5b
+ViT-H-14-378 quick_gelu squash: dfn5b
+ViT-g-14: laion2b_s12b_b42k laion2b_s34b_b88k
+ViT-bigG-14: laion2b_s39b_b160k
+ViT-bigG-14 quick_gelu: metaclip_fullcc
+"""
+"""Entry and what these weights have other than GELU, OpenAI's constants and "shortest": names of weights."""
+
+
+def _weights_of(entry: str) -> Iterator[Weights]:
+    for line in _WEIGHTS.strip().splitlines():
+        about, names = line.split(": ")
+        name, *others = about.split()
+        if name == entry:
+            yield Weights(
+                names=tuple(names.split()),
+                quick_gelu="quick_gelu" in others,
+                resize_mode="squash" if "squash" in others else "shortest",
+                constants="half" if "half" in others else "openai",
+            )
+
+
 def _read(line: str) -> tuple[str, Published]:
     entry, rest = line.split(": ")
     shape, heads = rest.rsplit(" | ", 1)
-    options = ("num_heads_vision", "num_heads_text")
-    return shape, Published(entry=entry, heads=dict(zip(options, heads.split(), strict=True)))
+    values = dict(zip(("num_heads_vision", "num_heads_text"), heads.split(), strict=True))
+    found = Published(entry=entry, values=values, weights=tuple(_weights_of(entry)))
+    if (quick_gelu := found.common("quick_gelu")) is not None:
+        values["quick_gelu"] = str(quick_gelu).lower()
+    return shape, found
 
 
 _BY_SHAPE = dict(map(_read, _TABLE.strip().splitlines()))

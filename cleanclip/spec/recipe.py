@@ -82,7 +82,8 @@ class DeclaredOptions:
     `num_heads_*` default to width/64 (16 for ViT-H, g, bigG, e); `image_mean`/`image_std` to OpenAI's
     constants; `tokenizer` to CLIP's byte-pair encoding; `quick_gelu` to True for the OpenAI and
     Hugging Face layouts and for research checkpoints (whose code descends from OpenAI's), and False for
-    open_clip's. A SigLIP's are those of every published SigLIP, but for `tokenizer`.
+    open_clip's. Where all weights that open_clip lists of this shape have another value, it is theirs. A
+    SigLIP's are those of every published SigLIP, but for `tokenizer`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -92,6 +93,8 @@ class DeclaredOptions:
     num_heads_text: Annotated[int, Interval(ge=1, le=256), NUMBER] | None = None
     image_mean: tuple[Number, Number, Number] | None = None
     image_std: tuple[Positive, Positive, Positive] | None = None
+    resize_mode: Literal["shortest", "squash"] | None = None
+    """How an image becomes square: its shorter side is resized and the middle cut out, or both sides are."""
     tokenizer: Annotated[str, StringConstraints(pattern="^(clip_bpe|[0-9a-f]{64})$")] | None = None
     """A SigLIP needs one: the SHA-256 of its tokenizer.json, which the operator keeps on a shelf."""
     image_size: Annotated[int, Interval(ge=1, le=MAX_IMAGE_SIZE), NUMBER] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sanitizer.checkpoints.image_side import ImageSide
 from sanitizer.checkpoints.siglip_configs import PooledTransformer, pooled_config, read_pooled, size_name
@@ -42,6 +42,7 @@ OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 SIGLIP_CONSTANTS = (0.5, 0.5, 0.5)
 CLIP_TOKENIZER = "clip_bpe"
+ResizeMode = Literal["shortest", "squash"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class Architecture:
     logit_bias: bool = False
     image_mean: tuple[float, float, float] = OPENAI_MEAN
     image_std: tuple[float, float, float] = OPENAI_STD
+    resize_mode: ResizeMode = "shortest"
     tokenizer: str = CLIP_TOKENIZER
     """CLIP's byte pairs, or the SHA-256 of a SigLIP's `tokenizer.json`."""
 
@@ -69,7 +71,7 @@ class Architecture:
     @property
     def image_size(self) -> ImageSide:
         """Side of the square input image, in pixels."""
-        return ImageSide(self.vision.image_size, is_squashed=self.is_siglip)
+        return ImageSide(self.vision.image_size, is_squashed=self.resize_mode == "squash")
 
     @property
     def context_length(self) -> int:
@@ -102,7 +104,7 @@ class Architecture:
             "mean": list(self.image_mean),
             "std": list(self.image_std),
             "interpolation": "bicubic",
-            "resize_mode": "squash" if self.is_siglip else "shortest",
+            "resize_mode": self.resize_mode,
             "fill_color": 0,
         }
         return {"model_cfg": model, "preprocess_cfg": preprocess}
@@ -132,6 +134,7 @@ class Architecture:
             logit_bias=model.get("init_logit_bias") is not None,
             image_mean=_triple(preprocess.get("mean", mean)),
             image_std=_triple(preprocess.get("std", std)),
+            resize_mode=_resize_mode(preprocess.get("resize_mode", "squash" if is_siglip else "shortest")),
             tokenizer=tokenizer,
         )
 
@@ -164,6 +167,13 @@ def _gelu_tanh(vision: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
     if len(is_tanh) > 1:
         raise unsupported("act_kwargs of one tower only")
     return is_tanh.pop()
+
+
+def _resize_mode(value: Any) -> ResizeMode:
+    if value == "shortest" or value == "squash":  # noqa: PLR1714 — mypy narrows no set
+        mode: ResizeMode = value
+        return mode
+    raise unsupported("a resize_mode other than shortest and squash")
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

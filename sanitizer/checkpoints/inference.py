@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cleanclip.spec import inspection_phrases as phrases
+from cleanclip.spec.published import Published, published
 from cleanclip.spec.recipe import DeclaredOptions
-from sanitizer.checkpoints.architecture import CLIP_TOKENIZER, OPENAI_MEAN, OPENAI_STD, Architecture
+from sanitizer.checkpoints.architecture import (
+    CLIP_TOKENIZER,
+    OPENAI_MEAN,
+    OPENAI_STD,
+    SIGLIP_CONSTANTS,
+    Architecture,
+)
 from sanitizer.checkpoints.choices import Choices, contradiction
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.siglip_inference import POOLING_QUERY, infer_siglip
@@ -66,6 +74,7 @@ def _sin_cos(width: int, position: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
 
 
+_CONSTANTS = {"openai": (OPENAI_MEAN, OPENAI_STD), "half": (SIGLIP_CONSTANTS, SIGLIP_CONSTANTS)}
 CLIP_VOCABULARY = 49408
 CLIP_END_TOKEN = 49407
 _MAX_TABLE = 50_000_000  # elements of a table of positions that is looked at
@@ -99,25 +108,45 @@ def infer(
     if POOLING_QUERY in tensors:
         return infer_siglip(tensors, choices, layout=layout), choices.assumed
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    quick_gelu, why = _FAMILIES[layout]
     text, embed_dim = _text(shapes, choices)
     architecture = Architecture(
         embed_dim=embed_dim,
         vision=_vision(shapes, choices),
         text=text,
-        quick_gelu=choices.pick("quick_gelu", quick_gelu, why),
+        quick_gelu=False,
         gelu_tanh=choices.pick("gelu_tanh", False, phrases.EXACT_GELU),
         logit_scale_is_vector=logit_scale_is_vector(shapes),
         logit_bias="logit_bias" in shapes,
-        image_mean=choices.pick("image_mean", OPENAI_MEAN, phrases.OPENAIS_CONSTANTS),
-        image_std=choices.pick("image_std", OPENAI_STD, phrases.OPENAIS_CONSTANTS),
         tokenizer=choices.pick("tokenizer", CLIP_TOKENIZER, phrases.BYTE_PAIRS),
+    )
+    # The other layouts are written by one library each, whose own default is better than what others publish.
+    entry = published(architecture.to_config()["model_cfg"]) if layout == "open_clip" else None
+    constants, why = _usual(entry, "constants", "openai", phrases.OPENAIS_CONSTANTS)
+    mean, std = _CONSTANTS[constants]
+    architecture = replace(
+        architecture,
+        quick_gelu=choices.pick("quick_gelu", *_usual(entry, "quick_gelu", *_FAMILIES[layout])),
+        image_mean=choices.pick("image_mean", mean, why),
+        image_std=choices.pick("image_std", std, why),
+        resize_mode=choices.pick(
+            "resize_mode", *_usual(entry, "resize_mode", "shortest", phrases.SHORTER_SIDE)
+        ),
     )
     if architecture.tokenizer != CLIP_TOKENIZER:
         raise contradiction("tokenizer", "a model of open_clip's class CLIP has CLIP's byte pairs")
     if architecture.quick_gelu and architecture.gelu_tanh:
         raise contradiction("gelu_tanh", "QuickGELU has no tanh form")
     return architecture, choices.assumed
+
+
+def _usual(entry: Published | None, option: str, default: Any, why: str) -> tuple[Any, str]:
+    """What all published weights of this shape have and why, or `default` and which have another."""
+    if entry is None or not entry.weights:
+        return default, why
+    common = entry.common(option)
+    if common is not None:
+        return common, phrases.AS_RELEASED(entry=entry.entry)
+    return default, phrases.RELEASED_BOTH(entry=entry.entry, names=entry.without(option, default))
 
 
 def _vision(shapes: Shapes, choices: Choices) -> VisionTransformer | ModifiedResNet:

@@ -141,6 +141,7 @@ def _from_open_clip(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         "gelu_tanh": architecture.gelu_tanh,
         "image_mean": architecture.image_mean,
         "image_std": architecture.image_std,
+        "resize_mode": architecture.resize_mode,
         "image_size": vision.image_size,
         "num_heads_text": text.blocks.heads,
         "norm_eps_text": text.blocks.norm_eps,
@@ -233,6 +234,9 @@ def _normalisation(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     config = _read_json(path)
+    size = config.get("size")
+    is_squashed = isinstance(size, dict) and {"height", "width"} <= size.keys()
+    options = {"resize_mode": "squash" if is_squashed else "shortest"}
     if config.get("do_normalize") is False:
-        return {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
-    return {"image_mean": config.get("image_mean"), "image_std": config.get("image_std")}
+        return options | {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
+    return options | {"image_mean": config.get("image_mean"), "image_std": config.get("image_std")}

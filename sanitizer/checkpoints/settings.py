@@ -113,7 +113,7 @@ def compared(
     settled, why = unmeasured.settled, unmeasured.why
     if settled == "assumed" and margin.low > MIN_MARGIN:
         settled, why = "measured", phrases.BEST_OF(values=[shown(value) for value in values])
-    elif settled == "assumed" and prior and prior.heads.get(unmeasured.option) == chosen.value:
+    elif settled == "assumed" and prior and prior.values.get(unmeasured.option) == chosen.value:
         settled = "published"
         why = phrases.AS_PUBLISHED(entry=prior.entry, value=runner_up.value)
     return Setting(

@@ -63,6 +63,7 @@ def infer_siglip(tensors: Mapping[str, Tensor], choices: Choices, *, layout: str
         logit_bias="logit_bias" in shapes,
         image_mean=choices.pick("image_mean", SIGLIP_CONSTANTS, phrases.EVERY_SIGLIP),
         image_std=choices.pick("image_std", SIGLIP_CONSTANTS, phrases.EVERY_SIGLIP),
+        resize_mode=choices.pick("resize_mode", "squash", phrases.EVERY_SIGLIP),
         tokenizer=_tokenizer(choices),
     )
 

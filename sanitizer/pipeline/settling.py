@@ -16,7 +16,7 @@ The winner beats every other combination that agrees with what is given, by the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,11 +71,11 @@ class Race:
         return self._running if self.remaining else ()
 
     def decided(self, fit: Fit) -> Settings:
-        """What is left; of several heads those of the published model. Raises CheckpointRejected."""
-        for option, heads in (self.published.heads if self.published else {}).items():
-            left = {shown(getattr(one, option)) for one in filter(self._agrees, self._running)}
-            if option in self.open and heads in left:
-                self.fixed[option] = int(heads)
+        """What is left; of several values that of the published model. Raises CheckpointRejected."""
+        for option, usual in (self.published.values if self.published else {}).items():
+            left = {shown(value): value for value in self._left(option)}
+            if option in self.open and usual in left:
+                self.fixed[option] = left[usual]
                 self._choose(fit)
         if self.remaining:
             raise _undecided(fit, self)
@@ -121,6 +121,9 @@ class Race:
             f"Upload the file again with the right {option}, or without it: then it is measured.",
             where=option,
         )
+
+    def _left(self, option: str) -> Iterator[Any]:
+        return (getattr(one, option) for one in filter(self._agrees, self._running))
 
     def _agrees(self, settings: Settings, but: str = "") -> bool:
         return all(

@@ -49,6 +49,7 @@ _WORDS = {
     "image_size": ("Image side, pixels", "Usual: what the position embeddings say."),
     "image_mean": ("Image mean", "Three numbers, red green blue. Usual: OpenAI's."),
     "image_std": ("Image standard deviation", "Three numbers, red green blue. Usual: OpenAI's."),
+    "resize_mode": ("Image resized by", "Shorter side and cut, or both sides (squash). Usual: shortest."),
     "tokenizer": (
         "Tokenizer",
         "SigLIP: the SHA-256 of the model's tokenizer.json. Usual for CLIP: its byte pairs.",

@@ -1,4 +1,4 @@
-"""The table of published heads says what the configurations of the installed open_clip say."""
+"""The table of published models says what the installed open_clip says."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import open_clip
 import pytest
 from open_clip.factory import get_model_config
 
-from cleanclip.spec.published import published
-from sanitizer.checkpoints.architecture import Architecture
+from cleanclip.spec.published import Published, published
+from cleanclip.spec.settled import COMPARED
+from sanitizer.checkpoints.architecture import OPENAI_MEAN, SIGLIP_CONSTANTS, Architecture
 from sanitizer.checkpoints.settings import Settings, not_measurable, phrases
 
 _PLAIN = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"}
@@ -34,10 +35,48 @@ def test_every_plain_configuration_has_its_own_heads_in_the_table():
         entry = published(architecture.to_config()["model_cfg"])
         settings = Settings.of(architecture)
         assert entry is not None, name
-        assert dict(entry.heads) == {
+        assert {option: entry.values[option] for option in COMPARED[:2]} == {
             "num_heads_vision": str(settings.num_heads_vision),
             "num_heads_text": str(settings.num_heads_text),
         }
+
+
+def test_all_weights_that_open_clip_lists_of_these_shapes_are_in_the_table():
+    """And what they have. Of open_clip's own names, "-quickgelu" says only what the weights say again."""
+    constants = {OPENAI_MEAN: "openai", SIGLIP_CONSTANTS: "half"}
+    listed, told = {}, {}
+    for name, config in {name: get_model_config(name) for name in open_clip.list_models()}.items():
+        if not config or not is_plain(config):
+            continue
+        entry = published(Architecture.from_config(config).to_config()["model_cfg"])
+        assert entry is not None
+        for weights in entry.weights:
+            for one in weights.names:
+                told[entry.entry, one] = (weights.quick_gelu, weights.resize_mode, weights.constants)
+        for one in open_clip.list_pretrained_tags_by_model(name):
+            about = open_clip.get_pretrained_cfg(name, one)
+            assert about["interpolation"] == "bicubic"
+            listed[entry.entry, one] = (
+                about.get("quick_gelu", False),
+                about["resize_mode"],
+                constants[tuple(about["mean"])],
+            )
+    assert told == listed
+    assert len(listed) >= 60
+
+
+def test_an_activation_is_a_published_value_only_where_all_weights_have_it():
+    assert _of("RN50").values["quick_gelu"] == "true"
+    assert _of("ViT-g-14").values["quick_gelu"] == "false"
+    assert "quick_gelu" not in _of("ViT-B-32").values
+    assert "quick_gelu" not in _of("ViT-S-32").values  # nothing is published of it
+    assert _of("ViT-H-14").without("resize_mode", "shortest") == ("dfn5b",)
+
+
+def _of(name: str) -> Published:
+    entry = published(Architecture.from_config(get_model_config(name)).to_config()["model_cfg"])
+    assert entry is not None
+    return entry
 
 
 @pytest.mark.parametrize(

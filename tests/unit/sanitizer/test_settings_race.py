@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -23,9 +24,9 @@ ASSUMED = dict.fromkeys(VALUES, "assumed")
 PUBLISHED = Architecture.from_config(get_model_config("ViT-B-32"))
 
 
-def fit_of(mean: Callable[[Settings], float]) -> Fit:
+def fit_of(mean: Callable[[Settings], float], values: Mapping[str, list[Any]] = VALUES) -> Fit:
     """Every image is named rightly; log-likelihoods are `mean` and noise that settings do not share."""
-    combinations = tuple(Settings(**dict(zip(VALUES, one, strict=True))) for one in product(*VALUES.values()))
+    combinations = tuple(Settings(**dict(zip(values, one, strict=True))) for one in product(*values.values()))
     noise = torch.Generator().manual_seed(1)
     drawn = {one: 0.1 * torch.randn(1, N, generator=noise, dtype=torch.float64) for one in combinations}
     label_N = torch.arange(N) % 4
@@ -55,6 +56,20 @@ def test_where_images_leave_several_heads_those_of_the_published_model_of_the_sh
     left = race.undecided(fit)
     assert {one.num_heads_vision for one in left} == {12, 16}, "more images first"
     assert race.decided(fit) == Settings(num_heads_vision=12, num_heads_text=8, quick_gelu=True)
+
+
+@pytest.mark.parametrize(("name", "taken"), [("ViT-L-14-336", True), ("ViT-g-14", False)])
+def test_an_activation_that_images_leave_is_that_of_all_published_weights(name: str, taken: bool) -> None:
+    architecture = Architecture.from_config(get_model_config(name))
+    heads = {option: [getattr(Settings.of(architecture), option)] for option in list(VALUES)[:2]}
+    values = {**heads, "quick_gelu": [not taken, taken]}
+    fit, race = fit_of(lambda one: -1.0, values), Race(architecture, ASSUMED, values)
+    assert len(race.undecided(fit)) == 2
+    assert race.decided(fit).quick_gelu is taken
+    mixed = Race(PUBLISHED, ASSUMED, values)
+    mixed.undecided(fit)
+    with pytest.raises(CheckpointRejected, match="several values of quick_gelu"):
+        mixed.decided(fit)
 
 
 def test_without_a_published_model_of_the_shape_they_are_refused() -> None:

@@ -14,11 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.pos_embed import get_2d_sincos_pos_embed
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.inspection_phrases import Assumed
 from cleanclip.spec.recipe import DeclaredOptions
-from sanitizer.checkpoints.architecture import Architecture, VisionTransformer
+from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture, VisionTransformer
+from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.inference import infer, sin_cos_2d, with_position_table
 from sanitizer.checkpoints.model import assemble, build_clip
 from sanitizer.checkpoints.shapes import expected_shapes
@@ -51,9 +54,9 @@ def shapes_of(state: dict[str, Tensor]) -> list[tuple[str, tuple[int, ...]]]:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_every_plain_model_of_open_clip_is_told_from_its_shapes_alone(name: str) -> None:
-    """All that must be declared is QuickGELU, which is not a property of a shape."""
+    """All that must be declared is QuickGELU and how images are resized, which no shape tells."""
     state = meta_state(ALL[name])
-    declared = DeclaredOptions(quick_gelu=ALL[name].get("quick_gelu", False))
+    declared = DeclaredOptions(quick_gelu=ALL[name].get("quick_gelu", False), resize_mode="shortest")
     inferred, assumed = infer(state, declared=declared, layout="open_clip")
     assert inferred == Architecture.from_config(ALL[name])
     assert list(expected_shapes(inferred).items()) == shapes_of(state)
@@ -357,6 +360,44 @@ def test_each_family_has_its_own_default_activation(
     architecture, assumed = infer(meta_state(VIT_CONFIG), declared=declared, layout=layout)
     assert architecture.quick_gelu is expected
     assert not assumed["quick_gelu"].endswith("declared")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "why"),
+    [
+        ("RN50", "quick_gelu", True, "as all weights of RN50 that open_clip lists"),
+        ("ViT-B-32", "quick_gelu", False, "the default; other weights of ViT-B-32 have another: openai, lai"),
+        ("ViT-g-14", "quick_gelu", False, "as all weights of ViT-g-14 that open_clip lists"),
+        ("ViT-S-32", "quick_gelu", False, "open_clip's default; declare true for a -quickgelu model"),
+        ("ViT-H-14-378", "resize_mode", "squash", "as all weights of ViT-H-14-378 that open_clip lists"),
+        ("ViT-H-14", "resize_mode", "shortest", "the default; other weights of ViT-H-14 have another: dfn5b"),
+        (
+            "ViT-L-14",
+            "image_mean",
+            OPENAI_MEAN,
+            "the default; other weights of ViT-L-14 have another: la",
+        ),
+        ("ViT-B-32", "image_std", OPENAI_STD, "as all weights of ViT-B-32 that open_clip lists"),
+    ],
+)
+def test_what_no_tensor_tells_is_as_all_published_weights_of_this_shape_have_it(
+    name: str, option: str, value: Any, why: str
+) -> None:
+    state = meta_state(ALL[name])
+    architecture, assumed = infer(state, declared=DeclaredOptions(), layout="open_clip")
+    assert getattr(architecture, option) == value
+    assert assumed[option].startswith(f"{shown(value)}: {why}")
+    TypeAdapter(Assumed).validate_python(assumed[option])
+
+
+def test_another_library_and_the_owner_know_better_than_what_is_published() -> None:
+    _, assumed = infer(meta_state(ALL["ViT-g-14"]), declared=DeclaredOptions(), layout="huggingface")
+    assert assumed["quick_gelu"] == "true: the default of Hugging Face's CLIPConfig"
+    declared = DeclaredOptions(resize_mode="shortest", quick_gelu=False)
+    architecture, assumed = infer(meta_state(ALL["ViT-H-14-378"]), declared=declared, layout="open_clip")
+    assert (architecture.resize_mode, architecture.quick_gelu) == ("shortest", False)
+    assert assumed["resize_mode"] == "shortest: declared"
+    assert not architecture.image_size.is_squashed
 
 
 @pytest.mark.parametrize(

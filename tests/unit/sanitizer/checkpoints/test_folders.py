@@ -12,7 +12,7 @@ import torch
 
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import DeclaredOptions
-from sanitizer.checkpoints.architecture import VisionTransformer
+from sanitizer.checkpoints.architecture import Architecture, VisionTransformer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from tests.fixtures.checkpoints import VIT_CONFIG, huggingface_model, tiny_clip
@@ -81,6 +81,38 @@ def test_the_preprocessor_gives_the_normalisation(tmp_path: Path) -> None:
     assert read(tmp_path).architecture.image_mean == (0.5, 0.4, 0.3)
     edit(preprocessor, None, do_normalize=False)
     assert read(tmp_path).architecture.image_std == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("size", "mode"),
+    [
+        ({"shortest_edge": 32}, "shortest"),
+        (32, "shortest"),
+        ({"height": 32, "width": 32}, "squash"),
+    ],
+)
+def test_the_preprocessor_says_how_an_image_becomes_square(size: object, mode: str, tmp_path: Path) -> None:
+    save_huggingface(tmp_path)
+    edit(tmp_path / "preprocessor_config.json", None, size=size)
+    architecture = read(tmp_path).architecture
+    assert architecture.resize_mode == mode
+    assert architecture.image_size.is_squashed is (mode == "squash")
+
+
+def test_an_open_clip_folder_says_how_an_image_becomes_square(tmp_path: Path) -> None:
+    """As DFN's, which were trained on squashed images; a mode that pads is refused by name."""
+    config = Architecture.from_config(VIT_CONFIG).to_config()
+    torch.save(tiny_clip(VIT_CONFIG).state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+    for mode in ("shortest", "squash"):
+        config["preprocess_cfg"]["resize_mode"] = mode
+        (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+        found = read(tmp_path)
+        assert found.architecture.resize_mode == mode
+        assert found.assumed["resize_mode"] == f"{mode}: the folder's open_clip_config.json"
+        assert found.architecture.to_config()["preprocess_cfg"]["resize_mode"] == mode
+    config["preprocess_cfg"]["resize_mode"] = "longest"
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    assert refusal_of(tmp_path) == "config_unsupported"
 
 
 def test_the_norms_epsilon_is_the_folders(tmp_path: Path) -> None:
