@@ -16,7 +16,7 @@ from app.db.session import Database
 from app.domain.errors import DomainError, Unavailable
 from app.domain.states import RESUMABLE, JobKind, JobPhase, JobState, phases_of
 from app.logs import get_logger
-from app.settings import DatasetSettings
+from app.settings import DatasetSettings, SourceSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
@@ -29,6 +29,8 @@ from worker.confinement.outcome import interpret, seen_of, wanted_outputs
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
+from worker.fetching.bringing import Fetcher
+from worker.fetching.sources import SourceBringer
 from worker.first_audit import FirstAudit
 from worker.heartbeat import Pulse
 from worker.ledger import Ledger
@@ -58,6 +60,7 @@ class AttemptOptions:
     work_dir: Path
     limits: ChildLimits
     datasets: DatasetSettings = field(default_factory=DatasetSettings)
+    sources: SourceSettings = field(default_factory=SourceSettings)
     wall_factor: float = 1.0
     lease_s: float = 120.0
     heartbeat_s: float = 20.0
@@ -160,6 +163,8 @@ class Attempt:
 
     def _work(self, place: Workspace, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState:
         job, check = self._job, self._control.check
+        if KINDS[job.kind].reads_upload:
+            self._bring_source(place, worker_environment)
         scanned = scanned_files(self._store, job, place.outgoing / "scanned", check)
         staged = self._withheld(place, self._stage(place, job), worker_environment)
         if KINDS[job.kind].reads_upload:
@@ -183,6 +188,27 @@ class Attempt:
         self._tracker.begin(JobPhase.PUBLISH)
         work = self._publication(place, job, staged, outputs, worker_environment)
         return publish(self._store, self._ledger, work, scanned=scanned, signer=self._options.signer)
+
+    def _bring_source(self, place: Workspace, worker_environment: Mapping[str, str]) -> None:
+        """The bytes of a checkpoint that was named instead of sent, to where an upload lies."""
+        self._tracker.begin(JobPhase.STAGE)
+        fetcher = Fetcher(
+            folder=place.outgoing / "source",
+            kind=self._job.kind,
+            settings=self._options.sources,
+            limits=self._options.limits,
+            isolation=self._isolation,
+            control=self._control,
+            worker_environment=worker_environment,
+        )
+        SourceBringer(
+            database=self._database,
+            store=self._store,
+            ledger=self._ledger,
+            job=self._job,
+            fetcher=fetcher,
+            check=self._control.check,
+        ).bring()
 
     def _publication(
         self,

@@ -159,6 +159,10 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "job_is_no_vetting": ErrorCode(422, "The job is no vetting"),
     "exclusions_of_another_dataset": ErrorCode(422, "The list is of a dataset that the order does not use"),
     "exclusions_given_twice": ErrorCode(422, "Two lists are of the same dataset"),
+    # sources
+    "source_invalid": ErrorCode(422, "The source is not valid"),
+    "source_not_allowed": ErrorCode(422, "The service may not read the source"),
+    "sources_off": ErrorCode(409, "This installation fetches no checkpoints"),
     # webhooks
     "webhook_not_found": ErrorCode(404, "There is no such webhook"),
     "webhook_delivery_not_found": ErrorCode(404, "The webhook has no such delivery"),

@@ -279,7 +279,7 @@ class ErasureRepository(PlanRepository):
             self._erase_job(row.project_id, row.inspect_job_id)
         self._forget_messages(row.project_id, row.id)
         self._forget_answers(row.project_id, row.id)
-        row.filename, row.declared, row.inspection, row.error = "", {}, None, None
+        row.filename, row.declared, row.source, row.inspection, row.error = "", {}, None, None, None
         row.sha256 = row.weights_sha256 = row.upload_object_key = row.canonical_prefix = None
         row.inspect_job_id = None
         self._session.flush()
