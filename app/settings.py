@@ -98,7 +98,7 @@ class DatasetSettings(Group):
 
 
 class SourceSettings(Group):
-    """Checkpoints that are fetched from other servers: docs/decisions/0105. API and workers of
+    """Checkpoints that are fetched from other servers: docs/how-to/operating/sources.md. API and workers of
     inspections read it. Without a host nothing is fetched."""
 
     allowed_hosts: tuple[str, ...] = ()

@@ -110,6 +110,17 @@ class Verdicts(Answer):
     num_verdicts: int = 0
 
 
+class Source(Answer):
+    """Where the service fetched a checkpoint from; what is not known is None. `commit`: of a hub."""
+
+    ordered: str
+    commit: str | None = None
+    path: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+    fetched_at: datetime | None = None
+
+
 class Checkpoint(Answer):
     """quarantined → scanning → accepted | rejected. Jobs take accepted ones.
 
@@ -120,6 +131,8 @@ class Checkpoint(Answer):
     state: str
     filename: str = ""
     size_bytes: int = 0
+    source: Source | None = None
+    """None for a file that was uploaded."""
     sha256: str | None = None
     weights_sha256: str | None = None
     declared: dict[str, Any] | None = None

@@ -126,6 +126,7 @@ def settings_of(stack: Stack, database_url: str, broker_url: str, store: S3Store
             "storage": base.storage.model_copy(update={"bucket": store.bucket}),
             "webhooks": base.webhooks.model_copy(update={"encryption_keys": (SecretStr(WEBHOOKS_KEY),)}),
             "worker": base.worker.model_copy(update={"work_dir": work_dir}),
+            "sources": base.sources.model_copy(update={"allowed_hosts": ("huggingface.co",)}),
         }
     )
 

@@ -16,7 +16,7 @@ from app.db.session import Database
 from app.domain.errors import DomainError, Unavailable
 from app.domain.states import RESUMABLE, JobKind, JobPhase, JobState, phases_of
 from app.logs import get_logger
-from app.settings import DatasetSettings
+from app.settings import DatasetSettings, SourceSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
@@ -29,6 +29,8 @@ from worker.confinement.outcome import interpret, seen_of, wanted_outputs
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
+from worker.fetching.bringing import Fetcher
+from worker.fetching.sources import SourceBringer
 from worker.first_audit import FirstAudit
 from worker.heartbeat import Pulse
 from worker.ledger import Ledger
@@ -37,7 +39,7 @@ from worker.publishing.first_scan import finish_scan, reopened, scan_of, scanned
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.output_bounds import output_bytes, state_bytes, written_bytes
 from worker.publishing.packing import Packing, Signer
-from worker.publishing.publish import prefix_of, publish
+from worker.publishing.publish import publish
 from worker.publishing.rechecking import is_due
 from worker.publishing.withholding import withhold
 from worker.staging.stage import Staged, ordered_as, stage
@@ -58,6 +60,7 @@ class AttemptOptions:
     work_dir: Path
     limits: ChildLimits
     datasets: DatasetSettings = field(default_factory=DatasetSettings)
+    sources: SourceSettings = field(default_factory=SourceSettings)
     wall_factor: float = 1.0
     lease_s: float = 120.0
     heartbeat_s: float = 20.0
@@ -160,6 +163,8 @@ class Attempt:
 
     def _work(self, place: Workspace, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState:
         job, check = self._job, self._control.check
+        if KINDS[job.kind].reads_upload:
+            self._bring_source(place, worker_environment)
         scanned = scanned_files(self._store, job, place.outgoing / "scanned", check)
         staged = self._withheld(place, self._stage(place, job), worker_environment)
         if KINDS[job.kind].reads_upload:
@@ -182,7 +187,28 @@ class Attempt:
         pulse.flush()
         self._tracker.begin(JobPhase.PUBLISH)
         work = self._publication(place, job, staged, outputs, worker_environment)
-        return publish(self._store, self._ledger, job, work, scanned=scanned, signer=self._options.signer)
+        return publish(self._store, self._ledger, work, scanned=scanned, signer=self._options.signer)
+
+    def _bring_source(self, place: Workspace, worker_environment: Mapping[str, str]) -> None:
+        """The bytes of a checkpoint that was named instead of sent, to where an upload lies."""
+        self._tracker.begin(JobPhase.STAGE)
+        fetcher = Fetcher(
+            folder=place.outgoing / "source",
+            kind=self._job.kind,
+            settings=self._options.sources,
+            limits=self._options.limits,
+            isolation=self._isolation,
+            control=self._control,
+            worker_environment=worker_environment,
+        )
+        SourceBringer(
+            database=self._database,
+            store=self._store,
+            ledger=self._ledger,
+            job=self._job,
+            fetcher=fetcher,
+            check=self._control.check,
+        ).bring()
 
     def _publication(
         self,
@@ -194,11 +220,11 @@ class Attempt:
     ) -> Publication:
         check = self._control.check
         return Publication(
+            job=job,
             packing=Packing(outputs, place.outgoing / job.id, check),
             staged=staged,
             inputs=place.job,
             fresh=self._fresh_children(place, staged, worker_environment),
-            prefix=prefix_of(job),
             signs=self._options.signer is not None,
             is_resumed=bool(job.resume_state),
             ended_at=self._ledger.time(),

@@ -101,6 +101,13 @@ class Ledger:
     def record_upload(self, sha256: str) -> None:
         self._own(lambda a, job, attempt: a.record_upload(job, attempt, sha256))
 
+    def record_source(self, source: dict[str, Any], *, filename: str, size_bytes: int | None = None) -> None:
+        self._own(
+            lambda a, job, attempt: a.record_source(
+                job, attempt, source, filename=filename, size_bytes=size_bytes
+            )
+        )
+
     def record_state(self, resume_state: dict[str, Any] | None) -> None:
         self._own(lambda a, job, attempt: a.record_state(job, attempt, resume_state))
 

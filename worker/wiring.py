@@ -74,6 +74,7 @@ def attempt_options(settings: Settings) -> AttemptOptions:
         ),
         wall_factor=worker.job_wall_factor,
         datasets=settings.datasets,
+        sources=settings.sources,
         lease_s=jobs.lease_s,
         heartbeat_s=jobs.heartbeat_s,
         save_every_s=jobs.save_every_s,

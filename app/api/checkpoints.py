@@ -1,4 +1,4 @@
-"""Routes of checkpoints: list, read, delete."""
+"""Routes of checkpoints: fetch, list, read, delete."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from starlette.responses import Response
 from app.api.answers import cached_answer, etag_of, page_of, refusals
 from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
+from app.api.idempotency import OnceDep
 from app.api.paths import After, CheckpointPath, Limit
 from app.api.turns import IN_TURN
+from app.db.repositories.verdicts import NO_VERDICTS
 from app.domain.limits import DEFAULT_PAGE
+from app.domain.sources import parse_source
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_SHOWN
 from app.live.ports import PortsDep
-from app.schemas.checkpoints import CheckpointOut, CheckpointPage
+from app.schemas.checkpoints import CheckpointIn, CheckpointOut, CheckpointPage
 from app.schemas.deletions import DeletionOut
-from app.services import checkpoints, deletions
+from app.services import checkpoints, deletions, sources
+from cleanclip.spec.recipe import DeclaredOptions
 
 router = APIRouter(prefix="/v1/checkpoints", tags=["checkpoints"])
 
@@ -29,6 +33,37 @@ Sha256Filter = Annotated[
         description="Only those whose uploaded bytes have this SHA-256; it is known after their inspection.",
     ),
 ]
+
+
+@router.post(
+    "",
+    summary="Let the service fetch a checkpoint",
+    status_code=202,
+    response_model=CheckpointOut,
+    responses=refusals(409, 413, 422, 429),
+)
+def create_checkpoint(body: CheckpointIn, caller: Uploader, ports: PortsDep, once: OnceDep) -> Response:
+    """From a model hub or another server whose host the operator allows, or from the store. It is fetched and
+    inspected like an upload; what could not be fetched is rejected, and its `error` says why. A branch is
+    looked up once, and `source.commit` says what it was."""
+    source = parse_source(body.source)
+    rules = sources.rules_of(ports.settings)
+    rules.check(source, project_id=caller.project_id, own_bucket=ports.store.bucket)
+    file = sources.announced(
+        source,
+        max_size_bytes=body.max_size_bytes,
+        sha256=body.sha256,
+        declared=body.declared or DeclaredOptions(),
+        settings=ports.settings,
+    )
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        row, job = sources.order(unit, caller, body.source, file, ports.settings)
+        headers = {"Location": f"/v1/checkpoints/{row.id}"}
+        answer = once.keep(unit, CheckpointOut.of(row, NO_VERDICTS), status=202, headers=headers)
+    ports.hint(job)
+    return answer
 
 
 @router.get(

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from app.db.models.assets import Checkpoint
 from app.db.repositories.verdicts import FoundVerdicts
+from app.domain.sources import MAX_SOURCE_CHARACTERS
 from app.domain.verdicts import MOST_IN_LISTS, MOST_SHOWN
-from app.schemas.common import Page, StoredProblem, Time, WireOut
+from app.schemas.common import Page, Sha256, StoredProblem, Time, WireIn, WireOut
 from app.schemas.verdicts import VerdictOut
-from cleanclip.spec.recipe import DeclaredOptions, parse
+from cleanclip.spec.recipe import NUMBER, DeclaredOptions, parse
+
+
+class CheckpointIn(WireIn):
+    """A checkpoint that the service fetches itself."""
+
+    source: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=MAX_SOURCE_CHARACTERS,
+            examples=["hf://openai/clip-vit-base-patch32@main"],
+            description="hf://OWNER/NAME[@REVISION][/PATH] (without PATH the file of weights with a usual "
+            "name), https://HOST/PATH or s3://BUCKET/KEY.",
+        ),
+    ]
+    sha256: Sha256 | None = None
+    max_size_bytes: Annotated[int, Field(ge=1), NUMBER] | None = Field(
+        default=None,
+        description="A larger file is refused. Counts in your quota until the file is there. Default: the "
+        "largest upload that the service takes.",
+    )
+    declared: DeclaredOptions | None = Field(
+        default=None, description="What the checkpoint's tensors do not say."
+    )
+
+
+class SourceOut(WireOut):
+    """Where a checkpoint was fetched from. What is not known yet, or not told by its server, is null."""
+
+    ordered: str
+    commit: str | None = Field(default=None, description="Of a hub: what the revision was, looked up once.")
+    path: str | None = Field(default=None, description="Of a hub: the file.")
+    size_bytes: int | None = None
+    sha256: str | None = None
+    fetched_at: Time | None = None
 
 
 class CheckpointLinks(WireOut):
@@ -48,7 +84,8 @@ class CheckpointOut(WireOut):
     id: str
     state: Literal["quarantined", "scanning", "accepted", "rejected"]
     filename: str
-    size_bytes: int
+    size_bytes: int = Field(description="Of a source that is not fetched yet: the most that it may have.")
+    source: SourceOut | None = Field(description="Null for a file that was uploaded.")
     sha256: str | None = Field(description="Of the uploaded bytes, computed by us.")
     weights_sha256: str | None = Field(description="Of the canonical safetensors file that jobs read.")
     declared: DeclaredOptions
@@ -81,6 +118,7 @@ class CheckpointOut(WireOut):
             **cls.in_row(
                 row,
                 declared=parse(DeclaredOptions, row.declared or {}),
+                source=None if row.source is None else SourceOut.of_stored(row.source),
                 error=StoredProblem.of(row.error),
                 verdicts=[VerdictOut.of(verdict) for verdict in verdicts.rows],
                 num_verdicts=verdicts.num,

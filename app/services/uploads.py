@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from app.db.models.assets import Checkpoint, Upload
 from app.db.models.job import Job
@@ -219,13 +220,15 @@ def finish(
     upload.declared_sha256 = upload.declared_sha256 or sha256
     upload.state = UploadState.COMPLETED
     upload.completed_at = datetime.now(UTC)
-    job = _begin_inspection(unit, upload) if upload.purpose is UploadPurpose.CHECKPOINT else None
+    job = begin_inspection(unit, upload) if upload.purpose is UploadPurpose.CHECKPOINT else None
     note(unit, caller, "upload.complete", upload.id)
     unit.flush()
     return upload, job
 
 
-def _begin_inspection(unit: UnitOfWork, upload: Upload) -> Job:
+def begin_inspection(unit: UnitOfWork, upload: Upload, source: dict[str, Any] | None = None) -> Job:
+    """The checkpoint that a completed upload becomes, and the job that decides on it. `source`: where that
+    job fetches the bytes first."""
     checkpoint = unit.checkpoints.add(
         Checkpoint(
             id=new_id("ckpt"),
@@ -235,6 +238,7 @@ def _begin_inspection(unit: UnitOfWork, upload: Upload) -> Job:
             size_bytes=upload.size_bytes,
             declared=upload.declared,
             upload_object_key=upload.object_key,
+            source=source,
         )
     )
     upload.checkpoint_id = checkpoint.id

@@ -1,8 +1,9 @@
-"""Checkpoints: read, list, delete, wait for their inspection."""
+"""Checkpoints: let the service fetch, read, list, delete, wait for their inspection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from cleanclip.aio.project import deleted
 from cleanclip.aio.waiting import wait_for
@@ -17,6 +18,31 @@ class Checkpoints:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+
+    async def create(
+        self,
+        source: str,
+        *,
+        sha256: str | None = None,
+        max_size_bytes: int | None = None,
+        declared: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Checkpoint:
+        """Let the service fetch it: hf://OWNER/NAME@REVISION[/PATH], https://… or s3://BUCKET/KEY.
+
+        Its operator says from where (Conflict `sources_off`, InvalidInput `source_not_allowed`).
+
+        Example:
+            checkpoint = await client.checkpoints.create("hf://openai/clip-vit-base-patch32@main")
+        """
+        body: dict[str, Any] = {
+            "source": source,
+            "sha256": sha256,
+            "max_size_bytes": max_size_bytes,
+            "declared": dict(declared) if declared else None,
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        return await self._wire.post(Checkpoint, "/v1/checkpoints", given, idempotency_key=idempotency_key)
 
     async def get(self, checkpoint_id: str) -> Checkpoint:
         """What it is, or why it was rejected.

@@ -231,7 +231,7 @@ def _create_uploads() -> None:
         _word("state", "quarantined scanning accepted rejected"),
         *_json("declared"),
         *_texts("upload_object_key canonical_prefix weights_sha256", nullable=True),
-        *_json("inspection error", nullable=True),
+        *_json("source inspection error", nullable=True),
         *_texts("inspect_job_id", nullable=True),
         *_times("deleted_at", nullable=True),
         *_times("created_at updated_at", default="now()"),

@@ -181,11 +181,7 @@ class PairAssembler:
         if places:
             tokens_view[places] = self._tokenize([changed[place] for place in places])
         return BuiltViews(
-            image=image,
-            image_view=image_view,
-            operations=operations,
-            tokens=tokens,
-            tokens_view=tokens_view,
+            image=image, image_view=image_view, operations=operations, tokens=tokens, tokens_view=tokens_view
         )
 
     def _perturbed(self, pixels: Pixels, epoch: int, index: int) -> Pixels:

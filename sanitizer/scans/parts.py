@@ -39,11 +39,7 @@ class Parts:
         self._folder, self._key, self._after = folder, key, after
 
     def once(
-        self,
-        name: str,
-        kind: type[T],
-        family_of: Callable[[int], Family] | None,
-        make: Callable[[], Part[T]],
+        self, name: str, kind: type[T], family_of: Callable[[int], Family] | None, make: Callable[[], Part[T]]
     ) -> tuple[Part[T], bool]:
         """The part of this name from an earlier attempt, else made now; and whether it was made now.
 

@@ -110,12 +110,7 @@ def clamp_logit_scale(model: CLIP) -> None:
 
 
 def accumulate_gradients(
-    model: CLIP,
-    batch: PairBatch,
-    options: StepOptions,
-    world: World,
-    *,
-    perturb: Perturb | None = None,
+    model: CLIP, batch: PairBatch, options: StepOptions, world: World, *, perturb: Perturb | None = None
 ) -> Losses:
     """Set every parameter's `.grad` to the gradient of the whole gathered batch's loss; return that loss.
 

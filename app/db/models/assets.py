@@ -94,6 +94,9 @@ class Checkpoint(Base):
     canonical_prefix: Mapped[str | None]
     """Where model.safetensors and config.json lie; None until accepted and after deletion."""
     weights_sha256: Mapped[str | None]
+    source: Mapped[JsonObject | None]
+    """Of one that the service fetches: where from ("ordered"), what it was found to be, and when; see
+    `worker.fetching.sources`. `size_bytes` is the most that it may be until "fetched_at" is there."""
     inspection: Mapped[JsonObject | None]
     error: Mapped[JsonObject | None]
     inspect_job_id: Mapped[str | None]

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from app.db.models.assets import Checkpoint, Dataset
+from app.db.models.assets import Checkpoint, Dataset, Upload
 from app.db.models.job import Artifact, Job
 from app.db.repositories.attempt_values import (
     CheckpointAccepted,
@@ -96,6 +96,22 @@ class AttemptRepository(ClaimRepository):
         if job is None:
             return False
         lock_row(self._session, Checkpoint, str(job.checkpoint_id)).sha256 = sha256
+        return True
+
+    def record_source(
+        self, job_id: str, attempt: int, source: dict[str, Any], *, filename: str, size_bytes: int | None
+    ) -> bool:
+        """What the source of an inspection's checkpoint was found to be; `size_bytes` and its "sha256" once
+        its bytes are in the store. False: fenced off."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return False
+        row = lock_row(self._session, Checkpoint, str(job.checkpoint_id))
+        upload = lock_row(self._session, Upload, row.upload_id)
+        row.source, row.filename, upload.filename = source, filename, filename
+        if size_bytes is not None:
+            row.size_bytes = upload.size_bytes = size_bytes
+            upload.declared_sha256 = upload.declared_sha256 or source["sha256"]
         return True
 
     def record_state(self, job_id: str, attempt: int, resume_state: dict[str, Any] | None) -> bool:

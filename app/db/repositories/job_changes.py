@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Float, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from app.db.models.assets import Checkpoint, Dataset, WeightsVerdict
+from app.db.models.assets import Checkpoint, Dataset, Upload, WeightsVerdict
 from app.db.models.job import JOB_READY, LOSS_CURVE, Job, JobEvent, OutboxMessage
 from app.db.repositories.attempt_values import NewVerdict, before_its_scan
 from app.db.repositories.webhooks import tell_of_checkpoint, tell_of_dataset, tell_of_job
@@ -32,7 +32,7 @@ from app.domain.states import (
     phases_of,
 )
 
-Subject = TypeVar("Subject", Checkpoint, Dataset)
+Subject = TypeVar("Subject", Checkpoint, Dataset, Upload)
 
 NO_PROGRESS: dict[str, Any] = {
     "fraction": 0.0,

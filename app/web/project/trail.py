@@ -18,6 +18,7 @@ from app.web.kit.visitor import Admin
 PER_PAGE = 50
 HERE = "/ui/trail"
 ACTIONS = (
+    "checkpoint.create",
     "checkpoint.delete",
     "dataset.create",
     "dataset.delete",

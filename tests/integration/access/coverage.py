@@ -22,6 +22,7 @@ SCOPES: Mapping[str, str] = {
     "put_upload_content": "upload",
     "complete_upload": "upload",
     "cancel_upload": "upload",
+    "create_checkpoint": "upload",
     "list_checkpoints": "read",
     "get_checkpoint": "read",
     "delete_checkpoint": "upload",
@@ -106,6 +107,7 @@ NOT_IDS = frozenset(
         ("body", "/filename"),
         ("body", "/name"),
         ("body", "/url"),  # of a customer's server: test_webhook_urls, test_sending
+        ("body", "/source"),  # of a server, or as /uri: test_sources
         ("body", "/uri"),  # other projects' objects by reference: test_foreign_objects_by_reference
         ("body", "/parts/*/etag"),
         ("body", "/class_names/*"),
@@ -176,6 +178,7 @@ BODIES: Mapping[str, Callable[[Belongings], Sequence[Body]]] = {
     "create_upload": lambda _: [{"filename": "clip.pt", "size_bytes": 3}],
     "presign_upload_parts": lambda _: [{"numbers": [1]}],
     "complete_upload": lambda _: [{}],
+    "create_checkpoint": lambda _: [{"source": "hf://openai/clip"}],
     "create_dataset": _datasets,
     "check_dataset": lambda own: [{"uri": own.data_uri}],
     "create_job": _jobs,

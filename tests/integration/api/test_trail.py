@@ -121,6 +121,12 @@ CALLS: dict[str, Callable[[Service], Call]] = {
     "cancel_upload": lambda service: Call(
         method="POST", path=f"/v1/uploads/{an_upload(service)}/cancel", actions=("upload.cancel",)
     ),
+    "create_checkpoint": lambda _: Call(
+        method="POST",
+        path="/v1/checkpoints",
+        json={"source": "hf://openai/clip"},
+        actions=("checkpoint.create",),
+    ),
     "delete_checkpoint": lambda service: Call(
         method="DELETE", path=f"/v1/checkpoints/{service.checkpoint()}", actions=("checkpoint.delete",)
     ),

@@ -429,7 +429,7 @@ def test_a_request_changes_no_key_nor_what_a_row_is_about(engines: dict[Role, En
     with tried(engines[Role.API], ALICE) as connection:
         for table, columns in {
             "uploads": ("id", "project_id", "object_key", "size_bytes", "purpose"),
-            "checkpoints": ("upload_id", "upload_object_key", "canonical_prefix", "size_bytes", "sha256"),
+            "checkpoints": ("upload_id", "upload_object_key", "canonical_prefix", "size_bytes", "source"),
             "datasets": ("uri", "upload_id", "files", "summary"),
             "jobs": ("kind", "checkpoint_id", "dataset_id", "spec", "resume_state", "attempt", "result"),
         }.items():

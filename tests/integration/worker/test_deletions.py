@@ -149,7 +149,8 @@ def test_a_checkpoint_takes_upload_weights_and_inspection_with_it_and_its_jobs_s
     job = finished_job(world)
     checkpoint_id = str(job.checkpoint_id)
     with world.hands.unit_of_work() as unit:
-        before = unit.checkpoints.get(world.project_id, checkpoint_id)
+        before = unit.checkpoints.get(world.project_id, checkpoint_id, for_update=True)
+        before.source = {"ordered": "hf://somebody/secret"}
     asked = ask(world, DeletionSubject.CHECKPOINT, checkpoint_id)
     sweep(world)
     found = receipt(world, asked)
@@ -165,6 +166,7 @@ def test_a_checkpoint_takes_upload_weights_and_inspection_with_it_and_its_jobs_s
             text("SELECT * FROM checkpoints WHERE id = :id"), {"id": checkpoint_id}
         ).one()
     assert (shell.filename, shell.sha256, shell.inspection, shell.declared) == ("", None, None, {})
+    assert shell.source is None
     later = ask(world, DeletionSubject.JOB, job.id)
     sweep(world)
     assert receipt(world, later).finished_at is not None

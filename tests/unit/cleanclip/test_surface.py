@@ -19,7 +19,7 @@ SURFACE = {
     "": "base_url close health methods usage",
     "artifacts": "download get",
     "trail": "list",
-    "checkpoints": "delete get list wait",
+    "checkpoints": "create delete get list wait",
     "datasets": "check create delete get list push rename samples wait",
     "deletions": "get list",
     "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause rename report "

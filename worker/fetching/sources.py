@@ -1,0 +1,86 @@
+"""Brings a checkpoint that was named instead of sent to the place where an upload would lie.
+
+What its source was found to be is kept before its bytes come: the next attempt fetches the same commit. On
+the row then stand: ordered, commit, path, size_bytes, sha256, git_sha1, resolved_at, fetched_at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+
+from pydantic import TypeAdapter
+
+from app.db.models.assets import Checkpoint
+from app.db.repositories.attempt_values import ClaimedJob
+from app.db.session import Database
+from app.domain.object_keys import upload_key
+from app.domain.sources import StoreSource, name_of, parse_source
+from app.storage.port import ObjectStore
+from worker.fetching.bringing import Fetched, Fetcher, not_fetched
+from worker.fetching.errands import Pinned
+from worker.ledger import Ledger, patient_with_database
+from worker.staging.transfer import fetch, retry_while_unavailable, upload
+
+_PINNED = TypeAdapter(Pinned)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceBringer:
+    """Of one attempt at one inspection."""
+
+    database: Database
+    store: ObjectStore
+    ledger: Ledger
+    job: ClaimedJob
+    fetcher: Fetcher
+    check: Callable[[], None]
+
+    def bring(self) -> None:
+        """Does nothing for what was uploaded, or fetched by an earlier attempt.
+
+        Raises AttemptFailed, StorageError, Stopped, OSError.
+        """
+        row = patient_with_database(self._row, self.check)
+        if row.source is None or "fetched_at" in row.source or row.upload_object_key is None:
+            return
+        ordered = str(row.source["ordered"])
+        source, known = parse_source(ordered), dict(row.source)
+        if isinstance(source, StoreSource):
+            name, fetched = name_of(source), self._from_store(source, row.size_bytes)
+        else:
+            if "resolved_at" not in known:
+                found = {k: v for k, v in asdict(self.fetcher.resolve(ordered)).items() if v is not None}
+                known |= found | {"resolved_at": self.ledger.time()}
+                self.ledger.record_source(known, filename=row.filename)
+            pinned = _PINNED.validate_python({k: known.get(k) for k in Pinned.__dataclass_fields__})
+            name = (pinned.path or name_of(source)).rpartition("/")[2]
+            fetched = self.fetcher.bring(ordered, pinned, name=name, max_bytes=row.size_bytes)
+        key = upload_key(self.job.project_id, row.upload_id)
+        put = partial(upload, self.store, key, fetched.path, is_ours=self.ledger.is_ours)
+        retry_while_unavailable(put, self.check)
+        fetched.path.unlink()
+        known |= {
+            "sha256": fetched.sha256,
+            "size_bytes": fetched.size_bytes,
+            "fetched_at": self.ledger.time(),
+        }
+        self.ledger.record_source(known, filename=name, size_bytes=fetched.size_bytes)
+
+    def _row(self) -> Checkpoint:
+        with self.database.unit_of_work() as unit:
+            return unit.checkpoints.get(self.job.project_id, str(self.job.checkpoint_id))
+
+    def _from_store(self, source: StoreSource, max_bytes: int) -> Fetched:
+        """The operator's own store: no stranger is asked."""
+        store = self.store.in_bucket(source.bucket)
+        size_bytes = retry_while_unavailable(lambda: store.head(source.key), self.check).size_bytes
+        if size_bytes > max_bytes:
+            raise not_fetched("source_too_large", f"It has {size_bytes} bytes; {max_bytes} are allowed.")
+        self.fetcher.folder.mkdir(parents=True, exist_ok=True)
+        path = self.fetcher.folder / "stored"
+        got = fetch(store, source.key, path, self.check, sha256=None, size_bytes=size_bytes)
+        if got is None:
+            raise not_fetched("source_changed", "The store gives another size than it names.")
+        return Fetched(path=path, size_bytes=got.size_bytes, sha256=got.sha256)
