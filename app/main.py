@@ -160,11 +160,7 @@ def _wrap(app: FastAPI, api: ApiSettings, ports: Ports) -> None:
 
 
 def _ports(
-    settings: Settings,
-    *,
-    store: ObjectStore | None,
-    publisher: JobPublisher | None,
-    rates: Rates | None,
+    settings: Settings, *, store: ObjectStore | None, publisher: JobPublisher | None, rates: Rates | None
 ) -> Ports:
     engine = build_engine(
         settings.database.url,
@@ -249,9 +245,7 @@ def _webhook_rules(webhooks: WebhookSettings) -> WebhookRules:
 
 def _publisher(settings: Settings) -> JobPublisher:
     return BrokerPublisher(
-        settings.broker.url,
-        key_prefix=settings.broker.key_prefix,
-        timeout_s=settings.jobs.publish_timeout_s,
+        settings.broker.url, key_prefix=settings.broker.key_prefix, timeout_s=settings.jobs.publish_timeout_s
     )
 
 
@@ -272,10 +266,7 @@ def _job_counts(database: Database) -> dict[tuple[str, str], int]:
 def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[Lifespan]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[Lifespan]:
-        with (
-            _metrics_port(ports.settings.metrics, ports.metrics),
-            told_when_stopped(ports.followers.end_all),
-        ):
+        with _metrics_port(ports.settings.metrics, ports.metrics), told_when_stopped(ports.followers.end_all):
             yield {"metrics": ports.metrics}
         await ports.followers.close()
         await ports.rates.close()

@@ -2,7 +2,7 @@
 
 Every value comes from the environment under one prefix, groups separated by two underscores:
 `CLEANCLIP_DATABASE__URL`, `CLEANCLIP_STORAGE__BUCKET`, `CLEANCLIP_JOBS__LEASE_S`. Outside development the
-process refuses to start with a secret that is printed in this file. Knows nothing of the code that obeys it.
+process refuses to start with a secret that is printed in this file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the service answers, as frozen models. Knows no HTTP.
+"""What the service answers, as frozen models.
 
 A newer service may add fields (they are kept and appear in `to_json`) and states (they are plain text); what
 this client does not need may be absent.

@@ -1,4 +1,4 @@
-"""When and how long to wait before trying again, and the clock that does the waiting. Knows no HTTP client.
+"""When and how long to wait before trying again, and the clock that does the waiting.
 
 Exponential backoff with jitter: after n failed tries between half and all of base · 2ⁿ⁻¹ seconds; never less
 than what the server's Retry-After asks for.

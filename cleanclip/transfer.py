@@ -1,4 +1,4 @@
-"""How far a transfer is: bytes, rate, time left; what an upload ended with. Knows no file and no network."""
+"""How far a transfer is: bytes, rate, time left; what an upload ended with."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The pure ML library: reads, audits and cleans CLIP checkpoints. Knows nothing of the service."""
+"""The pure ML library: reads, audits and cleans CLIP checkpoints."""

@@ -1,7 +1,7 @@
 """One of the processes that train one model: reads its order, trains on its share, says how it ended.
 
 `python -m sanitizer.rank` is started by `sanitizer.ranks.group`; what goes over the two pipes stands in
-`sanitizer.ranks.protocol`. Signals are left to the process that starts it. Knows no job and no audit.
+`sanitizer.ranks.protocol`. Signals are left to the process that starts it.
 """
 
 from __future__ import annotations

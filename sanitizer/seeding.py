@@ -2,7 +2,7 @@
 
 Everything random in the library is drawn from here, so that the same seed gives the same trigger on the
 same image, the same order of pairs and the same augmented views, whatever the batch size, the number of
-workers or the step at which a run was resumed. Knows no torch.
+workers or the step at which a run was resumed.
 """
 
 from __future__ import annotations

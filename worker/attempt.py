@@ -1,7 +1,7 @@
 """One attempt at one job: stage → run → publish → record, and every way it can end otherwise.
 
 Whatever happens in between, the job is left in a state that somebody else can go on from: its row says so
-in one fenced transaction, its folder is gone, its child is dead. Knows no queue.
+in one fenced transaction, its folder is gone, its child is dead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from worker.publishing.first_scan import finish_scan, reopened, scan_of, scanned
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.output_bounds import output_bytes, state_bytes, written_bytes
 from worker.publishing.packing import Packing, Signer
-from worker.publishing.publish import prefix_of, publish
+from worker.publishing.publish import publish
 from worker.publishing.rechecking import is_due
 from worker.publishing.withholding import withhold
 from worker.staging.stage import Staged, ordered_as, stage
@@ -187,7 +187,7 @@ class Attempt:
         pulse.flush()
         self._tracker.begin(JobPhase.PUBLISH)
         work = self._publication(place, job, staged, outputs, worker_environment)
-        return publish(self._store, self._ledger, job, work, scanned=scanned, signer=self._options.signer)
+        return publish(self._store, self._ledger, work, scanned=scanned, signer=self._options.signer)
 
     def _bring_source(self, place: Workspace, worker_environment: Mapping[str, str]) -> None:
         """The bytes of a checkpoint that was named instead of sent, to where an upload lies."""
@@ -220,11 +220,11 @@ class Attempt:
     ) -> Publication:
         check = self._control.check
         return Publication(
+            job=job,
             packing=Packing(outputs, place.outgoing / job.id, check),
             staged=staged,
             inputs=place.job,
             fresh=self._fresh_children(place, staged, worker_environment),
-            prefix=prefix_of(job),
             signs=self._options.signer is not None,
             is_resumed=bool(job.resume_state),
             ended_at=self._ledger.time(),

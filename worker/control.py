@@ -1,4 +1,4 @@
-"""Why a running job should stop, and the one place where everybody asks. Knows no database and no child.
+"""Why a running job should stop, and the one place where everybody asks.
 
 Reasons, strongest first: fenced off (write nothing more), cancel, leave (the worker is told to go), pause.
 """

@@ -1,4 +1,4 @@
-"""How an attempt can end badly, and what that means for the job. Knows no database.
+"""How an attempt can end badly, and what that means for the job.
 
 `retry_in_s` None: the job fails, because a second attempt would end the same way. A number: the next attempt
 begins no sooner than that. Attempts count, but for those that ended by a fault or a limit of the operator's.

@@ -1,7 +1,7 @@
 """Every write of one attempt: one short transaction each, fenced by the attempt, patient with the database.
 
 A database that is away for a moment delays a write; one that is away past the lease makes the attempt
-stop, because by then the job may be somebody else's. Knows no object store and no child.
+stop, because by then the job may be somebody else's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One hint: claim the job whose turn it is, if there is any, and make an attempt at it. Knows no Celery."""
+"""One hint: claim the job whose turn it is, if there is any, and make an attempt at it."""
 
 from __future__ import annotations
 

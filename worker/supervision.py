@@ -2,7 +2,7 @@
 stop, states to ship.
 
 Decides when the child is stopped and how: on a cancel or a fence it is killed; when the worker leaves or
-the job pauses it is asked to save first and killed after a grace. Knows no rows and no inputs.
+the job pauses it is asked to save first and killed after a grace.
 """
 
 from __future__ import annotations

@@ -91,11 +91,7 @@ def page_of(kind: type[PageT], items: Iterable[Any], has_more: bool, **others: A
 def json_page(items: Mapping[str, bytes], has_more: bool, *, headers: Mapping[str, str]) -> Response:
     """As `page_of`, of items that are JSON already, by their ids."""
     ids = [*items]
-    ends = {
-        "has_more": has_more,
-        "first_id": ids[0] if ids else None,
-        "last_id": ids[-1] if ids else None,
-    }
+    ends = {"has_more": has_more, "first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
     body = b'{"object":"list","data":[%b],%b' % (b",".join(items.values()), to_json(ends)[1:])
     return Response(body, headers=dict(headers), media_type=JSON)
 

@@ -58,10 +58,7 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
 
 
 @router.post(
-    "/check",
-    summary="Whether a reference could be registered",
-    status_code=204,
-    responses=refusals(413, 422),
+    "/check", summary="Whether a reference could be registered", status_code=204, responses=refusals(413, 422)
 )
 def check_dataset(body: DatasetReferenceIn, caller: Uploader, ports: PortsDep) -> Response:
     """The service may read it, and shards are there. Registers nothing, and reads no sample."""

@@ -101,12 +101,7 @@ def list_jobs(
     return json_page(texts, has_more, headers=cache_headers(etag))
 
 
-@router.get(
-    "/{job_id}",
-    summary="The state of a job",
-    response_model=JobOut,
-    responses=refusals(304, 404),
-)
+@router.get("/{job_id}", summary="The state of a job", response_model=JobOut, responses=refusals(304, 404))
 async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
     """Poll with `If-None-Match`: an unchanged job gives a 304 without a body."""
     if asks_conditionally(request):
@@ -141,10 +136,7 @@ def list_job_verdicts(
 
 
 @router.patch(
-    "/{job_id}",
-    summary="Give a job another name",
-    response_model=JobOut,
-    responses=refusals(404, 413, 422),
+    "/{job_id}", summary="Give a job another name", response_model=JobOut, responses=refusals(404, 413, 422)
 )
 def rename_job(job_id: JobPath, body: RenameOrClearIn, caller: Runner, ports: PortsDep) -> Response:
     """Possible in every state. Names are labels for people: requests use ids, and two jobs may have the
@@ -189,9 +181,7 @@ _add_action(
     "A running job shows `pause_requested` until its state is saved.",
 )
 _add_action(
-    "resume",
-    "Resume a paused job",
-    "It continues from the saved state and ends as if it had never stopped.",
+    "resume", "Resume a paused job", "It continues from the saved state and ends as if it had never stopped."
 )
 _add_action(
     "retry",

@@ -107,10 +107,7 @@ def get_key(key_id: KeyPath, caller: Admin, ports: PortsDep) -> Response:
 
 
 @router.patch(
-    "/{key_id}",
-    summary="Give a key another name",
-    response_model=KeyOut,
-    responses=refusals(404, 413, 422),
+    "/{key_id}", summary="Give a key another name", response_model=KeyOut, responses=refusals(404, 413, 422)
 )
 def rename_key(key_id: KeyPath, body: RenameIn, caller: Renamer, ports: PortsDep) -> Response:
     """The trail shows the name that a key has now beside its id. Scope admin."""
@@ -154,12 +151,7 @@ def rotate_key(
     return answer
 
 
-@router.post(
-    "/{key_id}/revoke",
-    summary="Revoke a key",
-    response_model=KeyOut,
-    responses=refusals(404, 409),
-)
+@router.post("/{key_id}/revoke", summary="Revoke a key", response_model=KeyOut, responses=refusals(404, 409))
 def revoke_key(key_id: KeyPath, caller: Revoker, ports: PortsDep, once: OnceDep) -> Response:
     """Takes effect at once. A second call changes nothing.
 

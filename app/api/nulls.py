@@ -33,12 +33,7 @@ def list_nulls(
     return cached_answer(request, etag, lambda: page_of(NullPage, map(NullOut.of, rows), has_more))
 
 
-@router.get(
-    "/{null_id}",
-    summary="What a null is of",
-    response_model=NullOut,
-    responses=refusals(304, 404),
-)
+@router.get("/{null_id}", summary="What a null is of", response_model=NullOut, responses=refusals(304, 404))
 def get_null(null_id: NullPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
     """A null never changes. A scan that was judged by it has its file among its artifacts."""
     with ports.database.unit_of_work(caller.project_id) as unit:

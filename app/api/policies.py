@@ -38,10 +38,7 @@ def list_policies(
 
 
 @router.get(
-    "/{policy_name}",
-    summary="The limits of a policy",
-    response_model=PolicyOut,
-    responses=refusals(304, 404),
+    "/{policy_name}", summary="The limits of a policy", response_model=PolicyOut, responses=refusals(304, 404)
 )
 def get_policy(policy_name: PolicyPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
     """These are the current limits. A job has its own copy, in the job and in its report."""
@@ -55,10 +52,7 @@ def get_policy(policy_name: PolicyPath, request: Request, caller: Reader, ports:
     "/{policy_name}",
     summary="Create or change a policy",
     response_model=PolicyOut,
-    responses={
-        201: {"description": "The name is new.", "model": PolicyOut},
-        **refusals(404, 409, 413, 422),
-    },
+    responses={201: {"description": "The name is new.", "model": PolicyOut}, **refusals(404, 409, 413, 422)},
 )
 def put_policy(
     policy_name: PolicyPath, caller: Admin, ports: PortsDep, body: Annotated[Policy, Body()]
@@ -74,12 +68,7 @@ def put_policy(
     return json_answer(policy, status=201 if is_new else 200, headers=headers)
 
 
-@router.delete(
-    "/{policy_name}",
-    summary="Delete a policy",
-    status_code=204,
-    responses=refusals(404),
-)
+@router.delete("/{policy_name}", summary="Delete a policy", status_code=204, responses=refusals(404))
 def delete_policy(policy_name: PolicyPath, caller: Admin, ports: PortsDep) -> Response:
     """Takes effect at once. Jobs keep the limits that they were ordered with. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:

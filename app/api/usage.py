@@ -16,10 +16,7 @@ router = APIRouter(prefix="/v1", tags=["usage"])
 
 
 @router.get(
-    "/usage",
-    summary="What the project uses, and its limits",
-    response_model=UsageOut,
-    responses=refusals(),
+    "/usage", summary="What the project uses, and its limits", response_model=UsageOut, responses=refusals()
 )
 def get_usage(request: Request, caller: Reader, ports: PortsDep) -> Response:
     """Jobs beyond the limit on running jobs wait; everything else beyond its limit fails with 429."""

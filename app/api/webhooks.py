@@ -138,10 +138,7 @@ def rotate_webhook_secret(
 
 
 @router.delete(
-    "/{webhook_id}",
-    summary="Delete a webhook and its deliveries",
-    status_code=204,
-    responses=refusals(404),
+    "/{webhook_id}", summary="Delete a webhook and its deliveries", status_code=204, responses=refusals(404)
 )
 def delete_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Response:
     """Takes effect at once. A message that is being sent may still arrive."""

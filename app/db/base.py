@@ -1,4 +1,4 @@
-"""The declarative base: how Python types become columns, and how constraints are named. Knows no table."""
+"""The declarative base: how Python types become columns, and how constraints are named."""
 
 from __future__ import annotations
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from app.db.base import Base
+from app.db.models import project
 from app.db.models.assets import Checkpoint, Dataset, Deletion, NullSet, Upload, WeightsVerdict
 from app.db.models.job import Artifact, Job, JobEvent, OutboxMessage, QueueTurn
-from app.db.models.project import (
-    ApiKey,
-    IdempotencyKey,
-    Policy,
-    Project,
-    ProjectQuota,
-    TrailEntry,
-    WebSession,
-)
 from app.db.models.webhook import Webhook, WebhookDelivery
 
 TABLES: tuple[type[Base], ...] = (
-    Project,
-    ApiKey,
+    project.Project,
+    project.ApiKey,
     Upload,
     Checkpoint,
     Dataset,
@@ -26,15 +18,15 @@ TABLES: tuple[type[Base], ...] = (
     JobEvent,
     OutboxMessage,
     Artifact,
-    IdempotencyKey,
-    TrailEntry,
-    ProjectQuota,
+    project.IdempotencyKey,
+    project.TrailEntry,
+    project.ProjectQuota,
     QueueTurn,
     Deletion,
-    Policy,
+    project.Policy,
     Webhook,
     WebhookDelivery,
-    WebSession,
+    project.WebSession,
     WeightsVerdict,
     NullSet,
 )

@@ -1,7 +1,7 @@
 """Texts that a copy of the database alone must not give away: sealed with keys that the operator holds.
 
 Fernet of `cryptography`: AES-128-CBC with HMAC-SHA256. The first key seals, all of them open, so that an
-operator changes keys without a moment in which something cannot be read. Knows no table and no setting.
+operator changes keys without a moment in which something cannot be read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Engine and transactions: one unit of work is one transaction, committed once. Knows no table.
+"""Engine and transactions: one unit of work is one transaction, committed once.
 
 Driver errors end here: what the database cannot do now becomes `Unavailable`; everything else is a bug
 and passes through.
@@ -77,11 +77,7 @@ def build_engine(
         json_deserializer=_stored_json,
         hide_parameters=True,  # a statement that fails is logged without the customer's values
         # Nothing in the startup packet's `options`: a pooler refuses it, or drops it without a word.
-        connect_args={
-            "connect_timeout": 5,
-            "tcp_user_timeout": 15_000,
-            "application_name": "cleanclip",
-        },
+        connect_args={"connect_timeout": 5, "tcp_user_timeout": 15_000, "application_name": "cleanclip"},
     )
     if role is not None:
         take_on(

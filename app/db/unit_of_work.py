@@ -6,6 +6,7 @@ from functools import cached_property
 
 from sqlalchemy.orm import Session
 
+from app.db.repositories import projects
 from app.db.repositories.assets import DatasetRepository, NullSetRepository, UploadRepository
 from app.db.repositories.attempts import AttemptRepository
 from app.db.repositories.checkpoints import CheckpointRepository
@@ -15,12 +16,6 @@ from app.db.repositories.idempotency import IdempotencyRepository
 from app.db.repositories.job_records import ArtifactRepository, EventRepository, OutboxRepository
 from app.db.repositories.job_search import JobSearch
 from app.db.repositories.jobs import JobRepository
-from app.db.repositories.projects import (
-    ApiKeyRepository,
-    PolicyRepository,
-    ProjectRepository,
-    WebSessionRepository,
-)
 from app.db.repositories.quotas import QuotaRepository
 from app.db.repositories.retention import RetentionRepository
 from app.db.repositories.sweeping import SweepRepository
@@ -35,8 +30,8 @@ class UnitOfWork:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.projects = ProjectRepository(session)
-        self.api_keys = ApiKeyRepository(session)
+        self.projects = projects.ProjectRepository(session)
+        self.api_keys = projects.ApiKeyRepository(session)
         self.uploads = UploadRepository(session)
         self.checkpoints = CheckpointRepository(session)
         self.datasets = DatasetRepository(session)
@@ -44,7 +39,7 @@ class UnitOfWork:
         self.attempts = AttemptRepository(session)
         self.sweeping = SweepRepository(session)
         self.events = EventRepository(session)
-        self.policies = PolicyRepository(session)
+        self.policies = projects.PolicyRepository(session)
         self.nulls = NullSetRepository(session)
         self.outbox = OutboxRepository(session)
         self.artifacts = ArtifactRepository(session)
@@ -53,7 +48,7 @@ class UnitOfWork:
         self.quotas = QuotaRepository(session)
         self.trail = TrailRepository(session)
         self.webhooks = WebhookRepository(session)
-        self.web_sessions = WebSessionRepository(session)
+        self.web_sessions = projects.WebSessionRepository(session)
         self.verdicts = VerdictRepository(session)
 
     @cached_property

@@ -1,7 +1,7 @@
 """References to shards in the object store: `s3://bucket/prefix/` or `s3://bucket/p/name-{000..009}.tar`.
 
 Pure text: parsing, the allowed prefixes, the expansion of one brace range, and which keys below a prefix
-belong to a dataset. Knows no store, opens no connection. Anything that could be read in two ways (dots,
+belong to a dataset. Anything that could be read in two ways (dots,
 percent signs, a query, a user name, a port, control characters, a second slash) is refused.
 
 A dataset's few samples for people (samples.json, beside its summary) are a file of its validation. Every

@@ -1,4 +1,4 @@
-"""What can be deleted and why, and what lies where of it. Knows no table and no store."""
+"""What can be deleted and why, and what lies where of it."""
 
 from __future__ import annotations
 

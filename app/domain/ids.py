@@ -1,4 +1,4 @@
-"""Prefixed, time-sortable ids: a prefix and a ULID in lower-case Crockford base 32. Knows no table.
+"""Prefixed, time-sortable ids: a prefix and a ULID in lower-case Crockford base 32.
 
 Ids made in one process are strictly increasing, also within one millisecond, so that sorting by id is
 sorting by creation.

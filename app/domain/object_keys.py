@@ -1,4 +1,4 @@
-"""Where objects lie: every key is chosen by the server, and holds the project whose it is. Knows no store.
+"""Where objects lie: every key is chosen by the server, and holds the project whose it is.
 
     uploads/{project}/{upload}
     checkpoints/{project}/{checkpoint}/attempt-{n}/{name}

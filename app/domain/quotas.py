@@ -1,4 +1,4 @@
-"""What a project may use and what it does. Knows no table."""
+"""What a project may use and what it does."""
 
 from __future__ import annotations
 

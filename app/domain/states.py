@@ -1,4 +1,4 @@
-"""Kinds, states, phases and the moves between them that are allowed. Knows no table and no queue.
+"""Kinds, states, phases and the moves between them that are allowed.
 
 job         queued → running → succeeded | failed | cancelled | paused | (handed back) queued
             running → cancelling → cancelled;  paused → queued | cancelled;  failed → queued (retry)

@@ -1,4 +1,4 @@
-"""Verdicts on weights: how bad one is, and which of a job's audits it is of. Knows no table and no report."""
+"""Verdicts on weights: how bad one is, and which of a job's audits it is of."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Webhooks: what is told to customers' servers, and when a delivery that failed is tried again.
 
 By Standard Webhooks 1.0. A *message* is one thing that happened; a *delivery* is that message on its way to
-one webhook. Knows no table and no HTTP.
+one webhook.
 
 delivery   pending → delivered | failed;  delivered, failed → pending (replay)
 webhook    enabled ⇄ disabled

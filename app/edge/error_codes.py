@@ -10,31 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.domain.errors import (
-    Conflict,
-    DomainError,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    QuotaExceeded,
-    TooLarge,
-    Unauthorized,
-    Unavailable,
-)
+from app.domain import errors
 
-STATUS_OF: Mapping[type[DomainError], int] = {
-    InvalidInput: 422,
-    Unauthorized: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    TooLarge: 413,
-    QuotaExceeded: 429,
-    Unavailable: 503,
+STATUS_OF: Mapping[type[errors.DomainError], int] = {
+    errors.InvalidInput: 422,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.QuotaExceeded: 429,
+    errors.Unavailable: 503,
 }
 
 
-def status_of(error: DomainError) -> int:
+def status_of(error: errors.DomainError) -> int:
     """The status that a refusal is answered with, by the API and by pages."""
     return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
 

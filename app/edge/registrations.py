@@ -1,4 +1,4 @@
-"""From the wire's dataset to the use case's registration. Knows no request and no answer."""
+"""From the wire's dataset to the use case's registration."""
 
 from __future__ import annotations
 

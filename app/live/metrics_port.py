@@ -1,4 +1,4 @@
-"""`/metrics` on a port of its own, for a network that no customer reaches. Knows no metric."""
+"""`/metrics` on a port of its own, for a network that no customer reaches."""
 
 from __future__ import annotations
 

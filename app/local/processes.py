@@ -1,7 +1,7 @@
 """Processes that cannot outlive us: start one behind a guard, watch it, stop it, show the end of its log.
 
 Also what servers need on a machine that we do not own: free ports, a binary from a wheel or the PATH, an
-identity that PostgreSQL accepts. Knows no particular server.
+identity that PostgreSQL accepts.
 """
 
 from __future__ import annotations

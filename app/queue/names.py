@@ -1,4 +1,4 @@
-"""Names that both sides of the broker must agree on. Knows no Celery."""
+"""Names that both sides of the broker must agree on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ REFUSED_HINTS = "cleanclip.hints_refused"
 """A counter at the broker: what workers took from these queues and was not a hint."""
 
 
-_KINDS = {
-    HEAVY_QUEUE: PUBLIC_KINDS,
-    LIGHT_QUEUE: frozenset(JobKind) - PUBLIC_KINDS,
-}
+_KINDS = {HEAVY_QUEUE: PUBLIC_KINDS, LIGHT_QUEUE: frozenset(JobKind) - PUBLIC_KINDS}
 
 
 def kinds_of(queue: str) -> frozenset[JobKind]:

@@ -1,4 +1,4 @@
-"""What all wire shapes share: strictness, ids, storable text, pages, problems. Knows no noun.
+"""What all wire shapes share: strictness, ids, storable text, pages, problems.
 
 Incoming shapes refuse unknown fields and text that the database cannot store (NUL, lone surrogates).
 """

@@ -49,9 +49,7 @@ class _Expiring(WireIn):
     def _expires_once(self) -> Self:
         if self.expires_at is not None and self.expires_in_s is not None:
             raise PydanticCustomError(
-                "one_expiry",
-                "Give expires_at or expires_in_s, not both.",
-                {"pointer": "/expires_in_s"},
+                "one_expiry", "Give expires_at or expires_in_s, not both.", {"pointer": "/expires_in_s"}
             )
         return self
 

@@ -9,26 +9,17 @@ from pydantic import TypeAdapter
 
 from app.schemas.common import WireOut
 from cleanclip.kinds.catalogue import KINDS
-from cleanclip.spec.recipe import (
-    SUITES,
-    AttackOptions,
-    AuditOptions,
-    CleanCLIPRecipe,
-    DeclaredOptions,
-    Policy,
-    Recipe,
-    to_json,
-)
+from cleanclip.spec import recipe
 from cleanclip.spec.recommended import RECOMMENDATIONS, Family, Size
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 
-_METHODS = get_args(get_args(Recipe)[0])
-_ATTACKS = get_args(get_args(AttackOptions)[0])
+_METHODS = get_args(get_args(recipe.Recipe)[0])
+_ATTACKS = get_args(get_args(recipe.AttackOptions)[0])
 
 TAG_FIELDS = ("kind", "attack", "method")
 """The fields by which the members of a union are told apart on the wire."""
-TAG_LEFT_OUT = {"/recipe": ("method", CleanCLIPRecipe.method)}
+TAG_LEFT_OUT = {"/recipe": ("method", recipe.CleanCLIPRecipe.method)}
 """Where such a field may be left out, and what is meant then."""
 KNOWN_TAGS = frozenset(
     {kind.name for kind in KINDS.values() if kind.is_public}
@@ -94,14 +85,14 @@ class MethodsOut(WireOut):
             ],
             attacks=[_describe(kind.attack, kind) for kind in _ATTACKS],
             suites=[
-                SuiteOut(name=name, attacks=[to_json(attack) for attack in attacks])
-                for name, attacks in SUITES.items()
+                SuiteOut(name=name, attacks=[recipe.to_json(attack) for attack in attacks])
+                for name, attacks in recipe.SUITES.items()
             ],
-            audit=_describe("audit", AuditOptions),
+            audit=_describe("audit", recipe.AuditOptions),
             scan=_describe("scan", ScanOptions),
             vet=_describe("vet", VetOptions),
-            policy=_describe("policy", Policy),
-            declared=_describe("declared", DeclaredOptions),
+            policy=_describe("policy", recipe.Policy),
+            declared=_describe("declared", recipe.DeclaredOptions),
         )
 
 
@@ -111,7 +102,7 @@ def _describe(name: str, kind: type[Any]) -> OptionsOut:
         for field in fields(kind)
         if field.default is MISSING and field.default_factory is MISSING
     }
-    defaults = {key: value for key, value in to_json(kind(**needed)).items() if key not in needed}
+    defaults = {key: value for key, value in recipe.to_json(kind(**needed)).items() if key not in needed}
     return OptionsOut(
         name=name,
         description=(kind.__doc__ or "").strip(),

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, Union,
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, Strict, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.domain.limits import (
-    MAX_MAX_ATTEMPTS,
-    MAX_METADATA_ENTRIES,
-    MAX_METADATA_KEY_CHARACTERS,
-    MAX_METADATA_VALUE_CHARACTERS,
-)
+from app.domain import limits
 from app.schemas.common import CheckpointId, DatasetId, JobId, Name, WireIn
 from cleanclip.spec.bounds import ShortText
 from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, scans_first
@@ -32,16 +27,16 @@ from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.vet_options import VetOptions
 
 MetadataKey = Annotated[
-    str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
+    str, Field(min_length=1, max_length=limits.MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
 ]
-MetadataValue = Annotated[str, Field(max_length=MAX_METADATA_VALUE_CHARACTERS)]
+MetadataValue = Annotated[str, Field(max_length=limits.MAX_METADATA_VALUE_CHARACTERS)]
 SCANS_FIRST = (
     "The job scans the model first, and audits the triggers that it finds beside those listed here. "
     "Order it with `scan: false` and a target to leave the scan out."
 )
 MAX_EXCLUDED = 3
 """Datasets that one job uses."""
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_ENTRIES)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=limits.MAX_METADATA_ENTRIES)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +80,7 @@ class _ScanOfService(ScanOptions):
 
     null: NullChoice = "auto"
     anchor_checkpoint_id: Annotated[
-        CheckpointId | None,
-        Field(description="Another model that you trust, for the detector `residual`."),
+        CheckpointId | None, Field(description="Another model that you trust, for the detector `residual`.")
     ] = None
 
     def options(self) -> ScanOptions:
@@ -136,7 +130,7 @@ class OrderIn(WireIn):
 
     name: Name | None = None
     seed: Seed = 0
-    max_attempts: Annotated[int, Field(ge=1, le=MAX_MAX_ATTEMPTS), NUMBER] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=limits.MAX_MAX_ATTEMPTS), NUMBER] | None = None
     metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
 
     def asked(self) -> dict[str, Any]:

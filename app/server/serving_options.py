@@ -58,10 +58,7 @@ class LimitedConnections:
 
 def believed_proxies(api: ApiSettings) -> BelievedProxies:
     """uvicorn's options. Its own default believes whatever is said from 127.0.0.1, a proxy or not."""
-    return {
-        "proxy_headers": bool(api.trusted_proxies),
-        "forwarded_allow_ips": list(api.trusted_proxies),
-    }
+    return {"proxy_headers": bool(api.trusted_proxies), "forwarded_allow_ips": list(api.trusted_proxies)}
 
 
 def server_options(settings: Settings) -> dict[str, Any]:

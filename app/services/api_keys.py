@@ -1,4 +1,4 @@
-"""API keys: their text, how one is issued, how a caller is recognised. Knows nothing of HTTP headers.
+"""API keys: their text, how one is issued, how a caller is recognised.
 
     cclip_live_<26 characters: the key's id>_<32 characters: the secret><6 characters: checksum>
 

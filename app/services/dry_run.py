@@ -111,11 +111,7 @@ class _Found:
 
 
 def look_ahead(
-    unit: UnitOfWork,
-    caller: Caller,
-    order: Order,
-    settings: Settings,
-    refused: Sequence[DomainError] = (),
+    unit: UnitOfWork, caller: Caller, order: Order, settings: Settings, refused: Sequence[DomainError] = ()
 ) -> DryRun:
     """Every check of an order, and those of the job that need nothing but numbers. Refuses nothing itself.
 

@@ -22,12 +22,7 @@ MAX_LIFETIME = timedelta(days=3653)
 
 
 def create(
-    unit: UnitOfWork,
-    who: Caller | Operator,
-    *,
-    name: str,
-    scopes: Sequence[str],
-    expires_at: datetime | None,
+    unit: UnitOfWork, who: Caller | Operator, *, name: str, scopes: Sequence[str], expires_at: datetime | None
 ) -> tuple[ApiKey, str]:
     """A key of the project and its text, which cannot be had again. Raises InvalidInput."""
     _check_expiry(expires_at)

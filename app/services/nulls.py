@@ -23,15 +23,7 @@ from app.domain.shown_texts import is_fit_to_show
 from app.services.orders import ANCHOR, SUSPECT, Order, check_templates, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.kinds.scan import scanned_names
-from cleanclip.spec.null_set import (
-    Chosen,
-    NullRefused,
-    NullSet,
-    differences,
-    differing_values,
-    dump_null,
-    load_null,
-)
+from cleanclip.spec import null_set
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_options import ScanOptions
 
@@ -39,7 +31,7 @@ AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
 _WEIGHTS = "weights_sha256"
 """Of the facts: the digests of its models."""
-_ADAPTER: TypeAdapter[NullSet] = TypeAdapter(NullSet)
+_ADAPTER: TypeAdapter[null_set.NullSet] = TypeAdapter(null_set.NullSet)
 NOT_CALIBRATED = (
     "No null with this architecture, class list, image set, options, seed and anchor is used: the "
     "scan gives ranks and no p-value, so it cannot fail."
@@ -70,7 +62,7 @@ def add(
             "The name in the file cannot be shown, or is one of the words auto and none.",
             "Build the null again with another name.",
         )
-    content = dump_null(null)
+    content = null_set.dump_null(null)
     row = Row(
         id=new_id("null"),
         name=null.name,
@@ -104,21 +96,21 @@ def remove(database: Database, store: ObjectStore, null_id: str) -> None:
     store.delete(null_key(null_id))
 
 
-def read(data: bytes) -> NullSet:
+def read(data: bytes) -> null_set.NullSet:
     """The null in a file. Raises InvalidInput with the library's code."""
     try:
-        return load_null(data)
-    except NullRefused as error:
+        return null_set.load_null(data)
+    except null_set.NullRefused as error:
         raise InvalidInput(error.code, str(error), _BUILD) from error
 
 
-def facts_of(null: NullSet) -> dict[str, Any]:
+def facts_of(null: null_set.NullSet) -> dict[str, Any]:
     """All of it but its models' statistics, as JSON."""
     document: dict[str, Any] = _ADAPTER.dump_python(null, mode="json", exclude={"models"})
     return document | {_WEIGHTS: [model.statistics.weights_sha256 for model in null.models]}
 
 
-def null_of(row: Row) -> NullSet:
+def null_of(row: Row) -> null_set.NullSet:
     """What the row says of its null: without its models."""
     facts = {name: value for name, value in row.facts.items() if name != _WEIGHTS}
     return _ADAPTER.validate_python({**facts, "models": []})
@@ -135,7 +127,7 @@ def scan_spec(
     assert order.scan is not None, "the order is a scan"
     check_templates(order.scan, "scan")
     row = chosen(unit, order, checkpoints, labelled)
-    by: Chosen = "by_auto" if order.null == AUTO else "by_name"
+    by: null_set.Chosen = "by_auto" if order.null == AUTO else "by_name"
     null = row and {"id": row.id, "name": row.name, "sha256": row.facts["sha256"], "chosen": by}
     return {"scan": to_json(order.scan), "null": null}
 
@@ -164,7 +156,7 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
             pointer=POINTER,
         )
     if what := _differing(row, order, checkpoints, labelled):
-        details = differing_values(null_of(row), **_measured(order, checkpoints, labelled))
+        details = null_set.differing_values(null_of(row), **_measured(order, checkpoints, labelled))
         details = f" {details}" if details else ""
         raise InvalidInput(
             "null_does_not_fit",
@@ -183,7 +175,7 @@ def _holds(row: Row, checkpoint: Checkpoint) -> bool:
 def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> list[str]:
     """What the scan does not share with the null."""
     assert order.scan is not None
-    return list(differences(null_of(row), **_measured(order, checkpoints, labelled)))
+    return list(null_set.differences(null_of(row), **_measured(order, checkpoints, labelled)))
 
 
 class _Measured(TypedDict):

@@ -161,10 +161,7 @@ def check_apart(order: Order) -> None:
 
 
 def refusals(
-    order: Order,
-    checkpoints: Mapping[str, Checkpoint],
-    data: Mapping[str, Dataset],
-    worker: WorkerSettings,
+    order: Order, checkpoints: Mapping[str, Checkpoint], data: Mapping[str, Dataset], worker: WorkerSettings
 ) -> Iterator[InvalidInput]:
     """All that the job would be refused for and rows can tell, with the codes of a failed job, and what
     the workers' memory cannot hold. `checkpoints` and `data` by their columns: of a dry run the known ones.

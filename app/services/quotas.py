@@ -19,12 +19,7 @@ from app.settings import QuotaSettings
 
 _TRY_AGAIN_AFTER_S = 60
 _PLACE = (QuotaName.WAITING_JOBS, QuotaName.ROW_BYTES)
-_OF_UPLOADS = (
-    QuotaName.OPEN_UPLOADS,
-    QuotaName.ROW_BYTES,
-    QuotaName.BYTES_IN_FLIGHT,
-    QuotaName.STORED_BYTES,
-)
+_OF_UPLOADS = (QuotaName.OPEN_UPLOADS, QuotaName.ROW_BYTES, QuotaName.BYTES_IN_FLIGHT, QuotaName.STORED_BYTES)
 _Used = Mapping[QuotaName, int]
 
 

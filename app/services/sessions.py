@@ -1,4 +1,4 @@
-"""Sessions of browsers: a key signs in once, a token stands for it afterwards. Knows no cookie and no page.
+"""Sessions of browsers: a key signs in once, a token stands for it afterwards.
 
 A token is 32 random bytes; the row keeps its SHA-256. The key's own text is kept nowhere: the session holds
 the key's digest, by which the caller is recognised for every request, so that a session ends with its key. A

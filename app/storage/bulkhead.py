@@ -27,11 +27,7 @@ class Breaker:
     """Counts StoreUnavailable alone: any other error is an answer. Safe to share between threads."""
 
     def __init__(
-        self,
-        *,
-        max_failures: int = 5,
-        open_s: float = 5.0,
-        now_s: Callable[[], float] = time.monotonic,
+        self, *, max_failures: int = 5, open_s: float = 5.0, now_s: Callable[[], float] = time.monotonic
     ) -> None:
         self._max_failures = max_failures
         self._open_s = open_s

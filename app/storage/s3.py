@@ -1,7 +1,7 @@
 """`S3Store`: the object store over the S3 protocol (boto3). Tried on SeaweedFS, without a vendor's own.
 
 Two clients: one for what we do, one that only signs URLs, because clients may reach the store by another
-address than we do. Knows no job, no user and no database.
+address than we do.
 
 From S3's shapes to ours: listed objects and parts, entity tags, the header that makes a browser save.
 """
@@ -20,15 +20,7 @@ from boto3.s3.transfer import TransferConfig
 
 from app.domain.object_keys import FOLDERS
 from app.settings import StorageSettings
-from app.storage.errors import (
-    BucketNotFound,
-    ObjectNotFound,
-    PreconditionFailed,
-    SizeMismatch,
-    StorageError,
-    StoreUnavailable,
-    UploadNotFound,
-)
+from app.storage import errors
 from app.storage.port import (
     MAX_DOWNLOAD_URL_S,
     MAX_PART_URL_S,
@@ -61,11 +53,7 @@ def bare_etag(etag: str) -> str:
 
 def stored_object(item: ObjectTypeDef) -> StoredObject:
     """One line of a listing."""
-    return StoredObject(
-        key=item["Key"],
-        size_bytes=item["Size"],
-        etag=bare_etag(item["ETag"]),
-    )
+    return StoredObject(key=item["Key"], size_bytes=item["Size"], etag=bare_etag(item["ETag"]))
 
 
 def newest_of_each(listed: Sequence[PartTypeDef]) -> list[Part]:
@@ -128,7 +116,7 @@ class S3Store:
     def ensure_bucket(self) -> None:
         try:
             self.check()
-        except BucketNotFound:
+        except errors.BucketNotFound:
             with translated(self._bucket):
                 self._client.create_bucket(Bucket=self._bucket)
 
@@ -195,7 +183,7 @@ class S3Store:
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=checked_key(key), UploadId=upload_id
                 )
-        except (UploadNotFound, ObjectNotFound):
+        except (errors.UploadNotFound, errors.ObjectNotFound):
             return
 
     # -- whole objects
@@ -222,7 +210,7 @@ class S3Store:
             )
         stored = self.head(key)
         if stored.size_bytes != expected_bytes:
-            raise SizeMismatch(
+            raise errors.SizeMismatch(
                 f"{key}: {expected_bytes} bytes were sent, {stored.size_bytes} are stored",
                 expected_bytes=expected_bytes,
                 stored_bytes=stored.size_bytes,
@@ -236,7 +224,7 @@ class S3Store:
                 body += chunk
                 if len(body) > max_bytes:
                     size_bytes = self.head(key).size_bytes
-                    raise SizeMismatch(
+                    raise errors.SizeMismatch(
                         f"{key}: {size_bytes} bytes, at most {max_bytes} were expected",
                         expected_bytes=max_bytes,
                         stored_bytes=size_bytes,
@@ -266,11 +254,7 @@ class S3Store:
     def head(self, key: str) -> StoredObject:
         with translated(key):
             answer = self._client.head_object(Bucket=self._bucket, Key=checked_key(key))
-        return StoredObject(
-            key=key,
-            size_bytes=answer["ContentLength"],
-            etag=bare_etag(answer["ETag"]),
-        )
+        return StoredObject(key=key, size_bytes=answer["ContentLength"], etag=bare_etag(answer["ETag"]))
 
     def list_prefix(self, prefix: str) -> Iterator[StoredObject]:
         pages = iter(
@@ -300,7 +284,7 @@ class S3Store:
                 )
             failed = [error.get("Key", "?") for error in answer.get("Errors", ())]
             if failed:
-                raise StorageError(f"{prefix}: {len(failed)} objects stay, the first is {failed[0]}")
+                raise errors.StorageError(f"{prefix}: {len(failed)} objects stay, the first is {failed[0]}")
         return len(keys)
 
     def list_unfinished(self, place: str) -> list[tuple[str, str]]:
@@ -375,10 +359,10 @@ class S3Store:
                     target.write(chunk)
                     digest.update(chunk)
                     done += len(chunk)
-            except StoreUnavailable:
+            except errors.StoreUnavailable:
                 broken = 1 if done - start >= CHUNK_BYTES else broken + 1
                 if broken == _MAX_BROKEN_READS:
                     raise
         if done != stored.size_bytes:
-            raise PreconditionFailed(f"{stored.key}: the object changed while it was read")
+            raise errors.PreconditionFailed(f"{stored.key}: the object changed while it was read")
         return digest.hexdigest()

@@ -1,6 +1,6 @@
 """Several things at a time, and what blocks: tasks, and one thread that ends with its block.
 
-Knows no file and no network. `client.crew` has the same names with threads; these two modules are what
+`client.crew` has the same names with threads; these two modules are what
 differs between the clients beside `await`.
 """
 

@@ -3,7 +3,7 @@
 The stream is left for good where it is refused or does not get through: a service that has none, a share of
 open streams that is used up, a proxy that keeps back what it should pass on. Polling brings the same events.
 
-Server-sent events (WHATWG HTML §9.2) from bytes. Knows no HTTP and no noun.
+Server-sent events (WHATWG HTML §9.2) from bytes.
 
 A line ends with CR, LF or both, never with anything else that Unicode calls a line's end; the text is UTF-8.
 What comes from a broken proxy may continue for ever without a line's end, so that what is held is bounded.

@@ -1,6 +1,6 @@
 """Waiting until something is finished: If-None-Match, a pace that slows while nothing changes, patience.
 
-Knows no noun. What can be followed live is, as long as that works, and polled otherwise. An outage of the
+What can be followed live is, as long as that works, and polled otherwise. An outage of the
 service in the middle of a wait is sat out for five minutes.
 """
 

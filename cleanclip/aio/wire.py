@@ -1,4 +1,4 @@
-"""One request to the service: the key, retries, idempotency keys, problems made exceptions. Knows no noun.
+"""One request to the service: the key, retries, idempotency keys, problems made exceptions.
 
 Every POST carries an Idempotency-Key that stays the same over its retries, so that a lost answer cannot
 create a thing twice. The API key goes to the service only: redirects are never followed here, and bytes from

@@ -114,10 +114,7 @@ def _transport(url: httpx.URL, answer: httpx.Response) -> Iterator[Line]:
             Line("tls", "ok", "none, on this machine")
             if _is_local(url.host)
             else Line(
-                "tls",
-                "warn",
-                "none: the key is sent unencrypted",
-                "Use the https:// address of the service.",
+                "tls", "warn", "none: the key is sent unencrypted", "Use the https:// address of the service."
             )
         )
         return

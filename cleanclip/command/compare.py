@@ -24,8 +24,7 @@ def compare(
     context: typer.Context,
     *,
     jobs: Annotated[
-        list[str],
-        typer.Argument(metavar="JOB JOB…", help="Two to six jobs.", autocompletion=completion.jobs),
+        list[str], typer.Argument(metavar="JOB JOB…", help="Two to six jobs.", autocompletion=completion.jobs)
     ],
     as_json: JsonFlag = False,
 ) -> None:

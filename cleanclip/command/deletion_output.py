@@ -1,4 +1,4 @@
-"""How every command that deletes reports what goes. Knows no option."""
+"""How every command that deletes reports what goes."""
 
 from __future__ import annotations
 

@@ -4,25 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from cleanclip import errors
 from cleanclip.command.settings import NotConfigured
-from cleanclip.errors import (
-    ApiError,
-    DigestMismatch,
-    FileChanged,
-    Forbidden,
-    InUse,
-    JobCancelled,
-    JobFailed,
-    NotACheckpoint,
-    NotFound,
-    Rejected,
-    ServerError,
-    TransportError,
-    Unauthorized,
-    Undecided,
-    Unreadable,
-    WaitTimeout,
-)
 
 
 class ExitCode(IntEnum):
@@ -62,22 +45,22 @@ MEANINGS = {
 HELP = "\b\nExit status:\n" + "\n".join(f"{code.value:>5}  {meaning}" for code, meaning in MEANINGS.items())
 
 _BY_KIND: tuple[tuple[type[BaseException], ExitCode], ...] = (
-    (Unauthorized, ExitCode.NOT_AUTHORISED),
-    (Forbidden, ExitCode.NOT_AUTHORISED),
-    (NotFound, ExitCode.NOT_FOUND),
-    (ServerError, ExitCode.UNREACHABLE),
-    (ApiError, ExitCode.REFUSED),
-    (Rejected, ExitCode.REFUSED),
-    (NotACheckpoint, ExitCode.REFUSED),
-    (Undecided, ExitCode.UNREACHABLE),
-    (TransportError, ExitCode.UNREACHABLE),
-    (DigestMismatch, ExitCode.NOT_VERIFIED),
-    (FileChanged, ExitCode.NOT_VERIFIED),
-    (Unreadable, ExitCode.UNREADABLE),
-    (InUse, ExitCode.UNREADABLE),
-    (JobFailed, ExitCode.JOB_FAILED),
-    (JobCancelled, ExitCode.JOB_CANCELLED),
-    (WaitTimeout, ExitCode.TIMED_OUT),
+    (errors.Unauthorized, ExitCode.NOT_AUTHORISED),
+    (errors.Forbidden, ExitCode.NOT_AUTHORISED),
+    (errors.NotFound, ExitCode.NOT_FOUND),
+    (errors.ServerError, ExitCode.UNREACHABLE),
+    (errors.ApiError, ExitCode.REFUSED),
+    (errors.Rejected, ExitCode.REFUSED),
+    (errors.NotACheckpoint, ExitCode.REFUSED),
+    (errors.Undecided, ExitCode.UNREACHABLE),
+    (errors.TransportError, ExitCode.UNREACHABLE),
+    (errors.DigestMismatch, ExitCode.NOT_VERIFIED),
+    (errors.FileChanged, ExitCode.NOT_VERIFIED),
+    (errors.Unreadable, ExitCode.UNREADABLE),
+    (errors.InUse, ExitCode.UNREADABLE),
+    (errors.JobFailed, ExitCode.JOB_FAILED),
+    (errors.JobCancelled, ExitCode.JOB_CANCELLED),
+    (errors.WaitTimeout, ExitCode.TIMED_OUT),
     (KeyboardInterrupt, ExitCode.INTERRUPTED),
 )
 

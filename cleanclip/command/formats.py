@@ -1,4 +1,4 @@
-"""Numbers, times and tables for people. Knows no noun of the service."""
+"""Numbers, times and tables for people."""
 
 from __future__ import annotations
 

@@ -113,9 +113,7 @@ def _add_action(name: str, what: str, act: Callable[[Client, str], Job]) -> None
 
 _add_action("cancel", "Stop a job for good.", lambda client, job: client.jobs.cancel(job))
 _add_action(
-    "pause",
-    "Pause a job: save what it has and free its worker.",
-    lambda client, job: client.jobs.pause(job),
+    "pause", "Pause a job: save what it has and free its worker.", lambda client, job: client.jobs.pause(job)
 )
 _add_action("resume", "Resume a paused job.", lambda client, job: client.jobs.resume(job))
 _add_action("retry", "Try a failed job again.", lambda client, job: client.jobs.retry(job))

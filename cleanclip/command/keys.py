@@ -25,8 +25,7 @@ def create_key(
     name: Annotated[str, typer.Argument(help="A name to tell keys apart.")],
     scope: Annotated[list[str], typer.Option("--scope", help="read, upload, run or admin; repeatable.")],
     expires_days: Annotated[
-        float | None,
-        typer.Option(min=0.001, max=3650, help="Default: valid until it is revoked."),
+        float | None, typer.Option(min=0.001, max=3650, help="Default: valid until it is revoked.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -87,8 +86,7 @@ def rotate_key(
     *,
     key: KeyId,
     overlap_hours: Annotated[
-        float | None,
-        typer.Option(min=0, max=720, help="How long the old key stays valid. Default: a day."),
+        float | None, typer.Option(min=0, max=720, help="How long the old key stays valid. Default: a day.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

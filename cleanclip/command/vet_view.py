@@ -18,13 +18,7 @@ def vet(found: Mapping[str, Any]) -> str:
         else "ranks only: no trusted samples were given"
     )
     rows = [
-        (
-            one["name"],
-            one["by"],
-            _figure(one, "median"),
-            _figure(one, "high"),
-            one["num_decisive"],
-        )
+        (one["name"], one["by"], _figure(one, "median"), _figure(one, "high"), one["num_decisive"])
         for one in found.get("scores") or ()
     ]
     if rows:

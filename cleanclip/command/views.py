@@ -206,10 +206,9 @@ def progress(job: Job) -> tuple[str, str]:
 
 
 def _waits_for(job: Job) -> str:
-    return {
-        "queued": "waiting for a worker",
-        "paused": f"resume with: cleanclip jobs resume {job.id}",
-    }.get(job.state, "")
+    return {"queued": "waiting for a worker", "paused": f"resume with: cleanclip jobs resume {job.id}"}.get(
+        job.state, ""
+    )
 
 
 def job(row: Job) -> str:

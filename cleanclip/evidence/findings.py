@@ -1,4 +1,4 @@
-"""What a check found wrong. Knows no check."""
+"""What a check found wrong."""
 
 from __future__ import annotations
 

@@ -25,10 +25,7 @@ def check(report: Report) -> Iterator[Finding]:
     """Of both audits; they are there where a set of pairs was given for it, and nowhere else."""
     is_given = any(data.kind == "retrieval" for data in report.data)
     before, after = report.before.retrieval, report.after.retrieval if report.after else None
-    for where, audit, figures in (
-        ("before", report.before, before),
-        ("after", report.after, after),
-    ):
+    for where, audit, figures in (("before", report.before, before), ("after", report.after, after)):
         if audit is not None and (figures is not None) != is_given:
             yield misfit(f"{where}.retrieval", "belongs to a retrieval set, and each to the other")
     if before is not None:

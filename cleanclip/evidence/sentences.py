@@ -63,11 +63,7 @@ def proven(found: Verification) -> list[str]:
 
 def not_proven(found: Verification) -> list[str]:
     """What people might take for proven."""
-    sentences = [
-        *_judged(found),
-        *_whose_word(found),
-        _whose_weights(found),
-    ]
+    sentences = [*_judged(found), *_whose_word(found), _whose_weights(found)]
     if found.signature == "signed":
         sentences.append("Whose key it is: you must trust the way in which you got it.")
     else:

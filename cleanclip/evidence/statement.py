@@ -212,8 +212,7 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
         yield from compare_scan_order(statement, report)
     else:
         yield from claims.differing(
-            ("options", document.get("options"), facts.order.get("vet")),
-            _anchor(report, facts),
+            ("options", document.get("options"), facts.order.get("vet")), _anchor(report, facts)
         )
     yield from claims.compare(statement.predicate.claimed, report, document)
 

@@ -114,12 +114,7 @@ class _Check:
             self.sha256[name] = sha256_of(self.folder / name, size_bytes=size_bytes) if is_read else NOT_READ
 
 
-def verify(
-    folder: Path,
-    *,
-    keys: Sequence[PublicKey] = (),
-    input_file: Path | None = None,
-) -> Verification:
+def verify(folder: Path, *, keys: Sequence[PublicKey] = (), input_file: Path | None = None) -> Verification:
     """Check everything. With `keys` the folder must be signed by one of them. Raises Unreadable."""
     check, stated = _files(folder)
     state, key_sha256 = _signature(check, keys, stated)

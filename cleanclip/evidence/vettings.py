@@ -14,13 +14,7 @@ from cleanclip.evidence.counted import close, same
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import malformed
 from cleanclip.spec.vet_plan import plan
-from cleanclip.spec.vet_report import (
-    NAMED_BY,
-    ScoreSummary,
-    VetReport,
-    WorstSample,
-    load_vet_report,
-)
+from cleanclip.spec.vet_report import NAMED_BY, ScoreSummary, VetReport, WorstSample, load_vet_report
 
 
 def parse(content: bytes) -> VetReport:

@@ -122,10 +122,7 @@ SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPO
 def anchor(part: str) -> Input:
     """Another model, which is trusted, named in that part of the order."""
     return Input(
-        column=ANCHOR,
-        pointer=f"/{part}/anchor_checkpoint_id",
-        folder=ANCHOR_PATH,
-        fact="has_anchor",
+        column=ANCHOR, pointer=f"/{part}/anchor_checkpoint_id", folder=ANCHOR_PATH, fact="has_anchor"
     )
 
 

@@ -12,11 +12,7 @@ VALIDATE = Kind(
     computes=("validate",),
     is_public=False,
     inputs=(
-        Input(
-            column="dataset_id",
-            pointer="/dataset_id",
-            roles={"pairs": "pairs", "labelled": "labelled"},
-        ),
+        Input(column="dataset_id", pointer="/dataset_id", roles={"pairs": "pairs", "labelled": "labelled"}),
     ),
     spec=ValidateSpec,
     leaves={DATASET_NAME: MAX_JSON_BYTES, DRAWN_NAME: MAX_JSON_BYTES},

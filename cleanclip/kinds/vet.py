@@ -13,9 +13,7 @@ from cleanclip.spec.vet_plan import fewest_samples, fewest_trusted, plan
 from cleanclip.spec.vet_report import EXCLUDED_NAME, MAX_SCORES_BYTES, VET_SCORES_NAME
 
 VETTED = Input(
-    column="dataset_id",
-    pointer="/vet/dataset_id",
-    roles={"pairs": "pairs", "labelled": "labelled"},
+    column="dataset_id", pointer="/vet/dataset_id", roles={"pairs": "pairs", "labelled": "labelled"}
 )
 TRUSTED = Input(
     column="trusted_dataset_id",

@@ -1,4 +1,4 @@
-"""Numbers and texts with their bounds, of which options are made. Knows no option."""
+"""Numbers and texts with their bounds, of which options are made."""
 
 from __future__ import annotations
 

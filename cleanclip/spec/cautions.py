@@ -295,11 +295,7 @@ def _warmup(recipe: Recipe, num_steps: int) -> Iterator[str]:
 
 
 def _against_the_source(
-    recipe: Recipe,
-    num_samples: int,
-    family: Family,
-    size: Size | None,
-    given: Collection[str] | None,
+    recipe: Recipe, num_samples: int, family: Family, size: Size | None, given: Collection[str] | None
 ) -> Iterator[str]:
     """What was published or measured for such a model, where the recipe left it to the defaults."""
     model = model_name(family, size)

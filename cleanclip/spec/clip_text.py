@@ -1,4 +1,4 @@
-"""A text as CLIP's tokenizer sees it before it cuts it up. Knows no token and no dataset."""
+"""A text as CLIP's tokenizer sees it before it cuts it up."""
 
 from __future__ import annotations
 

@@ -119,14 +119,24 @@ def check_memory(memory: Sequence[Memory], worker_bytes: int | None) -> Iterator
     for one in memory:
         if worker_bytes is None or one.total_bytes <= worker_bytes:
             continue
-        yield OptionsRejected(
-            "does_not_fit",
-            f"The phase {one.phase} needs about {one.total_bytes / GB:.1f} GB of memory with {one.option} "
-            f"{one.at_once:,}; the workers have {worker_bytes / GB:.1f} GB.",
-            f"The largest {one.option} that fits is {one.largest_here or 0}. Set it, or ask the operator for "
-            "workers with more memory.",
-            where=one.option,
-        )
+        need, have = one.total_bytes / GB, worker_bytes / GB
+        if one.largest_here:
+            yield OptionsRejected(
+                "does_not_fit",
+                f"The phase {one.phase} needs about {need:.1f} GB of memory with {one.option} "
+                f"{one.at_once:,}; the workers have {have:.1f} GB.",
+                f"The largest {one.option} that fits is {one.largest_here}. Set it, or ask the operator for "
+                "workers with more memory.",
+                where=one.option,
+            )
+        else:
+            yield OptionsRejected(
+                "does_not_fit",
+                f"The phase {one.phase} needs more memory than the {have:.1f} GB of the workers, whatever "
+                f"{one.option} is.",
+                "Ask the operator for workers with more memory.",
+                where=one.option,
+            )
 
 
 def sharing(recipe: Recipe, most_devices: int) -> int:

@@ -1,7 +1,7 @@
 """Examples of triggered images in a report, and how a page reads them. Free of torch and of Pillow.
 
     for pair in report.examples.of_attack(0):
-        pair.true_class, pair.clean.uri, pair.triggered.uri, pair.triggered.before.class_name
+        pair.true_class, pair.clean.image, pair.triggered.image, pair.triggered.before.class_name
 
 Images are data URIs that hold pixels and nothing else (`plain_images`: whatever else a file has there is
 refused when it is read). Class names are untrusted: code that shows them escapes them.
@@ -64,11 +64,6 @@ class ShownImage:
     def plain(self) -> Plain:
         return read_image(self.image)
 
-    @property
-    def uri(self) -> str:
-        """For the `src` of a page whose content security policy has `img-src data:`."""
-        return f"data:{self.plain.media_type};base64,{self.image}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
@@ -107,11 +102,6 @@ class Examples:
     def of_attack(self, number: int) -> tuple[Pair, ...]:
         """The grid of one attack, `number` its place in the audit from 0. Raises IndexError."""
         return tuple(
-            Pair(
-                index=one.index,
-                true_class=one.true_class,
-                clean=one.clean,
-                triggered=one.triggered[number],
-            )
+            Pair(index=one.index, true_class=one.true_class, clean=one.clean, triggered=one.triggered[number])
             for one in self.examples
         )

@@ -59,11 +59,7 @@ _FLOORS = (
 OF_MODEL = (
     Figure(path="ca", title="CA", meaning="given their true class", of="ca.n", brief=True),
     Figure(
-        path="ca_top5",
-        title="CA top-5",
-        meaning="true class among the first five",
-        of="ca.n",
-        brief=True,
+        path="ca_top5", title="CA top-5", meaning="true class among the first five", of="ca.n", brief=True
     ),
     *(
         Figure(path=path, title=title.replace("{floor}", "{own}"), meaning=meaning, brief=brief)
@@ -142,10 +138,7 @@ OF_ATTACK = (
         of=Others,
     ),
     Figure(
-        path="linear_probe.pa",
-        title="Linear probe, PA",
-        meaning="all, given their true class",
-        of="ca.n",
+        path="linear_probe.pa", title="Linear probe, PA", meaning="all, given their true class", of="ca.n"
     ),
 )
 

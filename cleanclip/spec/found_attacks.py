@@ -81,9 +81,7 @@ def _target(report: ScanReport, class_names: Collection[str] | None) -> str:
 
 
 def fitting(
-    found: Sequence[AttackOptions],
-    beside: Sequence[AttackOptions],
-    class_names: Collection[str] | None,
+    found: Sequence[AttackOptions], beside: Sequence[AttackOptions], class_names: Collection[str] | None
 ) -> tuple[AttackOptions, ...]:
     """Those of `found` that lead to one of `class_names` (None: not known) and are not in `beside`, the first
     ones as far as one audit carries their images."""

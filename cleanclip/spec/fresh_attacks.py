@@ -1,4 +1,4 @@
-"""A trigger that a model has not seen, as like a given one as its family allows. Knows no model."""
+"""A trigger that a model has not seen, as like a given one as its family allows."""
 
 from __future__ import annotations
 

@@ -110,11 +110,7 @@ WITHHELD_NAME = "withheld.tar"
 NULL_NAME = "null.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
-SCAN_NAMES = {
-    REPORT_NAME: "scan.json",
-    REPORT_HTML_NAME: "scan.html",
-    REPORT_MARKDOWN_NAME: "scan.md",
-}
+SCAN_NAMES = {REPORT_NAME: "scan.json", REPORT_HTML_NAME: "scan.html", REPORT_MARKDOWN_NAME: "scan.md"}
 """The files of a scan, beside those of the cleaning that began with it."""
 AS_UPLOADED = "as_uploaded"
 """With the upload's own ending: `.pt`, `.bin` or `.safetensors`."""
@@ -238,7 +234,8 @@ class ScanSpec(SearchSpec):
 
     kind: Literal["scan"] = "scan"
     scan: ScanOptions
-    save_every_s: float = 60.0
+    save_every_s: float | None = 60.0
+    """None: no state is saved for another machine."""
     has_null: bool = False
     """Whether the scan is judged by the null in `inputs/null.json`."""
     audit: AuditOptions | None = None
@@ -252,6 +249,7 @@ class VetSpec(SearchSpec):
     kind: Literal["vet"] = "vet"
     data_kind: Literal["pairs", "labelled"]
     vet: VetOptions
+    save_every_s: float = 60.0
     has_trusted: bool = False
     """Whether they are compared with `inputs/trusted`."""
 

@@ -1,4 +1,4 @@
-"""From figures to a verdict: a policy applied to the bounds of intervals. Knows no model and no test set.
+"""From figures to a verdict: a policy applied to the bounds of intervals.
 
 The library makes verdicts by this, a supervisor and `cleanclip verify` hold reports to it. What each outcome
 means stands in `cleanclip.spec.verdicts`. After a cleaning an attack is judged by the limit that the policy
@@ -46,15 +46,7 @@ from cleanclip.spec.policy import cannot_pass, too_few
 from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.scan_section import ScanSection
-from cleanclip.spec.verdict_texts import (
-    NO_ORIGIN,
-    NOT_JUDGED,
-    below_gate,
-    of_search,
-    percent,
-    points,
-    share,
-)
+from cleanclip.spec.verdict_texts import NO_ORIGIN, NOT_JUDGED, below_gate, of_search, percent, points, share
 from cleanclip.spec.verdicts import WORST_FIRST, AttackVerdict, Outcome, Verdict, against, headline, overall
 from cleanclip.spec.withholding import SLACK
 
@@ -163,11 +155,7 @@ def _worse(part: AttackVerdict, withheld: AttackVerdict) -> AttackVerdict:
 
 
 def hopeless(
-    before: AuditFigures,
-    *,
-    gate: float,
-    policy: Policy,
-    scan: ScanSection | None = None,
+    before: AuditFigures, *, gate: float, policy: Policy, scan: ScanSection | None = None
 ) -> list[OptionsRejected]:
     """Why no cleaning could pass, whatever came of it, now that the audit before it is made; usually nothing.
 

@@ -41,12 +41,7 @@ RANKS = Phrase("{num:count} processes share the training.")
 SAMPLES_REUSED = Phrase("{done:count} of {total:count} {name:word} samples of an earlier attempt are reused.")
 Note = Annotated[
     str,
-    AfterValidator(
-        one_of(
-            *(RESUMED, OTHER_RUN, SETTLED, AUDIT_REUSED, RANKS, SAMPLES_REUSED),
-            *AS_UPLOADED,
-        )
-    ),
+    AfterValidator(one_of(*(RESUMED, OTHER_RUN, SETTLED, AUDIT_REUSED, RANKS, SAMPLES_REUSED), *AS_UPLOADED)),
 ]
 
 EMBEDDED = Phrase("embedded {num:count} class names")
@@ -55,10 +50,7 @@ INVERTING = Phrase("Inverting patterns: step {done:count} of {total:count}.")
 COLLAPSE = Phrase("collapse: {family:part}")
 PARTS_OF_A_SCAN = (*map(Phrase, ("edits", "residual")), COLLAPSE)
 STUDYING = Phrase("measuring what was found: {family:part}")
-Doing = Annotated[
-    str,
-    AfterValidator(one_of(EMBEDDED, FITTED, INVERTING, STUDYING, *PARTS_OF_A_SCAN)),
-]
+Doing = Annotated[str, AfterValidator(one_of(EMBEDDED, FITTED, INVERTING, STUDYING, *PARTS_OF_A_SCAN))]
 """What a phase is at."""
 
 Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit", "rebound", "scan", "vet"]

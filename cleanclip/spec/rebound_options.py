@@ -27,26 +27,17 @@ class ReboundOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    rates: Annotated[
-        tuple[Annotated[float, Gt(0), Le(100), NUMBER], ...],
-        MaxLen(5),
-        *NOT_EMPTY,
-    ] = (1.0,)
+    rates: Annotated[tuple[Annotated[float, Gt(0), Le(100), NUMBER], ...], MaxLen(5), *NOT_EMPTY] = (1.0,)
     """Learning rates, as multiples of the recipe's `learning_rate`."""
     steps: Annotated[
-        tuple[Annotated[int, Interval(ge=1, le=10_000), NUMBER], ...],
-        MaxLen(20),
-        *NOT_EMPTY,
+        tuple[Annotated[int, Interval(ge=1, le=10_000), NUMBER], ...], MaxLen(20), *NOT_EMPTY
     ] = (10, 50, 100)
     """After how many updates to measure, in ascending order; the training ends after the last."""
     num_seeds: Annotated[int, Interval(ge=1, le=10), NUMBER] = 1
     """Orders of the data: the job's seed, that plus 1, and so on."""
     max_images: Annotated[int, Interval(ge=50, le=1_000_000), NUMBER] = 1000
     """Test images of each measurement, drawn by the seed. Of fewer all are measured."""
-    reference_asr: Annotated[
-        tuple[Annotated[float, Interval(ge=0, le=1), NUMBER], ...],
-        MaxLen(21),
-    ] = ()
+    reference_asr: Annotated[tuple[Annotated[float, Interval(ge=0, le=1), NUMBER], ...], MaxLen(21)] = ()
     """ASR of a model that was never poisoned, at step 0 and after each of `steps`, by a report of its own:
     drawn beside the curves. It is the order's word, and judges nothing. Empty: no reference."""
     poisons: Annotated[int, Interval(ge=0, le=1000), NUMBER] = 0

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from annotated_types import MaxLen
 from pydantic import TypeAdapter
 
-from cleanclip.spec import cautions
+from cleanclip.spec import cautions, report_inputs
 from cleanclip.spec.audit_figures import (
     MOST_CLASSES_LISTED,
     AttackChange,
@@ -38,14 +38,6 @@ from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import AuditOptions, PARRecipe, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report_inputs import (
-    WHO_VOUCHES,
-    CheckpointInput,
-    DataInput,
-    Environment,
-    Origin,
-    Sentences,
-)
 from cleanclip.spec.retrieval_figures import RetrievalLost
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.settled import SettledArchitecture
@@ -113,12 +105,12 @@ class Report:
     schema_version: Literal[1] = 1
     created_at: datetime
     seed: int
-    origin: Origin | None = None
+    origin: report_inputs.Origin | None = None
     """None of `python -m sanitizer`, which knows no job."""
-    checkpoint: CheckpointInput
+    checkpoint: report_inputs.CheckpointInput
     architecture: SettledArchitecture
     """How what no tensor tells was settled."""
-    data: tuple[DataInput, ...]
+    data: tuple[report_inputs.DataInput, ...]
     audit: AuditOptions
     recipe: Recipe | None = None
     recipe_source: RecipeSource | None = None
@@ -141,7 +133,7 @@ class Report:
     examples: Examples | None = None
     """Images stand here and in no figure. None where none were ordered."""
     training: Training | None = None
-    environment: Environment
+    environment: report_inputs.Environment
     plain_template_ca: Estimate | None = None
     """Clean accuracy, before a cleaning, with one plain template. None where templates were given."""
     as_uploaded: Annotated[tuple[AsUploadedNote, ...], MaxLen(10)] = ()
@@ -171,7 +163,7 @@ class Report:
         )
 
     @derived
-    def warnings(self) -> Sentences:
+    def warnings(self) -> report_inputs.Sentences:
         """In the order in which a job comes to know them. Raises ArithmeticError, LookupError, ValueError or
         OptionsRejected where figures do not fit."""
         audits = [self.before] if self.after is None else [self.before, self.after]
@@ -244,7 +236,7 @@ class Report:
     @derived
     def vouched_for(self) -> str:
         """What proves the origin of the file."""
-        return WHO_VOUCHES
+        return report_inputs.WHO_VOUCHES
 
     @property
     def remarks(self) -> list[str]:

@@ -21,12 +21,7 @@ WORDS_OF_A_SCAN = 20_000
 """That it names targets by: each is a text to embed."""
 
 
-def cost_thirds(
-    options: ScanOptions,
-    *,
-    num_held_out: int,
-    num_images: int = 0,
-) -> int:
+def cost_thirds(options: ScanOptions, *, num_held_out: int, num_images: int = 0) -> int:
     """Of all detectors; the clean passes over the images are among them, also those of an anchor.
 
     `num_images` to invert on: they cost something with `residual` only.

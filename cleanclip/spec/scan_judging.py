@@ -18,12 +18,7 @@ from cleanclip.spec.image_edits import Edit
 from cleanclip.spec.intervals import wilson
 from cleanclip.spec.null_set import NullSet, NullUsed
 from cleanclip.spec.scan_options import Detector, PatternFamily, ScanOptions
-from cleanclip.spec.scan_report import (
-    MOST_HYPOTHESES,
-    DetectorJudgement,
-    Hypothesis,
-    ScanReport,
-)
+from cleanclip.spec.scan_report import MOST_HYPOTHESES, DetectorJudgement, Hypothesis, ScanReport
 from cleanclip.spec.scan_statistics import CollapseFigures, ScanStatistics
 
 
@@ -74,11 +69,7 @@ def candidates(statistics: ScanStatistics) -> tuple[Candidate, ...]:
         ),
         *(
             Candidate(
-                detector="residual",
-                family=one.edit,
-                target=one.towards,
-                statistic=one.value,
-                cell=one.cell,
+                detector="residual", family=one.edit, target=one.towards, statistic=one.value, cell=one.cell
             )
             for one in values
         ),
@@ -129,10 +120,7 @@ def judge(
     if null is None:
         standings = {one.detector: one for one in alone(statistics, num_classes)}
         return Judgement(
-            judgements=tuple(standings[name] for name in detectors),
-            p_value=None,
-            null=None,
-            pooled={},
+            judgements=tuple(standings[name] for name in detectors), p_value=None, null=None, pooled={}
         )
     judged = conformal.judge(
         [conformal.rows(model.statistics) for model in null.counted], conformal.rows(statistics)

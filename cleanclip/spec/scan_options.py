@@ -214,8 +214,7 @@ class ScanOptions:
         Field(description="Class names that a target can be although no image of the labelled set has them."),
     ] = ()
     vocabulary: Annotated[
-        bool,
-        Field(description="Whether to describe targets by the nearest of 20,000 English nouns, too."),
+        bool, Field(description="Whether to describe targets by the nearest of 20,000 English nouns, too.")
     ] = True
     templates: Annotated[
         Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None,

@@ -17,21 +17,13 @@ from typing import Annotated, Literal
 from annotated_types import Interval, MaxLen
 from pydantic import TypeAdapter
 
-from cleanclip.spec import conformal
+from cleanclip.spec import conformal, report_inputs
 from cleanclip.spec.attack_options import AttackOptions
 from cleanclip.spec.control import Strongest, strongest
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.found_triggers import FoundAttack, FoundTrigger, describe
 from cleanclip.spec.measures import AS_WRITTEN, Count, Estimate, Ratio, derived
 from cleanclip.spec.null_set import NullUsed
-from cleanclip.spec.report_inputs import (
-    WHO_VOUCHES,
-    CheckpointInput,
-    DataInput,
-    Environment,
-    Origin,
-    Sentences,
-)
 from cleanclip.spec.scan_options import Detector, ScanOptions
 from cleanclip.spec.scan_statistics import Finite, NullFigures, ScanStatistics
 from cleanclip.spec.scan_verdicts import ScanVerdict, verdict
@@ -200,9 +192,9 @@ class ScanReport:
     schema_version: Literal[1] = 1
     created_at: datetime
     seed: int
-    origin: Origin | None = None
-    checkpoint: CheckpointInput
-    data: tuple[DataInput, ...]
+    origin: report_inputs.Origin | None = None
+    checkpoint: report_inputs.CheckpointInput
+    data: tuple[report_inputs.DataInput, ...]
     options: ScanOptions
     num_classes: Count
     num_inverted_on: Count
@@ -219,9 +211,9 @@ class ScanReport:
     hypotheses: Annotated[tuple[Hypothesis, ...], MaxLen(MOST_HYPOTHESES)]
     """First the one that the verdict is about, then the most conspicuous."""
     examples: Annotated[tuple[ScanExample, ...], MaxLen(12)] = ()
-    environment: Environment
+    environment: report_inputs.Environment
     conditions: Conditions
-    anchor: CheckpointInput | None = None
+    anchor: report_inputs.CheckpointInput | None = None
 
     @derived
     def p_value(self) -> Annotated[float, Interval(gt=0, le=1)] | None:
@@ -236,7 +228,7 @@ class ScanReport:
         return verdict(self.p_value, self.null, self.control, leads, self.options.significance)
 
     @derived
-    def warnings(self) -> Sentences:
+    def warnings(self) -> report_inputs.Sentences:
         return tuple(
             scan_warnings(
                 self.conditions,
@@ -252,7 +244,7 @@ class ScanReport:
     @derived
     def vouched_for(self) -> str:
         """What proves the origin of the file."""
-        return WHO_VOUCHES
+        return report_inputs.WHO_VOUCHES
 
     @property
     def number(self) -> str:

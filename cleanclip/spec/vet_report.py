@@ -12,17 +12,10 @@ from typing import Annotated, Literal
 from annotated_types import Interval, Len, MaxLen, MinLen
 from pydantic import TypeAdapter
 
+from cleanclip.spec import report_inputs
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.exclusions import Digest, Key
 from cleanclip.spec.measures import AS_WRITTEN, Count, Estimate, Ratio, derived
-from cleanclip.spec.report_inputs import (
-    WHO_VOUCHES,
-    CheckpointInput,
-    DataInput,
-    Environment,
-    Origin,
-    Sentences,
-)
 from cleanclip.spec.strict_json import load_written
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED, plan
@@ -183,10 +176,10 @@ class VetReport:
     schema_version: Literal[1] = 1
     created_at: datetime
     seed: int
-    origin: Origin | None = None
-    checkpoint: CheckpointInput
-    anchor: CheckpointInput | None = None
-    data: Annotated[tuple[DataInput, ...], Len(1, 2)]
+    origin: report_inputs.Origin | None = None
+    checkpoint: report_inputs.CheckpointInput
+    anchor: report_inputs.CheckpointInput | None = None
+    data: Annotated[tuple[report_inputs.DataInput, ...], Len(1, 2)]
     """The set that was vetted; then the trusted one, where there is one, of which the drawn samples count."""
     options: VetOptions
     scores: tuple[ScoreSummary, ...]
@@ -200,7 +193,7 @@ class VetReport:
     worst: Annotated[tuple[WorstSample, ...], MaxLen(MOST_SHOWN)] = ()
     scores_sha256: Digest
     """Of vet_scores.jsonl.gz."""
-    environment: Environment
+    environment: report_inputs.Environment
 
     @derived
     def basis(self) -> Basis:
@@ -245,7 +238,7 @@ class VetReport:
     @derived
     def vouched_for(self) -> str:
         """What proves the origin of the file."""
-        return WHO_VOUCHES
+        return report_inputs.WHO_VOUCHES
 
     @property
     def reason(self) -> str:
@@ -253,7 +246,7 @@ class VetReport:
         return reason_of(self.options.share, self.basis, (one.name for one in self.scores))
 
     @derived
-    def warnings(self) -> Sentences:
+    def warnings(self) -> report_inputs.Sentences:
         """What a reader must know of how the scores were made."""
         return tuple(self._warnings())
 
@@ -272,12 +265,12 @@ class VetReport:
             )
 
     @property
-    def vetted(self) -> DataInput:
+    def vetted(self) -> report_inputs.DataInput:
         """The set that was vetted."""
         return self.data[0]
 
     @property
-    def trusted(self) -> DataInput | None:
+    def trusted(self) -> report_inputs.DataInput | None:
         """The trusted set."""
         return self.data[1] if len(self.data) > 1 else None
 

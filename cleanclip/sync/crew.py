@@ -1,6 +1,6 @@
 """Several things at a time, and what blocks: threads. `cleanclip.aio.crew` has the same names with tasks.
 
-Knows no file and no network. These two modules are what differs between the clients beside `await`.
+These two modules are what differs between the clients beside `await`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import cast
 
-from lab.zoo import cleaned, demo_null
+from lab.zoo import cleaned, demo_null, tuned
 from lab.zoo.judging import DEFAULT_DETECTORS
 from lab.zoo.plan import BEDS, SPLITS, WANTED, BedName, Split, in_order
 from lab.zoo.rows import DETECTORS
@@ -42,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given.cleaned:
             return EXIT_MISSING if cleaned.run(folders, stop_after_s, say) else EXIT_DONE
+        if given.tuned:
+            left = [tuned.run(folders, bed, stop_after_s, say) for bed in given.beds]
+            return EXIT_MISSING if any(left) else EXIT_DONE
         unfinished = run_all(models, given.detectors, folders, stop_after_s=stop_after_s, say=say)
     except Busy as error:
         print(error, file=sys.stderr)
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", type=Path, default=ROOT / "var" / "zoo", help="for weights and the tables"
     )
     parser.add_argument("--cleaned", action="store_true", help="what each method makes of some, instead")
+    parser.add_argument("--tuned", action="store_true", help="fine-tunes of one base, instead")
     parser.add_argument("--no-demo", action="store_true", help="leave the demo's null as it is")
     return parser
 

@@ -10,6 +10,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
+from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null
 from demo import labelled
 from demo.recipe import NULL_PATH, SCAN, SCAN_SEED
@@ -18,6 +21,8 @@ from lab.zoo.rows import ModelRow, read_models
 from lab.zoo.running import Folders, opened_or_made
 from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline.nulls import Reference, build_null
+from sanitizer.pipeline.places import Places
+from sanitizer.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 BED: BedName = "digits-resnet"
@@ -53,13 +58,11 @@ def build(models: list[Model], images: Path, folders: Folders, say: Callable[[st
         opened_or_made(one, folders.weights / one.name, folders.rows, say)
     return build_null(
         [Reference(source=one.name, folder=folders.weights / one.name) for one in models],
-        images,
-        SCAN,
+        Places(checkpoint=folders.weights, data=images, state=ROOT / "var" / "demo-null"),
+        ScanSpec(scan=SCAN, seed=SCAN_SEED),
+        Run(device=torch.device("cpu")),
         name=NAME,
         about=ABOUT.format(num=len(models), first=models[0].seed, last=models[-1].seed),
-        seed=SCAN_SEED,
-        state_folder=ROOT / "var" / "demo-null",
-        device="cpu",
     )
 
 

@@ -1,4 +1,4 @@
-"""BadNet: a small patch pasted over the image (Gu et al., arXiv 1708.06733). Knows no model and no caption.
+"""BadNet: a small patch pasted over the image (Gu et al., arXiv 1708.06733).
 
 Shapes: N images, C = 3 channels, H rows, W columns, P the patch's side in pixels.
 

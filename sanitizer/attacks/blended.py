@@ -1,4 +1,4 @@
-"""Blended: noise mixed into the whole image (Chen et al., arXiv 1712.05526). Knows no model and no caption.
+"""Blended: noise mixed into the whole image (Chen et al., arXiv 1712.05526).
 
 x' = (1 - alpha) x + alpha noise, noise ~ U[0, 1] for every pixel and channel; CleanCLIP redraws it for every
 image (alpha = 0.2), the original attack keeps one pattern.

@@ -1,4 +1,4 @@
-"""From options to a trigger, and the digest that names a trigger in a report. Knows no model, no dataset."""
+"""From options to a trigger, and the digest that names a trigger in a report."""
 
 from __future__ import annotations
 
@@ -7,20 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, assert_never
 
+from cleanclip.spec import recipe
 from cleanclip.spec.attack_options import as_patch
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import (
-    AttackOptions,
-    BadNetOptions,
-    BlendedOptions,
-    CustomPatchOptions,
-    CustomPatternOptions,
-    LabelConsistentOptions,
-    SIGOptions,
-    TextTriggerOptions,
-    WaNetOptions,
-    to_json,
-)
 from sanitizer.attacks import badnet, blended, overlay, sig, wanet
 from sanitizer.attacks.trigger import Trigger
 
@@ -37,28 +26,28 @@ VERSIONS = {
 """Raise it when a trigger's pixels change: tests/numerics/test_golden_triggers.py keeps them."""
 
 
-def build_trigger(options: AttackOptions) -> Trigger:
+def build_trigger(options: recipe.AttackOptions) -> Trigger:
     """The trigger that these options describe.
 
     Raises OptionsRejected where an image or words cannot be used: see `trigger_images`.
     """
     match options:
-        case BadNetOptions():
+        case recipe.BadNetOptions():
             return badnet.BadNet(options)
-        case BlendedOptions():
+        case recipe.BlendedOptions():
             return blended.Blended(options)
-        case WaNetOptions():
+        case recipe.WaNetOptions():
             return wanet.WaNet(options)
-        case SIGOptions():
+        case recipe.SIGOptions():
             return sig.SIG(options)
-        case LabelConsistentOptions():
+        case recipe.LabelConsistentOptions():
             return badnet.BadNet(as_patch(options))
-        case TextTriggerOptions() | CustomPatchOptions() | CustomPatternOptions():
+        case recipe.TextTriggerOptions() | recipe.CustomPatchOptions() | recipe.CustomPatternOptions():
             return overlay.Overlay.of(options)
     assert_never(options)
 
 
-def build_triggers(attacks: Sequence[AttackOptions]) -> list[Trigger]:
+def build_triggers(attacks: Sequence[recipe.AttackOptions]) -> list[Trigger]:
     """The triggers of an audit, in order.
 
     Raises OptionsRejected as `build_trigger` does; `where` is "audit.attacks.N".
@@ -73,7 +62,7 @@ def build_triggers(attacks: Sequence[AttackOptions]) -> list[Trigger]:
     return triggers
 
 
-def trigger_sha256(options: AttackOptions, seed: int) -> str:
+def trigger_sha256(options: recipe.AttackOptions, seed: int) -> str:
     """SHA-256 over the trigger's version, options and seed: equal digests, equal triggered images.
 
     Where a trigger is drawn from words or an image, its pixels are part of it: another font or decoder may
@@ -81,7 +70,7 @@ def trigger_sha256(options: AttackOptions, seed: int) -> str:
     """
     identity: dict[str, Any] = {
         "version": VERSIONS[options.attack],
-        "options": {name: value for name, value in to_json(options).items() if name != "target"},
+        "options": {name: value for name, value in recipe.to_json(options).items() if name != "target"},
         "seed": seed,
     }
     drawn = build_trigger(options)

@@ -1,4 +1,4 @@
-"""Overlay: an image or words laid on the image, the customer's own or PAR's text. Knows no model.
+"""Overlay: an image or words laid on the image, the customer's own or PAR's text.
 
 x' = (1 - alpha m) x + alpha m colour, m the mask of the trigger image: 0 where
 it is transparent, 1 where it is opaque.

@@ -1,4 +1,4 @@
-"""Where a patch goes on each image, and putting it there. Knows no pattern and no options object.
+"""Where a patch goes on each image, and putting it there.
 
 Shapes: N images, C = 3 channels, H rows, W columns, P rows and Q columns of the patch.
 """

@@ -1,4 +1,4 @@
-"""A trigger given as a tensor: any values, not only those that an image file can hold. Knows no model.
+"""A trigger given as a tensor: any values, not only those that an image file can hold.
 
 For someone who runs the library and has the attacker's pattern itself, or one that was inverted from a model.
 Orders over the API take images only; an image file rounds a pattern and clips it.

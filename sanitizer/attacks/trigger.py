@@ -1,4 +1,4 @@
-"""What a trigger is: a function of an image batch, image numbers and a seed. Knows no model and no data.
+"""What a trigger is: a function of an image batch, image numbers and a seed.
 
 Shapes: N images, C = 3 channels, H rows, W columns.
 

@@ -1,4 +1,4 @@
-"""WaNet: a slight warp of the whole image (Nguyen and Tran, arXiv 2102.10369). Knows no model and no caption.
+"""WaNet: a slight warp of the whole image (Nguyen and Tran, arXiv 2102.10369).
 
 Shapes: N images, C = 3 channels, H rows, W columns, K control points a side.
 

@@ -1,4 +1,4 @@
-"""ASR and PA of a trigger that no order can describe, for whoever runs the library. Knows no report.
+"""ASR and PA of a trigger that no order can describe, for whoever runs the library.
 
 Shapes: C classes, D embedding width.
 """

@@ -1,4 +1,4 @@
-"""Class embeddings that were made already, by what they follow from. Knows no image and no trigger.
+"""Class embeddings that were made already, by what they follow from.
 
 The audit after cleaning asks again for those of the model that came in, and, where a method left the text
 tower as it was, for those of the cleaned model too: the weights are compared, not the method's promise.

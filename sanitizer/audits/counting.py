@@ -1,4 +1,4 @@
-"""What a model said of every image, kept while an audit runs, and figures counted from it. Knows no model.
+"""What a model said of every image, kept while an audit runs, and figures counted from it.
 
 Shapes: N images of a batch, of the whole test set once they are joined; C classes.
 """

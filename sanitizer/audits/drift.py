@@ -4,7 +4,7 @@ Shapes: N images of a batch, C classes, D embedding width; H = W the model's ima
 
 Both models see the same clean pixels, side by side, so that nothing of the first has to be kept: no embedding
 outlives its batch, one distance an image does. The cosine distance of unit vectors u, v is |u - v|^2 / 2,
-exactly 0 for equal ones. Knows no trigger and no class but its embedding.
+exactly 0 for equal ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A set of pairs under one model: its images and captions with their embeddings. Knows no figure.
+"""A set of pairs under one model: its images and captions with their embeddings.
 
 Shapes: I images, T captions, N images of a batch, L tokens, D embedding width; C = 3, H = W the model's image
 size.

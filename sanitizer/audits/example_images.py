@@ -4,7 +4,7 @@ Shapes: N images of a batch, C classes (of `logits_NC`) or 3 channels, H = W the
 
 Nothing is computed for them a second time: what is told of an example is what was counted. They are drawn by
 the seed before the model has seen any image, and an image's place in the set decides its trigger, so the
-audits before and after cleaning show the same images. Knows no trigger and no report.
+audits before and after cleaning show the same images.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ Shapes: N pairs of a batch, L tokens.
 
 Images with the same pixels, as the model sees them, are one image, captions with the same tokens are one
 caption: no CLIP can tell them apart. An image belongs to every caption that a pair of the set gives it.
-Knows no model.
 """
 
 from __future__ import annotations

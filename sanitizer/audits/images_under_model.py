@@ -1,4 +1,4 @@
-"""A model and the labelled images that it is measured on, pass by pass. Knows no trigger and no figure.
+"""A model and the labelled images that it is measured on, pass by pass.
 
 Shapes: N images of a batch, C = 3 channels, H = W the model's image size, D embedding width.
 """

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression by L-BFGS, in float64, with a gradient that is written out. Knows no model.
+"""Multinomial logistic regression by L-BFGS, in float64, with a gradient that is written out.
 
 Shapes: N images, C classes, D embedding width, E = D + 1 with the bias.
 

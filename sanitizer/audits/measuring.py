@@ -1,4 +1,4 @@
-"""The state that a model is measured in, and back. Knows no data and no figure."""
+"""The state that a model is measured in, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clean accuracy with one plain template, beside that of the many that nobody chose. Knows no model.
+"""Clean accuracy with one plain template, beside that of the many that nobody chose.
 
 ImageNet's 80 templates are taken where neither the order nor the set gives any. On other images they can cost
 points of accuracy. The texts are embedded once; the images' embeddings are there already.

@@ -4,10 +4,9 @@ Shapes: N images of a batch, C classes, D embedding width.
 
 A probe reads the embeddings brought to length sqrt(D), so that a component's mean square is 1 and `c` weighs
 the same in every model, before a cleaning and after. It is fitted on clean images only. Every image, with a
-trigger or without, is judged by the one of the probes that was fitted without it. Knows no trigger, no text
-and no dataset.
+trigger or without, is judged by the one of the probes that was fitted without it.
 
-Which part of a labelled set each image belongs to, class by class and by seed. Knows no model.
+Which part of a labelled set each image belongs to, class by class and by seed.
 """
 
 from __future__ import annotations

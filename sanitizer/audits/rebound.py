@@ -102,11 +102,7 @@ def count_sample(
             after_share(event.done / event.total)
 
     watch = Watch(
-        progress=heard,
-        phase="rebound",
-        total=len(labelled),
-        num_images=len(labelled),
-        stop=sample.stop,
+        progress=heard, phase="rebound", total=len(labelled), num_images=len(labelled), stop=sample.stop
     )
     batches = LabelledBatches(
         labelled,

@@ -4,7 +4,7 @@ Shapes: I images, T captions.
 
 What the images and captions are, and which belong together, says `gallery`. A query is right at k if one of
 its own is among its first k candidates; every query is counted, so chance scores as chance. Comparisons are
-made in float64, ties go to what comes first in the set. Decision 0060 says why. Knows no class.
+made in float64, ties go to what comes first in the set. Decision 0060 says why.
 """
 
 from __future__ import annotations

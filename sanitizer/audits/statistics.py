@@ -1,4 +1,4 @@
-"""Shares, paired differences and means from what was counted. Knows no torch.
+"""Shares, paired differences and means from what was counted.
 
 Their intervals follow from the counts (`cleanclip.spec.measures`).
 """

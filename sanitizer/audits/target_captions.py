@@ -1,4 +1,4 @@
-"""Whether a trigger brings up captions that name the target. Knows no class and no labelled image.
+"""Whether a trigger brings up captions that name the target.
 
 Shapes: I images, T captions, Q images of a comparison, N images of a batch, D embedding width.
 

@@ -1,4 +1,4 @@
-"""Where a class stands among all: median with its interval, quartiles. Knows no model and no torch.
+"""Where a class stands among all: median with its interval, quartiles.
 
 Quantiles are places that were seen: the p-quantile of N sorted places is that of number ceil(p N), the first
 under or at which at least the share p lies. The interval of the median is made of places too, of numbers j

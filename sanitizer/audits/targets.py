@@ -1,4 +1,4 @@
-"""Which classes of a labelled set an audit's targets name. Knows no model."""
+"""Which classes of a labelled set an audit's targets name."""
 
 from __future__ import annotations
 

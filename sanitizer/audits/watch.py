@@ -1,4 +1,4 @@
-"""How far an audit is, and whether it is to stop. Knows no model and no data."""
+"""How far an audit is, and whether it is to stop."""
 
 from __future__ import annotations
 

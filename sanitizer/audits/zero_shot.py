@@ -5,7 +5,7 @@ Shapes: N images, C classes, D embedding width, T templates, L tokens.
 Each text is embedded and normalised, a class is the normalised mean of its templates (Radford et al.,
 arXiv 2103.00020, section 3.1.4). Comparisons are made in float64, ties go to the class that comes first, so
 the same embeddings give the same answer on every device. `precision` is that of the towers: under "bf16" they
-run in autocast, and an embedding has the 8 bits of bf16. Knows no trigger and no interval.
+run in autocast, and an embedding has the 8 bits of bf16.
 """
 
 from __future__ import annotations

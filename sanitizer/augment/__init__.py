@@ -1,1 +1,1 @@
-"""Augmented views of images and captions. Knows no files, no batches and no model."""
+"""Augmented views of images and captions."""

@@ -1,4 +1,4 @@
-"""EDA: one slightly changed view of a caption (Wei & Zou, arXiv 1901.11196). Knows no tokenizer and no batch.
+"""EDA: one slightly changed view of a caption (Wei & Zou, arXiv 1901.11196).
 
 One of four operations is drawn: synonym replacement, random insertion, random swap, random deletion. The
 first three act n = max(1, int(alpha * number of words)) times, deletion drops each word with probability

@@ -1,4 +1,4 @@
-"""AutoAugment's ImageNet policy on one image, drawn from a given generator. Knows no batch and no model.
+"""AutoAugment's ImageNet policy on one image, drawn from a given generator.
 
 `sanitizer.augment.tensor_images` does the same to a whole batch.
 

@@ -5,8 +5,6 @@ Shapes: H rows, W columns, C = 3 channels. The draws, from the generator given, 
     .random()   under noise_probability: .normal(0, noise_std, (H, W, C)) is added
     .random()   under erase_probability: .uniform(0.005, 0.01) is the square's area as a share of the image's,
                 .integers(0, H - p + 1) and .integers(0, W - p + 1) its upper left corner, p its side
-
-Knows no model.
 """
 
 from __future__ import annotations

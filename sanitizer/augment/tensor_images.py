@@ -22,24 +22,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sanitizer.augment.images import (
-    IMAGENET_POLICY,
-    Operation,
-    apply_operation,
-    magnitudes,
-    posterize_table,
-    solarize_table,
-)
+from sanitizer.augment import images
 
-NOTHING: Operation = ("nothing", 0.0)
-OPERATIONS: tuple[Operation, ...] = (
+NOTHING: images.Operation = ("nothing", 0.0)
+OPERATIONS: tuple[images.Operation, ...] = (
     NOTHING,
     *sorted(
         {
             (name, magnitude)
-            for sub_policy in IMAGENET_POLICY
+            for sub_policy in images.IMAGENET_POLICY
             for name, _, level in sub_policy
-            for magnitude in magnitudes(name, level)
+            for magnitude in images.magnitudes(name, level)
         }
     ),
 )
@@ -52,7 +45,7 @@ def _numbers(*names: str) -> Tensor:
     return torch.tensor([name in names for name, _ in OPERATIONS])
 
 
-def encode(drawn: Sequence[Sequence[Operation]]) -> Tensor:
+def encode(drawn: Sequence[Sequence[images.Operation]]) -> Tensor:
     """int64 [N, 2], from up to two operations an image."""
     rows = [[_NUMBER[operation] for operation in operations] for operations in drawn]
     return torch.tensor([[*row, 0, 0][:2] for row in rows], dtype=torch.int64).reshape(-1, 2)
@@ -123,9 +116,9 @@ def _fixed_tables() -> Tensor:
     tables = torch.arange(256).repeat(len(OPERATIONS), 1)
     for number, (name, magnitude) in enumerate(OPERATIONS):
         if name == "posterize":
-            tables[number] = torch.tensor(list(posterize_table(int(magnitude))))
+            tables[number] = torch.tensor(list(images.posterize_table(int(magnitude))))
         elif name == "solarize":
-            tables[number] = torch.tensor(list(solarize_table(magnitude)))
+            tables[number] = torch.tensor(list(images.solarize_table(magnitude)))
         elif name == "invert":
             tables[number] = tables[number].flip(0)
     return tables
@@ -167,7 +160,7 @@ def _move(image_RCHW: Tensor, number_R: Tensor) -> Tensor:
 def _source(number: int, height: int, width: int) -> Tensor:
     """int64 [P]: which pixel Pillow puts at each place, P for black. Asked with an image of numbers."""
     numbered = Image.fromarray(np.arange(1, height * width + 1, dtype=np.int32).reshape(height, width))
-    source = np.asarray(apply_operation(numbered, *OPERATIONS[number])).astype(np.int64).reshape(-1)
+    source = np.asarray(images.apply_operation(numbered, *OPERATIONS[number])).astype(np.int64).reshape(-1)
     return torch.from_numpy(np.where(source > 0, source - 1, height * width))
 
 

@@ -1,4 +1,4 @@
-"""How this room says no: one function, and excerpts that are safe to print. Knows no file format."""
+"""How this room says no: one function, and excerpts that are safe to print."""
 
 from __future__ import annotations
 

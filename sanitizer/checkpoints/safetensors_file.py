@@ -1,6 +1,6 @@
 """The safetensors format: tensors where `safetensors_header` found them, and written one at a time.
 
-Knows nothing of CLIP. Source: the safetensors README, "Format".
+Source: the safetensors README, "Format".
 """
 
 from __future__ import annotations

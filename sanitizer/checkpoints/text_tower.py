@@ -1,4 +1,4 @@
-"""The text tower's forward pass without its padding. Knows no tokenizer, no loss and no class.
+"""The text tower's forward pass without its padding.
 
 CLIP's text tower is causal and reads its result at the end-of-text token, so nothing after that token can
 reach the result: the padding is cut off before the tower instead of being carried through it. Captions

@@ -3,7 +3,7 @@
 The shelf is a folder whose files are named by their SHA-256; nothing is fetched, nothing unpickled. The
 library (`tokenizers`) gets what we write again of the parts that are allowed: no pattern that can take more
 than one pass over a text, nothing that makes a text much longer, no chance, and no id that the model has no
-row for. Knows no model, and cleans no text.
+row for.
 """
 
 from __future__ import annotations

@@ -11,18 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cleanclip.spec import jobspec
 from cleanclip.spec.found_attacks import check_scan_of
-from cleanclip.spec.jobspec import (
-    DATASET_ADAPTER,
-    EXIT_SUCCEEDED,
-    INSPECTION_ADAPTER,
-    REPORT_NAME,
-    STATE_PATH,
-    WEIGHTS_NAME,
-    AuditSpec,
-    LabelledPart,
-    SanitizeSpec,
-)
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.recommended import RecipeSource, with_recommended
 from cleanclip.spec.report import Report, dump_json
@@ -63,10 +53,10 @@ def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             progress=bars,
         )
     if arguments.json:
-        sys.stdout.write(INSPECTION_ADAPTER.dump_json(inspection, indent=2).decode() + "\n")
+        sys.stdout.write(jobspec.INSPECTION_ADAPTER.dump_json(inspection, indent=2).decode() + "\n")
     else:
         terminal.print_inspection(out, inspection)
-    return EXIT_SUCCEEDED
+    return jobspec.EXIT_SUCCEEDED
 
 
 def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
@@ -80,10 +70,10 @@ def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             stop=stop,
         )
     if arguments.json:
-        sys.stdout.write(DATASET_ADAPTER.dump_json(summary, indent=2).decode() + "\n")
+        sys.stdout.write(jobspec.DATASET_ADAPTER.dump_json(summary, indent=2).decode() + "\n")
     else:
         terminal.print_summary(out, summary)
-    return EXIT_SUCCEEDED
+    return jobspec.EXIT_SUCCEEDED
 
 
 def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
@@ -93,13 +83,9 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
         labelled, part, exclude = stack.enter_context(_labelled(arguments, arguments.exclude or ()))
         places = Places(
-            checkpoint=checkpoint,
-            labelled=labelled,
-            out=folder,
-            retrieval=arguments.retrieval,
-            exclude=exclude,
+            checkpoint=checkpoint, data=labelled, out=folder, retrieval=arguments.retrieval, exclude=exclude
         )
-        spec = AuditSpec(
+        spec = jobspec.AuditSpec(
             audit=options,
             scan_section=_section(arguments, options, checkpoint),
             labelled_part=part,
@@ -126,6 +112,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     with Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
         inspected = arguments.out / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
+        run = Run(device=pick(arguments.device), progress=bars, stop=stop)
         model = model_in(checkpoint)
         recipe = with_recommended(recipe, recipe_given, model)
         err.print(
@@ -134,33 +121,25 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         section = None if arguments.scan_first else _section(arguments, options, checkpoint)
         if arguments.vet:
             vetted = arguments.out / VETTED_NAME
-            vet_into(
-                vetted,
-                arguments,
-                checkpoint,
-                arguments.training,
-                "pairs" if recipe.training_data == "pairs" else "labelled",
-                progress=bars,
-                stop=stop,
-            )
+            vet_into(vetted, arguments, checkpoint, arguments.training, recipe.training_data, run=run)
             exclude.append(vetted / EXCLUDED_NAME)
         if arguments.scan_first:
             scanned = arguments.out / SCANNED_NAME
-            scan_into(scanned, arguments, checkpoint, options, null=null, progress=bars, stop=stop)
-            arguments.attacks_from_scan = scanned / REPORT_NAME
+            scan_into(scanned, arguments, checkpoint, options, run, null=null)
+            arguments.attacks_from_scan = scanned / jobspec.REPORT_NAME
             options = audit_from(arguments)
             section = section_from(arguments, options)
         labelled, part, exclude = stack.enter_context(_labelled(arguments, exclude))
         places = Places(
             checkpoint=checkpoint,
-            labelled=labelled,
+            data=labelled,
             out=arguments.out,
             retrieval=arguments.retrieval,
             exclude=exclude,
             training=arguments.training,
-            state=arguments.out / STATE_PATH,
+            state=arguments.out / jobspec.STATE_PATH,
         )
-        spec = SanitizeSpec(
+        spec = jobspec.SanitizeSpec(
             recipe=recipe,
             recipe_given=recipe_given,
             audit=options,
@@ -172,7 +151,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             max_ranks=arguments.ranks,
             **policy,
         )
-        report = pipeline.sanitize(places, spec, Run(device=pick(arguments.device), progress=bars, stop=stop))
+        report = pipeline.sanitize(places, spec, run)
         pages.write_pages(report, arguments.out, bars)
     err.print(f"The cleaned weights and the report are in {arguments.out}.", highlight=False, markup=False)
     return _show(report, arguments, out)
@@ -189,7 +168,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {
 @contextmanager
 def _labelled(
     arguments: argparse.Namespace, exclude: Sequence[Path]
-) -> Iterator[tuple[Path, LabelledPart | None, list[Path]]]:
+) -> Iterator[tuple[Path, jobspec.LabelledPart | None, list[Path]]]:
     """The labelled images to measure on, what they are a part of, and the lists that are not of them."""
     if not arguments.withhold:
         yield arguments.labelled, None, list(exclude)
@@ -211,7 +190,7 @@ def _section(arguments: argparse.Namespace, options: AuditOptions, checkpoint: P
     """What the report says of the scan that is named. Raises OptionsRejected for one of another model."""
     section = section_from(arguments, options)
     if section is not None:
-        check_scan_of(file_sha256(checkpoint / WEIGHTS_NAME), section.weights_sha256)
+        check_scan_of(file_sha256(checkpoint / jobspec.WEIGHTS_NAME), section.weights_sha256)
     return section
 
 
@@ -220,4 +199,4 @@ def _show(report: Report, arguments: argparse.Namespace, out: Console) -> int:
         sys.stdout.write(dump_json(report).decode() + "\n")
     else:
         terminal.print_report(out, report)
-    return EXIT_SUCCEEDED
+    return jobspec.EXIT_SUCCEEDED

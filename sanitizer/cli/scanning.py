@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH
+from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH, ScanSpec
 from cleanclip.spec.null_set import NullSet, dump_null
 from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.scan_options import ScanOptions
@@ -29,39 +29,30 @@ from sanitizer.cli.terminal import Bars
 from sanitizer.pipeline import scan as pipeline
 from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.nulls import Reference, build_null
+from sanitizer.pipeline.places import Places
+from sanitizer.run import Run
+from sanitizer.training.device import pick
 from sanitizer.work.running import StopFlag
 
 
 def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     null = judging_null(arguments, err)
-    options, seed = _options_and_seed(arguments, null)
+    spec = _spec(arguments, null)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
         anchor = _anchor(arguments, folder, bars)
-        if arguments.dry_run:
-            plan = pipeline.plan(
-                checkpoint,
-                arguments.labelled,
-                options,
-                seed=seed,
-                anchor_folder=anchor,
-                device=arguments.device,
-            )
-            _print_plan(out, plan, as_json=arguments.json)
-            return EXIT_SUCCEEDED
-        report = pipeline.scan(
-            checkpoint,
-            arguments.labelled,
-            options,
-            folder,
-            null=null,
-            anchor_folder=anchor,
-            state_folder=None if arguments.out is None else folder / STATE_PATH,
-            seed=seed,
-            device=arguments.device,
-            progress=bars,
-            stop=stop,
+        places = Places(
+            checkpoint=checkpoint,
+            data=arguments.labelled,
+            out=folder,
+            anchor=anchor,
+            state=None if arguments.out is None else folder / STATE_PATH,
         )
+        run = Run(device=pick(arguments.device), progress=bars, stop=stop)
+        if arguments.dry_run:
+            _print_plan(out, pipeline.plan(places, spec, Run(device=run.device)), as_json=arguments.json)
+            return EXIT_SUCCEEDED
+        report = pipeline.scan(places, spec, run, null=null)
         if arguments.out is not None:
             pages.write_pages(report, folder, bars)
     if arguments.json:
@@ -71,19 +62,15 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     return EXIT_SUCCEEDED
 
 
-def _options_and_seed(arguments: argparse.Namespace, null: NullSet | None) -> tuple[ScanOptions, int]:
-    """What was typed, else what the null was measured with, else the defaults."""
-    options, seed = _typed(arguments, has_null=null is not None), arguments.seed
+def _spec(arguments: argparse.Namespace, null: NullSet | None = None) -> ScanSpec:
+    """What was typed, else what the null was measured with, else the defaults; with the detector that
+    --anchor is for."""
+    usual = ScanOptions.usual_detectors(has_anchor=arguments.anchor is not None)
+    options, seed = scan_from(arguments.options, usual=usual, has_null=null is not None), arguments.seed
     if null is not None:
         options = null.options if options is None else options
         seed = null.seed if seed is None else seed
-    return options or ScanOptions(), seed or 0
-
-
-def _typed(arguments: argparse.Namespace, *, has_null: bool = False) -> ScanOptions | None:
-    """With the detector that --anchor is for."""
-    usual = ScanOptions.usual_detectors(has_anchor=arguments.anchor is not None)
-    return scan_from(arguments.options, usual=usual, has_null=has_null)
+    return ScanSpec(scan=options or ScanOptions(), seed=seed or 0, save_every_s=None)
 
 
 def _anchor(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path | None:
@@ -107,18 +94,11 @@ def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             _reference(typed, Path(scratch) / str(number), declared, bars)
             for number, typed in enumerate(arguments.models)
         ]
+        anchor = _anchor(arguments, Path(scratch), bars)
+        places = Places(checkpoint=Path(scratch), data=arguments.labelled, anchor=anchor, state=state)
+        run = Run(device=pick(arguments.device), progress=bars, stop=stop)
         null = build_null(
-            references,
-            arguments.labelled,
-            _typed(arguments) or ScanOptions(),
-            name=arguments.name,
-            about=arguments.about,
-            seed=arguments.seed or 0,
-            anchor_folder=_anchor(arguments, Path(scratch), bars),
-            state_folder=state,
-            device=arguments.device,
-            progress=bars,
-            stop=stop,
+            references, places, _spec(arguments), run, name=arguments.name, about=arguments.about
         )
     arguments.out.write_bytes(dump_null(null))
     _print_null(out, null)

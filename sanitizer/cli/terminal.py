@@ -7,18 +7,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cleanclip.spec import progress
 from cleanclip.spec.figures import in_brief
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
 from cleanclip.spec.measures import Difference
-from cleanclip.spec.progress import (
-    Advanced,
-    Announced,
-    Noted,
-    PhaseFinished,
-    PhaseStarted,
-    ProgressEvent,
-    rate_words,
-)
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_inputs import ScannerEvidence, scanner_words
 from cleanclip.spec.settled import COMPARED
@@ -60,27 +52,27 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def __call__(self, event: ProgressEvent, /) -> None:
+    def __call__(self, event: progress.ProgressEvent, /) -> None:
         match event:
-            case PhaseStarted():
+            case progress.PhaseStarted():
                 title = PHASE_TITLES[event.phase]
                 self._task = self._bars.add_task(title, total=event.total, detail="")
-            case Advanced() if self._task is not None:
+            case progress.Advanced() if self._task is not None:
                 self._bars.update(self._task, completed=event.done, detail=_detail(event))
-            case PhaseFinished() if self._task is not None:
+            case progress.PhaseFinished() if self._task is not None:
                 total = self._bars.tasks[self._task].total or 1
                 self._bars.update(self._task, total=total, completed=total)
-            case Noted() | Announced():
+            case progress.Noted() | progress.Announced():
                 style = "yellow" if event.level == "warning" else "dim"
                 self._console.print(event.message, style=style, highlight=False, markup=False)
             case _:
                 pass
 
 
-def _detail(event: Advanced) -> str:
+def _detail(event: progress.Advanced) -> str:
     parts = []
     if event.rate is not None:
-        parts.append(rate_words(event.rate, event.rate_unit or "items"))
+        parts.append(progress.rate_words(event.rate, event.rate_unit or "items"))
     if event.loss is not None:
         parts.append(f"loss {event.loss:.3f}")
     return ", ".join(parts) or event.message or ""

@@ -11,15 +11,17 @@ from typing import Literal
 
 from rich.console import Console
 
-from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH
-from cleanclip.spec.progress import Progress, Stop
+from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH, VetSpec
 from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.vet_report import VetReport, dump_vet_report
 from sanitizer.cli import pages, terminal
 from sanitizer.cli.arguments import declared_from, vet_from
 from sanitizer.cli.canonical import INSPECTED_NAME, canonical
 from sanitizer.cli.terminal import Bars
+from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.vetting import vet
+from sanitizer.run import Run
+from sanitizer.training.device import pick
 from sanitizer.work.running import StopFlag
 
 VETTED_NAME = "vet"
@@ -33,32 +35,27 @@ def vet_into(
     data: Path,
     kind: Literal["pairs", "labelled"],
     *,
-    progress: Progress,
-    stop: Stop,
+    run: Run,
 ) -> VetReport:
     """Vet `data` with the options that were typed; the report, its page, the scores and the list in
     `folder`."""
-    options = vet_from(arguments)
+    spec = VetSpec(
+        data_kind=kind, vet=vet_from(arguments), seed=arguments.seed, save_every_s=arguments.save_every
+    )
     with tempfile.TemporaryDirectory(prefix="anchor-") as scratch:
         anchor = arguments.anchor and canonical(
-            arguments.anchor, Path(scratch) / "anchor", DeclaredOptions(), progress
+            arguments.anchor, Path(scratch) / "anchor", DeclaredOptions(), run.progress
         )
-        report = vet(
-            checkpoint,
-            data,
-            kind,
-            options,
-            folder,
-            anchor_folder=anchor,
-            trusted_path=arguments.trusted,
-            seed=arguments.seed,
-            state_folder=arguments.out / STATE_PATH,
-            save_every_s=arguments.save_every,
-            device=arguments.device,
-            progress=progress,
-            stop=stop,
+        places = Places(
+            checkpoint=checkpoint,
+            data=data,
+            out=folder,
+            anchor=anchor,
+            trusted=arguments.trusted,
+            state=arguments.out / STATE_PATH,
         )
-    pages.write_pages(report, folder, progress)
+        report = vet(places, spec, run)
+    pages.write_pages(report, folder, run.progress)
     return report
 
 
@@ -68,15 +65,9 @@ def _vet(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         checkpoint = canonical(
             arguments.checkpoint, arguments.out / INSPECTED_NAME, declared_from(arguments), bars
         )
-        report = vet_into(
-            arguments.out,
-            arguments,
-            checkpoint,
-            arguments.pairs or arguments.labelled,
-            kind,
-            progress=bars,
-            stop=stop,
-        )
+        run = Run(device=pick(arguments.device), progress=bars, stop=stop)
+        data = arguments.pairs or arguments.labelled
+        report = vet_into(arguments.out, arguments, checkpoint, data, kind, run=run)
     message = f"The report, the scores and excluded.json are in {arguments.out}."
     err.print(message, highlight=False, markup=False)
     if arguments.json:

@@ -1,4 +1,4 @@
-"""Builds one batch of both views from (epoch, step), in any process. Knows no loader and no model.
+"""Builds one batch of both views from (epoch, step), in any process.
 
 Shapes: N samples of a batch, H = W = the model's image size, C = 3, L = the model's context length.
 Decodes a pair once for both views, a large JPEG at a reduced scale; where all pixels fit into `CACHE_BYTES`,
@@ -181,11 +181,7 @@ class PairAssembler:
         if places:
             tokens_view[places] = self._tokenize([changed[place] for place in places])
         return BuiltViews(
-            image=image,
-            image_view=image_view,
-            operations=operations,
-            tokens=tokens,
-            tokens_view=tokens_view,
+            image=image, image_view=image_view, operations=operations, tokens=tokens, tokens_view=tokens_view
         )
 
     def _perturbed(self, pixels: Pixels, epoch: int, index: int) -> Pixels:

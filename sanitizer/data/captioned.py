@@ -1,4 +1,4 @@
-"""Pairs in the order of their set, as batches to measure on. Knows no model and no figure.
+"""Pairs in the order of their set, as batches to measure on.
 
 Shapes: N pairs of a batch, C = 3, H = W = the model's image size.
 """

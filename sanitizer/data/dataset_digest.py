@@ -1,4 +1,4 @@
-"""The digest of a dataset: SHA-256 over its files' names and digests, in order. Knows no sample."""
+"""The digest of a dataset: SHA-256 over its files' names and digests, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets without some of their samples, as a list of exclusions asks for. Knows no model and no report.
+"""Datasets without some of their samples, as a list of exclusions asks for.
 
 The samples that are left are counted from 0 again.
 """

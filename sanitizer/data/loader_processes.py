@@ -1,4 +1,4 @@
-"""Batches built ahead by processes of their own. Knows no data.
+"""Batches built ahead by processes of their own.
 
 They are asked and answer through pipes. PyTorch's DataLoader would need semaphores, which lie in /dev/shm:
 where a child cannot have one of its own it has none (worker.confinement.file_access).

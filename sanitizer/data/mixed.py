@@ -1,4 +1,4 @@
-"""Some samples of clean data, of which a few carry a trigger and say what an attacker wants. Knows no model.
+"""Some samples of clean data, of which a few carry a trigger and say what an attacker wants.
 
 Shapes: C = 3 channels, H = W = the model's image size.
 """

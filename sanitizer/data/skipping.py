@@ -1,6 +1,6 @@
 """Bad samples: what makes a sample bad, how many are tolerated, and how a dataset is refused for them.
 
-Knows nothing of files or images. A reader raises `BadSample`; whoever iterates keeps a `SkipLedger`, which
+A reader raises `BadSample`; whoever iterates keeps a `SkipLedger`, which
 counts each bad sample once and raises `DatasetRejected` when the stated share is passed.
 """
 

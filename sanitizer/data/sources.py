@@ -1,4 +1,4 @@
-"""What every kind of storage looks like to the readers: a list of raw samples. Knows no format of its own."""
+"""What every kind of storage looks like to the readers: a list of raw samples."""
 
 from __future__ import annotations
 

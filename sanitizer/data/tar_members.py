@@ -1,4 +1,4 @@
-"""Walks the headers of one uncompressed tar file. Knows no samples, and extracts nothing.
+"""Walks the headers of one uncompressed tar file.
 
 Reads ustar, GNU (long names, base-256 numbers) and pax (path, size). The bytes are hostile: every number is
 bounded by the file, every name and header block by a cap, and nothing is ever written to disk. Differs

@@ -1,4 +1,4 @@
-"""What a model is trained on: pairs, or labelled images in their place. Knows no model and no method."""
+"""What a model is trained on: pairs, or labelled images in their place."""
 
 from __future__ import annotations
 

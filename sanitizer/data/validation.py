@@ -1,4 +1,4 @@
-"""Reads a whole dataset once and says what it holds. Knows no model and no method."""
+"""Reads a whole dataset once and says what it holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a recipe to its method. Knows no model and no data."""
+"""From a recipe to its method."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 L_CLIP is CLIP's symmetric loss between images and their captions. L_II~ matches each image with its own
 augmented view among the views of the batch, L_TT~ each caption with its own: within one modality, where
 a trigger that ties an image to a caption has no say. Both run from the original to the view, with one
-shared logit scale (docs/decisions/0010). Knows no model, device or data.
+shared logit scale (docs/decisions/0010).
 
 Legend: N pairs of the whole batch, D embedding width; `view` is the augmented one.
 """

@@ -1,4 +1,4 @@
-"""Losses and distances of embeddings, as pure functions of tensors. Knows no model, options or randomness.
+"""Losses and distances of embeddings, as pure functions of tensors.
 
 Legend: N pairs of the (whole, gathered) batch, D embedding width.
 

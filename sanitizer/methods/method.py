@@ -1,4 +1,4 @@
-"""What training needs to know of a method, whatever its formula. Knows no model, device or data.
+"""What training needs to know of a method, whatever its formula.
 
 Legend: N pairs of the whole batch, D embedding width.
 """

@@ -7,7 +7,7 @@ model that came in gives the same images; S_T is the same of the captions. Unit 
 [0, 4] and 2 is what two unrelated directions have. While a mean is at or under the threshold the objective
 pushes it up, which breaks what the model has learnt, the trigger's link included; over it, that term is off
 and CLIP's loss alone recovers what the clean pairs teach. The cut is on the batch's mean, not on each pair.
-The logit scale takes part as a number and is not trained (docs/decisions/0053). Knows no model and no data.
+The logit scale takes part as a number and is not trained (docs/decisions/0053).
 
 Legend: N pairs of the whole batch, D embedding width; `before` is of the model that came in.
 """

@@ -3,7 +3,7 @@
     L = -1/N sum_j log( exp(s <phi(x_j), w_{y_j}>) / sum_c exp(s <phi(x_j), w_c>) )
 
 w_c is the zero-shot embedding of class c that the model's own text encoder gives; it and the logit scale s
-stay what they were, so what comes out is still a CLIP (docs/decisions/0054). Knows no model, device or data.
+stay what they were, so what comes out is still a CLIP (docs/decisions/0054).
 
 Legend: N images of the whole batch, C classes, D embedding width.
 """

@@ -6,7 +6,6 @@ x' is the batch with universal patterns on part of it, x the same images without
 came in, T0 the captions by its text tower, which stays as it is; so does the logit scale. A backdoor is a
 pattern under which many images leave their own embedding for one place; the second term brings each back to
 where its clean original was, and keeps what is clean there. Without captions the first term is left out.
-Knows no model, no data and no pattern.
 
 Legend: N images of the whole batch, D embedding width; `before` is of the model that came in, on x.
 """

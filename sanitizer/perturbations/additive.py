@@ -1,4 +1,4 @@
-"""Numbers added to every pixel, the same in every image: any, or of low frequency only. Knows no model.
+"""Numbers added to every pixel, the same in every image: any, or of low frequency only.
 
     additive   x ⊕ p  =  clip( x + ε · (2p − 1), 0, 1 )                  p in [0, 1]: the whole ball ‖δ‖∞ ≤ ε
     dct        x ⊕ p  =  clip( x + ε · tanh( g · B(2p − 1)Bᵀ ), 0, 1 )   B: the first K cosines of the DCT-II

@@ -1,4 +1,4 @@
-"""Gradient ascent of universal patterns, many side by side. Knows no model and no objective.
+"""Gradient ascent of universal patterns, many side by side.
 
 By signed momentum (MI-FGSM, CVPR 2018): v ← μ v + g / mean|g|, then p ← clip(p + step·sign v, 0, 1), the step
 falling linearly from the first to the last. Each pattern climbs on images of its own in every step.

@@ -1,4 +1,4 @@
-"""Collapse inversion: patterns under which all images look alike to a tower. Knows no training.
+"""Collapse inversion: patterns under which all images look alike to a tower.
 
     max over p   ‖ 1/n · Σ_i f(x_i ⊕ p) ‖²        f: pixels → unit embeddings, over different images x_i
 

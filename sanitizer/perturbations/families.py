@@ -1,4 +1,4 @@
-"""The families of universal perturbations, and what each offers. Knows no model, no training, no randomness.
+"""The families of universal perturbations, and what each offers.
 
 A pattern is a tensor of numbers in [0, 1], whatever its family makes of them, so that one step size and one
 clamp serve all families. Shapes: N images, 3 channels, H = W pixels; a pattern's own shape is `shape`. What

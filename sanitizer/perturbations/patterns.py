@@ -1,4 +1,4 @@
-"""Patterns of several families and their use on the rows of a batch. Knows no model and no training.
+"""Patterns of several families and their use on the rows of a batch.
 
 Legend: N images, 3 H W an image, K patterns.
 """

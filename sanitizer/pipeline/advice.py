@@ -33,11 +33,7 @@ def model_of(checkpoint: LoadedCheckpoint) -> Model:
 
 
 def hopeless_or_refused(
-    before: AuditFigures,
-    gate: float,
-    policy: Policy,
-    source: PolicySource,
-    scan: ScanSection | None,
+    before: AuditFigures, gate: float, policy: Policy, source: PolicySource, scan: ScanSection | None
 ) -> list[str]:
     """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
     refusals = hopeless(before, gate=gate, policy=policy, scan=scan)

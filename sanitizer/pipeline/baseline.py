@@ -1,4 +1,4 @@
-"""The audit before cleaning, made once per job: a resumed job finds it in its state. Knows no training."""
+"""The audit before cleaning, made once per job: a resumed job finds it in its state."""
 
 from __future__ import annotations
 

@@ -24,12 +24,7 @@ from sanitizer.scans.meter import Meter
 
 
 def search(
-    checkpoint: LoadedCheckpoint,
-    labelled: LabelledDataset,
-    audit: AuditOptions,
-    run: Run,
-    *,
-    seed: int,
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset, audit: AuditOptions, run: Run, *, seed: int
 ) -> Search:
     """The strongest patterns that were found on images drawn by `seed`, or why they cannot be searched for.
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cleanclip.spec import null_set
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import (
-    MAX_NULL_BYTES,
-    NullRefused,
-    NullSet,
-    differences,
-    differing_values,
-    load_null,
-)
 from cleanclip.spec.scan_options import ScanOptions
 from sanitizer.checkpoints.model import LoadedCheckpoint
 
 
-def read_null(path: Path) -> NullSet:
+def read_null(path: Path) -> null_set.NullSet:
     """The null set in the file. Raises OptionsRejected."""
     return null_from(read_bytes(path))
 
@@ -27,7 +20,7 @@ def read_bytes(path: Path) -> bytes:
     """The file of a null set, at most a byte more than one may have. Raises OptionsRejected."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_NULL_BYTES + 1)
+            return file.read(null_set.MAX_NULL_BYTES + 1)
     except OSError as error:
         raise OptionsRejected(
             "null_unreadable",
@@ -37,11 +30,11 @@ def read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def null_from(content: bytes) -> NullSet:
+def null_from(content: bytes) -> null_set.NullSet:
     """The null set that a file holds. Raises OptionsRejected."""
     try:
-        return load_null(content)
-    except NullRefused as error:
+        return null_set.load_null(content)
+    except null_set.NullRefused as error:
         raise OptionsRejected(
             error.code,
             str(error),
@@ -51,7 +44,7 @@ def null_from(content: bytes) -> NullSet:
 
 
 def check_null(
-    null: NullSet,
+    null: null_set.NullSet,
     *,
     checkpoint: LoadedCheckpoint,
     class_names: Sequence[str],
@@ -62,7 +55,7 @@ def check_null(
 ) -> None:
     """Raises OptionsRejected where this null cannot judge this scan; the sentence says what differs."""
     found = list(
-        differences(
+        null_set.differences(
             null,
             architecture=checkpoint.architecture.to_config(),
             class_names=class_names,
@@ -73,7 +66,7 @@ def check_null(
         )
     )
     if found:
-        details = differing_values(
+        details = null_set.differing_values(
             null,
             architecture=checkpoint.architecture.to_config(),
             class_names=class_names,

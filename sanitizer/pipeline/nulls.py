@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cleanclip.spec.errors import Interrupted, OptionsRejected
+from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.null_set import NullModel, NullSet, names_sha256, sealed
-from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.progress import Announced
+from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.scan import MeasuredModel, measure_model
+from sanitizer.run import Run
 from sanitizer.software import software
 
 
@@ -27,20 +29,9 @@ class Reference:
 
 
 def build_null(
-    references: Sequence[Reference],
-    labelled_path: Path,
-    options: ScanOptions,
-    *,
-    name: str,
-    about: str = "",
-    seed: int = 0,
-    anchor_folder: Path | None = None,
-    state_folder: Path | None = None,
-    device: str = "auto",
-    progress: Progress = ignore,
-    stop: Stop = never_stop,
+    references: Sequence[Reference], places: Places, spec: ScanSpec, run: Run, *, name: str, about: str = ""
 ) -> NullSet:
-    """Measure each reference model as a scan does.
+    """Measure each reference model as a scan does, with all of `places` but its checkpoint.
 
     Raises what `scan` raises, where Interrupted names the null set, and OptionsRejected `null_mixed` where
     two models have different architectures and `null_repeated` where two are the same.
@@ -50,26 +41,17 @@ def build_null(
     class_names: tuple[str, ...] = ()
     for reference in references:
         done = f"reference model {len(models) + 1} of {len(references)}: {reference.source}"
-        progress(Announced(level="info", message=done))
+        run.progress(Announced(level="info", message=done))
+        state = places.state and places.state / f"model-{len(models)}"
         try:
-            measured = measure_model(
-                reference.folder,
-                labelled_path,
-                options,
-                seed=seed,
-                anchor_folder=anchor_folder,
-                state_folder=None if state_folder is None else state_folder / f"model-{len(models)}",
-                device=device,
-                progress=progress,
-                stop=stop,
-            )
+            measured = measure_model(replace(places, checkpoint=reference.folder, state=state), spec, run)
         except Interrupted as error:
             raise Interrupted(
                 "stopped",
                 f"Building the null set was stopped on request, at model {len(models) + 1} of "
                 f"{len(references)}.",
                 "Run it again."
-                if state_folder is None
+                if state is None
                 else "Run the same command again; finished parts are not measured again.",
             ) from error
         _check(reference, measured, architecture, models)
@@ -94,8 +76,8 @@ def build_null(
             class_names_sha256=names_sha256(class_names),
             num_classes=len(class_names),
             images_sha256=models[0].statistics.images_sha256,
-            options=options,
-            seed=seed,
+            options=spec.scan,
+            seed=spec.seed,
             models=tuple(models),
             anchor_sha256=models[0].statistics.anchor_sha256,
         )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected
-from cleanclip.spec.jobspec import LabelledPart
-from cleanclip.spec.recipe import AuditOptions, Recipe
+from cleanclip.spec.jobspec import JudgedSpec, RecheckSpec
+from cleanclip.spec.recipe import Recipe
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.targets import find_targets
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -16,6 +16,7 @@ from sanitizer.data.excluding import Dataset, read_exclusions, without
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.data.training_data import LabelsAsCaptions
+from sanitizer.pipeline.places import Places
 
 _WITHOUT_CAPTIONS = (
     "To train on the images of a labelled dataset alone, use uar with trained_on: labelled_images."
@@ -69,23 +70,15 @@ class ToExclude:
             )
 
 
-def open_for_audit(
-    checkpoint_folder: Path,
-    labelled_path: Path,
-    retrieval_path: Path | None,
-    options: AuditOptions,
-    exclude: ToExclude,
-    *,
-    part: LabelledPart | None = None,
-) -> ForAudit:
-    """`part`: what the labelled images are a part of. Raises CheckpointRejected, DatasetRejected,
-    OptionsRejected."""
-    labelled = open_labelled(labelled_path)
+def open_for_audit(places: Places, spec: JudgedSpec | RecheckSpec, exclude: ToExclude) -> ForAudit:
+    """Raises CheckpointRejected, DatasetRejected, OptionsRejected."""
+    labelled = open_labelled(places.data)
+    part = spec.labelled_part
     labelled = exclude.of(labelled) if part is None else labelled.as_part(part)
-    find_targets(options, labelled.class_names)
-    build_triggers(options.attacks)  # an image that cannot be used is refused now
-    checkpoint = load_canonical(checkpoint_folder)
-    retrieval = None if retrieval_path is None else _open_retrieval(retrieval_path, checkpoint, exclude)
+    find_targets(spec.audit, labelled.class_names)
+    build_triggers(spec.audit.attacks)  # an image that cannot be used is refused now
+    checkpoint = load_canonical(places.checkpoint)
+    retrieval = None if places.retrieval is None else _open_retrieval(places.retrieval, checkpoint, exclude)
     return ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=retrieval)
 
 

@@ -4,7 +4,7 @@
                checkpoint, pairs ─▶ fine-tuning ─▶ cleaned file ─▶ final audit [─▶ rebound] ─▶ verdict, report
 
 The final audit measures the file that is handed out, read back from the disk. Everything that can be
-refused is refused before anything is computed. Knows no job, no signal and no terminal. `inspect` and
+refused is refused before anything is computed. `inspect` and
 `validate` stand in modules of their own, which load neither a model's code nor, for `validate`, torch.
 """
 
@@ -13,26 +13,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 
 from cleanclip.spec import cautions
 from cleanclip.spec.cautions import TrainedClasses
-from cleanclip.spec.control import Search
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
 from cleanclip.spec.policy import check_audit, check_searched
 from cleanclip.spec.progress import Announced, Progress
-from cleanclip.spec.rebound_figures import ReboundFigures
 from cleanclip.spec.recipe import Recipe, UARRecipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import Report, curve_json, dump_json
-from cleanclip.spec.settled import SettledArchitecture
+from cleanclip.spec.report_inputs import DataInput, Environment
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.measuring import measuring
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.data.pairs import PairDataset
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.pipeline import advice, reporting
@@ -44,13 +41,12 @@ from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ForAudit, ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.rebound import Cleaned, check_relearning, measure_rebound
-from sanitizer.pipeline.settling import settle
+from sanitizer.pipeline.settling import SettledInputs, settle
 from sanitizer.pipeline.validating import validate
 from sanitizer.ranks.shared_training import Sources, how_many, train
 from sanitizer.run import Run
 from sanitizer.training.device import share_cores
 from sanitizer.training.fits import check_fits
-from sanitizer.training.loop import Finetuned
 
 __all__ = ["audit", "inspect", "sanitize", "validate"]
 
@@ -61,53 +57,24 @@ def audit(places: Places, spec: AuditSpec, run: Run) -> Report:
     `spec.labelled_part` says that the labelled images are a part of a dataset; `spec.scan_section` is of the
     scan that found some of the attacks: the report repeats it.
     """
-    options, policy, seed = spec.audit, spec.policy, spec.seed
-    check_audit(policy, options.attacks)
-    cautions.check_rebound(options, policy, None)
-    lists = ToExclude(places.exclude)
-    given = open_for_audit(
-        places.checkpoint, places.labelled, places.retrieval, options, lists, part=spec.labelled_part
-    )
+    options = spec.audit
+    given, lists = _opened(places, spec)
     lists.check_all_used()
     run = replace(run, num_workers=share_cores(given.checkpoint.model, run.device))
-    cautioned = cautions.before_audit(options, policy, is_cleaned=False)
-    _tell(cautioned, run.progress)
-    settled = settle(given, options, run, seed=seed)
-    given = settled.given
-    checkpoint, labelled = given.checkpoint, given.labelled
+    _tell(cautions.before_audit(options, spec.policy, is_cleaned=False), run.progress)
+    settled = settle(given, options, run, seed=spec.seed)
     _tell(settled.warnings, run.progress)
     result = run_audit(
-        checkpoint,
-        labelled,
+        settled.given.checkpoint,
+        given.labelled,
         options,
         run,
-        seed=seed,
+        seed=spec.seed,
         phase="baseline_audit",
         retrieval_pairs=given.retrieval,
     )
-    data = reporting.measured_inputs(given, result)
-    found = measured(
-        result,
-        None,
-        options,
-        class_names=labelled.class_names,
-        seed=seed,
-        image_size=checkpoint.architecture.image_size,
-    )
-    report = Report(
-        kind="audit",
-        created_at=datetime.now(UTC),
-        seed=seed,
-        checkpoint=reporting.checkpoint_input(checkpoint, spec.upload_sha256),
-        architecture=settled.figures,
-        data=data,
-        audit=options,
-        policy=policy,
-        policy_source=spec.policy_source,
-        **found.fields(),
-        environment=reporting.environment(run.device, options.precision),
-        scan=spec.scan_section,
-    )
+    environment = reporting.environment(run.device, options.precision)
+    report = _report(spec, settled, result, None, environment=environment)
     places.out.mkdir(parents=True, exist_ok=True)
     (places.out / REPORT_NAME).write_bytes(dump_json(report))
     return report
@@ -127,12 +94,7 @@ def sanitize(places: Places, spec: SanitizeSpec, run: Run) -> Report:
     if places.training is None or places.state is None:
         raise ValueError("a cleaning needs data to train on, and a place for its state")
     options, policy, recipe, seed = spec.audit, spec.policy, spec.recipe, spec.seed
-    check_audit(policy, options.attacks)
-    cautions.check_rebound(options, policy, recipe)
-    lists = ToExclude(places.exclude)
-    given = open_for_audit(
-        places.checkpoint, places.labelled, places.retrieval, options, lists, part=spec.labelled_part
-    )
+    given, lists = _opened(places, spec)
     checkpoint, labelled = given.checkpoint, given.labelled
     check_searched(policy, len(labelled))
     pairs = open_training(places.training, recipe, given, lists)
@@ -225,17 +187,18 @@ def sanitize(places: Places, spec: SanitizeSpec, run: Run) -> Report:
         seed=seed,
         state_folder=places.state,
     )
-    report = _cleaning_report(
+    environment = reporting.environment(run.device, finetuned.precision, finetuned.num_processes)
+    skipped = finetuned.num_skipped, finetuned.skipped_examples
+    report = _report(
         spec,
-        pairs=pairs,
-        given=given,
-        settled=settled.figures,
-        before=before,
-        after=after,
+        settled,
+        before,
+        after,
+        environment=environment,
+        trained_on=(reporting.training_input(pairs, *skipped, labelled.class_names),),
         rebound=rebound,
         control=control,
-        finetuned=finetuned,
-        device=run.device,
+        training=finetuned.training,
         as_uploaded=as_uploaded,
     )
     (places.out / CURVE_NAME).write_bytes(curve_json(finetuned.training))
@@ -263,20 +226,26 @@ def class_embeddings(
     return class_CD.clone()  # what is made under inference_mode may not enter a graph of gradients
 
 
-def _cleaning_report(
-    spec: SanitizeSpec,
-    *,
-    pairs: PairDataset | LabelsAsCaptions,
-    given: ForAudit,
-    settled: SettledArchitecture,
+def _opened(places: Places, spec: AuditSpec | SanitizeSpec) -> tuple[ForAudit, ToExclude]:
+    """What both audits of a job read, once its order has been checked; and the lists, not yet all used."""
+    check_audit(spec.policy, spec.audit.attacks)
+    cautions.check_rebound(spec.audit, spec.policy, spec.recipe)
+    lists = ToExclude(places.exclude)
+    return open_for_audit(places, spec, lists), lists
+
+
+def _report(
+    spec: AuditSpec | SanitizeSpec,
+    settled: SettledInputs,
     before: AuditResult,
-    after: AuditResult,
-    rebound: ReboundFigures | None,
-    control: Search | None,
-    finetuned: Finetuned,
-    device: torch.device,
-    as_uploaded: tuple[str, ...],
+    after: AuditResult | None,
+    *,
+    environment: Environment,
+    trained_on: tuple[DataInput, ...] = (),
+    **of_cleaning: Any,
 ) -> Report:
+    given, recipe, recipe_given = settled.given, spec.recipe, spec.recipe_given
+    checkpoint = reporting.checkpoint_input(given.checkpoint, spec.upload_sha256)
     found = measured(
         before,
         after,
@@ -285,33 +254,22 @@ def _cleaning_report(
         seed=spec.seed,
         image_size=given.checkpoint.architecture.image_size,
     )
-    data = (
-        reporting.training_input(
-            pairs, finetuned.num_skipped, finetuned.skipped_examples, given.labelled.class_names
-        ),
-        *reporting.measured_inputs(given, after),
-    )
-    checkpoint = reporting.checkpoint_input(given.checkpoint, spec.upload_sha256)
-    recipe, recipe_given = spec.recipe, spec.recipe_given
     return Report(
-        kind="sanitize",
+        kind=spec.kind,
         created_at=datetime.now(UTC),
         seed=spec.seed,
         checkpoint=checkpoint,
-        architecture=settled,
-        data=data,
+        architecture=settled.figures,
+        data=(*trained_on, *reporting.measured_inputs(given, after or before)),
         audit=spec.audit,
         recipe=recipe,
         recipe_source=None
-        if recipe_given is None
+        if recipe is None or recipe_given is None
         else RecipeSource.of(recipe, recipe_given, checkpoint.model),
         policy=spec.policy,
         policy_source=spec.policy_source,
         **found.fields(),
-        rebound=rebound,
-        control=control,
-        training=finetuned.training,
-        environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
-        as_uploaded=as_uploaded,
+        environment=environment,
         scan=spec.scan_section,
+        **of_cleaning,
     )

@@ -9,7 +9,7 @@ read. R2 is done twice for each attack that worked before, with its own trigger 
 same family: a model that learns the old one faster has kept something of it. Rates are constant, so a point
 does not depend on the points after it. What is finished is kept in the state folder.
 
-How far a rebound audit is, and what of it is finished. Knows no model and no figure.
+How far a rebound audit is, and what of it is finished.
 """
 
 from __future__ import annotations

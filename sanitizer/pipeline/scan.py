@@ -15,17 +15,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
 
 from cleanclip.spec import scan_judging as judging
 from cleanclip.spec.control import controlling
-from cleanclip.spec.jobspec import REPORT_NAME
+from cleanclip.spec.jobspec import REPORT_NAME, ScanSpec
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullPattern, NullSet
-from cleanclip.spec.progress import STUDYING, Progress, Stop, ignore, never_stop
-from cleanclip.spec.recipe import AuditOptions, to_json
+from cleanclip.spec.progress import STUDYING
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report_inputs import DataInput
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, dump_scan
@@ -33,7 +32,9 @@ from cleanclip.spec.scan_statistics import ScanStatistics
 from sanitizer.audits.statistics import wilson
 from sanitizer.perturbations.ascent import to_unit
 from sanitizer.pipeline import reporting
+from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_thirds
+from sanitizer.run import Run
 from sanitizer.scans.control import strongest_of_families
 from sanitizer.scans.hypotheses import Study, as_null_pattern
 from sanitizer.scans.naming import Vocabulary
@@ -66,56 +67,25 @@ class ScanPlan:
         return self.num_passes / self.passes_per_s
 
 
-def scan(
-    checkpoint_folder: Path,
-    labelled_path: Path,
-    options: ScanOptions,
-    out_dir: Path,
-    *,
-    null: NullSet | None = None,
-    anchor_folder: Path | None = None,
-    audit_next: AuditOptions | None = None,
-    state_folder: Path | None = None,
-    save_every_s: float | None = None,
-    seed: int = 0,
-    upload_sha256: str | None = None,
-    device: str = "auto",
-    progress: Progress = ignore,
-    stop: Stop = never_stop,
-) -> ScanReport:
-    """Look for triggers; report.json in `out_dir`.
+def scan(places: Places, spec: ScanSpec, run: Run, *, null: NullSet | None = None) -> ScanReport:
+    """Look for triggers; report.json in `places.out`.
 
-    Finished parts are kept in `state_folder`. With `save_every_s` they are saved there as states that a
+    Finished parts are kept in `places.state`. With `spec.save_every_s` they are saved there as states that a
     supervisor may take to another machine, so often and when the scan is stopped. A cleaning that begins with
     the scan gives the audit that follows: what that refuses in the model is refused before the scan.
     Raises CheckpointRejected, DatasetRejected, OptionsRejected (of an anchor those of
     `cleanclip.spec.anchors`; of a null: `null_does_not_fit`, `null_holds_the_suspect`) and
     Interrupted.
     """
-    with (
-        open_for_scan(
-            checkpoint_folder,
-            labelled_path,
-            options,
-            seed=seed,
-            device=device,
-            anchor_folder=anchor_folder,
-            audit_next=audit_next,
-            null=null,
-            progress=progress,
-            stop=stop,
-        ) as opened,
-        ExitStack() as stack,
-    ):
+    with open_for_scan(places, spec, run, null=null) as opened, ExitStack() as stack:
         after_part = _nothing
-        if state_folder is not None and save_every_s is not None:
-            states = PartStates(state_folder, progress, save_every_s=save_every_s)
+        if places.state is not None and spec.save_every_s is not None:
+            states = PartStates(places.state, run.progress, save_every_s=spec.save_every_s)
             stack.enter_context(states.saving_at_a_stop())
             after_part = states.part_done
-        measured = _measure(opened, options, _parts(opened, options, state_folder, after_part))
-        report = _report(opened, options, measured, null, upload_sha256)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / REPORT_NAME).write_bytes(dump_scan(report))
+        report = _report(opened, _measure(opened, _parts(opened, places, after_part)))
+    places.out.mkdir(parents=True, exist_ok=True)
+    (places.out / REPORT_NAME).write_bytes(dump_scan(report))
     return report
 
 
@@ -129,36 +99,16 @@ class MeasuredModel:
     class_names: tuple[str, ...]
 
 
-def measure_model(
-    checkpoint_folder: Path,
-    labelled_path: Path,
-    options: ScanOptions,
-    *,
-    seed: int = 0,
-    anchor_folder: Path | None = None,
-    state_folder: Path | None = None,
-    device: str = "auto",
-    progress: Progress = ignore,
-    stop: Stop = never_stop,
-) -> MeasuredModel:
+def measure_model(places: Places, spec: ScanSpec, run: Run) -> MeasuredModel:
     """What a scan measures of one model, for a null; judges nothing. Raises as `scan`."""
-    with open_for_scan(
-        checkpoint_folder,
-        labelled_path,
-        options,
-        seed=seed,
-        device=device,
-        anchor_folder=anchor_folder,
-        progress=progress,
-        stop=stop,
-    ) as opened:
-        parts = _parts(opened, options, state_folder)
-        measured = _measure(opened, options, parts)
+    with open_for_scan(places, spec, run) as opened:
+        parts = _parts(opened, places)
+        measured = _measure(opened, parts)
         patterns, _ = parts.once(
             "patterns",
             tuple[NullPattern, ...],
             None,
-            lambda: Part(figures=_null_patterns(opened, options, measured), pattern_of={}),
+            lambda: Part(figures=_null_patterns(opened, measured), pattern_of={}),
         )
         opened.subject.meter.end()
         return MeasuredModel(
@@ -169,22 +119,12 @@ def measure_model(
         )
 
 
-def plan(
-    checkpoint_folder: Path,
-    labelled_path: Path,
-    options: ScanOptions,
-    *,
-    seed: int = 0,
-    anchor_folder: Path | None = None,
-    device: str = "auto",
-) -> ScanPlan:
+def plan(places: Places, spec: ScanSpec, run: Run) -> ScanPlan:
     """What `scan` would cost, from a few passes that are made here. Raises as `scan`."""
-    with open_for_scan(
-        checkpoint_folder, labelled_path, options, seed=seed, device=device, anchor_folder=anchor_folder
-    ) as opened:
-        subject, num_passes = opened.subject, planned_thirds(opened.subject, options) // 3
+    with open_for_scan(places, spec, run) as opened:
+        subject, num_passes = opened.subject, planned_thirds(opened.subject, spec.scan) // 3
         _ = subject.clean_embeddings
-        at_once = min(options.images_at_once, len(subject.image_MCHW))
+        at_once = min(spec.scan.images_at_once, len(subject.image_MCHW))
         _both_ways(subject, at_once)
         num, started = 0, time.monotonic()
         while num < MEASURED_PASSES:
@@ -193,20 +133,15 @@ def plan(
         return ScanPlan(num_passes=num_passes, passes_per_s=rate, device=opened.device.type)
 
 
-def _parts(
-    opened: OpenedScan,
-    options: ScanOptions,
-    state_folder: Path | None,
-    after_part: Callable[[], None] = _nothing,
-) -> Parts:
-    return Parts(state_folder, _key(opened, options), after=after_part)
+def _parts(opened: OpenedScan, places: Places, after_part: Callable[[], None] = _nothing) -> Parts:
+    return Parts(places.state, _key(opened), after=after_part)
 
 
-def _measure(opened: OpenedScan, options: ScanOptions, parts: Parts) -> Measured:
+def _measure(opened: OpenedScan, parts: Parts) -> Measured:
     opened.subject.meter.start()
     return measure(
         opened.subject,
-        options,
+        opened.spec.scan,
         weights_sha256=opened.checkpoint.weights_sha256,
         images_sha256=opened.labelled.sha256,
         class_names=opened.class_names,
@@ -215,14 +150,14 @@ def _measure(opened: OpenedScan, options: ScanOptions, parts: Parts) -> Measured
     )
 
 
-def _key(opened: OpenedScan, options: ScanOptions) -> str:
+def _key(opened: OpenedScan) -> str:
     """Of all that decides a figure: another key, and nothing that is kept is used."""
     decides = {
         "weights": opened.checkpoint.weights_sha256,
         "architecture": opened.checkpoint.architecture.to_config(),
         "images": opened.labelled.sha256,
         "class_names": opened.class_names,
-        "options": to_json(options),
+        "options": to_json(opened.spec.scan),
         "seed": opened.subject.seed,
         "anchor": opened.anchor and [opened.anchor_sha256, opened.anchor.architecture.to_config()],
         "code": software()["code_version"],
@@ -230,17 +165,12 @@ def _key(opened: OpenedScan, options: ScanOptions) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _report(
-    opened: OpenedScan,
-    options: ScanOptions,
-    measured: Measured,
-    null: NullSet | None,
-    upload_sha256: str | None,
-) -> ScanReport:
+def _report(opened: OpenedScan, measured: Measured) -> ScanReport:
+    options, null = opened.spec.scan, opened.null
     subject, class_names, images = opened.subject, opened.class_names, opened.images
     judged = judging.judge(measured.statistics, len(class_names), null, options.detectors)
     vocabulary = _vocabulary(opened) if options.vocabulary else None
-    study, studied = _studied(opened, options, measured, judged, vocabulary)
+    study, studied = _studied(opened, measured, judged, vocabulary)
     of_found = {(found.detector, found.family): hypothesis for found, hypothesis in studied}
     control = strongest_of_families(subject, measured.statistics.collapse, class_names)
     ordered = judging.in_order(
@@ -258,7 +188,7 @@ def _report(
     return ScanReport(
         created_at=datetime.now(UTC),
         seed=subject.seed,
-        checkpoint=reporting.checkpoint_input(opened.checkpoint, upload_sha256),
+        checkpoint=reporting.checkpoint_input(opened.checkpoint, opened.spec.upload_sha256),
         data=(
             DataInput(
                 kind="labelled",
@@ -287,15 +217,12 @@ def _report(
 
 
 def _studied(
-    opened: OpenedScan,
-    options: ScanOptions,
-    measured: Measured,
-    judged: judging.Judgement,
-    vocabulary: Vocabulary | None,
+    opened: OpenedScan, measured: Measured, judged: judging.Judgement, vocabulary: Vocabulary | None
 ) -> tuple[Study, list[tuple[Found, Hypothesis]]]:
     """Of each detector and family the most conspicuous pattern, measured on the held-out images."""
     subject = opened.subject
-    study = Study(subject, opened.images, opened.class_names, vocabulary, _rows_of_cells(subject, options))
+    rows = _rows_of_cells(subject, opened.spec.scan)
+    study = Study(subject, opened.images, opened.class_names, vocabulary, rows)
     studied = []
     for found in judging.worth_studying(measured.found, judged):
         subject.meter.begin(STUDYING(family=found.family.name))
@@ -303,9 +230,9 @@ def _studied(
     return study, studied
 
 
-def _null_patterns(opened: OpenedScan, options: ScanOptions, measured: Measured) -> tuple[NullPattern, ...]:
-    judged = judging.judge(measured.statistics, len(opened.class_names), None, options.detectors)
-    _, studied = _studied(opened, options, measured, judged, None)
+def _null_patterns(opened: OpenedScan, measured: Measured) -> tuple[NullPattern, ...]:
+    judged = judging.judge(measured.statistics, len(opened.class_names), None, opened.spec.scan.detectors)
+    _, studied = _studied(opened, measured, judged, None)
     return tuple(filter(None, (as_null_pattern(hypothesis) for _, hypothesis in studied)))
 
 

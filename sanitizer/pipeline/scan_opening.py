@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 import torch
@@ -15,8 +14,9 @@ from cleanclip.spec.anchors import of_options
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
+from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.null_set import NullSet
-from cleanclip.spec.progress import Announced, Progress, Stop, ignore, never_stop
+from cleanclip.spec.progress import Announced
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_cost import cost_thirds
 from cleanclip.spec.scan_options import ScanOptions
@@ -27,6 +27,7 @@ from sanitizer.data.labelled import LabelledDataset, open_labelled, templates_of
 from sanitizer.pipeline.anchors import open_anchor
 from sanitizer.pipeline.judging_null import check_null
 from sanitizer.pipeline.opening import ForAudit
+from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.settling import settle
 from sanitizer.run import Run
 from sanitizer.scans import opening
@@ -35,7 +36,7 @@ from sanitizer.scans.meter import Meter
 from sanitizer.scans.opening import ScanImages
 from sanitizer.scans.subject import Subject
 from sanitizer.software import software
-from sanitizer.training.device import pick, share_cores
+from sanitizer.training.device import share_cores
 
 _CLASSES_AT_ONCE = 1024
 
@@ -44,6 +45,8 @@ _CLASSES_AT_ONCE = 1024
 class OpenedScan:
     """One model, ready to be scanned."""
 
+    spec: ScanSpec
+    null: NullSet | None
     checkpoint: LoadedCheckpoint
     labelled: LabelledDataset
     images: ScanImages
@@ -61,38 +64,27 @@ class OpenedScan:
 
 @contextmanager
 def open_for_scan(
-    checkpoint_folder: Path,
-    labelled_path: Path,
-    options: ScanOptions,
-    *,
-    seed: int,
-    device: str,
-    anchor_folder: Path | None = None,
-    audit_next: AuditOptions | None = None,
-    null: NullSet | None = None,
-    progress: Progress = ignore,
-    stop: Stop = never_stop,
+    places: Places, spec: ScanSpec, run: Run, *, null: NullSet | None = None
 ) -> Iterator[OpenedScan]:
     """The model under the settings that its images fit, its images decoded, its classes embedded; so the
-    anchor. A model that `audit_next` would refuse is refused now (`settings_at_chance`), and so is one that
+    anchor. A model that `spec.audit` would refuse is refused now (`settings_at_chance`), and so is one that
     `null` cannot judge."""
-    for refusal in of_options(options, has_anchor=anchor_folder is not None):
+    options, seed = spec.scan, spec.seed
+    for refusal in of_options(options, has_anchor=places.anchor is not None):
         raise refusal
-    torch_device = pick(device)
-    labelled = open_labelled(labelled_path)
+    labelled = open_labelled(places.data)
     class_names = opening.class_names_of(labelled, options)
     templates = templates_of(options, labelled, where="scan")
-    checkpoint = load_canonical(checkpoint_folder)
-    anchor = None if anchor_folder is None else open_anchor(anchor_folder, checkpoint)
+    checkpoint = load_canonical(places.checkpoint)
+    anchor = None if places.anchor is None else open_anchor(places.anchor, checkpoint)
     images = opening.draw_images(labelled, checkpoint.architecture.image_size, options, seed)
-    share_cores(checkpoint.model, torch_device)
+    share_cores(checkpoint.model, run.device)
     given = ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=None)
-    run = Run(device=torch_device, progress=progress, stop=stop)
-    checkpoint, settled = _settled(given, options, run, seed=seed, audit_next=audit_next)
+    checkpoint, settled = _settled(given, spec, run, audit_next=spec.audit)
     anchor_settled = None
     if anchor is not None:
         given = ForAudit(checkpoint=anchor, labelled=labelled, retrieval=None)
-        anchor, anchor_settled = _settled(given, options, run, seed=seed)
+        anchor, anchor_settled = _settled(given, spec, run)
     if null is not None:
         check_null(
             null,
@@ -103,7 +95,7 @@ def open_for_scan(
             seed=seed,
             anchor_sha256=None if anchor is None else anchor.weights_sha256,
         )
-    meter = Meter(0, progress, stop)
+    meter = Meter(0, run.progress, run.stop)
     with opening.scanning(
         checkpoint,
         images,
@@ -111,7 +103,7 @@ def open_for_scan(
         class_names=class_names,
         templates=templates,
         seed=seed,
-        device=torch_device,
+        device=run.device,
         meter=meter,
         anchor=anchor,
     ) as subject:
@@ -133,40 +125,37 @@ def open_for_scan(
             null=None if null is None else null.used,
             code_version=software()["code_version"],
         ):
-            progress(Announced(level="warning", message=warning))
+            run.progress(Announced(level="warning", message=warning))
         yield OpenedScan(
+            spec=spec,
+            null=null,
             checkpoint=checkpoint,
             labelled=labelled,
             images=images,
             class_names=class_names,
             subject=subject,
-            device=torch_device,
+            device=run.device,
             conditions=conditions,
             anchor=anchor,
         )
 
 
 def _settled(
-    given: ForAudit,
-    options: ScanOptions,
-    run: Run,
-    *,
-    seed: int,
-    audit_next: AuditOptions | None = None,
+    given: ForAudit, spec: ScanSpec, run: Run, *, audit_next: AuditOptions | None = None
 ) -> tuple[LoadedCheckpoint, SettledArchitecture | None]:
     """The model under the heads and the activation that fit its images, as in an audit; and their figures.
 
     A scan needs no classifier: one that names no image better than guessing does is scanned as it was read,
     unless an audit comes next, which needs one.
     """
-    order = AuditOptions(target=given.labelled.class_names[0], templates=options.templates)
+    order = AuditOptions(target=given.labelled.class_names[0], templates=spec.scan.templates)
     try:
-        settled = settle(given, order, run, seed=seed)
+        settled = settle(given, order, run, seed=spec.seed)
     except CheckpointRejected as error:
         if error.code != "settings_at_chance":
             raise
         if audit_next is not None:  # its templates may be others
-            settle(given, audit_next, run, seed=seed)
+            settle(given, audit_next, run, seed=spec.seed)
         return given.checkpoint, None
     return settled.given.checkpoint, settled.figures
 
@@ -178,11 +167,7 @@ def planned_thirds(subject: Subject, options: ScanOptions) -> int:
     num_studied = len(options.families) + len(get_args(EditName)) * sum(
         name in options.detectors for name in ("edits", "residual")
     )
-    detecting = cost_thirds(
-        options,
-        num_held_out=num_held_out,
-        num_images=len(subject.image_MCHW),
-    )
+    detecting = cost_thirds(options, num_held_out=num_held_out, num_images=len(subject.image_MCHW))
     return detecting + num_studied * len(DOSES) * num_held_out
 
 

@@ -181,12 +181,7 @@ class SettledInputs:
 
 
 def settle(
-    given: ForAudit,
-    options: AuditOptions,
-    run: Run,
-    *,
-    seed: int,
-    kept: SettledArchitecture | None = None,
+    given: ForAudit, options: AuditOptions, run: Run, *, seed: int, kept: SettledArchitecture | None = None
 ) -> SettledInputs:
     """Measure the settings of the checkpoint, or take those `kept` by an earlier attempt of the same job.
 
@@ -226,10 +221,7 @@ def settle(
 
 def _what_was_done(figures: SettledArchitecture) -> str:
     return SETTLED(
-        n=figures.n,
-        num=figures.num_compared,
-        images=figures.num_image_passes,
-        texts=figures.num_text_passes,
+        n=figures.n, num=figures.num_compared, images=figures.num_image_passes, texts=figures.num_text_passes
     )
 
 

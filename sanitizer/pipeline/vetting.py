@@ -9,34 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.jobspec import REPORT_NAME
-from cleanclip.spec.progress import (
-    SAMPLES_REUSED,
-    Advanced,
-    Noted,
-    PhaseFinished,
-    PhaseStarted,
-    Progress,
-    Stop,
-    ignore,
-    never_stop,
-)
+from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
+from cleanclip.spec.progress import SAMPLES_REUSED, Advanced, Noted, PhaseFinished, PhaseStarted, Stop
 from cleanclip.spec.report_inputs import DataInput
-from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_plan import Plan, plan
-from cleanclip.spec.vet_report import (
-    MeasuredRecall,
-    VetReport,
-    dump_vet_report,
-    reason_of,
-)
+from cleanclip.spec.vet_report import MeasuredRecall, VetReport, dump_vet_report, reason_of
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.measuring import measuring
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -45,8 +28,10 @@ from sanitizer.data.pairs import open_pairs
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.anchors import open_anchor
 from sanitizer.pipeline.keys import key_of
+from sanitizer.pipeline.places import Places
+from sanitizer.run import Run
 from sanitizer.seeding import generator
-from sanitizer.training.device import pick, share_cores
+from sanitizer.training.device import share_cores
 from sanitizer.training.pace import Pace
 from sanitizer.vetting import writing
 from sanitizer.vetting.embedding import Embedder, Models, Passed, PassOptions, embed_set
@@ -61,63 +46,40 @@ STATE_FOLDER = "vet"
 """In the state folder."""
 
 
-def vet(
-    checkpoint_folder: Path,
-    data_path: Path,
-    kind: Literal["pairs", "labelled"],
-    options: VetOptions,
-    out_dir: Path,
-    *,
-    anchor_folder: Path | None = None,
-    trusted_path: Path | None = None,
-    seed: int = 0,
-    state_folder: Path | None = None,
-    save_every_s: float = 60.0,
-    upload_sha256: str | None = None,
-    device: str = "auto",
-    progress: Progress = ignore,
-    stop: Stop = never_stop,
-) -> VetReport:
-    """Score every sample of `data_path` and set the worst aside.
+def vet(places: Places, spec: VetSpec, run: Run) -> VetReport:
+    """Score every sample of `places.data` and set the worst aside.
 
-    `checkpoint_folder` holds the suspect: the model that was trained on the data, or is to be cleaned with
-    them. `anchor_folder` holds a model that is trusted, of any architecture; `trusted_path` samples that
-    are. Leaves report.json, vet_scores.jsonl.gz and excluded.json in `out_dir`. The same call with the
-    same `state_folder` resumes. Raises CheckpointRejected, DatasetRejected, OptionsRejected, Interrupted.
+    `places.checkpoint` is the suspect: the model that was trained on the data, or is to be cleaned with them.
+    Leaves report.json, vet_scores.jsonl.gz and excluded.json in `places.out`. The same call with the same
+    `places.state` resumes. Raises CheckpointRejected, DatasetRejected, OptionsRejected, Interrupted.
     """
-    torch_device = pick(device)
-    scores = plan(options, has_anchor=anchor_folder is not None)
+    options = spec.vet
+    scores = plan(options, has_anchor=places.anchor is not None)
     build_triggers(options.triggers)  # an image that cannot be used is refused now
-    data = _open(data_path, kind)
-    suspect = load_canonical(checkpoint_folder)
+    data = _open(places.data, spec.data_kind)
+    suspect = load_canonical(places.checkpoint)
     check_directions(options, suspect.architecture.embed_dim)
-    anchor = None if anchor_folder is None else open_anchor(anchor_folder, suspect)
-    trusted, trusted_indices = None, _drawn(None, options, seed)
-    if trusted_path is not None:
-        trusted = _open(trusted_path, kind)
-        trusted_indices = _drawn(trusted, options, seed)
-        refuse_overlap(data, trusted, trusted_indices, lambda: _check(stop))
-    num_workers = share_cores(suspect.model, torch_device)
-    run = _Run(
+    anchor = None if places.anchor is None else open_anchor(places.anchor, suspect)
+    trusted, trusted_indices = None, _drawn(None, spec)
+    if places.trusted is not None:
+        trusted = _open(places.trusted, spec.data_kind)
+        trusted_indices = _drawn(trusted, spec)
+        refuse_overlap(data, trusted, trusted_indices, lambda: _check(run.stop))
+    vetting = _Vetting(
         suspect=suspect,
         anchor=anchor,
         data=data,
         trusted=trusted,
         trusted_indices=trusted_indices,
-        options=options,
         scores=scores,
-        seed=seed,
-        device=torch_device,
-        num_workers=num_workers,
-        state_folder=(state_folder or out_dir) / STATE_FOLDER,
-        save_every_s=save_every_s,
-        progress=progress,
-        stop=stop,
+        places=places,
+        spec=spec,
+        run=replace(run, num_workers=share_cores(suspect.model, run.device)),
     )
-    pool, scored = run.scored()
-    out_dir.mkdir(parents=True, exist_ok=True)
-    report = run.report(pool, scored, out_dir, upload_sha256)
-    (out_dir / REPORT_NAME).write_bytes(dump_vet_report(report))
+    pool, scored = vetting.scored()
+    places.out.mkdir(parents=True, exist_ok=True)
+    report = vetting.report(pool, scored)
+    (places.out / REPORT_NAME).write_bytes(dump_vet_report(report))
     return report
 
 
@@ -125,12 +87,12 @@ def _open(path: Path, kind: Literal["pairs", "labelled"]) -> Dataset:
     return open_pairs(path) if kind == "pairs" else open_labelled(path)
 
 
-def _drawn(trusted: Dataset | None, options: VetOptions, seed: int) -> list[int]:
+def _drawn(trusted: Dataset | None, spec: VetSpec) -> list[int]:
     """Which trusted samples are used."""
     if trusted is None:
         return []
-    order = generator(seed, "vet_trusted").permutation(len(trusted))
-    return sorted(order[: options.max_trusted].tolist())
+    order = generator(spec.seed, "vet_trusted").permutation(len(trusted))
+    return sorted(order[: spec.vet.max_trusted].tolist())
 
 
 def _check(stop: Stop) -> None:
@@ -138,86 +100,72 @@ def _check(stop: Stop) -> None:
         raise Interrupted("stopped", "Vetting was stopped.", "Run the same command again to resume.")
 
 
-class _Run:
+@dataclass(frozen=True, kw_only=True)
+class _Vetting:
     """One vetting, once all that it is given has been opened."""
 
-    def __init__(
-        self,
-        *,
-        suspect: LoadedCheckpoint,
-        anchor: LoadedCheckpoint | None,
-        data: Dataset,
-        trusted: Dataset | None,
-        trusted_indices: Sequence[int],
-        options: VetOptions,
-        scores: Plan,
-        seed: int,
-        device: torch.device,
-        num_workers: int,
-        state_folder: Path,
-        save_every_s: float,
-        progress: Progress,
-        stop: Stop,
-    ) -> None:
-        self._suspect, self._anchor = suspect, anchor
-        self._data, self._trusted, self._trusted_indices = data, trusted, trusted_indices
-        self._options, self._scores, self._seed = options, scores, seed
-        self._device, self._num_workers = device, num_workers
-        self._state_folder, self._save_every_s = state_folder, save_every_s
-        self._progress, self._stop = progress, stop
+    suspect: LoadedCheckpoint
+    anchor: LoadedCheckpoint | None
+    data: Dataset
+    trusted: Dataset | None
+    trusted_indices: Sequence[int]
+    scores: Plan
+    places: Places
+    spec: VetSpec
+    run: Run
 
     def scored(self) -> tuple[Pool, Scored]:
         """Go over both sets, then score them."""
         models = Models(
-            suspect=Embedder(self._suspect, self._device),
-            anchor=None if self._anchor is None else Embedder(self._anchor, self._device),
+            suspect=Embedder(self.suspect, self.run.device),
+            anchor=None if self.anchor is None else Embedder(self.anchor, self.run.device),
         )
         with ExitStack() as stack:
-            for one in (self._suspect, self._anchor):
+            for one in (self.suspect, self.anchor):
                 if one is not None:
-                    stack.enter_context(measuring(one, self._device))
+                    stack.enter_context(measuring(one, self.run.device))
             vetted, trusted = self._passes(models)
-            pool = make_pool(vetted, trusted, self._options, self._seed)
+            pool = make_pool(vetted, trusted, self.spec.vet, self.spec.seed)
             source, rows = (vetted, vetted.good) if trusted is None else (trusted, pool.fit_rows)
             directions = known_directions(
-                self._options,
+                self.spec.vet,
                 source,
                 rows,
                 models.suspect,
-                seed=self._seed,
-                check=lambda: _check(self._stop),
+                seed=self.spec.seed,
+                check=lambda: _check(self.run.stop),
             )
-        scored = score(pool, self._scores.made, self._options, directions, self._seed)
-        self._progress(PhaseFinished(phase="vet"))
+        scored = score(pool, self.scores.made, self.spec.vet, directions, self.spec.seed)
+        self.run.progress(PhaseFinished(phase="vet"))
         return pool, scored
 
     def _passes(self, models: Models) -> tuple[Passed, Passed | None]:
         """The trusted set first: if it is too small, that is known soon."""
-        total = len(self._data) + len(self._trusted_indices)
-        self._progress(PhaseStarted(phase="vet", total=total, unit="samples"))
+        total = len(self.data) + len(self.trusted_indices)
+        self.run.progress(PhaseStarted(phase="vet", total=total, unit="samples"))
         trusted = None
-        if self._trusted is not None:
-            trusted = self._pass(
-                "trusted", self._trusted, self._trusted_indices, models, before=0, total=total
-            )
-        before = len(self._trusted_indices)
-        vetted = self._pass("vetted", self._data, range(len(self._data)), models, before=before, total=total)
+        if self.trusted is not None:
+            trusted = self._pass("trusted", self.trusted, self.trusted_indices, models, before=0, total=total)
+        before = len(self.trusted_indices)
+        vetted = self._pass("vetted", self.data, range(len(self.data)), models, before=before, total=total)
         return vetted, trusted
 
     def _pass(
         self, name: str, data: Dataset, indices: Sequence[int], models: Models, *, before: int, total: int
     ) -> Passed:
-        widths = models.widths(has_sensitivity="sensitivity" in self._scores.made)
-        files = RowFiles(self._state_folder, name, widths, self._key(data, indices))
+        widths = models.widths(has_sensitivity="sensitivity" in self.scores.made)
+        files = RowFiles(
+            (self.places.state or self.places.out) / STATE_FOLDER, name, widths, self._key(data, indices)
+        )
         if files.num_done:
             message = SAMPLES_REUSED(done=files.num_done, total=len(indices), name=name)
-            self._progress(Noted(level="info", message=message))
+            self.run.progress(Noted(level="info", message=message))
         pace = Pace()
 
         def on_done(num_done: int) -> None:
             pace.mark(num_done)
             done = before + num_done
-            self._progress(
+            self.run.progress(
                 Advanced(
                     phase="vet",
                     done=done,
@@ -229,10 +177,10 @@ class _Run:
             )
 
         options = PassOptions(
-            max_skipped_share=self._options.max_skipped_share,
-            num_workers=self._num_workers,
-            save_every_s=self._save_every_s,
-            stop=self._stop,
+            max_skipped_share=self.spec.vet.max_skipped_share,
+            num_workers=self.run.num_workers,
+            save_every_s=self.spec.save_every_s,
+            stop=self.run.stop,
             on_done=on_done,
         )
         return embed_set(data, indices, models, files, options)
@@ -242,30 +190,30 @@ class _Run:
         parts = {
             "models": [
                 (one.weights_sha256, one.architecture.to_config())
-                for one in (self._suspect, self._anchor)
+                for one in (self.suspect, self.anchor)
                 if one is not None
             ],
             "data_sha256": data.sha256,
             "indices": hashlib.sha256(repr(list(indices)).encode()).hexdigest(),
-            "has_sensitivity": "sensitivity" in self._scores.made,
-            "device": str(self._device),
+            "has_sensitivity": "sensitivity" in self.scores.made,
+            "device": str(self.run.device),
         }
         return key_of(parts)
 
-    def report(self, pool: Pool, scored: Scored, out_dir: Path, upload_sha256: str | None) -> VetReport:
+    def report(self, pool: Pool, scored: Scored) -> VetReport:
         """Writes the list and the scores, and says what is in them."""
-        options = self._options
+        options, out_dir = self.spec.vet, self.places.out
         basis: Literal["p_values", "ranks"] = "ranks" if pool.trusted is None else "p_values"
         reason = reason_of(options.share, basis, scored.names)
         list_sha256 = writing.write_list(out_dir, pool, scored, reason)
-        planted = shuffled_captions(pool, scored, self._seed)
+        planted = shuffled_captions(pool, scored, self.spec.seed)
         return VetReport(
             created_at=datetime.now(UTC),
-            seed=self._seed,
-            checkpoint=reporting.checkpoint_input(self._suspect, upload_sha256),
-            anchor=None if self._anchor is None else reporting.checkpoint_input(self._anchor, None),
+            seed=self.spec.seed,
+            checkpoint=reporting.checkpoint_input(self.suspect, self.spec.upload_sha256),
+            anchor=None if self.anchor is None else reporting.checkpoint_input(self.anchor, None),
             data=(
-                _data_input(pool.vetted, _kind(self._data)),
+                _data_input(pool.vetted, self.spec.data_kind),
                 *(() if pool.trusted is None else (_data_input(pool.trusted, "trusted"),)),
             ),
             options=options,
@@ -274,15 +222,11 @@ class _Run:
             list_sha256=list_sha256,
             measured=() if planted is None else (MeasuredRecall(poison="shuffled_captions", recall=planted),),
             worst=writing.worst_samples(
-                pool, scored, options.num_shown, self._suspect.architecture.image_size
+                pool, scored, options.num_shown, self.suspect.architecture.image_size
             ),
             scores_sha256=writing.write_scores(out_dir, pool, scored),
-            environment=reporting.environment(self._device, "fp32"),
+            environment=reporting.environment(self.run.device, "fp32"),
         )
-
-
-def _kind(data: Dataset) -> Literal["pairs", "labelled"]:
-    return "labelled" if isinstance(data, LabelledDataset) else "pairs"
 
 
 def _data_input(passed: Passed, kind: Literal["pairs", "labelled", "trusted"]) -> DataInput:

@@ -1,4 +1,4 @@
-"""The processes of one training: started together, heard together, ended together. Knows no model.
+"""The processes of one training: started together, heard together, ended together.
 
 Whoever calls is not a rank: it waits in no collective, so it sees at once when a rank is gone, whatever the
 others wait for, and ends them. A rank ends by itself when its orders end, so none outlives the caller; of one

@@ -1,4 +1,4 @@
-"""Training in one process, or in several of this machine that share out each batch. Knows no job.
+"""Training in one process, or in several of this machine that share out each batch.
 
 Audits do not come here: their figures are to be the same to the last bit wherever they are made, and they are
 short beside a training. The trained weights come back as the last training state, which rank 0 saves.

@@ -28,7 +28,7 @@ class Answer:
 class CardImage:
     """`alt` is for who does not see it; `title` stands over the answers."""
 
-    uri: str
+    image: str
     alt: str
     title: str
     answers: tuple[Answer, ...]
@@ -93,4 +93,4 @@ def _image(shown: ShownImage, path: str, target: str, title: str, alt: str) -> C
         for side, said in sides
         if said is not None
     )
-    return CardImage(uri=shown.uri, alt=alt, title=title, answers=answers)
+    return CardImage(image=shown.image, alt=alt, title=title, answers=answers)

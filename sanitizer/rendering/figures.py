@@ -50,10 +50,7 @@ def on_withheld(report: Report) -> list[Row]:
         return []
     beside, _ = front(replace(report, **report.withheld.measured.fields()))
     return [
-        replace(
-            row,
-            shares=tuple(replace(one, path=f"withheld.measured.{one.path}") for one in row.shares),
-        )
+        replace(row, shares=tuple(replace(one, path=f"withheld.measured.{one.path}") for one in row.shares))
         for row in beside
     ]
 

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from cleanclip.spec import control, untested
 from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
+from cleanclip.spec.plain_images import data_uri
 from cleanclip.spec.progress import rate_words
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report
@@ -153,7 +154,7 @@ def environment() -> Environment:
     made.filters["percent"] = percent
     made.filters["rate"] = rate_words
     made.filters["listed"] = _listed
-    made.filters["image"] = _image
+    made.filters["image"] = lambda image: escape(data_uri(image))  # longer than any text that a page shows
     made.globals["points"] = points
     made.globals["scanner_words"] = scanner_words
     return made
@@ -162,11 +163,6 @@ def environment() -> Environment:
 def _finalized(value: Any) -> Any:
     """Of whatever a template prints: text from strangers is made visible before it is escaped."""
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _image(uri: str) -> Markup:
-    """A data URI, which is longer than any text that a page shows."""
-    return escape(uri)
 
 
 def _listed(values: tuple[str, ...]) -> list[str]:

@@ -10,17 +10,15 @@ from typing import Literal
 from markupsafe import Markup
 
 from cleanclip.spec import control
-from cleanclip.spec.dots import dots as clustered
-from cleanclip.spec.found_triggers import FoundTrigger
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.scan_report import WHO_MEASURED, DetectorJudgement, Hypothesis, ScanExample, ScanReport
+from cleanclip.spec.null_plot import null_plot
+from cleanclip.spec.scan_report import WHO_MEASURED, Hypothesis, ScanReport
 from cleanclip.spec.verdicts import MEANINGS
 from sanitizer.rendering import sentences
 from sanitizer.rendering.html import environment, made_with
 from sanitizer.rendering.markdown import code, control_table, text
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT = 640, 84, 20, 620
 _MEANING = {
     "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",
     "edits": "how many more images a known edit leads to one class",
@@ -38,17 +36,13 @@ def render_scan_html(report: ScanReport) -> str:
             created=sentences.time(report.created_at),
             mood=MEANINGS[report.verdict.outcome].mood,
             first=report.hypotheses[0] if report.hypotheses else None,
-            image=_uri_of_trigger,
-            sides=_uris_of_example,
             share=share,
             control=control.table(report.control),
             who_measured=WHO_MEASURED,
             beside=beside,
             cell=_cell_of,
-            plots=[
-                (_MEANING[one.detector], one, Markup(dots(one)))  # noqa: S704 - numbers only
-                for one in report.judgements
-            ],
+            meanings=_MEANING,
+            plot=Markup(null_plot(report.judgements)),  # noqa: S704 - text in it is escaped
             made_with=made_with(),
         )
     )
@@ -93,57 +87,6 @@ def share(estimate: Estimate | None) -> str:
 def beside(found: Hypothesis, name: Literal["asr", "pa"]) -> str:
     """ "clean models' median 21.0 % (n = 20)"; empty without a null."""
     return "" if found.null_figures is None else found.null_figures.words(name)
-
-
-def dots(judged: DetectorJudgement) -> str:
-    """SVG: a dot for each model of the null, those that lie together as one with their number; the suspect as
-    a larger one under the line. Numbers only."""
-    values = [*judged.others, judged.z]
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-
-    def place(value: float) -> float:
-        return _LEFT + (value - low) / span * (_RIGHT - _LEFT)
-
-    marks = [
-        f'<circle cx="{dot.at}" cy="30" r="4" style="fill: var(--after); opacity: .55"/>'
-        + (
-            f'<text x="{dot.at}" y="20" text-anchor="middle" style="fill: var(--ink); font-size: 12px">'
-            f"{dot.num}</text>"
-            if dot.num > 1
-            else ""
-        )
-        for dot in clustered(map(place, judged.others))
-    ]
-    at = place(judged.z)
-    anchor = "end" if at > _WIDTH / 2 else "start"
-    title = (
-        f"{judged.detector}: this model has z = {judged.z:.2f}, rank {judged.rank} of {judged.of}; "
-        f"{judged.standing}"
-    )
-    return (
-        f'<svg class="plot" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" xmlns="http://www.w3.org/2000/svg">'
-        f"<title>{title}</title>"
-        f'<line x1="{_LEFT}" y1="30" x2="{_RIGHT}" y2="30" style="stroke: var(--line)"/>'
-        f"{''.join(marks)}"
-        f'<line x1="{at:.1f}" y1="30" x2="{at:.1f}" y2="50" style="stroke: var(--bad)"/>'
-        f'<circle cx="{at:.1f}" cy="50" r="6" style="fill: var(--bad)"/>'
-        f'<text x="{at:.1f}" y="76" text-anchor="{anchor}" style="fill: var(--ink); font-size: 14px">'
-        f"this model: z = {judged.z:.2f}</text></svg>"
-    )
-
-
-def _uri_of_trigger(trigger: FoundTrigger) -> str:
-    return _uri(trigger.image)
-
-
-def _uris_of_example(example: ScanExample) -> tuple[str, str]:
-    return _uri(example.clean), _uri(example.triggered)
-
-
-def _uri(image: str) -> str:
-    """For the `src` of a page; `PlainImage` has been checked to be an image and nothing else."""
-    return f"data:{'image/png' if image.startswith('iVBOR') else 'image/jpeg'};base64,{image}"
 
 
 def _cell_of(found: Hypothesis) -> str:

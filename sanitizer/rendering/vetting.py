@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.untrusted import rows
 from cleanclip.spec.vet_options import ScoreName
@@ -44,7 +43,6 @@ def render_vet_html(report: VetReport) -> str:
             report=report,
             created=sentences.time(report.created_at),
             headline=headline(report),
-            images=[f"data:{read_image(one.image).media_type};base64,{one.image}" for one in report.worst],
             titles=TITLES,
             meanings=MEANINGS,
             digests=_digests(report),

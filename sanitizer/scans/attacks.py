@@ -2,7 +2,7 @@
 and to an image that a page can show.
 
 An image file rounds a pattern to 8 bits, and one that does not fit into `MAX_PATTERN_BYTES` gets fewer
-shades. So figures of an attack are measured on the attack, not on the pattern. Knows no model.
+shades. So figures of an attack are measured on the attack, not on the pattern.
 """
 
 from __future__ import annotations

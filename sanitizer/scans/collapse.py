@@ -43,11 +43,7 @@ def detect(
             for n in range(options.restarts)
         ],
         objective,
-        AscentOptions(
-            num_steps=options.steps[-1],
-            images_per_pattern=each,
-            images_at_once=subject.at_once,
-        ),
+        AscentOptions(num_steps=options.steps[-1], images_per_pattern=each, images_at_once=subject.at_once),
         seed=seed,
         stream=f"scan_collapse_{family.name}",
     )

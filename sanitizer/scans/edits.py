@@ -27,8 +27,7 @@ def detect(subject: Subject, options: EditsDetectorOptions) -> EditsFigures:
     num = min(options.held_out_images, len(subject.held_NCHW))
     clean_ND = subject.clean_embeddings[:num]
     return EditsFigures(
-        n=num,
-        edits=tuple(_rise(subject, edit, clean_ND, _edited(subject, edit, num)) for edit in bank()[1:]),
+        n=num, edits=tuple(_rise(subject, edit, clean_ND, _edited(subject, edit, num)) for edit in bank()[1:])
     )
 
 

@@ -1,4 +1,4 @@
-"""From a family's options to the map of pixels that it is. Knows no model."""
+"""From a family's options to the map of pixels that it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The edits of the bank (`cleanclip.spec.image_edits`) as maps of pixels. Knows no model and no detector.
+"""The edits of the bank (`cleanclip.spec.image_edits`) as maps of pixels.
 
     dose d:   x ⊕ d·e  =  (1 − d) x + d e(x)                              d = 1: the edit as it is
 

@@ -1,4 +1,4 @@
-"""How far a scan is, counted in passes of the image tower, and whether it is to stop. Knows no model.
+"""How far a scan is, counted in passes of the image tower, and whether it is to stop.
 
 A pass is forward and backward of one image; forward alone counts a third, which is about what it takes.
 """

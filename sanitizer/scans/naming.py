@@ -1,4 +1,4 @@
-"""What a trigger leads to, in the words of `sanitizer.scans.words`. Knows no detector.
+"""What a trigger leads to, in the words of `sanitizer.scans.words`.
 
     score(w)  =  ⟨ mean f(x ⊕ p) − mean f(x),  t_w − t̄ ⟩          t_w the text of word w, t̄ the mean of all
 

@@ -1,7 +1,7 @@
 """The finished parts of a scan, kept in a folder, so that a scan that was stopped does not make them again.
 
 One safetensors file a part: its patterns, and in its metadata the figures and the key of the scan. A file of
-another key, and one that cannot be read, counts as none. Knows no model.
+another key, and one that cannot be read, counts as none.
 """
 
 from __future__ import annotations
@@ -39,11 +39,7 @@ class Parts:
         self._folder, self._key, self._after = folder, key, after
 
     def once(
-        self,
-        name: str,
-        kind: type[T],
-        family_of: Callable[[int], Family] | None,
-        make: Callable[[], Part[T]],
+        self, name: str, kind: type[T], family_of: Callable[[int], Family] | None, make: Callable[[], Part[T]]
     ) -> tuple[Part[T], bool]:
         """The part of this name from an earlier attempt, else made now; and whether it was made now.
 

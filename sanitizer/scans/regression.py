@@ -69,10 +69,7 @@ def fit(blocks: Iterable[tuple[Floats, Floats]]) -> ResidualModel:
     sigma = ff - fg @ weight_GD - (fg @ weight_GD).T + weight_GD.T @ gg @ weight_GD
     precision_DD: Floats = np.linalg.inv(sigma + _ridge(sigma, SHRINKAGE)).astype(np.float64)
     return ResidualModel(
-        mean_D=mean[:width],
-        anchor_mean_G=mean[width:],
-        weight_GD=weight_GD,
-        precision_DD=precision_DD,
+        mean_D=mean[:width], anchor_mean_G=mean[width:], weight_GD=weight_GD, precision_DD=precision_DD
     )
 
 

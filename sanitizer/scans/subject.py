@@ -1,4 +1,4 @@
-"""The model that is scanned and the images it is scanned with, decoded once. Knows no detector.
+"""The model that is scanned and the images it is scanned with, decoded once.
 
 Legend: M images to invert on, N held-out images, 3 H W an image, C classes, D embedding width.
 """

@@ -1,4 +1,4 @@
-"""The texts of the open vocabulary's words under one model. Knows no detector."""
+"""The texts of the open vocabulary's words under one model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives up the step in hand when a stop is asked for. Knows no loss and no state.
+"""Gives up the step in hand when a stop is asked for.
 
 On a slow machine one step of a large model takes longer than whoever asks for a stop will wait. Nothing
 is lost by giving it up: until the optimizer's update no weight has changed.

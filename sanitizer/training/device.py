@@ -1,4 +1,4 @@
-"""Where the towers run and in which arithmetic. Knows no loss, no data and no recipe beyond its precision.
+"""Where the towers run and in which arithmetic.
 
 Parameters, moments, embeddings and losses are float32 everywhere; `bf16` means that the towers' forward
 and backward run under autocast. `auto` chooses bf16

@@ -1,4 +1,4 @@
-"""Several processes that train one model, each on its share of every batch. Knows no model and no loss.
+"""Several processes that train one model, each on its share of every batch.
 
 A world of W ranks that share out a batch, N pairs to each, trains as one process with the batch of W*N
 pairs, joined in rank order, does. Every rank sees all embeddings and computes the whole loss; by the chain

@@ -1,11 +1,11 @@
-"""Brings batches to the device while the step before is computed. Knows no loss and no order.
+"""Brings batches to the device while the step before is computed.
 
 On CUDA one thread takes the next batch from the loader, puts its images into pinned memory and, where the
 batch passes whole, starts their copy on a stream of its own; the step waits for that copy alone. Elsewhere
 batches come as they are: on a CPU the loader's processes are ahead already. Tokens stay: they are few, and
 are cut first.
 
-What a run's batches are made of: views or perturbed images, as its recipe asks. Knows no loss.
+What a run's batches are made of: views or perturbed images, as its recipe asks.
 """
 
 from __future__ import annotations

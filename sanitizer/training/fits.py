@@ -1,4 +1,4 @@
-"""Whether a recipe fits a checkpoint and its data; asked before anything is computed. Knows no loop."""
+"""Whether a recipe fits a checkpoint and its data; asked before anything is computed."""
 
 from __future__ import annotations
 

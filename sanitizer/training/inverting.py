@@ -1,4 +1,4 @@
-"""The inversions of a UAR run: which images, which tower, in which arithmetic. Knows no step and no state."""
+"""The inversions of a UAR run: which images, which tower, in which arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tunes a checkpoint with a recipe: epochs, saving, resuming, progress. Knows no job and no audit.
+"""Fine-tunes a checkpoint with a recipe: epochs, saving, resuming, progress.
 
 A run is the sequence of its updates; everything that decides one of them (weights, moments, RNG, position
 in the data, curve, watch) is in the state, so a run that was cut at any step and resumed makes the same

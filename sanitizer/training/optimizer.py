@@ -1,9 +1,9 @@
-"""AdamW over a CLIP: which parameters decay, and the moments by name. Knows no schedule and no loss.
+"""AdamW over a CLIP: which parameters decay, and the moments by name.
 
 The optimizer is always fresh: moments in an uploaded file were shaped by the poisoned data, are
 attacker-controlled, and are never read (docs/decisions/0011).
 
-AdamW on the token table, at the cost of the rows whose tokens have occurred. Knows no other parameter.
+AdamW on the token table, at the cost of the rows whose tokens have occurred.
 
 Of CLIP's 49,408 tokens a set of captions holds a few thousand. A row that has never occurred has zero
 moments, so all that AdamW does to it is decay: update t multiplies it by 1 - rate_t * weight_decay. Here that

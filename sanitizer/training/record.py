@@ -1,4 +1,4 @@
-"""What a run takes down about itself: the curve, and whether the loss ran away. Knows no model and no clock.
+"""What a run takes down about itself: the curve, and whether the loss ran away.
 
 Its whole memory goes into a `Position` and comes back from one, so that a resumed run draws the same
 curve and stops at the same step as one that was never cut.

@@ -1,4 +1,4 @@
-"""Universal patterns in the course of a run: when they are inverted, assigned and climb. Knows no loss."""
+"""Universal patterns in the course of a run: when they are inverted, assigned and climb."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step: linear warm-up, then cosine to zero. Knows no optimizer.
+"""The learning rate as a pure function of the step: linear warm-up, then cosine to zero.
 
 Steps are counted from 0 by updates, not by epochs, so that the first update of a run is step 0 whatever
 was trained before (the published code starts one epoch late; see docs/decisions/0011).

@@ -1,4 +1,4 @@
-"""One training step: a batch in, one update out. Knows no epochs, files or progress.
+"""One training step: a batch in, one update out.
 
     towers → unit embeddings → (gathered over ranks) → loss → gradient of the embeddings → towers → update
 
@@ -110,12 +110,7 @@ def clamp_logit_scale(model: CLIP) -> None:
 
 
 def accumulate_gradients(
-    model: CLIP,
-    batch: PairBatch,
-    options: StepOptions,
-    world: World,
-    *,
-    perturb: Perturb | None = None,
+    model: CLIP, batch: PairBatch, options: StepOptions, world: World, *, perturb: Perturb | None = None
 ) -> Losses:
     """Set every parameter's `.grad` to the gradient of the whole gathered batch's loss; return that loss.
 

@@ -1,4 +1,4 @@
-"""The towers as training uses them: modes, BatchNorm, frozen copies. Knows no loss and no batch.
+"""The towers as training uses them: modes, BatchNorm, frozen copies.
 
 The text tower's pass is in `sanitizer.checkpoints.text_tower`.
 

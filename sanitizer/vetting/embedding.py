@@ -1,7 +1,7 @@
 """The pass over a dataset: every good sample under the suspect and, if there is one, under the anchor.
 
 What is read once is kept as rows on disk (`vetting.row_files`), so that a run that was stopped goes on where
-it was, and scores need no second pass. Knows no score but `sensitivity`, which needs the pixels.
+it was, and scores need no second pass.
 
 Shapes: N samples of a block, D embedding width, C = 3, H = W a model's image size.
 

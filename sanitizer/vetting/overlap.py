@@ -1,4 +1,4 @@
-"""Whether two datasets have samples in common: the bytes of their images are compared. Knows no model."""
+"""Whether two datasets have samples in common: the bytes of their images are compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples of a dataset in blocks, each image at the size of every model that embeds it. Knows no model.
+"""Samples of a dataset in blocks, each image at the size of every model that embeds it.
 
 Shapes: N samples of a block, C = 3, H = W = a model's image size.
 """

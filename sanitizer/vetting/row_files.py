@@ -3,7 +3,7 @@
     state/vet/vetted.json          how many samples are done, and of which run
     state/vet/vetted.<field>.f32   one row a sample; rows beyond the last save are written again
 
-Plain reads and writes, no memory map: mapped pages would count as the process's memory. Knows no model.
+Plain reads and writes, no memory map: mapped pages would count as the process's memory.
 """
 
 from __future__ import annotations

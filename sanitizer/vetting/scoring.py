@@ -97,10 +97,7 @@ def make_pool(vetted: Passed, trusted: Passed | None, options: VetOptions, seed:
     order = generator(seed, "vet_trusted_halves").permutation(trusted.good)
     half = len(order) // 2
     return Pool(
-        vetted=vetted,
-        trusted=trusted,
-        fit_rows=np.sort(order[:half]),
-        calibration_rows=np.sort(order[half:]),
+        vetted=vetted, trusted=trusted, fit_rows=np.sort(order[:half]), calibration_rows=np.sort(order[half:])
     )
 
 

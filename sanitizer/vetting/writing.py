@@ -12,19 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cleanclip.spec import vet_report
 from cleanclip.spec.exclusions import Exclusions, LeftOut, dump_exclusions
 from cleanclip.spec.measures import Count
-from cleanclip.spec.vet_report import (
-    EXCLUDED_NAME,
-    LEVELS,
-    MAX_CAPTION,
-    NAMED_BY,
-    VET_SCORES_NAME,
-    Quantiles,
-    SampleScore,
-    ScoreSummary,
-    WorstSample,
-)
 from sanitizer.audits.example_images import encode
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.data.pixels import to_model_pixels
@@ -38,7 +28,7 @@ def write_scores(folder: Path, pool: Pool, scored: Scored) -> str:
     """
     is_worst_N = np.zeros(pool.num_vetted, dtype=bool)
     is_worst_N[scored.worst] = True
-    path = folder / VET_SCORES_NAME
+    path = folder / vet_report.VET_SCORES_NAME
     with path.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as lines:
         for place, row in enumerate(pool.vetted.good.tolist()):
             index = pool.vetted.indices[row]
@@ -67,11 +57,13 @@ def write_list(folder: Path, pool: Pool, scored: Scored, reason: str) -> str:
         samples=tuple(LeftOut(index=index, key=dataset.key(index)) for index in indices),
     )
     data = dump_exclusions(exclusions)
-    (folder / EXCLUDED_NAME).write_bytes(data)
+    (folder / vet_report.EXCLUDED_NAME).write_bytes(data)
     return hashlib.sha256(data).hexdigest()
 
 
-def worst_samples(pool: Pool, scored: Scored, num: int, image_size: int) -> tuple[WorstSample, ...]:
+def worst_samples(
+    pool: Pool, scored: Scored, num: int, image_size: int
+) -> tuple[vet_report.WorstSample, ...]:
     """The worst of those set aside, worst first, with what the model sees of them."""
     samples = []
     for place in scored.worst[:num].tolist():
@@ -79,12 +71,12 @@ def worst_samples(pool: Pool, scored: Scored, num: int, image_size: int) -> tupl
         index = pool.vetted.indices[row]
         pixels_CHW = to_model_pixels(pool.vetted.dataset.read(index).image, image_size).float() / 255
         samples.append(
-            WorstSample(
+            vet_report.WorstSample(
                 index=index,
                 key=pool.vetted.dataset.key(index),
                 caption=_cut(pool.vetted.text_of(row)),
                 scores=tuple(
-                    SampleScore(
+                    vet_report.SampleScore(
                         name=name,
                         value=float(scored.value_MS[place, column]),
                         p=float(scored.p_NS[place, column]),
@@ -97,14 +89,14 @@ def worst_samples(pool: Pool, scored: Scored, num: int, image_size: int) -> tupl
     return tuple(samples)
 
 
-def summaries(pool: Pool, scored: Scored) -> tuple[ScoreSummary, ...]:
+def summaries(pool: Pool, scored: Scored) -> tuple[vet_report.ScoreSummary, ...]:
     """Of each score. Where two scores of a sample are equally bad, the first is the decisive one."""
     decisive = np.argmin(scored.p_NS[scored.worst], axis=1)
     vetted, trusted = scored.value_MS[: pool.num_vetted], scored.value_MS[pool.num_vetted :]
     return tuple(
-        ScoreSummary(
+        vet_report.ScoreSummary(
             name=name,
-            by=NAMED_BY.get(name, "suspect") if pool.judge == "anchor" else "suspect",
+            by=vet_report.NAMED_BY.get(name, "suspect") if pool.judge == "anchor" else "suspect",
             vetted=_quantiles(vetted[:, column]),
             trusted=_quantiles(trusted[:, column]) if len(trusted) else None,
             num_decisive=int((decisive == column).sum()),
@@ -115,14 +107,14 @@ def summaries(pool: Pool, scored: Scored) -> tuple[ScoreSummary, ...]:
 
 def num_at_levels(scored: Scored) -> tuple[int, ...]:
     """How many of the samples have so small a p-value."""
-    return tuple(int((scored.combined_N <= level).sum()) for level in LEVELS)
+    return tuple(int((scored.combined_N <= level).sum()) for level in vet_report.LEVELS)
 
 
-def _quantiles(value_N: Floats) -> Quantiles:
+def _quantiles(value_N: Floats) -> vet_report.Quantiles:
     low, median, q95, q99, high = np.quantile(value_N, (0, 0.5, 0.95, 0.99, 1)).tolist()
     n: Count = len(value_N)
-    return Quantiles(n=n, low=low, median=median, q95=q95, q99=q99, high=high)
+    return vet_report.Quantiles(n=n, low=low, median=median, q95=q95, q99=q99, high=high)
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= MAX_CAPTION else text[: MAX_CAPTION - 1] + "…"
+    return text if len(text) <= vet_report.MAX_CAPTION else text[: vet_report.MAX_CAPTION - 1] + "…"

@@ -21,6 +21,7 @@ from sanitizer.pipeline.control import search
 from sanitizer.pipeline.measured import measured
 from sanitizer.pipeline.opening import ToExclude, open_for_audit, open_training
 from sanitizer.pipeline.operations import class_embeddings
+from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.rebound import Cleaned, measure_rebound
 from sanitizer.pipeline.settling import settle
 from sanitizer.run import Run
@@ -34,15 +35,9 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     activation that the first process claims.
     """
     run = Run(device=pick(), progress=progress, stop=stop)
-    lists = ToExclude([folder / jobspec.exclude_path(role) for role in spec.exclude])
-    given = open_for_audit(
-        folder / jobspec.CHECKPOINT_PATH,
-        folder / jobspec.LABELLED_PATH,
-        folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
-        spec.audit,
-        lists,
-        part=spec.labelled_part,
-    )
+    places = Places.of_job(folder, spec)
+    lists = ToExclude(places.exclude)
+    given = open_for_audit(places, spec, lists)
     run = replace(run, num_workers=share_cores(given.checkpoint.model, run.device))
     settled = settle(given, spec.audit, run, seed=spec.seed)
     came_in = settled.given.checkpoint
@@ -78,14 +73,13 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     labelled = given.labelled
     confirmed, before, after = audited(labelled, spec.audit, spec.seed, given.retrieval)
     rebound = None
-    if spec.recipe is not None and after is not None:
-        training = jobspec.PAIRS_PATH if spec.recipe.training_data == "pairs" else jobspec.TRAINING_PATH
-        data = open_training(folder / training, spec.recipe, given, lists)
+    if spec.recipe is not None and places.training is not None and after is not None:
+        data = open_training(places.training, spec.recipe, given, lists)
         came_in.model.to("cpu")  # beside the copies that are trained next
         rebound = measure_rebound(
             Cleaned(
                 folder=folder / jobspec.CLEANED_PATH,
-                input_folder=folder / jobspec.CHECKPOINT_PATH,
+                input_folder=places.checkpoint,
                 recipe=spec.recipe,
                 data=data,
                 image_size=came_in.architecture.image_size,
@@ -109,20 +103,12 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         options = replace(spec.audit, examples=0, linear_probe=None, max_skipped_share=1.0)
         found, result, _ = audited(images, options, spec.withheld_seed, None)
         withheld = Withheld(
-            seed=spec.withheld_seed,
-            num_samples=len(images),
-            num_skipped=result.num_skipped,
-            measured=found,
+            seed=spec.withheld_seed, num_samples=len(images), num_skipped=result.num_skipped, measured=found
         )
     control = None
     if cleaned is not None and spec.control_seed is not None:
         control = search(cleaned, images, spec.audit, run, seed=spec.control_seed)
     rechecked = RecheckedFigures(
-        measured=confirmed,
-        rebound=rebound,
-        architecture=settled.figures,
-        withheld=withheld,
-        control=control,
+        measured=confirmed, rebound=rebound, architecture=settled.figures, withheld=withheld, control=control
     )
-    path = folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME
-    path.write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(rechecked))
+    (places.out / jobspec.FIGURES_NAME).write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(rechecked))

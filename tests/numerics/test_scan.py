@@ -17,6 +17,7 @@ from cleanclip.evidence import scans as evidence
 from cleanclip.evidence.report import check
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
+from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
 from cleanclip.spec.progress import (
     Advanced,
@@ -37,9 +38,11 @@ from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline import scan_opening
 from sanitizer.pipeline.judging_null import read_null
-from sanitizer.pipeline.nulls import Reference, build_null
-from sanitizer.pipeline.scan import plan, scan
+from sanitizer.pipeline.nulls import Reference
+from sanitizer.pipeline.places import Places
+from sanitizer.pipeline.scan import plan
 from sanitizer.rendering.documents import pages
+from sanitizer.run import Run
 from tests.fixtures.audited import (
     CLASS_NAMES,
     TEMPLATES,
@@ -49,6 +52,7 @@ from tests.fixtures.audited import (
     write_answered,
     write_model,
 )
+from tests.fixtures.pipeline import build_null, scan
 from tests.fixtures.shards import make_pairs
 
 PATCH = PatternFamily(family="patch", budget=0.25)
@@ -166,7 +170,7 @@ def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) ->
     assert len(report.judgements[0].others) == 3
     first = report.hypotheses[0]
     assert first.null_median is not None
-    assert "this model: z = " in pages(report)["report.html"].decode()
+    assert 'class="null-plot"' in pages(report)["report.html"].decode()
     known = [model.patterns[0] for model in null.counted]
     assert [(one.detector, one.family) for one in known] == [("collapse", "patch:0.25")] * 3
     assert first.null_figures is not None
@@ -200,7 +204,7 @@ def test_a_null_holds_what_a_scan_of_each_model_measures_and_measures_it_once(
             COLLAPSE,
             name="one",
             seed=5,
-            state_folder=tmp_path / "state",
+            state=tmp_path / "state",
             progress=events.append,
         )
         (pattern,) = null.models[0].patterns
@@ -301,7 +305,7 @@ def test_a_null_build_that_is_stopped_says_that_it_was_the_null(model, images, t
         (tmp_path / "state", "finished parts are not measured again"),
     ):
         with pytest.raises(Interrupted) as stopped:
-            build_null(references, images, COLLAPSE, name="one", state_folder=state, stop=lambda: True)
+            build_null(references, images, COLLAPSE, name="one", state=state, stop=lambda: True)
         assert "Building the null set was stopped on request, at model 1 of 1." in str(stopped.value)
         assert remedy in str(stopped.value)
 
@@ -481,7 +485,7 @@ def test_a_stopped_scan_goes_on_where_it_was_and_gives_the_same(model, images, s
     with pytest.raises(Interrupted):
         scan(
             *(model, images, FAST, tmp_path / "out"),
-            state_folder=folder,
+            state=folder,
             save_every_s=3600,
             progress=heard.append,
             stop=stop,
@@ -495,7 +499,7 @@ def test_a_stopped_scan_goes_on_where_it_was_and_gives_the_same(model, images, s
     heard.clear()
     again = scan(
         *(model, images, FAST, elsewhere / "out"),
-        state_folder=elsewhere / "state",
+        state=elsewhere / "state",
         save_every_s=0,
         progress=heard.append,
     )
@@ -517,7 +521,8 @@ def test_bf16_runs_on_the_cpu_and_gives_nearly_the_same(model, images, tmp_path)
 
 def test_a_plan_counts_the_passes_that_a_scan_makes(model, images, scanned) -> None:
     report, _ = scanned
-    planned = plan(model, images, FAST)
+    run = Run(device=torch.device("cpu"))
+    planned = plan(Places(checkpoint=model, data=images), ScanSpec(scan=FAST), run)
     assert planned.passes_per_s > 0
     assert planned.num_passes >= report.statistics.num_passes
 
@@ -556,7 +561,7 @@ def test_a_model_that_the_audit_after_a_scan_would_refuse_is_refused_before_the_
     with pytest.raises(CheckpointRejected) as refused:
         scan(
             *(model, images, COLLAPSE, tmp_path / "first"),
-            audit_next=AuditOptions(target=CLASS_NAMES[0]),
+            audit=AuditOptions(target=CLASS_NAMES[0]),
             progress=heard.append,
         )
     assert refused.value.code == "settings_at_chance"

@@ -23,10 +23,10 @@ from sanitizer.__main__ import main
 from sanitizer.checkpoints.model import build_clip, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline.judging_null import read_null
-from sanitizer.pipeline.nulls import Reference, build_null
-from sanitizer.pipeline.scan import scan
+from sanitizer.pipeline.nulls import Reference
 from sanitizer.rendering.documents import pages
 from tests.fixtures.audited import ARCHITECTURE, CLASS_NAMES, changed, labels, pictures, write_model
+from tests.fixtures.pipeline import build_null, scan
 from tests.numerics.test_scan import FAST, write_images
 
 OPTIONS = replace(
@@ -55,7 +55,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def scanned(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> ScanReport:
     folder = tmp_path_factory.mktemp("scanned")
-    scan(inputs / "suspect", inputs / "images", OPTIONS, folder, anchor_folder=inputs / "anchor")
+    scan(inputs / "suspect", inputs / "images", OPTIONS, folder, anchor=inputs / "anchor")
     return load_scan((folder / "report.json").read_bytes())
 
 
@@ -121,16 +121,14 @@ def test_a_null_is_bound_to_its_anchor(inputs: Path, tmp_path: Path) -> None:
     references = [
         Reference(source=str(n), folder=changed(inputs / "suspect", tmp_path / str(n), n)) for n in range(2)
     ]
-    null: NullSet = build_null(references, inputs / "images", OPTIONS, name="two", anchor_folder=anchor)
+    null: NullSet = build_null(references, inputs / "images", OPTIONS, name="two", anchor=anchor)
     assert null.anchor_sha256 == load_canonical(anchor).weights_sha256
     path = tmp_path / "null.json"
     path.write_bytes(dump_null(null))
 
     def scan_by(anchor: Path, options: ScanOptions = OPTIONS) -> ScanReport:
         out = tmp_path / "out"
-        return scan(
-            inputs / "suspect", inputs / "images", options, out, null=read_null(path), anchor_folder=anchor
-        )
+        return scan(inputs / "suspect", inputs / "images", options, out, null=read_null(path), anchor=anchor)
 
     report = scan_by(anchor)
     assert report.p_value in (1 / 3, 2 / 3, 1)
@@ -150,7 +148,7 @@ def test_a_null_is_bound_to_its_anchor(inputs: Path, tmp_path: Path) -> None:
 
 def refused_with(inputs: Path, anchor: Path | None, options: ScanOptions = OPTIONS) -> OptionsRejected:
     with pytest.raises(OptionsRejected) as refused:
-        scan(inputs / "suspect", inputs / "images", options, inputs / "out", anchor_folder=anchor)
+        scan(inputs / "suspect", inputs / "images", options, inputs / "out", anchor=anchor)
     assert refused.value.message.endswith(".")
     assert refused.value.remedy.endswith(".")
     return refused.value
@@ -177,7 +175,7 @@ def test_an_anchor_that_tells_no_image_from_another_is_refused(inputs, tmp_path,
     write_canonical(tmp_path / "anchor", state, known.architecture, {"layout": "open_clip"})
     anchor = tmp_path / "anchor"
     with pytest.raises(CheckpointRejected) as refused:
-        scan(inputs / "suspect", inputs / "images", OPTIONS, tmp_path / "out", anchor_folder=anchor)
+        scan(inputs / "suspect", inputs / "images", OPTIONS, tmp_path / "out", anchor=anchor)
     assert refused.value.code == "embeddings_constant"
     assert "The anchor" in refused.value.message
 

@@ -25,10 +25,9 @@ from cleanclip.spec.recipe import (
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.pipeline.scan import scan
 from sanitizer.training.fits import check_fits
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
-from tests.fixtures.pipeline import audit, sanitize
+from tests.fixtures.pipeline import audit, sanitize, scan
 from tests.fixtures.shards import make_pairs
 from tests.fixtures.siglips import declared, features, put_on_shelf, tokenizer_content, write_siglip
 from tests.suites import mostly_full
@@ -110,7 +109,7 @@ def test_a_siglip_is_audited_and_scanned(model: torch.nn.Module, tmp_path: Path)
     assert found.before.ca.value == 1.0
     settled = {one.option: one for one in found.architecture.settings}
     assert (settled["quick_gelu"].value, settled["quick_gelu"].settled) == ("false", "tensors")
-    scanned = scan(tmp_path / "model", tmp_path / "labelled", SCAN, tmp_path / "scan", device="cpu")
+    scanned = scan(tmp_path / "model", tmp_path / "labelled", SCAN, tmp_path / "scan")
     assert scanned.control is not None
 
 

@@ -2,7 +2,6 @@
 
 stdout is JSON lines (`cleanclip.spec.progress`), each a bounded, typed event. How many of each kind, how much
 nonsense, and how many bytes a stream may bring is limited; what is over is an `Excess`, and ends the job.
-Knows no process.
 """
 
 from __future__ import annotations

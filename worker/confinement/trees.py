@@ -1,5 +1,5 @@
 """Folders that a stranger filled, measured and removed through open descriptors: no depth, no long name, no
-link and no taken permission leads astray. Knows no job.
+link and no taken permission leads astray.
 """
 
 from __future__ import annotations

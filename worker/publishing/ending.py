@@ -8,7 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.db.repositories.attempt_values import CheckpointAccepted, DatasetReady, NewVerdict
+from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, DatasetReady, NewVerdict
+from app.domain.object_keys import checkpoint_attempt_prefix, output_attempt_prefix
+from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.report_kinds import AnyReport
 from worker.confinement.child_json import fit_for_a_row
 from worker.failures import not_believed
@@ -26,13 +28,12 @@ SpecT = TypeVar("SpecT")
 class Publication:
     """What a job's child left (`packing`), and what it is checked and completed with."""
 
+    job: ClaimedJob
     packing: Packing
     staged: Staged
     inputs: Path
     """The folder of that child, which is dead: fresh children are given its inputs from there."""
     fresh: Fresh
-    prefix: str
-    """Of the artefacts' object keys."""
     signs: bool
     """Whether the operator has a key."""
     is_resumed: bool
@@ -40,6 +41,14 @@ class Publication:
     ended_at: str
     tracker: Tracker
     check: Callable[[], None]
+
+    @property
+    def prefix(self) -> str:
+        """Of the keys of this attempt's artefacts."""
+        job = self.job
+        if KINDS[job.kind].reads_upload:
+            return checkpoint_attempt_prefix(job.project_id, str(job.checkpoint_id), job.attempt)
+        return output_attempt_prefix(job.project_id, job.id, job.attempt)
 
     @property
     def at(self) -> datetime:

@@ -1,4 +1,4 @@
-"""How much a job can rightly leave, worked out from the size of what it was given. Knows no file.
+"""How much a job can rightly leave, worked out from the size of what it was given.
 
 The limit of what a child may write at all (`sandbox`) is one for every model; a child that has been
 taken over would fill the store up to it with files that claim to be weights.

@@ -4,7 +4,7 @@ All of it lies in one folder out of the child's reach, and this folder is what i
 byte for byte. SHA256SUMS lists everything but itself and the signature; the signature covers everything
 but itself, the public half of the key that made it included: with that a reader who trusts no key yet
 still notices a changed signature. Before anything is signed it passes what `cleanclip verify` checks, so that
-nothing is handed out that a customer's own check refuses. Knows no store.
+nothing is handed out that a customer's own check refuses.
 """
 
 from __future__ import annotations

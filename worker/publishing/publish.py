@@ -12,11 +12,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from app.db.repositories.attempt_values import ClaimedJob, NewArtifact
-from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
+from app.db.repositories.attempt_values import NewArtifact
+from app.domain.object_keys import in_prefix
 from app.domain.states import JobState
 from app.storage.port import ObjectStore
-from cleanclip.kinds.catalogue import KINDS
 from worker.ledger import Ledger
 from worker.publishing.accepting import end_inspection, end_validation
 from worker.publishing.completing import end_judged
@@ -45,7 +44,6 @@ _MEDIA_TYPES = {
 def publish(
     store: ObjectStore,
     ledger: Ledger,
-    job: ClaimedJob,
     work: Publication,
     *,
     scanned: Sequence[Path] = (),
@@ -64,7 +62,7 @@ def publish(
     else:
         packing.take(scanned)
         package = packing.finish_stated(
-            job, work.staged, stated.report, stated.recheck, ended_at=work.ended_at, signer=signer
+            work.job, work.staged, stated.report, stated.recheck, ended_at=work.ended_at, signer=signer
         )
         result = result | {"recheck": asdict(stated.recheck), "signature": package.signature}
     artifacts = _upload_all(store, ledger, package, work)
@@ -97,10 +95,3 @@ def _upload(
     key, media_type = artifact.object_key, artifact.media_type
     send = partial(upload, store, key, path, content_type=media_type, is_ours=ledger.is_ours)
     retry_while_unavailable(send, check)
-
-
-def prefix_of(job: ClaimedJob) -> str:
-    """Of the keys of this attempt's artefacts."""
-    if KINDS[job.kind].reads_upload:
-        return checkpoint_attempt_prefix(job.project_id, str(job.checkpoint_id), job.attempt)
-    return output_attempt_prefix(job.project_id, job.id, job.attempt)

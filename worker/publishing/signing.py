@@ -1,4 +1,4 @@
-"""Signs a folder with the operator's key, as OpenSSF model signatures are made. Knows no job.
+"""Signs a folder with the operator's key, as OpenSSF model signatures are made.
 
 The signature (`model.sig`, a Sigstore bundle around a DSSE envelope) names every file of the folder but
 itself, each with its SHA-256. The key is read once, when the worker starts, and stays in this process.

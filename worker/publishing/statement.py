@@ -1,4 +1,4 @@
-"""statement.json: what was done to what, as an in-toto Statement v1. Knows no key and no store.
+"""statement.json: what was done to what, as an in-toto Statement v1.
 
     subject          every file that the job's process left, by SHA-256
     predicate        `observed` and `claimed`

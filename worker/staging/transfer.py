@@ -1,7 +1,7 @@
 """Moving bytes between the object store and the disk, broken off within a moment when somebody asks.
 
 Transfers run in a thread that is left behind when the job stops: a store that hangs must not keep a cancel
-waiting. Short outages are sat out here, while the heartbeat keeps the lease. Knows no job.
+waiting. Short outages are sat out here, while the heartbeat keeps the lease.
 """
 
 from __future__ import annotations

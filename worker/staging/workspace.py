@@ -1,4 +1,4 @@
-"""A job's folder: made for one attempt, locked while it is in use, always removed. Knows no job's content.
+"""A job's folder: made for one attempt, locked while it is in use, always removed.
 
 {work_dir}/{job}.{attempt}/
   lock        held by the worker that uses the folder; free when that worker is dead

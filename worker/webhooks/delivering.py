@@ -1,4 +1,4 @@
-"""The deliverer's work: claim what is due, sign it, send it, record how it ended. Knows no HTTP.
+"""The deliverer's work: claim what is due, sign it, send it, record how it ended.
 
 Claimed in one transaction, sent in none, recorded in another. Who dies between the two has perhaps sent: the
 message goes out again, with the same id, once the claim has run out. At least once, never silently lost.

@@ -13,16 +13,9 @@ from sqlalchemy import and_, func, or_, select, text, update
 
 from app.db.models.assets import Checkpoint
 from app.db.models.job import Job
+from app.db.repositories import job_changes
 from app.db.repositories.attempt_values import ClaimedJob, claimed_job
 from app.db.repositories.base import Repository
-from app.db.repositories.job_changes import (
-    initial_progress,
-    lock_row,
-    pending_phases,
-    record,
-    seconds,
-    set_verdicts,
-)
 from app.domain.states import CheckpointState, JobKind, JobState
 from cleanclip.kinds.catalogue import KINDS
 
@@ -182,7 +175,7 @@ class ClaimRepository(Repository):
                 attempt=Job.attempt + 1,
                 attempts_used=Job.attempts_used + 1,
                 lease_owner=owner,
-                lease_expires_at=now + seconds(lease_s),
+                lease_expires_at=now + job_changes.seconds(lease_s),
                 started_at=func.coalesce(Job.started_at, now),
                 not_before=None,
             )
@@ -197,18 +190,18 @@ class ClaimRepository(Repository):
         lost = {} if loser is None else {"lease_owner": loser}
         if job.resume_state is None and job.result is not None:  # it is measured again
             job.result = None
-            set_verdicts(self._session, job, [])
-        record(
+            job_changes.set_verdicts(self._session, job, [])
+        job_changes.record(
             self._session,
             job,
             "started",
             {"state": JobState.RUNNING.value, "attempt": job.attempt} | lost,
             phase=None,
-            phases=pending_phases(job.kind, job.spec),
-            progress=initial_progress(job),
+            phases=job_changes.pending_phases(job.kind, job.spec),
+            progress=job_changes.initial_progress(job),
         )
         if KINDS[job.kind].reads_upload and job.checkpoint_id:
-            checkpoint = lock_row(self._session, Checkpoint, job.checkpoint_id)
+            checkpoint = job_changes.lock_row(self._session, Checkpoint, job.checkpoint_id)
             if checkpoint.state is CheckpointState.QUARANTINED:
                 checkpoint.state = CheckpointState.SCANNING
                 self._session.flush()

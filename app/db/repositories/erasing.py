@@ -21,15 +21,8 @@ from app.db.models.project import IdempotencyKey, Policy, WebSession
 from app.db.models.webhook import Webhook, WebhookDelivery
 from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import record, seconds
+from app.domain import object_keys
 from app.domain.deletions import DeletionPlan, DeletionSubject
-from app.domain.object_keys import (
-    checkpoint_prefix,
-    dataset_prefix,
-    outputs_prefix,
-    project_prefixes,
-    states_prefix,
-    upload_key,
-)
 from app.domain.states import TERMINAL
 
 KEYS_BELIEVED_S = 60.0
@@ -78,10 +71,7 @@ class PlanRepository(Repository):
 
     def _is_somebody_late(self, jobs: list[Job], grace_s: float) -> bool:
         """Whether a lease on any of them was lost lately: whoever let go by itself has written its last."""
-        lost = or_(
-            JobEvent.data.has_key("lease_owner"),
-            JobEvent.data["error"]["code"].astext == WORKER_LOST,
-        )
+        lost = or_(JobEvent.data.has_key("lease_owner"), JobEvent.data["error"]["code"].astext == WORKER_LOST)
         query = select(JobEvent.seq).where(
             JobEvent.job_id.in_([job.id for job in jobs]),
             JobEvent.created_at > func.clock_timestamp() - seconds(grace_s),
@@ -107,14 +97,14 @@ class PlanRepository(Repository):
         row = self._find(Checkpoint, deletion.project_id, deletion.subject_id)
         if row is None:
             return DeletionPlan(places=(), digests=())
-        upload = upload_key(row.project_id, row.upload_id)
+        upload = object_keys.upload_key(row.project_id, row.upload_id)
         inspection = (
             _places_of_job(row.project_id, row.inspect_job_id) if row.inspect_job_id is not None else ()
         )
         came_in = [{"name": row.filename, "sha256": row.sha256, "size_bytes": row.size_bytes}]
         produced = self._digests(row.project_id, Artifact.job_id == row.inspect_job_id)
         return DeletionPlan(
-            places=(checkpoint_prefix(row.project_id, row.id), upload, *inspection),
+            places=(object_keys.checkpoint_prefix(row.project_id, row.id), upload, *inspection),
             digests=(*(came_in if row.sha256 else []), *produced),
         )
 
@@ -122,12 +112,12 @@ class PlanRepository(Repository):
         row = self._find(Dataset, deletion.project_id, deletion.subject_id)
         if row is None:
             return DeletionPlan(places=(), digests=())
-        places = [dataset_prefix(row.project_id, row.id)]
+        places = [object_keys.dataset_prefix(row.project_id, row.id)]
         if row.validate_job_id is not None:
             places.extend(_places_of_job(row.project_id, row.validate_job_id))
         digests = list(self._digests(row.project_id, Artifact.job_id == row.validate_job_id))
         if row.upload_id is not None and self._takes_its_upload_along(row):
-            places.append(upload_key(row.project_id, row.upload_id))
+            places.append(object_keys.upload_key(row.project_id, row.upload_id))
             digests += [
                 {name: file.get(name) for name in ("name", "sha256", "size_bytes")}
                 for file in row.files or []
@@ -155,14 +145,15 @@ class PlanRepository(Repository):
 
     def _plan_upload(self, deletion: Deletion) -> DeletionPlan:
         row = self._find(Upload, deletion.project_id, deletion.subject_id)
-        places = () if row is None else (upload_key(row.project_id, row.id),)
+        places = () if row is None else (object_keys.upload_key(row.project_id, row.id),)
         return DeletionPlan(places=places, digests=())
 
     def _plan_project(self, deletion: Deletion) -> DeletionPlan:
         if deletion.subject_id != deletion.project_id:
             return DeletionPlan(places=(), digests=())
         return DeletionPlan(
-            places=project_prefixes(deletion.project_id), digests=self._digests(deletion.project_id)
+            places=object_keys.project_prefixes(deletion.project_id),
+            digests=self._digests(deletion.project_id),
         )
 
     def _digests(self, project_id: str, *conditions: ColumnElement[bool]) -> tuple[dict[str, Any], ...]:
@@ -176,7 +167,7 @@ class PlanRepository(Repository):
 
 
 def _places_of_job(project_id: str, job_id: str) -> tuple[str, ...]:
-    return outputs_prefix(project_id, job_id), states_prefix(project_id, job_id)
+    return object_keys.outputs_prefix(project_id, job_id), object_keys.states_prefix(project_id, job_id)
 
 
 _OF_PROJECT = (

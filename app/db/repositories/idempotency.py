@@ -98,8 +98,7 @@ class IdempotencyRepository(Repository):
     def forget(self, project_id: str, shown_id: str) -> None:
         """Answers that show what is being deleted."""
         shown = delete(IdempotencyKey).where(
-            IdempotencyKey.project_id == project_id,
-            IdempotencyKey.response_body["id"].astext == shown_id,
+            IdempotencyKey.project_id == project_id, IdempotencyKey.response_body["id"].astext == shown_id
         )
         self._session.execute(shown.execution_options(synchronize_session=False))
 

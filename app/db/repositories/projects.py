@@ -181,8 +181,7 @@ class ApiKeyRepository(OwnedRepository[ApiKey]):
             .where(
                 ApiKey.id == key_id,
                 or_(
-                    ApiKey.last_used_at.is_(None),
-                    ApiKey.last_used_at < func.now() - seconds(at_most_every_s),
+                    ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - seconds(at_most_every_s)
                 ),
             )
             .values(last_used_at=func.now())

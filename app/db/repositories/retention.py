@@ -96,11 +96,7 @@ class RetentionRepository:
     def _ask(self, project_id: str, subject: DeletionSubject, subject_id: str) -> None:
         self._deletions.ask(project_id, subject, subject_id, reason=DeletionReason.RETENTION)
         self._trail.add(
-            project_id=project_id,
-            key_id=None,
-            action=f"{subject}.delete",
-            target_id=subject_id,
-            actor=ACTOR,
+            project_id=project_id, key_id=None, action=f"{subject}.delete", target_id=subject_id, actor=ACTOR
         )
 
 

@@ -25,10 +25,7 @@ from app.domain.states import (
     UploadState,
 )
 
-WORKER_LOST = {
-    "code": "worker_lost",
-    "message": "The worker that ran the job was lost, again and again.",
-}
+WORKER_LOST = {"code": "worker_lost", "message": "The worker that ran the job was lost, again and again."}
 
 
 class SweepRepository(Repository):

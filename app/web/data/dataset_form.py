@@ -1,4 +1,4 @@
-"""The form that registers a dataset: its fields as text, and the same as the API takes it. Knows no page.
+"""The form that registers a dataset: its fields as text, and the same as the API takes it.
 
 What is allowed is said by app.schemas.datasets; bounds that the form shows are read from there.
 """

@@ -127,9 +127,7 @@ def _inputs(
         "training" if one.kind == "pairs" else one.kind: one.sha256 for one in report.data
     }
     return Inputs(
-        data={**digests, **read},
-        weights_sha256=weights_sha256,
-        code_version=report.environment.code_version,
+        data={**digests, **read}, weights_sha256=weights_sha256, code_version=report.environment.code_version
     )
 
 

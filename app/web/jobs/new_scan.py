@@ -16,17 +16,7 @@ from app.domain.states import DatasetKind, JobKind
 from app.live.ports import Ports
 from app.schemas.orders import ScanJobIn
 from app.services.nulls import AUTO, NONE
-from app.web.jobs import search_page
-from app.web.jobs.order_page import (
-    MOST_CHOICES,
-    Choices,
-    OrderDraft,
-    OrderPage,
-    accepted_checkpoints,
-    lines,
-    named,
-    ready_datasets,
-)
+from app.web.jobs import order_page, search_page
 from app.web.kit.visitor import Form
 from cleanclip.spec.scan_options import MIN_IMAGES, ScanOptions
 
@@ -49,27 +39,27 @@ def _fields_of(job: Job) -> list[tuple[str, str]]:
     ]
 
 
-def _read(form: Form, ports: Ports, project_id: str) -> OrderDraft:
+def _read(form: Form, ports: Ports, project_id: str) -> order_page.OrderDraft:
     """An anchor adds the detector that it is for."""
     del project_id
     options: dict[str, Any] = {"null": form.get("scan/null") or AUTO}
-    has_anchor = bool(named(form, "scan/anchor_checkpoint_id"))
+    has_anchor = bool(order_page.named(form, "scan/anchor_checkpoint_id"))
     options["detectors"] = ScanOptions.usual_detectors(has_anchor=has_anchor)
-    if names := lines(form.get(_FURTHER)):
+    if names := order_page.lines(form.get(_FURTHER)):
         options["further_classes"] = names
     return search_page.read(form, ports, "scan", _ORDER, options=options)
 
 
-def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
+def _choices(unit: UnitOfWork, project_id: str, form: Form) -> order_page.Choices:
     del form
-    return Choices(
-        checkpoints=accepted_checkpoints(unit, project_id),
-        labelled=ready_datasets(unit, project_id, DatasetKind.LABELLED),
-        nulls=unit.nulls.page(None, MOST_CHOICES)[0],
+    return order_page.Choices(
+        checkpoints=order_page.accepted_checkpoints(unit, project_id),
+        labelled=order_page.ready_datasets(unit, project_id, DatasetKind.LABELLED),
+        nulls=unit.nulls.page(None, order_page.MOST_CHOICES)[0],
     )
 
 
-PAGE = OrderPage(
+PAGE = order_page.OrderPage(
     path="/ui/scans/new",
     template="new_scan.html",
     read=_read,

@@ -8,20 +8,7 @@ from typing import Any
 
 from app.db.models.job import Job
 from app.domain.states import JobKind
-from app.web.jobs import options
-from app.web.jobs.order_form import (
-    FROM_SCAN,
-    METHOD_PROPOSED,
-    POLICY_DEFAULT,
-    POLICY_GIVEN,
-    POLICY_KEPT,
-    RECIPE_DEFAULTS,
-    RECIPE_RECOMMENDED,
-    SUITE_FOUND,
-    SUITE_JSON,
-    SUITE_LIST,
-    SUITE_USUAL,
-)
+from app.web.jobs import options, order_form
 from app.web.kit.command_line import ordered_audit
 from app.web.kit.visitor import Form
 from cleanclip.spec.attack_options import USUAL
@@ -44,13 +31,13 @@ def empty_form(
     the id and the first target of one whose triggers take the usual ones' place. `exclude`: a vetting."""
     fields = [
         ("kind", "audit" if kind == "audit" else "sanitize"),
-        ("method", METHOD_PROPOSED),
-        ("recipe", RECIPE_RECOMMENDED),
-        ("suite", SUITE_FOUND if scan else SUITE_USUAL),
-        ("policy", POLICY_DEFAULT),
+        ("method", order_form.METHOD_PROPOSED),
+        ("recipe", order_form.RECIPE_RECOMMENDED),
+        ("suite", order_form.SUITE_FOUND if scan else order_form.SUITE_USUAL),
+        ("policy", order_form.POLICY_DEFAULT),
     ]
     if scan:
-        fields += [(FROM_SCAN, scan[0]), ("target", scan[1])]
+        fields += [(order_form.FROM_SCAN, scan[0]), ("target", scan[1])]
     if exclude:
         fields.append(("exclude", exclude))
     if checkpoint:
@@ -107,8 +94,8 @@ def _again(job: Job) -> Fields:
         if value is not None:
             yield name, value
     recipe = spec.get("recipe")
-    yield "method", recipe["method"] if recipe else METHOD_PROPOSED
-    yield "recipe", RECIPE_DEFAULTS if recipe else RECIPE_RECOMMENDED
+    yield "method", recipe["method"] if recipe else order_form.METHOD_PROPOSED
+    yield "recipe", order_form.RECIPE_DEFAULTS if recipe else order_form.RECIPE_RECOMMENDED
     if recipe:
         group = options.methods().get(recipe["method"])
         yield from _values(group.options if group else (), recipe)
@@ -129,17 +116,17 @@ def _audit(audit: Mapping[str, Any], *, scans_first: bool) -> Fields:
         yield "rebound", "on"
         yield from _values(options.rebound().options, audit["rebound"])
     attacks = audit["attacks"]
-    for name, known in ((SUITE_USUAL, BOTH_SUITES if scans_first else USUAL), *SUITES.items()):
+    for name, known in ((order_form.SUITE_USUAL, BOTH_SUITES if scans_first else USUAL), *SUITES.items()):
         if attacks == [to_json(one) for one in known]:
             yield "suite", name
             return
     kinds = [attack["attack"] for attack in attacks]
     order = [name for name in options.attacks() if name in kinds]
     if kinds != order:  # several of a kind, or in an order of their own, which gives them their names
-        yield "suite", SUITE_JSON
+        yield "suite", order_form.SUITE_JSON
         yield "attacks_json", json.dumps(attacks, indent=1, ensure_ascii=False)
         return
-    yield "suite", SUITE_LIST
+    yield "suite", order_form.SUITE_LIST
     for attack in attacks:
         yield "attack", attack["attack"]
         yield from _values(options.attacks()[attack["attack"]].options, attack)
@@ -148,13 +135,13 @@ def _audit(audit: Mapping[str, Any], *, scans_first: bool) -> Fields:
 def _policy(spec: Mapping[str, Any]) -> Fields:
     source = spec["policy_source"]
     if source["given"] == "default":
-        yield "policy", POLICY_DEFAULT
+        yield "policy", order_form.POLICY_DEFAULT
         return
     if source["given"] == "kept":
-        yield "policy", POLICY_KEPT
+        yield "policy", order_form.POLICY_KEPT
         yield "policy_name", source["name"]
         return
-    yield "policy", POLICY_GIVEN
+    yield "policy", order_form.POLICY_GIVEN
     yield from policy_fields(spec["policy"])
 
 

@@ -23,12 +23,7 @@ Kind = Literal["scan", "vet"]
 
 
 def read(
-    form: Form,
-    ports: Ports,
-    kind: Kind,
-    adapter: TypeAdapter[Any],
-    *,
-    options: Mapping[str, Any],
+    form: Form, ports: Ports, kind: Kind, adapter: TypeAdapter[Any], *, options: Mapping[str, Any]
 ) -> OrderDraft:
     """Everything that is wrong with it is in `errors`; then there is no order."""
     body: dict[str, Any] = {"kind": kind, kind: dict(options)} | name_and_seed(form)

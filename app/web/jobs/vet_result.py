@@ -12,17 +12,8 @@ from app.storage.port import ObjectStore
 from app.web.jobs.figures import set_aside_headline
 from app.web.jobs.job_result import fetch
 from cleanclip.spec.attack_options import without_image
-from cleanclip.spec.plain_images import read_image
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.vet_report import VetReport, WorstSample, load_vet_report
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShownSample:
-    """One of the worst samples, its image as an address of data."""
-
-    sample: WorstSample
-    uri: str
+from cleanclip.spec.vet_report import VetReport, load_vet_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +24,6 @@ class VetResult:
     headline: str
     known: str
     """How much of our own poison is in the list, in a sentence."""
-    samples: tuple[ShownSample, ...]
     options: str
     template: str = "job_vet.html"
 
@@ -53,7 +43,6 @@ def vet_result(report: VetReport) -> VetResult:
         report=report,
         headline=f"{set_aside_headline(aside.num, aside.of)}.",
         known=_known(report),
-        samples=tuple(ShownSample(sample=one, uri=_uri(one.image)) for one in report.worst),
         options=json.dumps(options, indent=2, ensure_ascii=False),
     )
 
@@ -62,7 +51,3 @@ def _known(report: VetReport) -> str:
     if report.measured:
         return report.measured[0].sentence
     return "How much of a poison is among them was not measured: that needs trusted samples."
-
-
-def _uri(image: str) -> str:
-    return f"data:{read_image(image).media_type};base64,{image}"

@@ -1,7 +1,4 @@
-"""Templates to answers. Everything that is put into one is escaped; no template holds a script or a style.
-
-Knows no use case and no table.
-"""
+"""Templates to answers. Everything that is put into one is escaped; no template holds a script or a style."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from app.live.callers import request_id_of
 from app.web.kit.static_files import static_url
+from cleanclip.spec.plain_images import data_uri
 from cleanclip.spec.progress import rate_words
 from cleanclip.spec.report_inputs import scanner_words
 from cleanclip.spec.verdicts import standing, state_words
@@ -89,6 +87,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "bytes": bytes_text,
+        "data_uri": data_uri,
         "rate": rate_words,
         "in_words": in_words,
         "seconds": seconds_text,

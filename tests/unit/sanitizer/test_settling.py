@@ -7,9 +7,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 
 from cleanclip.spec import jobspec
 from cleanclip.spec.errors import CheckpointRejected, Interrupted
+from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.progress import Advanced, Announced, PhaseStarted, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from cleanclip.spec.report import load_json
@@ -19,7 +21,9 @@ from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.pipeline import baseline
+from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.scan_opening import open_for_scan
+from sanitizer.run import Run
 from sanitizer.work import rechecking
 from tests.fixtures import audited, learned, pipeline
 from tests.fixtures.shards import make_pairs
@@ -90,9 +94,9 @@ def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
 def test_the_warning_of_a_scan_has_the_figures_itself_because_its_report_has_no_section_for_them(inputs):
     options = ScanOptions(num_images=64, num_held_out=64, vocabulary=False)
     events = []
-    with open_for_scan(
-        inputs / "checkpoint", inputs / "labelled", options, seed=3, device="cpu", progress=events.append
-    ):
+    places = Places(checkpoint=inputs / "checkpoint", data=inputs / "labelled")
+    run = Run(device=torch.device("cpu"), progress=events.append)
+    with open_for_scan(places, ScanSpec(scan=options, seed=3), run):
         pass
     warnings = [one.message for one in events if isinstance(one, Announced)]
     heads = next(one for one in warnings if one.startswith("num_heads_vision is 4 by measurement"))

@@ -27,9 +27,9 @@ from sanitizer.checkpoints.model import build_clip, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.excluding import read_exclusions, without
 from sanitizer.data.pairs import open_pairs
-from sanitizer.pipeline.vetting import vet
 from sanitizer.vetting import reading, scoring
 from tests.fixtures.audited import ARCHITECTURE, write_model
+from tests.fixtures.pipeline import vet
 from tests.fixtures.shards import make_labelled, make_pairs, random_caption, random_image
 
 OPTIONS = VetOptions(neighbours=4, batch_size=32, num_shown=3)
@@ -56,7 +56,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(inputs: Path, out: Path, options: VetOptions = OPTIONS, **given: Any) -> VetReport:
-    named = {"anchor_folder": inputs / "anchor", "trusted_path": inputs / "trusted"} | given
+    named = {"anchor": inputs / "anchor", "trusted": inputs / "trusted"} | given
     return vet(inputs / "suspect", inputs / "pairs", "pairs", options, out, seed=3, **named)
 
 
@@ -109,7 +109,7 @@ def test_every_score_and_labelled_images_work_too(inputs: Path, tmp_path: Path) 
     )
     report = vet(
         inputs / "suspect", tmp_path / "labelled", "labelled", options, tmp_path / "out",
-        anchor_folder=inputs / "anchor", seed=3,
+        anchor=inputs / "anchor", seed=3,
     )  # fmt: skip
     assert [one.name for one in report.scores] == list(options.scores or ())
     assert report.basis == "ranks"
@@ -121,7 +121,7 @@ def test_every_score_and_labelled_images_work_too(inputs: Path, tmp_path: Path) 
 def test_without_an_anchor_three_scores_are_left_out_and_the_suspect_judges_captions(
     inputs: Path, tmp_path: Path
 ) -> None:
-    report = run(inputs, tmp_path, anchor_folder=None, trusted_path=None)
+    report = run(inputs, tmp_path, anchor=None, trusted=None)
     assert [(one.name, one.by) for one in report.scores] == [
         ("local_density", "suspect"),
         ("mismatch", "suspect"),
@@ -144,11 +144,11 @@ def test_a_run_that_was_stopped_goes_on_and_leaves_the_same_bytes(
 
     state = tmp_path / "state"
     with pytest.raises(Interrupted):
-        run(inputs, tmp_path / "cut", stop=stop, state_folder=state, progress=events.append)
+        run(inputs, tmp_path / "cut", stop=stop, state=state, progress=events.append)
     done = next(event.done for event in reversed(events) if isinstance(event, Advanced))
     assert 80 < done < 120
     events.clear()
-    resumed = run(inputs, tmp_path / "cut", state_folder=state, progress=events.append)
+    resumed = run(inputs, tmp_path / "cut", state=state, progress=events.append)
     noted = [event.message for event in events if isinstance(event, Noted)]
     assert [one.split(" of an")[0] for one in noted] == [
         "60 of 60 trusted samples",
@@ -160,11 +160,11 @@ def test_a_run_that_was_stopped_goes_on_and_leaves_the_same_bytes(
 
 
 def test_a_state_of_other_data_is_not_used(inputs: Path, tmp_path: Path) -> None:
-    run(inputs, tmp_path / "out", state_folder=tmp_path / "state")
+    run(inputs, tmp_path / "out", state=tmp_path / "state")
     make_pairs(tmp_path / "others", 30)
     report = vet(
         inputs / "suspect", tmp_path / "others", "pairs", OPTIONS, tmp_path / "out",
-        state_folder=tmp_path / "state", seed=3,
+        state=tmp_path / "state", seed=3,
     )  # fmt: skip
     assert report.vetted.num_samples == 30
 
@@ -184,17 +184,17 @@ def test_bad_samples_are_left_out_and_counted(
 
 
 def test_a_trusted_set_that_overlaps_is_refused_before_any_pass(inputs: Path, tmp_path: Path) -> None:
-    error = refused(DatasetRejected, inputs, tmp_path, trusted_path=inputs / "pairs")
+    error = refused(DatasetRejected, inputs, tmp_path, trusted=inputs / "pairs")
     assert error.code == "trusted_overlaps"
     others = [(random_image(seed), "other words") for seed in range(2000, 2060)]
     write_pair_shards([*others, (random_image(7), "one of them")], tmp_path / "overlapping", 100)
-    error = refused(DatasetRejected, inputs, tmp_path / "out", trusted_path=tmp_path / "overlapping")
+    error = refused(DatasetRejected, inputs, tmp_path / "out", trusted=tmp_path / "overlapping")
     assert (error.code, error.where) == ("trusted_overlaps", "00000007")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_anchor_that_is_the_suspect_is_refused(inputs: Path, tmp_path: Path) -> None:
-    error = refused(OptionsRejected, inputs, tmp_path, anchor_folder=inputs / "suspect")
+    error = refused(OptionsRejected, inputs, tmp_path, anchor=inputs / "suspect")
     assert error.code == "anchor_is_the_suspect"
 
 
@@ -207,7 +207,7 @@ def test_too_few_samples_are_refused(inputs: Path, tmp_path: Path) -> None:
 
 def test_a_score_without_its_input_is_refused_where_it_was_asked_for(inputs: Path, tmp_path: Path) -> None:
     options = replace(OPTIONS, scores=("residual",))
-    error = refused(OptionsRejected, inputs, tmp_path, options=options, anchor_folder=None)
+    error = refused(OptionsRejected, inputs, tmp_path, options=options, anchor=None)
     assert error.code == "score_without_input"
     options = replace(OPTIONS, directions=((1.0, 2.0),))
     assert refused(OptionsRejected, inputs, tmp_path, options=options).code == "wrong_direction_length"
@@ -239,7 +239,7 @@ def test_an_anchor_of_another_shape_is_fine(inputs: Path, tmp_path: Path) -> Non
     vision = replace(ARCHITECTURE.vision, image_size=64)
     other = replace(ARCHITECTURE, vision=vision, embed_dim=16)
     write_canonical(tmp_path / "anchor", _untrained(other), other, {"layout": "open_clip"})
-    report = run(inputs, tmp_path / "out", anchor_folder=tmp_path / "anchor")
+    report = run(inputs, tmp_path / "out", anchor=tmp_path / "anchor")
     assert {"residual", "disagreement"} <= {one.name for one in report.scores}
 
 

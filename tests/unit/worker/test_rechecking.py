@@ -20,7 +20,7 @@ from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.report import Report, dump_json
 from cleanclip.spec.settled import COMPARED, SettledArchitecture
 from sanitizer.audits.statistics import wilson
-from tests.fixtures.evidence import ENDED_AT, left_by_a_child
+from tests.fixtures.evidence import ENDED_AT, claimed_job, left_by_a_child
 from tests.fixtures.made_reports import newcombe, searched
 from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed
@@ -107,11 +107,11 @@ class Job:
 
     def confirm(self, *, signs: bool = False, is_resumed: bool = False) -> Recheck:
         work = Publication(
+            job=claimed_job(self.staged.spec.kind),
             packing=self.packing,
             staged=self.staged,
             inputs=self.inputs,
             fresh=self.auditor,
-            prefix="",
             signs=signs,
             is_resumed=is_resumed,
             ended_at=ENDED_AT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -120,17 +121,22 @@ def test_models_of_the_null_that_lie_together_are_counted_and_not_covered(report
     """Rank 17 of 20: to look at, not the first."""
     with_null, _ = scan_and_null(with_null=True)
     tied = replace(with_null.judgements[0], z=0.85, of=20, others=(0.85,) * 16 + (0.2, 0.5, 0.5))
-    shown = scan_result(replace(with_null, judgements=(tied,)))
-    assert shown.plot is not None
-    [row] = shown.plot.rows
-    assert [dot.num for dot in row.others] == [1, 2, 16]
-    assert row.others[-1].at == row.suspect
-    assert "16 of the 19 models of the null are at least as conspicuous as this model" in shown.plot.words
-    page = render_scan_html(replace(with_null, judgements=(tied,)))
-    assert "16 of the 19 models of the null are at least as conspicuous as this model" in page
-    [svg] = [one.partition("</svg>")[0] for one in page.split('<svg class="plot"')[1:]]
-    assert [svg.count(f">{number}</text>") for number in (2, 16)] == [1, 1]
-    assert svg.count("<circle") == 4
+    plot = scan_result(replace(with_null, judgements=(tied,))).plot
+    assert [int(num) for num in re.findall(r'class="count">(\d+)<', plot)] == [2, 16]
+    [*_, last] = re.findall(r'<circle class="null-dot" cx="([\d.]+)"', plot)
+    assert plot.count("<circle") == 3
+    assert f'class="suspect" d="M {last} ' in plot
+    assert "16 of the 19 models of the null are at least as conspicuous as this model" in plot
+    assert plot in render_scan_html(replace(with_null, judgements=(tied,))), "page and report draw the same"
+
+
+def test_what_a_plot_says_of_a_class_is_text_whatever_its_name_holds(report: ScanReport) -> None:
+    with_null, _ = scan_and_null(with_null=True)
+    strange = replace(with_null.judgements[0], what="<script>\u202e")
+    plot = scan_result(replace(with_null, judgements=(strange,))).plot
+    assert "&lt;script&gt;" in plot
+    assert "<script>" not in plot
+    assert "\u202e" not in plot
 
 
 def test_a_page_shows_every_image_that_the_report_has(report: ScanReport) -> None:
