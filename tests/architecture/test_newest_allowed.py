@@ -1,7 +1,7 @@
-"""Models are read alike by the newest release that pyproject.toml lets in of each package with an upper bound.
+"""Models are read alike by the newest release of each package that pyproject.toml lets in by an upper bound.
 
-`constraints.txt` pins what was tried together, so without this test a release within the bounds would first be
-met by a user. torch and torchvision are pinned nowhere: every installation has the newest that is allowed.
+`constraints.txt` pins what was tried together, so without this test a release within the bounds would first
+be met by a user. torch and torchvision are pinned nowhere: each installation has the newest that is allowed.
 """
 
 from __future__ import annotations
@@ -47,5 +47,7 @@ def test_models_are_read_alike_by_the_newest_that_is_allowed(tmp_path: Path) -> 
     )
     assert all(path.startswith(str(newest)) for path in found.stdout.split())
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *READING]
-    ran = subprocess.run(tests, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    ran = subprocess.run(
+        tests, env=environment, cwd=ROOT, check=False, capture_output=True, text=True, timeout=600
+    )
     assert ran.returncode == 0, ran.stdout[-4000:]
