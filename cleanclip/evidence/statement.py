@@ -23,6 +23,7 @@ from cleanclip.evidence.findings import (
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report
+from cleanclip.spec.report_inputs import FetchedSource
 from cleanclip.spec.report_kinds import AnyReport
 from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.strict_json import MOST_PARTS_OF_MANY
@@ -79,9 +80,22 @@ class JobFacts(Part):
     ended_at: str
 
 
+class SourceFacts(Part):
+    """Where the checkpoint was fetched from: see `report_inputs.FetchedSource`."""
+
+    ordered: str
+    commit: str | None
+    path: str | None
+    size_bytes: int
+    sha256: Sha256
+    fetched_at: str
+
+
 class CheckpointFacts(Part):
     id: str
     filename: str
+    source: SourceFacts | None
+    """None: it was uploaded."""
     upload: Upload
     converted_again: bool
     """Whether a second process, with the service's own reader alone, made the same of the upload."""
@@ -175,7 +189,9 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
         yield from claims.differing(
             ("origin.job_id", report.origin.job_id, facts.job.id),
             ("origin.filename", report.origin.filename, facts.checkpoint.filename),
+            ("origin.source", _source(report.origin.source), _source(facts.checkpoint.source)),
         )
+    yield from _compare_source(facts.checkpoint)
     yield from claims.differing(
         ("kind", report.kind, facts.job.kind),
         ("seed", report.seed, facts.order.get("seed")),
@@ -199,6 +215,17 @@ def compare_report(statement: Statement, report: AnyReport, document: Mapping[st
             ("options", document.get("options"), facts.order.get("vet")), _anchor(report, facts)
         )
     yield from claims.compare(statement.predicate.claimed, report, document)
+
+
+def _source(told: FetchedSource | SourceFacts | None) -> dict[str, Any] | None:
+    return None if told is None else dict(vars(told))
+
+
+def _compare_source(checkpoint: CheckpointFacts) -> Iterator[Finding]:
+    """What was fetched is what was read."""
+    source, upload = checkpoint.source, checkpoint.upload
+    if source and (source.sha256, source.size_bytes) != (upload.digest.sha256, upload.size_bytes):
+        yield _finding("predicate.observed.checkpoint.source", "has another size or digest than the upload")
 
 
 def compare_scan_order(statement: Statement, report: ScanReport) -> Iterator[Finding]:

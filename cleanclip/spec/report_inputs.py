@@ -109,11 +109,30 @@ class CheckpointInput:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FetchedSource:
+    """Where the service fetched the checkpoint from. Size and digest are its own, of the bytes that came."""
+
+    ordered: str
+    """As the order names it."""
+    commit: str | None
+    """Of a model hub: what the revision was, by the hub's word."""
+    path: str | None
+    """Of a model hub: the file."""
+    size_bytes: Count
+    sha256: Digest
+    fetched_at: str
+    """By the service's clock, RFC 3339 in UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Origin:
-    """The job that the report belongs to, from the service's own records. All five are names for people."""
+    """The job that the report belongs to, from the service's own records. All are names for people, but for
+    `source`."""
 
     filename: str
     """Of the upload."""
+    source: FetchedSource | None
+    """None: it was uploaded."""
     job_id: str
     job_name: str | None
     project: str

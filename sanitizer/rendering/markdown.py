@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from cleanclip.spec import control, untested
 from cleanclip.spec.measures import Estimate, RankDistribution
 from cleanclip.spec.report import Report
+from cleanclip.spec.report_inputs import FetchedSource
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.untrusted import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering import figures, rebound, retrieval, sentences
@@ -152,8 +153,15 @@ def _origin(report: Report) -> list[str]:
     job = f"{code(origin.job_name)}, {code(origin.job_id)}" if origin.job_name else code(origin.job_id)
     return [
         f"Model file {code(origin.filename)}, job {job}, project {code(origin.project)}, requested by "
-        f"{code(origin.requested_by)}."
+        f"{code(origin.requested_by)}.{_fetched(origin.source)}"
     ]
+
+
+def _fetched(source: FetchedSource | None) -> str:
+    if source is None:
+        return ""
+    commit = f", commit {code(source.commit)}, file {code(source.path or '')}" if source.commit else ""
+    return f" Fetched from {code(source.ordered)}{commit}, at {code(source.fetched_at)}."
 
 
 def _table(report: Report, rows: list[Row]) -> str:

@@ -23,6 +23,7 @@ ON_PAPER: Any = {"width": 688, "height": 1025}
 MOST_SHEETS = 5
 ORIGIN = {
     "filename": "clip-vit-b-32.pt",
+    "source": None,
     "job_id": "job_01k00000000000000000000000",
     "job_name": "Release 7, after the hotfix",
     "project": "vision research",

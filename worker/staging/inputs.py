@@ -31,8 +31,11 @@ from cleanclip.spec.jobspec import (
     WEIGHTS_NAME,
     exclude_path,
 )
+from cleanclip.spec.report_inputs import FetchedSource
 from cleanclip.spec.vet_report import EXCLUDED_NAME
 from worker.failures import AttemptFailed
+
+_OF_SOURCE = tuple(FetchedSource.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +194,7 @@ def _canonical_checkpoint(
     of_upload = {
         "id": checkpoint.id,
         "filename": checkpoint.filename,
+        "source": checkpoint.source and {name: checkpoint.source.get(name) for name in _OF_SOURCE},
         "upload": upload,
         "converted_again": (checkpoint.inspection or {}).get("converted_again", False),
     }

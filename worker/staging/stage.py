@@ -38,7 +38,7 @@ from cleanclip.spec.jobspec import (
 )
 from cleanclip.spec.null_set import MAX_NULL_BYTES, NullRefused, NullSet, load_null
 from cleanclip.spec.recipe import DeclaredOptions, parse
-from cleanclip.spec.report_inputs import CheckpointInput, Origin
+from cleanclip.spec.report_inputs import CheckpointInput, FetchedSource, Origin
 from worker.confinement.child_json import read_regular
 from worker.failures import AttemptFailed, disk_full
 from worker.ledger import patient_with_database
@@ -135,12 +135,13 @@ def stage(
     )
 
 
-def _origin(job: ClaimedJob, filename: str) -> Origin:
+def _origin(job: ClaimedJob, checkpoint: Mapping[str, Any]) -> Origin:
     """Names that people gave, or whoever is known instead."""
     requester = job.spec.get("requested_by") or {}
     by = " ".join(filter(None, (requester.get("key_name"), requester.get("key_id"))))
     return Origin(
-        filename=filename,
+        filename=checkpoint["filename"],
+        source=checkpoint["source"] and parse(FetchedSource, checkpoint["source"]),
         job_id=job.id,
         job_name=job.name,
         project=requester.get("project") or job.project_id,
@@ -155,7 +156,7 @@ def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
     return Known(
         checkpoint=checkpoint,
         config=_config(folder / CHECKPOINT_PATH),
-        origin=_origin(job, inputs.checkpoint["filename"]),
+        origin=_origin(job, inputs.checkpoint),
         tensors=check_weights(folder / CHECKPOINT_PATH / WEIGHTS_NAME, checkpoint.architecture),
         class_names=None if names is None else tuple(names),
         num_labelled=inputs.known.get("num_labelled", 0),

@@ -75,6 +75,28 @@ def test_verify_says_by_how_many_processes_the_weights_are_the_uploads(
     assert says in " ".join(out.split("Not proven:")[1].split())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("commit", "a" * 40, "origin.source"),
+        ("ordered", "hf://another/model", "origin.source"),
+        ("sha256", "a" * 64, "has another size or digest than the upload"),
+        ("size_bytes", 1, "has another size or digest than the upload"),
+    ],
+)
+def test_a_statement_of_another_source_than_the_reports_does_not_hold(
+    run: Any, unsigned: Path, name: str, value: object, says: str
+) -> None:
+    edit_json(
+        unsigned / "statement.json",
+        lambda s: s["predicate"]["observed"]["checkpoint"]["source"].update({name: value}),
+    )
+    sum_again(unsigned)
+    status, out, _ = run(unsigned)
+    assert status != ExitCode.OK
+    assert says in " ".join(out.split())
+
+
 def test_a_statement_of_withheld_images_that_the_report_does_not_have_does_not_hold(
     run: Any, unsigned: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def test_a_checkpoint_of_a_hub_is_fetched_inspected_and_says_where_it_comes_from
     assert (row.state, row.size_bytes, row.filename) == (CheckpointState.QUARANTINED, MOST, "clip-tiny")
     assert world.runner(sources=allowed(hub)).run(job.id) is JobState.SUCCEEDED
     found = checkpoint(world, row.id)
+    assert found.source is not None
     assert (found.state, found.sha256, found.size_bytes) == (CheckpointState.ACCEPTED, SHA256, len(WEIGHTS))
     assert found.filename == "model.safetensors"
     assert without_times(found.source) == {
@@ -87,6 +89,12 @@ def test_a_checkpoint_of_a_hub_is_fetched_inspected_and_says_where_it_comes_from
         "sha256": SHA256,
     }
     assert list(world.work_dir.iterdir()) == []
+    audit = world.audit_job(checkpoint_id=row.id)
+    assert world.runner().run(audit.id) is JobState.SUCCEEDED
+    files = world.artifacts(audit.id)
+    told = json.loads(files["report.json"])["origin"]["source"]
+    stated = json.loads(files["statement.json"])["predicate"]["observed"]["checkpoint"]["source"]
+    assert told == stated == {name: value for name, value in found.source.items() if name != "resolved_at"}
     with world.hands.unit_of_work() as unit:
         upload = unit.uploads.get(world.project_id, found.upload_id)
     assert (upload.size_bytes, upload.declared_sha256, upload.filename) == (

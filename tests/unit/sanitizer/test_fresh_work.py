@@ -36,7 +36,15 @@ def test_pages_are_those_that_anybody_draws_from_the_report(tmp_path: Path) -> N
 def test_a_tag_in_a_report_is_no_tag_of_the_page(tmp_path: Path) -> None:
     tag = "<meta http-equiv=refresh content='0; url=http://127.0.0.1/'><script>1</script>"
     report = document("audit") | {"origin": dict.fromkeys(("filename", "job_id", "project"), tag)}
-    report["origin"] |= {"job_name": tag, "requested_by": tag}
+    told = {
+        "ordered": tag,
+        "commit": tag,
+        "path": tag,
+        "size_bytes": 1,
+        "sha256": "1" * 64,
+        "fetched_at": tag,
+    }
+    report["origin"] |= {"job_name": tag, "requested_by": tag, "source": told}
     content = json.dumps(report).encode()
     drawing_pages.do(PagesSpec(), folder_of(tmp_path, jobspec.REPORT_PATH, content), ignore, never_stop)
     page = (tmp_path / "outputs/report.html").read_text()

@@ -390,6 +390,7 @@ def test_a_validation_of_other_files_or_that_cannot_count_is_not_believed(change
 def test_of_which_job_a_report_is_the_supervisor_says_whatever_the_child_does(tmp_path: Path) -> None:
     staged, outputs = left_by_a_child(tmp_path, kind="audit")
     origin = dict.fromkeys(("filename", "job_id", "job_name", "project", "requested_by"), "another")
+    origin |= {"source": None}
     put("origin", value=origin)(outputs)
     believed(tmp_path, staged, outputs)
     report = load_json((tmp_path / "package/report.json").read_bytes())

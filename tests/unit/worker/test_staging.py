@@ -41,12 +41,14 @@ def test_as_many_examples_are_shown_as_were_ordered(ordered: dict[str, int], exp
 def test_a_report_is_of_the_job_the_file_and_whoever_asked_in_the_names_that_the_row_has() -> None:
     ordered = replace(job({"target": "dog"}), name="Release 7")
     by = {"project": "research", "key_id": "key_1", "key_name": "Ada's laptop"}
-    told = _origin(replace(ordered, spec=dict(ordered.spec) | {"requested_by": by}), "clip.pt")
+    came_in = {"filename": "clip.pt", "source": None}
+    told = _origin(replace(ordered, spec=dict(ordered.spec) | {"requested_by": by}), came_in)
     assert told == Origin(
         filename="clip.pt",
+        source=None,
         job_id="job_1",
         job_name="Release 7",
         project="research",
         requested_by="Ada's laptop key_1",
     )
-    assert _origin(ordered, "clip.pt").requested_by == "not known"
+    assert _origin(ordered, came_in).requested_by == "not known"

@@ -246,15 +246,27 @@ def test_the_first_page_says_question_verdict_and_what_was_not_tested(name: str)
 def test_the_front_names_file_job_project_and_requester_and_has_room_to_sign() -> None:
     origin = {
         "filename": "clip <b>.pt",
+        "source": {
+            "ordered": "hf://openai/clip@main",
+            "commit": "c0ffee" + "0" * 34,
+            "path": "model.safetensors",
+            "size_bytes": 1,
+            "sha256": "1" * 64,
+            "fetched_at": "2026-12-01T12:00:00+00:00",
+        },
         "job_id": "job_01k00000000000000000000000",
         "job_name": "Release 7",
         "project": "research",
         "requested_by": "nightly key_01k00000000000000000000000",
     }
-    first = Page(drawn_from(document("cleaned") | {"origin": origin})[0]).all("section")[0]
+    page, text = drawn_from(document("cleaned") | {"origin": origin})[:2]
+    assert f"Fetched from `hf://openai/clip@main`, commit `c0ffee{'0' * 34}`, file" in text
+    first = Page(page).all("section")[0]
     facts = {one.all("dt")[0].text: one.all("dd")[0].text for one in first.all("dl")[0].all("div")}
     assert facts == {
         "Model file": "clip <b>.pt",
+        "Fetched from": f"hf://openai/clip@main, commit c0ffee{'0' * 34}, file model.safetensors, "
+        "at 2026-12-01T12:00:00+00:00",
         "Job": "Release 7, job_01k00000000000000000000000",
         "Project": "research",
         "Requested by": "nightly key_01k00000000000000000000000",
@@ -274,6 +286,7 @@ def test_the_front_names_file_job_project_and_requester_and_has_room_to_sign() -
 def test_pages_name_the_command_that_checks_a_folder_where_a_service_made_it_alone(name: str) -> None:
     origin = {
         "filename": "clip.pt",
+        "source": None,
         "job_id": "job_01k",
         "job_name": None,
         "project": "p",
