@@ -30,12 +30,13 @@ class JobOrder:
     """An order about one checkpoint."""
 
     file: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            callback=values.readable_file,
-            metavar="FILE",
-            help="A checkpoint file to upload first. When interrupted or repeated, the command "
-            "continues where it stopped.",
+            callback=values.file_or_source,
+            metavar="FILE|SOURCE",
+            help="A checkpoint file to upload first, or what the service fetches first: "
+            "hf://OWNER/NAME@REVISION[/PATH], https://HOST/PATH, s3://BUCKET/KEY. When interrupted or "
+            "repeated, the command continues where it stopped.",
         ),
     ] = None
     checkpoint: Annotated[
@@ -43,7 +44,7 @@ class JobOrder:
         typer.Option(
             "--checkpoint",
             metavar="CHECKPOINT",
-            help="Id of an accepted checkpoint, instead of FILE.",
+            help="Id of an accepted checkpoint, instead of FILE or SOURCE.",
             autocompletion=completion.checkpoints,
         ),
     ] = None
@@ -52,7 +53,7 @@ class JobOrder:
         typer.Option(
             "--declared",
             metavar="NAME=VALUE",
-            help="With FILE: what its tensors do not say. Default for a job's model.safetensors: "
+            help="With FILE or SOURCE: what its tensors do not say. Default for a job's model.safetensors: "
             "the config.json beside it.",
         ),
     ] = None
@@ -95,6 +96,17 @@ class JobOrder:
     def order(self) -> Order:
         """Raises typer.BadParameter, Unreadable."""
         raise NotImplementedError
+
+    def subject(self) -> dict[str, Any]:
+        """The fields of an order that say which checkpoint it is about."""
+        is_source = self.file is not None and values.is_source(self.file)
+        file = None if self.file is None or is_source else Path(self.file)
+        return {
+            "file": file,
+            "source": self.file if is_source else None,
+            "checkpoint": self.checkpoint,
+            "declared": values.declared(self.declared, file),
+        }
 
     def gate(self) -> Gate:
         """What decides the exit status besides the job's state."""

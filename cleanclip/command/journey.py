@@ -47,11 +47,11 @@ def carry_out(
 ) -> None:
     """The whole of it; prints the job. Raises typer.BadParameter, typer.Exit, and what the client raises."""
     check_order(order.body, order.declared)
-    if (order.file is None) == (order.checkpoint is None):
-        raise typer.BadParameter("No checkpoint is given. Give FILE or --checkpoint.")
-    if order.declared and order.file is None:
+    if sum(one is not None for one in (order.file, order.source, order.checkpoint)) != 1:
+        raise typer.BadParameter("Give one checkpoint: FILE, SOURCE or --checkpoint.")
+    if order.declared and order.checkpoint is not None:
         raise typer.BadParameter(
-            "--declared needs FILE; the options of an uploaded checkpoint cannot be changed."
+            "--declared needs FILE or SOURCE; the options of an uploaded checkpoint cannot be changed."
         )
     if is_dry_run:
         if ending.gate.is_asked_for:

@@ -170,9 +170,7 @@ class AuditOrder(CheckpointOrder):
                 **self.about(),
                 "exclude": self.exclude or None,
             },
-            file=self.file,
-            checkpoint=self.checkpoint,
-            declared=values.declared(self.declared, self.file),
+            **self.subject(),
             data=named(labelled=(self.labelled, "labelled"), retrieval=(self.retrieval, "pairs")),
         )
 

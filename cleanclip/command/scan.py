@@ -66,9 +66,7 @@ class ScanOrder(CheckpointOrder):
         """Raises typer.BadParameter, Unreadable."""
         return Order(
             body={"kind": "scan", "scan": self._scan(), **self.about()},
-            file=self.file,
-            checkpoint=self.checkpoint,
-            declared=values.declared(self.declared, self.file),
+            **self.subject(),
             data=named(labelled=(self.labelled, "labelled")),
         )
 

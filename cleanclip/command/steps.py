@@ -79,6 +79,8 @@ class Order:
 
     body: Mapping[str, Any]
     file: Path | None
+    source: str | None
+    """What the service fetches, instead of a file."""
     checkpoint: str | None
     declared: Mapping[str, Any]
     data: Mapping[str, Named]
@@ -92,8 +94,9 @@ class Order:
 
     @property
     def makes_things(self) -> bool:
-        """Whether it begins with a file or an address: when repeated, such an order is the same one."""
-        return self.file is not None or any(named.is_address for named in self.data.values())
+        """Whether it begins with a file, a source or an address: when repeated, such an order is the same
+        one."""
+        return self.checkpoint is None or any(named.is_address for named in self.data.values())
 
 
 class Deadline:
@@ -122,7 +125,7 @@ class Steps:
         be sent for nothing."""
         checkpoint_id, sha256 = self._checkpoint(order)
         found = {role: self._dataset_id(named) for role, named in order.data.items()}
-        if order.file is not None:
+        if order.checkpoint is None:
             self._wait_for_checkpoint(checkpoint_id, sha256)
         for role, named in order.data.items():
             if named.is_address:
@@ -149,10 +152,15 @@ class Steps:
         """What it would do, as far as what is there tells. Sends and registers nothing."""
         known = None if order.file is None else self._known(order.file, order.declared)
         checkpoint_id = order.checkpoint if known is None else known[0]
-        if order.file is not None and known is None:
-            check_head(order.file)
-            told = size(order.file.stat().st_size)
-            self._output.note(f"{order.file.name} ({told}) would be sent and inspected first.")
+        if order.source is not None:
+            checkpoint_id = self._fetched(order.source, order.declared)
+        if checkpoint_id is None:
+            if order.file is not None:
+                check_head(order.file)
+                told = f"{order.file.name} ({size(order.file.stat().st_size)})"
+                self._output.note(f"{told} would be sent and inspected first.")
+            else:
+                self._output.note(f"{order.source} would be fetched and inspected first.")
             if order.body.get("kind") == "sanitize" and not order.takes_defaults:
                 self._output.note(
                     "Recommended values depend on the model. Below, options that you leave out have the "
@@ -232,6 +240,8 @@ class Steps:
     def _checkpoint(self, order: Order) -> tuple[str, str | None]:
         """Its id, and the digest of the file. One that is not there yet is sent, unless the order would be
         refused whatever it is."""
+        if order.source is not None:
+            return self._named_checkpoint(order, order.source), None
         if order.file is None:
             return order.checkpoint or "", None
         if (known := self._known(order.file, order.declared)) is not None:
@@ -245,6 +255,27 @@ class Steps:
             checkpoint_id=sent.checkpoint_id, sha256=sent.sha256
         )
         return sent.checkpoint_id, sent.sha256
+
+    def _named_checkpoint(self, order: Order, source: str) -> str:
+        """The id of one that the service fetches, or fetched for an earlier run."""
+        if (known := self._fetched(source, order.declared)) is not None:
+            self._output.note(f"{source} was ordered already: {known} (--again fetches it again)")
+            return known
+        self._refuse_early(order)
+        made = self._client.checkpoints.create(source, declared=order.declared)
+        self._output.note(f"{made.id}  the service fetches {source}")
+        self._memory_of_source(source, order.declared).remember(checkpoint_id=made.id)
+        return made.id
+
+    def _fetched(self, source: str, declared: Mapping[str, Any]) -> str | None:
+        """What an earlier run let the service fetch."""
+        known = {} if self._is_again else self._memory_of_source(source, declared).recall()
+        checkpoint_id = known.get("checkpoint_id")
+        is_known = isinstance(checkpoint_id, str) and self._is_usable(checkpoint_id)
+        return checkpoint_id if is_known else None
+
+    def _memory_of_source(self, source: str, declared: Mapping[str, Any]) -> Memory:
+        return Memory("sources", self._client.base_url, source, dict(declared))
 
     def _refuse_early(self, order: Order) -> None:
         """Raises typer.Exit where no checkpoint could make the order one that is taken."""
@@ -291,9 +322,11 @@ class Steps:
             return False
 
     def _wait_for_checkpoint(self, checkpoint_id: str, sha256: str | None) -> None:
-        wait_for_checkpoint(
+        found = wait_for_checkpoint(
             self._client, self._output, checkpoint_id, timeout_s=self.deadline.left_s(), sha256=sha256
         )
+        if found.source is not None and found.source.commit is not None:
+            self._output.note(f"{found.source.path} of commit {found.source.commit}, SHA-256 {found.sha256}")
 
     def _wait_for_dataset(self, dataset_id: str) -> None:
         wait_for_dataset(self._client, self._output, dataset_id, timeout_s=self.deadline.left_s())

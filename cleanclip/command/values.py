@@ -175,17 +175,27 @@ def _text_of(path: Path, option: str) -> str:
         raise Unreadable(f"{option}: {path} cannot be read as UTF-8 text.") from cause
 
 
+def is_source(text: str) -> bool:
+    """Whether it names a checkpoint that the service fetches."""
+    return text.startswith(("hf://", "s3://", "https://", "http://"))
+
+
+def file_or_source(text: str | None) -> str | None:
+    """For an argument that names a file to send, or what the service fetches. Raises Unreadable."""
+    if text is not None and not is_source(text):
+        readable_file(Path(text))
+    return text
+
+
 def _how_to_fetch(text: str) -> str:
     """For what is not on this machine, but elsewhere; of `//` a path has kept one slash."""
     scheme, _, rest = text.partition(":/")
-    if rest and scheme in {"http", "https"}:
-        return " The service fetches nothing: download the file first, `curl -LO URL`, and give its path."
-    if rest and scheme == "s3":
-        return " The service fetches no checkpoints: copy it here, `aws s3 cp URI .`, and give its path."
-    if rest or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
+    if rest and scheme in {"http", "https", "s3", "hf"}:
+        return " This command sends a file of this machine: download it first, and give its path."
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
         return (
-            f" If {rest.lstrip('/') or text} is a model of the Hugging Face hub: fetch it with `hf download "
-            "OWNER/NAME`, and give the .safetensors or .bin file that is then here."
+            f" If it is a model of the Hugging Face hub: give hf://{text}, and the service fetches it if its "
+            "operator allows that. Or fetch it with `hf download`, and give the file that is then here."
         )
     return ""
 

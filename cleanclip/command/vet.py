@@ -79,9 +79,7 @@ class VetOrder(JobOrder):
         kind = "labelled" if self.pairs is None else "pairs"
         return Order(
             body={"kind": "vet", "vet": self._vet(), **self.about()},
-            file=self.file,
-            checkpoint=self.checkpoint,
-            declared=values.pairs(self.declared or [], "--declared"),
+            **self.subject(),
             data=named(vetted=(self.pairs or self.labelled, kind), trusted=(self.trusted, kind)),
         )
 

@@ -31,7 +31,7 @@ from sanitizer.seeding import generator
 
 Kind = Literal["null", "same", "other", "poisoned"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-NUM: Mapping[Kind, int] = {"null": 20, "same": 12, "other": 12, "poisoned": 12}
+NUM: Mapping[Kind, int] = {"null": 19, "same": 8, "other": 6, "poisoned": 8}
 _FIRST_SEED: Mapping[Kind, int] = {"null": 850_000, "same": 860_000, "other": 870_000, "poisoned": 880_000}
 _SPLIT: Mapping[Kind, Split] = {
     "null": "calibration",
@@ -51,9 +51,9 @@ OTHERS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 
 def models(bed: BedName) -> list[Model]:
-    """In turn, so that a run cut short has some of each."""
-    numbers = range(max(NUM.values()))
-    return [_model(bed, kind, number) for number in numbers for kind in KINDS if number < NUM[kind]]
+    """In turn, each kind as often as there are of it, so that a run cut short has some of each."""
+    turns = sorted((number / NUM[kind], kind, number) for kind in KINDS for number in range(NUM[kind]))
+    return [_model(bed, kind, number) for _, kind, number in turns]
 
 
 def kind_of(name: str) -> Kind:

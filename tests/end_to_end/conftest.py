@@ -67,9 +67,14 @@ def _variables(stack: Stack, database_url: str, bucket: str, gate: Gate, work_di
         "CLEANCLIP_JOBS__SWEEP_EVERY_S": "1",
         "CLEANCLIP_JOBS__SAVE_EVERY_S": "0.3",
         "CLEANCLIP_WORKER__WORK_DIR": str(work_dir),
+        "CLEANCLIP_WORKER__TOKENIZERS_DIR": str(_shelf(work_dir)),
         "CLEANCLIP_WORKER__DEVICE": "cpu",
         "CLEANCLIP_WORKER__NUM_THREADS": "1",
     }
+
+
+def _shelf(work_dir: Path) -> Path:
+    return work_dir.with_name("shelf")
 
 
 @pytest.fixture(scope="package")
@@ -81,6 +86,7 @@ def live(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("live")
+    _shelf(folder / "work").mkdir()
     variables = _variables(stack, own_database_url, own_store.bucket, gate, folder / "work")
     service = Service(
         ServiceOptions(root=ROOT, folder=folder / "logs", stop_grace_s=2.0), service_environment(variables)
@@ -99,6 +105,7 @@ def live(
             ours=tenant(database, service.url, "ours"),
             careless=tenant(database, service.url, "careless"),
             work_dir=folder / "work",
+            shelf=_shelf(folder / "work"),
             pids={name: process.pid for name, process in service.processes.items()},
         )
     finally:

@@ -49,6 +49,8 @@ class Live:
     ours: Tenant
     careless: Tenant
     work_dir: Path
+    shelf: Path
+    """Of tokenizers, which its workers name to children."""
     pids: Mapping[str, int]
     """Of the service's processes, as they were started."""
 

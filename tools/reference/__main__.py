@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.reference import codes, commands, control, options, repair, routes, words
+from tools.reference import codes, commands, control, options, repair, routes, tuned, words
 from tools.reference.markdown import Maker, kept_cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,7 @@ MAKERS: Mapping[str, Maker] = {
     **control.MAKERS,
     **options.MAKERS,
     **repair.MAKERS,
+    **tuned.MAKERS,
     **routes.MAKERS,
     **words.MAKERS,
 }

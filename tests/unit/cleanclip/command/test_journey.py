@@ -21,6 +21,7 @@ from cleanclip.spec.recipe import AuditOptions, to_json
 from tests.fixtures.model_configs import MODELS
 from tests.unit.cleanclip.service import KEY, URL, FakeClock, job, problem
 
+SOURCE = "hf://openai/clip-vit-base-patch32@main"
 DATA = ("--data", "s3://d/p/", "--labelled", "s3://d/t/", "--target", "banana")
 
 
@@ -73,6 +74,9 @@ class Service(httpx.MockTransport):
             return httpx.Response(202, json=self.datasets[0])
         if noun == "uploads":
             return httpx.Response(201, json=self._upload("open"))
+        if noun == "checkpoints":
+            self.bodies.append(body)
+            return httpx.Response(202, json={"id": "ckpt_9", "state": "quarantined"})
         self.keys.append(key)
         self.bodies.append(body)
         self.on_job()
@@ -99,7 +103,9 @@ class Service(httpx.MockTransport):
             found = [one for one in self.checkpoints if one["sha256"] == params["sha256"]]
             return httpx.Response(200, json={"data": found, "has_more": False})
         if parts[2] == "checkpoints":
-            return httpx.Response(200, json={"id": parts[3], "state": self.checkpoint_state})
+            source = {"ordered": SOURCE, "commit": "c0ffee", "path": "model.safetensors"}
+            shown = {"id": parts[3], "state": self.checkpoint_state}
+            return httpx.Response(200, json=shown | ({"source": source} if parts[3] == "ckpt_9" else {}))
         found = [one for one in self.jobs.values() if one["id"] == parts[3]]
         return httpx.Response(200, json=found[0]) if found else problem(404, "job_not_found")
 
@@ -167,6 +173,45 @@ def test_a_repeated_order_is_the_same_one_unless_it_is_to_be_anew(file: str) -> 
     assert run(service, "sanitize", file, *DATA, "--again") == ExitCode.OK
     assert service.made[5:] == ["uploads", "datasets", "datasets", "jobs"]
     assert len(set(service.keys)) == 3
+
+
+@pytest.mark.parametrize("source", [SOURCE, "s3://models/clip.pt", "https://example.org/clip.pt"])
+def test_what_the_service_fetches_is_ordered_once_and_named_with_its_commit(
+    source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service()
+    assert run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true") == ExitCode.OK
+    assert service.made == ["checkpoints", "datasets", "datasets", "jobs"]
+    assert service.bodies[0] == {"source": source, "declared": {"quick_gelu": True}}
+    assert service.bodies[1]["checkpoint_id"] == "ckpt_9"
+    told = capsys.readouterr().err
+    assert f"ckpt_9  the service fetches {source}" in told
+    assert "model.safetensors of commit c0ffee" in told
+    assert run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true") == ExitCode.OK
+    assert len(service.made) == 4
+    assert f"{source} was ordered already: ckpt_9" in capsys.readouterr().err
+    assert run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true", "--again") == ExitCode.OK
+    assert service.made[4:] == ["checkpoints", "datasets", "datasets", "jobs"]
+    service.checkpoint_state = "rejected"
+    run(service, "sanitize", source, *DATA, "--declared", "quick_gelu=true")
+    assert service.made.count("checkpoints") == 3
+
+
+def test_a_dry_run_lets_the_service_fetch_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    service = Service()
+    assert (
+        run(service, "audit", SOURCE, "--labelled", "s3://d/t/", "--target", "a", "--dry-run") == ExitCode.OK
+    )
+    assert service.made == []
+    assert f"{SOURCE} would be fetched and inspected first." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [(), (SOURCE, "--checkpoint", "ckpt_1")])
+def test_an_order_is_about_one_checkpoint(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    service = Service()
+    assert run(service, "sanitize", *given, *DATA) == ExitCode.USAGE
+    assert "Give one checkpoint: FILE, SOURCE or --checkpoint." in " ".join(capsys.readouterr().err.split())
+    assert service.made == []
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])

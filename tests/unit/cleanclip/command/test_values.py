@@ -95,10 +95,10 @@ def test_a_file_without_a_picture_is_told_before_anything_is_sent(tmp_path: Path
 @pytest.mark.parametrize(
     ("given", "remedy"),
     [
-        ("openai/clip-vit-base-patch32", "hf download OWNER/NAME"),
-        ("hf://openai/clip-vit-base-patch32", "hf download OWNER/NAME"),
-        ("https://example.org/clip.pt", "curl -LO"),
-        ("s3://models/clip.pt", "aws s3 cp"),
+        ("openai/clip-vit-base-patch32", "give hf://openai/clip-vit-base-patch32"),
+        ("hf://openai/clip-vit-base-patch32", "download it first"),
+        ("https://example.org/clip.pt", "download it first"),
+        ("s3://models/clip.pt", "download it first"),
     ],
 )
 def test_a_file_that_is_elsewhere_is_named_with_how_to_fetch_it(given: str, remedy: str) -> None:
