@@ -422,6 +422,7 @@ class Null(Answer):
     options: dict[str, Any] | None = None
     seed: int = 0
     anchor_sha256: str | None = None
+    fine_tunes_of: str | None = None
     signing_key_sha256: str | None = None
     built_at: datetime | None = None
     created_at: datetime | None = None

@@ -35,6 +35,10 @@ class NullOut(WireOut):
     options: ScanOptions
     seed: int
     anchor_sha256: str | None = Field(description="Of the anchor's weights. null: its models had none.")
+    fine_tunes_of: str | None = Field(
+        description="All its models are fine-tunes of this one: it judges others of them, and only where an "
+        "order names it. null: it judges any model."
+    )
     signing_key_sha256: Sha256 | None = Field(
         description="Id of the key that signed its file. null: no signature was checked when it was added."
     )

@@ -66,9 +66,9 @@ class JobAudit(AuditOptions):
 NullChoice = Annotated[
     ShortText,
     Field(
-        description="`auto`: of the nulls that fit one whose signature was checked before any other, of"
-        " these one with the most models, of these the one added first; `none`: none, and no p-value; else"
-        " the name of one of `GET /v1/nulls`, which has to fit.",
+        description="`auto`: of the nulls that fit and are not of fine-tunes of one model, one whose"
+        " signature was checked before any other, of these one with the most models, of these the one added"
+        " first; `none`: none, and no p-value; else the name of one of `GET /v1/nulls`, which has to fit.",
         examples=["auto"],
     ),
 ]

@@ -143,7 +143,9 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
         best_first = sorted(
             unit.nulls.all(), key=lambda row: (row.signing_key_sha256 is None, -row.num_models, row.id)
         )
-        fitting = (row for row in best_first if not _holds(row, checkpoints[SUSPECT]))
+        # Nobody but the customer knows whether a model is a fine-tune of some base: such a null is named.
+        of_any = (row for row in best_first if row.facts["fine_tunes_of"] is None)
+        fitting = (row for row in of_any if not _holds(row, checkpoints[SUSPECT]))
         return next((row for row in fitting if not _differing(row, order, checkpoints, labelled)), None)
     with naming(POINTER):
         row = unit.nulls.named(order.null)

@@ -153,6 +153,7 @@ def _text(row: Null) -> str:
             ("name", row.name),
             ("about", row.about),
             ("models", row.num_models),
+            ("fine-tunes of", row.fine_tunes_of),
             ("smallest p", f"{row.smallest_p:.4g}"),
             ("classes", f"{row.num_classes} ({row.class_names_sha256})"),
             ("images", row.images_sha256),

@@ -73,6 +73,8 @@ class NullUsed:
     """Those that count: of several from one base one does."""
     code_version: ShortText
     """Of the code that measured them."""
+    fine_tunes_of: ShortText | None = None
+    """Of which base all of them are fine-tunes: they judge another fine-tune of it, and no other model."""
     chosen: Chosen | None = None
     """By whom. None of `python -m sanitizer`, which is given a file."""
 
@@ -89,8 +91,8 @@ class NullUsed:
         return (
             "The order named it."
             if self.chosen == "by_name"
-            else "The order left the choice to the service: of the nulls that fit, signed ones come first, "
-            "then those with the most models, then the one added first."
+            else "The order left the choice to the service: of the nulls that fit and are not of fine-tunes "
+            "of one model, signed ones come first, then those with the most models, then the one added first."
         )
 
 
@@ -120,10 +122,15 @@ class NullSet:
     models: Annotated[tuple[NullModel, ...], MaxLen(10_000)]
     sha256: str = ""
     anchor_sha256: Digest | None = None
+    fine_tunes_of: ShortText | None = None
+    """As in `NullUsed`."""
 
     @property
     def counted(self) -> tuple[NullModel, ...]:
-        """The models that count: of several from one base the one with the lowest digest."""
+        """The models that count: of several from one base the one with the lowest digest, unless the null is
+        of fine-tunes."""
+        if self.fine_tunes_of is not None:
+            return self.models
         of_base: dict[str, NullModel] = {}
         for model in sorted(self.models, key=lambda one: one.statistics.weights_sha256):
             of_base.setdefault(model.base or model.statistics.weights_sha256, model)
@@ -139,6 +146,7 @@ class NullSet:
             about=self.about,
             num_models=len(self.counted),
             code_version=self.code_version,
+            fine_tunes_of=self.fine_tunes_of,
         )
 
     def figures_of(self, detector: Detector, family: str) -> NullFigures | None:

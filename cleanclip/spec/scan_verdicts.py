@@ -79,4 +79,6 @@ def _uncompared(unsaid: str) -> str:
 
 
 def _of(null: NullUsed) -> str:
+    if null.fine_tunes_of is not None:
+        return f"{null.num_models} fine-tunes of {null.fine_tunes_of}; p holds if this model is one, too"
     return f"{null.num_models} reference models, same architecture"

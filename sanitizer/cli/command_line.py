@@ -206,6 +206,11 @@ def _add_scan_commands(
     build.add_argument("--out", type=Path, required=True, help="the file to write")
     build.add_argument("--name", required=True, help="what the null set is called in reports")
     build.add_argument("--about", default="", help="what the models are, in a sentence or two")
+    build.add_argument(
+        "--fine-tunes-of",
+        metavar="BASE",
+        help="all models are fine-tunes of this one: they judge other fine-tunes of it, and each counts",
+    )
     show = nulls.add_parser("show", help="what a null set holds")
     show.add_argument("file", type=Path)
     verify = nulls.add_parser("verify", help="check that a key that you trust vouches for a null set")

@@ -97,7 +97,13 @@ def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
         places = Places(checkpoint=Path(scratch), data=arguments.labelled, anchor=anchor, state=state)
         run = Run(device=pick(arguments.device), progress=bars, stop=stop)
         null = build_null(
-            references, places, _spec(arguments), run, name=arguments.name, about=arguments.about
+            references,
+            places,
+            _spec(arguments),
+            run,
+            name=arguments.name,
+            about=arguments.about,
+            fine_tunes_of=arguments.fine_tunes_of,
         )
     arguments.out.write_bytes(dump_null(null))
     _print_null(out, null)

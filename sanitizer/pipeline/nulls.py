@@ -29,7 +29,14 @@ class Reference:
 
 
 def build_null(
-    references: Sequence[Reference], places: Places, spec: ScanSpec, run: Run, *, name: str, about: str = ""
+    references: Sequence[Reference],
+    places: Places,
+    spec: ScanSpec,
+    run: Run,
+    *,
+    name: str,
+    about: str = "",
+    fine_tunes_of: str | None = None,
 ) -> NullSet:
     """Measure each reference model as a scan does, with all of `places` but its checkpoint.
 
@@ -80,6 +87,7 @@ def build_null(
             seed=spec.seed,
             models=tuple(models),
             anchor_sha256=models[0].statistics.anchor_sha256,
+            fine_tunes_of=fine_tunes_of,
         )
     )
 

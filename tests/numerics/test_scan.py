@@ -534,7 +534,7 @@ def test_the_commands_scan_and_null(model, images, tmp_path, capsys) -> None:
     other = changed(model, tmp_path / "other", 9)
     null_path = tmp_path / "null.json"
     built = ["null", "build", f"base={other}", *common, "--out", str(null_path), "--name", "one"]
-    assert main(built) == 0
+    assert main([*built, "--fine-tunes-of", "B/32"]) == 0
     assert main(["null", "show", str(null_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["models"][0]["base"] == "base"
     assert main(["scan", str(model), *common, "--dry-run", "--json"]) == 0
@@ -545,6 +545,8 @@ def test_the_commands_scan_and_null(model, images, tmp_path, capsys) -> None:
     report = load_scan((out / "report.json").read_bytes())
     assert report.options == COLLAPSE, "the null's options"
     assert report.null is not None
+    assert report.null.fine_tunes_of == "B/32"
+    assert "1 fine-tunes of B/32; p holds" in report.verdict.sentence
     assert (out / "report.html").is_file()
     assert main(["report", str(out / "report.json"), "--html", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_bytes() == (out / "report.html").read_bytes()

@@ -16,6 +16,7 @@ PAGES = (
     *sorted(REFERENCE.glob("*.md")),
     ROOT / "docs" / "explanation" / "verdicts.md",
     ROOT / "docs" / "scanning" / "control.md",
+    ROOT / "docs" / "scanning" / "tuned.md",
     ROOT / "docs" / "uar" / "edits.md",
 )
 MAKERS: Mapping[str, Maker] = {

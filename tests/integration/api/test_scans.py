@@ -49,6 +49,9 @@ def added(service: Service) -> Iterator[NullRow]:
     nulls.remove(service.database, service.store, row.id)
 
 
+OF_A_BASE = sealed(replace(fitting(name="of a base"), fine_tunes_of="B/32"))
+
+
 def scan_order(service: Service, *, num_samples: int = 300, **scan: Any) -> dict[str, Any]:
     labelled = service.dataset(DatasetKind.LABELLED)
     service.execute(
@@ -98,7 +101,11 @@ def test_auto_takes_a_signed_null_then_the_larger_one_and_no_later_one_for_being
 
     try:
         add(fitting(name="later"))
-        assert taken() == added.id
+        of_a_base = add(OF_A_BASE, signing_key_sha256="a" * 64)
+        assert taken() == added.id, "only the customer knows whether his model is a fine-tune of that base"
+        named = ordered(api, scan_order(service, null="of a base"))["scan"]["null"]
+        assert (named["id"], named["chosen"]) == (of_a_base, "by_name")
+        assert api.get(f"/v1/nulls/{of_a_base}").json()["fine_tunes_of"] == "B/32"
         few = fitting(name="few")
         signed = add(sealed(replace(few, models=few.models[:9])), signing_key_sha256="a" * 64)
         assert taken() == signed

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cleanclip.spec.null_set import NullRefused, NullSet, digest_of, dump_null, load_null, sealed
 from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.scan_verdicts import verdict
 from tests.integration.worker.stand_in_child import a_null
 
 NAMES = ("zero", "one", "two")
@@ -63,6 +65,18 @@ def test_an_honest_null_loads() -> None:
     null: NullSet = load_null(resealed(document()))
     assert null.sha256 == digest_of(null)
     assert sealed(null) == null
+
+
+def test_fine_tunes_of_one_base_count_once_unless_the_null_is_of_them() -> None:
+    null = load_null(resealed(document()))
+    related = replace(null, models=tuple(replace(one, base="B/32") for one in null.models))
+    assert len(null.counted) == len(null.models) > 1
+    assert len(related.counted) == related.used.num_models == 1
+    of_base = replace(related, fine_tunes_of="B/32").used
+    assert (of_base.num_models, of_base.fine_tunes_of) == (len(null.models), "B/32")
+    any_model, tuned = verdict(0.5, null.used, [], "", 0.05), verdict(0.5, of_base, [], "", 0.05)
+    assert f"({len(null.models)} reference models, same architecture)" in any_model.sentence
+    assert f"({len(null.models)} fine-tunes of B/32; p holds if this model is one, too)" in tuned.sentence
 
 
 @pytest.mark.parametrize("lie", MIXED)
