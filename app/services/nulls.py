@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -25,7 +25,6 @@ from app.storage.port import ObjectStore
 from cleanclip.kinds.scan import scanned_names
 from cleanclip.spec import null_set
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.scan_options import ScanOptions
 
 AUTO, NONE = "auto", "none"
 POINTER = "/scan/null"
@@ -156,7 +155,7 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
             pointer=POINTER,
         )
     if what := _differing(row, order, checkpoints, labelled):
-        details = null_set.differing_values(null_of(row), **_measured(order, checkpoints, labelled))
+        details = null_set.differing_values(null_of(row), _measured(order, checkpoints, labelled))
         details = f" {details}" if details else ""
         raise InvalidInput(
             "null_does_not_fit",
@@ -175,30 +174,21 @@ def _holds(row: Row, checkpoint: Checkpoint) -> bool:
 def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> list[str]:
     """What the scan does not share with the null."""
     assert order.scan is not None
-    return list(null_set.differences(null_of(row), **_measured(order, checkpoints, labelled)))
+    return list(null_set.differences(null_of(row), _measured(order, checkpoints, labelled)))
 
 
-class _Measured(TypedDict):
-    architecture: dict[str, Any]
-    class_names: Sequence[str]
-    images_sha256: str
-    options: ScanOptions
-    seed: int
-    anchor_sha256: str | None
-
-
-def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> _Measured:
+def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> null_set.ScanToJudge:
     """What the scan is of, and what it is measured with."""
     assert order.scan is not None
     anchor = checkpoints.get(ANCHOR)
-    return {
-        "architecture": (checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
-        "class_names": scanned_names(order.scan, class_names(labelled)),
-        "images_sha256": str((labelled.summary or {}).get("sha256")),
-        "options": order.scan,
-        "seed": order.seed,
-        "anchor_sha256": None if anchor is None else anchor.weights_sha256,
-    }
+    return null_set.ScanToJudge(
+        architecture=(checkpoints[SUSPECT].inspection or {}).get("architecture") or {},
+        class_names=scanned_names(order.scan, class_names(labelled)),
+        images_sha256=str((labelled.summary or {}).get("sha256")),
+        options=order.scan,
+        seed=order.seed,
+        anchor_sha256=None if anchor is None else anchor.weights_sha256,
+    )
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -23,7 +23,6 @@ from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
 from cleanclip.kinds.kind import Input
 from cleanclip.spec import anchors, device_memory, templates
-from cleanclip.spec.cautions import check_loss, has_sigmoid_loss
 from cleanclip.spec.errors import OptionsRejected, SanitizerError
 from cleanclip.spec.model_cost import ModelCost, cost_of
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, OutputLayout, Policy, Recipe
@@ -169,13 +168,8 @@ def refusals(
     models = {column: _model(row) for column, row in checkpoints.items()}
     known = {column: _known(row) for column, row in data.items()}
     named = {one.column: one.pointer for one in KINDS[order.kind].inputs if one.column in order.ids}
-    if order.recipe is not None and SUSPECT in models:
-        try:
-            check_loss(order.recipe, is_sigmoid=has_sigmoid_loss(models[SUSPECT].config))
-        except OptionsRejected as refused:
-            yield as_invalid(refused)
     for kind in KINDS.values():
-        options = getattr(order, kind.name, None)
+        options = getattr(order, kind.part or kind.name, None)
         facts = Facts(options=options, named=frozenset(order.ids), models=models, data=known)
         for error in () if options is None else kind.check(facts):
             yield as_invalid(error, named.get(error.where or ""))

@@ -68,23 +68,7 @@ class Jobs:
                 metadata={"ticket": "42"},
             )
         """
-        body = _order(
-            kind=kind,
-            checkpoint_id=checkpoint_id,
-            dataset_id=dataset_id,
-            audit=audit,
-            scan=scan,
-            vet=vet,
-            exclude=exclude,
-            recipe=recipe,
-            policy=policy,
-            policy_name=policy_name,
-            seed=seed,
-            output_layout=output_layout,
-            max_attempts=max_attempts,
-            name=name,
-            metadata=metadata,
-        )
+        body = _order(locals())
         return await self._wire.post(Job, "/v1/jobs", body, idempotency_key=idempotency_key)
 
     async def dry_run(
@@ -121,23 +105,7 @@ class Jobs:
                 print(obstacle.pointer, obstacle.detail, obstacle.remedy)
             print(ahead.time, ahead.warnings)
         """
-        body = _order(
-            kind=kind,
-            checkpoint_id=checkpoint_id,
-            dataset_id=dataset_id,
-            audit=audit,
-            scan=scan,
-            vet=vet,
-            exclude=exclude,
-            recipe=recipe,
-            policy=policy,
-            policy_name=policy_name,
-            seed=seed,
-            output_layout=output_layout,
-            max_attempts=max_attempts,
-            name=name,
-            metadata=metadata,
-        )
+        body = _order(locals())
         return await self._wire.post(DryRun, "/v1/jobs/dry-run", body)
 
     async def get(self, job_id: str) -> Job:
@@ -326,7 +294,10 @@ class Jobs:
         return job
 
 
-def _order(**fields: Any) -> dict[str, Any]:
-    """The body; what was not given is left out."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()}
+def _order(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The body, of a call's own parameters; what was not given is left out."""
+    return {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in parameters.items()
+        if value is not None and name not in {"self", "idempotency_key"}
+    }

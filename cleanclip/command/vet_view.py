@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanclip.command.formats import table
+from cleanclip.spec.verdicts import vet_headline
 
 
 def vet(found: Mapping[str, Any]) -> str:
     """How many samples are set aside, by which scores, and how much of our own poison is among them."""
     aside = found.get("set_aside") or {}
-    lines = [f"{aside.get('num', 0):,} of {aside.get('of', 0):,} samples are set aside"]
+    lines = [vet_headline(aside.get("num", 0), aside.get("of", 0))]
     lines.append(
         f"p-values against {found.get('num_calibration')} trusted samples"
         if found.get("basis") == "p_values"

@@ -15,7 +15,7 @@ from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import NULL_NAME, Finding, misfit
 from cleanclip.evidence.reading import Malformed, malformed
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_set import NullRefused, NullSet, differences, load_null
+from cleanclip.spec.null_set import NullRefused, NullSet, ScanToJudge, differences, load_null
 from cleanclip.spec.scan_judging import rejudged
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, load_scan
 from cleanclip.spec.scan_statistics import misfits
@@ -137,8 +137,7 @@ def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
     if null is None:
         return
     yield from same("null", report.statistics.class_names_sha256, null.class_names_sha256)
-    differing = differences(
-        null,
+    scan = ScanToJudge(
         architecture=report.checkpoint.architecture,
         class_names=(),
         images_sha256=report.statistics.images_sha256,
@@ -146,6 +145,6 @@ def check_null(report: ScanReport, null: NullSet | None) -> Iterator[Finding]:
         seed=report.seed,
         anchor_sha256=report.statistics.anchor_sha256,
     )
-    for what in differing:
+    for what in differences(null, scan):
         if what != "class list":  # by its digest, above: the report does not hold every name
             yield misfit("null", f"was measured with another {what}")

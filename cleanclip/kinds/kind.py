@@ -64,7 +64,9 @@ class Kind:
     """Whether what an attempt has finished goes on with the job: training states, parts of a scan."""
     inputs: tuple[Input, ...]
     options: type[Any] | None = None
-    """Of its own part of an order, which has its name."""
+    """Of its own part of an order."""
+    part: str | None = None
+    """The name of that part, where it has not the kind's own."""
     spec: type[Any]
     """What the child is told. A field has the value of that name in the order, or one that staging knows."""
     check: Callable[[Facts], Iterator[SanitizerError]] = lambda _: iter(())

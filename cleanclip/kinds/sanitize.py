@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from cleanclip.kinds.facts import Facts
 from cleanclip.kinds.kind import MAX_CONFIG_BYTES, MAX_REPORT_BYTES, RETRIEVAL, SUSPECT, Input, Kind, labelled
+from cleanclip.spec.cautions import check_loss, has_sigmoid_loss
+from cleanclip.spec.errors import SanitizerError
 from cleanclip.spec.jobspec import CONFIG_NAME, CURVE_NAME, REPORT_NAME, WEIGHTS_NAME, SanitizeSpec
+
+
+def check(facts: Facts) -> Iterator[SanitizerError]:
+    """Whether the recipe can train a model of this loss."""
+    if (model := facts.models.get(SUSPECT.column)) is not None:
+        yield from check_loss(facts.options, is_sigmoid=has_sigmoid_loss(model.config))
+
 
 SANITIZE = Kind(
     name="sanitize",
@@ -25,7 +37,9 @@ SANITIZE = Kind(
         labelled("audit"),
         RETRIEVAL,
     ),
+    part="recipe",
     spec=SanitizeSpec,
+    check=check,
     leaves={
         WEIGHTS_NAME: None,
         CONFIG_NAME: MAX_CONFIG_BYTES,

@@ -79,10 +79,10 @@ def has_sigmoid_loss(architecture: Mapping[str, Any]) -> bool:
     return (architecture.get("model_cfg") or {}).get("init_logit_bias") is not None
 
 
-def check_loss(recipe: Recipe, *, is_sigmoid: bool) -> None:
-    """Raises OptionsRejected where a model of the sigmoid loss would be trained with CLIP's."""
+def check_loss(recipe: Recipe, *, is_sigmoid: bool) -> Iterator[OptionsRejected]:
+    """Whether a model of the sigmoid loss would be trained with CLIP's."""
     if is_sigmoid and not (isinstance(recipe, UARRecipe) and recipe.trained_on != "pairs"):
-        raise OptionsRejected(
+        yield OptionsRejected(
             "sigmoid_model",
             "The model was trained with SigLIP's sigmoid loss. This recipe trains with CLIP's, which does "
             "not hold the level of its logits: its probabilities could be lost, and no audit would see it.",

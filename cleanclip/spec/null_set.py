@@ -261,59 +261,53 @@ def _sizes(statistics: ScanStatistics) -> tuple[set[int], int | None]:
     return {one.n for one in statistics.collapse}, num_edited
 
 
-def differences(
-    null: NullSet,
-    *,
-    architecture: dict[str, Any],
-    class_names: Sequence[str],
-    images_sha256: str,
-    options: ScanOptions,
-    seed: int,
-    anchor_sha256: str | None = None,
-) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True)
+class ScanToJudge:
+    """What a scan is of, and what it measures with: a null that judges it must share all of it."""
+
+    architecture: dict[str, Any]
+    class_names: Sequence[str]
+    images_sha256: str
+    options: ScanOptions
+    seed: int
+    anchor_sha256: str | None = None
+
+
+def differences(null: NullSet, scan: ScanToJudge) -> Iterator[str]:
     """What keeps a scan from being judged by this null: "architecture", "class list", "image set", "options",
     "seed" or "anchor"."""
-    if null.architecture != architecture:
+    if null.architecture != scan.architecture:
         yield "architecture"
-    if null.class_names_sha256 != names_sha256(class_names):
+    if null.class_names_sha256 != names_sha256(scan.class_names):
         yield "class list"
-    if null.images_sha256 != images_sha256:
+    if null.images_sha256 != scan.images_sha256:
         yield "image set"
-    if _measured_by(null.options) != _measured_by(options):
+    if _measured_by(null.options) != _measured_by(scan.options):
         yield "options"
-    if null.seed != seed:
+    if null.seed != scan.seed:
         yield "seed"
-    if null.anchor_sha256 != anchor_sha256:
+    if null.anchor_sha256 != scan.anchor_sha256:
         yield "anchor"
 
 
-def differing_values(
-    null: NullSet,
-    *,
-    architecture: dict[str, Any],
-    class_names: Sequence[str],
-    images_sha256: str,
-    options: ScanOptions,
-    seed: int,
-    anchor_sha256: str | None = None,
-) -> str:
+def differing_values(null: NullSet, scan: ScanToJudge) -> str:
     """Sentences with both values of what keeps a scan from being judged by this null, of the architecture
     and of the options the first few; or nothing."""
     digests = (
-        ("Class lists", null.class_names_sha256, names_sha256(class_names)),
-        ("Image sets", null.images_sha256, images_sha256),
-        ("Anchors", null.anchor_sha256, anchor_sha256),
+        ("Class lists", null.class_names_sha256, names_sha256(scan.class_names)),
+        ("Image sets", null.images_sha256, scan.images_sha256),
+        ("Anchors", null.anchor_sha256, scan.anchor_sha256),
     )
     sentences = [
         f"{what}: {_digest(theirs)} in the null and {_digest(ours)} in the scan."
         for what, theirs, ours in digests
         if theirs != ours
     ]
-    if named := _first(_differing("", null.architecture, architecture)):
+    if named := _first(_differing("", null.architecture, scan.architecture)):
         sentences.insert(0, f"Architectures: {named}.")
-    if null.seed != seed:
-        sentences.append(f"Seeds: {null.seed} in the null and {seed} in the scan.")
-    if named := _differing_options(null, options):
+    if null.seed != scan.seed:
+        sentences.append(f"Seeds: {null.seed} in the null and {scan.seed} in the scan.")
+    if named := _differing_options(null, scan.options):
         sentences.append(f"Options that differ: {named}.")
     return " ".join(sentences)
 

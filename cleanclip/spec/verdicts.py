@@ -120,6 +120,11 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
     return f"{phrase}: {outcome}"
 
 
+def vet_headline(num: int, of: int) -> str:
+    """How many samples a vetting lists to leave out, without a full stop."""
+    return f"{num:,} of {of:,} samples {'is' if num == 1 else 'are'} set aside"
+
+
 def scan_headline(outcome: Outcome, *, has_null: bool | None) -> str:
     """The same of a scan, which names no trigger beforehand: "fail", "controlled" or "inconclusive".
 

@@ -7,16 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len, MaxLen, MinLen
 from pydantic import TypeAdapter
 
 from cleanclip.spec import report_inputs
+from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.examples import PlainImage
 from cleanclip.spec.exclusions import Digest, Key
 from cleanclip.spec.measures import AS_WRITTEN, Count, Estimate, Ratio, derived
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.strict_json import load_written
+from cleanclip.spec.verdicts import vet_headline
 from cleanclip.spec.vet_options import MOST_SHOWN, ScoreName, VetOptions
 from cleanclip.spec.vet_plan import NO_ANCHOR, NO_TRUSTED, plan
 
@@ -223,6 +226,18 @@ class VetReport:
             LevelCount(level=level, num=num, expected=level * self.set_aside.of)
             for level, num in zip(LEVELS, self.num_at_levels, strict=False)
         )
+
+    @property
+    def headline(self) -> str:
+        """How many samples are set aside."""
+        return vet_headline(self.set_aside.num, self.set_aside.of)
+
+    @property
+    def shown_options(self) -> dict[str, Any]:
+        """Without images and directions, which are long."""
+        options = to_json(self.options)
+        options["triggers"] = [without_image(one) for one in options["triggers"]]
+        return options | {"directions": f"{len(self.options.directions)} vectors"}
 
     @derived
     def set_aside(self) -> SetAside:

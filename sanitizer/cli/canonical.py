@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
@@ -42,3 +45,13 @@ def _is_canonical(path: Path) -> bool:
     except ValueError:
         return False
     return isinstance(config, dict) and "model_cfg" in config and "checkpoint" in config
+
+
+@contextmanager
+def folder_of(wanted: Path | None) -> Iterator[Path]:
+    """The folder that was named with --out, else one that is gone afterwards."""
+    if wanted is not None:
+        yield wanted
+        return
+    with tempfile.TemporaryDirectory(prefix="sanitizer-") as scratch:
+        yield Path(scratch)

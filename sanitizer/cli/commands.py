@@ -13,9 +13,11 @@ from rich.console import Console
 
 from cleanclip.spec import jobspec
 from cleanclip.spec.found_attacks import check_scan_of
+from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.recommended import RecipeSource, with_recommended
 from cleanclip.spec.report import Report, dump_json
+from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_section import ScanSection
 from cleanclip.spec.vet_report import EXCLUDED_NAME
 from sanitizer.checkpoints.digests import file_sha256
@@ -26,20 +28,24 @@ from sanitizer.cli.arguments import (
     declared_from,
     policy_from,
     recipe_from,
+    scan_from,
     scans_first,
     section_from,
 )
-from sanitizer.cli.canonical import INSPECTED_NAME, canonical, model_in
+from sanitizer.cli.canonical import INSPECTED_NAME, canonical, folder_of, model_in
 from sanitizer.cli.null_signature import judging_null
-from sanitizer.cli.scan_first import SCANNED_NAME, scan_into
 from sanitizer.cli.terminal import Bars
 from sanitizer.cli.vetting import VETTED_NAME, vet_into
 from sanitizer.cli.withholding import given_part
 from sanitizer.pipeline import operations as pipeline
+from sanitizer.pipeline import scan as scanning
 from sanitizer.pipeline.places import Places
 from sanitizer.run import Run
 from sanitizer.training.device import pick
 from sanitizer.work.running import StopFlag
+
+SCANNED_NAME = "scan"
+"""The folder of a cleaning's own scan."""
 
 
 def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:
@@ -78,7 +84,7 @@ def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options = audit_from(arguments)
-    with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
+    with folder_of(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop, ExitStack() as stack:
         inspected = folder / INSPECTED_NAME
         checkpoint = canonical(arguments.checkpoint, inspected, declared_from(arguments), bars)
         labelled, part, exclude = stack.enter_context(_labelled(arguments, arguments.exclude or ()))
@@ -125,7 +131,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             exclude.append(vetted / EXCLUDED_NAME)
         if arguments.scan_first:
             scanned = arguments.out / SCANNED_NAME
-            scan_into(scanned, arguments, checkpoint, options, run, null=null)
+            _scan_into(scanned, arguments, checkpoint, options, run, null=null)
             arguments.attacks_from_scan = scanned / jobspec.REPORT_NAME
             options = audit_from(arguments)
             section = section_from(arguments, options)
@@ -165,6 +171,26 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {
 }
 
 
+def _scan_into(
+    folder: Path,
+    arguments: argparse.Namespace,
+    checkpoint: Path,
+    audit: AuditOptions,
+    run: Run,
+    *,
+    null: NullSet | None,
+) -> None:
+    """The scan before a cleaning and its `audit`: report and pages in `folder`. The same call again makes no
+    part twice."""
+    options, seed = scan_from(arguments.scan_options), arguments.seed
+    if null is not None and options is None:
+        options, seed = null.options, null.seed
+    state = folder / jobspec.STATE_PATH
+    places = Places(checkpoint=checkpoint, data=arguments.labelled, out=folder, state=state)
+    spec = jobspec.ScanSpec(scan=options or ScanOptions(), audit=audit, seed=seed, save_every_s=None)
+    pages.write_pages(scanning.scan(places, spec, run, null=null), folder, run.progress)
+
+
 @contextmanager
 def _labelled(
     arguments: argparse.Namespace, exclude: Sequence[Path]
@@ -175,15 +201,6 @@ def _labelled(
         return
     with tempfile.TemporaryDirectory(prefix="given-") as scratch:
         yield given_part(arguments.labelled, exclude, Path(scratch) / "labelled")
-
-
-@contextmanager
-def _folder(wanted: Path | None) -> Iterator[Path]:
-    if wanted is not None:
-        yield wanted
-        return
-    with tempfile.TemporaryDirectory(prefix="audit-") as scratch:
-        yield Path(scratch)
 
 
 def _section(arguments: argparse.Namespace, options: AuditOptions, checkpoint: Path) -> ScanSection | None:

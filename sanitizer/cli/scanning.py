@@ -6,8 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
@@ -23,7 +22,7 @@ from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
 from sanitizer.cli.arguments import declared_from, scan_from
-from sanitizer.cli.canonical import INSPECTED_NAME, canonical
+from sanitizer.cli.canonical import INSPECTED_NAME, canonical, folder_of
 from sanitizer.cli.null_signature import judging_null, say, signed_null
 from sanitizer.cli.terminal import Bars
 from sanitizer.pipeline import scan as pipeline
@@ -38,7 +37,7 @@ from sanitizer.work.running import StopFlag
 def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     null = judging_null(arguments, err)
     spec = _spec(arguments, null)
-    with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
+    with folder_of(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
         anchor = _anchor(arguments, folder, bars)
         places = Places(
@@ -145,15 +144,6 @@ def _show(arguments: argparse.Namespace, out: Console) -> int:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {"scan": _scan, "null": _null}
-
-
-@contextmanager
-def _folder(wanted: Path | None) -> Iterator[Path]:
-    if wanted is not None:
-        yield wanted
-        return
-    with tempfile.TemporaryDirectory(prefix="scan-") as scratch:
-        yield Path(scratch)
 
 
 def _print_plan(out: Console, plan: pipeline.ScanPlan, *, as_json: bool) -> None:

@@ -175,7 +175,7 @@ def print_vetting(console: Console, report: VetReport) -> None:
         recall = measured.recall
         found = f"{100 * recall.value:.1f} % [{100 * recall.low:.1f}, {100 * recall.high:.1f}] n={recall.n}"
         console.print(f"Shuffled captions set aside: {found}", highlight=False, markup=False)
-    console.print(f"{report.set_aside.num} of {report.set_aside.of} samples are set aside.", highlight=False)
+    console.print(f"{report.headline}.", highlight=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
 

@@ -77,7 +77,7 @@ class BuiltAhead(Generic[Position, Built]):
                 self._ask(loader, position)
             if isinstance(received, _Raised):
                 raise received.error
-            yield _as_tensors(received)
+            yield _converted(received, np.ndarray, torch.from_numpy)
 
     def _ask(self, loader: _Loader, position: Position) -> None:
         loader.ask(position)
@@ -210,11 +210,6 @@ def _as_arrays(built: Any) -> Any:
     Pickled, a tensor takes a zip file's detours, an array its bytes.
     """
     return _converted(built, Tensor, lambda tensor: tensor.numpy())
-
-
-def _as_tensors(built: Any) -> Any:
-    """The inverse of `_as_arrays`."""
-    return _converted(built, np.ndarray, torch.from_numpy)
 
 
 def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from cleanclip.spec import null_set
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.scan_options import ScanOptions
-from sanitizer.checkpoints.model import LoadedCheckpoint
 
 
 def read_null(path: Path) -> null_set.NullSet:
@@ -43,38 +40,10 @@ def null_from(content: bytes) -> null_set.NullSet:
         ) from error
 
 
-def check_null(
-    null: null_set.NullSet,
-    *,
-    checkpoint: LoadedCheckpoint,
-    class_names: Sequence[str],
-    images_sha256: str,
-    options: ScanOptions,
-    seed: int,
-    anchor_sha256: str | None = None,
-) -> None:
+def check_null(null: null_set.NullSet, scan: null_set.ScanToJudge, weights_sha256: str) -> None:
     """Raises OptionsRejected where this null cannot judge this scan; the sentence says what differs."""
-    found = list(
-        null_set.differences(
-            null,
-            architecture=checkpoint.architecture.to_config(),
-            class_names=class_names,
-            images_sha256=images_sha256,
-            options=options,
-            seed=seed,
-            anchor_sha256=anchor_sha256,
-        )
-    )
-    if found:
-        details = null_set.differing_values(
-            null,
-            architecture=checkpoint.architecture.to_config(),
-            class_names=class_names,
-            images_sha256=images_sha256,
-            options=options,
-            seed=seed,
-            anchor_sha256=anchor_sha256,
-        )
+    if found := list(null_set.differences(null, scan)):
+        details = null_set.differing_values(null, scan)
         details = f" {details}" if details else ""
         raise OptionsRejected(
             "null_does_not_fit",
@@ -83,7 +52,7 @@ def check_null(
             "gives no p-value.",
             where="null",
         )
-    if any(one.statistics.weights_sha256 == checkpoint.weights_sha256 for one in null.models):
+    if any(one.statistics.weights_sha256 == weights_sha256 for one in null.models):
         raise OptionsRejected(
             "null_holds_the_suspect",
             f"The model that is scanned is one of the models of the null set '{null.name}'.",

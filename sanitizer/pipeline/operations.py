@@ -17,22 +17,23 @@ from typing import Any, TypeGuard
 
 import torch
 
-from cleanclip.spec import cautions
+from cleanclip.spec import cautions, judging
 from cleanclip.spec.cautions import TrainedClasses
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
 from cleanclip.spec.policy import check_audit, check_searched
 from cleanclip.spec.progress import Announced, Progress
 from cleanclip.spec.recipe import Recipe, UARRecipe
-from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.recommended import RecipeSource, size_of
 from cleanclip.spec.report import Report, curve_json, dump_json
 from cleanclip.spec.report_inputs import DataInput, Environment
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.measuring import measuring
+from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
-from sanitizer.pipeline import advice, reporting
+from sanitizer.pipeline import reporting
 from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
 from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.pipeline.control import search
@@ -109,7 +110,10 @@ def sanitize(places: Places, spec: SanitizeSpec, run: Run) -> Report:
         if _reads_labels(pairs, recipe)
         else None,
         given=spec.recipe_given,
-        **advice.model_of(checkpoint),
+        family="ModifiedResNet"
+        if isinstance(checkpoint.architecture.vision, ModifiedResNet)
+        else "VisionTransformer",
+        size=size_of(sum(parameter.numel() for parameter in checkpoint.model.parameters())),
     )
     _tell([*cautions.before_audit(options, policy, is_cleaned=True), *cautioned], run.progress)
     key = settled_key(checkpoint, labelled, seed)
@@ -128,10 +132,10 @@ def sanitize(places: Places, spec: SanitizeSpec, run: Run) -> Report:
         retrieval_pairs=given.retrieval,
         settled=(key, settled.figures),
     )
-    hopeless = advice.hopeless_or_refused(
-        before.figures, options.gate, policy, spec.policy_source, spec.scan_section
-    )
-    _tell(hopeless, run.progress)
+    hopeless = judging.hopeless(before.figures, gate=options.gate, policy=policy, scan=spec.scan_section)
+    if hopeless and spec.policy_source.given != "default":
+        raise hopeless[0]
+    _tell([refusal.message for refusal in hopeless], run.progress)
     finetuned = train(
         checkpoint,
         pairs,

@@ -37,13 +37,12 @@ from sanitizer.pipeline.scan_opening import OpenedScan, open_for_scan, planned_t
 from sanitizer.run import Run
 from sanitizer.scans.control import strongest_of_families
 from sanitizer.scans.hypotheses import Study, as_null_pattern
-from sanitizer.scans.naming import Vocabulary
+from sanitizer.scans.naming import Vocabulary, word_embedder
 from sanitizer.scans.part_states import PartStates
 from sanitizer.scans.parts import Part, Parts
 from sanitizer.scans.residual import rows_of_cells
 from sanitizer.scans.statistics import Found, Measured, measure
 from sanitizer.scans.subject import Subject
-from sanitizer.scans.word_texts import word_embedder
 from sanitizer.software import software
 
 MEASURED_PASSES = 512
@@ -169,7 +168,8 @@ def _report(opened: OpenedScan, measured: Measured) -> ScanReport:
     options, null = opened.spec.scan, opened.null
     subject, class_names, images = opened.subject, opened.class_names, opened.images
     judged = judging.judge(measured.statistics, len(class_names), null, options.detectors)
-    vocabulary = _vocabulary(opened) if options.vocabulary else None
+    embed = word_embedder(opened.checkpoint, opened.device)
+    vocabulary = Vocabulary(embed) if options.vocabulary else None
     study, studied = _studied(opened, measured, judged, vocabulary)
     of_found = {(found.detector, found.family): hypothesis for found, hypothesis in studied}
     control = strongest_of_families(subject, measured.statistics.collapse, class_names)
@@ -248,10 +248,6 @@ def _clean_accuracy(opened: OpenedScan) -> Estimate:
     predicted_N = subject.classes_of(subject.clean_embeddings).tolist()
     right = sum(one == label for one, label in zip(predicted_N, opened.images.held_label, strict=True))
     return wilson(right, len(predicted_N))
-
-
-def _vocabulary(opened: OpenedScan) -> Vocabulary:
-    return Vocabulary(word_embedder(opened.checkpoint, opened.device))
 
 
 def _both_ways(subject: Subject, num: int) -> int:

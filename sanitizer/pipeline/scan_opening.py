@@ -15,7 +15,7 @@ from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.image_edits import EditName
 from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.null_set import NullSet, ScanToJudge
 from cleanclip.spec.progress import Announced
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.scan_cost import cost_thirds
@@ -86,15 +86,15 @@ def open_for_scan(
         given = ForAudit(checkpoint=anchor, labelled=labelled, retrieval=None)
         anchor, anchor_settled = _settled(given, spec, run)
     if null is not None:
-        check_null(
-            null,
-            checkpoint=checkpoint,
+        scan = ScanToJudge(
+            architecture=checkpoint.architecture.to_config(),
             class_names=class_names,
             images_sha256=labelled.sha256,
             options=options,
             seed=seed,
             anchor_sha256=None if anchor is None else anchor.weights_sha256,
         )
+        check_null(null, scan, checkpoint.weights_sha256)
     meter = Meter(0, run.progress, run.stop)
     with opening.scanning(
         checkpoint,

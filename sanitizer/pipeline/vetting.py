@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from cleanclip.kinds.vet import overlap
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.jobspec import REPORT_NAME, VetSpec
 from cleanclip.spec.progress import SAMPLES_REUSED, Advanced, Noted, PhaseFinished, PhaseStarted, Stop
@@ -25,6 +26,7 @@ from sanitizer.audits.measuring import measuring
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import open_pairs
+from sanitizer.data.skipping import BadSample
 from sanitizer.pipeline import reporting
 from sanitizer.pipeline.anchors import open_anchor
 from sanitizer.pipeline.keys import key_of
@@ -36,7 +38,6 @@ from sanitizer.training.pace import Pace
 from sanitizer.vetting import writing
 from sanitizer.vetting.embedding import Embedder, Models, Passed, PassOptions, embed_set
 from sanitizer.vetting.known_triggers import check_directions, known_directions
-from sanitizer.vetting.overlap import refuse_overlap
 from sanitizer.vetting.planted import shuffled_captions
 from sanitizer.vetting.reading import Dataset
 from sanitizer.vetting.row_files import RowFiles
@@ -64,7 +65,7 @@ def vet(places: Places, spec: VetSpec, run: Run) -> VetReport:
     if places.trusted is not None:
         trusted = _open(places.trusted, spec.data_kind)
         trusted_indices = _drawn(trusted, spec)
-        refuse_overlap(data, trusted, trusted_indices, lambda: _check(run.stop))
+        _refuse_overlap(data, trusted, trusted_indices, run.stop)
     vetting = _Vetting(
         suspect=suspect,
         anchor=anchor,
@@ -98,6 +99,30 @@ def _drawn(trusted: Dataset | None, spec: VetSpec) -> list[int]:
 def _check(stop: Stop) -> None:
     if stop():
         raise Interrupted("stopped", "Vetting was stopped.", "Run the same command again to resume.")
+
+
+def _refuse_overlap(vetted: Dataset, trusted: Dataset, trusted_indices: Sequence[int], stop: Stop) -> None:
+    """Raises DatasetRejected `trusted_overlaps`: p-values of a sample against itself say nothing.
+
+    Reads the bytes of each image and decodes none. An image that was saved again is another one to this.
+    """
+    if vetted.files_sha256 == trusted.files_sha256:
+        raise overlap("The trusted set is the set that is vetted")
+    known = {_digest(trusted, index) for index in trusted_indices} - {None}
+    for index in range(len(vetted)):
+        _check(stop)
+        if _digest(vetted, index) in known:  # None, of a bad sample, is not
+            raise overlap(
+                f"The trusted set holds an image of the set that is vetted, {vetted.key(index)}",
+                where=vetted.key(index),
+            )
+
+
+def _digest(dataset: Dataset, index: int) -> bytes | None:
+    try:
+        return hashlib.sha256(dataset.raw_image(index)).digest()
+    except BadSample:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.rebound_figures import HighestASR, Relearned, Relearning
+from cleanclip.spec.rebound_figures import HighestASR, Relearning
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
 from cleanclip.spec.untrusted import name
 from sanitizer.rendering.table_rows import Share
@@ -120,7 +120,7 @@ def relearned(report: Report) -> list[RelearnedRow]:
             title=name(one.attack),
             old=_updates(one.old),
             fresh="no such trigger" if one.fresh is None else _updates(one.fresh),
-            ratio=_ratio(one),
+            ratio="not known" if one.ratio is None else f"{one.ratio:.2f}",
         )
         for one in (report.rebound.relearned if report.rebound else ())
     ]
@@ -153,7 +153,3 @@ def _updates(told: Relearning) -> str:
         last = told.points[-1]
         return f"not within {last.step} (ASR {100 * last.asr.value:.2f} %, n = {last.asr.n})"
     return f"{told.updates_to_half:.1f}"
-
-
-def _ratio(one: Relearned) -> str:
-    return "not known" if one.ratio is None else f"{one.ratio:.2f}"

@@ -3,9 +3,7 @@ alike."""
 
 from __future__ import annotations
 
-from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from cleanclip.spec.recipe import to_json
 from cleanclip.spec.untrusted import rows
 from cleanclip.spec.vet_options import ScoreName
 from cleanclip.spec.vet_report import VetReport
@@ -33,20 +31,16 @@ MEANINGS: dict[ScoreName, str] = {
 
 def render_vet_html(report: VetReport) -> str:
     """The page. The same report gives the same bytes."""
-    options = to_json(report.options)
-    options["triggers"] = [without_image(attack) for attack in options["triggers"]]
-    options["directions"] = f"{len(report.options.directions)} vectors"
     page = (
         environment()
         .get_template("vet_report.html.j2")
         .render(
             report=report,
             created=sentences.time(report.created_at),
-            headline=headline(report),
             titles=TITLES,
             meanings=MEANINGS,
             digests=_digests(report),
-            options=rows(options),
+            options=rows(report.shown_options),
             made_with=made_with(),
         )
     )
@@ -62,7 +56,7 @@ def render_vet_markdown(report: VetReport) -> str:
         for one in report.scores
     ]
     parts = [
-        f"## Vetting: {headline(report)}",
+        f"## Vetting: {report.headline}",
         text(report.what_it_says),
         "\n".join(lines),
         *(text(one.sentence) for one in report.measured),
@@ -75,11 +69,6 @@ def render_vet_markdown(report: VetReport) -> str:
         f"{report.seed}, {sentences.time(report.created_at)}. {sentences.signing(report)}"
     )
     return "\n\n".join(parts) + "\n"
-
-
-def headline(report: VetReport) -> str:
-    """How many samples are set aside."""
-    return f"{report.set_aside.num:,} of {report.set_aside.of:,} samples are set aside"
 
 
 def _digests(report: VetReport) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from sanitizer.attacks.trigger_images import resize_matrix
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.labelled import Labelled, LabelledDataset
+from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import Skipped, good_ones
 from sanitizer.perturbations.ascent import Embed
@@ -69,7 +69,7 @@ def draw_images(labelled: LabelledDataset, image_size: int, options: ScanOptions
         pixels.append(to_model_pixels(sample.image, image_size))
         index.append(at)
         label.append(sample.label)
-        num_enlarged += _is_smaller(sample, image_size)
+        num_enlarged += min(sample.image.size) < image_size
         if len(pixels) == wanted:
             break
     _check(pixels, label, skipped)
@@ -83,10 +83,6 @@ def draw_images(labelled: LabelledDataset, image_size: int, options: ScanOptions
         skipped=tuple(skipped),
         num_enlarged=num_enlarged,
     )
-
-
-def _is_smaller(sample: Labelled, image_size: int) -> bool:
-    return min(sample.image.size) < image_size
 
 
 def _check(pixels: Sequence[Tensor], label: Sequence[int], skipped: Sequence[Skipped]) -> None:

@@ -11,7 +11,8 @@ from sanitizer.training.towers import has_batch_norm
 
 def check_fits(recipe: Recipe, checkpoint: LoadedCheckpoint, num_pairs: int, world_size: int = 1) -> None:
     """Refuse what cannot be trained, before anything is read. Raises OptionsRejected."""
-    check_loss(recipe, is_sigmoid=checkpoint.architecture.logit_bias)
+    for refusal in check_loss(recipe, is_sigmoid=checkpoint.architecture.logit_bias):
+        raise refusal
     check_batch(recipe, num_pairs)
     if recipe.batch_size % world_size:
         raise OptionsRejected(

@@ -11,7 +11,7 @@ from app.db.models.job import Job
 from app.schemas.jobs import ResultOut
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.audit_figures import AttackFigures
-from cleanclip.spec.verdicts import WORST_FIRST, Outcome, headline, scan_headline
+from cleanclip.spec.verdicts import WORST_FIRST, Outcome, headline, scan_headline, vet_headline
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised", "uar": "UAR"}
 
@@ -48,16 +48,11 @@ def result_of(job: Job) -> ResultOut | None:
     return ResultOut.of(job.result)
 
 
-def set_aside_headline(num: int, of: int) -> str:
-    """How many samples a vetting lists to leave out, without a full stop."""
-    return f"{num:,} of {of:,} samples {'is' if num == 1 else 'are'} set aside"
-
-
 def verdict_label(job: Job, result: ResultOut | None) -> VerdictLabel | None:
     """The verdict of a whole job; None where there is none."""
     if result is not None and result.vet is not None:
         listed = result.vet.set_aside
-        sentence = set_aside_headline(listed.num, listed.of)
+        sentence = vet_headline(listed.num, listed.of)
         return VerdictLabel(word="set_aside", lead=sentence.removesuffix("set aside"))
     if result is not None and result.scan is not None:
         scanned = result.scan.verdict.outcome

@@ -152,7 +152,7 @@ def result_of(report: Report) -> Result:
         report=report,
         mood=_MOODS[MEANINGS[report.verdict.outcome].mood],
         label=_label(report),
-        reason=_reason(report),
+        reason=report.verdict.reason.removeprefix(f"{_label(report)} "),  # what the label says already
         attacks=attacks,
         without_trigger=_shares(of_model(report)),
         retrieval=_shares(of_retrieval(report)),
@@ -174,11 +174,6 @@ def _label(report: Report) -> str:
     is_cleaned = report.kind == "sanitize"
     num_triggers = report.before.num_triggers(report.verdict.attacks)
     return f"{headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)}."
-
-
-def _reason(report: Report) -> str:
-    """The report's own, without what the label says already."""
-    return report.verdict.reason.removeprefix(f"{_label(report)} ")
 
 
 def _attack(report: Report, number: int) -> Attack:

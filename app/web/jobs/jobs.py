@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.db.models.job import Job
-from app.db.repositories.job_search import WINDOW, FoundJobs, Wanted
+from app.db.repositories.job_search import WINDOW, Wanted
 from app.domain.states import LEASED, PUBLIC_KINDS, TERMINAL, CheckpointState, JobKind, JobState
 from app.live.ports import PortsDep
 from app.schemas.jobs import ProgressOut, ResultOut
@@ -99,7 +99,7 @@ def show_jobs(
         has_checkpoint = is_first and bool(
             unit.checkpoints.page(project_id, None, 1, state=CheckpointState.ACCEPTED)[0]
         )
-    shown = _digest(matches)
+    shown = seen_mark(matches.older, matches.newer, [(job.id, job.version) for job in matches.rows])
     if is_partial(request) and seen == shown:
         return Response(status_code=204)  # htmx then leaves the page as it is
     query = {"q": q, "state": state or "", "kind": wanted.kind or ""}
@@ -128,8 +128,3 @@ def show_jobs(
 
 def _is_moving(rows: Sequence[Job]) -> bool:
     return any(job.state not in TERMINAL and job.state is not JobState.PAUSED for job in rows)
-
-
-def _digest(page: FoundJobs) -> str:
-    """Changes with whatever the table shows."""
-    return seen_mark(page.older, page.newer, [(job.id, job.version) for job in page.rows])

@@ -9,10 +9,7 @@ import json
 from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
-from app.web.jobs.figures import set_aside_headline
 from app.web.jobs.job_result import fetch
-from cleanclip.spec.attack_options import without_image
-from cleanclip.spec.recipe import to_json
 from cleanclip.spec.vet_report import VetReport, load_vet_report
 
 
@@ -35,15 +32,11 @@ def read_vet(store: ObjectStore, key: str) -> VetResult:
 
 def vet_result(report: VetReport) -> VetResult:
     """Everything that the page shows of a vetting."""
-    aside = report.set_aside
-    options = to_json(report.options)
-    options["triggers"] = [without_image(one) for one in options["triggers"]]
-    options["directions"] = f"{len(report.options.directions)} vectors"
     return VetResult(
         report=report,
-        headline=f"{set_aside_headline(aside.num, aside.of)}.",
+        headline=f"{report.headline}.",
         known=_known(report),
-        options=json.dumps(options, indent=2, ensure_ascii=False),
+        options=json.dumps(report.shown_options, indent=2, ensure_ascii=False),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cleanclip.spec.null_set import NullSet, differences, dump_null, load_null
+from cleanclip.spec.null_set import NullSet, ScanToJudge, differences, dump_null, load_null
 from demo import labelled
 from demo.recipe import NULL_PATH, POISONING, SCAN, SCAN_SEED
 from lab.testbed.glyphs import digits
@@ -26,15 +26,14 @@ def null() -> NullSet:
 def test_it_fits_a_scan_of_the_demo(null: NullSet, tmp_path: Path) -> None:
     labelled.write(tmp_path)
     architecture = Architecture.from_config({"model_cfg": model_config(POISONING), "preprocess_cfg": {}})
-    different = differences(
-        null,
+    scan = ScanToJudge(
         architecture=architecture.to_config(),
         class_names=class_names(digits()),
         images_sha256=open_labelled(tmp_path).sha256,
         options=SCAN,
         seed=SCAN_SEED,
     )
-    assert list(different) == []
+    assert list(differences(null, scan)) == []
 
 
 def test_it_is_written_as_it_is_read(null: NullSet) -> None:
