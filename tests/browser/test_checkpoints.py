@@ -35,6 +35,38 @@ def test_a_rejected_checkpoint_says_why_and_what_to_do(page: Page, service: Serv
     expect(page.locator("main")).not_to_contain_text("not computed yet")
 
 
+def test_a_model_of_a_hub_is_named_and_its_page_says_where_it_comes_from(
+    page: Page, service: Service, watched: Watched
+) -> None:
+    page.goto("/ui/checkpoints")
+    page.get_by_label("Source").fill("https://169.254.169.254/latest")
+    page.get_by_role("button", name="Fetch and inspect").click()
+    expect(page.get_by_role("alert")).to_contain_text("The host is an IP address that is not public.")
+    watched.expect("422")
+    expect(page.get_by_label("Source")).to_have_value("https://169.254.169.254/latest")
+    page.get_by_label("Source").fill("hf://openai/clip-tiny@main")
+    page.get_by_role("button", name="Fetch and inspect").click()
+    page.wait_for_url("**/ui/checkpoints/ckpt_*")
+    checkpoint_id = page.url.rpartition("/")[2]
+    main = page.locator("main")
+    expect(main.get_by_role("status")).to_contain_text("The service fetches it")
+    expect(main).to_contain_text("Size at most")
+    source = {
+        "ordered": "hf://openai/clip-tiny@main",
+        "commit": "c0ffee" + "0" * 34,
+        "path": "model.safetensors",
+        "fetched_at": "2026-12-01T12:00:00+00:00",
+    }
+    service.execute(
+        "UPDATE checkpoints SET source = CAST(:source AS jsonb), updated_at = now() WHERE id = :id",
+        source=json.dumps(source),
+        id=checkpoint_id,
+    )
+    expect(main).to_contain_text(source["commit"])
+    expect(main.get_by_role("status")).not_to_contain_text("The service fetches it")
+    expect(main).not_to_contain_text("Size at most")
+
+
 def test_an_accepted_checkpoint_shows_what_it_is_and_what_was_assumed(page: Page, service: Service) -> None:
     order = service.sanitize_order()
     checkpoint_id = order["checkpoint_id"]

@@ -1,4 +1,4 @@
-"""Checkpoints: the list with the form to upload one, and what the inspection found of each."""
+"""Checkpoints: the list with the forms to upload or name one, and what the inspection found of each."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.db.models.assets import Checkpoint
+from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, DomainError, NotFound
+from app.domain.sources import parse_source
 from app.domain.states import CheckpointState, UploadPurpose
 from app.domain.verdicts import MOST_SHOWN, VerdictStage
-from app.live.ports import PortsDep
+from app.edge.error_codes import status_of
+from app.live.ports import Ports, PortsDep
 from app.schemas.checkpoints import CheckpointOut
-from app.services import checkpoints, deletions
+from app.services import checkpoints, deletions, sources
 from app.web.data import declared
 from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, CheckpointPath, Cursor, DeletionId, seen_mark
+from app.web.kit.once import FIELD, new_form, once
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
 from app.web.project.receipts import deletion_told
+from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS
 
+HERE = "/ui/checkpoints"
 PER_PAGE = 25
 MAX_JOBS = 20
 MAX_OPEN_UPLOADS = 20
@@ -42,7 +48,50 @@ def show_checkpoints(
     like: Annotated[CheckpointId | None, EMPTY_IS_NONE] = None,
     deleted: Annotated[DeletionId | None, EMPTY_IS_NONE] = None,
 ) -> Response:
-    """Newest first, the form above. `like`: a checkpoint whose declaration the form begins with."""
+    """Newest first, the forms above. `like`: a checkpoint whose declaration the form begins with."""
+    return _listed(request, visitor, ports, after=after, state=state, like=like, deleted=deleted)
+
+
+@router.post("/checkpoints")
+def fetch_checkpoint(request: Request, visitor: Uploader, form: FormDep, ports: PortsDep) -> Response:
+    """Let the service fetch one, pressed once or twice; then its own page. What is refused is said in the
+    form."""
+    text = form.get("source").strip()
+    try:
+        checkpoint_id = _ordered(ports, visitor, text, form.get(FIELD))
+    except DomainError as refusal:
+        return _listed(request, visitor, ports, status=status_of(refusal), source=text, refusal=refusal)
+    return see_other(f"{HERE}/{checkpoint_id}")
+
+
+def _ordered(ports: Ports, visitor: Visitor, text: str, form_id: str) -> str:
+    caller, settings = visitor.caller, ports.settings
+    source = parse_source(text)
+    sources.rules_of(settings).check(source, project_id=caller.project_id, own_bucket=ports.store.bucket)
+    file = sources.announced(
+        source, max_size_bytes=None, sha256=None, declared=DeclaredOptions(), settings=settings
+    )
+
+    def work(unit: UnitOfWork) -> tuple[str, Job]:
+        row, job = sources.order(unit, caller, text, file, settings)
+        return row.id, job
+
+    return once(ports, caller, path=HERE, form=form_id, content=text, work=work)
+
+
+def _listed(
+    request: Request,
+    visitor: Visitor,
+    ports: Ports,
+    *,
+    status: int = 200,
+    after: str | None = None,
+    state: CheckpointState | None = None,
+    like: str | None = None,
+    deleted: str | None = None,
+    source: str = "",
+    refusal: DomainError | None = None,
+) -> Response:
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
         rows, has_more = unit.checkpoints.page(project_id, after, PER_PAGE, state=state)
@@ -58,6 +107,11 @@ def show_checkpoints(
     return page(
         request,
         "checkpoints.html",
+        status,
+        hosts=ports.settings.sources.allowed_hosts,
+        source=source,
+        refusal=refusal,
+        form_id=new_form(),
         checkpoints=[CheckpointOut.of(row, found) for row, found in zip(rows, judged, strict=True)],
         has_more=has_more,
         after=after,
@@ -126,7 +180,7 @@ def delete_checkpoint(
         with ports.database.unit_of_work(visitor.caller.project_id) as unit:
             values = _values(unit, visitor, checkpoint_id)
         return page(request, "checkpoint.html", 409, **values, refusal=refusal)
-    return see_other(f"/ui/checkpoints?deleted={receipt}")
+    return see_other(f"{HERE}?deleted={receipt}")
 
 
 def _values(unit: UnitOfWork, visitor: Visitor, checkpoint_id: str) -> dict[str, Any]:
