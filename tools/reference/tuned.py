@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.zoo.judging import SCAN, WORKS, Judged, judge_all
+from lab.zoo.judging import DEFAULT_DETECTORS, SCAN, WORKS, Judged, judge_all
 from lab.zoo.plan import BEDS
 from lab.zoo.rows import read_models, read_scans
 from lab.zoo.tables import clopper_pearson
@@ -40,7 +40,11 @@ def _judged() -> Iterator[Fine]:
     tuned = {name: row for name, row in models.items() if name.startswith("tuned-")}
     suspects = {name: row for name, row in tuned.items() if kind_of(name) != "null"}
     zoo = {name: row for name, row in read_models(_ROWS).items() if row.split == "calibration"}
-    zoo_scans = list(read_scans(_ROWS).values())
+    zoo_scans = [
+        scan
+        for (name, detector, weights), scan in read_scans(_ROWS).items()
+        if name in zoo and zoo[name].weights_sha256 == weights and detector in DEFAULT_DETECTORS
+    ]
     for null, is_own in NULLS.items():
         of_all = (tuned, scans) if is_own else (zoo | suspects, zoo_scans + scans)
         for one in judge_all(*of_all, SCAN):
