@@ -25,7 +25,7 @@ class CheckpointIn(WireIn):
             max_length=MAX_SOURCE_CHARACTERS,
             examples=["hf://openai/clip-vit-base-patch32@main"],
             description="hf://OWNER/NAME[@REVISION][/PATH] (without PATH the file of weights with a usual "
-            "name), https://HOST/PATH or s3://BUCKET/KEY.",
+            "name), an https address, or s3://BUCKET/KEY.",
         ),
     ]
     sha256: Sha256 | None = None

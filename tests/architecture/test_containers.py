@@ -42,6 +42,7 @@ REACH = {
     "webhooks": {"postgres"},
     **dict.fromkeys(("api", "sweeper", "worker", "worker-light", "worker-gpu"), SERVERS),
 }
+COMPOSE_FILES = ("docker-compose.yml", "docker-compose.sources.yml")
 WORKERS = {"worker", "worker-light", "worker-gpu"}
 
 
@@ -295,3 +296,16 @@ def test_images_have_every_package_that_the_service_asks_for(extra: str, names: 
         if "==" in line
     }
     assert packages(asked[extra]) | packages(ours) <= locked, "python -m tools.lock_images"
+
+
+def test_fetching_gives_a_way_out_to_the_worker_that_inspects_and_to_nobody_else() -> None:
+    whole, more = (yaml.safe_load((ROOT / name).read_text()) for name in COMPOSE_FILES)
+    assert more == {"services": {"worker-light": {"networks": ["way-out"]}}}
+    assert "way-out" in whole["networks"]
+    assert "way-out" not in whole["services"]["worker-light"]["networks"]
+    reads_hosts = {
+        name
+        for name, one in whole["services"].items()
+        if "CLEANCLIP_SOURCES__ALLOWED_HOSTS" in (one.get("environment") or {})
+    }
+    assert reads_hosts == {"api", "worker-light"}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 
 from app.domain.states import JobKind
@@ -22,6 +23,7 @@ from worker.control import Control
 from worker.failures import AttemptFailed
 from worker.fetching.bringing import Fetched, Fetcher
 from worker.fetching.errands import Pinned
+from worker.fetching.web import Got, Refused
 
 pytestmark = pytest.mark.slow
 REPO = "openai/clip-tiny"
@@ -168,6 +170,30 @@ def test_a_server_that_drips_is_left_when_the_time_is_over(
     hub.answers["/slow"] = drips
     quick = settings.model_copy(update={"timeout_s": 2.0})
     assert refused(tmp_path, quick, f"{hub.url}/slow") == "source_too_slow"
+
+
+@pytest.mark.parametrize(("per_chunk_s", "is_left"), [(1.0, False), (3.0, True)])
+def test_a_server_that_sends_too_little_for_twenty_seconds_is_left(
+    monkeypatch: pytest.MonkeyPatch, per_chunk_s: float, is_left: bool
+) -> None:
+    """Each byte comes in time, and yet nobody would see the last one."""
+    now = [0.0]
+    monkeypatch.setattr("worker.fetching.web.time.monotonic", lambda: now[0])
+
+    def stream() -> Iterator[bytes]:
+        for _ in range(60):
+            now[0] += per_chunk_s
+            yield bytes(100)
+
+    answer = httpcore.Response(200, content=stream())
+    got = Got(answer=answer, headers=({},), min_bytes_per_s=50)
+    if not is_left:
+        assert sum(map(len, got.chunks(MOST))) == 6000
+        return
+    with pytest.raises(Refused) as refusal:
+        list(got.chunks(MOST))
+    assert refusal.value.code == "source_too_slow"
+    assert now[0] < 25
 
 
 def test_addresses_that_are_not_public_are_not_connected_to(
