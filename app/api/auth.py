@@ -11,9 +11,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.paced_bodies import PacedBody
+from app.api.middleware import NUM_VALUES, is_streamed
 from app.api.problems import Refused
 from app.domain.errors import DomainError, Unauthorized
 from app.live.callers import known_caller, remote_addr_of
@@ -22,11 +23,39 @@ from app.services.api_keys import Caller, read_key
 
 _CALLER = "caller"
 """In a request's scope, once it is known."""
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
     description="`Authorization: Bearer cclip_live_…`: a key of your project, shown only at creation.",
 )
+
+
+class _PacedBody:
+    """Of one request: a large one is read when the project has a turn (`app.live.pacing`), and not before.
+    The streaming upload, which is never parsed, has limits of its own."""
+
+    def __init__(self, scope: Scope, receive: Receive, ports: Ports) -> None:
+        self._scope, self._receive, self._pace = scope, receive, ports.pace
+        self._is_paced = scope["method"] not in _WITHOUT_BODY and not is_streamed(scope)
+        self._is_begun = False
+        headers, most = Headers(scope=scope), ports.settings.api.max_body_bytes
+        announced = headers.get("content-length", "0")
+        is_known = announced.isdecimal() and "transfer-encoding" not in headers
+        self._num_bytes = min(int(announced[:20]), most) if is_known else most
+
+    async def receive(self, project_id: str) -> Message:
+        """The next message. Raises Refused before the first."""
+        if self._is_paced and not self._is_begun:
+            self._is_begun = True
+            try:
+                await self._pace.before(project_id, self._num_bytes)
+            except DomainError as refusal:
+                raise Refused(refusal, headers={"Connection": "close"}) from refusal
+        message = await self._receive()
+        if self._is_paced and message["type"] == "http.request" and not message.get("more_body", False):
+            self._pace.after(project_id, self._num_bytes, self._scope.get(NUM_VALUES, 0))
+        return message
 
 
 class KeyFirstMiddleware:
@@ -49,7 +78,7 @@ class KeyFirstMiddleware:
                 raise Refused(refusal) from refusal
             return await body.receive(caller.project_id)
 
-        body = PacedBody(scope, receive, self._ports)
+        body = _PacedBody(scope, receive, self._ports)
         await self._app(scope, receive_known, send)
 
 

@@ -16,13 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.live.ports import Ports
 from app.settings import StorageSettings
 from app.web.data import artifacts, checkpoints, dataset, datasets, uploads
-from app.web.jobs import compare, failures, job, job_actions, jobs, new_job, new_scan, new_vet
+from app.web.jobs import compare, failures, job, jobs, new_job, new_search
 from app.web.kit import static_files
 from app.web.project import keys, policies, sign_in, trail, usage, webhook_deliveries, webhooks
 
 PREFIX = "/ui"
 MODULES = (
-    *(sign_in, new_job, new_scan, new_vet, jobs, job, job_actions, artifacts, compare, policies),
+    *(sign_in, new_job, new_search, jobs, job, artifacts, compare, policies),
     *(checkpoints, uploads, datasets, dataset),
     *(keys, usage, trail, webhooks, webhook_deliveries, static_files),
 )

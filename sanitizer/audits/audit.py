@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,9 +38,9 @@ from sanitizer.audits.drift import Drift
 from sanitizer.audits.example_images import Album, Seen, choose
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
-from sanitizer.audits.plain_template import PlainTemplate
 from sanitizer.audits.probe import CleanEmbeddings, FoldedProbe, fit_probe
 from sanitizer.audits.retrieval import RetrievalResult, measure_retrieval
+from sanitizer.audits.statistics import wilson
 from sanitizer.audits.target_captions import Attacked
 from sanitizer.audits.targets import find_targets
 from sanitizer.audits.watch import Watch
@@ -77,6 +77,24 @@ class AuditResult:
     drift: EmbeddingDrift | None = None
     retrieval: RetrievalResult | None = None
     examples: tuple[Seen, ...] = ()
+
+
+@dataclass
+class _PlainTemplate:
+    """Counts the images that `class_CD`, embedded with one plain template, are right about. ImageNet's 80
+    templates, which are taken where nobody gives any, can cost points of accuracy on other images."""
+
+    class_CD: Tensor
+    correct: list[Tensor] = field(default_factory=list)
+
+    def add(self, image_ND: Tensor, label_N: Tensor) -> None:
+        predicted_N, _ = nearest(image_ND, self.class_CD)
+        self.correct.append(predicted_N.cpu() == label_N)
+
+    def accuracy(self) -> Estimate:
+        """CA over all images so far, of which there must be one."""
+        correct_N = torch.cat(self.correct)
+        return wilson(int(correct_N.sum()), len(correct_N))
 
 
 def run_audit(
@@ -156,7 +174,7 @@ def run_audit(
             probe = _fitted_probe(images, labelled.class_names, options.linear_probe)
         plain = None
         if towards is None and options.templates is None and labelled.templates is None:
-            plain = PlainTemplate(
+            plain = _PlainTemplate(
                 memory.embeddings(
                     checkpoint,
                     labelled.class_names,
@@ -248,7 +266,7 @@ def count_answers(
     alike: Sequence[Sequence[int]],
     drift: Drift | None = None,
     album: Album | None = None,
-    plain: PlainTemplate | None = None,
+    plain: _PlainTemplate | None = None,
 ) -> None:
     """Fills `counts`, `drift`, `album` and `plain` in one pass; the triggers of `alike` numbers in one go."""
     probe = counts.probe
@@ -291,7 +309,7 @@ def _result(
     drift: Drift | None,
     examples: tuple[Seen, ...],
     towards: Sequence[int] | None,
-    plain: PlainTemplate | None,
+    plain: _PlainTemplate | None,
 ) -> AuditResult:
     label_N, label_rank_N = torch.cat(counts.label), torch.cat(counts.label_rank)
     correct_N = label_rank_N == 0

@@ -1,16 +1,23 @@
-"""The page of one job, live while it runs."""
+"""The page of one job, live while it runs, and what is done from it: cancel, pause, resume, retry, rename,
+delete."""
 
 from __future__ import annotations
+
+from typing import get_args
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from app.domain.errors import Conflict, InvalidInput, QuotaExceeded
+from app.domain.states import JobState
 from app.edge.event_stream import EventStream
 from app.live.ports import PortsDep
-from app.services import jobs
+from app.services import deletions, jobs
 from app.web.jobs.job_view import job_page
 from app.web.kit.addresses import JobPath
-from app.web.kit.visitor import Reader
+from app.web.kit.fields import read_name_or_none
+from app.web.kit.rendering import see_other
+from app.web.kit.visitor import FormDep, Reader, Runner
 
 router = APIRouter()
 
@@ -39,3 +46,48 @@ async def stream(job_id: JobPath, visitor: Reader, ports: PortsDep) -> Response:
         raise jobs.not_found(job_id)
     follower = ports.followers.follow(visitor.caller, job_id, row.event_seq)
     return EventStream(follower, ports.followers, ports.settings.streams)
+
+
+def _add_action(action: jobs.Action) -> None:
+    @router.post(f"/jobs/{{job_id}}/{action}")
+    def act(
+        *, request: Request, job_id: JobPath, visitor: Runner, form: FormDep, ports: PortsDep
+    ) -> Response:
+        """Back to the job's page; it says what was refused, mostly because the job is further by now."""
+        del form
+        try:
+            with ports.database.unit_of_work(visitor.caller.project_id) as unit:
+                job = jobs.act(unit, visitor.caller, job_id, action, ports.settings.quotas)
+        except (Conflict, QuotaExceeded) as refusal:
+            return job_page(request, ports, visitor, job_id, refusal=refusal)
+        if job.state is JobState.QUEUED:
+            ports.hint(job)
+        return see_other(f"/ui/jobs/{job_id}")
+
+
+for _action in get_args(jobs.Action):
+    _add_action(_action)
+
+
+@router.post("/jobs/{job_id}/rename")
+def rename(*, request: Request, job_id: JobPath, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
+    """Back to its page, which says why where the name is not taken."""
+    try:
+        name = read_name_or_none(form)
+    except InvalidInput as refusal:
+        return job_page(request, ports, visitor, job_id, refusal=refusal)
+    with ports.database.unit_of_work(visitor.caller.project_id) as unit:
+        jobs.rename(unit, visitor.caller, job_id, name)
+    return see_other(f"/ui/jobs/{job_id}")
+
+
+@router.post("/jobs/{job_id}/delete")
+def delete(*, request: Request, job_id: JobPath, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
+    """The job, its files, its events."""
+    del form
+    try:
+        with ports.database.unit_of_work(visitor.caller.project_id) as unit:
+            deletions.delete_job(unit, visitor.caller, job_id)
+    except Conflict as refusal:
+        return job_page(request, ports, visitor, job_id, refusal=refusal)
+    return see_other("/ui/jobs")
