@@ -207,6 +207,7 @@ class Attempt:
             ledger=self._ledger,
             job=self._job,
             fetcher=fetcher,
+            allowed_prefixes=self._options.datasets.allowed_prefixes,
             check=self._control.check,
         ).bring()
 

@@ -57,11 +57,16 @@ class Deadline:
 
     def __init__(self, timeout_s: float, *, idle_s: float = float("inf")) -> None:
         self._end_s = time.monotonic() + timeout_s
+        self._part_s = self._end_s
         self._idle_s = idle_s
+
+    def begin_part(self, seconds: float) -> None:
+        """What comes next, until the next part begins, may take so long, whatever comes now and then."""
+        self._part_s = time.monotonic() + seconds
 
     def left_s(self) -> float:
         """Raises httpcore.ReadTimeout where nothing is left."""
-        left_s = self._end_s - time.monotonic()
+        left_s = min(self._end_s, self._part_s) - time.monotonic()
         if left_s <= 0:
             raise httpcore.ReadTimeout("the try took too long")
         return min(left_s, self._idle_s)

@@ -84,6 +84,12 @@ def name_of(source: Source) -> str:
     return shown[:200] or "checkpoint"
 
 
+def without_query(text: str) -> str:
+    """As people are told of a source: the query of an address may be a signature that opens it."""
+    address, mark, _ = text.partition("?")
+    return address + ("?…" if mark else "")
+
+
 def _is_plain(path: str) -> bool:
     """Whether each part is a plain name: not hidden, no way up."""
     return ".." not in path and all(map(_SEGMENT.fullmatch, path.split("/")))

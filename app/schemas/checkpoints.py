@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from app.db.models.assets import Checkpoint
 from app.db.repositories.verdicts import FoundVerdicts
-from app.domain.sources import MAX_SOURCE_CHARACTERS
+from app.domain.sources import MAX_SOURCE_CHARACTERS, without_query
 from app.domain.verdicts import MOST_IN_LISTS, MOST_SHOWN
 from app.schemas.common import Page, Sha256, StoredProblem, Time, WireIn, WireOut
 from app.schemas.verdicts import VerdictOut
@@ -42,7 +42,9 @@ class CheckpointIn(WireIn):
 class SourceOut(WireOut):
     """Where a checkpoint was fetched from. What is not known yet, or not told by its server, is null."""
 
-    ordered: str
+    ordered: Annotated[str, AfterValidator(without_query)] = Field(
+        description="As it was named; of an address without its query, which may hold a signature."
+    )
     commit: str | None = Field(default=None, description="Of a hub: what the revision was, looked up once.")
     path: str | None = Field(default=None, description="Of a hub: the file.")
     size_bytes: int | None = None

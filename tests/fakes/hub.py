@@ -199,3 +199,20 @@ def cut(content: bytes, stated: int) -> Answer:
         request.close_connection = True
 
     return answer
+
+
+def without_an_end(request: BaseHTTPRequestHandler) -> None:
+    """Says neither how long the body is nor that it comes in chunks."""
+    request.send_response(200)
+    request.end_headers()
+    request.wfile.write(b"half of a file")
+    request.close_connection = True
+
+
+def slow_headers(request: BaseHTTPRequestHandler) -> None:
+    """One header after the other, for ever."""
+    request.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    for number in range(1000):
+        request.wfile.write(b"X-%d: 1\r\n" % number)
+        request.wfile.flush()
+        time.sleep(0.1)

@@ -12,13 +12,13 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.domain.sources import HubSource, parse_source
+from app.domain.sources import WEIGHTS, HubSource, parse_source
 from app.domain.states import JobKind
 from app.settings import SourceSettings
 from cleanclip.spec.errors import CheckpointRejected
@@ -27,6 +27,7 @@ from cleanclip.spec.progress import ignore
 from worker.confinement import sandbox
 from worker.confinement.child import Child
 from worker.confinement.child_json import read_regular
+from worker.confinement.file_access import kernel_restricts_files
 from worker.confinement.outcome import is_disk_full
 from worker.confinement.sandbox import ChildLimits, Isolation
 from worker.control import Control
@@ -50,6 +51,8 @@ _MEMORY_BYTES = 2 * 2**30
 _ROOM_BYTES = 16 * 2**20
 _MAX_ANSWER_BYTES = 64 * 1024
 _SPARE_S = 60.0
+_RESOLVE_S = 120.0
+"""A description of a model is small."""
 _COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -144,9 +147,12 @@ class Fetcher:
         """Raises AttemptFailed, Stopped."""
         pinned = self._run(source, None, max_bytes=0)[1]
         ordered = parse_source(source)
-        revision = ordered.revision if isinstance(ordered, HubSource) else ""
-        if _COMMIT.fullmatch(revision) and pinned.commit != revision:
+        if not isinstance(ordered, HubSource):
+            return Pinned()
+        if _COMMIT.fullmatch(ordered.revision) and pinned.commit != ordered.revision:
             raise not_fetched("source_changed", f"The hub names the commit {pinned.commit}")
+        if pinned.path not in ((ordered.path,) if ordered.path else WEIGHTS):
+            raise outputs_unusable("names another file than was ordered")
         return pinned
 
     def bring(self, source: str, pinned: Pinned, *, name: str, max_bytes: int) -> Fetched:
@@ -162,11 +168,14 @@ class Fetcher:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             raise outputs_unusable("what it brought is not a file")
+        if status.st_size > max_bytes:
+            raise not_fetched("source_too_large", f"{status.st_size} bytes came; {max_bytes} are allowed.")
         sha256 = interruptible(partial(file_sha256, path), self.control.check)
-        # What was pinned before goes first: the process may name a digest only where there was none.
-        expected = told if pinned.sha256 is None else pinned
+        # What was pinned before stays: the process may add what was not known.
+        known = {name: value for name, value in asdict(pinned).items() if value is not None}
+        expected = replace(told, **known)
         is_same = expected.size_bytes in {None, status.st_size} and expected.sha256 in {None, sha256}
-        if is_same and expected.sha256 is None and expected.git_sha1 is not None:
+        if is_same and expected.git_sha1 is not None:
             of_git = interruptible(partial(_git_sha1, path, status.st_size), self.control.check)
             is_same = of_git == expected.git_sha1
         if not is_same:
@@ -176,6 +185,12 @@ class Fetcher:
 
     def _run(self, source: str, pinned: Pinned | None, *, max_bytes: int) -> tuple[Path, Pinned]:
         settings = self.settings
+        if self.isolation == "none" and not kernel_restricts_files():
+            raise AttemptFailed(
+                "source_not_confined",
+                "This worker cannot keep a process that reaches out from its own files.",
+                "Upload the file, or ask the operator for a worker with Landlock or user namespaces.",
+            )
         job = self.folder / ("resolve" if pinned is None else "bring") / "job"
         for name in ("home", "tmp"):
             (job / name).mkdir(parents=True)
@@ -187,7 +202,7 @@ class Fetcher:
             denied_networks=settings.denied_networks,
             allow_loopback=settings.allow_loopback,
             max_bytes=max_bytes,
-            timeout_s=settings.timeout_s,
+            timeout_s=settings.timeout_s if pinned else min(settings.timeout_s, _RESOLVE_S),
             min_bytes_per_s=settings.min_bytes_per_s,
         )
         (job / ERRAND_NAME).write_bytes(ERRAND.dump_json(errand))

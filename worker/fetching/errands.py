@@ -32,7 +32,7 @@ class Pinned:
 
     commit: Sha1 | None = None
     path: Annotated[str, Field(max_length=2048)] | None = None
-    size_bytes: Annotated[int, Field(ge=0)] | None = None
+    size_bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     sha256: Sha256 | None = None
     git_sha1: Sha1 | None = None
 

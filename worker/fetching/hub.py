@@ -64,20 +64,16 @@ def url_of(hub_url: str, source: HubSource, pinned: Pinned) -> str:
 
 
 def check_headers(got: Got, pinned: Pinned) -> Pinned:
-    """`pinned` with the digest that stands beside the file, where the description had none. Raises Refused
-    where the two differ."""
-    linked = _SHA256.fullmatch(got.said("x-linked-etag") or "")
-    size = got.said("x-linked-size") or ""
-    if linked is not None and pinned.sha256 is None:
-        size_bytes = int(size) if size.isdecimal() and len(size) < 19 else None
-        return replace(pinned, sha256=linked[1], size_bytes=size_bytes, git_sha1=None)
-    pairs = [
-        (got.said("x-repo-commit"), pinned.commit),
-        (linked and linked[1], pinned.sha256),
-    ]
+    """`pinned` with the digest that stands beside the file, where the description had none. Only the hub's
+    own answer counts: a redirect leads to another server. Raises Refused where the two differ."""
+    said = got.headers[0]
+    linked = _SHA256.fullmatch(said.get("x-linked-etag", ""))
+    pairs = [(said.get("x-repo-commit"), pinned.commit), (linked and linked[1], pinned.sha256)]
     if any(told is not None and known is not None and told != known for told, known in pairs):
         raise Refused("source_changed", "The hub now names another commit or digest.")
-    return pinned
+    if linked is None or pinned.sha256 is not None or pinned.git_sha1 is not None:
+        return pinned
+    return replace(pinned, sha256=linked[1])
 
 
 def _has(names: list[str]) -> str:

@@ -6,7 +6,7 @@ the row then stand: ordered, commit, path, size_bytes, sha256, git_sha1, resolve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -15,8 +15,10 @@ from pydantic import TypeAdapter
 from app.db.models.assets import Checkpoint
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
+from app.domain.errors import InvalidInput
 from app.domain.object_keys import upload_key
-from app.domain.sources import StoreSource, name_of, parse_source
+from app.domain.sources import SourceRules, StoreSource, name_of, parse_source, without_query
+from app.domain.webhook_urls import ReachRules
 from app.storage.port import ObjectStore
 from worker.fetching.bringing import Fetched, Fetcher, not_fetched
 from worker.fetching.errands import Pinned
@@ -35,6 +37,8 @@ class SourceBringer:
     ledger: Ledger
     job: ClaimedJob
     fetcher: Fetcher
+    allowed_prefixes: Sequence[str]
+    """Of the store: what the operator allows today."""
     check: Callable[[], None]
 
     def bring(self) -> None:
@@ -58,15 +62,20 @@ class SourceBringer:
             name = (pinned.path or name_of(source)).rpartition("/")[2]
             fetched = self.fetcher.bring(ordered, pinned, name=name, max_bytes=row.size_bytes)
         key = upload_key(self.job.project_id, row.upload_id)
-        put = partial(upload, self.store, key, fetched.path, is_ours=self.ledger.is_ours)
+        put = partial(upload, self.store, key, fetched.path, is_ours=self._is_kept)
         retry_while_unavailable(put, self.check)
         fetched.path.unlink()
         known |= {
+            "ordered": without_query(ordered),  # nobody needs it any more
             "sha256": fetched.sha256,
             "size_bytes": fetched.size_bytes,
             "fetched_at": self.ledger.time(),
         }
         self.ledger.record_source(known, filename=name, size_bytes=fetched.size_bytes)
+
+    def _is_kept(self) -> bool:
+        """Whether the object may stay: it is ours, or a later attempt has put the same file there since."""
+        return self.ledger.is_ours() or "fetched_at" in (self._row().source or {})
 
     def _row(self) -> Checkpoint:
         with self.database.unit_of_work() as unit:
@@ -74,6 +83,11 @@ class SourceBringer:
 
     def _from_store(self, source: StoreSource, max_bytes: int) -> Fetched:
         """The operator's own store: no stranger is asked."""
+        rules = SourceRules(reach=ReachRules(), hub_url="", allowed_prefixes=self.allowed_prefixes)
+        try:
+            rules.check(source, project_id=self.job.project_id, own_bucket=self.store.bucket)
+        except InvalidInput as refusal:
+            raise not_fetched("source_leads_elsewhere", refusal.message) from refusal
         store = self.store.in_bucket(source.bucket)
         size_bytes = retry_while_unavailable(lambda: store.head(source.key), self.check).size_bytes
         if size_bytes > max_bytes:

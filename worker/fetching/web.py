@@ -23,6 +23,8 @@ from worker.outward import CheckedBackend, Deadline, NoPublicAddress, Resolve, T
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LOOK_EVERY_S = 20.0
+_PART_S = 60.0
+"""For connecting with all headers, and for each piece of the body: a byte now and then prolongs neither."""
 
 
 class Refused(Exception):
@@ -42,10 +44,7 @@ class Got:
     answer: httpcore.Response
     headers: Sequence[Mapping[str, str]]
     min_bytes_per_s: float
-
-    def said(self, name: str) -> str | None:
-        """The header of the first answer that has it."""
-        return next((one[name] for one in self.headers if name in one), None)
+    deadline: Deadline
 
     @property
     def size_bytes(self) -> int | None:
@@ -57,7 +56,8 @@ class Got:
         if (self.size_bytes or 0) > max_bytes:
             raise Refused("source_too_large", f"The server announces {self.size_bytes} bytes.")
         num_bytes, num_before, looked_at = 0, 0, time.monotonic()
-        for chunk in self.answer.iter_stream():
+        body = self.answer.iter_stream()
+        while (chunk := self._next(body)) is not None:
             num_bytes += len(chunk)
             if num_bytes > max_bytes:
                 raise Refused("source_too_large", f"More than {max_bytes} bytes came.")
@@ -67,6 +67,10 @@ class Got:
                 if num_bytes - num_before < self.min_bytes_per_s * (now - looked_at):
                     raise Refused("source_too_slow", f"{num_bytes} bytes had come by then.")
                 num_before, looked_at = num_bytes, now
+
+    def _next(self, body: Iterator[bytes]) -> bytes | None:
+        self.deadline.begin_part(_PART_S)
+        return next(body, None)
 
 
 class Web:
@@ -119,14 +123,23 @@ class Web:
                 passed.append(headers)
                 if answer.status not in _REDIRECTS:
                     _check(answer.status, headers)
-                    yield Got(answer=answer, headers=passed, min_bytes_per_s=self._min_bytes_per_s)
+                    yield Got(
+                        answer=answer,
+                        headers=passed,
+                        min_bytes_per_s=self._min_bytes_per_s,
+                        deadline=self._deadline,
+                    )
                     return
-            url = urljoin(url, headers.get("location", ""))
+            try:
+                url = urljoin(url, headers.get("location", ""))
+            except ValueError as error:
+                raise Refused("source_not_understood", "It redirects to what is no address.") from error
         raise Refused("source_not_understood", f"It redirects more than {_MAX_REDIRECTS} times.")
 
     @contextmanager
     def _asked(self, url: str) -> Iterator[httpcore.Response]:
         target = self._rules.check_url(url)
+        self._deadline.begin_part(_PART_S)
         backend = CheckedBackend(self._rules.reach, self._resolve, self._deadline, is_plain=target.is_plain)
         scheme = "http" if target.is_plain else "https"
         address = httpcore.URL(scheme=scheme, host=target.host, port=target.port, target=target.path)
@@ -146,7 +159,10 @@ class Web:
 
 def _check(status: int, headers: Mapping[str, str]) -> None:
     """Raises Refused unless the body is the file."""
+    is_bounded = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
     if status == 200 and headers.get("content-encoding", "identity") == "identity":
+        if not is_bounded:  # a connection that is cut would look like the end
+            raise Refused("source_not_understood", "The server does not say where the file ends.")
         return
     codes: dict[int, Code] = {401: "source_not_public", 403: "source_not_public", 404: "source_not_found"}
     codes |= {410: "source_not_found", 200: "source_not_understood"}

@@ -71,8 +71,16 @@ def retry_while_unavailable(
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
-def download(store: ObjectStore, key: str, path: Path, on_bytes: Callable[[int], None]) -> Download:
-    """Write the object to `path`, hashing on the way; `on_bytes` hears of every chunk and may raise.
+def download(
+    store: ObjectStore,
+    key: str,
+    path: Path,
+    on_bytes: Callable[[int], None],
+    *,
+    most_bytes: int | None = None,
+) -> Download:
+    """Write the object to `path`, hashing on the way; `on_bytes` hears of every chunk and may raise. Of an
+    object that has more than `most_bytes` no more is read.
 
     Memory stays at one chunk. Raises StorageError; with
     `retry_while_unavailable` the object is then read from its start.
@@ -85,6 +93,8 @@ def download(store: ObjectStore, key: str, path: Path, on_bytes: Callable[[int],
             digest.update(chunk)
             size_bytes += len(chunk)
             on_bytes(len(chunk))
+            if most_bytes is not None and size_bytes > most_bytes:
+                break
     return Download(size_bytes=size_bytes, sha256=digest.hexdigest())
 
 
@@ -102,7 +112,9 @@ def fetch(
     None where they were others each time. Raises StorageError, and what `check` raises.
     """
     for left in reversed(range(_MAX_READS)):
-        got = retry_while_unavailable(lambda: download(store, key, path, lambda _size: check()), check)
+        got = retry_while_unavailable(
+            lambda: download(store, key, path, lambda _size: check(), most_bytes=size_bytes), check
+        )
         if sha256 in (None, got.sha256) and size_bytes in (None, got.size_bytes):
             return got
         _LOG.warning("other_bytes_than_expected", name=path.name, tries_left=left)

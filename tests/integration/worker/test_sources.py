@@ -14,14 +14,17 @@ from app.db.models.assets import Checkpoint
 from app.db.models.job import Job
 from app.domain.sources import parse_source
 from app.domain.states import CheckpointState, JobState
+from app.schemas.checkpoints import SourceOut
 from app.services import sources
 from app.services.api_keys import Caller
-from app.settings import Settings, SourceSettings
+from app.settings import DatasetSettings, Settings, SourceSettings
+from app.storage.s3 import S3Store
 from cleanclip.spec.recipe import DeclaredOptions
 from tests.fakes.hub import Hub, endless, redirects_to, send
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_safetensors
 from tests.integration.worker.world import World
 from worker.confinement import sandbox
+from worker.ledger import Ledger
 
 REPO = "openai/clip-tiny"
 WEIGHTS = b"CLIP" + bytes(range(256)) * 4
@@ -104,6 +107,48 @@ def test_a_checkpoint_of_a_hub_is_fetched_inspected_and_says_where_it_comes_from
     )
 
 
+def test_the_query_of_an_address_is_told_to_nobody_and_kept_no_longer_than_it_is_needed(
+    world: World, hub: Hub
+) -> None:
+    address = f"{hub.url}/blobs/{SHA256}"
+    row, job = ordered(world, f"{address}?X-Amz-Signature=SECRET")
+    assert row.source is not None
+    assert SourceOut.of_stored(row.source).ordered == f"{address}?…"
+    assert world.runner(sources=allowed(hub)).run(job.id) is JobState.SUCCEEDED
+    found = checkpoint(world, row.id)
+    assert (found.source or {})["ordered"] == f"{address}?…"
+    audit = world.audit_job(checkpoint_id=row.id)
+    assert world.runner().run(audit.id) is JobState.SUCCEEDED
+    told = [*world.artifacts(audit.id).values(), *(str(one.data).encode() for one in world.events(job.id))]
+    assert not any(b"SECRET" in one for one in told)
+    assert any("?…".encode() in one or b"?\\u2026" in one for one in told)
+
+
+def test_what_arrives_late_takes_nothing_from_the_attempt_that_came_after(
+    world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It overwrites the same file with the same bytes, and does not take them away again."""
+    row, job = ordered(world, f"hf://{REPO}")
+    put_file, is_ours, late = S3Store.put_file, Ledger.is_ours, list[str]()
+
+    def put_and_lose(store: S3Store, key: str, *others: Any, **more: Any) -> None:
+        put_file(store, key, *others, **more)
+        if key.startswith("uploads/"):
+            with world.hands.unit_of_work() as unit:
+                found = unit.checkpoints.get(world.project_id, row.id)
+                found.source = {**(found.source or {}), "fetched_at": "by a later attempt"}
+            late.append(key)
+
+    def lost_once(ledger: Ledger) -> bool:
+        return not late.pop() if late else is_ours(ledger)
+
+    monkeypatch.setattr(S3Store, "put_file", put_and_lose)
+    monkeypatch.setattr(Ledger, "is_ours", lost_once)
+    assert world.runner(sources=allowed(hub)).run(job.id) is JobState.SUCCEEDED
+    assert late == []
+    assert checkpoint(world, row.id).sha256 == SHA256
+
+
 def test_a_second_attempt_fetches_the_commit_that_the_first_one_looked_up(world: World, hub: Hub) -> None:
     first = hub.branches[REPO, "main"]
     row, job = ordered(world, f"hf://{REPO}@main")
@@ -175,6 +220,9 @@ def test_an_object_of_the_store_is_read_by_the_worker_itself(world: World, hub: 
         "clip.safetensors",
     )
     assert without_times(found.source) == {"ordered": text, "size_bytes": len(WEIGHTS), "sha256": SHA256}
+    withdrawn, job = ordered(world, text)
+    assert world.runner(datasets=DatasetSettings()).run(job.id) is JobState.FAILED
+    assert (checkpoint(world, withdrawn.id).error or {})["code"] == "source_leads_elsewhere"
     gone, job = ordered(world, f"s3://{world.store.bucket}/models/gone.pt")
     assert world.runner().run(job.id) is JobState.FAILED
     assert (checkpoint(world, gone.id).error or {})["code"] == "input_missing"

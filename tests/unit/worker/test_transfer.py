@@ -175,3 +175,18 @@ def test_a_download_is_hashed_while_it_is_written(tmp_path: Path) -> None:
     assert got.sha256 == hashlib.sha256(body).hexdigest() == file_sha256(tmp_path / "file")
     assert got.size_bytes == 1500
     assert heard == [1000, 500]
+
+
+def test_an_object_that_has_grown_is_read_no_further_than_its_size(tmp_path: Path) -> None:
+    read: list[int] = []
+
+    class Growing(InMemoryObjectStore):
+        def stream(self, key: str, **_: object) -> Iterator[bytes]:
+            for _number in range(1000):
+                read.append(10)
+                yield bytes(10)
+
+    path = tmp_path / "object"
+    assert transfer.fetch(Growing(), "k", path, go_on, sha256=None, size_bytes=25) is None
+    assert path.stat().st_size == 30
+    assert sum(read) <= 30 * 4, "a chunk more, each time that it was tried"

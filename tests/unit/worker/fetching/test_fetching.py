@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,31 @@ from typing import Any
 import httpcore
 import pytest
 
+from app.domain.sources import SourceRules
 from app.domain.states import JobKind
+from app.domain.webhook_urls import ReachRules
 from app.settings import SourceSettings
-from tests.fakes.hub import Answer, Hub, cut, drips, endless, redirects_to, send_json
+from tests.fakes.hub import (
+    Answer,
+    Hub,
+    cut,
+    drips,
+    endless,
+    redirects_to,
+    send,
+    send_json,
+    slow_headers,
+    without_an_end,
+)
 from worker.confinement import file_access, sandbox
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control
 from worker.failures import AttemptFailed
+from worker.fetching import web
 from worker.fetching.bringing import Fetched, Fetcher
 from worker.fetching.errands import Pinned
 from worker.fetching.web import Got, Refused
+from worker.outward import Deadline, resolve
 
 pytestmark = pytest.mark.slow
 REPO = "openai/clip-tiny"
@@ -122,12 +139,28 @@ def test_a_digest_that_only_stands_beside_the_file_is_held_against_it(
     commit = hub.branches[REPO, "main"]
     described = hub.description(REPO, commit, hub.models[REPO][commit])
     for one in described["siblings"]:
-        one.pop("lfs", None)
+        for known in ("lfs", "size", "blobId"):
+            one.pop(known, None)
     hub.answers[f"/api/models/{REPO}/revision/main"] = lambda request: send_json(request, described)
     assert fetched(tmp_path / "good", settings)[1].path.read_bytes() == WEIGHTS
     digest = hashlib.sha256(WEIGHTS).hexdigest()
     hub.answers[f"/blobs/{digest}"] = cut(OTHERS, len(OTHERS))
     assert refused(tmp_path / "bad", settings) == "source_changed"
+
+
+def test_what_was_pinned_is_not_replaced_by_what_a_server_says_beside_the_file(
+    hub: Hub, settings: SourceSettings, tmp_path: Path
+) -> None:
+    """Neither by the server that a redirect leads to, nor by the hub itself."""
+    small = WEIGHTS[:90]
+    commit = hub.add(REPO, {"small.safetensors": small})
+    lie = {"X-Linked-Etag": f'"{hashlib.sha256(OTHERS).hexdigest()}"', "X-Linked-Size": str(len(OTHERS))}
+    path = f"/{REPO}/resolve/{commit}/small.safetensors"
+    hub.answers["/elsewhere"] = lambda request: send(request, 200, OTHERS, lie)
+    hub.answers[path] = redirects_to(f"{hub.url}/elsewhere")
+    assert refused(tmp_path / "there", settings, f"{SOURCE}/small.safetensors") == "source_changed"
+    hub.answers[path] = lambda request: send(request, 200, OTHERS, lie)
+    assert refused(tmp_path / "here", settings, f"{SOURCE}/small.safetensors") == "source_changed"
 
 
 def test_a_file_of_any_server_is_what_it_sends(hub: Hub, settings: SourceSettings, tmp_path: Path) -> None:
@@ -149,6 +182,9 @@ def test_a_file_of_any_server_is_what_it_sends(hub: Hub, settings: SourceSetting
         (redirects_to("https://example.org/model"), "source_leads_elsewhere"),
         (redirects_to("file:///etc/passwd"), "source_leads_elsewhere"),
         (redirects_to("model.safetensors"), "source_not_understood"),
+        (redirects_to("https://[bad"), "source_not_understood"),
+        (redirects_to("https://a]b/"), "source_not_understood"),
+        (without_an_end, "source_not_understood"),
         (endless, "source_too_large"),
         (cut(OTHERS, len(OTHERS)), "source_changed"),
         (cut(WEIGHTS[:-1], len(WEIGHTS) - 1), "source_changed"),
@@ -186,7 +222,7 @@ def test_a_server_that_sends_too_little_for_twenty_seconds_is_left(
             yield bytes(100)
 
     answer = httpcore.Response(200, content=stream())
-    got = Got(answer=answer, headers=({},), min_bytes_per_s=50)
+    got = Got(answer=answer, headers=({},), min_bytes_per_s=50, deadline=Deadline(1e6))
     if not is_left:
         assert sum(map(len, got.chunks(MOST))) == 6000
         return
@@ -194,6 +230,26 @@ def test_a_server_that_sends_too_little_for_twenty_seconds_is_left(
         list(got.chunks(MOST))
     assert refusal.value.code == "source_too_slow"
     assert now[0] < 25
+
+
+def test_headers_that_never_end_are_left_after_a_part_of_the_time(
+    hub: Hub, settings: SourceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "_PART_S", 1.0)
+    hub.answers["/slow"] = slow_headers
+    reach = ReachRules(allow_loopback=True)
+    asked = web.Web(
+        SourceRules(reach=reach, hub_url=hub.url, allowed_hosts=settings.allowed_hosts),
+        Deadline(60, idle_s=30),
+        resolve_name=resolve,
+        tls=ssl.create_default_context(),
+        min_bytes_per_s=1,
+    )
+    began = time.monotonic()
+    with pytest.raises(Refused) as refusal, asked.get(f"{hub.url}/slow"):
+        raise AssertionError("it never answers")
+    assert refusal.value.code == "source_too_slow"
+    assert time.monotonic() - began < 20
 
 
 def test_addresses_that_are_not_public_are_not_connected_to(
