@@ -69,7 +69,7 @@ HELD = {
         AttackCaptions.target TargetCaptions.target ReboundFigures.attacks Relearned.attack
         Relearning.options""",
     # ours: written over by the supervisor
-    "ours": "Origin.* ExcludedSamples.reason CheckpointInput.architecture",
+    "ours": "Origin.* FetchedSource.* ExcludedSamples.reason CheckpointInput.architecture",
     # worked out again by the supervisor and by verify
     "derived": """Examples.choice Inspection.architecture Inspection.architecture_name Inspection.dtype""",
     # one that the dataset's validation found (`checking._check_names`)
