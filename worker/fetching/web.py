@@ -133,7 +133,7 @@ class Web:
             try:
                 url = urljoin(url, headers.get("location", ""))
             except ValueError as error:
-                raise Refused("source_not_understood", "It redirects to what is no address.") from error
+                raise Refused("source_not_understood", "It redirects to what is not an address.") from error
         raise Refused("source_not_understood", f"It redirects more than {_MAX_REDIRECTS} times.")
 
     @contextmanager
