@@ -221,7 +221,7 @@ def test_a_disk_without_room_is_noticed_before_a_byte_is_moved(
 def test_a_disk_that_fills_up_meanwhile_is_told_from_other_troubles(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("worker.staging.transfer.download", full)
