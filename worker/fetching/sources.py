@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from app.db.models.assets import Checkpoint
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
-from app.domain.errors import InvalidInput
+from app.domain.errors import InvalidInput, NotFound
 from app.domain.object_keys import upload_key
 from app.domain.sources import SourceRules, StoreSource, name_of, parse_source, without_query
 from app.domain.webhook_urls import ReachRules
@@ -74,8 +74,14 @@ class SourceBringer:
         self.ledger.record_source(known, filename=name, size_bytes=fetched.size_bytes)
 
     def _is_kept(self) -> bool:
-        """Whether the object may stay: it is ours, or a later attempt has put the same file there since."""
-        return self.ledger.is_ours() or "fetched_at" in (self._row().source or {})
+        """Whether the object may stay: it is ours, or a later attempt has put the same file there since. Of a
+        deleted checkpoint none may."""
+        if self.ledger.is_ours():
+            return True
+        try:
+            return "fetched_at" in (self._row().source or {})
+        except NotFound:
+            return False
 
     def _row(self) -> Checkpoint:
         with self.database.unit_of_work() as unit:

@@ -149,6 +149,23 @@ def test_what_arrives_late_takes_nothing_from_the_attempt_that_came_after(
     assert checkpoint(world, row.id).sha256 == SHA256
 
 
+def test_what_arrives_after_the_checkpoint_was_deleted_is_taken_away(
+    world: World, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, job = ordered(world, f"hf://{REPO}")
+    put_file = S3Store.put_file
+
+    def put_after_the_end(store: S3Store, key: str, *others: Any, **more: Any) -> None:
+        with world.hands.unit_of_work() as unit:
+            unit.checkpoints.delete(world.project_id, row.id)
+            unit.jobs.get(world.project_id, job.id, for_update=True).attempt += 1  # of another worker now
+        put_file(store, key, *others, **more)
+
+    monkeypatch.setattr(S3Store, "put_file", put_after_the_end)
+    world.runner(sources=allowed(hub)).run(job.id)
+    assert world.keys(f"uploads/{world.project_id}/") == []
+
+
 def test_a_second_attempt_fetches_the_commit_that_the_first_one_looked_up(world: World, hub: Hub) -> None:
     first = hub.branches[REPO, "main"]
     row, job = ordered(world, f"hf://{REPO}@main")
