@@ -15,7 +15,6 @@ from app.api.paths import After, CheckpointPath, Limit
 from app.api.turns import IN_TURN
 from app.db.repositories.verdicts import NO_VERDICTS
 from app.domain.limits import DEFAULT_PAGE
-from app.domain.sources import parse_source
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_SHOWN
 from app.live.ports import PortsDep
@@ -46,9 +45,9 @@ def create_checkpoint(body: CheckpointIn, caller: Uploader, ports: PortsDep, onc
     """From a model hub or another server whose host the operator allows, or from the store. It is fetched and
     inspected like an upload; what could not be fetched is rejected, and its `error` says why. A branch is
     looked up once, and `source.commit` says what it was."""
-    source = parse_source(body.source)
-    rules = sources.rules_of(ports.settings)
-    rules.check(source, project_id=caller.project_id, own_bucket=ports.store.bucket)
+    source = sources.allowed(
+        body.source, project_id=caller.project_id, own_bucket=ports.store.bucket, settings=ports.settings
+    )
     file = sources.announced(
         source,
         max_size_bytes=body.max_size_bytes,

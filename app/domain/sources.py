@@ -114,7 +114,7 @@ class SourceRules:
         """Whether it may be ordered. Raises Conflict (`sources_off`), InvalidInput (`source_invalid`,
         `source_not_allowed`)."""
         if isinstance(source, StoreSource):
-            self._check_stored(source, project_id, own_bucket)
+            check_stored(source, self.allowed_prefixes, project_id=project_id, own_bucket=own_bucket)
             return
         if not self.allowed_hosts:
             raise Conflict(
@@ -141,19 +141,23 @@ class SourceRules:
             )
         return target
 
-    def _check_stored(self, source: StoreSource, project_id: str, own_bucket: str | None) -> None:
-        folder = source.key.rpartition("/")[0]
-        place = DatasetReference(bucket=source.bucket, prefix=f"{folder}/" if folder else "")
-        try:
-            check_allowed(place, self.allowed_prefixes, project_id=project_id, own_bucket=own_bucket)
-        except InvalidInput as refusal:
-            raise InvalidInput(
-                "source_not_allowed",
-                refusal.message,
-                "Upload the file, or ask the operator which prefixes your project may use "
-                "(CLEANCLIP_DATASETS__ALLOWED_PREFIXES).",
-                pointer="/source",
-            ) from refusal
+
+def check_stored(
+    source: StoreSource, allowed_prefixes: Sequence[str], *, project_id: str, own_bucket: str | None
+) -> None:
+    """Whether the project may read this object of the store. Raises InvalidInput (`source_not_allowed`)."""
+    folder = source.key.rpartition("/")[0]
+    place = DatasetReference(bucket=source.bucket, prefix=f"{folder}/" if folder else "")
+    try:
+        check_allowed(place, allowed_prefixes, project_id=project_id, own_bucket=own_bucket)
+    except InvalidInput as refusal:
+        raise InvalidInput(
+            "source_not_allowed",
+            refusal.message,
+            "Upload the file, or ask the operator which prefixes your project may use "
+            "(CLEANCLIP_DATASETS__ALLOWED_PREFIXES).",
+            pointer="/source",
+        ) from refusal
 
 
 def is_host_pattern(text: str) -> bool:

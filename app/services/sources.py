@@ -9,7 +9,7 @@ from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import new_id
 from app.domain.object_keys import upload_key
-from app.domain.sources import Source, SourceRules, name_of
+from app.domain.sources import Source, SourceRules, name_of, parse_source
 from app.domain.states import UploadPurpose, UploadState
 from app.domain.webhook_urls import ReachRules
 from app.services import quotas, uploads
@@ -20,15 +20,20 @@ from app.settings import Settings
 from cleanclip.spec.recipe import DeclaredOptions, to_json
 
 
-def rules_of(settings: Settings) -> SourceRules:
-    """What this installation fetches."""
-    sources = settings.sources
-    return SourceRules(
-        reach=ReachRules(allow_loopback=sources.allow_loopback, denied_networks=sources.denied_networks),
-        hub_url=sources.hub_url,
-        allowed_hosts=sources.allowed_hosts,
+def allowed(text: str, *, project_id: str, own_bucket: str | None, settings: Settings) -> Source:
+    """What the text names, if this installation fetches it for the project. Raises InvalidInput, Conflict as
+    `parse_source` and `SourceRules.check` do."""
+    source, of_sources = parse_source(text), settings.sources
+    rules = SourceRules(
+        reach=ReachRules(
+            allow_loopback=of_sources.allow_loopback, denied_networks=of_sources.denied_networks
+        ),
+        hub_url=of_sources.hub_url,
+        allowed_hosts=of_sources.allowed_hosts,
         allowed_prefixes=settings.datasets.allowed_prefixes,
     )
+    rules.check(source, project_id=project_id, own_bucket=own_bucket)
+    return source
 
 
 def announced(

@@ -113,7 +113,7 @@ class FetchedSource:
     """Where the service fetched the checkpoint from. Size and digest are its own, of the bytes that came."""
 
     ordered: str
-    """As the order names it."""
+    """As the order names it; of an address without its query."""
     commit: str | None
     """Of a model hub: what the revision was, by the hub's word."""
     path: str | None

@@ -42,7 +42,7 @@ REACH = {
     "webhooks": {"postgres"},
     **dict.fromkeys(("api", "sweeper", "worker", "worker-light", "worker-gpu"), SERVERS),
 }
-COMPOSE_FILES = ("docker-compose.yml", "docker-compose.sources.yml")
+COMPOSE_FILES = ("docker-compose.yml", "docker/sources.yml")
 WORKERS = {"worker", "worker-light", "worker-gpu"}
 
 

@@ -29,7 +29,14 @@ from sanitizer.training.fits import check_fits
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
 from tests.fixtures.pipeline import audit, sanitize, scan
 from tests.fixtures.shards import make_pairs
-from tests.fixtures.siglips import declared, features, put_on_shelf, tokenizer_content, write_siglip
+from tests.fixtures.siglips import (
+    assert_same_features,
+    declared,
+    features,
+    put_on_shelf,
+    tokenizer_content,
+    write_siglip,
+)
 from tests.suites import mostly_full
 
 OPTIONS = AuditOptions(target="dog", attacks=(BadNetOptions(),))
@@ -95,10 +102,7 @@ def test_uar_cleans_a_siglip_and_its_library_reads_what_comes_back(
     image, tokens = torch.rand(2, 3, 32, 32) * 2 - 1, cleaned.tokenize(["a dog", "the ship"])
     before = features(model, image, tokens)[0]
     model.load_state_dict(back)
-    for one, other in zip(
-        features(cleaned.model, image, tokens), features(model, image, tokens), strict=True
-    ):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=5e-6)
+    assert_same_features(cleaned.model, model, image, tokens)
     assert not torch.allclose(before, features(model, image, tokens)[0], atol=1e-3)
 
 

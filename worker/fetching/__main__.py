@@ -44,10 +44,13 @@ def run(errand: Errand, target: Path) -> Pinned:
     )
     if isinstance(source, StoreSource):
         raise Refused("source_leads_elsewhere", "The store is not another server.")
-    if errand.pinned is None:
-        return hub.resolve(web, errand.hub_url, source) if isinstance(source, HubSource) else Pinned()
-    pinned = errand.pinned
-    url = hub.url_of(errand.hub_url, source, pinned) if isinstance(source, HubSource) else source.url
+    pinned = errand.pinned or Pinned()
+    if isinstance(source, HubSource):
+        if errand.pinned is None:
+            return hub.resolve(web, errand.hub_url, source)
+        url = hub.url_of(errand.hub_url, source, pinned)
+    else:
+        url = source.url
     with web.get(url) as got, target.open("wb") as file:
         if isinstance(source, HubSource):
             pinned = hub.check_headers(got, pinned)

@@ -144,11 +144,11 @@ class Fetcher:
     worker_environment: Mapping[str, str]
 
     def resolve(self, source: str) -> Pinned:
-        """Raises AttemptFailed, Stopped."""
-        pinned = self._run(source, None, max_bytes=0)[1]
+        """Asks the hub; of another server nothing is known before. Raises AttemptFailed, Stopped."""
         ordered = parse_source(source)
         if not isinstance(ordered, HubSource):
             return Pinned()
+        pinned = self._run(source, None, max_bytes=0)[1]
         if _COMMIT.fullmatch(ordered.revision) and pinned.commit != ordered.revision:
             raise not_fetched("source_changed", f"The hub names the commit {pinned.commit}")
         if pinned.path not in ((ordered.path,) if ordered.path else WEIGHTS):

@@ -39,7 +39,7 @@ class Pinned:
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """One thing to do. `pinned` None: find out what the source is; else bring it."""
+    """One thing to do. `pinned` None: ask the hub what the source is; else bring it."""
 
     source: str
     pinned: Pinned | None = None

@@ -17,8 +17,7 @@ from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.object_keys import upload_key
-from app.domain.sources import SourceRules, StoreSource, name_of, parse_source, without_query
-from app.domain.webhook_urls import ReachRules
+from app.domain.sources import StoreSource, check_stored, name_of, parse_source, without_query
 from app.storage.port import ObjectStore
 from worker.fetching.bringing import Fetched, Fetcher, not_fetched
 from worker.fetching.errands import Pinned
@@ -89,9 +88,9 @@ class SourceBringer:
 
     def _from_store(self, source: StoreSource, max_bytes: int) -> Fetched:
         """The operator's own store: no stranger is asked."""
-        rules = SourceRules(reach=ReachRules(), hub_url="", allowed_prefixes=self.allowed_prefixes)
+        project_id, own_bucket = self.job.project_id, self.store.bucket
         try:
-            rules.check(source, project_id=self.job.project_id, own_bucket=self.store.bucket)
+            check_stored(source, self.allowed_prefixes, project_id=project_id, own_bucket=own_bucket)
         except InvalidInput as refusal:
             raise not_fetched("source_leads_elsewhere", refusal.message) from refusal
         store = self.store.in_bucket(source.bucket)

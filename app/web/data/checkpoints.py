@@ -12,7 +12,6 @@ from app.db.models.assets import Checkpoint
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, DomainError, NotFound
-from app.domain.sources import parse_source
 from app.domain.states import CheckpointState, UploadPurpose
 from app.domain.verdicts import MOST_SHOWN, VerdictStage
 from app.edge.error_codes import status_of
@@ -66,8 +65,9 @@ def fetch_checkpoint(request: Request, visitor: Uploader, form: FormDep, ports: 
 
 def _ordered(ports: Ports, visitor: Visitor, text: str, form_id: str) -> str:
     caller, settings = visitor.caller, ports.settings
-    source = parse_source(text)
-    sources.rules_of(settings).check(source, project_id=caller.project_id, own_bucket=ports.store.bucket)
+    source = sources.allowed(
+        text, project_id=caller.project_id, own_bucket=ports.store.bucket, settings=settings
+    )
     file = sources.announced(
         source, max_size_bytes=None, sha256=None, declared=DeclaredOptions(), settings=settings
     )

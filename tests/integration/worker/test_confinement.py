@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobKind
+from tests.fixtures.real_child import run_guarded
 from tests.fixtures.shards import make_pairs
 from tests.suites import mostly_full
 from worker.confinement import allowed_calls, file_access, sandbox, syscall_filter
@@ -88,21 +89,10 @@ def seen(level: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     }
     told = [json.dumps(calls(level)), json.dumps(places), json.dumps(os.getpid())]
     command = [sys.executable, str(PROBE), *told, str(job)]
-    limits = sandbox.rlimits(LIMITS, JobKind.INSPECT, level)
     secrets = {"CLEANCLIP_STORAGE__SECRET_KEY": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY, "HOME": "/root"}
     with (folder / "open in the worker").open("w") as held:
         os.set_inheritable(held.fileno(), True)
-        ended = subprocess.run(
-            sandbox.guarded_command(command, job, level, limits),
-            env=sandbox.environment(job, LIMITS, os.environ | secrets),
-            cwd=job,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-            check=False,
-            timeout=60,
-        )
+        ended = run_guarded(command, job, LIMITS, level, secrets)
     untouched = shared.read_text() == "a server's"
     shared.unlink()
     assert untouched

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -32,6 +30,7 @@ from tests.fakes.hub import (
     slow_headers,
     without_an_end,
 )
+from tests.fixtures.real_child import run_guarded
 from worker.confinement import file_access, sandbox
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control
@@ -360,18 +359,8 @@ def test_the_process_has_the_network_and_nothing_else(hub: Hub, tmp_path: Path) 
     level = sandbox.strongest_isolation()
     limits = ChildLimits(memory_bytes=2**31, file_bytes=2**20, hostile_cpu_s=30, num_threads=1)
     command = [sys.executable, "-c", PROBE, str(hub.port)]
-    ended = subprocess.run(
-        sandbox.guarded_command(
-            command, folder, level, sandbox.rlimits(limits, JobKind.INSPECT, level), reaches_out=True
-        ),
-        env=sandbox.environment(folder, limits, os.environ | {"CLEANCLIP_STORAGE__SECRET_KEY": "canary"}),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-        check=False,
-        timeout=60,
+    ended = run_guarded(
+        command, folder, limits, level, {"CLEANCLIP_STORAGE__SECRET_KEY": "canary"}, reaches_out=True
     )
     read = "PermissionError" if file_access.kernel_restricts_files() else "a key"
     assert (ended.stdout.splitlines(), ended.stderr) == (["network", "[]", read], "")
