@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from app.queue.publisher import BrokerPublisher
 from app.schemas.datasets import DatasetSamplesOut
 from app.storage.s3 import S3Store
 from cleanclip.evidence.verification import verify
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import load_json
 from cleanclip.spec.withholding import FEWEST
 from tests.end_to_end.worker_processes import Processes
@@ -195,7 +195,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     assert failed.resume_state is None
     kept = world.keys(f"states/{world.project_id}/{exploding.id}/")
     assert any("00000000/" in key for key in kept), "that state is there, though it ended at once"
-    before = json.loads(json.dumps(asdict(load_json(first["report.json"]).before)))
+    before = to_json(load_json(first["report.json"]).before)
     del before["ca_per_class"]  # the report has it
     assert failed.result["before"] == before, "as another job measured it"
     assert failed.result["preliminary"]
