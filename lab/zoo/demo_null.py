@@ -20,7 +20,7 @@ from lab.zoo.plan import BedName, Model, model
 from lab.zoo.rows import ModelRow, read_models
 from lab.zoo.running import Folders, opened_or_made
 from sanitizer.data.labelled import open_labelled
-from sanitizer.pipeline.nulls import Reference, build_null
+from sanitizer.pipeline.nulls import Reference, always, build_null
 from sanitizer.pipeline.places import Places
 from sanitizer.run import Run
 
@@ -57,7 +57,7 @@ def build(models: list[Model], images: Path, folders: Folders, say: Callable[[st
     for one in models:
         opened_or_made(one, folders.weights / one.name, folders.rows, say)
     return build_null(
-        [Reference(source=one.name, folder=folders.weights / one.name) for one in models],
+        [Reference(source=one.name, obtain=always(folders.weights / one.name)) for one in models],
         Places(checkpoint=folders.weights, data=images, state=ROOT / "var" / "demo-null"),
         ScanSpec(scan=SCAN, seed=SCAN_SEED),
         Run(device=torch.device("cpu")),

@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 
 from cleanclip.spec import found_attacks
 from cleanclip.spec.found_attacks import BOTH_SUITES, TARGET_OF_SCAN, audit_with, fitting, section_of
+from cleanclip.spec.jobspec import ScanSpec
+from cleanclip.spec.null_set import NullSet
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
@@ -165,6 +167,17 @@ def vet_from(arguments: argparse.Namespace) -> VetOptions:
     if getattr(arguments, "score", None):
         values["scores"] = arguments.score
     return _parse(VetOptions, values, "vetting options")
+
+
+def scan_spec(arguments: argparse.Namespace, null: NullSet | None = None) -> ScanSpec:
+    """What was typed, else what the null was measured with, else the defaults; with the detector that
+    --anchor is for. Raises UsageError."""
+    usual = ScanOptions.usual_detectors(has_anchor=arguments.anchor is not None)
+    options, seed = scan_from(arguments.options, usual=usual, has_null=null is not None), arguments.seed
+    if null is not None:
+        options = null.options if options is None else options
+        seed = null.seed if seed is None else seed
+    return ScanSpec(scan=options or ScanOptions(), seed=seed or 0, save_every_s=None)
 
 
 def scan_from(

@@ -28,6 +28,11 @@ def canonical(path: Path, folder: Path, declared: DeclaredOptions, progress: Pro
     return folder
 
 
+def anchor_in(folder: Path, path: Path | None, progress: Progress) -> Path | None:
+    """The canonical folder of an anchor, where one was named; below `folder` if it has to be inspected."""
+    return path and canonical(path, folder / f"{INSPECTED_NAME}-anchor", DeclaredOptions(), progress)
+
+
 def model_in(folder: Path) -> Model | None:
     """Family and size of the canonical weights in `folder`."""
     config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))

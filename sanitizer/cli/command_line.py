@@ -23,6 +23,9 @@ exit codes:
 """
 
 
+_LISTS = "a TOML file of reference models, or the name of a list that ships"
+
+
 class _Once(argparse.Action):
     """An option of which the last would win silently."""
 
@@ -153,10 +156,10 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run one job folder, as a worker does; events on stdout")
     run.add_argument("folder", type=Path, help="with spec.json in it")
 
-    scan, build, show, verify = _add_scan_commands(commands)
+    scan, show, *others = _add_scan_commands(commands)
     for command in (inspect, validate, audit, vet, sanitize, scan, show):
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    for command in (inspect, validate, audit, vet, sanitize, scan, build, show, verify, report, schema, run):
+    for command in (inspect, validate, audit, vet, sanitize, scan, show, *others, report, schema, run):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 
@@ -180,7 +183,7 @@ def _add_declare(command: argparse.ArgumentParser) -> None:
 def _add_scan_commands(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> tuple[argparse.ArgumentParser, ...]:
-    """scan, null build, null show, null verify."""
+    """scan; null show, build, pin, list and verify."""
     scan = commands.add_parser("scan", help="look for triggers that nobody named")
     _add_checkpoint(scan)
     _add_scan(scan)
@@ -197,20 +200,34 @@ def _add_scan_commands(
     build = nulls.add_parser("build", help="measure reference models of one architecture as a scan does")
     build.add_argument(
         "models",
-        nargs="+",
+        nargs="*",
         help="checkpoint files or folders that were never poisoned, or open_clip tags (ViT-B-32:openai); "
         "BASE=MODEL for one of several models that were trained from the same base",
+    )
+    build.add_argument(
+        "--list",
+        metavar="LIST",
+        help="models of a hub: a pinned list; the command may be run several times at once, also on several "
+        "GPUs, and after an interruption",
+    )
+    build.add_argument(
+        "--each-run-counts", action="store_true", help="of the list, also runs that share data count"
     )
     _add_declare(build)
     _add_scan(build)
     build.add_argument("--out", type=Path, required=True, help="the file to write")
-    build.add_argument("--name", required=True, help="what the null set is called in reports")
+    build.add_argument("--name", help="what the null set is called in reports; default: the list's name")
     build.add_argument("--about", default="", help="what the models are, in a sentence or two")
     build.add_argument(
         "--fine-tunes-of",
         metavar="BASE",
         help="all models are fine-tunes of this one: they judge other fine-tunes of it, and each counts",
     )
+    pin = nulls.add_parser("pin", help="ask the hub for commit and digest of each model of a list")
+    pin.add_argument("list", help=_LISTS)
+    pin.add_argument("--out", type=Path, required=True, help="the pinned list to write")
+    listed = nulls.add_parser("list", help="what is in a list of reference models, and the smallest p of it")
+    listed.add_argument("list", nargs="?", help=f"{_LISTS}; default: all that ship, in short")
     show = nulls.add_parser("show", help="what a null set holds")
     show.add_argument("file", type=Path)
     verify = nulls.add_parser("verify", help="check that a key that you trust vouches for a null set")
@@ -221,7 +238,7 @@ def _add_scan_commands(
     verify.add_argument(
         "--signature", type=Path, metavar="FILE", help="default: FILE.sig beside the null set"
     )
-    return scan, build, show, verify
+    return scan, show, build, pin, listed, verify
 
 
 def _add_scan(command: argparse.ArgumentParser) -> None:

@@ -1,33 +1,24 @@
-"""`python -m sanitizer scan` and `null`, each a function of what was typed."""
+"""`python -m sanitizer scan`, a function of what was typed."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
-import open_clip
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH, ScanSpec
-from cleanclip.spec.null_set import NullSet, dump_null
-from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.scan_options import ScanOptions
+from cleanclip.spec.jobspec import EXIT_SUCCEEDED, STATE_PATH
 from cleanclip.spec.scan_report import ScanReport, dump_scan
 from sanitizer.cli import pages
-from sanitizer.cli.arguments import declared_from, scan_from
-from sanitizer.cli.canonical import INSPECTED_NAME, canonical, folder_of
-from sanitizer.cli.null_signature import judging_null, say, signed_null
+from sanitizer.cli.arguments import declared_from, scan_spec
+from sanitizer.cli.canonical import INSPECTED_NAME, anchor_in, canonical, folder_of
+from sanitizer.cli.null_signature import judging_null
 from sanitizer.cli.terminal import Bars
 from sanitizer.pipeline import scan as pipeline
-from sanitizer.pipeline.judging_null import read_null
-from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.places import Places
 from sanitizer.run import Run
 from sanitizer.training.device import pick
@@ -36,10 +27,10 @@ from sanitizer.work.running import StopFlag
 
 def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     null = judging_null(arguments, err)
-    spec = _spec(arguments, null)
+    spec = scan_spec(arguments, null)
     with folder_of(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         checkpoint = canonical(arguments.checkpoint, folder / INSPECTED_NAME, declared_from(arguments), bars)
-        anchor = _anchor(arguments, folder, bars)
+        anchor = anchor_in(folder, arguments.anchor, bars)
         places = Places(
             checkpoint=checkpoint,
             data=arguments.labelled,
@@ -61,95 +52,7 @@ def _scan(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     return EXIT_SUCCEEDED
 
 
-def _spec(arguments: argparse.Namespace, null: NullSet | None = None) -> ScanSpec:
-    """What was typed, else what the null was measured with, else the defaults; with the detector that
-    --anchor is for."""
-    usual = ScanOptions.usual_detectors(has_anchor=arguments.anchor is not None)
-    options, seed = scan_from(arguments.options, usual=usual, has_null=null is not None), arguments.seed
-    if null is not None:
-        options = null.options if options is None else options
-        seed = null.seed if seed is None else seed
-    return ScanSpec(scan=options or ScanOptions(), seed=seed or 0, save_every_s=None)
-
-
-def _anchor(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path | None:
-    path: Path | None = arguments.anchor
-    return path and canonical(path, folder / f"{INSPECTED_NAME}-anchor", DeclaredOptions(), bars)
-
-
-def _null(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    if arguments.null_command == "verify":
-        say(out, signed_null(arguments.file, key_file=arguments.key, signature_file=arguments.signature))
-        return EXIT_SUCCEEDED
-    return _show(arguments, out) if arguments.null_command == "show" else _build(arguments, out, err)
-
-
-def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    """The file is written last; what was measured before an interruption is kept in FILE.state/."""
-    declared = declared_from(arguments)
-    state = arguments.out.with_name(f"{arguments.out.name}.{STATE_PATH}")
-    with tempfile.TemporaryDirectory(prefix="null-") as scratch, Bars(err) as bars, StopFlag() as stop:
-        references = [
-            _reference(typed, Path(scratch) / str(number), declared, bars)
-            for number, typed in enumerate(arguments.models)
-        ]
-        anchor = _anchor(arguments, Path(scratch), bars)
-        places = Places(checkpoint=Path(scratch), data=arguments.labelled, anchor=anchor, state=state)
-        run = Run(device=pick(arguments.device), progress=bars, stop=stop)
-        null = build_null(
-            references,
-            places,
-            _spec(arguments),
-            run,
-            name=arguments.name,
-            about=arguments.about,
-            fine_tunes_of=arguments.fine_tunes_of,
-        )
-    arguments.out.write_bytes(dump_null(null))
-    _print_null(out, null)
-    return EXIT_SUCCEEDED
-
-
-def _reference(typed: str, folder: Path, declared: DeclaredOptions, bars: Bars) -> Reference:
-    """A path or an open_clip tag, with "BASE=" before it where it has one."""
-    base, _, model = typed.rpartition("=")
-    path = Path(model)
-    if not path.exists():
-        path = _downloaded(model)
-    found = canonical(path, folder, declared, bars)
-    return Reference(source=model, folder=found, base=base or None)
-
-
-def _downloaded(tag: str) -> Path:
-    """The file of an open_clip tag, "ViT-B-32:openai", from its hub. Raises OptionsRejected."""
-    name, _, pretrained = tag.partition(":")
-    found = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
-    if not found:
-        raise OptionsRejected(
-            "null_model_unknown",
-            f"'{tag}' is neither a file or folder nor an open_clip tag.",
-            "Name a checkpoint, or a tag like ViT-B-32:openai.",
-        )
-    try:
-        return Path(open_clip.download_pretrained(found))
-    except Exception as error:  # the hub's library raises what its own libraries raise
-        raise OptionsRejected(
-            "null_model_unreachable",
-            f"'{tag}' could not be fetched: {type(error).__name__}.",
-            "Fetch the file elsewhere and name it here.",
-        ) from error
-
-
-def _show(arguments: argparse.Namespace, out: Console) -> int:
-    null = read_null(arguments.file)
-    if arguments.json:
-        sys.stdout.write(dump_null(null).decode())
-    else:
-        _print_null(out, null)
-    return EXIT_SUCCEEDED
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {"scan": _scan, "null": _null}
+COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {"scan": _scan}
 
 
 def _print_plan(out: Console, plan: pipeline.ScanPlan, *, as_json: bool) -> None:
@@ -189,18 +92,3 @@ def _print_scan(out: Console, report: ScanReport) -> None:
     out.print(table)
     for warning in report.warnings:
         out.print(f"! {warning}", style="yellow", highlight=False, markup=False)
-
-
-def _print_null(out: Console, null: NullSet) -> None:
-    table = Table(title=escape(null.name), show_header=False, title_justify="left")
-    table.add_row("models", f"{len(null.models)}")
-    table.add_row("smallest p", f"{null.used.smallest_p:.3g}")
-    table.add_row("classes", f"{null.num_classes}, SHA-256 {null.class_names_sha256}")
-    table.add_row("images", f"SHA-256 {null.images_sha256}")
-    table.add_row("detectors", ", ".join(null.options.detectors))
-    if null.anchor_sha256 is not None:
-        table.add_row("anchor", f"SHA-256 {null.anchor_sha256}")
-    table.add_row("seed", f"{null.seed}")
-    table.add_row("about", escape(null.about))
-    table.add_row("SHA-256", null.sha256)
-    out.print(table)

@@ -2,30 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cleanclip.spec.errors import Interrupted, OptionsRejected
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
+
+from cleanclip.spec.errors import CheckpointRejected, Interrupted, OptionsRejected
 from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.null_set import NullModel, NullSet, names_sha256, sealed
 from cleanclip.spec.progress import Announced
+from cleanclip.spec.recipe import to_json
+from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.scan import MeasuredModel, measure_model
 from sanitizer.run import Run
 from sanitizer.software import software
 
 
+class NotObtained(Exception):
+    """A pinned reference model could not be fetched, has other bytes than those pinned, or is not usable."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A canonical checkpoint folder that was never poisoned as far as its owner knows."""
+    """A model that was never poisoned as far as its owner knows."""
 
     source: str
-    """Where it came from: a path, an open_clip tag."""
-    folder: Path
+    """Where it came from: a path, an open_clip tag, a file on a hub."""
+    obtain: Callable[[Path], Path]
+    """Its canonical folder. May fetch and write into the folder that is given, which is gone afterwards.
+    Raises CheckpointRejected, OptionsRejected and NotObtained."""
     base: str | None = None
     """Models that name the same base count once."""
+    sha256: str | None = None
+    """Of its file, where it is pinned. Then what was measured is kept, and it is not fetched again."""
+
+
+def always(folder: Path) -> Callable[[Path], Path]:
+    """`obtain` of a model that is there already."""
+    return lambda _: folder
+
+
+@dataclass(kw_only=True)
+class _Building:
+    """One null in the making: where each model is measured, and what is known by now."""
+
+    references: Sequence[Reference]
+    places: Places
+    spec: ScanSpec
+    run: Run
+    measured: dict[int, MeasuredModel] = field(default_factory=dict)
+    missing: dict[int, str] = field(default_factory=dict)
+
+    def measure_all(self) -> None:
+        """Of models that another process measures at this moment the results are waited for, at the end."""
+        for waits in (False, True):
+            for number in range(len(self.references)):
+                if number not in self.measured and number not in self.missing:
+                    self._measure(number, waits=waits)
+        self._leave_out_what_does_not_fit()
+
+    def _leave_out_what_does_not_fit(self) -> None:
+        """Of pinned models, in the order of the list, so that every process leaves out the same."""
+        fitting: list[int] = []
+        for number in sorted(self.measured):
+            try:
+                self._check(number, self.measured[number], fitting)
+            except OptionsRejected as refused:
+                del self.measured[number]
+                self.missing[number] = refused.message
+            else:
+                fitting.append(number)
+
+    def _measure(self, number: int, *, waits: bool) -> None:
+        reference = self.references[number]
+        kept = self._kept_at(reference)
+        lock: AbstractContextManager[object] = nullcontext()
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{kept}.lock", timeout=-1 if waits else 0)
+        try:
+            with lock:
+                found = None if kept is None else _read(kept)
+                if found is None:
+                    found = self._measured_now(number)
+                    if kept is not None:
+                        write_whole(kept, _MEASURED.dump_json(found))
+        except Timeout:
+            return
+        except NotObtained as error:
+            self.missing[number] = str(error)
+            return
+        if reference.sha256 is None:
+            self._check(number, found, list(self.measured))
+        self.measured[number] = found
+
+    def _measured_now(self, number: int) -> MeasuredModel:
+        reference, state = self.references[number], self.places.state
+        place = f"{number + 1} of {len(self.references)}"
+        self.run.progress(Announced(level="info", message=f"reference model {place}: {reference.source}"))
+        own = state and state / (f"model-{number}" if reference.sha256 is None else reference.sha256)
+        try:
+            with tempfile.TemporaryDirectory(prefix="null-") as scratch:
+                folder = reference.obtain(Path(scratch))
+                return measure_model(replace(self.places, checkpoint=folder, state=own), self.spec, self.run)
+        except CheckpointRejected as error:
+            if reference.sha256 is None:
+                raise
+            raise NotObtained(error.message) from error
+        except Interrupted as error:
+            raise Interrupted(
+                "stopped",
+                f"Building the null set was stopped on request, at model {place}.",
+                "Run it again."
+                if state is None
+                else "Run the same command again; finished parts are not measured again.",
+            ) from error
+
+    def _check(self, number: int, measured: MeasuredModel, others: Sequence[int]) -> None:
+        source = self.references[number].source
+        for other in others:
+            known, theirs = self.measured[other], self.references[other].source
+            if known.architecture != measured.architecture:
+                raise OptionsRejected(
+                    "null_mixed",
+                    f"'{source}' has another architecture than '{theirs}'.",
+                    "Build one null set for each architecture.",
+                )
+            if known.statistics.weights_sha256 == measured.statistics.weights_sha256:
+                raise OptionsRejected(
+                    "null_repeated",
+                    f"'{source}' has the same weights as '{theirs}'.",
+                    "Name each model once: a model that counts twice makes the null look larger than it is.",
+                )
+
+    def _kept_at(self, reference: Reference) -> Path | None:
+        """The file of a pinned model's measurements, named by all that decides them."""
+        if self.places.state is None or reference.sha256 is None:
+            return None
+        anchor = self.places.anchor and str(self.places.anchor)
+        images = open_labelled(self.places.data).sha256
+        key = json.dumps([reference.sha256, to_json(self.spec), images, anchor, software()["code_version"]])
+        return self.places.state / f"measured-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
 def build_null(
@@ -40,74 +165,76 @@ def build_null(
 ) -> NullSet:
     """Measure each reference model as a scan does, with all of `places` but its checkpoint.
 
-    Raises what `scan` raises, where Interrupted names the null set, and OptionsRejected `null_mixed` where
-    two models have different architectures and `null_repeated` where two are the same.
+    Several processes may build the same null with the same `places.state`: each pinned model is measured by
+    one of them, and all of them return the whole null. Pinned models that could not be had, or do not fit
+    the others, are left out, and `about` of the null names them.
+
+    Raises what `scan` raises, where Interrupted names the null set, and OptionsRejected: `null_mixed` where
+    two models that are not pinned have different architectures, `null_repeated` where two are the same,
+    `null_empty` where none is left.
     """
-    models: list[NullModel] = []
-    architecture: dict[str, object] | None = None
-    class_names: tuple[str, ...] = ()
-    for reference in references:
-        done = f"reference model {len(models) + 1} of {len(references)}: {reference.source}"
-        run.progress(Announced(level="info", message=done))
-        state = places.state and places.state / f"model-{len(models)}"
-        try:
-            measured = measure_model(replace(places, checkpoint=reference.folder, state=state), spec, run)
-        except Interrupted as error:
-            raise Interrupted(
-                "stopped",
-                f"Building the null set was stopped on request, at model {len(models) + 1} of "
-                f"{len(references)}.",
-                "Run it again."
-                if state is None
-                else "Run the same command again; finished parts are not measured again.",
-            ) from error
-        _check(reference, measured, architecture, models)
-        architecture, class_names = measured.architecture, measured.class_names
-        models.append(
-            NullModel(
-                source=reference.source,
-                base=reference.base,
-                statistics=measured.statistics,
-                patterns=measured.patterns,
-            )
+    building = _Building(references=references, places=places, spec=spec, run=run)
+    building.measure_all()
+    for number, why in sorted(building.missing.items()):
+        run.progress(Announced(level="warning", message=f"left out: {references[number].source}: {why}"))
+    if not building.measured:
+        raise OptionsRejected(
+            "null_empty",
+            "No reference model was given, or none of them could be fetched.",
+            "Name at least one; the messages before this one say what was left out and why.",
         )
-    if architecture is None:
-        raise OptionsRejected("null_empty", "No reference model was given.", "Name at least one.")
+    in_order = sorted(building.measured)
+    first = building.measured[in_order[0]]
     return sealed(
         NullSet(
             name=name,
-            about=about,
+            about=" ".join(
+                [about, *_left_out([references[number].source for number in sorted(building.missing)])]
+            ),
             created_at=datetime.now(UTC),
             code_version=software()["code_version"],
-            architecture=architecture,
-            class_names_sha256=names_sha256(class_names),
-            num_classes=len(class_names),
-            images_sha256=models[0].statistics.images_sha256,
+            architecture=first.architecture,
+            class_names_sha256=names_sha256(first.class_names),
+            num_classes=len(first.class_names),
+            images_sha256=first.statistics.images_sha256,
             options=spec.scan,
             seed=spec.seed,
-            models=tuple(models),
-            anchor_sha256=models[0].statistics.anchor_sha256,
+            models=tuple(
+                NullModel(
+                    source=references[number].source,
+                    base=references[number].base,
+                    statistics=building.measured[number].statistics,
+                    patterns=building.measured[number].patterns,
+                )
+                for number in in_order
+            ),
+            anchor_sha256=first.statistics.anchor_sha256,
             fine_tunes_of=fine_tunes_of,
         )
     )
 
 
-def _check(
-    reference: Reference,
-    measured: MeasuredModel,
-    architecture: dict[str, object] | None,
-    models: Sequence[NullModel],
-) -> None:
-    if architecture not in (None, measured.architecture):
-        raise OptionsRejected(
-            "null_mixed",
-            f"'{reference.source}' has another architecture than the models before it.",
-            "Build one null set for each architecture.",
-        )
-    for other in models:
-        if other.statistics.weights_sha256 == measured.statistics.weights_sha256:
-            raise OptionsRejected(
-                "null_repeated",
-                f"'{reference.source}' has the same weights as '{other.source}'.",
-                "Name each model once: a model that counts twice makes the null look larger than it is.",
-            )
+def _left_out(sources: Sequence[str]) -> list[str]:
+    if not sources:
+        return []
+    shown = ", ".join(sources[:_MOST_NAMED]) + (", …" if len(sources) > _MOST_NAMED else "")
+    why = "they could not be fetched as pinned, or do not fit the others"
+    return [f"{len(sources)} of the list were left out, because {why}: {shown}."]
+
+
+_MOST_NAMED = 5
+_MEASURED = TypeAdapter(MeasuredModel)
+
+
+def _read(path: Path) -> MeasuredModel | None:
+    try:
+        return _MEASURED.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Whole, or not at all, whoever else writes the same."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).replace(path)

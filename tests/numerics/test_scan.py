@@ -38,7 +38,7 @@ from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline import scan_opening
 from sanitizer.pipeline.judging_null import read_null
-from sanitizer.pipeline.nulls import Reference
+from sanitizer.pipeline.nulls import Reference, always
 from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.scan import plan
 from sanitizer.rendering.documents import pages
@@ -94,7 +94,9 @@ def null(model: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("null")
     references = [
         Reference(
-            source=f"model {n}", folder=changed(model, folder / str(n), n), base="one" if n < 2 else None
+            source=f"model {n}",
+            obtain=always(changed(model, folder / str(n), n)),
+            base="one" if n < 2 else None,
         )
         for n in range(4)
     ]
@@ -199,7 +201,7 @@ def test_a_null_holds_what_a_scan_of_each_model_measures_and_measures_it_once(
     for _ in range(2):
         events: list[ProgressEvent] = []
         null = build_null(
-            [Reference(source="own", folder=own)],
+            [Reference(source="own", obtain=always(own))],
             images,
             COLLAPSE,
             name="one",
@@ -299,7 +301,7 @@ def test_a_null_that_holds_the_suspect_is_refused(model, images, null, tmp_path)
 
 
 def test_a_null_build_that_is_stopped_says_that_it_was_the_null(model, images, tmp_path) -> None:
-    references = [Reference(source="own", folder=changed(model, tmp_path / "own", 1))]
+    references = [Reference(source="own", obtain=always(changed(model, tmp_path / "own", 1)))]
     for state, remedy in (
         (None, "Run it again."),
         (tmp_path / "state", "finished parts are not measured again"),
@@ -331,7 +333,7 @@ def test_a_damaged_null_and_one_of_another_version_are_refused(null) -> None:
 
 
 def test_models_of_two_architectures_and_one_model_twice_make_no_null(model, images, tmp_path) -> None:
-    twice = [Reference(source=str(n), folder=model) for n in range(2)]
+    twice = [Reference(source=str(n), obtain=always(model)) for n in range(2)]
     with pytest.raises(OptionsRejected) as refused:
         build_null(twice, images, COLLAPSE, name="twice")
     assert refused.value.code == "null_repeated"
@@ -342,8 +344,8 @@ def test_models_of_two_architectures_and_one_model_twice_make_no_null(model, ima
     other = replace(known.architecture, image_mean=(0.4, 0.4, 0.4))
     write_canonical(tmp_path / "other", known.model.state_dict(), other, {"layout": "open_clip"})
     mixed = [
-        Reference(source="first", folder=changed(model, tmp_path / "first", 1)),
-        Reference(source="second", folder=changed(tmp_path / "other", tmp_path / "second", 2)),
+        Reference(source="first", obtain=always(changed(model, tmp_path / "first", 1))),
+        Reference(source="second", obtain=always(changed(tmp_path / "other", tmp_path / "second", 2))),
     ]
     with pytest.raises(OptionsRejected) as refused:
         build_null(mixed, images, COLLAPSE, name="mixed")

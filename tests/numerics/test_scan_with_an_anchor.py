@@ -23,7 +23,7 @@ from sanitizer.__main__ import main
 from sanitizer.checkpoints.model import build_clip, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline.judging_null import read_null
-from sanitizer.pipeline.nulls import Reference
+from sanitizer.pipeline.nulls import Reference, always
 from sanitizer.rendering.documents import pages
 from tests.fixtures.audited import ARCHITECTURE, CLASS_NAMES, changed, labels, pictures, write_model
 from tests.fixtures.pipeline import build_null, scan
@@ -119,7 +119,8 @@ def test_evidence_notices_figures_of_another_anchor(scanned: ScanReport) -> None
 def test_a_null_is_bound_to_its_anchor(inputs: Path, tmp_path: Path) -> None:
     anchor = inputs / "anchor"
     references = [
-        Reference(source=str(n), folder=changed(inputs / "suspect", tmp_path / str(n), n)) for n in range(2)
+        Reference(source=str(n), obtain=always(changed(inputs / "suspect", tmp_path / str(n), n)))
+        for n in range(2)
     ]
     null: NullSet = build_null(references, inputs / "images", OPTIONS, name="two", anchor=anchor)
     assert null.anchor_sha256 == load_canonical(anchor).weights_sha256
