@@ -43,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.cleaned:
             return EXIT_MISSING if cleaned.run(folders, stop_after_s, say) else EXIT_DONE
         if given.tuned:
-            left = [tuned.run(folders, bed, stop_after_s, say) for bed in given.beds]
+            public = given.public_images
+            left = [tuned.run(folders, bed, stop_after_s, say, on_public_images=public) for bed in given.beds]
             return EXIT_MISSING if any(left) else EXIT_DONE
         unfinished = run_all(models, given.detectors, folders, stop_after_s=stop_after_s, say=say)
     except Busy as error:
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cleaned", action="store_true", help="what each method makes of some, instead")
     parser.add_argument("--tuned", action="store_true", help="fine-tunes of one base, instead")
+    parser.add_argument(
+        "--public-images", action="store_true", help="with --tuned: scan on images that everybody has"
+    )
     parser.add_argument("--no-demo", action="store_true", help="leave the demo's null as it is")
     return parser
 

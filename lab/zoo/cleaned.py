@@ -60,7 +60,9 @@ def run(
             finish(one, ("collapse",), folders, say)
             for recipe, num_samples in recipes_for(one):
                 named = replace(one, name=f"{one.name}+{recipe.method}")
-                finish(named, ("collapse",), folders, say, _cleaner(one, recipe, num_samples, folders, say))
+                finish(
+                    named, ("collapse",), folders, say, make=_cleaner(one, recipe, num_samples, folders, say)
+                )
                 shutil.rmtree(folders.weights / named.name, ignore_errors=True)
             for path in (folders.weights / one.name, folders.weights / "sets"):
                 shutil.rmtree(path, ignore_errors=True)

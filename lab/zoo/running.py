@@ -18,7 +18,7 @@ import torch
 from cleanclip.spec.scan_options import Detector
 from lab.zoo.making import make
 from lab.zoo.plan import Model, anchor_of
-from lab.zoo.rows import ModelRow, append, read_models, read_scans
+from lab.zoo.rows import ModelRow, ScanRow, append, read_models, read_scans
 from lab.zoo.scanning import needs_anchor, scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 
@@ -76,7 +76,9 @@ def finish(
     detectors: Sequence[Detector],
     folders: Folders,
     say: Callable[[str], None],
+    *,
     make: Callable[[Model, Path], ModelRow] = make,
+    look: Callable[[LoadedCheckpoint, Model, Detector, LoadedCheckpoint | None], ScanRow] = scan,
 ) -> None:
     """Make and scan what is missing of one model; its weights stay."""
     known = read_models(folders.rows).get(model.name)
@@ -88,7 +90,7 @@ def finish(
         if needs_anchor(detector):
             trusted = anchor_of(model.bed)
             anchor = opened_or_made(trusted, folders.weights / "anchors" / trusted.name, folders.rows, say)
-        row = scan(checkpoint, model, detector, anchor)
+        row = look(checkpoint, model, detector, anchor)
         append(row, folders.rows)
         say(f"  {detector}: {row.cpu_s:.0f} CPU-s")
 

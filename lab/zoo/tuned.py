@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,6 +28,7 @@ from lab.zoo.making import Started, row_of
 from lab.zoo.plan import BEDS, DEVELOPMENT_FAMILIES, BedName, Model, Split, anchor_of
 from lab.zoo.rows import ModelRow
 from lab.zoo.running import Folders, alone, finish, opened_or_made
+from lab.zoo.scanning import own_images, scan, shared_images
 from sanitizer.seeding import generator
 
 Kind = Literal["null", "same", "other", "poisoned"]
@@ -90,16 +92,27 @@ def _model(bed: BedName, kind: Kind, number: int) -> Model:
     )
 
 
-def run(folders: Folders, bed: BedName, stop_after_s: float | None, say: Callable[[str], None]) -> int:
-    """Fine-tune and scan what is missing; how many models are not finished. Raises Busy; GlyphsMissing."""
+def run(
+    folders: Folders,
+    bed: BedName,
+    stop_after_s: float | None,
+    say: Callable[[str], None],
+    *,
+    on_public_images: bool = False,
+) -> int:
+    """Fine-tune and scan what is missing; how many models are not finished. Raises Busy; GlyphsMissing.
+
+    `on_public_images`: the same models, on images that nobody has to send; rows of their own.
+    """
     torch.set_num_threads(1)
     started, planned = time.monotonic(), models(bed)
-    here = replace(folders, rows=folders.rows / "tuned")
+    here = replace(folders, rows=folders.rows / ("tuned/public" if on_public_images else "tuned"))
+    look = partial(scan, images_of=shared_images if on_public_images else own_images)
     with alone(folders.weights):
         for done, model in enumerate(planned):
             if stop_after_s is not None and time.monotonic() - started > stop_after_s:
                 return len(planned) - done
-            finish(model, ScanOptions().detectors, here, say, _tuner(folders, say))
+            finish(model, ScanOptions().detectors, here, say, make=_tuner(folders, say), look=look)
             shutil.rmtree(folders.weights / model.name, ignore_errors=True)
     return 0
 
