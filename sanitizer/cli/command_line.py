@@ -183,7 +183,7 @@ def _add_declare(command: argparse.ArgumentParser) -> None:
 def _add_scan_commands(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> tuple[argparse.ArgumentParser, ...]:
-    """scan; null show, build, pin, list and verify."""
+    """scan; null show, build, pin, list, images and verify."""
     scan = commands.add_parser("scan", help="look for triggers that nobody named")
     _add_checkpoint(scan)
     _add_scan(scan)
@@ -228,6 +228,11 @@ def _add_scan_commands(
     pin.add_argument("--out", type=Path, required=True, help="the pinned list to write")
     listed = nulls.add_parser("list", help="what is in a list of reference models, and the smallest p of it")
     listed.add_argument("list", nargs="?", help=f"{_LISTS}; default: all that ship, in short")
+    images = nulls.add_parser("images", help="write labelled images that everybody can make, byte by byte")
+    images.add_argument(
+        "--out", type=Path, required=True, help="the folder: class folders and classnames.txt"
+    )
+    images.add_argument("--size", type=_side, default=224, help="side in pixels; default: %(default)s")
     show = nulls.add_parser("show", help="what a null set holds")
     show.add_argument("file", type=Path)
     verify = nulls.add_parser("verify", help="check that a key that you trust vouches for a null set")
@@ -238,7 +243,7 @@ def _add_scan_commands(
     verify.add_argument(
         "--signature", type=Path, metavar="FILE", help="default: FILE.sig beside the null set"
     )
-    return scan, show, build, pin, listed, verify
+    return scan, show, build, pin, listed, images, verify
 
 
 def _add_scan(command: argparse.ArgumentParser) -> None:
@@ -370,6 +375,12 @@ def _ranks(text: str) -> int | str:
     if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= MAX_RANKS):
         raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a whole number from 1 to {MAX_RANKS}")
     return text if text == "auto" else int(text)
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or not 16 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 16 to 1024")
+    return int(text)
 
 
 def _seed(text: str) -> int:

@@ -23,6 +23,7 @@ from sanitizer.cli.canonical import anchor_in, canonical
 from sanitizer.cli.null_signature import say, signed_null
 from sanitizer.cli.reference_lists import read_list, shipped, write_list
 from sanitizer.cli.terminal import Bars
+from sanitizer.data import public_images
 from sanitizer.pipeline.judging_null import read_null
 from sanitizer.pipeline.nulls import Reference, build_null, write_whole
 from sanitizer.pipeline.places import Places
@@ -37,7 +38,7 @@ def _null(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     if arguments.null_command == "verify":
         say(out, signed_null(arguments.file, key_file=arguments.key, signature_file=arguments.signature))
         return EXIT_SUCCEEDED
-    of_command = {"show": _show, "list": _print_list, "pin": _pin}
+    of_command = {"show": _show, "list": _print_list, "pin": _pin, "images": _write_images}
     if arguments.null_command in of_command:
         return of_command[arguments.null_command](arguments, out)
     return _build(arguments, out, err)
@@ -129,6 +130,13 @@ def _print_list(arguments: argparse.Namespace, out: Console) -> int:
         for model in one.models:
             pinned = "" if model.is_pinned else " (not pinned)"
             out.print(f"{model.kin}: {model.source}{pinned}", highlight=False, markup=False, soft_wrap=True)
+    return EXIT_SUCCEEDED
+
+
+def _write_images(arguments: argparse.Namespace, out: Console) -> int:
+    public_images.write(arguments.out, size=arguments.size)
+    num, classes = public_images.NUM_IMAGES, len(public_images.CLASS_NAMES)
+    out.print(f"{arguments.out}: {num} images of {classes} classes, {arguments.size} px.", highlight=False)
     return EXIT_SUCCEEDED
 
 

@@ -27,16 +27,17 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "ring", "star", "crescent")
 CLASS_NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
-NUM_IMAGES, SIZE, SEED = 640, 224, 2026
+NUM_IMAGES, SEED = 640, 2026
 """As many as a scan takes with its default options."""
 _CLUTTER = 60
 _PRIME = 37
 """Coprime to the number of classes: neighbours differ, and each class comes equally often."""
 
 Image = NDArray[np.uint8]
+Distance = NDArray[np.int64]
 
 
-def write(folder: Path, *, num_images: int = NUM_IMAGES, size: int = SIZE, seed: int = SEED) -> None:
+def write(folder: Path, *, size: int, num_images: int = NUM_IMAGES, seed: int = SEED) -> None:
     """Class folders of PNG files and `classnames.txt`, for the library and for `cleanclip datasets`."""
     folder.mkdir(parents=True, exist_ok=True)
     names = sorted(CLASS_NAMES)
@@ -110,11 +111,13 @@ def _scene(draws: _Draws, size: int, colour: tuple[int, int, int], shape: str) -
     radius = size // 6 + draws.below(max(1, size // 10))
     across = column_1S - radius - draws.below(max(1, size - 2 * radius))
     down = row_S1 - radius - draws.below(max(1, size - 2 * radius))
-    image = np.where(_is_of(shape, across, down, radius)[:, :, None], np.array(colour), image)
+    image = np.where(is_of_shape(shape, across, down, radius)[:, :, None], np.array(colour), image)
     return np.clip(image + draws.noise(size), 0, 255).astype(np.uint8)
 
 
-def _is_of(shape: str, across: NDArray[np.int64], down: NDArray[np.int64], radius: int) -> NDArray[np.bool_]:
+def is_of_shape(
+    shape: str, across: NDArray[np.int64], down: NDArray[np.int64], radius: int
+) -> NDArray[np.bool_]:
     """Which pixels the shape has, by their distance from its middle."""
     squared, far = across * across + down * down, radius * radius
     upward = (down <= radius // 2) & (2 * abs(across) <= down + radius)
