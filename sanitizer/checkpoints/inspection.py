@@ -26,6 +26,7 @@ def inspect_upload(
     *,
     declared: DeclaredOptions,
     filename: str,
+    beside: Path | None = None,
     expected_sha256: str | None = None,
     scanner_time_limit_s: float = 0.0,
 ) -> Inspection:
@@ -36,7 +37,7 @@ def inspect_upload(
     """
     digest = check_digest(path, expected_sha256) or upload_sha256(path)
     size_bytes = sum(file.stat().st_size for file in files_of(path))
-    read = read_upload(path, declared=declared, filename=filename)
+    read = read_upload(path, declared=declared, filename=filename, beside=beside)
     weights_sha256, compared = _write_weights(path, out_dir, read, scanner_time_limit_s)
     read = replace(read, findings=(*read.findings, *compared))
     # Last, when the upload is not read any more: they are others' programs, with the child's rights.

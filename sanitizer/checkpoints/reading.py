@@ -84,15 +84,19 @@ class Opened:
     findings: tuple[str, ...] = ()
 
 
-def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> ReadCheckpoint:
-    """Read `path`, a file as uploaded or (library use) a model's folder, without executing anything.
+def read_upload(
+    path: Path, *, declared: DeclaredOptions, filename: str, beside: Path | None = None
+) -> ReadCheckpoint:
+    """Read `path`, a file as uploaded or (library use) a model's folder, without executing anything. The
+    configurations of a file's model may lie in the folder `beside`.
 
     Raises CheckpointRejected; its codes are in the docstring of `sanitizer.checkpoints`. The tensors stay in
     the file, which must not change while they are used.
     """
     sources: Mapping[str, str] = {}
+    if configured := path if path.is_dir() else beside:
+        declared, sources = options_beside(configured, declared)
     if path.is_dir():
-        declared, sources = options_beside(path, declared)
         path = find_weights(path)
     opened = open_upload(path)
     if not opened.tensors:

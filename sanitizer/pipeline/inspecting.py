@@ -22,12 +22,14 @@ def inspect(
     *,
     declared: DeclaredOptions,
     filename: str,
+    beside: Path | None = None,
     expected_sha256: str | None = None,
     scanner_time_limit_s: float = 0.0,
     progress: Progress = ignore,
 ) -> Inspection:
     """Hostile bytes → canonical weights and findings in `out_dir`. Raises CheckpointRejected.
 
+    `beside`: a folder with the configurations that lie beside the upload, where it is a file.
     `scanner_time_limit_s`: for each scanner that adds evidence; 0 runs none.
     """
     if not upload.exists():
@@ -47,6 +49,7 @@ def inspect(
         out_dir,
         declared=declared,
         filename=filename,
+        beside=beside,
         expected_sha256=expected_sha256,
         scanner_time_limit_s=scanner_time_limit_s,
     )

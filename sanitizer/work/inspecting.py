@@ -17,6 +17,7 @@ def do(spec: InspectSpec, folder: Path, progress: Progress, stop: Stop) -> None:
 
     Not to be stopped: it is short, and nothing of it would be kept.
     """
+    beside = folder / jobspec.BESIDE_PATH
     upload, time_limit_s = folder / jobspec.UPLOAD_PATH, spec.scanner_time_limit_s
     try:
         inspecting.inspect(
@@ -24,6 +25,7 @@ def do(spec: InspectSpec, folder: Path, progress: Progress, stop: Stop) -> None:
             folder / jobspec.OUTPUTS_PATH,
             declared=spec.declared,
             filename=spec.filename,
+            beside=beside if beside.is_dir() else None,
             expected_sha256=spec.expected_sha256,
             scanner_time_limit_s=time_limit_s,
             progress=progress,

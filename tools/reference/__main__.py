@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.reference import codes, commands, control, options, repair, routes, tuned, words
+from tools.reference import codes, commands, control, null_lists, options, repair, routes, tuned, words
 from tools.reference.markdown import Maker, kept_cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,12 +17,15 @@ PAGES = (
     ROOT / "docs" / "explanation" / "verdicts.md",
     ROOT / "docs" / "scanning" / "control.md",
     ROOT / "docs" / "scanning" / "tuned.md",
+    ROOT / "docs" / "scanning" / "public.md",
+    ROOT / "docs" / "how-to" / "build-a-null.md",
     ROOT / "docs" / "uar" / "edits.md",
 )
 MAKERS: Mapping[str, Maker] = {
     **codes.MAKERS,
     **commands.MAKERS,
     **control.MAKERS,
+    **null_lists.MAKERS,
     **options.MAKERS,
     **repair.MAKERS,
     **tuned.MAKERS,

@@ -1,15 +1,19 @@
-"""The tables of docs/scanning/tuned.md, from the rows of `python -m lab.zoo --tuned`."""
+"""The tables of docs/scanning/tuned.md and public.md, from the rows of `python -m lab.zoo --tuned`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.zoo.judging import DEFAULT_DETECTORS, SCAN, WORKS, Judged, judge_all
+from cleanclip.spec.conformal import Row, judge, rows
+from cleanclip.spec.scan_options import Detector, ScanOptions
+from cleanclip.spec.scan_statistics import ScanStatistics
+from lab.zoo.judging import DEFAULT_DETECTORS, SCAN, WORKS, judge_all
 from lab.zoo.plan import BEDS
-from lab.zoo.rows import read_models, read_scans
+from lab.zoo.rows import ScanRow, read_models, read_scans
 from lab.zoo.tables import clopper_pearson
 from lab.zoo.tuned import OTHERS, kind_of
 from tools.reference.markdown import Maker, table
@@ -49,25 +53,72 @@ def _judged() -> Iterator[Fine]:
         of_all = (tuned, scans) if is_own else (zoo | suspects, zoo_scans + scans)
         for one in judge_all(*of_all, SCAN):
             if one.name in suspects:
-                yield Fine(one.bed, null, _group(one), one.p, one.smallest_p)
+                yield Fine(one.bed, null, _group(one.name, one.asr), one.p, one.smallest_p)
 
 
-def _group(one: Judged) -> str:
-    kind = kind_of(one.name)
+def _group(name: str, asr: float | None) -> str:
+    kind = kind_of(name)
     if kind == "other":
-        return f"clean, {OTHERS[int(one.name.rpartition('-')[2]) % len(OTHERS)][0]}"
+        return f"clean, {OTHERS[int(name.rpartition('-')[2]) % len(OTHERS)][0]}"
     if kind == "same":
         return "clean, same recipe"
-    assert one.asr is not None
-    return f"poisoned, ASR {'at least' if one.asr >= WORKS else 'under'} {100 * WORKS:g} %"
+    assert asr is not None
+    return f"poisoned, ASR {'at least' if asr >= WORKS else 'under'} {100 * WORKS:g} %"
+
+
+def _on_images() -> Iterator[Fine]:
+    """The models that were scanned on both kinds of images, by the fine-tunes of kind "null" among them."""
+    own, public = (list(read_scans(_ROWS / where).values()) for where in ("tuned", "tuned/public"))
+    models = {name: row for name, row in read_models(_ROWS / "tuned/public").items() if name in _ends(public)}
+    names = models.keys() & _ends(own)
+    for label, scans, with_classes in (
+        ("own images", own, True),
+        ("public images", public, True),
+        ("public images, no class names", public, False),
+    ):
+        of_model: dict[str, dict[Detector, Row]] = {name: {} for name in sorted(names)}
+        for scan in scans:
+            if scan.name in names and (with_classes or scan.detector == "collapse"):
+                of_model[scan.name] |= rows(
+                    scan.measured if with_classes else _without_classes(scan.measured)
+                )
+        null = [name for name in of_model if kind_of(name) == "null"]
+        for name, suspect in of_model.items():
+            if name not in null:
+                pool = judge([of_model[one] for one in null], suspect)
+                asr = max((one.value for one in models[name].asr), default=None)
+                yield Fine(models[name].bed, label, _group(name, asr), pool.p_value, 1 / (len(null) + 1))
+
+
+def _ends(scans: Sequence[ScanRow]) -> set[str]:
+    """Names of the models that every detector of a scan has seen."""
+    seen = {(scan.name, scan.detector) for scan in scans}
+    return {scan.name for scan in scans if all((scan.name, one) in seen for one in ScanOptions().detectors)}
+
+
+def _without_classes(measured: ScanStatistics) -> ScanStatistics:
+    """As a scan without class names measures them."""
+    bare = [replace(one, agreement=None, agreed_class=None, num_agreeing=None) for one in measured.collapse]
+    return replace(measured, collapse=tuple(bare))
 
 
 def p_values(_kept: object = None) -> str:
+    """By the null of fine-tunes and by the zoo's."""
+    return _table(judged(), tuple(NULLS), "null")
+
+
+def p_on_images(_kept: object = None) -> str:
+    """By the null of fine-tunes, on three kinds of images and classes."""
+    found = tuple(_on_images())
+    return _table(found, tuple(dict.fromkeys(one.null for one in found)), "scanned on")
+
+
+def _table(found: Sequence[Fine], nulls: Sequence[str], heading: str) -> str:
     """Of each group: how many p-values are at or under each level, with exact intervals."""
     lines = []
     for bed in BEDS:
-        for null in NULLS:
-            mine = [one for one in judged() if (one.bed, one.null) == (bed, null)]
+        for null in nulls:
+            mine = [one for one in found if (one.bed, one.null) == (bed, null)]
             for group in dict.fromkeys(sorted(one.group for one in mine)):
                 p = sorted(one.p for one in mine if one.group == group)
                 shares = [_share(sum(one <= level for one in p), len(p)) for level in LEVELS]
@@ -75,7 +126,7 @@ def p_values(_kept: object = None) -> str:
                 each = ", ".join(f"{one:.2f}".removeprefix("0") for one in p)
                 lines.append([bed, f"{null} ({round(1 / smallest) - 1})", group, *shares, each])
     levels = [f"p ≤ {level:g}" for level in LEVELS]
-    return table(["bed", "null", "models judged", *levels, "each p"], lines)
+    return table(["bed", heading, "models judged", *levels, "each p"], lines)
 
 
 def _share(hits: int, n: int) -> str:
@@ -83,4 +134,4 @@ def _share(hits: int, n: int) -> str:
     return f"{hits} of {n} [{100 * exact.low:.0f}, {100 * exact.high:.0f}]"
 
 
-MAKERS: Mapping[str, Maker] = {"tuned: p": p_values}
+MAKERS: Mapping[str, Maker] = {"tuned: p": p_values, "tuned: public": p_on_images}

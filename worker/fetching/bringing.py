@@ -50,6 +50,7 @@ _LOOK_EVERY_S = 0.05
 _MEMORY_BYTES = 2 * 2**30
 _ROOM_BYTES = 16 * 2**20
 _MAX_ANSWER_BYTES = 64 * 1024
+_MOST_CONFIGURATION_BYTES = 256 * 1024
 _SPARE_S = 60.0
 _RESOLVE_S = 120.0
 """A description of a model is small."""
@@ -183,6 +184,23 @@ class Fetcher:
         _check_name(path, name)
         return Fetched(path=path, size_bytes=status.st_size, sha256=sha256)
 
+    def configurations(self, source: str, pinned: Pinned) -> dict[str, str]:
+        """By name the texts that lie beside the pinned file on a hub. Whoever reads them believes nothing.
+
+        Raises AttemptFailed, Stopped."""
+        texts: dict[str, str] = {}
+        for one in pinned.beside:
+            folder = str(pinned.path)[: str(pinned.path).rfind("/") + 1]
+            its = Pinned(
+                commit=pinned.commit,
+                path=folder + one.name,
+                size_bytes=one.size_bytes,
+                git_sha1=one.git_sha1,
+            )
+            got = self.bring(source, its, name=one.name, max_bytes=_MOST_CONFIGURATION_BYTES)
+            texts[one.name] = got.path.read_text(encoding="utf-8", errors="replace")
+        return texts
+
     def _run(self, source: str, pinned: Pinned | None, *, max_bytes: int) -> tuple[Path, Pinned]:
         settings = self.settings
         if self.isolation == "none" and not kernel_restricts_files():
@@ -191,7 +209,8 @@ class Fetcher:
                 "This worker cannot keep a process that reaches out from its own files.",
                 "Upload the file, or ask the operator for a worker with Landlock or user namespaces.",
             )
-        job = self.folder / ("resolve" if pinned is None else "bring") / "job"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        job = self.folder / f"errand-{len([*self.folder.iterdir()])}" / "job"
         for name in ("home", "tmp"):
             (job / name).mkdir(parents=True)
         errand = Errand(

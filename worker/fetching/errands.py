@@ -23,6 +23,19 @@ Code = Literal[
 ]
 
 
+CONFIGURATIONS = ("open_clip_config.json", "config.json", "preprocessor_config.json")
+"""What a hub keeps beside weights, and a model's folder says what the tensors do not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A configuration in the folder of the pinned file."""
+
+    name: Literal["open_clip_config.json", "config.json", "preprocessor_config.json"]
+    size_bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    git_sha1: Sha1 | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
     """What a source was found to be before any byte of it came: later bytes are held against it.
@@ -35,6 +48,7 @@ class Pinned:
     size_bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     sha256: Sha256 | None = None
     git_sha1: Sha1 | None = None
+    beside: Annotated[tuple[Beside, ...], Field(max_length=len(CONFIGURATIONS))] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

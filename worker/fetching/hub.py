@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from app.domain.sources import WEIGHTS, HubSource, is_plain_path
-from worker.fetching.errands import Pinned
+from worker.fetching.errands import CONFIGURATIONS, Pinned
 from worker.fetching.web import Got, Refused, Web
 
 _MAX_INFO_BYTES = 8 * 2**20
@@ -37,13 +37,14 @@ def resolve(web: Web, hub_url: str, source: HubSource) -> Pinned:
         path = source.path or next((name for name in WEIGHTS if name in files), None)
         if path is None or path not in files:
             raise Refused("source_without_weights", _has(list(files)))
-        return _pinned(info["sha"], path, files[path])
+        return _pinned(info["sha"], path, files)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError) as error:
         raise Refused("source_not_understood", "The answer is not a hub's description of a model.") from error
 
 
-def _pinned(commit: Any, path: str, file: dict[str, Any]) -> Pinned:
+def _pinned(commit: Any, path: str, files: dict[str, dict[str, Any]]) -> Pinned:
     """Raises ValidationError and others for what is not a hub's word."""
+    file, folder = files[path], path[: path.rfind("/") + 1]
     lfs = file.get("lfs") or {}
     return _PINNED.validate_python(
         {
@@ -52,6 +53,11 @@ def _pinned(commit: Any, path: str, file: dict[str, Any]) -> Pinned:
             "size_bytes": lfs.get("size", file.get("size")),
             "sha256": lfs.get("sha256"),
             "git_sha1": None if lfs else file.get("blobId"),
+            "beside": [
+                {"name": name, "size_bytes": its.get("size"), "git_sha1": its.get("blobId")}
+                for name in CONFIGURATIONS
+                if (its := files.get(folder + name)) and not its.get("lfs")
+            ],
         }
     )
 

@@ -1,7 +1,8 @@
 """Brings a checkpoint that was named instead of sent to the place where an upload would lie.
 
 What its source was found to be is kept before its bytes come: the next attempt fetches the same commit. On
-the row then stand: ordered, commit, path, size_bytes, sha256, git_sha1, resolved_at, fetched_at.
+the row then stand: ordered, commit, path, size_bytes, sha256, git_sha1, beside, resolved_at, fetched_at, and
+the configurations that lie beside the file on a hub, as texts.
 """
 
 from __future__ import annotations
@@ -57,9 +58,11 @@ class SourceBringer:
                 found = {k: v for k, v in asdict(self.fetcher.resolve(ordered)).items() if v is not None}
                 known |= found | {"resolved_at": self.ledger.time()}
                 self.ledger.record_source(known, filename=row.filename)
-            pinned = _PINNED.validate_python({k: known.get(k) for k in Pinned.__dataclass_fields__})
+            pinned = _PINNED.validate_python({k: known[k] for k in Pinned.__dataclass_fields__ if k in known})
             name = (pinned.path or name_of(source)).rpartition("/")[2]
             fetched = self.fetcher.bring(ordered, pinned, name=name, max_bytes=row.size_bytes)
+            if pinned.beside:
+                known["configurations"] = self.fetcher.configurations(ordered, pinned)
         key = upload_key(self.job.project_id, row.upload_id)
         put = partial(upload, self.store, key, fetched.path, is_ours=self._is_kept)
         retry_while_unavailable(put, self.check)

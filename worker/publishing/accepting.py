@@ -61,11 +61,14 @@ def check_inspection(raw: bytes, upload: Mapping[str, Any], weights: Path, weigh
     return inspection
 
 
-def check_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> bytes:
+def check_config(
+    raw: bytes, spec: InspectSpec, inspection: Inspection, *, lies_beside: bool = False
+) -> bytes:
     """config.json beside canonical weights, written by us. Raises AttemptFailed.
 
-    Left to believe is what the upload's own names were. A fresh child that gives weights back under them
-    reads its own file again and compares (`sanitizer.pipeline.cleaned.give_back`).
+    `lies_beside`: whether configurations were fetched with the file. Left to believe is what they say, which
+    the second conversion reads again, and what the upload's own names were. A fresh child that gives weights
+    back under them reads its own file again and compares (`sanitizer.pipeline.cleaned.give_back`).
     """
     config = read_json(CONFIG_NAME, raw, json.loads)
     told = INSPECTION_ADAPTER.dump_python(inspection, mode="json")
@@ -76,11 +79,15 @@ def check_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> bytes
         "filename": excerpt(spec.filename, 200),
         "upload_size_bytes": inspection.size_bytes,
         "declared": to_json(spec.declared),
-        "configured": [],  # a file has no configuration beside it
+        "configured": section["configured"] if lies_beside else [],
         "weights_dtype": inspection.dtype,
     }
     if {name: section[name] for name in expected} != expected:
         raise not_believed(f"its {CONFIG_NAME} does not say what its inspection says")
+    open_options = {name for name, value in to_json(spec.declared).items() if value is None}
+    configured = section["configured"]
+    if not isinstance(configured, list) or not all(one in open_options for one in map(str, configured)):
+        raise not_believed(f"its {CONFIG_NAME} names settings that no configuration decides")
     _check_upload(section["upload"], inspection)
     if config != {**inspection.architecture, "checkpoint": section}:
         raise not_believed(f"its {CONFIG_NAME} is of another architecture than its inspection")
@@ -134,7 +141,8 @@ def end_inspection(work: Publication) -> Ending:
     weights_sha256 = packing.sha256[WEIGHTS_NAME]
     raw = packing.path(INSPECTION_NAME).read_bytes()
     inspection = check_inspection(raw, upload, packing.path(WEIGHTS_NAME), weights_sha256)
-    config = check_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection)
+    lies_beside = len(work.staged.received) > 1
+    config = check_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection, lies_beside=lies_beside)
     convert_again(
         spec,
         work.staged,

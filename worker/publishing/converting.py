@@ -42,9 +42,9 @@ def convert_again(
     `inputs`: the folder of the inspection's child, which is dead and whose upload is taken from it. Raises
     AttemptFailed 'outputs_not_believed'; Stopped, OSError.
     """
-    (upload,) = staged.received
     order = replace(spec, scanner_time_limit_s=0.0)
-    take_input(inputs, upload, fresh.folder_of(order), check)
+    for one in staged.received:
+        take_input(inputs, one, fresh.folder_of(order), check)
     try:
         left = fresh.run(order, {}, wanted_outputs(JobKind.INSPECT, weights_bytes=staged.most_weights_bytes))
     except AttemptFailed as failure:

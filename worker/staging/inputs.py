@@ -21,6 +21,7 @@ from app.storage.port import ObjectStore, checked_key
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.kind import SUSPECT
 from cleanclip.spec.jobspec import (
+    BESIDE_PATH,
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
     CONFIG_NAME,
@@ -166,7 +167,10 @@ def _upload_to_inspect(unit: UnitOfWork, job: ClaimedJob) -> Inputs:
         "declared": checkpoint.declared,
         "expected_sha256": upload.declared_sha256,
     }
-    return Inputs(files=(wanted,), facts=facts)
+    texts = (checkpoint.source or {}).get("configurations", {})
+    return Inputs(
+        files=(wanted,), facts=facts, texts={f"{BESIDE_PATH}/{name}": text for name, text in texts.items()}
+    )
 
 
 def _canonical_checkpoint(

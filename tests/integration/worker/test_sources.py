@@ -21,7 +21,7 @@ from app.settings import DatasetSettings, Settings, SourceSettings
 from app.storage.s3 import S3Store
 from cleanclip.spec.recipe import DeclaredOptions
 from tests.fakes.hub import Hub, endless, redirects_to, send
-from tests.fixtures.checkpoints import DECLARED, write_open_clip_safetensors
+from tests.fixtures.checkpoints import DECLARED, RESNET_CONFIG, write_open_clip_safetensors
 from tests.integration.worker.world import World
 from worker.confinement import sandbox
 from worker.ledger import Ledger
@@ -72,7 +72,8 @@ def checkpoint(world: World, checkpoint_id: str) -> Checkpoint:
 
 def without_times(source: Any) -> dict[str, Any]:
     assert {"resolved_at", "fetched_at"} & set(source)
-    return {name: value for name, value in source.items() if not name.endswith("_at")}
+    kept = {"beside", "configurations"}
+    return {name: value for name, value in source.items() if not name.endswith("_at") and name not in kept}
 
 
 def test_a_checkpoint_of_a_hub_is_fetched_inspected_and_says_where_it_comes_from(
@@ -98,7 +99,7 @@ def test_a_checkpoint_of_a_hub_is_fetched_inspected_and_says_where_it_comes_from
     files = world.artifacts(audit.id)
     told = json.loads(files["report.json"])["origin"]["source"]
     stated = json.loads(files["statement.json"])["predicate"]["observed"]["checkpoint"]["source"]
-    assert told == stated == {name: value for name, value in found.source.items() if name != "resolved_at"}
+    assert told == stated == without_times(found.source) | {"fetched_at": found.source["fetched_at"]}
     with world.hands.unit_of_work() as unit:
         upload = unit.uploads.get(world.project_id, found.upload_id)
     assert (upload.size_bytes, upload.declared_sha256, upload.filename) == (
@@ -259,3 +260,52 @@ def test_the_real_library_reads_a_fetched_model_as_an_upload(world: World, hub: 
     found = checkpoint(world, row.id)
     assert (found.state, (found.inspection or {})["layout"]) == (CheckpointState.ACCEPTED, "open_clip")
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_what_the_configurations_beside_the_weights_say_need_not_be_declared(
+    world: World, hub: Hub, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    write_open_clip_safetensors(path)
+    config = {
+        "model_cfg": RESNET_CONFIG,
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "resize_mode": "squash"},
+    }
+    files = {"v1/open_clip_config.json": json.dumps(config).encode(), "config.json": b"of another folder"}
+    hub.small_bytes = 4096
+    hub.add("lab/tiny", files | {"v1/open_clip_model.safetensors": path.read_bytes()})
+    runner = world.runner(sources=allowed(hub), child_command=sandbox.DEFAULT_COMMAND)
+    row, job = ordered(world, "hf://lab/tiny/v1/open_clip_model.safetensors", most=2**30)
+    assert runner.run(job.id) is JobState.SUCCEEDED, checkpoint(world, row.id).error
+    found = checkpoint(world, row.id).inspection or {}
+    architecture = found["architecture"]
+    assert architecture["model_cfg"]["text_cfg"]["heads"] == RESNET_CONFIG["text_cfg"]["heads"]
+    assert architecture["preprocess_cfg"]["mean"] == [0.5, 0.5, 0.5]
+    assert "open_clip_config.json" in json.dumps(found)
+
+    declared, job = ordered(
+        world, "hf://lab/tiny/v1/open_clip_model.safetensors", most=2**30, image_mean=(0.4, 0.4, 0.4)
+    )
+    assert runner.run(job.id) is JobState.SUCCEEDED
+    told = (checkpoint(world, declared.id).inspection or {})["architecture"]["preprocess_cfg"]
+    assert (told["mean"], told["resize_mode"]) == ([0.4, 0.4, 0.4], "squash"), "what was declared wins"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"{" * 5_000, "config_invalid"), (b"x" * 300_000, "source_too_large")]
+)
+def test_configurations_beside_the_weights_that_cannot_be_used_are_refused(
+    world: World, hub: Hub, tmp_path: Path, content: bytes, code: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    write_open_clip_safetensors(path)
+    hub.small_bytes = 300_000
+    weights = path.read_bytes()
+    assert len(weights) > hub.small_bytes
+    hub.add("lab/tiny", {"open_clip_model.safetensors": weights, "config.json": content})
+    row, job = ordered(world, "hf://lab/tiny", most=2**30, **DECLARED)
+    run = world.runner(sources=allowed(hub), child_command=sandbox.DEFAULT_COMMAND)
+    assert run.run(job.id) is JobState.FAILED
+    assert (checkpoint(world, row.id).error or {})["code"] == code

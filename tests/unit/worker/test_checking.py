@@ -15,7 +15,7 @@ import pytest
 
 from cleanclip.spec.audit_figures import AuditFigures
 from cleanclip.spec.jobspec import InspectSpec, SanitizeSpec, ValidateSpec
-from cleanclip.spec.recipe import parse
+from cleanclip.spec.recipe import DeclaredOptions, parse, to_json
 from cleanclip.spec.report import load_json
 from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.audits.statistics import wilson
@@ -306,6 +306,23 @@ def test_a_configuration_that_says_something_else_is_not_believed(
     told["checkpoint"][part] = value
     with pytest.raises(AttemptFailed, match=r"config\.json"):
         check_config(json.dumps(told).encode(), spec, found)
+
+
+@pytest.mark.parametrize("configured", [7, "quick_gelu", [7], ["surprise"], ["quick_gelu"]])
+def test_configurations_beside_the_file_decide_only_what_was_not_declared(
+    configured: Any, tmp_path: Path
+) -> None:
+    found = inspected(tmp_path)
+    spec = InspectSpec(filename="clip.pt", declared=DeclaredOptions(quick_gelu=True))
+    told = config(inspection(UPLOAD, weights(UPLOAD)))
+    told["checkpoint"] |= {"declared": to_json(spec.declared), "configured": ["num_heads_text"]}
+    raw = json.dumps(told).encode()
+    assert json.loads(check_config(raw, spec, found, lies_beside=True)) == told
+    with pytest.raises(AttemptFailed):
+        check_config(raw, spec, found)
+    told["checkpoint"]["configured"] = configured
+    with pytest.raises(AttemptFailed, match="that no configuration decides"):
+        check_config(json.dumps(told).encode(), spec, found, lies_beside=True)
 
 
 @pytest.mark.parametrize("num_tables", [250_000, 1_000_000])
