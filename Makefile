@@ -7,6 +7,7 @@
 #   QUICK=1             make reproduce: a small subset, ten minutes; MINUTES=60 to go on later; CHECK=3 cells again (by SEED)
 #   FAST=1              make test: only tests without servers and slow children; three minutes
 #   TESTS=tests/unit    make test: all of these; ARGS="-k upload" for more of pytest
+#   MODEL=ViT-B-32.pt   make gpu: this checkpoint, DATA=/data with labelled/ and pairs/; DEVICE=cpu QUICK=1 without a GPU
 #   QUARTER=2           make test-all: only this quarter of the tests that `make test` leaves out
 #   PROCESSES=1         … in so many processes; three keep two cores busy, since a test often waits for another process
 
@@ -22,6 +23,9 @@ CHECK ?=
 SEED ?=
 FAST ?=
 QUARTER ?=
+DEVICE ?=
+MODEL ?=
+DATA ?=
 TESTS ?=
 PROCESSES ?= 3
 ARGS ?=
@@ -37,7 +41,7 @@ FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all drills reproduce zoo check docs format images compose-test install install-dev clean
+.PHONY: help demo serve test test-all drills reproduce zoo gpu check docs format images compose-test install install-dev clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +65,10 @@ reproduce: install-dev  ## Measure the paper's claims on small poisoned models: 
 zoo: install-dev  ## Train small models, clean and poisoned, and scan them: var/zoo/tables.md (hours; continues after an interruption)
 	@nice -n 10 env OMP_NUM_THREADS=1 $(BIN)/python -m lab.zoo $(if $(MINUTES),--minutes $(MINUTES)) $(if $(MOST),--most $(MOST)) \
 		$(if $(BEDS),--beds $(BEDS)) $(if $(SPLITS),--splits $(SPLITS)) $(if $(DETECTORS),--detectors $(DETECTORS))
+
+gpu: install-dev  ## Test, benchmark, audit, scan and clean on this machine's GPU: docs/gpu.md (continues after an interruption)
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m lab.gpu $(if $(DEVICE),--device $(DEVICE)) $(if $(QUICK),--quick) \
+		$(if $(MODEL),--model $(MODEL)) $(if $(DATA),--data $(DATA))
 
 drills: install-dev  ## Break real processes and check that nothing is lost: docs/reliability.md
 	@$(BIN)/python -m lab.drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))

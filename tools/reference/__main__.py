@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from lab.gpu.page import made as gpu_made
 from tools.reference import codes, commands, control, null_lists, options, repair, routes, tuned, words
 from tools.reference.markdown import Maker, kept_cells
 
@@ -15,6 +16,7 @@ REFERENCE = ROOT / "docs" / "reference"
 PAGES = (
     *sorted(REFERENCE.glob("*.md")),
     ROOT / "docs" / "explanation" / "verdicts.md",
+    ROOT / "docs" / "gpu.md",
     ROOT / "docs" / "scanning" / "control.md",
     ROOT / "docs" / "scanning" / "tuned.md",
     ROOT / "docs" / "scanning" / "public.md",
@@ -27,6 +29,7 @@ MAKERS: Mapping[str, Maker] = {
     **control.MAKERS,
     **null_lists.MAKERS,
     **options.MAKERS,
+    "gpu": lambda _: gpu_made(),
     **repair.MAKERS,
     **tuned.MAKERS,
     **routes.MAKERS,

@@ -1,13 +1,12 @@
 """Measures and writes docs/performance.md (its generated part) and docs/performance.json.
 
-    python -m lab.benchmarks.speed                        everything but `long`: hours on two quiet cores
+    python -m lab.benchmarks.speed                        everything: hours on two quiet cores
     python -m lab.benchmarks.speed training --models RN50 one part; the others' last results stay on the page
-    python -m lab.benchmarks.speed long --pairs 100000 --epochs 10 --batch 512 --models RN50   for a GPU
     python -m lab.benchmarks.speed --try                  everything very small, printed and not written
     python -m lab.benchmarks.speed --tables               the page again from the results that are there
 
-Parts: training, audit, long. Other work on the machine
-disturbs the times: the load at the start stands under each table.
+Parts: training, audit. Other work on the machine disturbs the times: the load at the start stands under each
+table. On a GPU `make gpu` measures more.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from typing import Any
 
 import torch
 
-from lab.benchmarks.speed import auditing, long_run, tables, training
+from lab.benchmarks.speed import auditing, tables, training
 from lab.benchmarks.speed.measuring import machine
 from sanitizer.training import device as devices
 
-PARTS = ("training", "audit", "long")
+PARTS = ("training", "audit")
 
 
 def _arguments() -> argparse.Namespace:
@@ -41,7 +40,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, default=8, help="of the audit")
     parser.add_argument("--templates", type=int, default=8, help="of the audit, of ImageNet's 80")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=1, help="of the long run")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--try", dest="is_try", action="store_true")
     parser.add_argument("--tables", action="store_true")
@@ -77,17 +75,6 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
     return {
         "training": lambda: [trained(name) for name in chosen.models],
         "audit": lambda: [audited(name) for name in full_size],
-        "long": lambda: [
-            long_run.measure(
-                name,
-                scratch,
-                num_pairs=chosen.pairs,
-                batch_size=chosen.batch,
-                epochs=chosen.epochs,
-                device=device,
-            )
-            for name in full_size
-        ],
     }
 
 
@@ -106,7 +93,7 @@ def main() -> None:
     command = " ".join(["python -m lab.benchmarks.speed", *sys.argv[1:]])
     with tempfile.TemporaryDirectory(prefix="speed-") as folder:
         work = _work(chosen, Path(folder))
-        for part in chosen.parts or [part for part in PARTS if part != "long"]:
+        for part in chosen.parts or PARTS:
             host = machine(torch.device(devices.pick(chosen.device)))
             results[part] = {"machine": host, "command": command, "rows": work[part]()}
             if not chosen.is_try:

@@ -42,7 +42,7 @@ _WHERE = (
 
 
 def architecture(name: str) -> Architecture:
-    """RN50, ViT-B/32 or the demo's small one, as published."""
+    """RN50, ViT-B/32 or the demo's small one, as published; or a ViT to try things with."""
     text = _text(Blocks(width=512, layers=12, heads=8, mlp_width=2048), 77)
     match name:
         case "RN50":
@@ -56,6 +56,10 @@ def architecture(name: str) -> Architecture:
             small = _text(Blocks(width=64, layers=2, heads=1, mlp_width=256), 16)
             vision = ModifiedResNet(layers=(1, 1, 1, 1), width=16, heads=8, image_size=32)
             return Architecture(embed_dim=64, vision=vision, text=small, quick_gelu=False)
+        case "tiny ViT":
+            blocks = Blocks(width=64, layers=2, heads=1, mlp_width=256)
+            vit = VisionTransformer(blocks=blocks, patch_size=8, image_size=32)
+            return Architecture(embed_dim=32, vision=vit, text=_text(blocks, 16), quick_gelu=True)
         case _:
             raise ValueError(name)
 

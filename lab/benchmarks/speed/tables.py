@@ -18,11 +18,7 @@ AUDIT_AIM = 5.0
 
 def render(results: Mapping[str, Any]) -> str:
     """Markdown of all parts that were measured, each with its own machine line."""
-    parts = {
-        "training": _training,
-        "audit": _audit,
-        "long": _long,
-    }
+    parts = {"training": _training, "audit": _audit}
     lines: list[str] = []
     for part, make in parts.items():
         if part in results:
@@ -94,28 +90,5 @@ def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"| {row['model']} | {row['images']} | {row['prompts']} | {_spread(row['baseline_s'])} | "
             f"{_spread(row['baseline_prompts_s'])} | {_spread(row['ours_s'])} | "
             f"**{_spread(row['ratio'], 2)}** | {_spread(row['prompts_once'], 2)} | {in_bf16} |"
-        )
-    return lines
-
-
-def _long(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "## One long run",
-        "",
-        "Ours alone, once. Busy: the mean of what the GPU's driver says, asked five times a second from",
-        "before the loader's start to the end. The last column is the rate's, not a run of that length.",
-        "",
-        "| model | pairs | epochs | batch | dtype | loading processes | s | pairs/s | busy | peak, GiB | "
-        "100,000 × 10 would take, min |",
-        "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in rows:
-        rate = row["pairs"] * row["epochs"] / row["seconds"]
-        busy = "–" if row["busy"] is None else f"{100 * row['busy']:.0f} % (n {row['num_samples']})"
-        peak = "–" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**30:.1f}"
-        lines.append(
-            f"| {row['model']} | {row['pairs']:,} | {row['epochs']} | {row['batch']} | {row['precision']} | "
-            f"{row['loading_processes']} | {row['seconds']:.1f} | {rate:.2f} | {busy} | {peak} | "
-            f"{1e6 / rate / 60:,.0f} |"
         )
     return lines

@@ -15,9 +15,9 @@ from torchvision.transforms import Compose
 
 from cleanclip.spec.recipe import CleanCLIPRecipe
 from lab.benchmarks.speed import baseline, tables
-from lab.benchmarks.speed.long_run import watching
 from lab.benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
 from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn
+from lab.benchmarks.speed.utilisation import watching
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
@@ -133,25 +133,6 @@ def test_a_gpu_is_as_busy_as_its_driver_says(tmp_path: Path, monkeypatch: pytest
     with watching(CPU) as nothing:
         pass
     assert nothing.mean is None
-
-
-@pytest.mark.parametrize("busy", [None, 0.934])
-def test_the_long_run_tells_its_rate_and_what_it_does_not_know(busy: float | None) -> None:
-    row = {
-        "model": "RN50",
-        "pairs": 20_000,
-        "epochs": 2,
-        "batch": 500,
-        "precision": "bf16",
-        "loading_processes": 12,
-        "seconds": 20.0,
-        "busy": busy,
-        "num_samples": 0 if busy is None else 100,
-        "peak_bytes": None if busy is None else 3 * 2**30,
-    }
-    *_, line = tables._long([row])
-    told = "– | –" if busy is None else "93 % (n 100) | 3.0"
-    assert line == f"| RN50 | 20,000 | 2 | 500 | bf16 | 12 | 20.0 | 2000.00 | {told} | 8 |"
 
 
 def test_tables_replace_their_own_part_of_the_page_only(

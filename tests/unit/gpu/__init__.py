@@ -1,0 +1,1 @@
+"""`make gpu`: how its parts go on, and what its page says."""
