@@ -3,7 +3,7 @@
     job/
       spec.json              a `JobSpec`
       inputs/upload          bytes as uploaded (inspect only)
-      inputs/beside/         configurations that lay beside them on a hub (inspect only)
+      inputs/beside/         configurations from the same folder of a hub (inspect only)
       inputs/checkpoint/     model.safetensors + config.json (canonical, written by an earlier inspect)
       inputs/cleaned/        the same of cleaned weights that were checked (recheck only)
       inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
@@ -76,7 +76,7 @@ SPEC_NAME = "spec.json"
 OUTCOME_NAME = "outcome.json"
 UPLOAD_PATH = "inputs/upload"
 BESIDE_PATH = "inputs/beside"
-"""Configurations that lay beside a fetched file; absent: there were none."""
+"""Configurations from the folder of a fetched file; absent: there were none."""
 CHECKPOINT_PATH = "inputs/checkpoint"
 CLEANED_PATH = "inputs/cleaned"
 PAIRS_PATH = "inputs/pairs"
