@@ -63,5 +63,4 @@ def _share(counted: Mapping[str, int]) -> str:
 
 MAKERS: Mapping[str, Maker] = {
     "siglip held out": lambda kept: by_model("held_out"),
-    "siglip development": lambda kept: by_model("development"),
 }

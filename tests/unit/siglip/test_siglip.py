@@ -31,10 +31,10 @@ def test_no_held_out_model_shares_seed_trigger_or_test_images_with_development()
 def test_the_published_rows_are_of_the_named_models_and_both_counts_are_of_the_same_images() -> None:
     named = {one.name: one for part in plan.SEEDS for one in plan.models(part)}
     for name, row in rows().items():
-        assert row["options"]["attack"] == (
-            named[name].options.attack and row["attack"] | {"attack": "badnet"}
-        )
-        assert not any(abs(difference) > 1 for difference in disagreements(row).values())
+        assert (row["seed"], row["target"]) == (named[name].seed, named[name].options.target)
+        assert row["attack"]["pattern_seed"] == row["seed"]
+        assert row["recommended_from"], "the recipe is the recommended one"
+        assert disagreements(row) == {}
 
 
 def test_training_and_service_read_a_text_as_the_same_tokens(
