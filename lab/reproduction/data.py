@@ -21,7 +21,7 @@ from lab.testbed.pictures import compose
 from lab.testbed.poisoned_pairs import poisoned_set
 from lab.testbed.shards import write_labelled, write_pairs
 
-_SIZES = {"test": NUM_TEST, "validation": NUM_VALIDATION}
+SIZES = {"test": NUM_TEST, "validation": NUM_VALIDATION}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Sets:
 
         def make(folder: Path) -> None:
             paper = TURQUOISE if on_paper else None
-            pictures = compose(glyphs, part, _SIZES[part], seed=PART_SEEDS[part] + seed, paper=paper)
+            pictures = compose(glyphs, part, SIZES[part], seed=PART_SEEDS[part] + seed, paper=paper)
             write_labelled(glyphs, pictures, folder)
 
         return self._once(name, make)

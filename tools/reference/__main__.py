@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lab.gpu.page import made as gpu_made
-from tools.reference import codes, commands, control, null_lists, options, repair, routes, tuned, words
+from tools.reference import (
+    codes,
+    commands,
+    control,
+    null_lists,
+    options,
+    repair,
+    routes,
+    siglip,
+    tuned,
+    words,
+)
 from tools.reference.markdown import Maker, kept_cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +33,7 @@ PAGES = (
     ROOT / "docs" / "scanning" / "public.md",
     ROOT / "docs" / "how-to" / "build-a-null.md",
     ROOT / "docs" / "uar" / "edits.md",
+    ROOT / "docs" / "uar" / "siglip.md",
 )
 MAKERS: Mapping[str, Maker] = {
     **codes.MAKERS,
@@ -31,6 +43,7 @@ MAKERS: Mapping[str, Maker] = {
     **options.MAKERS,
     "gpu": lambda _: gpu_made(),
     **repair.MAKERS,
+    **siglip.MAKERS,
     **tuned.MAKERS,
     **routes.MAKERS,
     **words.MAKERS,

@@ -1,0 +1,1 @@
+"""What UAR leaves of a backdoor in a small SigLIP: `python -m lab.siglip`."""
