@@ -28,6 +28,8 @@ from cleanclip.spec.strict_json import MOST_PARTS_OF_MANY, parse_bounded
 
 MAX_NULL_BYTES = 64 * 2**20
 NULL_VERSION = 1
+MAX_ABOUT = 2_000
+"""Characters."""
 Chosen = Literal["by_name", "by_auto"]
 """Whether an order named its null, or left the choice to the service, which then takes of the nulls that fit
 one whose signature was checked before any other, of these one with the most models, of these the one added
@@ -109,7 +111,7 @@ class NullSet:
     kind: Literal["null_set"] = "null_set"
     version: Literal[1] = 1
     name: ShortText
-    about: Annotated[str, MaxLen(2_000)] = ""
+    about: Annotated[str, MaxLen(MAX_ABOUT)] = ""
     created_at: datetime
     code_version: ShortText
     architecture: dict[str, Any]

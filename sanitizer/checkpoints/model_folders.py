@@ -7,7 +7,7 @@ the architecture, which comes from the tensors.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ _LOADED_BY_NAME = {
 }
 """Files that transformers or open_clip would load weights from, or put on top of others."""
 _CONFIGS = ("open_clip_config.json", "config.json")
+_OF_TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
+_OF_A_CLIP = {"model_type", "text_config", "vision_config", "text_config_dict", "vision_config_dict"}
 _TANH_FORMS = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 _LEGACY_END_TOKEN = 2  # configurations before transformers 4.31 say 2 and mean the highest token
 
@@ -70,16 +72,23 @@ def find_weights(folder: Path) -> Path:
     )
 
 
-def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOptions, dict[str, str]]:
+def options_beside(
+    folder: Path, declared: DeclaredOptions, *, weights: str = ""
+) -> tuple[DeclaredOptions, dict[str, str]]:
     """`declared`, completed from the folder's configuration; and which options that was, with their source.
+
+    Of two configurations it is the one of the library whose name the file `weights` has. A config.json that
+    is of no CLIP in its own words says nothing beside open_clip's.
 
     Raises CheckpointRejected 'config_invalid' (no JSON, out of bounds), 'config_unsupported' (no plain CLIP).
     """
-    name = next((name for name in _CONFIGS if (folder / name).is_file()), None)
-    if name is None:
+    told = {name: _options_in(folder, name) for name in _CONFIGS if (folder / name).is_file()}
+    names = [name for name, options in told.items() if options]
+    if not names:
         return declared, {}
-    found = _options_in(folder, name)
-    _check_configurations_agree(folder, found)
+    name = names[-1] if weights in _OF_TRANSFORMERS else names[0]
+    found = told[name]
+    _check_configurations_agree([told[one] for one in names])
     values = {f.name: getattr(declared, f.name) for f in fields(declared)}
     given = {key: value for key, value in found.items() if values[key] is None and value is not None}
     try:
@@ -91,17 +100,21 @@ def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOpt
 
 
 def _options_in(folder: Path, name: str) -> dict[str, Any]:
+    """Empty: the file does not say of itself that it is of a CLIP, as timm's do not."""
     config = _read_json(folder / name)
-    return _from_open_clip(folder, config) if "model_cfg" in config else _from_huggingface(folder, config)
+    if "model_cfg" in config:
+        return _from_open_clip(folder, config)
+    is_beside_open_clips = (folder / _CONFIGS[0]).is_file() and config.get("model_type") not in _USUAL
+    if is_beside_open_clips or not _OF_A_CLIP & config.keys():
+        return {}
+    return _from_huggingface(folder, config)
 
 
-def _check_configurations_agree(folder: Path, configurations: Mapping[str, Any]) -> None:
-    """open_clip reads one of them and transformers the other; both build the same model, or it is refused."""
-    if not all((folder / name).is_file() for name in _CONFIGS):
-        return
-    other = _options_in(folder, _CONFIGS[1])
+def _check_configurations_agree(told: Sequence[Mapping[str, Any]]) -> None:
+    """open_clip reads one of them and transformers the other; both build the same heads and activation, or it
+    is refused."""
     for option in ("num_heads_text", "num_heads_vision", "quick_gelu", "gelu_tanh"):
-        if configurations.get(option) != other.get(option):
+        if told[0].get(option) != told[-1].get(option):
             raise _invalid(_CONFIGS[1], f"its value for {option} is not that of {_CONFIGS[0]}")
 
 
@@ -122,7 +135,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MAX_JSON_BYTES:
         raise _invalid(path.name, "it is too large")
     try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
+        value: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError):
         raise _invalid(path.name, "it is not valid JSON") from None
     if not isinstance(value, dict):

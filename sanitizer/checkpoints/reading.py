@@ -95,9 +95,10 @@ def read_upload(
     """
     sources: Mapping[str, str] = {}
     if configured := path if path.is_dir() else beside:
-        declared, sources = options_beside(configured, declared)
-    if path.is_dir():
-        path = find_weights(path)
+        weights = find_weights(path) if path.is_dir() else path
+        name = weights.name if path.is_dir() else filename
+        declared, sources = options_beside(configured, declared, weights=name)
+        path = weights
     opened = open_upload(path)
     if not opened.tensors:
         raise refusal("not_a_clip", f"'{excerpt(filename)}' holds no tensors.", SAVE_AGAIN)

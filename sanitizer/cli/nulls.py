@@ -111,19 +111,19 @@ def _pin(arguments: argparse.Namespace, out: Console) -> int:
         out.print(f"not pinned: {line}", highlight=False, markup=False)
     num_pinned = sum(one.is_pinned for one in listed.models)
     out.print(f"{arguments.out}: {num_pinned} of {len(listed.models)} models are pinned.", highlight=False)
-    return EXIT_REFUSED if missing else EXIT_SUCCEEDED
+    return EXIT_SUCCEEDED if num_pinned == len(listed.models) else EXIT_REFUSED
 
 
 def _print_list(arguments: argparse.Namespace, out: Console) -> int:
     """The arithmetic of the smallest p: 1 / (models that count + 1)."""
     table = Table(title_justify="left", title="Lists of reference models" if arguments.list is None else None)
-    for column in ("list", "runs", "kin", "smallest p", "if each run counts"):
+    for column in ("list", "entries", "kin", "smallest p", "if each entry counts"):
         table.add_column(column, overflow="fold")
     names = shipped() if arguments.list is None else [arguments.list]
     for name in names:
         one = read_list(name)
         runs, kin = len(one.models), len(one.kin)
-        table.add_row(name, f"{runs}", f"{kin}", f"{1 / (kin + 1):.3f}", f"{1 / (runs + 1):.3f}")
+        table.add_row(escape(name), f"{runs}", f"{kin}", f"{1 / (kin + 1):.3f}", f"{1 / (runs + 1):.3f}")
     out.print(table)
     if arguments.list is not None:
         out.print(escape(one.about), highlight=False)

@@ -1,13 +1,14 @@
 """Reference models from a hub, by the library huggingface_hub: pinned once, then fetched one at a time.
 
-The endpoint and the token are the library's own (HF_ENDPOINT, HF_TOKEN). What was fetched is read as every
-upload is: a hub's file may be hostile.
+The endpoint and the token are the library's own (HF_ENDPOINT, HF_TOKEN). What was fetched is read by the
+reader of every upload, but in this process: whoever builds a null from a list trusts the hub with his disk.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,13 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download
+from pydantic import TypeAdapter
 
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.progress import Progress
+from cleanclip.spec.recipe import to_json
 from sanitizer.cli.canonical import canonical
 from sanitizer.cli.reference_lists import ListedModel, ReferenceList
 from sanitizer.pipeline.nulls import NotObtained, Reference
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
@@ -37,7 +41,7 @@ def pinned(one: ReferenceList) -> tuple[ReferenceList, list[str]]:
             models.append(model)
             continue
         try:
-            models += _pinned(model)
+            models += list(_pinned(model))
         except Exception as error:  # noqa: BLE001 - the hub's library raises what its own libraries raise
             models.append(model)
             missing.append(f"{model.source}: {_said(error)}")
@@ -48,13 +52,21 @@ def _pinned(model: ListedModel) -> Iterator[ListedModel]:
     repo, revision, pattern = model.parts
     info = HfApi(endpoint=_endpoint()).model_info(repo, revision=revision or "main", files_metadata=True)
     digests = {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs is not None}
+    if _COMMIT.fullmatch(revision or "") and info.sha != revision:
+        raise NotObtained(f"the hub names the commit {info.sha}")
     last: dict[str, str] = {}
     for path in sorted(fnmatch.filter(digests, pattern), key=_preference):
         last[path.rpartition("/")[0]] = path
     if not last:
         raise NotObtained(f"{repo} has no large file '{pattern}'")
     for path in last.values():
-        yield replace(model, source=f"hf://{repo}@{info.sha}/{path}", sha256=digests[path])
+        if model.sha256 not in {None, digests[path]}:
+            raise NotObtained(f"the hub has another SHA-256 for {path} than the list")
+        told = replace(model, source=f"hf://{repo}@{info.sha}/{path}", sha256=digests[path])
+        one = TypeAdapter(ListedModel).validate_json(TypeAdapter(ListedModel).dump_json(told))
+        if not one.is_pinned:
+            raise NotObtained("the hub does not name a commit")
+        yield one
 
 
 def references(one: ReferenceList, progress: Progress, *, each_run_counts: bool) -> list[Reference]:
@@ -85,8 +97,13 @@ def _reference(model: ListedModel, progress: Progress, *, each_run_counts: bool)
                 raise NotObtained("its bytes are not those that were pinned")
         return canonical(file, folder / "canonical", model.declared, progress)
 
-    base = None if each_run_counts else model.kin
-    return Reference(source=model.source, obtain=obtain, base=base, sha256=model.sha256)
+    return Reference(
+        source=model.source,
+        obtain=obtain,
+        base=None if each_run_counts else model.kin,
+        sha256=model.sha256,
+        declared=json.dumps(to_json(model.declared)),
+    )
 
 
 def _preference(path: str) -> tuple[bool, list[tuple[int, str]]]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from annotated_types import MaxLen, MinLen
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec.bounds import STRICT, ShortText
 from cleanclip.spec.errors import OptionsRejected
@@ -44,7 +44,7 @@ class ListedModel:
 
     __pydantic_config__: ClassVar[object] = STRICT
 
-    source: Annotated[str, StringConstraints(max_length=500)]
+    source: ShortText
     kin: ShortText
     sha256: Digest | None = None
     declared: DeclaredOptions = field(default_factory=DeclaredOptions)
@@ -93,7 +93,7 @@ def read_list(name: str) -> ReferenceList:
     try:
         document = tomllib.loads(found.read_text(encoding="utf-8"))
         one = TypeAdapter(ReferenceList).validate_json(json.dumps(document))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError, RecursionError) as error:
         raise _malformed(
             f"'{name}' is neither a TOML file nor one of {', '.join(shipped())}: {error}"
         ) from error

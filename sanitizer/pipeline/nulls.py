@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec.errors import CheckpointRejected, Interrupted, OptionsRejected
-from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.null_set import NullModel, NullSet, names_sha256, sealed
+from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME, ScanSpec
+from cleanclip.spec.null_set import (
+    MAX_ABOUT,
+    NullModel,
+    NullSet,
+    dump_null,
+    load_null,
+    names_sha256,
+    sealed,
+)
 from cleanclip.spec.progress import Announced
 from cleanclip.spec.recipe import to_json
+from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.scan import MeasuredModel, measure_model
@@ -43,6 +55,8 @@ class Reference:
     """Models that name the same base count once."""
     sha256: str | None = None
     """Of its file, where it is pinned. Then what was measured is kept, and it is not fetched again."""
+    declared: str = ""
+    """What was declared of it, in any form: other options make another model of the same file."""
 
 
 def always(folder: Path) -> Callable[[Path], Path]:
@@ -62,17 +76,25 @@ class _Building:
     missing: dict[int, str] = field(default_factory=dict)
 
     def measure_all(self) -> None:
-        """Of models that another process measures at this moment the results are waited for, at the end."""
+        """Of models that another process measures at this moment the results are waited for, at the end; and
+        what could not be had is tried again, or was had by another process meanwhile."""
         for waits in (False, True):
             for number in range(len(self.references)):
-                if number not in self.measured and number not in self.missing:
+                if number not in self.measured:
                     self._measure(number, waits=waits)
         self._leave_out_what_does_not_fit()
 
     def _leave_out_what_does_not_fit(self) -> None:
-        """Of pinned models, in the order of the list, so that every process leaves out the same."""
+        """Of pinned models those of another architecture than most, and doubled ones, in the order of the
+        list: every process leaves out the same."""
+        counted = Counter(json.dumps(one.architecture, sort_keys=True) for one in self.measured.values())
+        usual = max(counted, key=lambda one: counted[one], default="")
+
+        def place(number: int) -> tuple[bool, int]:
+            return json.dumps(self.measured[number].architecture, sort_keys=True) != usual, number
+
         fitting: list[int] = []
-        for number in sorted(self.measured):
+        for number in sorted(self.measured, key=place):
             try:
                 self._check(number, self.measured[number], fitting)
             except OptionsRejected as refused:
@@ -84,12 +106,8 @@ class _Building:
     def _measure(self, number: int, *, waits: bool) -> None:
         reference = self.references[number]
         kept = self._kept_at(reference)
-        lock: AbstractContextManager[object] = nullcontext()
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(f"{kept}.lock", timeout=-1 if waits else 0)
         try:
-            with lock:
+            with self._alone(kept, waits=waits):
                 found = None if kept is None else _read(kept)
                 if found is None:
                     found = self._measured_now(number)
@@ -100,9 +118,36 @@ class _Building:
         except NotObtained as error:
             self.missing[number] = str(error)
             return
+        self.missing.pop(number, None)
         if reference.sha256 is None:
             self._check(number, found, list(self.measured))
         self.measured[number] = found
+
+    @contextmanager
+    def _alone(self, kept: Path | None, *, waits: bool) -> Iterator[None]:
+        """While no other process measures the same model. Raises Timeout where one does, unless it is waited
+        for; Interrupted."""
+        if kept is None:
+            yield
+            return
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{kept}.lock", timeout=1 if waits else 0)
+        while not lock.is_locked:
+            try:
+                lock.acquire()
+            except Timeout:
+                if not waits:
+                    raise
+                if self.run.stop():
+                    raise Interrupted(
+                        "stopped",
+                        "Building the null set was stopped on request, while another process was measuring.",
+                        "Run the same command again; finished parts are not measured again.",
+                    ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _measured_now(self, number: int) -> MeasuredModel:
         reference, state = self.references[number], self.places.state
@@ -113,8 +158,9 @@ class _Building:
             with tempfile.TemporaryDirectory(prefix="null-") as scratch:
                 folder = reference.obtain(Path(scratch))
                 return measure_model(replace(self.places, checkpoint=folder, state=own), self.spec, self.run)
-        except CheckpointRejected as error:
-            if reference.sha256 is None:
+        except (CheckpointRejected, OptionsRejected) as error:
+            of_this_model = isinstance(error, CheckpointRejected) or error.code.startswith("anchor_")
+            if reference.sha256 is None or not of_this_model:
                 raise
             raise NotObtained(error.message) from error
         except Interrupted as error:
@@ -147,10 +193,16 @@ class _Building:
         """The file of a pinned model's measurements, named by all that decides them."""
         if self.places.state is None or reference.sha256 is None:
             return None
-        anchor = self.places.anchor and str(self.places.anchor)
-        images = open_labelled(self.places.data).sha256
-        key = json.dumps([reference.sha256, to_json(self.spec), images, anchor, software()["code_version"]])
+        one = [reference.sha256, reference.declared, *self._measured_with]
+        key = json.dumps([*one, to_json(self.spec), software()["code_version"]])
         return self.places.state / f"measured-{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+    @cached_property
+    def _measured_with(self) -> list[str]:
+        """Digests of images and anchor."""
+        anchor = self.places.anchor
+        files = [] if anchor is None else [anchor / WEIGHTS_NAME, anchor / CONFIG_NAME]
+        return [open_labelled(self.places.data).sha256, *map(file_sha256, files)]
 
 
 def build_null(
@@ -185,12 +237,11 @@ def build_null(
         )
     in_order = sorted(building.measured)
     first = building.measured[in_order[0]]
-    return sealed(
+    left_out = _left_out([references[number].source for number in sorted(building.missing)])
+    null = sealed(
         NullSet(
             name=name,
-            about=" ".join(
-                [about, *_left_out([references[number].source for number in sorted(building.missing)])]
-            ),
+            about=" ".join([*filter(None, [about]), *left_out])[:MAX_ABOUT],
             created_at=datetime.now(UTC),
             code_version=software()["code_version"],
             architecture=first.architecture,
@@ -212,6 +263,7 @@ def build_null(
             fine_tunes_of=fine_tunes_of,
         )
     )
+    return load_null(dump_null(null))  # what could not be read again is not worth writing
 
 
 def _left_out(sources: Sequence[str]) -> list[str]:
@@ -235,6 +287,6 @@ def _read(path: Path) -> MeasuredModel | None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Whole, or not at all, whoever else writes the same."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).replace(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(data)
+    partial.replace(path)

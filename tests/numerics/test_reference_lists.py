@@ -20,7 +20,7 @@ from cleanclip.spec.null_set import load_null
 from sanitizer.__main__ import main
 from sanitizer.checkpoints.model import build_clip
 from sanitizer.cli.reference_lists import ReferenceList, read_list, shipped, write_list
-from tests.fakes.hub import Hub, cut
+from tests.fakes.hub import Hub, cut, send_json
 from tests.fixtures.audited import ARCHITECTURE, changed, labels, pictures, write_model
 from tests.numerics.test_scan import write_images
 
@@ -159,6 +159,50 @@ def test_other_bytes_and_another_architecture_are_left_out(
     assert "its bytes are not those that were pinned" in " ".join(said.split())
     assert "has another architecture than" in " ".join(said.split())
     assert len(load_null((tmp_path / "null.json").read_bytes()).models) == 1
+
+
+def test_another_declaration_is_another_model_and_what_could_not_be_had_is_tried_again(
+    hub: Hub, weights: Weights, given: list[str], tmp_path: Path
+) -> None:
+    names = {"wide": WIDE, "1": 1, "2": 2}  # the first is not of the architecture that most have
+    for name, number in names.items():
+        hub.add(f"lab/{name}", {"model.safetensors": weights(number)})
+    models = [(f"hf://lab/{name}/model.safetensors", name) for name in names]
+    pinned, null = tmp_path / "pinned.toml", tmp_path / "null.json"
+    assert main(["null", "pin", str(written(tmp_path, *models)), "--out", str(pinned)]) == 0
+    missing = hub.models.pop("lab/2")
+    assert main(["null", "build", "--list", str(pinned), *given]) == 0
+    before = load_null(null.read_bytes())
+    assert len(before.models) == 1, "one of two architectures, the first of the list where they are as many"
+    hub.models["lab/2"] = missing
+    assert main(["null", "build", "--list", str(pinned), *given]) == 0
+    after = load_null(null.read_bytes())
+    assert [one.base for one in after.models] == ["1", "2"], "most have this architecture"
+
+    pinned.write_text(pinned.read_text().replace("quick_gelu = false", "quick_gelu = true"))
+    assert main(["null", "build", "--list", str(pinned), *given]) == 0
+    other = load_null(null.read_bytes())
+    assert other.architecture["model_cfg"]["quick_gelu"]
+    assert [one.statistics for one in other.models] != [one.statistics for one in after.models]
+    assert null.stat().st_mode & 0o777 == (tmp_path / "list.toml").stat().st_mode & 0o777
+
+
+def test_a_hub_that_names_another_commit_or_digest_than_the_list_is_not_believed(
+    hub: Hub, weights: Weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit = hub.add("lab/one", {"model.safetensors": weights(1)})
+    source = f"hf://lab/one@{commit}/model.safetensors"
+    listed, pinned = written(tmp_path, (source, "one")), tmp_path / "pinned.toml"
+    listed.write_text(f'{listed.read_text()}\nsha256 = "{"0" * 64}"')
+    assert main(["null", "pin", str(listed), "--out", str(pinned)]) == 0, "it is pinned"
+    listed = written(tmp_path, ("hf://lab/one/model.safetensors", "one"))
+    listed.write_text(f'{listed.read_text()}\nsha256 = "{"0" * 64}"')
+    assert main(["null", "pin", str(listed), "--out", str(pinned)]) == 3
+    assert "another SHA-256" in " ".join(capsys.readouterr().out.split())
+    described = hub.description("lab/one", "f" * 40, hub.models["lab/one"][commit])
+    hub.answers[f"/api/models/lab/one/revision/{commit}"] = lambda request: send_json(request, described)
+    assert main(["null", "pin", str(written(tmp_path, (source, "one"))), "--out", str(pinned)]) == 3
+    assert "names the commit ffff" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_list_that_is_not_pinned_or_of_which_nothing_is_left_makes_no_null(

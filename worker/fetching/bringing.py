@@ -93,7 +93,8 @@ def _refusals(said: str) -> Iterator[AttemptFailed]:
     yield AttemptFailed(
         "source_too_large",
         "The source has more bytes than were allowed for it.",
-        "Order it with a larger max_size_bytes. For more than the service's own limit, ask the operator.",
+        "Order it with a larger max_size_bytes. For more than the service's own limit, ask the operator. "
+        "If a configuration beside the weights is larger than 256 KiB, download the weights and upload them.",
         said=said,
     )
     yield AttemptFailed(
@@ -195,6 +196,7 @@ class Fetcher:
                 commit=pinned.commit,
                 path=folder + one.name,
                 size_bytes=one.size_bytes,
+                sha256=one.sha256,
                 git_sha1=one.git_sha1,
             )
             got = self.bring(source, its, name=one.name, max_bytes=_MOST_CONFIGURATION_BYTES)

@@ -33,6 +33,7 @@ class Beside:
 
     name: Literal["open_clip_config.json", "config.json", "preprocessor_config.json"]
     size_bytes: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    sha256: Sha256 | None = None
     git_sha1: Sha1 | None = None
 
 

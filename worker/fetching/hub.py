@@ -45,21 +45,27 @@ def resolve(web: Web, hub_url: str, source: HubSource) -> Pinned:
 def _pinned(commit: Any, path: str, files: dict[str, dict[str, Any]]) -> Pinned:
     """Raises ValidationError and others for what is not a hub's word."""
     file, folder = files[path], path[: path.rfind("/") + 1]
-    lfs = file.get("lfs") or {}
     return _PINNED.validate_python(
         {
             "commit": commit,
             "path": path,
-            "size_bytes": lfs.get("size", file.get("size")),
-            "sha256": lfs.get("sha256"),
-            "git_sha1": None if lfs else file.get("blobId"),
+            **_digests(file),
             "beside": [
-                {"name": name, "size_bytes": its.get("size"), "git_sha1": its.get("blobId")}
+                {"name": name, **_digests(files[folder + name])}
                 for name in CONFIGURATIONS
-                if (its := files.get(folder + name)) and not its.get("lfs")
+                if folder + name in files
             ],
         }
     )
+
+
+def _digests(file: dict[str, Any]) -> dict[str, Any]:
+    lfs = file.get("lfs") or {}
+    return {
+        "size_bytes": lfs.get("size", file.get("size")),
+        "sha256": lfs.get("sha256"),
+        "git_sha1": None if lfs else file.get("blobId"),
+    }
 
 
 def url_of(hub_url: str, source: HubSource, pinned: Pinned) -> str:

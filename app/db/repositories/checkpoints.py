@@ -16,13 +16,17 @@ from app.domain.states import CheckpointState
 _LEFT_OUT = array([literal(name) for name in ("architecture", "assumed", "findings", "scanners")])
 """Of an inspection, in lists: what may be long."""
 
+_TEXTS = array([literal("configurations"), literal("beside")])
+"""Likewise, of a source."""
+
 
 class CheckpointRepository(DeletableRepository[Checkpoint]):
     model = Checkpoint
     noun = "checkpoint"
     once_deleted = "Upload it again if it is still needed."
     cuts: ClassVar[Cuts | None] = {
-        "inspection": type_coerce(Checkpoint.inspection.op("-")(cast(_LEFT_OUT, ARRAY(Text))), JSONB)
+        "inspection": type_coerce(Checkpoint.inspection.op("-")(cast(_LEFT_OUT, ARRAY(Text))), JSONB),
+        "source": type_coerce(Checkpoint.source.op("-")(cast(_TEXTS, ARRAY(Text))), JSONB),
     }
 
     def page(

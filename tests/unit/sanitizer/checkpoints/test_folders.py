@@ -15,7 +15,14 @@ from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture, VisionTransformer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
-from tests.fixtures.checkpoints import VIT_CONFIG, huggingface_model, tiny_clip
+from tests.fixtures.checkpoints import (
+    DECLARED,
+    RESNET_CONFIG,
+    VIT_CONFIG,
+    huggingface_model,
+    tiny_clip,
+    write_open_clip_safetensors,
+)
 
 NOTHING = DeclaredOptions()
 
@@ -215,3 +222,21 @@ def test_a_malformed_open_clip_configuration_is_refused(model_cfg: object, tmp_p
     torch.save(tiny_clip(VIT_CONFIG).state_dict(), tmp_path / "open_clip_pytorch_model.bin")
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": model_cfg}))
     assert refusal_of(tmp_path) == "config_invalid"
+
+
+@pytest.mark.parametrize(
+    "other", [{}, {"architecture": "vit_base", "pretrained_cfg": {}}, {"model_type": "timm_wrapper"}]
+)
+def test_a_configuration_that_is_of_no_clip_says_nothing_beside_open_clips(
+    other: dict[str, Any], tmp_path: Path
+) -> None:
+    write_open_clip_safetensors(tmp_path / "open_clip_model.safetensors")
+    config = {"model_cfg": RESNET_CONFIG, "preprocess_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8-sig")
+    (tmp_path / "config.json").write_text(json.dumps(other))
+    read = read_upload(tmp_path, declared=DeclaredOptions(), filename="model")
+    assert read.architecture.text.blocks.heads == RESNET_CONFIG["text_cfg"]["heads"]
+    if "model_type" not in other:
+        (tmp_path / "open_clip_config.json").unlink()
+        alone = read_upload(tmp_path, declared=DeclaredOptions(**DECLARED), filename="model")
+        assert alone.configured == ()
