@@ -94,11 +94,12 @@ def read_upload(
     the file, which must not change while they are used.
     """
     sources: Mapping[str, str] = {}
-    if configured := path if path.is_dir() else beside:
-        weights = find_weights(path) if path.is_dir() else path
-        name = weights.name if path.is_dir() else filename
-        declared, sources = options_beside(configured, declared, weights=name)
-        path = weights
+    weights_name, configured = filename, beside
+    if path.is_dir():
+        configured, path = path, find_weights(path)
+        weights_name = path.name
+    if configured is not None:
+        declared, sources = options_beside(configured, declared, weights=weights_name)
     opened = open_upload(path)
     if not opened.tensors:
         raise refusal("not_a_clip", f"'{excerpt(filename)}' holds no tensors.", SAVE_AGAIN)

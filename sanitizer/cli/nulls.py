@@ -115,15 +115,16 @@ def _pin(arguments: argparse.Namespace, out: Console) -> int:
 
 
 def _print_list(arguments: argparse.Namespace, out: Console) -> int:
-    """The arithmetic of the smallest p: 1 / (models that count + 1)."""
+    """Of one list its models, too."""
     table = Table(title_justify="left", title="Lists of reference models" if arguments.list is None else None)
     for column in ("list", "entries", "kin", "smallest p", "if each entry counts"):
         table.add_column(column, overflow="fold")
     names = shipped() if arguments.list is None else [arguments.list]
     for name in names:
         one = read_list(name)
-        runs, kin = len(one.models), len(one.kin)
-        table.add_row(escape(name), f"{runs}", f"{kin}", f"{1 / (kin + 1):.3f}", f"{1 / (runs + 1):.3f}")
+        counts = (f"{len(one.models)}", f"{len(one.kin)}")
+        smallest = (f"{one.smallest_p(each_counts=each):.3f}" for each in (False, True))
+        table.add_row(escape(name), *counts, *smallest)
     out.print(table)
     if arguments.list is not None:
         out.print(escape(one.about), highlight=False)

@@ -7,7 +7,6 @@ reader of every upload, but in this process: whoever builds a null from a list t
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import os
 import re
@@ -21,11 +20,11 @@ from pydantic import TypeAdapter
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.progress import Progress
 from cleanclip.spec.recipe import to_json
+from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.cli.canonical import canonical
-from sanitizer.cli.reference_lists import ListedModel, ReferenceList
+from sanitizer.cli.reference_lists import ListedModel, ReferenceList, is_commit
 from sanitizer.pipeline.nulls import NotObtained, Reference
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
@@ -52,7 +51,7 @@ def _pinned(model: ListedModel) -> Iterator[ListedModel]:
     repo, revision, pattern = model.parts
     info = HfApi(endpoint=_endpoint()).model_info(repo, revision=revision or "main", files_metadata=True)
     digests = {file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs is not None}
-    if _COMMIT.fullmatch(revision or "") and info.sha != revision:
+    if is_commit(revision) and info.sha != revision:
         raise NotObtained(f"the hub names the commit {info.sha}")
     last: dict[str, str] = {}
     for path in sorted(fnmatch.filter(digests, pattern), key=_preference):
@@ -92,9 +91,8 @@ def _reference(model: ListedModel, progress: Progress, *, each_run_counts: bool)
         except Exception as error:  # as above
             raise NotObtained(_said(error)) from error
         file = Path(fetched)
-        with file.open("rb") as data:
-            if hashlib.file_digest(data, "sha256").hexdigest() != model.sha256:
-                raise NotObtained("its bytes are not those that were pinned")
+        if file_sha256(file) != model.sha256:
+            raise NotObtained("its bytes are not those that were pinned")
         return canonical(file, folder / "canonical", model.declared, progress)
 
     return Reference(

@@ -18,7 +18,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -60,7 +61,7 @@ class ListedModel:
     def is_pinned(self) -> bool:
         """By commit and digest."""
         _, revision, path = self.parts
-        return self.sha256 is not None and bool(_COMMIT.fullmatch(revision or "")) and "*" not in path
+        return self.sha256 is not None and is_commit(revision) and "*" not in path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +75,17 @@ class ReferenceList:
     models: Annotated[tuple[ListedModel, ...], MinLen(1), MaxLen(10_000)]
 
     @property
-    def kin(self) -> dict[str, int]:
+    def kin(self) -> Mapping[str, int]:
         """How many models each kin has. A pattern counts as one until it is pinned."""
-        counts: dict[str, int] = {}
-        for one in self.models:
-            counts[one.kin] = counts.get(one.kin, 0) + 1
-        return counts
+        return Counter(one.kin for one in self.models)
+
+    def smallest_p(self, *, each_counts: bool = False) -> float:
+        """That a null of the list allows: 1 / (models that count + 1)."""
+        return 1 / (len(self.models if each_counts else self.kin) + 1)
+
+
+def is_commit(revision: str | None) -> bool:
+    return _COMMIT.fullmatch(revision or "") is not None
 
 
 def shipped() -> Sequence[str]:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cleanclip.spec.jobspec import CLASS_NAMES_NAME
+
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
     "green": (40, 160, 60),
@@ -41,7 +43,7 @@ def write(folder: Path, *, size: int, num_images: int = NUM_IMAGES, seed: int = 
     """Class folders of PNG files and `classnames.txt`, for the library and for `cleanclip datasets`."""
     folder.mkdir(parents=True, exist_ok=True)
     names = sorted(CLASS_NAMES)
-    (folder / "classnames.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    (folder / CLASS_NAMES_NAME).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     for number, (image_HWC, label) in enumerate(made(num_images, size=size, seed=seed)):
         path = folder / CLASS_NAMES[label] / f"{number:05}.png"
         path.parent.mkdir(exist_ok=True)

@@ -22,6 +22,7 @@ from cleanclip.spec.recipe import (
     SupervisedRecipe,
     UARRecipe,
 )
+from cleanclip.spec.report import Report
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
@@ -76,22 +77,28 @@ def model(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torch
     return siglip
 
 
-@pytest.mark.parametrize("layout", mostly_full(LAYOUTS, daily=["huggingface"]), indirect=True)
-def test_uar_cleans_a_siglip_and_its_library_reads_what_comes_back(
-    model: torch.nn.Module, tmp_path: Path
-) -> None:
-    make_pairs(tmp_path / "pairs", 24)
+def cleaned_below(folder: Path) -> Report:
+    """Of `folder`/model, with pairs and labelled images beside it, into `folder`/cleaned."""
     report = sanitize(
-        tmp_path / "model",
-        tmp_path / "pairs",
-        tmp_path / "labelled",
+        folder / "model",
+        folder / "pairs",
+        folder / "labelled",
         options=OPTIONS,
-        out_dir=tmp_path / "cleaned",
+        out_dir=folder / "cleaned",
         recipe=UAR,
         output_layout="as_uploaded",
         seed=1,
     )
     assert list(check(report)) == []
+    return report
+
+
+@pytest.mark.parametrize("layout", mostly_full(LAYOUTS, daily=["huggingface"]), indirect=True)
+def test_uar_cleans_a_siglip_and_its_library_reads_what_comes_back(
+    model: torch.nn.Module, tmp_path: Path
+) -> None:
+    make_pairs(tmp_path / "pairs", 24)
+    report = cleaned_below(tmp_path)
     assert report.before.ca.value == 1.0, "the classes are those that it gives"
     back = safetensors.torch.load_file(tmp_path / "cleaned" / "as_uploaded.safetensors")
     uploaded = model.state_dict()

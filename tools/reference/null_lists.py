@@ -9,13 +9,12 @@ from tools.reference.markdown import Maker, table
 
 
 def lists(_kept: object = None) -> str:
-    """p = 1 / (models that count + 1)."""
     lines = []
     for name in shipped():
         one = read_list(name)
         kin = ", ".join(f"{kin} {count}" for kin, count in one.kin.items())
-        runs = len(one.models)
-        lines.append([f"`{name}`", runs, kin, f"{1 / (len(one.kin) + 1):.2f}", f"{1 / (runs + 1):.3f}"])
+        smallest = (f"{one.smallest_p():.2f}", f"{one.smallest_p(each_counts=True):.3f}")
+        lines.append([f"`{name}`", len(one.models), kin, *smallest])
     return table(["list", "entries", "kin", "smallest p", "if each entry counts"], lines)
 
 
