@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cleanclip.spec.timm_towers import gflop_of
+
 FLOAT, HALF = 4, 2
 """Bytes of a number in float32 and in bfloat16."""
 
@@ -80,7 +82,8 @@ def cost_of(config: Mapping[str, Any]) -> ModelCost | None:
 
 def gflop_per_pass(config: Mapping[str, Any]) -> float:
     """Of one image through the image tower."""
-    return _image(config["model_cfg"]["vision_cfg"], 512, False).flop / 1e9
+    vision = config["model_cfg"]["vision_cfg"]
+    return gflop_of(vision) or _image(vision, 512, False).flop / 1e9
 
 
 def _image(vision: Mapping[str, Any], embed_width: int, is_quick: bool) -> Tower:

@@ -55,7 +55,7 @@ _FORMS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "word": (_WORD, str),
     "words": (f"{_WORD}(?:, {_WORD}){{0,{MOST_NAMES - 1}}}", ", ".join),
     "part": (r"[a-z0-9:.,#_-]{1,60}", str),
-    "entry": (r"[A-Za-z0-9][A-Za-z0-9.-]{0,40}", str),
+    "entry": (r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", str),
     "value": (_VALUE, str),
     "values": (f"(?:{_VALUE})(?:, (?:{_VALUE})){{0,63}}", ", ".join),
     "versioned": (rf"[a-z][a-z._]{{0,20}} {VERSION}", str),

@@ -31,6 +31,7 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings, nearest
 from sanitizer.checkpoints.model import with_settings
 from sanitizer.checkpoints.settings import Settings
+from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.tower_configs import ModifiedResNet
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import BadSample
@@ -273,7 +274,7 @@ def _of_each_tower(
 ) -> tuple[Settings, Settings]:
     """The same settings with those of the other tower left at the first's: equal ones need one pass."""
     of_images = replace(settings, num_heads_text=first.num_heads_text)
-    if isinstance(checkpoint.architecture.vision, ModifiedResNet):  # it has ReLU alone
+    if isinstance(checkpoint.architecture.vision, ModifiedResNet | TimmTower):  # its own activation alone
         of_images = replace(of_images, quick_gelu=first.quick_gelu)
     return of_images, replace(settings, num_heads_vision=first.num_heads_vision)
 

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cleanclip.spec.timm_towers import Interpolation
 from sanitizer.checkpoints.image_side import ImageSide
 from sanitizer.checkpoints.siglip_configs import PooledTransformer, pooled_config, read_pooled, size_name
+from sanitizer.checkpoints.timm_configs import TimmTower, is_timm, read_timm, timm_config
 from sanitizer.checkpoints.tower_configs import (
     Blocks,
     ModifiedResNet,
@@ -35,6 +37,7 @@ __all__ = [
     "ModifiedResNet",
     "PooledTransformer",
     "TextTransformer",
+    "TimmTower",
     "VisionTransformer",
 ]
 
@@ -42,6 +45,7 @@ OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 SIGLIP_CONSTANTS = (0.5, 0.5, 0.5)
 CLIP_TOKENIZER = "clip_bpe"
+VisionTower = VisionTransformer | ModifiedResNet | PooledTransformer | TimmTower
 ResizeMode = Literal["shortest", "squash"]
 
 
@@ -50,11 +54,14 @@ class Architecture:
     """Everything needed to build the model and to prepare its input."""
 
     embed_dim: int
-    vision: VisionTransformer | ModifiedResNet | PooledTransformer
+    vision: VisionTower
     text: TextTransformer
     quick_gelu: bool
+    """Of both towers; of the text tower where timm builds the image tower, which has its own activation."""
     gelu_tanh: bool = False
-    """Of both towers; of a SigLIP's text tower, whose image tower has its own."""
+    """As `quick_gelu`."""
+    text_apart: bool = False
+    """Whether it is open_clip's `CustomTextCLIP` and not a plain `CLIP`, for a model that is no SigLIP."""
     logit_scale_is_vector: bool = False
     logit_bias: bool = False
     image_mean: tuple[float, float, float] = OPENAI_MEAN
@@ -65,13 +72,27 @@ class Architecture:
 
     @property
     def is_siglip(self) -> bool:
-        """Whether it is open_clip's `CustomTextCLIP` with a SigLIP's image tower, and not a plain `CLIP`."""
+        """Whether it has a SigLIP's image tower, and so a separate text tower and a tokenizer of its own."""
         return isinstance(self.vision, PooledTransformer)
+
+    @property
+    def has_text_apart(self) -> bool:
+        """Whether it is open_clip's `CustomTextCLIP`."""
+        return self.is_siglip or self.text_apart
 
     @property
     def image_size(self) -> ImageSide:
         """Side of the square input image, in pixels."""
-        return ImageSide(self.vision.image_size, is_squashed=self.resize_mode == "squash")
+        return ImageSide(
+            self.vision.image_size,
+            is_squashed=self.resize_mode == "squash",
+            is_bilinear=self.interpolation == "bilinear",
+        )
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """How pixels are resized: as the weights that are published with this image tower were trained."""
+        return self.vision.interpolation if isinstance(self.vision, TimmTower) else "bicubic"
 
     @property
     def context_length(self) -> int:
@@ -91,8 +112,9 @@ class Architecture:
             "vision_cfg": _vision_config(self.vision, gelu_tanh=self.gelu_tanh),
             "text_cfg": text_config(self.text, gelu_tanh=self.gelu_tanh),
         }
-        if self.is_siglip:
+        if self.has_text_apart:
             model["custom_text"] = True
+        if self.is_siglip:
             model["text_cfg"] |= {"hf_tokenizer_name": self.tokenizer, "tokenizer_kwargs": dict(_CLEANED)}
         if self.logit_scale_is_vector:
             model["nonscalar_logit_scale"] = True
@@ -103,7 +125,7 @@ class Architecture:
             "mode": "RGB",
             "mean": list(self.image_mean),
             "std": list(self.image_std),
-            "interpolation": "bicubic",
+            "interpolation": self.interpolation,
             "resize_mode": self.resize_mode,
             "fill_color": 0,
         }
@@ -120,16 +142,20 @@ class Architecture:
         refuse_unknown(model, _MODEL_KEYS, "model_cfg")
         vision, text = model["vision_cfg"], dict(model["text_cfg"])
         tokenizer, mean, std = CLIP_TOKENIZER, OPENAI_MEAN, OPENAI_STD
-        is_siglip = bool(model.get("custom_text"))
+        has_timm, is_apart = is_timm(vision), bool(model.get("custom_text"))
+        is_siglip = is_apart and not has_timm and "timm_model_name" in vision
         if is_siglip:
             tokenizer, mean, std = str(text.pop("hf_tokenizer_name", "")), SIGLIP_CONSTANTS, SIGLIP_CONSTANTS
             text.pop("tokenizer_kwargs", None)
         return Architecture(
             embed_dim=int(model["embed_dim"]),
-            vision=read_pooled(vision) if is_siglip else read_vision(vision),
+            vision=read_pooled(vision)
+            if is_siglip
+            else (read_timm(vision) if has_timm else read_vision(vision)),
             text=read_text(text),
             quick_gelu=bool(model.get("quick_gelu", False)),
-            gelu_tanh=_gelu_tanh({"layers": []} if is_siglip else vision, text),
+            gelu_tanh=_gelu_tanh({"layers": []} if is_siglip or has_timm else vision, text),
+            text_apart=is_apart and not is_siglip,
             logit_scale_is_vector=bool(model.get("nonscalar_logit_scale", False)),
             logit_bias=model.get("init_logit_bias") is not None,
             image_mean=_triple(preprocess.get("mean", mean)),
@@ -149,9 +175,9 @@ _CLEANED = {"clean": "canonicalize"}
 """How open_clip prepares a text for a SigLIP: in small letters, without punctuation."""
 
 
-def _vision_config(
-    vision: VisionTransformer | ModifiedResNet | PooledTransformer, *, gelu_tanh: bool
-) -> dict[str, Any]:
+def _vision_config(vision: VisionTower, *, gelu_tanh: bool) -> dict[str, Any]:
+    if isinstance(vision, TimmTower):
+        return timm_config(vision)
     if isinstance(vision, PooledTransformer):
         return pooled_config(vision)
     return vision_config(vision, gelu_tanh=gelu_tanh)
@@ -195,7 +221,9 @@ _VITS = {
 _SIGLIPS = {"base": "B", "large": "L", "so400m": "SO400M", "giantopt": "gopt"}
 
 
-def _name(vision: VisionTransformer | ModifiedResNet | PooledTransformer) -> str:
+def _name(vision: VisionTower) -> str:
+    if isinstance(vision, TimmTower):
+        return f"{vision.name} at {vision.image_size} px"
     if isinstance(vision, ModifiedResNet):
         known = _RESNETS.get((vision.layers, vision.width))
         stages = ",".join(str(n) for n in vision.layers)

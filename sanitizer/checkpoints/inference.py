@@ -24,6 +24,7 @@ from torch import Tensor
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.published import Published, published
 from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.spec.timm_towers import PublishedTower
 from sanitizer.checkpoints.architecture import (
     CLIP_TOKENIZER,
     OPENAI_MEAN,
@@ -33,7 +34,7 @@ from sanitizer.checkpoints.architecture import (
 )
 from sanitizer.checkpoints.choices import Choices, contradiction
 from sanitizer.checkpoints.rejection import refusal
-from sanitizer.checkpoints.siglip_inference import POOLING_QUERY, infer_siglip
+from sanitizer.checkpoints.siglip_inference import infer_siglip, is_siglip
 from sanitizer.checkpoints.tensor_shapes import (
     Shapes,
     check_context,
@@ -47,6 +48,8 @@ from sanitizer.checkpoints.tensor_shapes import (
     side_of,
     square_patch,
 )
+from sanitizer.checkpoints.timm_configs import TimmTower
+from sanitizer.checkpoints.timm_shapes import matching
 from sanitizer.checkpoints.tower_configs import (
     ModifiedResNet,
     TextPool,
@@ -74,7 +77,11 @@ def _sin_cos(width: int, position: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
 
 
-_CONSTANTS = {"openai": (OPENAI_MEAN, OPENAI_STD), "half": (SIGLIP_CONSTANTS, SIGLIP_CONSTANTS)}
+_CONSTANTS = {
+    "openai": (OPENAI_MEAN, OPENAI_STD),
+    "half": (SIGLIP_CONSTANTS, SIGLIP_CONSTANTS),
+    "zero": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
 CLIP_VOCABULARY = 49408
 CLIP_END_TOKEN = 49407
 _MAX_TABLE = 50_000_000  # elements of a table of positions that is looked at
@@ -87,6 +94,13 @@ _FAMILIES = {
 }
 # Published image towers whose heads are not 64 wide, (width, layers) → heads: ViT-H, g, bigG, e.
 _KNOWN_HEADS = {(1280, 32): 16, (1408, 40): 16, (1664, 48): 16, (1792, 56): 16}
+
+
+_KNOWN_TEXT_HEADS = {(1152, 27): 16}
+"""Of ViTamin-XL's."""
+OWN_TABLE = "text.token_embedding.weight"
+_Usual = tuple[Any, str]
+"""A value, and why it is usual."""
 
 
 def infer(
@@ -102,41 +116,58 @@ def infer(
     Raises CheckpointRejected: 'tensor_missing', 'tensor_shape_invalid', 'image_not_square',
     'patch_not_square', 'heads_undeclared', 'heads_do_not_divide', 'option_contradicts_tensors',
     'image_size_out_of_range', 'vocabulary_too_small', 'context_length_out_of_range',
-    'eos_id_not_in_tokenizer', 'scaled_cosine_attention'.
+    'eos_id_not_in_tokenizer', 'scaled_cosine_attention', 'timm_tower'.
     """
     choices = Choices(declared, dict(sources or {}))
-    if POOLING_QUERY in tensors:
+    if is_siglip(tensors):
         return infer_siglip(tensors, choices, layout=layout), choices.assumed
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    text, embed_dim = _text(shapes, choices)
+    is_apart = OWN_TABLE in shapes
+    named = "text." if is_apart else ""
+    embed_dim = _embed_dim(shapes, named)
+    vision = _vision(shapes, choices, embed_dim)
+    entry_of_tower = vision.published if isinstance(vision, TimmTower) else None
     architecture = Architecture(
         embed_dim=embed_dim,
-        vision=_vision(shapes, choices),
-        text=text,
+        vision=vision,
+        text=_text(shapes, choices, named, entry_of_tower),
+        text_apart=is_apart,
         quick_gelu=False,
         gelu_tanh=choices.pick("gelu_tanh", False, phrases.EXACT_GELU),
         logit_scale_is_vector=logit_scale_is_vector(shapes),
         logit_bias="logit_bias" in shapes,
         tokenizer=choices.pick("tokenizer", CLIP_TOKENIZER, phrases.BYTE_PAIRS),
     )
-    # The other layouts are written by one library each, whose own default is better than what others publish.
-    entry = published(architecture.to_config()["model_cfg"]) if layout == "open_clip" else None
-    constants, why = _usual(entry, "constants", "openai", phrases.OPENAIS_CONSTANTS)
-    mean, std = _CONSTANTS[constants]
+    constants, mode, quick = _prepared(architecture, layout)
+    mean, std = _CONSTANTS[constants[0]]
     architecture = replace(
         architecture,
-        quick_gelu=choices.pick("quick_gelu", *_usual(entry, "quick_gelu", *_FAMILIES[layout])),
-        image_mean=choices.pick("image_mean", mean, why),
-        image_std=choices.pick("image_std", std, why),
-        resize_mode=choices.pick(
-            "resize_mode", *_usual(entry, "resize_mode", "shortest", phrases.SHORTER_SIDE)
-        ),
+        quick_gelu=choices.pick("quick_gelu", *quick),
+        image_mean=choices.pick("image_mean", mean, constants[1]),
+        image_std=choices.pick("image_std", std, constants[1]),
+        resize_mode=choices.pick("resize_mode", *mode),
     )
     if architecture.tokenizer != CLIP_TOKENIZER:
         raise contradiction("tokenizer", "a model of open_clip's class CLIP has CLIP's byte pairs")
     if architecture.quick_gelu and architecture.gelu_tanh:
         raise contradiction("gelu_tanh", "QuickGELU has no tanh form")
     return architecture, choices.assumed
+
+
+def _prepared(architecture: Architecture, layout: str) -> tuple[_Usual, _Usual, _Usual]:
+    """The constants, the resizing and the activation of most such models, each with why."""
+    vision = architecture.vision
+    if isinstance(vision, TimmTower):
+        entry = vision.published
+        why = phrases.TIMM_TOWER(entry=vision.name)
+        return (entry.constants, why), (entry.resize_mode, why), _FAMILIES[layout]
+    # The other layouts are written by one library each, whose own default is better than what others publish.
+    found = published(architecture.to_config()["model_cfg"]) if layout == "open_clip" else None
+    return (
+        _usual(found, "constants", "openai", phrases.OPENAIS_CONSTANTS),
+        _usual(found, "resize_mode", "shortest", phrases.SHORTER_SIDE),
+        _usual(found, "quick_gelu", *_FAMILIES[layout]),
+    )
 
 
 def _usual(entry: Published | None, option: str, default: Any, why: str) -> tuple[Any, str]:
@@ -149,7 +180,11 @@ def _usual(entry: Published | None, option: str, default: Any, why: str) -> tupl
     return default, phrases.RELEASED_BOTH(entry=entry.entry, names=entry.without(option, default))
 
 
-def _vision(shapes: Shapes, choices: Choices) -> VisionTransformer | ModifiedResNet:
+def _vision(
+    shapes: Shapes, choices: Choices, embed_dim: int
+) -> VisionTransformer | ModifiedResNet | TimmTower:
+    if any(name.startswith("visual.trunk.") for name in shapes):
+        return _timm(shapes, choices, embed_dim)
     if "visual.layer1.0.conv1.weight" in shapes:
         return _resnet(shapes, choices)
     width, patch_size = square_patch(shapes, "visual.conv1.weight")
@@ -167,6 +202,29 @@ def _vision(shapes: Shapes, choices: Choices) -> VisionTransformer | ModifiedRes
     )
 
 
+def _timm(shapes: Shapes, choices: Choices, embed_dim: int) -> TimmTower:
+    towers = matching(shapes, embed_dim)
+    if not towers:
+        raise refusal(
+            "timm_tower",
+            "Its image tower is none of the published ones of timm's that are supported.",
+            "Upload an unmodified ConvNeXt, EVA, MobileCLIP, ViTamin or Perception Encoder of open_clip's.",
+            where=next(name for name in shapes if name.startswith("visual.trunk.")),
+        )
+    size = choices.declared.image_size
+    tower = min(towers, key=lambda one: (one.image_size != size, one.published.embed_dim != embed_dim))
+    why = phrases.TIMM_TOWER(entry=tower.name)
+    if tower.published.takes_any_size:
+        image_size = choices.pick("image_size", tower.image_size, why)
+    else:
+        image_size = choices.from_tensors("image_size", tower.image_size, why)
+    allowed = {"num_heads_vision": tower.heads, "vision_pool": None, "norm_eps_vision": None}
+    for option, value in allowed.items():
+        if getattr(choices.declared, option) not in (None, value):
+            raise contradiction(option, f"{why} decides it")
+    return replace(tower, image_size=image_size)
+
+
 def _resnet(shapes: Shapes, choices: Choices) -> ModifiedResNet:
     width = shape_of(shapes, "visual.layer1.0.conv1.weight", 4)[0]
     positions = "visual.attnpool.positional_embedding"
@@ -181,16 +239,25 @@ def _resnet(shapes: Shapes, choices: Choices) -> ModifiedResNet:
     )
 
 
-def _text(shapes: Shapes, choices: Choices) -> tuple[TextTransformer, int]:
-    vocab_size, width = shape_of(shapes, "token_embedding.weight", 2)
-    context_length = shape_of(shapes, "positional_embedding", 2)[0]
+def _embed_dim(shapes: Shapes, named: str) -> int:
+    """Of both towers, by what the text tower ends with. `named`: how the names of its tensors begin."""
+    if f"{named}text_projection" in shapes:
+        return shape_of(shapes, f"{named}text_projection", 2)[1]
+    if f"{named}text_projection.weight" in shapes:
+        return shape_of(shapes, f"{named}text_projection.weight", 2)[0]
+    return shape_of(shapes, f"{named}token_embedding.weight", 2)[1]
+
+
+def _text(shapes: Shapes, choices: Choices, named: str, beside: PublishedTower | None) -> TextTransformer:
+    """`beside`: the image tower, where it is one of timm's."""
+    vocab_size, width = shape_of(shapes, f"{named}token_embedding.weight", 2)
+    context_length = shape_of(shapes, f"{named}positional_embedding", 2)[0]
     _check_tokenizer(vocab_size, context_length)
     projection: TextProjection = "none"
-    embed_dim = width
-    if "text_projection" in shapes:
-        projection, embed_dim = "matrix", shape_of(shapes, "text_projection", 2)[1]
-    elif "text_projection.weight" in shapes:
-        projection, embed_dim = "linear", shape_of(shapes, "text_projection.weight", 2)[0]
+    if f"{named}text_projection" in shapes:
+        projection = "matrix"
+    elif f"{named}text_projection.weight" in shapes:
+        projection = "linear"
     pool: TextPool = choices.pick("text_pool", "argmax", phrases.BY_HIGHEST)
     eos_id = choices.pick("text_eos_id", CLIP_END_TOKEN, phrases.BY_END) if pool == "eos" else 2
     if pool == "eos" and eos_id != CLIP_END_TOKEN:
@@ -200,16 +267,19 @@ def _text(shapes: Shapes, choices: Choices) -> tuple[TextTransformer, int]:
             "Only models that use CLIP's own tokenizer are supported.",
             where="text_eos_id",
         )
-    text = TextTransformer(
-        blocks=open_clip_blocks(shapes, "transformer.resblocks", width, "text", choices, known_heads={}),
+    causal = (True, phrases.CAUSAL)
+    if beside is not None:
+        causal = (beside.text_causal, phrases.TIMM_TOWER(entry=beside.timm_name))
+    stack = f"{named}transformer.resblocks"
+    return TextTransformer(
+        blocks=open_clip_blocks(shapes, stack, width, "text", choices, known_heads=_KNOWN_TEXT_HEADS),
         context_length=context_length,
         vocab_size=vocab_size,
         projection=projection,
         pool=pool,
         eos_id=eos_id,
-        causal=choices.pick("text_causal", True, phrases.CAUSAL),
+        causal=choices.pick("text_causal", *causal),
     )
-    return text, embed_dim
 
 
 def _check_tokenizer(vocab_size: int, context_length: int) -> None:

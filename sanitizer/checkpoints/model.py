@@ -1,6 +1,6 @@
 """From the canonical files to a model in memory. Reads what `writing` wrote, still without trusting it.
 
-Architecture → open_clip's `CLIP` or a `Siglip`, on any device; on "meta" it costs nothing. Reads no file.
+Architecture → open_clip's `CLIP` or one with parts of timm's, on any device; on "meta" it costs nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.settings import Settings
-from sanitizer.checkpoints.siglip_configs import PooledTransformer
 from sanitizer.checkpoints.tensors import causal_mask, check_finite, described
+from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.tokenizer_file import own_tokenizer
 from sanitizer.checkpoints.writing import check_state_dict
 
@@ -34,11 +34,11 @@ def build_clip(architecture: Architecture, *, device: str = "cpu") -> CLIP:
     config = architecture.to_config()["model_cfg"]
     try:
         with torch.device(device):
-            if isinstance(architecture.vision, PooledTransformer):
+            if architecture.has_text_apart or isinstance(architecture.vision, TimmTower):
                 # It loads timm, which takes a second and which no other model needs.
-                from sanitizer.checkpoints.siglip_model import Siglip  # noqa: PLC0415
+                from sanitizer.checkpoints.timm_model import build_with_timm  # noqa: PLC0415
 
-                return Siglip(architecture, architecture.vision)
+                return build_with_timm(architecture)
             return CLIP(**config)
     except (AssertionError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise refusal(
@@ -63,8 +63,13 @@ def assemble(architecture: Architecture, tensors: dict[str, Tensor]) -> CLIP:
             f"{excerpt(error, 200)}",
             "Upload the complete, unmodified state dict of one CLIP model.",
         ) from error
-    if architecture.text.causal and not architecture.is_siglip:
-        model.register_buffer("attn_mask", causal_mask(architecture.context_length), persistent=False)
+    if architecture.text.causal:
+        masked = model.text if architecture.has_text_apart else model
+        masked.register_buffer("attn_mask", causal_mask(architecture.context_length), persistent=False)
+    if isinstance(architecture.vision, TimmTower):
+        from sanitizer.checkpoints.timm_model import compute_buffers  # noqa: PLC0415 — as above
+
+        compute_buffers(model.visual)
     return model.eval()
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import DeclaredOptions, parse
-from sanitizer.checkpoints.architecture import Architecture, PooledTransformer
+from sanitizer.checkpoints.architecture import Architecture, PooledTransformer, TimmTower
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tower_configs import ModifiedResNet
@@ -164,6 +164,8 @@ def _from_open_clip(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     }
     if isinstance(vision, ModifiedResNet):
         return options | {"num_heads_vision": vision.heads}
+    if isinstance(vision, TimmTower):
+        return options
     options |= {"num_heads_vision": vision.blocks.heads, "norm_eps_vision": vision.blocks.norm_eps}
     if isinstance(vision, PooledTransformer):  # each tower has its own GELU, by its shape
         return options | {"gelu_tanh": None, "tokenizer": _tokenizer(folder)}

@@ -6,7 +6,7 @@ From the tensors of a file to the list of their origins. Shapes are judged later
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +19,8 @@ from sanitizer.checkpoints.second_models import PREFIXES
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, causal_mask
 
 _PLAIN_CLIP = (
-    "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, Hugging Face's CLIPModel, or a SigLIP of "
-    "fixed resolution."
+    "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, Hugging Face's CLIPModel, a SigLIP of "
+    "fixed resolution, or an open_clip model with a published ConvNeXt, EVA, MobileCLIP, ViTamin or PE tower."
 )
 
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")
@@ -31,13 +31,13 @@ _MASK = re.compile(r"(transformer\.(resblocks\.(?P<block>0|[1-9]\d{0,3})\.)?)?at
 _SIGLIPS = ("visual.trunk.attn_pool.latent", "vision_model.head.probe")
 """The query that reads a SigLIP's patches, by open_clip's name and by Hugging Face's."""
 _PATCHES = "vision_model.embeddings.patch_embedding.weight"
-_STARTS_OF_SIGLIPS = ("visual.trunk.", "text.transformer.", "text.")
+_OWN_TABLE = "text.token_embedding.weight"
+"""Of a text tower that is a module of its own, as open_clip's `CustomTextCLIP` has it."""
+_FIRST_NORM = "visual.trunk.norm_pre.weight"
 _FOREIGN = (
-    ("visual.trunk.", "timm_tower", "Its image tower is a timm model, which is not supported."),
     ("visual.attn_pool.", "attentional_pool", "Its image tower has an attentional pooler (CoCa's)."),
     ("text_decoder.", "coca_model", "It is a CoCa model with a text decoder."),
-    ("text.transformer.", "custom_text_tower", "Its text tower is a separate module (CustomTextCLIP)."),
-    ("text.", "custom_text_tower", "Its text tower is a separate module (CustomTextCLIP)."),
+    ("text.", "custom_text_tower", "Its text tower is a model of another library."),
     ("image_encoder.", "mobileclip_model", "It is a MobileCLIP model."),
     ("base_model.", "adapter_only", "It holds an adapter, not a model."),
 )
@@ -91,8 +91,9 @@ def _findings(prefix: str, masks: list[str]) -> Iterator[str]:
         yield phrases.MASKS(mask=masks[0], more=len(masks) - 1)
 
 
-def _is_siglip(names: Iterable[str]) -> bool:
-    return any(query in names for query in _SIGLIPS)
+def _is_siglip(names: Container[str]) -> bool:
+    """Perception Encoders have such a query too, and a norm before the blocks."""
+    return any(query in names for query in _SIGLIPS) and _FIRST_NORM not in names
 
 
 def _common_prefix(names: Iterable[str]) -> str:
@@ -109,7 +110,7 @@ def _common_prefix(names: Iterable[str]) -> str:
 def _naming(names: LazyTensors) -> str:
     is_siglip = _is_siglip(names)
     for start, code, what in _FOREIGN:
-        if is_siglip and start in _STARTS_OF_SIGLIPS:
+        if start == "text." and _OWN_TABLE in names:
             continue
         if any(name.startswith(start) for name in names):
             raise refusal(code, what, _PLAIN_CLIP, where=next(n for n in names if n.startswith(start)))
@@ -119,7 +120,7 @@ def _naming(names: LazyTensors) -> str:
         )
     if is_siglip and _PATCHES in names and len(names.parts[_PATCHES].shape) == 2:
         raise refusal("siglip_naflex", "It is a SigLIP 2 for images of any shape (NaFlex).", _PLAIN_CLIP)
-    has_text = ("text.token_embedding.weight" if is_siglip else "token_embedding.weight") in names
+    has_text = _OWN_TABLE in names or (not is_siglip and "token_embedding.weight" in names)
     has_vision = any(name.startswith("visual.") for name in names)
     if has_text and has_vision:
         return "open_clip"

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanclip.spec.settled import Settled
-from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.architecture import Architecture, VisionTower
 from sanitizer.checkpoints.settings import Settings
+from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.tower_configs import ModifiedResNet
 
 HEAD_WIDTHS = range(16, 129)
@@ -24,10 +25,8 @@ def plausible_values(architecture: Architecture, known: Mapping[str, Settled]) -
     A setting that the tensors tell has that value alone.
     """
     present = Settings.of(architecture)
-    vision = architecture.vision
-    vision_width = vision.width * 32 if isinstance(vision, ModifiedResNet) else vision.blocks.width
     values: dict[str, list[Any]] = {
-        "num_heads_vision": _heads(vision_width, present.num_heads_vision),
+        "num_heads_vision": _heads(_width(architecture.vision), present.num_heads_vision),
         "num_heads_text": _heads(architecture.text.blocks.width, present.num_heads_text),
         # there is no tanh form of QuickGELU
         "quick_gelu": [False] if architecture.gelu_tanh else [present.quick_gelu, not present.quick_gelu],
@@ -37,6 +36,12 @@ def plausible_values(architecture: Architecture, known: Mapping[str, Settled]) -
     }
 
 
+def _width(vision: VisionTower) -> int:
+    if isinstance(vision, TimmTower):
+        return 0
+    return vision.width * 32 if isinstance(vision, ModifiedResNet) else vision.blocks.width
+
+
 def _heads(width: int, present: int) -> list[int]:
-    others = [width // head_width for head_width in HEAD_WIDTHS if width % head_width == 0]
+    others = [width // head_width for head_width in HEAD_WIDTHS if width and width % head_width == 0]
     return [present, *(heads for heads in others if heads != present)]

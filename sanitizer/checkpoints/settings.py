@@ -17,9 +17,10 @@ from cleanclip.spec.settled import (
     Settled,
     read_assumed,
 )
-from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.architecture import Architecture, VisionTower
 from sanitizer.checkpoints.choices import shown
-from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet
+from sanitizer.checkpoints.timm_configs import TimmTower
+from sanitizer.checkpoints.tower_configs import ModifiedResNet, TextTransformer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,9 @@ class Settings:
         """Those that `architecture` has."""
         vision = architecture.vision
         return Settings(
-            num_heads_vision=vision.heads if isinstance(vision, ModifiedResNet) else vision.blocks.heads,
+            num_heads_vision=vision.heads
+            if isinstance(vision, ModifiedResNet | TimmTower)
+            else vision.blocks.heads,
             num_heads_text=architecture.text.blocks.heads,
             quick_gelu=architecture.quick_gelu,
         )
@@ -54,7 +57,7 @@ class Settings:
         vision = architecture.vision
         if isinstance(vision, ModifiedResNet):
             vision = replace(vision, heads=self.num_heads_vision)
-        else:
+        elif not isinstance(vision, TimmTower):  # whose name says it
             vision = replace(vision, blocks=replace(vision.blocks, heads=self.num_heads_vision))
         text = architecture.text
         text = replace(text, blocks=replace(text.blocks, heads=self.num_heads_text))
@@ -67,8 +70,8 @@ def known_by(architecture: Architecture, origin: Mapping[str, Any]) -> dict[str,
     declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
     vision = architecture.vision
     told = {
-        "num_heads_vision": not isinstance(vision, ModifiedResNet) and _tells_heads(vision.blocks),
-        "num_heads_text": _tells_heads(architecture.text.blocks),
+        "num_heads_vision": _tells_heads(vision),
+        "num_heads_text": _tells_heads(architecture.text),
         "quick_gelu": architecture.is_siglip,
     }
     known: dict[str, Settled] = {}
@@ -82,7 +85,10 @@ def known_by(architecture: Architecture, origin: Mapping[str, Any]) -> dict[str,
     return known
 
 
-def _tells_heads(blocks: Blocks) -> bool:
+def _tells_heads(tower: VisionTower | TextTransformer) -> bool:
+    if isinstance(tower, ModifiedResNet | TimmTower):
+        return isinstance(tower, TimmTower)
+    blocks = tower.blocks
     return blocks.scale_heads or blocks.qk_norm
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.architecture import Architecture, VisionTower
 from sanitizer.checkpoints.limits import MAX_TENSORS
 from sanitizer.checkpoints.siglip_configs import PooledTransformer
+from sanitizer.checkpoints.timm_configs import TimmTower
+from sanitizer.checkpoints.timm_shapes import tensors_of
 from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet, TextTransformer, VisionTransformer
 
 Shape = tuple[int, ...]
@@ -26,16 +28,39 @@ def expected_shapes(architecture: Architecture) -> dict[str, Shape]:
 
     Of one with more than `MAX_TENSORS`, which no file that is read can fit, only the first of them.
     """
-    vision = architecture.vision
-    entries = _siglip(architecture, vision) if isinstance(vision, PooledTransformer) else _clip(architecture)
+    entries = _text_apart(architecture) if architecture.has_text_apart else _clip(architecture)
     return dict(islice(entries, MAX_TENSORS + 1))
 
 
-def _siglip(architecture: Architecture, vision: PooledTransformer) -> Entries:
+def _text_apart(architecture: Architecture) -> Entries:
     scale: Shape = (1,) if architecture.logit_scale_is_vector else ()
     yield "logit_scale", scale
     if architecture.logit_bias:
         yield "logit_bias", scale
+    text, embed_dim = architecture.text, architecture.embed_dim
+    yield from _vision(architecture.vision, embed_dim)
+    yield "text.positional_embedding", (text.context_length, text.blocks.width)
+    if text.projection == "matrix":
+        yield "text.text_projection", (text.blocks.width, embed_dim)
+    tower = dict(_text(text, embed_dim))
+    table = "token_embedding.weight"
+    for name in (table, *(name for name in tower if name != table)):
+        yield f"text.{name}", tower[name]
+
+
+def _vision(vision: VisionTower, embed_dim: int) -> Entries:
+    match vision:
+        case PooledTransformer():
+            return _pooled(vision)
+        case ModifiedResNet():
+            return _resnet(vision, embed_dim)
+        case VisionTransformer():
+            return _vit(vision, embed_dim)
+        case TimmTower():
+            return iter(tensors_of(vision, embed_dim).items())
+
+
+def _pooled(vision: PooledTransformer) -> Entries:
     width, mlp_width, patch = vision.blocks.width, vision.blocks.mlp_width, vision.patch_size
     side, trunk = vision.image_size // patch, "visual.trunk"
     yield f"{trunk}.pos_embed", (1, side * side, width)
@@ -55,12 +80,6 @@ def _siglip(architecture: Architecture, vision: PooledTransformer) -> Entries:
     yield from _linear(f"{trunk}.attn_pool.proj", width, width)
     yield from _affine(f"{trunk}.attn_pool.norm", width)
     yield from _mlp(f"{trunk}.attn_pool.mlp", width, mlp_width)
-    text, embed_dim = architecture.text, architecture.embed_dim
-    yield "text.positional_embedding", (text.context_length, text.blocks.width)
-    tower = dict(_text(text, embed_dim))
-    table = "token_embedding.weight"
-    for name in (table, *(name for name in tower if name != table)):
-        yield f"text.{name}", tower[name]
 
 
 def _mlp(name: str, width: int, mlp_width: int) -> Entries:
@@ -78,10 +97,7 @@ def _clip(architecture: Architecture) -> Entries:
     yield "logit_scale", scale
     if architecture.logit_bias:
         yield "logit_bias", scale
-    if isinstance(architecture.vision, ModifiedResNet):
-        yield from _resnet(architecture.vision, embed_dim)
-    elif isinstance(architecture.vision, VisionTransformer):
-        yield from _vit(architecture.vision, embed_dim)
+    yield from _vision(architecture.vision, embed_dim)
     yield from _text(text, embed_dim)
 
 

@@ -6,7 +6,7 @@ tanh form, open_clip with the form that its configuration of this shape names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from torch import Tensor
@@ -38,9 +38,13 @@ from sanitizer.checkpoints.tensor_shapes import (
 )
 from sanitizer.checkpoints.tower_configs import Blocks, TextTransformer
 
-POOLING_QUERY = "visual.trunk.attn_pool.latent"
-"""The tensor that tells this image tower from every other one that is read."""
+_POOLING_QUERY, _FIRST_NORM = "visual.trunk.attn_pool.latent", "visual.trunk.norm_pre.weight"
 _TRUNK = "visual.trunk.blocks"
+
+
+def is_siglip(names: Container[str]) -> bool:
+    """Whether patches are read by a query and no norm comes before the blocks, as in a Perception Encoder."""
+    return _POOLING_QUERY in names and _FIRST_NORM not in names
 
 
 def infer_siglip(tensors: Mapping[str, Tensor], choices: Choices, *, layout: str) -> Architecture:

@@ -82,20 +82,22 @@ def _reason(error: Exception) -> str:
 
 
 def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
-    """Shorter side to `size` (bicubic), then the centre square: open_clip's validation transform, up to RGB.
-    An `ImageSide` of a model that squashes: both sides to `size`.
+    """Shorter side to `size`, then the centre square: open_clip's validation transform, up to RGB. Bicubic,
+    and bilinear for an `ImageSide` that says so; of a model that squashes: both sides to `size`.
 
     Image in, image out, [size, size]. Rounding as torchvision's `Resize` and `CenterCrop`.
     """
-    if isinstance(size, ImageSide) and size.is_squashed:
+    side = size if isinstance(size, ImageSide) else ImageSide(size)
+    resampling = Image.Resampling.BILINEAR if side.is_bilinear else Image.Resampling.BICUBIC
+    if side.is_squashed:
         is_there = image.size == (size, size)
-        return image if is_there else image.resize((size, size), Image.Resampling.BICUBIC)
+        return image if is_there else image.resize((size, size), resampling)
     width, height = image.size
     short, long = min(width, height), max(width, height)
     new_long = int(size * long / short)
     new_size = (size, new_long) if width <= height else (new_long, size)
     if new_size != image.size:
-        image = image.resize(new_size, Image.Resampling.BICUBIC)
+        image = image.resize(new_size, resampling)
     if new_long == size:
         return image
     left = round((new_size[0] - size) / 2.0)

@@ -37,8 +37,8 @@ from cleanclip.spec.progress import (
 )
 
 UNUSED_BY_CHILDREN = ("transformers", "timm")
-"""Packages that others load where they find them, at a cost, and that no job needs but one on a SigLIP:
-`checkpoints.siglip_model` makes timm importable again."""
+"""Packages that others load where they find them, at a cost, and that no job needs but one on a model with
+parts of timm's: `checkpoints.timm_model` makes timm importable again."""
 _WORK = {
     "inspect": "sanitizer.work.inspecting",
     "validate": "sanitizer.work.validating",

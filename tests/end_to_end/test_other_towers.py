@@ -1,7 +1,8 @@
-"""A SigLIP through the whole service: sent with the digest of its tokenizer, audited, scanned, cleaned."""
+"""A SigLIP, with the digest of its tokenizer, and a ConvNeXt through the whole service."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,22 @@ import torch
 
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.jobspec import TOKENIZERS_VARIABLE
+from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.sync.client import Client
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
 from tests.end_to_end.live import PATIENCE_S, Live
 from tests.end_to_end.subject import Subject, contents
+from tests.fixtures import siglips
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
 from tests.fixtures.siglips import (
     assert_same_features,
-    declared,
     features,
     put_on_shelf,
     tokenizer_content,
     write_siglip,
 )
+from tests.fixtures.timm_clips import KINDS, write_timm_clip
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
@@ -55,21 +58,40 @@ SCAN: dict[str, Any] = {
 }
 
 
-def test_a_siglip_goes_the_whole_way_and_its_library_reads_what_comes_back(
-    live: Live, client: Client, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _siglip(upload: Path, shelf: Path) -> tuple[torch.nn.Module, DeclaredOptions]:
+    digest = put_on_shelf(shelf, tokenizer_content())
+    return write_siglip(upload, "huggingface"), siglips.declared(digest)
+
+
+def _convnext(upload: Path, shelf: Path) -> tuple[torch.nn.Module, DeclaredOptions]:
+    return write_timm_clip(upload, "convnext"), KINDS["convnext"].declared
+
+
+@pytest.fixture(autouse=True)
+def _shelf(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKENIZERS_VARIABLE, str(live.shelf))
-    options = declared(put_on_shelf(live.shelf, tokenizer_content()))
-    upload = tmp_path / "siglip.safetensors"
-    siglip = write_siglip(upload, "huggingface")
+
+
+@pytest.mark.parametrize("write", [_siglip, _convnext], ids=["siglip", "convnext"])
+def test_a_model_goes_the_whole_way_and_its_library_reads_what_comes_back(
+    write: Callable[[Path, Path], tuple[torch.nn.Module, DeclaredOptions]],
+    live: Live,
+    client: Client,
+    subject: Subject,
+    tmp_path: Path,
+) -> None:
+    upload = tmp_path / "upload.safetensors"
+    library, options = write(upload, live.shelf)
     canonical = tmp_path / "canonical"
     inspect_upload(upload, canonical, declared=options, filename=upload.name)
     labelled = write_answered(tmp_path / "labelled", canonical, pictures(140), CLASS_NAMES)
-    data = client.datasets.create(kind="labelled", uri=live.put_data("of_siglip", contents(labelled)))
+    data = client.datasets.create(
+        kind="labelled", uri=live.put_data(f"of_{write.__name__}", contents(labelled))
+    )
     sent = client.uploads.upload_file(upload, declared=asdict(options))
     assert sent.checkpoint_id is not None
     checkpoint = client.checkpoints.wait(sent.checkpoint_id, sha256=sent.sha256, timeout_s=PATIENCE_S)
-    assert (checkpoint.state, checkpoint.layout) == ("accepted", "huggingface")
+    assert checkpoint.state == "accepted"
     assert client.datasets.wait(data.id, timeout_s=PATIENCE_S).state == "ready"
 
     audit = {**AUDIT, "dataset_id": data.id}
@@ -98,7 +120,7 @@ def test_a_siglip_goes_the_whole_way_and_its_library_reads_what_comes_back(
     back = safetensors.torch.load_file(tmp_path / "sanitize" / "as_uploaded.safetensors")
     cleaned = load_canonical(tmp_path / "sanitize")
     image, tokens = torch.rand(2, 3, 32, 32) * 2 - 1, cleaned.tokenize(["a dog", "the ship"])
-    before = features(siglip, image, tokens)[0]
-    siglip.load_state_dict(back)
-    assert_same_features(cleaned.model, siglip, image, tokens)
-    assert not torch.allclose(before, features(siglip, image, tokens)[0], atol=1e-3)
+    before = features(library, image, tokens)[0]
+    library.load_state_dict(back)
+    assert_same_features(cleaned.model, library, image, tokens)
+    assert not torch.allclose(before, features(library, image, tokens)[0], atol=1e-3)

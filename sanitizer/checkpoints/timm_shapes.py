@@ -1,0 +1,75 @@
+"""Name and shape of every tensor of the published towers of timm's, as `tools.timm_shapes` wrote them down.
+
+So neither the process that reads hostile bytes nor a supervisor needs timm, or torch. Tests hold the file to
+what the libraries build.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+from cleanclip.spec.timm_towers import PublishedTower, published_towers
+from sanitizer.checkpoints.timm_configs import TimmTower
+
+Shape = tuple[int, ...]
+PATH = Path(__file__).with_name("timm_shapes.json")
+_RUN = re.compile(r"(.*?)\{(\d+)-(\d+)\}(.*)")
+
+
+def key_of(tower: TimmTower | PublishedTower) -> str:
+    name = tower.name if isinstance(tower, TimmTower) else tower.timm_name
+    return f"{name} {tower.pool or '-'} {tower.projection or '-'}"
+
+
+def tensors_of(tower: TimmTower, embed_dim: int) -> dict[str, Shape]:
+    """In the order of open_clip's state dict, under its names."""
+    sizes = {"E": embed_dim, "2E": 2 * embed_dim}
+
+    def size_of(text: str) -> int:
+        return sizes[text] if text in sizes else int(text)
+
+    return {
+        f"visual.{name}": tuple(size_of(size) for size in shape.split("x") if size)
+        for name, shape in _entries(key_of(tower))
+    }
+
+
+def matching(shapes: Mapping[str, Shape], embed_dim: int) -> list[TimmTower]:
+    """Every published tower whose tensors are exactly those of `shapes` that begin with "visual."."""
+    theirs = {name: shape for name, shape in shapes.items() if name.startswith("visual.")}
+    towers = [TimmTower.of(one) for one in published_towers() if one.num_tensors == len(theirs)]
+    return [one for one in towers if tensors_of(one, embed_dim) == theirs]
+
+
+@cache
+def _entries(key: str) -> tuple[tuple[str, str], ...]:
+    described = [tuple(one.split(" ")) for one in _towers()[key].split(";")]
+    return tuple(_unfolded([(name, shape) for name, shape in described]))
+
+
+def _unfolded(entries: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for run, group in groupby(entries, key=lambda entry: _head(entry[0])):
+        members = list(group)
+        if run is None:
+            yield from members
+            continue
+        start, first, last = run
+        for number in range(first, last + 1):
+            for name, shape in members:
+                yield f"{start}{number}{_RUN.fullmatch(name)[4]}", shape  # type: ignore[index]  # it has a run
+
+
+def _head(name: str) -> tuple[str, int, int] | None:
+    found = _RUN.fullmatch(name)
+    return None if found is None else (found[1], int(found[2]), int(found[3]))
+
+
+@cache
+def _towers() -> dict[str, str]:
+    content: dict[str, str] = json.loads(PATH.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,208 @@
+"""CLIPs with an image tower of timm's: a table as open_clip has it, the library's embeddings, all jobs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from open_clip.factory import _MODEL_CONFIGS
+from open_clip.pretrained import _PRETRAINED
+from open_clip.timm_model import TimmModel
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from cleanclip.evidence.report import check
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.model_cost import gflop_per_pass
+from cleanclip.spec.timm_towers import PublishedTower, published_towers
+from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.inference import infer
+from sanitizer.checkpoints.inspection import inspect_upload
+from sanitizer.checkpoints.model import assemble, load_canonical
+from sanitizer.checkpoints.shapes import expected_shapes
+from sanitizer.checkpoints.timm_configs import TimmTower
+from sanitizer.checkpoints.timm_shapes import tensors_of
+from sanitizer.data.images import resize_and_crop
+from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
+from tests.fixtures.pipeline import audit, scan
+from tests.fixtures.shards import make_pairs
+from tests.fixtures.timm_clips import CONTEXT_LENGTH, KINDS, timm_clip, write_timm_clip
+from tests.numerics.test_siglip_jobs import OPTIONS, SCAN, cleaned_below
+from tests.suites import mostly_full
+
+_MEANS = {0.0: "zero", 0.5: "half", 0.48145466: "openai"}
+_SMALL = {kind.timm_name for kind in KINDS.values()}
+
+
+def _tokens() -> Tensor:
+    tokens = torch.randint(1, 40_000, (2, CONTEXT_LENGTH), generator=torch.Generator().manual_seed(1))
+    tokens[:, -3] = 49_407
+    return tokens
+
+
+def test_the_table_has_every_published_tower_of_its_families_as_open_clip_has_it() -> None:
+    families = (
+        "convnext_",
+        "eva",
+        "fastvit_",
+        "vit_base_mci",
+        "vitamin_",
+        "vit_pe_",
+        "vit_large_patch14_clip",
+    )
+    towers = {one.entry: one for one in published_towers()}
+    theirs = {
+        name: config
+        for name, config in _MODEL_CONFIGS.items()
+        if str(config["vision_cfg"].get("timm_model_name")).startswith(families) and name != "ViTamin-XL-384"
+    }
+    assert towers.keys() - theirs.keys() == {"test_convnext", "eva02_tiny_patch14_224", "fastvit_t8"}
+    for name, config in theirs.items():
+        vision, tower = config["vision_cfg"], towers[name]
+        assert (tower.timm_name, tower.pool, tower.projection or None) == (
+            vision["timm_model_name"], vision["timm_pool"], vision["timm_proj"],
+        )  # fmt: skip
+        assert (tower.image_size, tower.embed_dim) == (vision["image_size"], config["embed_dim"])
+        assert tower.text_causal is not bool(config["text_cfg"].get("no_causal_mask"))
+        for weights in (_PRETRAINED.get(name) or {}).values():
+            assert tower.constants == _MEANS[weights["mean"][0]]
+            assert (tower.interpolation, tower.resize_mode) == (
+                weights["interpolation"], weights["resize_mode"],
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "tower",
+    [
+        pytest.param(one, id=one.entry, marks=() if one.timm_name in _SMALL else pytest.mark.full)
+        for one in published_towers()
+    ],
+)
+def test_a_line_says_what_the_libraries_build_and_is_found_by_its_shapes(tower: PublishedTower) -> None:
+    config: dict[str, Any] = {
+        "embed_dim": tower.embed_dim,
+        "vision_cfg": {
+            "timm_model_name": tower.timm_name, "timm_model_pretrained": False, "timm_pool": tower.pool,
+            "timm_proj": tower.projection or None, "image_size": tower.image_size,
+        },
+        "text_cfg": {"width": 64, "heads": 1, "layers": 1},
+    }  # fmt: skip
+    with torch.device("meta"):
+        visual = TimmModel(
+            tower.timm_name,
+            tower.embed_dim,
+            image_size=tower.image_size,
+            pool=tower.pool,
+            proj=tower.projection or None,
+        ).eval()
+        with FlopCounterMode(display=False) as counter:
+            visual(torch.empty(1, 3, tower.image_size, tower.image_size))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(tower.gflop, rel=0.05, abs=0.05)
+    architecture = Architecture.from_config(config)
+    assert gflop_per_pass(architecture.to_config()) == pytest.approx(tower.gflop, rel=0.05)
+    shapes = {f"visual.{name}": tuple(tensor.shape) for name, tensor in visual.state_dict().items()}
+    assert len(shapes) == tower.num_tensors
+    assert list(tensors_of(TimmTower.of(tower), tower.embed_dim).items()) == list(shapes.items())
+    expected = expected_shapes(architecture)
+    assert shapes.items() <= expected.items()
+    state = {name: torch.empty(shape, device="meta") for name, shape in expected.items()}
+    found, _ = infer(state, declared=architecture_options(tower), layout="open_clip")
+    assert found.vision == architecture.vision, "or another name of the same tensors"
+    heads = next((module.num_heads for module in visual.modules() if hasattr(module, "num_heads")), 0)
+    assert tower.heads in (0, heads)
+
+
+def architecture_options(tower: PublishedTower) -> Any:
+    return replace(KINDS["convnext"].declared, num_heads_text=1, image_size=tower.image_size)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_clip_with_a_tower_of_timms_is_read_and_embeds_as_its_library_does(
+    name: str, tmp_path: Path
+) -> None:
+    kind, library = KINDS[name], write_timm_clip(tmp_path / "upload.safetensors", name)
+    inspect_upload(
+        tmp_path / "upload.safetensors", tmp_path / "model", declared=kind.declared, filename="upload"
+    )
+    ours = load_canonical(tmp_path / "model")
+    assert Architecture.from_config(ours.architecture.to_config()) == ours.architecture
+    assert list(expected_shapes(ours.architecture)) == list(library.state_dict())
+    image = torch.rand(2, 3, kind.side, kind.side)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.model.encode_image(image), library.encode_image(image))
+        torch.testing.assert_close(ours.model.encode_text(_tokens()), library.encode_text(_tokens()))
+    assert not any(buffer.is_meta for buffer in ours.model.buffers())
+
+
+def test_a_mobileclips_images_are_resized_as_it_was_trained(tmp_path: Path) -> None:
+    architecture, assumed = infer(
+        timm_clip("mobileclip").state_dict(), declared=KINDS["mobileclip"].declared, layout="open_clip"
+    )
+    assert architecture.image_mean == (0.0, 0.0, 0.0)
+    assert not architecture.text.causal
+    assert assumed["text_causal"] == "false: the tower that timm calls fastvit_mci0"
+    picture = pictures(1)[0].resize((50, 70))
+    bilinear = resize_and_crop(picture, architecture.image_size)
+    assert bilinear.tobytes() != resize_and_crop(picture, 64).tobytes()
+    assert architecture.to_config()["preprocess_cfg"]["interpolation"] == "bilinear"
+
+
+def test_a_tower_that_is_nearly_a_published_one_is_refused() -> None:
+    state = timm_clip("convnext").state_dict()
+    for name in ("visual.trunk.stem.0.weight", "visual.trunk.stages.0.blocks.0.gamma"):
+        changed = {**state, name: torch.zeros(7, *state[name].shape[1:])}
+        with pytest.raises(CheckpointRejected) as refused:
+            infer(changed, declared=KINDS["convnext"].declared, layout="open_clip")
+        assert refused.value.code == "timm_tower"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("eva", {"image_size": 336}), ("eva", {"num_heads_vision": 4}), ("convnext", {"vision_pool": "avg"})],
+)
+def test_what_the_towers_name_decides_cannot_be_declared_otherwise(
+    name: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(CheckpointRejected) as refused:
+        infer(
+            timm_clip(name).state_dict(),
+            declared=replace(KINDS[name].declared, **options),
+            layout="open_clip",
+        )
+    assert refused.value.code == "option_contradicts_tensors"
+
+
+@pytest.mark.parametrize("name", mostly_full(["convnext", "fastvit"], daily=["convnext"]))
+def test_it_is_audited_scanned_cleaned_and_given_back(name: str, tmp_path: Path) -> None:
+    kind, library = KINDS[name], write_timm_clip(tmp_path / "upload.safetensors", name, seed=1)
+    inspect_upload(
+        tmp_path / "upload.safetensors", tmp_path / "model", declared=kind.declared, filename="upload"
+    )
+    images = [one.resize((kind.side, kind.side)) for one in pictures(140)]
+    write_answered(tmp_path / "labelled", tmp_path / "model", images, CLASS_NAMES)
+    make_pairs(tmp_path / "pairs", 24)
+    found = audit(tmp_path / "model", tmp_path / "labelled", OPTIONS, tmp_path / "audit")
+    assert list(check(found)) == []
+    assert found.before.ca.value == 1.0, "the classes are those that it gives"
+    heads = next(one for one in found.architecture.settings if one.option == "num_heads_vision")
+    assert heads.settled == "tensors"
+    assert scan(tmp_path / "model", tmp_path / "labelled", SCAN, tmp_path / "scan").control is not None
+
+    image = torch.rand(2, 3, kind.side, kind.side)
+    with torch.no_grad():
+        before = library.encode_image(image)
+    cleaned_below(tmp_path)
+    again, _ = infer(library.state_dict(), declared=kind.declared, layout="open_clip")
+    back = load_file(tmp_path / "cleaned" / "as_uploaded.safetensors")
+    library.load_state_dict(back)
+    cleaned = load_canonical(tmp_path / "cleaned")
+    assert cleaned.architecture == again
+    with torch.no_grad():
+        after = library.encode_image(image)
+        torch.testing.assert_close(cleaned.model.encode_image(image), after)
+        torch.testing.assert_close(assemble(again, back).encode_image(image), after)
+    assert not torch.allclose(after, before, atol=1e-4)
