@@ -20,6 +20,7 @@ from torch import Tensor
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.inspection_phrases import Assumed
 from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.spec.timm_towers import published_towers
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture, VisionTransformer
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.inference import infer, sin_cos_2d, with_position_table
@@ -39,7 +40,8 @@ def is_plain(config: dict[str, Any]) -> bool:
 
 ALL = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
 PLAIN = sorted(name for name, config in ALL.items() if is_plain(config))
-FOREIGN = sorted(name for name in set(ALL) - set(PLAIN) if "SigLIP" not in name)
+READ = {one.entry for one in published_towers()}
+FOREIGN = sorted(name for name in set(ALL) - set(PLAIN) - READ if "SigLIP" not in name)
 
 
 def meta_state(config: dict[str, Any]) -> dict[str, Tensor]:
