@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from pydantic import TypeAdapter
 
 from cleanclip.spec.errors import OptionsRejected
@@ -26,6 +26,8 @@ from sanitizer.cli.reference_lists import ListedModel, ReferenceList, is_commit
 from sanitizer.pipeline.nulls import NotObtained, Reference
 
 _DEFAULT_ENDPOINT = "https://huggingface.co"
+MAX_BYTES = 20 * 2**30
+"""Of one file, as for an upload by default."""
 
 
 def pinned(one: ReferenceList) -> tuple[ReferenceList, list[str]]:
@@ -84,10 +86,16 @@ def _reference(model: ListedModel, progress: Progress, *, each_run_counts: bool)
         repo, commit, path = model.parts
         if not model.is_pinned:
             raise NotObtained("it has no commit or no digest")
+        endpoint = _endpoint()
         try:
+            size = get_hf_file_metadata(hf_hub_url(repo, path, revision=commit, endpoint=endpoint)).size
+            if size is None or size > MAX_BYTES:
+                raise NotObtained(f"the hub says {size} bytes, and at most {MAX_BYTES} are fetched")
             fetched = hf_hub_download(
-                repo, path, revision=commit, local_dir=folder / "hub", endpoint=_endpoint()
+                repo, path, revision=commit, local_dir=folder / "hub", endpoint=endpoint
             )
+        except NotObtained:
+            raise
         except Exception as error:  # as above
             raise NotObtained(_said(error)) from error
         file = Path(fetched)

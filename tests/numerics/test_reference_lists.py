@@ -19,7 +19,9 @@ from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.null_set import load_null
 from sanitizer.__main__ import main
 from sanitizer.checkpoints.model import build_clip
+from sanitizer.cli import reference_hub
 from sanitizer.cli.reference_lists import ReferenceList, read_list, shipped, write_list
+from sanitizer.pipeline.nulls import NotObtained
 from tests.fakes.hub import Hub, cut, send_json
 from tests.fixtures.audited import ARCHITECTURE, changed, labels, pictures, write_model
 from tests.numerics.test_scan import write_images
@@ -159,6 +161,20 @@ def test_other_bytes_and_another_architecture_are_left_out(
     assert "its bytes are not those that were pinned" in " ".join(said.split())
     assert "has another architecture than" in " ".join(said.split())
     assert len(load_null((tmp_path / "null.json").read_bytes()).models) == 1
+
+
+def test_a_file_that_the_hub_says_is_too_large_is_not_fetched(
+    hub: Hub, weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("lab/one", {"model.safetensors": weights(1)})
+    pinned = tmp_path / "pinned.toml"
+    named = written(tmp_path, ("hf://lab/one/model.safetensors", "one"))
+    assert main(["null", "pin", str(named), "--out", str(pinned)]) == 0
+    (model,) = reference_hub.references(read_list(str(pinned)), lambda _: None, each_run_counts=False)
+    monkeypatch.setattr(reference_hub, "MAX_BYTES", len(weights(1)) - 1)
+    with pytest.raises(NotObtained, match="bytes, and at most"):
+        model.obtain(tmp_path / "fetched")
+    assert not list((tmp_path / "fetched").rglob("*.safetensors"))
 
 
 def test_another_declaration_is_another_model_and_what_could_not_be_had_is_tried_again(
