@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from cleanclip.setup import make_sync
+from cleanclip.spec.control import SEARCHES
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database
 from tests.fixtures.webhooks import WEBHOOKS_KEY
@@ -114,6 +116,17 @@ def service_settings(
 ) -> Settings:
     """Settings that point every part of the service at this module's own database, broker and bucket."""
     return settings_of(stack, database_url, broker_url, object_store, tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(scope="module")
+def short_searches() -> Iterator[None]:
+    """A cleaned model is searched for patterns in seconds instead of half a minute; whole searches are of
+    tests/numerics/test_families_of_models.py."""
+    short = tuple(replace(one, restarts=2, steps=(2,), images_per_step=4) for one in SEARCHES)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("sanitizer.pipeline.control", "cleanclip.evidence.control"):
+            patch.setattr(f"{module}.SEARCHES", short)
+        yield
 
 
 def settings_of(stack: Stack, database_url: str, broker_url: str, store: S3Store, work_dir: Path) -> Settings:

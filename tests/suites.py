@@ -31,6 +31,17 @@ def mostly_full(values: Iterable[Any], *, daily: Container[Any]) -> list[Any]:
     return [value if value in daily else pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
+def pairs(one: Iterable[Any], other: Iterable[Any]) -> list[Any]:
+    """Of the values of two parameters: daily so many that each is in one, the others in the full suite."""
+    first, second = [*one], [*other]
+    daily = {(n % len(first), n % len(second)) for n in range(max(len(first), len(second)))}
+    return [
+        pytest.param(left, right, marks=() if (n, m) in daily else pytest.mark.full)
+        for n, left in enumerate(first)
+        for m, right in enumerate(second)
+    ]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("suites")
     group.addoption(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from app.local.stack import Stack
 from tests.fixtures.environments import linked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,8 +32,11 @@ TESTS = (
 )
 
 
-def _run(command: Sequence[str | Path], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "VIRTUAL_ENV"))}
+def _run(
+    command: Sequence[str | Path], *, timeout_s: float, **given: str
+) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "VIRTUAL_ENV"))}
+    environment = kept | given
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s
     )
@@ -63,7 +67,8 @@ class TestAnEnvironmentWithoutTorch:
         assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-2000:]
 
     @pytest.mark.parametrize("tests", [(WIRING,), pytest.param(TESTS, marks=pytest.mark.full)], ids=len)
-    def test_the_tests_of_the_service_pass(self, python: Path, tests: Sequence[str]) -> None:
-        answer = _run([python, "-m", "pytest", *tests, "-m", "not slow"], timeout_s=840)
+    def test_the_tests_of_the_service_pass(self, python: Path, tests: Sequence[str], stack: Stack) -> None:
+        command = [python, "-m", "pytest", *tests, "-m", "not slow"]
+        answer = _run(command, timeout_s=840, **stack.environment)
         assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-2000:]
         assert " passed" in answer.stdout

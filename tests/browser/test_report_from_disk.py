@@ -17,6 +17,7 @@ from sanitizer.rendering.scan import render_scan_html
 from tests.browser.test_every_page import open_all
 from tests.fixtures.kept_reports import NAMES, document, drawn_from
 from tests.fixtures.scans import scan_and_null
+from tests.suites import mostly_full, pairs
 
 ON_PAPER: Any = {"width": 688, "height": 1025}
 """A4 without its margins, in CSS pixels."""
@@ -32,7 +33,7 @@ ORIGIN = {
 REPORT = Path(__file__).parents[2] / "docs" / "example-report.html"
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("colours", mostly_full(["light", "dark"], daily=["light"]))
 def test_it_opens_offline_asks_for_nothing_and_is_accessible(chromium: Browser, colours: str) -> None:
     context = chromium.new_context(offline=True, color_scheme=colours)  # type: ignore[arg-type]
     page = context.new_page()
@@ -49,16 +50,16 @@ def test_it_opens_offline_asks_for_nothing_and_is_accessible(chromium: Browser, 
     context.close()
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "size"), pairs(NAMES, [(1280, 900), (390, 844)]))
 def test_answer_evidence_and_decision_are_on_the_first_two_screens_and_the_rest_is_folded(
-    chromium: Browser, name: str, width: int, height: int, tmp_path: Path
+    chromium: Browser, name: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     written = document(name) | {"origin": ORIGIN}
     measured = {one.name: written[one.name] for one in fields(Measured) if one.name in written}
     written["withheld"] = {"seed": 1, "num_samples": 600, "num_skipped": 0, "measured": measured}
     report = tmp_path / "report.html"
     report.write_text(drawn_from(written)[0])
+    width, height = size
     page = chromium.new_page(viewport={"width": width, "height": height})
     page.goto(report.as_uri())
     tops = [one.evaluate("one => one.getBoundingClientRect().top") for one in page.locator("section").all()]
@@ -70,16 +71,16 @@ def test_answer_evidence_and_decision_are_on_the_first_two_screens_and_the_rest_
     page.close()
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
-@pytest.mark.parametrize("with_null", [True, False])
+@pytest.mark.parametrize(("with_null", "size"), pairs([True, False], [(1280, 900), (390, 844)]))
 def test_a_scans_answer_evidence_and_decision_come_first_and_the_rest_is_folded(
-    chromium: Browser, with_null: bool, width: int, height: int, tmp_path: Path
+    chromium: Browser, with_null: bool, size: tuple[int, int], tmp_path: Path
 ) -> None:
     [scan, _] = scan_and_null(with_null=with_null, whole=True)
     families = tuple(replace(scan.control[0], family=family) for family in MEASURED)
     scan = replace(scan, control=families, examples=scan.examples[:1] * 4)
     report = tmp_path / "scan.html"
     report.write_text(render_scan_html(scan))
+    width, height = size
     page = chromium.new_page(viewport={"width": width, "height": height})
     page.goto(report.as_uri())
     front, *folded = page.locator("section").all()

@@ -9,14 +9,12 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from app.main import create_app
-from app.settings import Settings
 from tests.docs.blocks import ROOT, blocks
+from tests.unit.app.api.test_openapi import DOCUMENT
 
 PAGE = ROOT / "docs" / "reference" / "api.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 SHELL = "\n".join(block.code for block in blocks(PAGE) if block.language == "bash")
-DOCUMENT: dict[str, Any] = create_app(Settings()).openapi()
 OPERATIONS = {
     (method.upper(), re.sub(r"{\w+}", "{}", path)): operation
     for path, methods in DOCUMENT["paths"].items()

@@ -70,9 +70,11 @@ GRID = {
     for recipe in RECIPES
     for sizes in SIZES
 }
+DAILY = [[*GRID][number] for number in (0, 16, 31, 47)]
+"""Each model and each method once, all sizes."""
 
 
-@pytest.mark.parametrize("case", mostly_full(GRID, daily=[*GRID][::7]))
+@pytest.mark.parametrize("case", mostly_full(GRID, daily=DAILY))
 def test_an_update_takes_the_memory_that_was_planned(case: str) -> None:
     name, recipe = GRID[case]
     is_half = recipe.precision == "bf16"
@@ -82,7 +84,15 @@ def test_an_update_takes_the_memory_that_was_planned(case: str) -> None:
     assert plan.parameters_bytes == pytest.approx(measured.parameters, rel=0.01)
 
 
-@pytest.mark.parametrize(("name", "is_half"), zip(MODELS, (False, True, True, False), strict=True))
+@pytest.mark.parametrize(
+    ("name", "is_half"),
+    [
+        ("RN50", False),
+        ("ViT-B/32", True),
+        pytest.param("ViT-B/16", True, marks=pytest.mark.full),
+        pytest.param("ViT-L/14", False, marks=pytest.mark.full),
+    ],
+)
 def test_a_search_and_an_audit_take_the_memory_that_was_planned(name: str, is_half: bool) -> None:
     """The last audit of a cleaning holds the input model too, and 640 images."""
     plan = planned(name, "final_audit", CleanCLIPRecipe(), is_half=is_half)
@@ -95,7 +105,7 @@ def test_a_search_and_an_audit_take_the_memory_that_was_planned(name: str, is_ha
     assert plan.activations_bytes == pytest.approx(max(measured.activations, texts), rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["RN50", "ViT-B/32"])
+@pytest.mark.parametrize("name", mostly_full(["RN50", "ViT-B/32"], daily=["RN50"]))
 def test_an_inversion_of_uar_takes_the_memory_that_was_planned(name: str) -> None:
     options = replace(SEARCHES[1], families=SEARCHES[1].families[:1])
     measured = fake_memory.search(MODELS[name], options, at_once=256, is_half=False, trains=True)
@@ -112,7 +122,7 @@ def test_on_cuda_the_inputs_of_norms_are_kept_in_float32(name: str) -> None:
     assert abs(off(planned(name, "finetune", recipe, is_half=True, is_cuda=True), measured)) < TOLERANCE
 
 
-@pytest.mark.parametrize("case", [*GRID][2::14])
+@pytest.mark.parametrize("case", mostly_full([*GRID][2::14], daily=[[*GRID][2], [*GRID][44]]))
 def test_operations_are_those_that_torch_counts(case: str) -> None:
     name, recipe = GRID[case]
     measured = fake_memory.training_step(MODELS[name], recipe, is_half=False, flop=True)
@@ -120,7 +130,7 @@ def test_operations_are_those_that_torch_counts(case: str) -> None:
     assert each * recipe.batch_size == pytest.approx(measured.flop, rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["RN50", "ViT-B/32"])
+@pytest.mark.parametrize("name", mostly_full(["RN50", "ViT-B/32"], daily=["RN50"]))
 def test_a_search_computes_twice_a_pass_and_an_audit_once(name: str) -> None:
     each = cost_of_model(name).image.flop
     measured = fake_memory.search(MODELS[name], SEARCHES[0], at_once=256, is_half=False, flop=True)

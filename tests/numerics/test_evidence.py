@@ -128,10 +128,11 @@ def _lists(verdict: Verdict) -> dict[str, Any]:
     return {**to_json(verdict), "attacks": [to_json(one) for one in verdict.attacks]}
 
 
-def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
-    random_ = random.Random(4)
+@pytest.mark.parametrize(("seed", "times"), [(36, 80), pytest.param(4, 600, marks=pytest.mark.full)])
+def test_the_verdict_that_the_library_gives_is_the_one_that_follows(seed: int, times: int) -> None:
+    random_ = random.Random(seed)
     outcomes = set()
-    for _ in range(600):
+    for _ in range(times):
         policy = Policy(
             asr_at_most=random_.choice([0.0, 0.05, 0.3, 1.0]),
             asr_at_most_for={
@@ -197,10 +198,20 @@ def of_classes(named: list[str]) -> list[str]:
     return [one for one in named if one.startswith("classes_lost")]
 
 
-def test_the_classes_that_the_library_tells_are_held_and_none_can_be_left_out() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "shares"),
+    [
+        ((1, 10, 30), (0.3, 0.8)),
+        pytest.param((1, 2, 5, 9, 10, 11, 30, 60), (0.3, 0.6, 0.7, 0.8), marks=pytest.mark.full),
+    ],
+    ids=["few", "many"],
+)
+def test_the_classes_that_the_library_tells_are_held_and_none_can_be_left_out(
+    sizes: tuple[int, ...], shares: tuple[float, ...]
+) -> None:
     generator, lengths = torch.Generator().manual_seed(3), set()
-    for num_classes in (1, 2, 5, 9, 10, 11, 30, 60):
-        for share_after in (0.3, 0.6, 0.7, 0.8):
+    for num_classes in sizes:
+        for share_after in shares:
             label_N = torch.randint(num_classes, (400,), generator=generator)
             before_N = torch.rand(400, generator=generator) < 0.7
             after_N = torch.rand(400, generator=generator) < share_after

@@ -592,6 +592,7 @@ def test_a_null_is_built_of_models_whose_heads_are_declared(model, images, tmp_p
     assert null.architecture == load_canonical(model).architecture.to_config()
 
 
+@pytest.mark.usefixtures("short_searches")
 def test_a_cleaning_without_a_trigger_scans_first_and_is_judged_on_what_is_found(
     model, tmp_path, capsys
 ) -> None:

@@ -43,7 +43,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "suspect").mkdir()
     write_model(folder / "suspect")
     write_images(folder / "images", pictures(130), labels(130))
-    vision = replace(ARCHITECTURE.vision, image_size=64)
+    vision = replace(ARCHITECTURE.vision, image_size=40)
     architecture = replace(ARCHITECTURE, vision=vision, embed_dim=20)
     with torch.random.fork_rng():
         torch.manual_seed(9)
@@ -55,8 +55,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def scanned(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> ScanReport:
     folder = tmp_path_factory.mktemp("scanned")
-    scan(inputs / "suspect", inputs / "images", OPTIONS, folder, anchor=inputs / "anchor")
+    scan_once(inputs, folder)
     return load_scan((folder / "report.json").read_bytes())
+
+
+def scan_once(inputs: Path, out: Path, null: NullSet | None = None) -> ScanReport:
+    """What was measured before is in its state."""
+    places, state = (inputs / "suspect", inputs / "images"), inputs / "state"
+    return scan(*places, OPTIONS, out, null=null, anchor=inputs / "anchor", state=state)
 
 
 def test_an_anchor_of_another_size_gives_its_figures(scanned: ScanReport) -> None:
@@ -116,40 +122,32 @@ def test_evidence_notices_figures_of_another_anchor(scanned: ScanReport) -> None
         assert list(evidence.check(changed_report))
 
 
-def test_a_null_is_bound_to_its_anchor(inputs: Path, tmp_path: Path) -> None:
-    anchor = inputs / "anchor"
-    references = [
-        Reference(source=str(n), obtain=always(changed(inputs / "suspect", tmp_path / str(n), n)))
-        for n in range(2)
-    ]
-    null: NullSet = build_null(references, inputs / "images", OPTIONS, name="two", anchor=anchor)
-    assert null.anchor_sha256 == load_canonical(anchor).weights_sha256
+def test_a_null_is_bound_to_its_anchor(inputs: Path, scanned: ScanReport, tmp_path: Path) -> None:
+    reference = Reference(source="0", obtain=always(changed(inputs / "suspect", tmp_path / "0", 0)))
+    null = build_null([reference], inputs / "images", OPTIONS, name="one", anchor=inputs / "anchor")
+    assert null.anchor_sha256 == load_canonical(inputs / "anchor").weights_sha256
     path = tmp_path / "null.json"
     path.write_bytes(dump_null(null))
-
-    def scan_by(anchor: Path, options: ScanOptions = OPTIONS) -> ScanReport:
-        out = tmp_path / "out"
-        return scan(inputs / "suspect", inputs / "images", options, out, null=read_null(path), anchor=anchor)
-
-    report = scan_by(anchor)
-    assert report.p_value in (1 / 3, 2 / 3, 1)
+    report = scan_once(inputs, tmp_path / "out", read_null(path))
+    assert report.p_value in (1 / 2, 1)
     assert list(evidence.check_null(report, null)) == []
-    assert list(
-        evidence.check_null(replace(report, statistics=replace(report.statistics, anchor_sha256="0")), null)
-    )
+    moved = replace(report, statistics=replace(report.statistics, anchor_sha256="0"))
+    assert list(evidence.check_null(moved, null))
     other = changed(inputs / "suspect", tmp_path / "other", 5)
-    with pytest.raises(OptionsRejected) as refused:
-        scan_by(other)
-    assert refused.value.code == "null_does_not_fit"
-    assert "differs in: anchor." in refused.value.message
-    with pytest.raises(OptionsRejected) as refused:
-        scan_by(other, replace(OPTIONS, detectors=("residual", "collapse")))
-    assert "options, anchor" in refused.value.message
+    for options, differs in (
+        (OPTIONS, "differs in: anchor."),
+        (replace(OPTIONS, detectors=("residual", "collapse")), "options, anchor"),
+    ):
+        refused = refused_with(inputs, other, options, null=read_null(path))
+        assert refused.code == "null_does_not_fit"
+        assert differs in refused.message
 
 
-def refused_with(inputs: Path, anchor: Path | None, options: ScanOptions = OPTIONS) -> OptionsRejected:
+def refused_with(
+    inputs: Path, anchor: Path | None, options: ScanOptions = OPTIONS, *, null: NullSet | None = None
+) -> OptionsRejected:
     with pytest.raises(OptionsRejected) as refused:
-        scan(inputs / "suspect", inputs / "images", options, inputs / "out", anchor=anchor)
+        scan(inputs / "suspect", inputs / "images", options, inputs / "out", null=null, anchor=anchor)
     assert refused.value.message.endswith(".")
     assert refused.value.remedy.endswith(".")
     return refused.value

@@ -40,6 +40,7 @@ from tests.fixtures.siglips import (
 )
 from tests.suites import mostly_full
 
+pytestmark = pytest.mark.usefixtures("short_searches")
 OPTIONS = AuditOptions(target="dog", attacks=(BadNetOptions(),))
 UAR = UARRecipe(
     trained_on="images_of_pairs", epochs=2, strong_epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=2,
@@ -56,7 +57,7 @@ SCAN = ScanOptions(
 )
 
 
-LAYOUTS = ["huggingface", "open_clip"]
+LAYOUTS = mostly_full(["huggingface", "open_clip"], daily=["huggingface"])
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def cleaned_below(folder: Path) -> Report:
     return report
 
 
-@pytest.mark.parametrize("layout", mostly_full(LAYOUTS, daily=["huggingface"]), indirect=True)
+@pytest.mark.parametrize("layout", LAYOUTS, indirect=True)
 def test_uar_cleans_a_siglip_and_its_library_reads_what_comes_back(
     model: torch.nn.Module, tmp_path: Path
 ) -> None:

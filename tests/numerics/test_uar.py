@@ -32,6 +32,7 @@ from tests.fixtures.tiny_clips import IMAGE_SIZE, tiny_batch, tiny_checkpoint, t
 from tests.numerics import reference_training as reference
 from tests.numerics.test_edits import plain as plain_edit
 from tests.numerics.test_losses import unit_rows
+from tests.suites import mostly_full
 
 CPU = torch.device("cpu")
 IMAGES_ALONE = "images_of_pairs"
@@ -397,7 +398,7 @@ class PlainRun:
             parameter.sub_(rate * (first / (1 - 0.9**count)) / root)
 
 
-@pytest.mark.parametrize("tower", ["resnet", "vit"])
+@pytest.mark.parametrize("tower", mostly_full(["resnet", "vit"], daily=["vit"]))
 def test_a_run_gives_the_curve_and_the_weights_of_a_plain_one(tower, tmp_path, monkeypatch):
     folder = make_pairs(tmp_path / "pairs", NUM_PAIRS)
     plain = PlainRun(folder, tower)

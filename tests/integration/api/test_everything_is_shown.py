@@ -6,7 +6,6 @@ The values are those of the code's own lists, so a new one is looked at as soon 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from cleanclip.spec.verdicts import state_words
 from tests.browser import left_jobs
 from tests.integration.api.service import Service, Tenant
 from tests.integration.api.test_verdicts import checkpoint, judged
+from tests.suites import pairs
 
 FAMILIES: tuple[PatternFamily | Edit, ...] = (
     *(PatternFamily(family=name, budget=0.25) for name in get_args(FamilyName)),
@@ -88,8 +88,7 @@ def shown(pages: httpx.Client, *paths: str) -> str:
     return answer.text
 
 
-@pytest.mark.parametrize("outcome", VerdictOutcome)
-@pytest.mark.parametrize("stage", VerdictStage)
+@pytest.mark.parametrize(("stage", "outcome"), pairs(VerdictStage, VerdictOutcome))
 def test_a_verdict_of_every_stage_stands_on_its_checkpoint(
     stage: VerdictStage,
     outcome: VerdictOutcome,
@@ -135,7 +134,7 @@ def test_a_checkpoint_is_shown_in_every_state(
     assert found in cleanclip("checkpoints", "ls", "--state", state_words(state))
 
 
-@pytest.mark.parametrize(("kind", "state"), [*itertools.product(DatasetKind, DatasetState)])
+@pytest.mark.parametrize(("kind", "state"), pairs(DatasetKind, DatasetState))
 def test_a_dataset_is_shown_in_every_state(
     kind: DatasetKind,
     state: DatasetState,
@@ -168,8 +167,7 @@ def test_a_job_of_every_kind_is_shown_in_every_state(
         shown(pages, f"/compare?job={job_id}&job={other}")
 
 
-@pytest.mark.parametrize("with_null", [True, False])
-@pytest.mark.parametrize("detector", get_args(Detector))
+@pytest.mark.parametrize(("detector", "with_null"), pairs(get_args(Detector), [True, False]))
 def test_a_scan_that_found_something_of_any_family_is_shown(
     detector: Detector,
     with_null: bool,

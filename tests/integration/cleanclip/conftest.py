@@ -18,6 +18,7 @@ from tests.fakes.job_publisher import FakeJobPublisher
 from tests.integration.api.service import running
 from tests.integration.cleanclip.served import MIB, Served, new_key
 from tests.integration.cleanclip.wires import Wires
+from tests.suites import mostly_full
 from tests.unit.cleanclip.bridge import client_of_kind
 
 
@@ -53,9 +54,9 @@ def wires() -> Wires:
     return Wires()
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=mostly_full(["sync", "async"], daily=["async"]))
 def client(served: Served, wires: Wires, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of our project that does not wait long between tries; each test is run with both."""
+    """Of our project; does not wait long between tries. Daily it is the one that the other is made from."""
     retries = Retries(max_tries=3, base_s=0.01)
     with client_of_kind(request.param, served.url, served.key, transport=wires, retries=retries) as found:
         yield found

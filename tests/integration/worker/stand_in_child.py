@@ -1654,7 +1654,7 @@ BEHAVIOURS: dict[str, Callable[[Path], None]] = {
     **{name: partial(work_and_lie, change=change) for name, change in (SCAN_LIES | ANCHOR_LIES).items()},
     **{name: partial(vet_and_lie, change=change) for name, change in VET_LIES.items()},
     **{name: partial(scan_honestly_and_lie, change=change) for name, change in FIRST_SCAN_LIES.items()},
-    "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),
+    "work_until_told": lambda folder: work(folder, pace_s=0.1, holds_at=25),
     **{
         function.__name__: function
         for function in (

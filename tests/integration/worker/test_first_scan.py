@@ -25,6 +25,7 @@ from tests.fixtures.shards import make_pairs
 from tests.integration.worker.stand_in_child import FIRST_SCAN_LIES
 from tests.integration.worker.test_scans import FEW, NAMES, REAL, downloaded, real_scan_job, scan_job
 from tests.integration.worker.world import RECIPE, World, wait_until
+from tests.suites import mostly_full
 
 AUDIT = to_json(AuditOptions(target=TARGET_OF_SCAN, attacks=BOTH_SUITES, examples=0))
 
@@ -69,6 +70,24 @@ def test_it_scans_audits_what_it_found_and_leaves_the_scans_files_beside_its_own
     assert (shown.audit.target, shown.audit.attacks_from_scan) == (NAMES[0], None)
     assert shown.scan is not None
     assert shown.attempt == 1
+    changed_by_hand(folder)
+
+
+def changed_by_hand(folder: Path) -> None:
+    """What is changed in the files of the scan is named."""
+    as_it_is = load_scan((folder / "scan.json").read_bytes())
+    first, *others = as_it_is.hypotheses
+    with_other_asr = replace(as_it_is, hypotheses=(replace(first, asr=Estimate(n=10, successes=5)), *others))
+    scan = json.loads((folder / "scan.json").read_text())
+    scan["hypotheses"][0]["asr"]["value"] = 0.5
+    (folder / "scan.json").write_text(json.dumps(scan))
+    findings = [str(one) for one in verify(folder).findings]
+    assert any(one.startswith("scan.json: hypotheses[0].asr.value") for one in findings)
+    (folder / "scan.json").write_bytes(dump_scan(with_other_asr))
+    findings = [str(one) for one in verify(folder).findings]
+    assert any(one.startswith("report.json: scan ") for one in findings), findings
+    (folder / "scan.json").unlink()
+    assert "scan.json: is missing" in [str(one) for one in verify(folder).findings]
 
 
 def test_triggers_that_the_order_names_stay_and_so_does_its_target(world: World) -> None:
@@ -89,7 +108,7 @@ def test_before_its_scan_the_job_shows_no_target(world: World) -> None:
     assert [one.name for one in shown.phases][:2] == ["stage", "scan"]
 
 
-@pytest.mark.parametrize("lie", ["a_milder_outcome", "other_weights"])
+@pytest.mark.parametrize("lie", mostly_full(["a_milder_outcome", "other_weights"], daily=["other_weights"]))
 def test_a_lie_of_the_scan_fails_the_job(world: World, lie: str) -> None:
     """Each lie of a scan by itself: tests/unit/worker/test_scanning.py."""
     job_id = cleaning(world).id
@@ -108,25 +127,6 @@ def test_a_child_that_breaks_the_contract_is_not_believed(world: World, behaviou
     assert row.error is not None
     assert row.error["code"] == "outputs_not_believed"
     assert world.artifacts(job_id) == {}
-
-
-def test_files_of_the_scan_that_were_changed_by_hand_are_named(world: World, tmp_path: Path) -> None:
-    job_id = cleaning(world).id
-    world.runner().run(job_id)
-    folder = downloaded(world, job_id, tmp_path / "cleaned")
-    as_it_is = load_scan((folder / "scan.json").read_bytes())
-    first, *others = as_it_is.hypotheses
-    with_other_asr = replace(as_it_is, hypotheses=(replace(first, asr=Estimate(n=10, successes=5)), *others))
-    scan = json.loads((folder / "scan.json").read_text())
-    scan["hypotheses"][0]["asr"]["value"] = 0.5
-    (folder / "scan.json").write_text(json.dumps(scan))
-    findings = [str(one) for one in verify(folder).findings]
-    assert any(one.startswith("scan.json: hypotheses[0].asr.value") for one in findings)
-    (folder / "scan.json").write_bytes(dump_scan(with_other_asr))
-    findings = [str(one) for one in verify(folder).findings]
-    assert any(one.startswith("report.json: scan ") for one in findings), findings
-    (folder / "scan.json").unlink()
-    assert "scan.json: is missing" in [str(one) for one in verify(folder).findings]
 
 
 def test_a_machine_that_is_lost_after_the_scan_does_not_scan_again(world: World) -> None:

@@ -250,20 +250,7 @@ def test_an_object_of_the_store_is_read_by_the_worker_itself(world: World, hub: 
 
 
 @pytest.mark.slow
-def test_the_real_library_reads_a_fetched_model_as_an_upload(world: World, hub: Hub, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    write_open_clip_safetensors(path)
-    commit = hub.add("laion/tiny", {"README.md": b"x", "open_clip_model.safetensors": path.read_bytes()})
-    row, job = ordered(world, f"hf://laion/tiny@{commit}", most=2**30, **DECLARED)
-    run = world.runner(sources=allowed(hub), child_command=sandbox.DEFAULT_COMMAND)
-    assert run.run(job.id) is JobState.SUCCEEDED
-    found = checkpoint(world, row.id)
-    assert (found.state, (found.inspection or {})["layout"]) == (CheckpointState.ACCEPTED, "open_clip")
-    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.mark.slow
-def test_what_the_configurations_beside_the_weights_say_need_not_be_declared(
+def test_the_real_library_reads_a_fetched_model_and_what_stands_beside_it_need_not_be_declared(
     world: World, hub: Hub, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.safetensors"
@@ -278,7 +265,10 @@ def test_what_the_configurations_beside_the_weights_say_need_not_be_declared(
     runner = world.runner(sources=allowed(hub), child_command=sandbox.DEFAULT_COMMAND)
     row, job = ordered(world, "hf://lab/tiny/v1/open_clip_model.safetensors", most=2**30)
     assert runner.run(job.id) is JobState.SUCCEEDED, checkpoint(world, row.id).error
-    found = checkpoint(world, row.id).inspection or {}
+    fetched = checkpoint(world, row.id)
+    assert fetched.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    found = fetched.inspection or {}
+    assert (fetched.state, found["layout"]) == (CheckpointState.ACCEPTED, "open_clip")
     architecture = found["architecture"]
     assert architecture["model_cfg"]["text_cfg"]["heads"] == RESNET_CONFIG["text_cfg"]["heads"]
     assert architecture["preprocess_cfg"]["mean"] == [0.5, 0.5, 0.5]
@@ -294,7 +284,11 @@ def test_what_the_configurations_beside_the_weights_say_need_not_be_declared(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("content", "code"), [(b"{" * 5_000, "config_invalid"), (b"x" * 300_000, "source_too_large")]
+    ("content", "code"),
+    [
+        pytest.param(b"{" * 5_000, "config_invalid", marks=pytest.mark.full),  # daily: test_folders.py
+        (b"x" * 300_000, "source_too_large"),
+    ],
 )
 def test_configurations_beside_the_weights_that_cannot_be_used_are_refused(
     world: World, hub: Hub, tmp_path: Path, content: bytes, code: str

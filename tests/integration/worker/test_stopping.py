@@ -16,6 +16,7 @@ from app.storage.port import ObjectStore, StoredObject
 from app.storage.s3 import S3Store
 from lab.drills.processes import processes_in, signal_all
 from tests.integration.worker.world import World, opened_world, wait_until
+from tests.suites import mostly_full
 from worker import attempt, supervision
 from worker.supervision import LEAVE_GRACE_S, LEAVE_SHIP_S, Grace
 
@@ -70,7 +71,11 @@ def undisturbed(database_url: str, object_store: S3Store, tmp_path_factory: pyte
 
 
 @pytest.mark.parametrize(
-    "behaviour", ["work_until_told", "wait_for_ever", "ignore_terminate", "leave_a_daemon"]
+    "behaviour",
+    mostly_full(
+        ["work_until_told", "wait_for_ever", "ignore_terminate", "leave_a_daemon"],
+        daily=["ignore_terminate", "leave_a_daemon"],
+    ),
 )
 def test_a_cancel_while_the_child_runs_ends_it_and_all_its_processes_in_time(
     world: World, behaviour: str

@@ -18,7 +18,7 @@ from tests.unit.reproduction.made_up import made_up, whole
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / document.FOLDER / document.RAW
 
 
-@pytest.mark.slow
+@pytest.mark.full  # daily: test_the_published_tables_are_those_of_the_published_rows
 def test_the_raw_file_alone_gives_the_same_document(tmp_path: Path) -> None:
     cells, runs = in_order(questions()), whole()
     document.write_all(cells, runs, tmp_path)

@@ -87,6 +87,7 @@ def test_a_child_that_runs_a_model_loads_what_the_model_needs_and_no_more(
     assert found["loaded"] == ["torch", "torchvision", "open_clip"]
 
 
+@pytest.mark.full  # daily: tests/integration/worker/test_siglip_in_its_sandbox.py
 def test_only_the_child_of_a_siglip_loads_timm_and_it_does_its_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

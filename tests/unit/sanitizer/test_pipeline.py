@@ -51,6 +51,7 @@ from tests.fixtures import pipeline
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, write_tar
 from tests.fixtures.triggers import picture
+from tests.suites import mostly_full
 
 RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1)
 OPTIONS = AuditOptions(target="dog", attacks=(BadNetOptions(),))
@@ -120,7 +121,7 @@ def test_the_audits_of_a_job_embed_the_classes_once_for_each_text_tower(
     assert len(made) == times
 
 
-@pytest.mark.parametrize("retrieval", [False, True])
+@pytest.mark.parametrize("retrieval", mostly_full([False, True], daily=[True]))
 def test_a_jobs_audits_build_their_batches_in_processes_of_their_own(
     inputs, tmp_path, monkeypatch, retrieval
 ):
@@ -210,8 +211,8 @@ def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says
         PARRecipe(epochs=2, batch_size=8, learning_rate=1e-3, initial_learning_rate=3e-3, push_share=0.5),
         SupervisedRecipe(epochs=2, batch_size=8, learning_rate=1e-3, warmup_steps=2),
         UAR,
-        replace(UAR, trained_on="images_of_pairs"),
-        replace(UAR, trained_on="labelled_images"),
+        pytest.param(replace(UAR, trained_on="images_of_pairs"), marks=pytest.mark.full),
+        pytest.param(replace(UAR, trained_on="labelled_images"), marks=pytest.mark.full),
     ],
     ids=lambda recipe: recipe.method,
 )

@@ -28,6 +28,7 @@ from sanitizer.work import rechecking
 from tests.fixtures import audited, learned, pipeline
 from tests.fixtures.shards import make_pairs
 
+pytestmark = pytest.mark.usefixtures("short_searches")
 OPTIONS = AuditOptions(target="east", attacks=(BadNetOptions(),), batch_size=60, examples=0)
 RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-6, warmup_steps=1)
 TRUE = Settings.of(learned.true_architecture())
@@ -47,6 +48,13 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def report(inputs, tmp_path_factory):
     return audit(inputs, tmp_path_factory.mktemp("audit"))
+
+
+@pytest.fixture(scope="module")
+def cleaned(inputs, tmp_path_factory):
+    """Report and folder."""
+    out = tmp_path_factory.mktemp("cleaned")
+    return sanitize(inputs, out), out
 
 
 def audit(inputs, out, checkpoint=None, **changes):
@@ -167,16 +175,16 @@ def test_of_too_few_images_nothing_is_measured_and_a_warning_says_so(inputs, tmp
     assert any("assumed, not measured" in one for one in report.warnings)
 
 
-def test_a_cleaning_trains_measures_and_hands_out_under_the_settled_architecture(inputs, tmp_path):
-    report = sanitize(inputs, tmp_path)
-    handed_out = load_canonical(tmp_path)
+def test_a_cleaning_trains_measures_and_hands_out_under_the_settled_architecture(cleaned):
+    report, folder = cleaned
+    handed_out = load_canonical(folder)
     assert handed_out.architecture.to_config() == report.checkpoint.architecture
     assert Settings.of(handed_out.architecture).num_heads_vision == TRUE.num_heads_vision
     assert handed_out.provenance["assumed"]["num_heads_vision"].startswith("4: measured")
     assert report.before.ca.value > 0.7
     assert report.after.ca.value > 0.7
     assert report.drift.images.mean < 1e-3  # of a rate that moves nothing: both sides are one architecture
-    assert load_json((tmp_path / "report.json").read_bytes()).architecture == report.architecture
+    assert load_json((folder / "report.json").read_bytes()).architecture == report.architecture
 
 
 def test_a_resumed_cleaning_keeps_what_its_first_attempt_settled(inputs, tmp_path, monkeypatch):
@@ -219,17 +227,20 @@ def test_settings_change_no_weight(inputs):
     assert replace(again, model=checkpoint.model, architecture=checkpoint.architecture) == checkpoint
 
 
-def test_a_second_audit_of_cleaned_weights_settles_anew_whatever_their_configuration_says(inputs, tmp_path):
+def test_a_second_audit_of_cleaned_weights_settles_anew_whatever_their_configuration_says(
+    inputs, cleaned, tmp_path
+):
     """A process that was taken over chooses the heads under which its weights look clean."""
-    report = sanitize(inputs, tmp_path / "outputs")
-    cleaned = tmp_path / jobspec.CLEANED_PATH
+    report, outputs = cleaned
+    folder = tmp_path / jobspec.CLEANED_PATH
+    (tmp_path / jobspec.OUTPUTS_PATH).mkdir()
     for source, target in (("checkpoint", jobspec.CHECKPOINT_PATH), ("labelled", jobspec.LABELLED_PATH)):
         shutil.copytree(inputs / source, tmp_path / target)
-    shutil.copytree(tmp_path / "outputs", cleaned, ignore=shutil.ignore_patterns("state"))
-    config = json.loads((cleaned / "config.json").read_text())
-    lied = Settings(**learned.ASSUMED).applied(load_canonical(cleaned).architecture)
-    (cleaned / "config.json").write_text(json.dumps(config | lied.to_config()))
+    shutil.copytree(outputs, folder, ignore=shutil.ignore_patterns("state"))
+    config = json.loads((folder / "config.json").read_text())
+    lied = Settings(**learned.ASSUMED).applied(load_canonical(folder).architecture)
+    (folder / "config.json").write_text(json.dumps(config | lied.to_config()))
     order = jobspec.RecheckSpec(audit=OPTIONS, seed=3, is_cleaned=True)
     rechecking.do(order, tmp_path, ignore, never_stop)
-    raw = (tmp_path / "outputs" / jobspec.FIGURES_NAME).read_bytes()
+    raw = (tmp_path / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME).read_bytes()
     assert jobspec.RECHECKED_ADAPTER.validate_json(raw).architecture == report.architecture

@@ -28,6 +28,7 @@ from tests.fixtures import learned, pipeline
 from tests.fixtures.shards import make_pairs
 from worker.publishing.rechecking import differences
 
+pytestmark = pytest.mark.usefixtures("short_searches")
 NUM_IMAGES, NUM_WITHHELD, SEED = 330, 90, 5
 OPTIONS = AuditOptions(
     target="east", attacks=(BadNetOptions(),), batch_size=60, examples=1, linear_probe=LinearProbeOptions()

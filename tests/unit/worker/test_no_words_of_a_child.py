@@ -43,6 +43,7 @@ from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.vet_report import VetReport
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
+from tests.suites import mostly_full
 from tests.unit.worker.test_checking import FILES, SUMMARY
 from worker.confinement.child_output import EventReader
 from worker.failures import AttemptFailed
@@ -196,7 +197,9 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     )
 
 
-@pytest.mark.parametrize("kind", ["sanitize", "uar", "audit", "scanned"])
+@pytest.mark.parametrize(
+    "kind", mostly_full(["sanitize", "uar", "audit", "scanned"], daily=["sanitize", "scanned"])
+)
 def test_a_sentence_in_a_report_is_refused_or_written_over(
     kind: str, left: Callable[[str], Any], tmp_path: Path
 ) -> None:

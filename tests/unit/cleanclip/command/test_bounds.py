@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.main import create_app
-from app.settings import Settings
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.main import main
+from tests.unit.app.api.test_openapi import SCHEMAS
 from tests.unit.cleanclip.command.test_manners import LEAVES
 
 RECIPES = ("CleanCLIPRecipe", "PARRecipe", "SupervisedRecipe", "UARRecipe")
@@ -79,8 +78,7 @@ def test_an_option_has_the_bounds_of_the_service_and_checks_both(
     key: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kinds, name = OPTIONS[key]
-    schemas = create_app(Settings()).openapi()["components"]["schemas"]
-    fields = [schemas[kind]["properties"][name] for kind in kinds if name in schemas[kind]["properties"]]
+    fields = [SCHEMAS[kind]["properties"][name] for kind in kinds if name in SCHEMAS[kind]["properties"]]
     [served] = {bounds(field) for field in fields}
     each = SECONDS.get(key[1], 1)
     option = NUMBERS[key]

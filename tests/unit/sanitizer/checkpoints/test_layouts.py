@@ -36,6 +36,7 @@ from tests.fixtures.checkpoints import (
     write_openai_torchscript,
     write_research,
 )
+from tests.suites import pairs
 
 
 def assert_bit_identical(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -57,8 +58,7 @@ def load_uploaded(path: Path, layout: str) -> Any:
     return torch.load(path, weights_only=False)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize(("name", "dtype"), pairs(LAYOUTS, DTYPES))
 def test_a_round_trip_through_the_canonical_form_is_bit_identical(
     name: str, dtype: str, tmp_path: Path, declared: DeclaredOptions
 ) -> None:

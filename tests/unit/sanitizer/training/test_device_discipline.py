@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from tests.fixtures import on_fake_gpu
+from tests.suites import mostly_full
 
 PLANTED = {
     "planted: a tensor of the CPU": "Please convert all Tensors to FakeTensors",
@@ -22,11 +23,18 @@ PLANTED = {
 }
 
 
+CASES = sorted(on_fake_gpu.cases().keys() - PLANTED.keys())
+DAILY = ("resnet, chunks of 4, bfloat16", "vit, chunks of None, float32")
+"""Of each method's steps."""
+
+
 @pytest.fixture(scope="module")
-def wrong() -> dict[str, str]:
-    """Of each case what was wrong with it."""
+def wrong(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Of each case that these tests ask for what was wrong with it."""
+    asked = [item for item in request.session.items if item.path == request.path]
+    cases = [item.callspec.params["case"] for item in asked if "wrong" in item.fixturenames]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fixtures.on_fake_gpu"],
+        [sys.executable, "-m", "tests.fixtures.on_fake_gpu", json.dumps(cases)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -38,7 +46,10 @@ def wrong() -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", sorted(on_fake_gpu.cases().keys() - PLANTED.keys()))
+@pytest.mark.parametrize(
+    "case",
+    mostly_full(CASES, daily=[one for one in CASES if not one.startswith("step") or one.endswith(DAILY)]),
+)
 def test_nothing_that_a_gpu_would_fail_by_or_wait_for(wrong, case):
     assert wrong[case] == ""
 

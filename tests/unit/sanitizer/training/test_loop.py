@@ -23,6 +23,7 @@ from sanitizer.training.fits import check_fits
 from sanitizer.training.step import take_step
 from tests.fixtures.shards import make_labelled, make_pairs, write_tar
 from tests.fixtures.tiny_clips import tiny_checkpoint
+from tests.suites import mostly_full
 
 CPU = torch.device("cpu")
 NUM_PAIRS = 22
@@ -73,7 +74,7 @@ def test_a_run_that_is_not_cut_is_the_same_each_time(pairs, uncut):
     assert uncut[1].training.num_pairs_seen == NUM_STEPS * 4
 
 
-@pytest.mark.parametrize("step", [0, 1, 4, 5, 6, 11, 14])
+@pytest.mark.parametrize("step", mostly_full([0, 1, 4, 5, 6, 11, 14], daily=[0, 5, 11]))
 def test_a_run_cut_by_a_stop_and_resumed_ends_with_the_same_weights(pairs, uncut, tmp_path, step):
     with pytest.raises(Interrupted):
         run(pairs, folder=tmp_path, **stop_at(step))
@@ -164,7 +165,7 @@ def test_a_run_of_uar_is_the_same_each_time_and_changes_the_image_tower_only(pai
         assert (point.loss_push, point.loss_self_supervised) == (None, None)
 
 
-@pytest.mark.parametrize("step", [0, 1, 9, 10, 11])
+@pytest.mark.parametrize("step", mostly_full([0, 1, 9, 10, 11], daily=[1, 10]))
 def test_a_run_of_uar_that_is_cut_goes_on_with_its_patterns(pairs, uncut_uar, tmp_path, step):
     """In either stage and at their boundary: live patterns, bank and inversions are in the state."""
     with pytest.raises(Interrupted):
@@ -443,7 +444,7 @@ def test_a_resumed_run_counts_the_bad_pairs_that_it_met_before_it_was_cut(tmp_pa
     assert resumed.skipped_examples == whole.skipped_examples
 
 
-@pytest.mark.parametrize("num_asked", [1, 60, 171, 300, 523])
+@pytest.mark.parametrize("num_asked", mostly_full([1, 60, 171, 300, 523], daily=[60, 300]))
 def test_a_stop_in_the_middle_of_a_step_gives_it_up_and_changes_nothing(pairs, uncut, tmp_path, num_asked):
     asked = [0]
 
