@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import cast
 
-from lab.zoo import demo_null, tuned
+from lab.zoo import demo_null
 from lab.zoo.judging import DEFAULT_DETECTORS
 from lab.zoo.plan import BEDS, SPLITS, WANTED, BedName, Split, in_order
 from lab.zoo.rows import DETECTORS
@@ -40,10 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
     stop_after_s = None if given.minutes is None else 60 * given.minutes
     say = partial(print, flush=True)
     try:
-        if given.tuned:
-            public = given.public_images
-            left = [tuned.run(folders, bed, stop_after_s, say, on_public_images=public) for bed in given.beds]
-            return EXIT_MISSING if any(left) else EXIT_DONE
         unfinished = run_all(models, given.detectors, folders, stop_after_s=stop_after_s, say=say)
     except Busy as error:
         print(error, file=sys.stderr)
@@ -76,10 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=Path, default=ROOT / "docs" / "scanning", help="where rows are kept")
     parser.add_argument(
         "--weights", type=Path, default=ROOT / "var" / "zoo", help="for weights and the tables"
-    )
-    parser.add_argument("--tuned", action="store_true", help="fine-tunes of one base, instead")
-    parser.add_argument(
-        "--public-images", action="store_true", help="with --tuned: scan on images that everybody has"
     )
     parser.add_argument("--no-demo", action="store_true", help="leave the demo's null as it is")
     return parser

@@ -18,7 +18,7 @@ import torch
 from cleanclip.spec.scan_options import Detector
 from lab.zoo.making import make
 from lab.zoo.plan import Model, anchor_of
-from lab.zoo.rows import ModelRow, ScanRow, append, read_models, read_scans
+from lab.zoo.rows import ModelRow, append, read_models, read_scans
 from lab.zoo.scanning import needs_anchor, scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 
@@ -76,32 +76,23 @@ def finish(
     detectors: Sequence[Detector],
     folders: Folders,
     say: Callable[[str], None],
-    *,
-    make: Callable[[Model, Path], ModelRow] = make,
-    look: Callable[[LoadedCheckpoint, Model, Detector, LoadedCheckpoint | None], ScanRow] = scan,
 ) -> None:
     """Make and scan what is missing of one model; its weights stay."""
     known = read_models(folders.rows).get(model.name)
     if known is not None and not missing(model, detectors, folders.rows):
         return
-    checkpoint = opened_or_made(model, folders.weights / model.name, folders.rows, say, make)
+    checkpoint = opened_or_made(model, folders.weights / model.name, folders.rows, say)
     for detector in missing(model, detectors, folders.rows):
         anchor = None
         if needs_anchor(detector):
             trusted = anchor_of(model.bed)
             anchor = opened_or_made(trusted, folders.weights / "anchors" / trusted.name, folders.rows, say)
-        row = look(checkpoint, model, detector, anchor)
+        row = scan(checkpoint, model, detector, anchor)
         append(row, folders.rows)
         say(f"  {detector}: {row.cpu_s:.0f} CPU-s")
 
 
-def opened_or_made(
-    model: Model,
-    folder: Path,
-    rows: Path,
-    say: Callable[[str], None],
-    make: Callable[[Model, Path], ModelRow] = make,
-) -> LoadedCheckpoint:
+def opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], None]) -> LoadedCheckpoint:
     """The model from `folder`, or made again into it; its row is kept where it says something new."""
     known = read_models(rows).get(model.name)
     checkpoint = opened(folder, known)
