@@ -4,8 +4,7 @@ Float32, torch's default memory layout, AdamW as `torch.optim` gives it, a linea
 image is opened and decoded twice, once for each view; torchvision's AutoAugment runs on the PIL image at
 its full size, which is resized afterwards; the caption's view is EDA from its text; captions are tokenised in
 the loader and padded to the model's 77 places; original and view pass as one batch of the image tower, and of
-the text tower. An audit is one run a trigger: it embeds the class prompts, decodes each image and passes it
-once.
+the text tower. A training trains BatchNorm.
 
 Nothing is made slow on purpose: loading runs in as many processes beside as ours has, and the arithmetic on
 as many threads. Written from the description, for benchmarks only; it defends nothing against bad data.
@@ -16,7 +15,6 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from cleanclip.spec.recipe import CleanCLIPRecipe
-from sanitizer.attacks.trigger import Trigger
 from sanitizer.augment.captions import augment_caption
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.labelled import LabelledDataset
-from sanitizer.data.templates import render
 from sanitizer.seeding import generator
 
 
@@ -88,15 +83,8 @@ def train(
     num_workers: int,
     device: torch.device,
 ) -> int:
-    """All epochs over the pairs of `folder`, lambda1 = lambda2 = 1; returns how many pairs one trained on.
-
-    Research code trains BatchNorm; a recipe that freezes its statistics is followed too.
-    """
+    """All epochs over the pairs of `folder`, lambda1 = lambda2 = 1; returns how many pairs one trained on."""
     model = checkpoint.model.to(device).train()
-    if recipe.freeze_batch_norm_statistics:
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
     loader = loader_of(
         _Pairs(folder, checkpoint, recipe),
         batch_size=recipe.batch_size,
@@ -147,52 +135,3 @@ def _loss(model: nn.Module, images: Tensor, tokens: Tensor) -> Tensor:
     within = cross_entropy(scale * image @ image_view.T, target)
     within = within + cross_entropy(scale * text @ text_view.T, target)
     return clip + within / 2
-
-
-class _Pictures(Dataset[tuple[Tensor, int]]):
-    def __init__(self, labelled: LabelledDataset, size: int) -> None:
-        self._labelled, self._to_pixels = labelled, transforms.Compose(_to_pixels(size))
-
-    def __len__(self) -> int:
-        return len(self._labelled)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        sample = self._labelled.read(index)
-        return self._to_pixels(sample.image), index
-
-
-@torch.no_grad()
-def embed_classes(
-    checkpoint: LoadedCheckpoint, names: Sequence[str], templates: Sequence[str], device: torch.device
-) -> Tensor:
-    """[C, D]: class by class, 77 places a prompt."""
-    model, rows = checkpoint.model.to(device).eval(), []
-    for name in names:
-        tokens = checkpoint.tokenize([render(template, name) for template in templates]).to(device)
-        rows.append(normalize(normalize(model.encode_text(tokens), dim=-1).mean(dim=0), dim=-1))
-    return torch.stack(rows)
-
-
-@torch.no_grad()
-def predict(
-    checkpoint: LoadedCheckpoint,
-    labelled: LabelledDataset,
-    trigger: Trigger | None,
-    class_CD: Tensor,
-    *,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device,
-) -> Tensor:
-    """The class of every image: each decoded, triggered and passed. The triggers are ours on both sides."""
-    model, shape = checkpoint.model.to(device).eval(), checkpoint.architecture
-    normalised = transforms.Normalize(shape.image_mean, shape.image_std)
-    loader = loader_of(_Pictures(labelled, shape.image_size), batch_size=batch_size, num_workers=num_workers)
-    predicted = []
-    for pixels, index in loader:
-        images = pixels.to(device)
-        if trigger is not None:
-            images = trigger.apply(images, index.tolist(), 0)
-        embeddings = normalize(model.encode_image(normalised(images)), dim=-1)
-        predicted.append((embeddings @ class_CD.T).argmax(dim=-1))
-    return torch.cat(predicted)
