@@ -29,8 +29,8 @@ from cleanclip.spec.recommended import with_recommended
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport
-from lab.benchmarks.speed import training
-from lab.benchmarks.speed.utilisation import watching
+from lab.benchmarks.speed import baseline
+from lab.benchmarks.speed.measuring import watching
 from lab.gpu.order import Order
 from sanitizer.cli.canonical import model_in
 from sanitizer.data.labelled import LabelledDataset, open_labelled
@@ -71,7 +71,7 @@ def reference(order: Order) -> Row:
     batch = 3 * _largest(order, CleanCLIPRecipe(precision="fp32")) // 4
     sizes = {"num_pairs": 8 * batch, "batch_size": batch, "repetitions": 1 if order.is_quick else 3}
     with tempfile.TemporaryDirectory(prefix="gpu-") as scratch:
-        row = training.compare(order.made_model, Path(scratch), device=order.device, **sizes)
+        row = baseline.compare(order.made_model, Path(scratch), device=order.device, **sizes)
     ours, theirs = (row["pairs"] / row[side]["median"] for side in ("ours_s", "baseline_s"))
     ratio = {f"ratio, {which}": value for which, value in row["ratio"].items()}
     return {"figures": {"batch": batch, "pairs/s": ours, "of the baseline": theirs, **ratio}}

@@ -31,11 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     splits, beds = cast(tuple[Split, ...], given.splits), cast(tuple[BedName, ...], given.beds)
     wanted = {split: min(given.most or count, count) for split, count in WANTED.items()}
-    models = tuple(
-        one
-        for one in in_order(tuple(splits), tuple(beds), wanted)
-        if given.names is None or one.name in given.names
-    )
+    models = in_order(tuple(splits), tuple(beds), wanted)
     folders = Folders(rows=given.rows, weights=given.weights)
     stop_after_s = None if given.minutes is None else 60 * given.minutes
     say = partial(print, flush=True)
@@ -65,7 +61,6 @@ def _parser() -> argparse.ArgumentParser:
         "--splits", nargs="+", choices=SPLITS, default=["calibration", "development", "held_out"]
     )
     parser.add_argument("--beds", nargs="+", choices=list(BEDS), default=list(BEDS))
-    parser.add_argument("--names", nargs="+", help="only these models of the splits and beds")
     parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=list(DEFAULT_DETECTORS))
     parser.add_argument("--most", type=int, help="models of each split and bed, if fewer than a full run")
     parser.add_argument("--minutes", type=float, help="begin no model after so many minutes")

@@ -33,6 +33,8 @@ IMAGES_SEED = 7_002
 """Of the auditor's images, of the part "validation": the same for every model of a dataset."""
 SCAN_SEED = 1
 _AT_ONCE = 256
+_CODE = [Path(package.__file__ or "").parent for package in (sanitizer.perturbations, sanitizer.scans)]
+"""What the detectors are made of: tells looks by other code apart."""
 
 SCAN = ScanOptions(vocabulary=False)
 """As a customer gets it."""
@@ -109,11 +111,5 @@ def scan(
         num_passes=subject.meter.num_passes,
         cpu_s=round(time.process_time() - cpu_started, 1),
         wall_s=round(time.monotonic() - started, 1),
-        made_with={"torch": torch.__version__, "code_sha256": code_sha256()},
+        made_with={"torch": torch.__version__, "code_sha256": sources_sha256(*_CODE)},
     )
-
-
-def code_sha256() -> str:
-    """Of what the detectors are made of: tells looks by other code apart."""
-    packages = (sanitizer.perturbations, sanitizer.scans)
-    return sources_sha256(*(Path(package.__file__ or "").parent for package in packages))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from cleanclip.spec.recipe import CleanCLIPRecipe
+from lab.benchmarks.speed.material import checkpoint as random_checkpoint
+from lab.benchmarks.speed.material import write_pairs
+from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, seconds
 from sanitizer.augment.captions import augment_caption
 from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.pairs import open_pairs
 from sanitizer.seeding import generator
+from sanitizer.training.device import share_cores
+from sanitizer.training.loop import finetune
 
 
 def _to_pixels(size: int) -> list[Any]:
@@ -135,3 +142,43 @@ def _loss(model: nn.Module, images: Tensor, tokens: Tensor) -> Tensor:
     within = cross_entropy(scale * image @ image_view.T, target)
     within = within + cross_entropy(scale * text @ text_view.T, target)
     return clip + within / 2
+
+
+# Both over the same pairs, end to end with decoding.
+
+
+def recipe(batch_size: int) -> CleanCLIPRecipe:
+    """The defaults, over one epoch."""
+    return CleanCLIPRecipe(epochs=1, batch_size=batch_size, warmup_steps=1)
+
+
+def ours_s(name: str, folder: Path, batch_size: int, device: torch.device) -> float:
+    """Seconds of one epoch by the library."""
+    loaded = random_checkpoint(name)
+    num_workers = share_cores(loaded.model, device)
+    ours = partial(finetune, seed=0, device=device, num_workers=num_workers)
+    return seconds(lambda: ours(loaded, open_pairs(folder), recipe(batch_size)))
+
+
+def baseline_s(name: str, folder: Path, batch_size: int, device: torch.device) -> float:
+    """Seconds of one epoch by the research recipe."""
+    loaded, theirs = random_checkpoint(name), recipe(batch_size)
+    num_workers = share_cores(loaded.model, device)
+    torch.manual_seed(0)
+    return seconds(lambda: train(loaded, folder, theirs, num_workers=num_workers, device=device))
+
+
+def compare(
+    name: str, scratch: Path, *, num_pairs: int, batch_size: int, repetitions: int, device: torch.device
+) -> dict[str, Any]:
+    """What both took, in turn, and over how many pairs."""
+    folder = write_pairs(scratch / f"pairs-{name.replace('/', '-')}", num_pairs)
+    num_trained = num_pairs // batch_size * batch_size
+    print(f"{name}: {num_trained} pairs in batches of {batch_size}", flush=True)
+    row = in_turn(
+        lambda: in_own_process(baseline_s, name, folder, batch_size, device),
+        lambda: as_a_job(ours_s, name, folder, batch_size, device),
+        repetitions,
+        lambda line: print(line, flush=True),
+    )
+    return {"pairs": num_trained, **row}

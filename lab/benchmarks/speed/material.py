@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -103,16 +103,9 @@ def write_pairs(
         (folder / name).write_bytes(picture)
     for index in range(num_made, num_pairs):
         (folder / names[index]).hardlink_to(folder / names[index % num_made])
-    write_manifest(folder, zip(names, captions(num_pairs), strict=True))
-    return folder
-
-
-def write_manifest(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
-    """Name and caption of every image."""
     with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("image", "caption"))
-        writer.writerows(rows)
+        csv.writer(file).writerows([("image", "caption"), *zip(names, captions(num_pairs), strict=True)])
+    return folder
 
 
 def write_labelled(folder: Path, num_images: int, num_classes: int) -> Path:

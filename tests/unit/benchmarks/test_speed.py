@@ -15,8 +15,7 @@ from torchvision.transforms import Compose
 from cleanclip.spec.recipe import CleanCLIPRecipe
 from lab.benchmarks.speed import baseline
 from lab.benchmarks.speed.material import captions, pictures, write_pairs
-from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn
-from lab.benchmarks.speed.utilisation import watching
+from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, watching
 from sanitizer.data.images import decode
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import to_model_pixels
