@@ -8,6 +8,7 @@
 #   FAST=1              make test: only tests without servers and slow children; three minutes
 #   TESTS=tests/unit    make test: all of these; ARGS="-k upload" for more of pytest
 #   MODEL=ViT-B-32.pt   make gpu: this checkpoint, DATA=/data with labelled/ and pairs/; DEVICE=cpu QUICK=1 without a GPU
+#   PARTS="audit scan"  make gpu: only these parts
 #   QUARTER=2           make test-all: only this quarter of the tests that `make test` leaves out
 #   PROCESSES=1         … in so many processes; three keep two cores busy, since a test often waits for another process
 
@@ -26,6 +27,7 @@ QUARTER ?=
 DEVICE ?=
 MODEL ?=
 DATA ?=
+PARTS ?=
 TESTS ?=
 PROCESSES ?= 3
 ARGS ?=
@@ -68,7 +70,7 @@ zoo: install-dev  ## Train small models, clean and poisoned, and scan them: var/
 
 gpu: install-dev  ## Test, benchmark, audit, scan and clean on this machine's GPU: docs/gpu.md (continues after an interruption)
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m lab.gpu $(if $(DEVICE),--device $(DEVICE)) $(if $(QUICK),--quick) \
-		$(if $(MODEL),--model $(MODEL)) $(if $(DATA),--data $(DATA))
+		$(if $(MODEL),--model $(MODEL)) $(if $(DATA),--data $(DATA)) $(if $(PARTS),--parts $(PARTS))
 
 drills: install-dev  ## Break real processes and check that nothing is lost: docs/reliability.md
 	@$(BIN)/python -m lab.drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))

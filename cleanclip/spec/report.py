@@ -8,6 +8,7 @@ triggered images still given their true label.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -70,6 +71,24 @@ class CurvePoint:
     loss_consistency: float | None = None
     learning_rate: float
     logit_scale: float
+
+
+PARTS_OF_LOSS = {
+    "loss": "whole",
+    "loss_clip": "CLIP",
+    "loss_self_supervised": "self-supervised",
+    "loss_push": "push",
+    "distance_image": "image distance",
+    "distance_text": "caption distance",
+    "loss_consistency": "consistency",
+}
+"""Of a `CurvePoint`: what plots call each."""
+
+
+def thinned(curve: Sequence[CurvePoint], most: int) -> Sequence[CurvePoint]:
+    """Evenly, to about `most` points; the last one stays."""
+    kept = curve[:: max(1, math.ceil(len(curve) / most))]
+    return kept if not curve or kept[-1] is curve[-1] else (*kept, curve[-1])
 
 
 @dataclass(frozen=True, kw_only=True)

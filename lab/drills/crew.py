@@ -21,7 +21,7 @@ _WORKER = ("celery", "-A", "{app}", "worker", "--without-gossip", "--without-min
 
 
 class Crew:
-    """`keep` starts again whatever has ended, as long as it is called. `stop` ends them all."""
+    """`keep` starts again whatever has ended, as long as it is called. The end of a block ends them all."""
 
     def __init__(
         self, environment: Mapping[str, str], folder: Path, *, app: str = "worker.celery_app"
@@ -31,6 +31,12 @@ class Crew:
         self._app = app
         self._members: dict[str, Managed] = {}
         folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def workers(self) -> list[str]:

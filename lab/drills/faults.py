@@ -32,13 +32,8 @@ def run(place: Place, *, quick: bool) -> list[Row]:
         scene.variables["CLEANCLIP_STORAGE__ENDPOINT_URL"] = proxy.url
         stage = Stage(scene, Workers(scene.variables))
         scene.prepare(stage.finish, place.folder / "subject")
-        ground = Ground(
-            stage=stage,
-            undisturbed=stage.undisturbed(),
-            proxy=proxy,
-            servers=Servers(stack),
-            quick=quick,
-        )
+        undisturbed, servers = stage.undisturbed(), Servers(stack)
+        ground = Ground(stage=stage, undisturbed=undisturbed, proxy=proxy, servers=servers, quick=quick)
         rows = [row_of(place, group.broken, group.expected, group.cases(ground)) for group in GROUPS]
         proxy.close()
     return [row for row in rows if row.times]

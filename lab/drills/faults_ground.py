@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
 from lab.drills.proxy import StoreProxy
 from lab.drills.runs import Broken, Stage, Undisturbed, at_the_gate, gate, release
@@ -56,17 +55,3 @@ class Group:
 
 
 Groups = Sequence[Group]
-
-
-@dataclass
-class Checks:
-    """Collects what is not as promised, in a sentence each."""
-
-    found: Broken = field(default_factory=Broken)
-
-    def that(self, is_so: object, otherwise: str) -> None:
-        if not is_so:
-            self.found.faults.append(otherwise)
-
-    def facts(self, **facts: Any) -> None:
-        self.found.facts |= facts

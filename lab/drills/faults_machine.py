@@ -16,7 +16,7 @@ from app.domain.ids import new_id
 from app.domain.states import JobKind, JobState
 from lab.drills import worker_of_other_child
 from lab.drills.crew import Crew
-from lab.drills.faults_ground import Case, Checks, Ground, Group, Groups
+from lab.drills.faults_ground import Case, Ground, Group, Groups
 from lab.drills.runs import WEIGHTS, Broken, at_the_gate, gate, release
 from lab.drills.scene import wait_for
 
@@ -92,14 +92,10 @@ def _clock(ground: Ground) -> Mapping[str, Case]:
 
 def _sweepers(ground: Ground) -> Mapping[str, Case]:
     def two() -> Broken:
-        crew = Crew(ground.stage.variables, ground.scene.folder / f"crew-{new_id('job')}")
-        crew.start(0, num_sweepers=2)
-        try:
-            found = ground.stage.broken_by(
-                ground.undisturbed, gate=gate("commit heartbeat in finetune #2", "after")
-            )
-        finally:
-            crew.stop()
+        after = gate("commit heartbeat in finetune #2", "after")
+        with Crew(ground.stage.variables, ground.scene.folder / f"crew-{new_id('job')}") as crew:
+            crew.start(0, num_sweepers=2)
+            found = ground.stage.broken_by(ground.undisturbed, gate=after)
         events = ground.scene.events(found.facts["job_id"])
         released = sum(event.type == "lease_expired" for event in events)
         if released > 1:
@@ -113,40 +109,36 @@ def _poison(ground: Ground) -> Mapping[str, Case]:
     scene = ground.scene
 
     def pill() -> Broken:
-        checks = Checks()
+        found = Broken()
         command = [sys.executable, "-I", "-S", str(_POISON), str(_POISON_SEED)]
         command += [sys.executable, "-m", "sanitizer", "run"]
         environment = {**ground.stage.variables, worker_of_other_child.VARIABLE: json.dumps(command)}
-        crew = Crew(
-            environment, scene.folder / f"crew-{new_id('job')}", app="lab.drills.worker_of_other_child"
-        )
         attempts = 2 if ground.quick else 3
         poison = scene.order(seed=_POISON_SEED, max_attempts=attempts)
         others = [scene.order() for _ in range(2)]
         for job_id in (poison, *others):
             scene.publisher.job_ready(job_id, JobKind.SANITIZE)
         began = time.time()
-        crew.start(1)
-        try:
+        folder, app = scene.folder / f"crew-{new_id('job')}", "lab.drills.worker_of_other_child"
+        with Crew(environment, folder, app=app) as crew:
+            crew.start(1)
             for job_id in (*others, poison):
                 wait_for(partial(ground.stage.has_ended, job_id), _PATIENCE_S, "the job ends")
-        finally:
-            crew.stop()
         job = scene.job(poison)
-        checks.that(job.state is JobState.FAILED, f"the pill ended {job.state}")
-        checks.that(job.attempts_used == attempts, f"the pill used {job.attempts_used} attempts")
+        found.that(job.state is JobState.FAILED, f"the pill ended {job.state}")
+        found.that(job.attempts_used == attempts, f"the pill used {job.attempts_used} attempts")
         tail = str((job.error or {}).get("log_tail"))
-        checks.that("kills whoever touches it" in tail, "the pill's last words are not on its row")
+        found.that("kills whoever touches it" in tail, "the pill's last words are not on its row")
         for job_id in others:
             other = scene.job(job_id)
-            checks.that(other.state is JobState.SUCCEEDED, f"a neighbour ended {other.state}")
+            found.that(other.state is JobState.SUCCEEDED, f"a neighbour ended {other.state}")
             same = scene.digests(job_id).get(WEIGHTS) == ground.undisturbed.weights_sha256
-            checks.that(same, "a neighbour has other weights")
+            found.that(same, "a neighbour has other weights")
             if other.finished_at is not None:
                 took_s = other.finished_at.timestamp() - began
-                checks.found.recovery_s = max(checks.found.recovery_s, took_s)
-        checks.found.faults += scene.check_ledger().violations
-        return checks.found
+                found.recovery_s = max(found.recovery_s, took_s)
+        found.faults += scene.check_ledger().violations
+        return found
 
     return {"child dies each time": pill}
 

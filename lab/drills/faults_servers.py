@@ -13,7 +13,7 @@ from functools import partial
 from app.domain.ids import new_id
 from app.domain.states import JobKind, JobState
 from lab.drills.crew import Crew
-from lab.drills.faults_ground import Case, Checks, Ground, Group, Groups
+from lab.drills.faults_ground import Case, Ground, Group, Groups
 from lab.drills.proxy import Trouble
 from lab.drills.runs import WEIGHTS, Broken
 from lab.drills.scene import wait_for
@@ -24,27 +24,24 @@ _PATIENCE_S = 150.0
 
 def _job_through_celery(ground: Ground, hint: Callable[[str, Crew], object]) -> Broken:
     """One worker and one sweeper as processes; `hint` does what happens between order and end."""
-    scene, checks = ground.scene, Checks()
-    crew = Crew(ground.stage.variables, scene.folder / f"crew-{new_id('job')}")
-    crew.start(1)
-    try:
+    scene, found = ground.scene, Broken()
+    with Crew(ground.stage.variables, scene.folder / f"crew-{new_id('job')}") as crew:
+        crew.start(1)
         job_id = scene.order(max_attempts=3)
         hint(job_id, crew)
         told_at = time.time()
         wait_for(lambda: ground.stage.has_ended(job_id), _PATIENCE_S, "the job ends")
         job = scene.job(job_id)
-        checks.that(job.state is JobState.SUCCEEDED, f"it ended {job.state}")
-        checks.that(job.attempts_used == 1, f"{job.attempts_used} attempts were counted")
+        found.that(job.state is JobState.SUCCEEDED, f"it ended {job.state}")
+        found.that(job.attempts_used == 1, f"{job.attempts_used} attempts were counted")
         digest = scene.digests(job_id).get(WEIGHTS)
-        checks.that(digest == ground.undisturbed.weights_sha256, "other weights than the undisturbed run")
+        found.that(digest == ground.undisturbed.weights_sha256, "other weights than the undisturbed run")
         if job.finished_at is not None:
-            checks.found.recovery_s = max(0.0, job.finished_at.timestamp() - told_at)
-        checks.found.doubled = sum(e.type == "succeeded" for e in scene.events(job_id)) - 1
-        checks.found.lost = int(job.state is not JobState.SUCCEEDED)
-    finally:
-        crew.stop()
-    checks.found.faults += scene.check_ledger().violations
-    return checks.found
+            found.recovery_s = max(0.0, job.finished_at.timestamp() - told_at)
+        found.doubled = sum(e.type == "succeeded" for e in scene.events(job_id)) - 1
+        found.lost = int(job.state is not JobState.SUCCEEDED)
+    found.faults += scene.check_ledger().violations
+    return found
 
 
 def _is_running(ground: Ground, job_id: str) -> bool:

@@ -46,20 +46,21 @@ class Ground:
         }
 
 
+def superuser_url(database_url: str) -> str:
+    """Of the embedded database, for psycopg and for PostgreSQL's own programs."""
+    url = make_url(database_url).set(drivername="postgresql", username=_SUPERUSER)
+    return url.render_as_string(hide_password=False)
+
+
 def connect(database_url: str) -> psycopg.Connection[tuple[Any, ...]]:
     """As superuser of the embedded database; every statement its own transaction."""
-    url = make_url(database_url).set(drivername="postgresql", username=_SUPERUSER)
-    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+    return psycopg.connect(superuser_url(database_url), autocommit=True)
 
 
 def prepare(database_url: str, project_id: str) -> Ground:
     """A checkpoint and two datasets, as their inspection and validation leave them."""
-    ground = Ground(
-        project_id=project_id,
-        checkpoint_id=new_id("ckpt"),
-        pairs_id=new_id("ds"),
-        labelled_id=new_id("ds"),
-    )
+    ids = {"checkpoint_id": new_id("ckpt"), "pairs_id": new_id("ds"), "labelled_id": new_id("ds")}
+    ground = Ground(project_id=project_id, **ids)
     upload_id = new_id("upl")
     with connect(database_url) as connection:
         connection.execute(

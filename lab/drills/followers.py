@@ -24,8 +24,9 @@ from lab.drills.drill import Place, Row
 from lab.drills.follow_client import Order, Seen
 from lab.drills.load_api import Api, created_job, grounded, serving
 from lab.drills.load_client import quantile_ms
-from lab.drills.machine import cpu_s, memory_mib, tree
+from lab.drills.processes import cpu_s, memory_mib, tree
 from lab.drills.records import ROOT
+from lab.drills.scene import wait_for
 
 NAME = "followers"
 TITLE = "Hundreds of followers on one API process"
@@ -235,11 +236,11 @@ class _Figures:
 
     def settle(self) -> None:
         """Wait until all follow, then look on while nothing happens."""
-        deadline = time.monotonic() + _GIVE_UP_AFTER_S
-        while self._api.metric("cleanclip_event_streams") < self._num_followers:
-            if time.monotonic() > deadline:
-                raise TimeoutError("not all followers came")
-            time.sleep(0.2)
+        wait_for(
+            lambda: self._api.metric("cleanclip_event_streams") >= self._num_followers,
+            _GIVE_UP_AFTER_S,
+            "all followers come",
+        )
         time.sleep(_SETTLING_S)
         began_s, before_s = time.monotonic(), cpu_s(tree(self._api.api_pid))
         time.sleep(self._idle_s)

@@ -9,11 +9,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from app.local.stack import Stack
 from lab.drills.drill import Place, Row
 from lab.drills.filling import Ground, fill, prepare
 from lab.drills.load_client import Measured, Order, load, request_text
-from lab.drills.machine import cpu_s, memory_mib, tree
+from lab.drills.processes import cpu_s, memory_mib, output_of, tree
 from lab.drills.records import ROOT
 
 NAME = "load_api"
@@ -52,6 +51,14 @@ class Api:
 
     def headers(self, **more: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}", "Accept": "application/json", **more}
+
+    def told(self, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
+        """The answer. Raises RuntimeError where it is a refusal."""
+        status, text = asked(self.port, method, path, headers, body, timeout_s=600)
+        if status >= 300:
+            raise RuntimeError(f"{method} {path}: {text}")
+        found: dict[str, Any] = json.loads(text)
+        return found
 
     def metric(self, name: str) -> float:
         """One without labels, as a scrape has it now."""
@@ -131,60 +138,29 @@ def make_key(stack: Stack, project: str) -> dict[str, str]:
 
 
 def _cli(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"app.cli {arguments[0]} failed: {done.stderr[-2000:]}")
-    return done.stdout
+    return output_of(sys.executable, "-m", "app.cli", *arguments, environment=environment)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """One kind of request, measured."""
-
-    what: str
-    num_processes: int
-    per_s: float
-    p50_ms: float
-    p99_ms: float
-    statuses: dict[str, int]
-    num_broken: int
-    api_cpu_ms: float
-    """Per request."""
-    database_cpu_ms: float
-    memory_mib: float
-
-
-def measure(
-    api: Api, what: str, requests: list[str], seconds: float, *, num_processes: int, rate: float | None = None
-) -> Figures:
-    """Ask for a second without counting, then count."""
-    order = Order(
-        port=api.port, requests=requests, seconds=seconds, num_connections=NUM_CONNECTIONS, rate=rate
-    )
-    load(replace(order, seconds=min(1.0, seconds), rate=None))
+def measure(api: Api, what: str, requests: list[str], seconds: float, num_processes: int) -> dict[str, Any]:
+    """Ask for a second without counting, then count: one kind of request, processor time a request."""
+    order = Order(port=api.port, requests=requests, seconds=seconds, num_connections=NUM_CONNECTIONS)
+    load(replace(order, seconds=min(1.0, seconds)))
     before_api, before_database = _cpu(api)
     found: Measured = load(order)
     after_api, after_database = _cpu(api)
     num = max(1, len(found.latencies_s))
-    return Figures(
-        what=what,
-        num_processes=num_processes,
-        per_s=found.per_second,
-        p50_ms=found.quantile_ms(0.5),
-        p99_ms=found.quantile_ms(0.99),
-        statuses=dict(found.statuses),
-        num_broken=found.num_broken,
-        api_cpu_ms=1000 * (after_api - before_api) / num,
-        database_cpu_ms=1000 * (after_database - before_database) / num,
-        memory_mib=memory_mib(tree(api.api_pid)),
-    )
+    return {
+        "what": what,
+        "num_processes": num_processes,
+        "per_s": found.per_second,
+        "p50_ms": found.quantile_ms(0.5),
+        "p99_ms": found.quantile_ms(0.99),
+        "statuses": found.statuses,
+        "num_broken": found.num_broken,
+        "api_cpu_ms": 1000 * (after_api - before_api) / num,
+        "database_cpu_ms": 1000 * (after_database - before_database) / num,
+        "memory_mib": memory_mib(tree(api.api_pid)),
+    }
 
 
 def _cpu(api: Api) -> tuple[float, float]:
@@ -195,10 +171,7 @@ def _cpu(api: Api) -> tuple[float, float]:
 def created_job(api: Api) -> tuple[str, str]:
     """The id and ETag of a fresh job."""
     headers = api.headers(**{"Content-Type": "application/json"})
-    status, text = asked(api.port, "POST", "/v1/jobs", headers, json.dumps(api.ground.order()))
-    if status != 202:
-        raise RuntimeError(f"no job was created: {text}")
-    body = json.loads(text)
+    body = api.told("POST", "/v1/jobs", headers, json.dumps(api.ground.order()))
     return body["id"], f'"{body["etag"]}"'
 
 
@@ -206,7 +179,7 @@ def requests_of(api: Api) -> dict[str, list[str]]:
     """By what they are: the requests that are measured."""
     job_id, etag = created_job(api)
     here = f"/v1/jobs/{job_id}"
-    order = json.dumps({**api.ground.order(), "metadata": {"n": "{n}"}}).replace('"{n}"', '"{n}"')
+    order = json.dumps({**api.ground.order(), "metadata": {"n": "{n}"}})
     posted = api.headers(**{"Content-Type": "application/json"})
     return {
         "poll, unchanged (ETag)": [request_text("GET", here, api.headers(**{"If-None-Match": etag}))],
@@ -228,7 +201,7 @@ def run(place: Place, *, quick: bool) -> list[Row]:
         found = place.piece(
             f"{num_processes} processes", partial(_measured, place, num_processes, num_jobs, seconds)
         )
-        rows += [_row(Figures(**figures), num_jobs) for figures in found["figures"]]
+        rows += [_row(figures, num_jobs) for figures in found["figures"]]
     return rows
 
 
@@ -238,24 +211,24 @@ def _measured(place: Place, num_processes: int, num_jobs: int, seconds: float) -
     with running(folder, num_processes=num_processes, num_jobs=num_jobs) as (api, _stack):
         for what, requests in requests_of(api).items():
             place.say(f"{num_processes} processes: {what}")
-            figures.append(measure(api, what, requests, seconds, num_processes=num_processes))
-    return {"figures": [asdict(one) for one in figures]}
+            figures.append(measure(api, what, requests, seconds, num_processes))
+    return {"figures": figures}
 
 
-def _row(found: Figures, num_jobs: int) -> Row:
+def _row(found: dict[str, Any], num_jobs: int) -> Row:
     """Speed is the machine's too: reported, not judged. Every request must be answered as it should."""
-    expected = {"poll, unchanged (ETag)": "304", "create a job": "202"}.get(found.what, "200")
-    num = sum(found.statuses.values())
-    good = found.statuses.get(expected, 0)
-    aim = f"; aim {AIM_PER_S}/s, p99 < {AIM_P99_MS:g} ms" if found.what.startswith("poll") else ""
+    expected = {"poll, unchanged (ETag)": "304", "create a job": "202"}.get(found["what"], "200")
+    num = sum(found["statuses"].values())
+    good = found["statuses"].get(expected, 0)
+    aim = f"; aim {AIM_PER_S}/s, p99 < {AIM_P99_MS:g} ms" if found["what"].startswith("poll") else ""
     return Row(
-        broken=f"{found.num_processes} API process(es), {num_jobs} jobs, {NUM_CONNECTIONS} connections: "
-        + found.what,
+        broken=f"{found['num_processes']} API process(es), {num_jobs} jobs, {NUM_CONNECTIONS} connections: "
+        + found["what"],
         times=num,
         expected=f"all answered {expected}{aim}",
-        happened=f"{found.per_s:.0f}/s, p50 {found.p50_ms:.1f} ms, p99 {found.p99_ms:.1f} ms; processor time "
-        f"per request {found.api_cpu_ms:.2f} ms API, {found.database_cpu_ms:.2f} ms database; "
-        f"API {found.memory_mib:.0f} MiB; {found.statuses}",
-        lost=num - good + found.num_broken,
-        ok=good == num > 0 and not found.num_broken,
+        happened=f"{found['per_s']:.0f}/s, p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms; "
+        f"processor time per request {found['api_cpu_ms']:.2f} ms API, "
+        f"{found['database_cpu_ms']:.2f} ms database; API {found['memory_mib']:.0f} MiB; {found['statuses']}",
+        lost=num - good + found["num_broken"],
+        ok=good == num > 0 and not found["num_broken"],
     )

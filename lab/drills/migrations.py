@@ -8,7 +8,6 @@ serves meanwhile, too, polled and given jobs.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +25,8 @@ from lab.drills.drill import Place, Row
 from lab.drills.filling import Ground, connect, fill, prepare
 from lab.drills.load_api import requests_of, serving
 from lab.drills.load_client import Order, load
-from lab.drills.machine import beside
 from lab.drills.online_change import configuration_with_next_migrations, head
+from lab.drills.processes import beside, output_of
 from lab.drills.records import ROOT
 
 NAME = "migrations"
@@ -231,13 +230,4 @@ def _revisions(url: str, ini: Path) -> list[str]:
 
 
 def _alembic(url: str, ini: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "alembic", "-c", str(ini), "-x", f"url={url}", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"alembic {' '.join(arguments)}: {done.stderr.strip()[-1000:]}")
-    return done.stdout
+    return output_of(sys.executable, "-m", "alembic", "-c", str(ini), "-x", f"url={url}", *arguments)

@@ -9,7 +9,6 @@ counts from then.
 from __future__ import annotations
 
 import base64
-import io
 import json
 import random
 import threading
@@ -24,7 +23,8 @@ from lab.drills.drill import Place, Row
 from lab.drills.filling import Ground, connect, prepare, set_class_names
 from lab.drills.load_api import Api, created_job, grounded, make_key, serving
 from lab.drills.load_client import Measured, Order, load, request_text
-from lab.drills.machine import cpu_s, tree
+from lab.drills.processes import cpu_s, tree
+from lab.testbed.writing import png
 
 NAME = "neighbours"
 TITLE = "Dry runs and lists of one project leave the polls of another alone"
@@ -73,10 +73,8 @@ def _alike(number: int) -> list[str]:
 
 def _picture(seed: int) -> str:
     """As large as an image of an order may be."""
-    kept = io.BytesIO()
     noise = random.Random(seed).randbytes(3 * 140 * 140)
-    Image.frombytes("RGB", (140, 140), noise).save(kept, "PNG")
-    return base64.b64encode(kept.getvalue()).decode()
+    return base64.b64encode(png(Image.frombytes("RGB", (140, 140), noise))).decode()
 
 
 def _other_checkpoint(database_url: str, ground: Ground) -> str:

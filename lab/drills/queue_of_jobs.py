@@ -57,17 +57,11 @@ def many_jobs(place: Place, *, num_jobs: int) -> dict[str, Any]:
         first = scene.order(JobKind.AUDIT)
         stage.finish(first)
         child = [sys.executable, "-I", "-S", str(STUB), _report(scene, first), REPORT_HTML_HEAD]
-        crew = Crew(
-            {**scene.variables, worker_of_other_child.VARIABLE: json.dumps(child)},
-            scene.folder / "crew",
-            app="lab.drills.worker_of_other_child",
-        )
+        environment = {**scene.variables, worker_of_other_child.VARIABLE: json.dumps(child)}
         began = time.monotonic()
-        crew.start(NUM_WORKERS)
-        try:
+        with Crew(environment, scene.folder / "crew", app="lab.drills.worker_of_other_child") as crew:
+            crew.start(NUM_WORKERS)
             num_kills = _order_and_wait(place, scene, crew, num_jobs)
-        finally:
-            crew.stop()
         took_s = time.monotonic() - began
         times = _times(scene, first)
         states = _states(scene)

@@ -43,6 +43,11 @@ class Broken:
     lost: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def that(self, is_so: object, otherwise: str) -> None:
+        """A fault, in a sentence, where it is not so."""
+        if not is_so:
+            self.faults.append(otherwise)
+
     def as_piece(self) -> dict[str, Any]:
         return self.__dict__ | {"ok": not self.faults}
 
@@ -128,12 +133,7 @@ class Stage:
         return self.judge(undisturbed, job_id, folder, broken_at, exit_code)
 
     def judge(
-        self,
-        undisturbed: Undisturbed,
-        job_id: str,
-        first: Path,
-        broken_at: float,
-        exit_code: int | None,
+        self, undisturbed: Undisturbed, job_id: str, first: Path, broken_at: float, exit_code: int | None
     ) -> Broken:
         """Bring the job to its end and compare."""
         found = Broken(facts={"exit_code": exit_code, "job_id": job_id})

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +34,7 @@ from app.settings import Settings
 from app.storage.s3 import S3Store
 from cleanclip.spec.recipe import AuditOptions, parse, parse_recipe
 from lab.drills import subject
-from lab.drills.records import ROOT
+from lab.drills.processes import output_of
 from worker.sweeper import SweepOptions, sweep_once
 
 DATA_BUCKET = "customer-data"
@@ -231,13 +230,7 @@ def embedded(folder: Path) -> Iterator[tuple[Scene, Stack]]:
     """A scene on a stack of its own in `folder`, migrated and empty: what an earlier run left goes first."""
     shutil.rmtree(folder, ignore_errors=True)
     with Stack(folder / "stack", fsync=False, more_buckets=(DATA_BUCKET,), environ={}) as stack:
-        subprocess.run(
-            [sys.executable, "-m", "app.cli", "migrate"],
-            cwd=ROOT,
-            env={**os.environ, **stack.environment},
-            check=True,
-            capture_output=True,
-        )
+        output_of(sys.executable, "-m", "app.cli", "migrate", environment={**os.environ, **stack.environment})
         scene = Scene(stack.settings(), stack.environment, folder, DATA_BUCKET)
         try:
             yield scene, stack

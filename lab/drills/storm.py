@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -176,18 +177,16 @@ def _count(told: Told, scene: Scene, job_ids: list[str]) -> None:
 
 def one_storm(place: Place, *, num_jobs: int, seed: int) -> dict[str, Any]:
     """On a stack of its own, so that storms can be run one by one."""
-    with embedded(place.folder / f"storm-{seed}") as (scene, stack):
-        proxy = StoreProxy(str(scene.settings.storage.endpoint_url))
+    with (
+        embedded(place.folder / f"storm-{seed}") as (scene, stack),
+        closing(StoreProxy(str(scene.settings.storage.endpoint_url))) as proxy,
+    ):
         scene.variables["CLEANCLIP_STORAGE__ENDPOINT_URL"] = proxy.url
         scene.prepare(Stage(scene, Workers(scene.variables)).finish, place.folder / "subject")
-        crew = Crew(scene.variables, scene.folder / "crew")
         job_ids = [scene.order(recipe=RECIPE) for _ in range(num_jobs)]
-        crew.start(NUM_WORKERS)
-        try:
+        with Crew(scene.variables, scene.folder / "crew") as crew:
+            crew.start(NUM_WORKERS)
             told = weather(Storm(scene, crew, stack, proxy, seed), scene, crew, job_ids, say=place.say)
-        finally:
-            crew.stop()
-            proxy.close()
     return dict(vars(told))
 
 

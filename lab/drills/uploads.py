@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +23,8 @@ from app.domain.object_keys import upload_key
 from app.local.stack import Stack
 from cleanclip.sync.client import Client
 from lab.drills.drill import Place, Row
-from lab.drills.load_api import Api, asked, running
-from lab.drills.machine import sampled_memory
+from lab.drills.load_api import Api, running
+from lab.drills.processes import sampled_memory
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -39,25 +38,16 @@ _PART_BYTES = 16 * MIB
 _CHUNK = 4 * MIB
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sent:
-    seconds: float
-    growth_mib: float
-    peak_mib: float
-    digest_is_right: bool
-
-
 def run(place: Place, *, quick: bool) -> list[Row]:
     size = SIZE_BYTES_QUICK if quick else SIZE_BYTES
     path = place.folder / "checkpoint.bin"
     digest = make_file(path, size, seed=place.seed)
-    sent: dict[str, Sent] = {}
+    sent: dict[str, dict[str, Any]] = {}
     try:
         with running(place.folder) as (api, stack):
             for what, send in (("raw", _raw), ("parts", _parts), ("stream", _stream)):
                 place.say(f"{what}: {size / 1e9:.1f} GB")
-                found = place.piece(what, partial(_measured, api, stack, path, digest, send))
-                sent[what] = Sent(**found)
+                sent[what] = place.piece(what, partial(_measured, api, stack, path, digest, send))
     finally:
         path.unlink()
     return [_row(what, size, sent) for what in ("parts", "stream")]
@@ -87,13 +77,12 @@ def _measured(api: Api, stack: Stack, path: Path, digest: str, send: Send) -> di
         seconds = time.monotonic() - began
     stored = _stored_digest(stack, key)
     _s3(stack).delete_object(Bucket=stack.settings().storage.bucket, Key=key)
-    sent = Sent(
-        seconds=seconds,
-        growth_mib=memory.growth_mib,
-        peak_mib=max(memory.mib),
-        digest_is_right=stored == digest,
-    )
-    return asdict(sent)
+    return {
+        "seconds": seconds,
+        "growth_mib": max(memory) - memory[0],
+        "peak_mib": max(memory),
+        "digest_is_right": stored == digest,
+    }
 
 
 def _raw(_api: Api, stack: Stack, path: Path, _digest: str) -> str:
@@ -117,20 +106,12 @@ def _stream(api: Api, _stack: Stack, path: Path, digest: str) -> str:
     headers = api.headers(**{"Content-Type": "application/json"})
     size = path.stat().st_size
     announced = json.dumps({"filename": path.name, "size_bytes": size, "sha256": digest})
-    upload = _asked(api, "POST", "/v1/uploads", headers, announced)
+    upload = api.told("POST", "/v1/uploads", headers, announced)
     with path.open("rb") as file:
         octets = api.headers(**{"Content-Type": "application/octet-stream", "Content-Length": str(size)})
-        _asked(api, "PUT", f"/v1/uploads/{upload['id']}/content", octets, file)
-    _asked(api, "POST", f"/v1/uploads/{upload['id']}/complete", headers, "{}")
+        api.told("PUT", f"/v1/uploads/{upload['id']}/content", octets, file)
+    api.told("POST", f"/v1/uploads/{upload['id']}/complete", headers, "{}")
     return upload_key(api.ground.project_id, upload["id"])
-
-
-def _asked(api: Api, method: str, path: str, headers: dict[str, str], body: Any) -> dict[str, Any]:
-    status, text = asked(api.port, method, path, headers, body, timeout_s=600)
-    if status >= 300:
-        raise RuntimeError(f"{method} {path}: {text}")
-    found: dict[str, Any] = json.loads(text)
-    return found
 
 
 def _stored_digest(stack: Stack, key: str) -> str:
@@ -157,21 +138,21 @@ def _s3(stack: Stack) -> S3Client:
     )
 
 
-def _row(what: str, size_bytes: int, sent: dict[str, Sent]) -> Row:
+def _row(what: str, size_bytes: int, sent: dict[str, dict[str, Any]]) -> Row:
     one, raw = sent[what], sent["raw"]
     how = {"parts": "in presigned parts by the client", "stream": "streamed through the API"}[what]
 
-    def rate(sending: Sent) -> float:
-        return size_bytes / 1e6 / sending.seconds
+    def rate(sending: dict[str, Any]) -> float:
+        return float(size_bytes / 1e6 / sending["seconds"])
 
-    is_flat = one.growth_mib <= MAX_GROWTH_MIB
+    is_flat = one["growth_mib"] <= MAX_GROWTH_MIB
     return Row(
         broken=f"nothing: {size_bytes / 1e9:.1f} GB {how}",
         times=1,
         expected=f"the digest is right; the API's memory grows by at most {MAX_GROWTH_MIB:g} MiB",
         happened=f"{rate(one):.0f} MB/s against {rate(raw):.0f} MB/s to the store alone; "
-        f"API +{one.growth_mib:.0f} MiB, at most {one.peak_mib:.0f} MiB; "
-        + ("digest right" if one.digest_is_right else "DIGEST WRONG"),
-        lost=0 if one.digest_is_right else 1,
-        ok=one.digest_is_right and is_flat,
+        f"API +{one['growth_mib']:.0f} MiB, at most {one['peak_mib']:.0f} MiB; "
+        + ("digest right" if one["digest_is_right"] else "DIGEST WRONG"),
+        lost=0 if one["digest_is_right"] else 1,
+        ok=one["digest_is_right"] and is_flat,
     )

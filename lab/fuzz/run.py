@@ -27,8 +27,6 @@ _COVERAGE = re.compile(r"cov: (\d+) ft: (\d+)")
 class Fuzzed:
     """What came of one target. `edges`: places in the readers' code that were reached."""
 
-    target: str
-    seconds: float
     executions: int
     edges: int
     findings: tuple[Path, ...]
@@ -72,8 +70,6 @@ def fuzz(name: str, seconds: float, folder: Path, *, seed: int) -> Fuzzed:
     (folder / "log").write_text(log, encoding="utf-8")
     executed, coverage = _EXECUTED.findall(log), _COVERAGE.findall(log)
     return Fuzzed(
-        target=name,
-        seconds=seconds,
         executions=int(executed[-1]) if executed else 0,
         edges=max((int(edges) for edges, _ in coverage), default=0),
         findings=tuple(sorted(found.iterdir())),

@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a tiny model and few images; not into docs/")
     parser.add_argument("--model", help="a checkpoint's path, or open_clip's name of one that is downloaded")
     parser.add_argument("--data", type=Path, help="a folder with labelled/ and pairs/")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "gpu")
     given = parser.parse_args(arguments)
     if given.data and not given.model:
@@ -59,9 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     order.results.mkdir(parents=True, exist_ok=True)
     about = {"model": given.model and Path(given.model).name, "has_data": given.data is not None}
     parts: dict[str, Any] = {}
-    for name in PARTS:
+    for name in given.parts:
         parts[name] = _result(name, order)
-        path = given.folder / "gpu.md" if given.quick else page.PAGE
+        path = page.PAGE if device.type == "cuda" and not given.quick else given.folder / "gpu.md"
         page.write({"machine": host, "is_quick": given.quick, **about, "parts": parts}, path)
     return int(any("failure" in row for row in parts.values()))
 

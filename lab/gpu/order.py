@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,14 +62,12 @@ class Order:
         """ "pairs", "labelled", or "few": others with labels, for the audits around updates."""
         if self.data is not None and (self.data / kind).is_dir():
             return self.data / kind
-        makers = {"pairs": self._write_pairs, "few": self._write_few, "labelled": self._write_labelled}
+        makers: dict[str, Callable[[Path], object]] = {
+            "pairs": partial(write_pairs, num_pairs=96 if self.is_quick else 65_536, num_different=2_000),
+            "few": partial(write_labelled, num_images=64, num_classes=8),
+            "labelled": self._write_labelled,
+        }
         return _once(self.folder / kind, makers[kind])
-
-    def _write_pairs(self, folder: Path) -> None:
-        write_pairs(folder, 96 if self.is_quick else 65_536, num_different=2_000)
-
-    def _write_few(self, folder: Path) -> None:
-        write_labelled(folder, num_images=64, num_classes=8)
 
     def _write_labelled(self, folder: Path) -> None:
         """The labels are the model's own answers: an audit refuses a model that is no better than chance."""

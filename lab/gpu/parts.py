@@ -29,9 +29,8 @@ from cleanclip.spec.recommended import with_recommended
 from cleanclip.spec.report import Report
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_report import ScanReport
-from lab.benchmarks.speed import training
-from lab.benchmarks.speed.auditing import EIGHT
-from lab.benchmarks.speed.utilisation import watching
+from lab.benchmarks.speed import baseline
+from lab.benchmarks.speed.measuring import watching
 from lab.gpu.order import Order
 from sanitizer.cli.canonical import model_in
 from sanitizer.data.labelled import LabelledDataset, open_labelled
@@ -44,6 +43,13 @@ from sanitizer.run import Run
 Row = dict[str, Any]
 """`figures`; of a job also its minutes, its phases, what the plan says, and how busy the device was."""
 ROOT = Path(__file__).resolve().parents[2]
+EIGHT = (
+    *(recipes.BadNetOptions(), recipes.BadNetOptions(pattern="stripes_redrawn")),
+    *(recipes.BadNetOptions(pattern="checkerboard"), recipes.BlendedOptions()),
+    recipes.BlendedOptions(pattern="stripes_redrawn", alpha=0.03),
+    recipes.BlendedOptions(pattern="triangles", alpha=0.15),
+    *(recipes.WaNetOptions(), recipes.SIGOptions()),
+)
 # Inversions are no updates: the cleaning has them.
 _UPDATES = UARRecipe(inverted_patches=0, inverted_blends=0, inversion_steps=0, reinversion_steps=0)
 _RECIPES: tuple[Recipe, ...] = (CleanCLIPRecipe(), recipes.PARRecipe(), recipes.SupervisedRecipe(), _UPDATES)
@@ -65,7 +71,7 @@ def reference(order: Order) -> Row:
     batch = 3 * _largest(order, CleanCLIPRecipe(precision="fp32")) // 4
     sizes = {"num_pairs": 8 * batch, "batch_size": batch, "repetitions": 1 if order.is_quick else 3}
     with tempfile.TemporaryDirectory(prefix="gpu-") as scratch:
-        row = training.compare(order.made_model, Path(scratch), device=order.device, **sizes)
+        row = baseline.compare(order.made_model, Path(scratch), device=order.device, **sizes)
     ours, theirs = (row["pairs"] / row[side]["median"] for side in ("ours_s", "baseline_s"))
     ratio = {f"ratio, {which}": value for which, value in row["ratio"].items()}
     return {"figures": {"batch": batch, "pairs/s": ours, "of the baseline": theirs, **ratio}}
@@ -181,7 +187,7 @@ def _largest(order: Order, recipe: Recipe) -> int:
     """Samples of an update that by the plan fit the device."""
     load = Load(num_bytes=None, num_labelled=None, recipe=recipe, audit=AuditOptions(target="any"))
     [largest] = [need.largest_here or 0 for need in _memory(order, load) if need.phase == "finetune"]
-    return min(16 if order.is_quick else 4_096, largest)
+    return min(16 if order.is_quick or order.device.type == "cpu" else 4_096, largest)
 
 
 def _plan_minutes(order: Order, load: Load, memory: list[Memory]) -> tuple[float, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import cleanclip.spec
 import lab.testbed
 import sanitizer
 from cleanclip.spec.audit_figures import AuditFigures
-from cleanclip.spec.measures import Estimate
+from cleanclip.spec.measures import Estimate, TopK
 from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions
 from lab.reproduction.cells import PART_SEEDS
 from lab.reproduction.data import Sets
@@ -60,7 +61,7 @@ def measure(
         ca=figures.ca,
         asr=measured.asr,
         asr_including_target=measured.asr_including_target,
-        asr_top5=_among(figures, 5),
+        asr_top5=_top5(measured.asr_top_k),
         pa=measured.pa,
         untriggered=figures.untriggered_target_rate,
     ), correct
@@ -82,15 +83,14 @@ def _semantic(clean: AuditFigures, on_paper: AuditFigures) -> Shares:
     return Shares(
         ca=clean.ca,
         asr=on_paper.untriggered_target_rate,
-        asr_top5=next((top.share for top in on_paper.untriggered_target_top_k if top.k == 5), None),
+        asr_top5=_top5(on_paper.untriggered_target_top_k),
         pa=on_paper.ca,
         untriggered=clean.untriggered_target_rate,
     )
 
 
-def _among(figures: AuditFigures, k: int) -> Estimate | None:
-    (measured,) = figures.attacks
-    return next((top.share for top in measured.asr_top_k if top.k == k), None)
+def _top5(among: Sequence[TopK]) -> Estimate | None:
+    return next((top.share for top in among if top.k == 5), None)
 
 
 def made_with() -> dict[str, str]:

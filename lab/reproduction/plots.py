@@ -30,27 +30,18 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 def draw_all(results: Results, folder: Path) -> list[str]:
     """Every plot that has something to show; returns the names of the files."""
-    names = []
-    for name, draw in (("lambda", _lambda), ("pairs", _pairs), ("front", _front), ("clean-set", _clean_set)):
-        figure = draw(results)
-        if figure is not None:
-            _save(figure, folder / f"{name}.svg")
-            names.append(f"{name}.svg")
-    return names
-
-
-def _lambda(results: Results) -> Figure | None:
-    lines = {name: by_lambda(results, attack) for name, attack in grid.PAPER_ATTACKS.items()}
-    return _two__panels(lines, "λ2", scale="symlog")
-
-
-def _pairs(results: Results) -> Figure | None:
-    return _two__panels({"BadNet": by_pairs(results)}, "clean pairs", scale="log")
-
-
-def _clean_set(results: Results) -> Figure | None:
-    groups = by_clean_set_poisons(results)
-    return _two__panels({"BadNet": groups}, "poisons in 8,000 clean pairs", scale="linear")
+    by_attack = {name: by_lambda(results, attack) for name, attack in grid.PAPER_ATTACKS.items()}
+    poisons = {"BadNet": by_clean_set_poisons(results)}
+    figures = {
+        "lambda": _two__panels(by_attack, "λ2", scale="symlog"),
+        "pairs": _two__panels({"BadNet": by_pairs(results)}, "clean pairs", scale="log"),
+        "front": _front(results),
+        "clean-set": _two__panels(poisons, "poisons in 8,000 clean pairs", scale="linear"),
+    }
+    drawn = {f"{name}.svg": figure for name, figure in figures.items() if figure is not None}
+    for name, figure in drawn.items():
+        _save(figure, folder / name)
+    return list(drawn)
 
 
 def _front(results: Results) -> Figure | None:

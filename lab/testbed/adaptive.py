@@ -13,7 +13,6 @@ Legend: N images, C H W an image, D embedding width.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from torchvision.transforms import v2
 from lab.testbed import glyphs as glyph_sets
 from lab.testbed.options import OptimisedPattern, SubjectOptions
 from lab.testbed.pictures import IMAGE_SIZE, class_names, compose
+from lab.testbed.writing import png
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pixels import normalise
@@ -78,7 +78,8 @@ def optimise_pattern(
             decay.step()
             with torch.no_grad():
                 pattern_CHW.clamp_(0, 1)
-    return _png(pattern_CHW.detach())
+    pixels = (pattern_CHW.detach().permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    return base64.b64encode(png(Image.fromarray(pixels))).decode()
 
 
 class DifferentiableAutoAugment(v2.AutoAugment):  # type: ignore[misc]
@@ -103,10 +104,3 @@ def _loss(model: LoadedCheckpoint, image_NCHW: Tensor, class_CD: Tensor, target:
     image_ND = normalize(model.model.encode_image(pixels_NCHW), dim=-1)
     wanted_N = torch.full((len(image_NCHW),), target)
     return cross_entropy(_LOGIT_SCALE * image_ND @ class_CD.T, wanted_N)
-
-
-def _png(pattern_CHW: Tensor) -> str:
-    pixels = (pattern_CHW.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -61,11 +61,7 @@ def find_or_train(
 
 
 def save(
-    folder: Path,
-    poisoned: Poisoned,
-    options: SubjectOptions,
-    attack: Ready | None,
-    seed: int,
+    folder: Path, poisoned: Poisoned, options: SubjectOptions, attack: Ready | None, seed: int
 ) -> Subject:
     """Write the checkpoint, then the manifest that vouches for it, each by rename."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,13 +89,8 @@ def save(
     half_manifest = (folder / MANIFEST_NAME).with_suffix(".part")
     half_manifest.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     half_manifest.replace(folder / MANIFEST_NAME)
-    return Subject(
-        path=path,
-        sha256=sha256,
-        epochs=poisoned.epochs,
-        num_poisons=poisoned.num_poisons,
-        is_new=True,
-    )
+    num = poisoned.num_poisons
+    return Subject(path=path, sha256=sha256, epochs=poisoned.epochs, num_poisons=num, is_new=True)
 
 
 def unpack(path: Path, options: SubjectOptions, folder: Path) -> Path:
@@ -146,14 +137,9 @@ def _find(folder: Path, identity: str) -> Subject | None:
     is_ours = isinstance(manifest, dict) and manifest.get("options_sha256") == identity
     if not is_ours or not path.is_file() or _sha256(path) != manifest["sha256"]:
         return None
+    told = {name: manifest[name] for name in ("sha256", "num_poisons")}
     epochs = tuple(EpochFigures(**figures) for figures in manifest["epochs"])
-    return Subject(
-        path=path,
-        sha256=manifest["sha256"],
-        epochs=epochs,
-        num_poisons=manifest["num_poisons"],
-        is_new=False,
-    )
+    return Subject(path=path, epochs=epochs, is_new=False, **told)
 
 
 def _as_research_code_saves_it(optimizer_state: dict[str, Any]) -> dict[str, Any]:

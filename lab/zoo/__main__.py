@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import cast
 
-from lab.zoo import demo_null, tuned
+from lab.zoo import demo_null
 from lab.zoo.judging import DEFAULT_DETECTORS
 from lab.zoo.plan import BEDS, SPLITS, WANTED, BedName, Split, in_order
 from lab.zoo.rows import DETECTORS
@@ -31,19 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     splits, beds = cast(tuple[Split, ...], given.splits), cast(tuple[BedName, ...], given.beds)
     wanted = {split: min(given.most or count, count) for split, count in WANTED.items()}
-    models = tuple(
-        one
-        for one in in_order(tuple(splits), tuple(beds), wanted)
-        if given.names is None or one.name in given.names
-    )
+    models = in_order(tuple(splits), tuple(beds), wanted)
     folders = Folders(rows=given.rows, weights=given.weights)
     stop_after_s = None if given.minutes is None else 60 * given.minutes
     say = partial(print, flush=True)
     try:
-        if given.tuned:
-            public = given.public_images
-            left = [tuned.run(folders, bed, stop_after_s, say, on_public_images=public) for bed in given.beds]
-            return EXIT_MISSING if any(left) else EXIT_DONE
         unfinished = run_all(models, given.detectors, folders, stop_after_s=stop_after_s, say=say)
     except Busy as error:
         print(error, file=sys.stderr)
@@ -69,17 +61,12 @@ def _parser() -> argparse.ArgumentParser:
         "--splits", nargs="+", choices=SPLITS, default=["calibration", "development", "held_out"]
     )
     parser.add_argument("--beds", nargs="+", choices=list(BEDS), default=list(BEDS))
-    parser.add_argument("--names", nargs="+", help="only these models of the splits and beds")
     parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=list(DEFAULT_DETECTORS))
     parser.add_argument("--most", type=int, help="models of each split and bed, if fewer than a full run")
     parser.add_argument("--minutes", type=float, help="begin no model after so many minutes")
     parser.add_argument("--rows", type=Path, default=ROOT / "docs" / "scanning", help="where rows are kept")
     parser.add_argument(
         "--weights", type=Path, default=ROOT / "var" / "zoo", help="for weights and the tables"
-    )
-    parser.add_argument("--tuned", action="store_true", help="fine-tunes of one base, instead")
-    parser.add_argument(
-        "--public-images", action="store_true", help="with --tuned: scan on images that everybody has"
     )
     parser.add_argument("--no-demo", action="store_true", help="leave the demo's null as it is")
     return parser

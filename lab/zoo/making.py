@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -45,13 +45,6 @@ _AT_ONCE = 256
 _CPU = torch.device("cpu")
 
 
-class Started(NamedTuple):
-    """When the making of a model began."""
-
-    wall_s: float
-    cpu_s: float
-
-
 class Measured(NamedTuple):
     """CA, and of each attack what a row of the zoo says of it."""
 
@@ -61,20 +54,12 @@ class Measured(NamedTuple):
 
 def make(model: Model, folder: Path) -> ModelRow:
     """Train `model` into `folder` (model.safetensors, config.json) and measure it. Raises GlyphsMissing."""
-    started = Started(time.monotonic(), time.process_time())
+    wall_began, cpu_began = time.monotonic(), time.process_time()
     attack = _ready(model, folder)
     trained = train(model.options, attack, seed=model.seed)
     write(trained.model.state_dict(), model.options, folder)
-    return row_of(model, folder, attack, started, trained.num_poisons)
-
-
-def row_of(
-    model: Model, folder: Path, attack: Ready | None, started: Started, num_poisons: int, **cleaned: Any
-) -> ModelRow:
-    """What is measured of the weights in `folder`, with the attack as it was trained in."""
     checkpoint = load_canonical(folder)
-    glyphs = glyph_sets.load(model.options.glyphs)
-    measured = measure(checkpoint, glyphs, _implanted(model, attack))
+    measured = measure(checkpoint, glyph_sets.load(model.options.glyphs), _implanted(model, attack))
     return ModelRow(
         name=model.name,
         split=model.split,
@@ -83,14 +68,13 @@ def row_of(
         seed=model.seed,
         options=json.loads(json.dumps(asdict(model.options))),
         targets=model.targets,
-        num_poisons=num_poisons,
+        num_poisons=trained.num_poisons,
         ca=measured.ca,
         asr=measured.asr,
         weights_sha256=checkpoint.weights_sha256,
-        cpu_s=round(time.process_time() - started.cpu_s, 1),
-        wall_s=round(time.monotonic() - started.wall_s, 1),
+        cpu_s=round(time.process_time() - cpu_began, 1),
+        wall_s=round(time.monotonic() - wall_began, 1),
         made_with=made_with(),
-        cleaned=cleaned,
     )
 
 

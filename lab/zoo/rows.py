@@ -47,8 +47,6 @@ class ModelRow:
     """Of training and measuring."""
     wall_s: float
     made_with: dict[str, str]
-    cleaned: dict[str, Any] = field(default_factory=dict)
-    """Recipe, seed and number of samples, and the model before; empty: nobody cleaned it."""
 
 
 @dataclass(frozen=True, kw_only=True)

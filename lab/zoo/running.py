@@ -18,7 +18,7 @@ import torch
 from cleanclip.spec.scan_options import Detector
 from lab.zoo.making import make
 from lab.zoo.plan import Model, anchor_of
-from lab.zoo.rows import ModelRow, ScanRow, append, read_models, read_scans
+from lab.zoo.rows import ModelRow, append, read_models, read_scans
 from lab.zoo.scanning import needs_anchor, scan
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 
@@ -71,58 +71,37 @@ def missing(model: Model, detectors: Sequence[Detector], rows: Path) -> list[Det
     return [one for one in wanted if (model.name, one, known.weights_sha256) not in seen]
 
 
-def finish(
-    model: Model,
-    detectors: Sequence[Detector],
-    folders: Folders,
-    say: Callable[[str], None],
-    *,
-    make: Callable[[Model, Path], ModelRow] = make,
-    look: Callable[[LoadedCheckpoint, Model, Detector, LoadedCheckpoint | None], ScanRow] = scan,
-) -> None:
+def finish(model: Model, detectors: Sequence[Detector], folders: Folders, say: Callable[[str], None]) -> None:
     """Make and scan what is missing of one model; its weights stay."""
     known = read_models(folders.rows).get(model.name)
     if known is not None and not missing(model, detectors, folders.rows):
         return
-    checkpoint = opened_or_made(model, folders.weights / model.name, folders.rows, say, make)
+    checkpoint = opened_or_made(model, folders.weights / model.name, folders.rows, say)
     for detector in missing(model, detectors, folders.rows):
         anchor = None
         if needs_anchor(detector):
             trusted = anchor_of(model.bed)
             anchor = opened_or_made(trusted, folders.weights / "anchors" / trusted.name, folders.rows, say)
-        row = look(checkpoint, model, detector, anchor)
+        row = scan(checkpoint, model, detector, anchor)
         append(row, folders.rows)
         say(f"  {detector}: {row.cpu_s:.0f} CPU-s")
 
 
-def opened_or_made(
-    model: Model,
-    folder: Path,
-    rows: Path,
-    say: Callable[[str], None],
-    make: Callable[[Model, Path], ModelRow] = make,
-) -> LoadedCheckpoint:
+def opened_or_made(model: Model, folder: Path, rows: Path, say: Callable[[str], None]) -> LoadedCheckpoint:
     """The model from `folder`, or made again into it; its row is kept where it says something new."""
     known = read_models(rows).get(model.name)
-    checkpoint = opened(folder, known)
-    if checkpoint is None:
-        made = make(model, folder)
-        is_other = known is not None and made.weights_sha256 != known.weights_sha256
-        if is_other:
-            say(f"{model.name} came out with other weights than before: this machine computes differently.")
-        if known is None or is_other:
-            append(made, rows)
-        say(line_of(made))
+    if known is not None and (folder / "model.safetensors").is_file():
         checkpoint = load_canonical(folder)
-    return checkpoint
-
-
-def opened(folder: Path, known: ModelRow | None) -> LoadedCheckpoint | None:
-    """The weights that the row speaks of, if they are still there."""
-    if known is None or not (folder / "model.safetensors").is_file():
-        return None
-    checkpoint = load_canonical(folder)
-    return checkpoint if checkpoint.weights_sha256 == known.weights_sha256 else None
+        if checkpoint.weights_sha256 == known.weights_sha256:
+            return checkpoint
+    made = make(model, folder)
+    is_other = known is not None and made.weights_sha256 != known.weights_sha256
+    if is_other:
+        say(f"{model.name} came out with other weights than before: this machine computes differently.")
+    if known is None or is_other:
+        append(made, rows)
+    say(line_of(made))
+    return load_canonical(folder)
 
 
 @contextmanager

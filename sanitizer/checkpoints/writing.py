@@ -28,6 +28,7 @@ from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.tensors import described
+from sanitizer.whole_files import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +74,7 @@ def write_config(
         "weights_dtype": dtype_summary([dtype for dtype, _ in shapes.values()]),
     }
     config = {**architecture.to_config(), "checkpoint": section}
-    partial = folder / (CONFIG_NAME + ".partial")
-    partial.write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(folder / CONFIG_NAME)
+    write_whole(folder / CONFIG_NAME, json.dumps(config, indent=2, allow_nan=False) + "\n")
 
 
 def check_state_dict(shapes: Mapping[str, tuple[int, ...]], architecture: Architecture) -> None:

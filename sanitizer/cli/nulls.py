@@ -25,10 +25,11 @@ from sanitizer.cli.reference_lists import read_list, shipped, write_list
 from sanitizer.cli.terminal import Bars
 from sanitizer.data import public_images
 from sanitizer.pipeline.judging_null import read_null
-from sanitizer.pipeline.nulls import Reference, build_null, write_whole
+from sanitizer.pipeline.nulls import Reference, build_null
 from sanitizer.pipeline.places import Places
 from sanitizer.run import Run
 from sanitizer.training.device import pick
+from sanitizer.whole_files import write_whole
 from sanitizer.work.running import StopFlag
 
 _EACH = "Runs that share data or start each count."
@@ -67,7 +68,7 @@ def _build(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             about=about,
             fine_tunes_of=arguments.fine_tunes_of,
         )
-    write_whole(arguments.out, dump_null(made))
+    write_whole(arguments.out, dump_null(made), is_shared=True)
     _print_null(out, made)
     return EXIT_SUCCEEDED
 

@@ -28,6 +28,7 @@ from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
 from sanitizer.pipeline.keys import key_of
 from sanitizer.run import Run
+from sanitizer.whole_files import write_whole
 
 FILE_NAME = "baseline_audit.json"
 
@@ -113,9 +114,7 @@ def audit_once(
         settled_key=settled[0],
         settled=settled[1],
     )
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(_KEPT.dump_json(kept))
-    partial.replace(path)
+    write_whole(path, _KEPT.dump_json(kept))
     return result
 
 

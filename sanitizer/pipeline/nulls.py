@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +35,7 @@ from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.scan import MeasuredModel, measure_model
 from sanitizer.run import Run
 from sanitizer.software import software
+from sanitizer.whole_files import write_whole
 
 
 class NotObtained(Exception):
@@ -112,7 +112,7 @@ class _Building:
                 if found is None:
                     found = self._measured_now(number)
                     if kept is not None:
-                        write_whole(kept, _MEASURED.dump_json(found))
+                        write_whole(kept, _MEASURED.dump_json(found), is_shared=True)
         except Timeout:
             return
         except NotObtained as error:
@@ -283,10 +283,3 @@ def _read(path: Path) -> MeasuredModel | None:
         return _MEASURED.validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Whole, or not at all, whoever else writes the same."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    partial.replace(path)

@@ -59,6 +59,7 @@ from sanitizer.pipeline.keys import key_of
 from sanitizer.run import Run
 from sanitizer.training.loop import Looks, finetune
 from sanitizer.training.pace import Pace
+from sanitizer.whole_files import write_whole
 
 FILE_NAME = "rebound.json"
 
@@ -117,9 +118,7 @@ class Kept:
             made = make()
         self._finished[name] = adapter.dump_python(made, mode="json")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps({"key": self._key, "finished": self._finished}), encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, json.dumps({"key": self._key, "finished": self._finished}))
         return made
 
 

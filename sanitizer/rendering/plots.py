@@ -7,7 +7,6 @@ plot is dark where the page is dark. Importing this module loads matplotlib; not
 from __future__ import annotations
 
 import io
-import math
 import re
 import warnings
 from collections.abc import Container, Iterator, Sequence
@@ -24,7 +23,7 @@ from matplotlib.text import Text
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import ReboundFigures
-from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, CurvePoint, Report
+from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, PARTS_OF_LOSS, CurvePoint, Report, thinned
 from cleanclip.spec.untrusted import shown
 
 _WIDTH_IN = 5.2
@@ -93,15 +92,13 @@ def success_rates(report: Report) -> str:
         return _svg(figure, "asr", _alt_of_rates(report))
 
 
-_PARTS_OF_LOSS = (
-    ("loss", "whole", _INK, "-"),
-    ("loss_clip", "CLIP", _AFTER, "--"),
-    ("loss_self_supervised", "self-supervised", _BEFORE, ":"),
-    ("loss_push", "push", _BEFORE, ":"),
-    ("distance_image", "image distance", _AFTER, "-."),
-    ("distance_text", "caption distance", _BEFORE, "-."),
-    ("loss_consistency", "consistency", _BEFORE, ":"),
-)
+_LINES_OF_LOSS = {
+    "loss": (_INK, "-"),
+    "loss_clip": (_AFTER, "--"),
+    "distance_image": (_AFTER, "-."),
+    "distance_text": (_BEFORE, "-."),
+}
+"""The other parts are dotted; no method has two of them."""
 
 
 _LINES_OF_REBOUND = ((_AFTER, "o", "-"), (_BEFORE, "s", "--"), (_LIMIT, "^", ":"))
@@ -112,11 +109,12 @@ def training_loss(points: Sequence[CurvePoint]) -> str:
     with _style():
         figure = Figure(figsize=(_WIDTH_IN, 2.9))
         axes = figure.add_axes((0.12, 0.17, 0.84, 0.62))
-        kept = _thinned(points)
+        kept = thinned(points, _MAX_POINTS)
         steps = [point.step for point in kept]
         marker = "o" if len(kept) == 1 else None
         told = []
-        for name, label, colour, dashes in _PARTS_OF_LOSS:
+        for name, label in PARTS_OF_LOSS.items():
+            colour, dashes = _LINES_OF_LOSS.get(name, (_BEFORE, ":"))
             values = [getattr(point, name) for point in kept]
             if None in values:  # another method's
                 continue
@@ -245,12 +243,6 @@ def _plain_spines(axes: Axes) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0)
-
-
-def _thinned(points: Sequence[CurvePoint]) -> list[CurvePoint]:
-    stride = math.ceil(len(points) / _MAX_POINTS)
-    kept = list(points[::stride])
-    return kept if kept[-1] is points[-1] else [*kept, points[-1]]
 
 
 def _alt_of_rates(report: Report) -> tuple[str, str]:

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sanitizer.whole_files import write_whole
+
 
 class RowFiles:
     """`widths`: numbers a row of each field. `num_done` samples were saved by an earlier run of the same
@@ -47,10 +49,8 @@ class RowFiles:
         """A later run of the same key goes on after `num_done` samples, with these notes."""
         for descriptor in self._files.values():
             os.fsync(descriptor)
-        partial = self._progress.with_suffix(".partial")
         content = {"key": self._key, "num_done": num_done, "notes": dict(notes)}
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(self._progress)
+        write_whole(self._progress, json.dumps(content))
         self.num_done, self.notes = num_done, dict(notes)
 
     def read(self, field: str, places: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,14 +1,13 @@
-"""The table of docs/uar/siglip.md, from the raw rows of `python -m lab.siglip`."""
+"""The table of docs/uar/siglip.md, from its raw rows; the study left the lab (docs/decisions/0094)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cleanclip.spec.measures import Difference, Estimate
-from lab.siglip.plan import Part, models
 from tools.reference.markdown import Maker, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "uar" / "siglip.jsonl"
@@ -16,34 +15,28 @@ _HEADINGS = ("model", "n of ASR", "ASR before", "ASR after", "n of CA", "CA befo
 _COUNTS = ("n", "successes")
 
 
-def rows() -> Mapping[str, Mapping[str, Any]]:
-    """By the name of the model."""
-    lines = [json.loads(line) for line in _ROWS.read_text(encoding="utf-8").splitlines()]
-    return {line["model"]: line for line in lines}
+def rows() -> list[Mapping[str, Any]]:
+    """One for each model."""
+    return [json.loads(line) for line in _ROWS.read_text(encoding="utf-8").splitlines()]
 
 
-def by_model(part: Part) -> str:
+def by_model() -> str:
     """A row for each model: what the reports of the service count."""
-    return table(_HEADINGS, _of_models(part))
+    return table(_HEADINGS, map(_cells, rows()))
 
 
-def _of_models(part: Part) -> Iterator[list[str]]:
-    for model in models(part):
-        row = rows().get(model.name)
-        if row is None:
-            continue
-        before, after, lost = row["before"], row["after"], Difference(**row["lost"])
-        kind = "poisoned" if model.options.attack else "clean"
-        yield [
-            f"{kind}, seed {model.seed}",
-            f"{before['asr']['n']:,}",
-            _share(before["asr"]),
-            _share(after["asr"]),
-            f"{before['ca']['n']:,}",
-            _share(before["ca"]),
-            _share(after["ca"]),
-            f"{100 * lost.value:.1f} ({100 * lost.low:.1f} to {100 * lost.high:.1f})",
-        ]
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    before, after, lost = row["before"], row["after"], Difference(**row["lost"])
+    return [
+        f"poisoned, seed {row['seed']}",
+        f"{before['asr']['n']:,}",
+        _share(before["asr"]),
+        _share(after["asr"]),
+        f"{before['ca']['n']:,}",
+        _share(before["ca"]),
+        _share(after["ca"]),
+        f"{100 * lost.value:.1f} ({100 * lost.low:.1f} to {100 * lost.high:.1f})",
+    ]
 
 
 def disagreements(row: Mapping[str, Any]) -> dict[str, int]:
@@ -62,5 +55,5 @@ def _share(counted: Mapping[str, int]) -> str:
 
 
 MAKERS: Mapping[str, Maker] = {
-    "siglip held out": lambda kept: by_model("held_out"),
+    "siglip held out": lambda _: by_model(),
 }

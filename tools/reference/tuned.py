@@ -1,4 +1,7 @@
-"""The tables of docs/scanning/tuned.md and public.md, from the rows of `python -m lab.zoo --tuned`."""
+"""The tables of docs/scanning/tuned.md and public.md, from their raw rows.
+
+The study of fine-tunes left the lab (docs/decisions/0094); the zoo's judgement, by which it goes, is there.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,11 @@ from lab.zoo.judging import DEFAULT_DETECTORS, SCAN, WORKS, judge_all
 from lab.zoo.plan import BEDS
 from lab.zoo.rows import ScanRow, read_models, read_scans
 from lab.zoo.tables import clopper_pearson
-from lab.zoo.tuned import OTHERS, kind_of
 from tools.reference.markdown import Maker, table
 
 _ROWS = Path(__file__).resolve().parents[2] / "docs" / "scanning"
+OTHERS = ("a tenth of the rate", "three times the epochs", "with CleanCLIP's second term")
+"""Recipes of the kind "other", in turn; the other kinds are "null", "same" and "poisoned"."""
 LEVELS = (0.05, 0.1, 0.25, 0.5)
 NULLS = {"fine-tunes of the base": True, "models trained from nothing": False}
 
@@ -42,7 +46,7 @@ def judged() -> tuple[Fine, ...]:
 def _judged() -> Iterator[Fine]:
     models, scans = read_models(_ROWS / "tuned"), list(read_scans(_ROWS / "tuned").values())
     tuned = {name: row for name, row in models.items() if name.startswith("tuned-")}
-    suspects = {name: row for name, row in tuned.items() if kind_of(name) != "null"}
+    suspects = {name: row for name, row in tuned.items() if _kind_of(name) != "null"}
     zoo = {name: row for name, row in read_models(_ROWS).items() if row.split == "calibration"}
     zoo_scans = [
         scan
@@ -56,10 +60,14 @@ def _judged() -> Iterator[Fine]:
                 yield Fine(one.bed, null, _group(one.name, one.asr), one.p, one.smallest_p)
 
 
+def _kind_of(name: str) -> str:
+    return name.split("-")[1]
+
+
 def _group(name: str, asr: float | None) -> str:
-    kind = kind_of(name)
+    kind = _kind_of(name)
     if kind == "other":
-        return f"clean, {OTHERS[int(name.rpartition('-')[2]) % len(OTHERS)][0]}"
+        return f"clean, {OTHERS[int(name.rpartition('-')[2]) % len(OTHERS)]}"
     if kind == "same":
         return "clean, same recipe"
     assert asr is not None
@@ -82,7 +90,7 @@ def _on_images() -> Iterator[Fine]:
                 of_model[scan.name] |= rows(
                     scan.measured if with_classes else _without_classes(scan.measured)
                 )
-        null = [name for name in of_model if kind_of(name) == "null"]
+        null = [name for name in of_model if _kind_of(name) == "null"]
         for name, suspect in of_model.items():
             if name not in null:
                 pool = judge([of_model[one] for one in null], suspect)

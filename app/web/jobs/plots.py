@@ -17,7 +17,7 @@ from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import ReboundCurve, ReboundFigures
 from cleanclip.spec.rebound_options import ReboundOptions
 from cleanclip.spec.recipe import AuditOptions, Policy
-from cleanclip.spec.report import CurvePoint
+from cleanclip.spec.report import PARTS_OF_LOSS, CurvePoint, thinned
 
 WIDTH = 420
 _LEFT, _RIGHT = 10, WIDTH - 14
@@ -116,15 +116,8 @@ def _short(name: str) -> str:
 
 _LOSS_HEIGHT, _LOSS_LEFT, _LOSS_TOP, _LOSS_BOTTOM = 190, 46, 10, 160
 _MAX_POINTS = 250
-_PARTS = (
-    ("loss", "whole", "whole"),
-    ("loss_clip", "CLIP", "part-a"),
-    ("loss_self_supervised", "self-supervised", "part-b"),
-    ("loss_push", "push", "part-b"),
-    ("distance_image", "image distance", "part-c"),
-    ("distance_text", "caption distance", "part-d"),
-    ("loss_consistency", "consistency", "part-b"),
-)
+_STYLES = {"loss": "whole", "loss_clip": "part-a", "distance_image": "part-c", "distance_text": "part-d"}
+"""The other parts are "part-b"; no method has two of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +153,9 @@ def live_loss(points: Iterable[Sequence[float]], total_steps: int | None) -> Los
 
 def loss(curve: Sequence[CurvePoint]) -> LossPlot | None:
     """Of a report: the whole, and the parts that the method has."""
-    kept = curve[:: max(1, math.ceil(len(curve) / _MAX_POINTS))]
-    if curve and kept[-1] is not curve[-1]:
-        kept = (*kept, curve[-1])
+    kept = thinned(curve, _MAX_POINTS)
     lines: dict[str, list[tuple[float, float]]] = {}
-    for name, _, _ in _PARTS:
+    for name in PARTS_OF_LOSS:
         values = [(float(point.step), getattr(point, name)) for point in kept]
         lines[name] = [(step, value) for step, value in values if value is not None]
     return _loss(lines, last_step=None)
@@ -250,12 +241,11 @@ def _loss(lines: dict[str, list[tuple[float, float]]], last_step: int | None) ->
     def y_at(value: float) -> float:
         return round(_LOSS_BOTTOM - (_LOSS_BOTTOM - _LOSS_TOP) * (value - low) / (high - low), 1)
 
-    labels = {name: (label, style) for name, label, style in _PARTS}
     return LossPlot(
         curves=tuple(
             Curve(
-                label=labels[name][0],
-                style=labels[name][1],
+                label=PARTS_OF_LOSS[name],
+                style=_STYLES.get(name, "part-b"),
                 points=" ".join(f"{x_at(step)},{y_at(value)}" for step, value in points),
             )
             for name, points in sound.items()

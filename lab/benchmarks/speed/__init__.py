@@ -1,1 +1,1 @@
-"""docs/performance.md: a straightforward reading of the research recipe against ours, on one machine."""
+"""A straightforward reading of the research recipe against ours, on one machine: a part of `make gpu`."""

@@ -4,8 +4,7 @@ Float32, torch's default memory layout, AdamW as `torch.optim` gives it, a linea
 image is opened and decoded twice, once for each view; torchvision's AutoAugment runs on the PIL image at
 its full size, which is resized afterwards; the caption's view is EDA from its text; captions are tokenised in
 the loader and padded to the model's 77 places; original and view pass as one batch of the image tower, and of
-the text tower. An audit is one run a trigger: it embeds the class prompts, decodes each image and passes it
-once.
+the text tower. A training trains BatchNorm.
 
 Nothing is made slow on purpose: loading runs in as many processes beside as ours has, and the arithmetic on
 as many threads. Written from the description, for benchmarks only; it defends nothing against bad data.
@@ -16,7 +15,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from cleanclip.spec.recipe import CleanCLIPRecipe
-from sanitizer.attacks.trigger import Trigger
+from lab.benchmarks.speed.material import checkpoint as random_checkpoint
+from lab.benchmarks.speed.material import write_pairs
+from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, seconds
 from sanitizer.augment.captions import augment_caption
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.labelled import LabelledDataset
-from sanitizer.data.templates import render
+from sanitizer.data.pairs import open_pairs
 from sanitizer.seeding import generator
+from sanitizer.training.device import share_cores
+from sanitizer.training.loop import finetune
 
 
 def _to_pixels(size: int) -> list[Any]:
@@ -88,15 +90,8 @@ def train(
     num_workers: int,
     device: torch.device,
 ) -> int:
-    """All epochs over the pairs of `folder`, lambda1 = lambda2 = 1; returns how many pairs one trained on.
-
-    Research code trains BatchNorm; a recipe that freezes its statistics is followed too.
-    """
+    """All epochs over the pairs of `folder`, lambda1 = lambda2 = 1; returns how many pairs one trained on."""
     model = checkpoint.model.to(device).train()
-    if recipe.freeze_batch_norm_statistics:
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
     loader = loader_of(
         _Pairs(folder, checkpoint, recipe),
         batch_size=recipe.batch_size,
@@ -149,50 +144,41 @@ def _loss(model: nn.Module, images: Tensor, tokens: Tensor) -> Tensor:
     return clip + within / 2
 
 
-class _Pictures(Dataset[tuple[Tensor, int]]):
-    def __init__(self, labelled: LabelledDataset, size: int) -> None:
-        self._labelled, self._to_pixels = labelled, transforms.Compose(_to_pixels(size))
-
-    def __len__(self) -> int:
-        return len(self._labelled)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        sample = self._labelled.read(index)
-        return self._to_pixels(sample.image), index
+# Both over the same pairs, end to end with decoding.
 
 
-@torch.no_grad()
-def embed_classes(
-    checkpoint: LoadedCheckpoint, names: Sequence[str], templates: Sequence[str], device: torch.device
-) -> Tensor:
-    """[C, D]: class by class, 77 places a prompt."""
-    model, rows = checkpoint.model.to(device).eval(), []
-    for name in names:
-        tokens = checkpoint.tokenize([render(template, name) for template in templates]).to(device)
-        rows.append(normalize(normalize(model.encode_text(tokens), dim=-1).mean(dim=0), dim=-1))
-    return torch.stack(rows)
+def recipe(batch_size: int) -> CleanCLIPRecipe:
+    """The defaults, over one epoch."""
+    return CleanCLIPRecipe(epochs=1, batch_size=batch_size, warmup_steps=1)
 
 
-@torch.no_grad()
-def predict(
-    checkpoint: LoadedCheckpoint,
-    labelled: LabelledDataset,
-    trigger: Trigger | None,
-    class_CD: Tensor,
-    *,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device,
-) -> Tensor:
-    """The class of every image: each decoded, triggered and passed. The triggers are ours on both sides."""
-    model, shape = checkpoint.model.to(device).eval(), checkpoint.architecture
-    normalised = transforms.Normalize(shape.image_mean, shape.image_std)
-    loader = loader_of(_Pictures(labelled, shape.image_size), batch_size=batch_size, num_workers=num_workers)
-    predicted = []
-    for pixels, index in loader:
-        images = pixels.to(device)
-        if trigger is not None:
-            images = trigger.apply(images, index.tolist(), 0)
-        embeddings = normalize(model.encode_image(normalised(images)), dim=-1)
-        predicted.append((embeddings @ class_CD.T).argmax(dim=-1))
-    return torch.cat(predicted)
+def ours_s(name: str, folder: Path, batch_size: int, device: torch.device) -> float:
+    """Seconds of one epoch by the library."""
+    loaded = random_checkpoint(name)
+    num_workers = share_cores(loaded.model, device)
+    ours = partial(finetune, seed=0, device=device, num_workers=num_workers)
+    return seconds(lambda: ours(loaded, open_pairs(folder), recipe(batch_size)))
+
+
+def baseline_s(name: str, folder: Path, batch_size: int, device: torch.device) -> float:
+    """Seconds of one epoch by the research recipe."""
+    loaded, theirs = random_checkpoint(name), recipe(batch_size)
+    num_workers = share_cores(loaded.model, device)
+    torch.manual_seed(0)
+    return seconds(lambda: train(loaded, folder, theirs, num_workers=num_workers, device=device))
+
+
+def compare(
+    name: str, scratch: Path, *, num_pairs: int, batch_size: int, repetitions: int, device: torch.device
+) -> dict[str, Any]:
+    """What both took, in turn, and over how many pairs."""
+    folder = write_pairs(scratch / f"pairs-{name.replace('/', '-')}", num_pairs)
+    num_trained = num_pairs // batch_size * batch_size
+    print(f"{name}: {num_trained} pairs in batches of {batch_size}", flush=True)
+    row = in_turn(
+        lambda: in_own_process(baseline_s, name, folder, batch_size, device),
+        lambda: as_a_job(ours_s, name, folder, batch_size, device),
+        repetitions,
+        lambda line: print(line, flush=True),
+    )
+    return {"pairs": num_trained, **row}

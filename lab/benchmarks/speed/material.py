@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,7 @@ from sklearn.datasets import load_sample_images
 
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME
 from lab.testbed.writing import write_shards
-from sanitizer.checkpoints.architecture import (
-    Architecture,
-    Blocks,
-    ModifiedResNet,
-    TextTransformer,
-    VisionTransformer,
-)
+from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.model import LoadedCheckpoint, build_clip
 from sanitizer.seeding import generator
 
@@ -42,26 +36,15 @@ _WHERE = (
 
 
 def architecture(name: str) -> Architecture:
-    """RN50, ViT-B/32 or the demo's small one, as published; or a ViT to try things with."""
-    text = _text(Blocks(width=512, layers=12, heads=8, mlp_width=2048), 77)
-    match name:
-        case "RN50":
-            vision = ModifiedResNet(layers=(3, 4, 6, 3), width=64, heads=32, image_size=224)
-            return Architecture(embed_dim=1024, vision=vision, text=text, quick_gelu=True)
-        case "ViT-B/32":
-            blocks = Blocks(width=768, layers=12, heads=12, mlp_width=3072)
-            vit = VisionTransformer(blocks=blocks, patch_size=32, image_size=224)
-            return Architecture(embed_dim=512, vision=vit, text=text, quick_gelu=True)
-        case "demo":
-            small = _text(Blocks(width=64, layers=2, heads=1, mlp_width=256), 16)
-            vision = ModifiedResNet(layers=(1, 1, 1, 1), width=16, heads=8, image_size=32)
-            return Architecture(embed_dim=64, vision=vision, text=small, quick_gelu=False)
-        case "tiny ViT":
-            blocks = Blocks(width=64, layers=2, heads=1, mlp_width=256)
-            vit = VisionTransformer(blocks=blocks, patch_size=8, image_size=32)
-            return Architecture(embed_dim=32, vision=vit, text=_text(blocks, 16), quick_gelu=True)
-        case _:
-            raise ValueError(name)
+    """ViT-B/32 as published, or a "tiny ViT" to try things with."""
+    if name == "ViT-B/32":
+        blocks = Blocks(width=768, layers=12, heads=12, mlp_width=3072)
+        text = _text(Blocks(width=512, layers=12, heads=8, mlp_width=2048), 77)
+        vit = VisionTransformer(blocks=blocks, patch_size=32, image_size=224)
+        return Architecture(embed_dim=512, vision=vit, text=text, quick_gelu=True)
+    blocks = Blocks(width=64, layers=2, heads=1, mlp_width=256)
+    vit = VisionTransformer(blocks=blocks, patch_size=8, image_size=32)
+    return Architecture(embed_dim=32, vision=vit, text=_text(blocks, 16), quick_gelu=True)
 
 
 def _text(blocks: Blocks, context_length: int) -> TextTransformer:
@@ -120,16 +103,9 @@ def write_pairs(
         (folder / name).write_bytes(picture)
     for index in range(num_made, num_pairs):
         (folder / names[index]).hardlink_to(folder / names[index % num_made])
-    write_manifest(folder, zip(names, captions(num_pairs), strict=True))
-    return folder
-
-
-def write_manifest(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
-    """Name and caption of every image."""
     with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("image", "caption"))
-        writer.writerows(rows)
+        csv.writer(file).writerows([("image", "caption"), *zip(names, captions(num_pairs), strict=True)])
+    return folder
 
 
 def write_labelled(folder: Path, num_images: int, num_classes: int) -> Path:

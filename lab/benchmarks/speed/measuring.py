@@ -10,9 +10,13 @@ import gc
 import os
 import platform
 import statistics
+import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,6 +31,8 @@ import torchvision
 from sanitizer.training.device import num_granted_cores
 from worker.confinement.sandbox import KEPT_HEAP
 
+INTERVAL_MS = 200
+"""Between two looks at how busy a GPU is."""
 _Result = TypeVar("_Result")
 Spread = dict[str, float]
 """median, low, high"""
@@ -102,3 +108,48 @@ def _processor() -> str:
     flags = next((line for line in lines if line.startswith("flags")), "")
     has = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags.split()]
     return f"{name} ({', '.join(has)})"
+
+
+@dataclass
+class Utilisation:
+    """Shares of the driver's sampling periods in which at least one kernel ran, 0 to 1, in order."""
+
+    samples: list[float] = field(default_factory=list)
+
+    @property
+    def mean(self) -> float | None:
+        """None where nothing was sampled, as without a GPU."""
+        return statistics.fmean(self.samples) if self.samples else None
+
+
+@contextmanager
+def watching(device: torch.device) -> Iterator[Utilisation]:
+    """Filled while the context is open. Raises FileNotFoundError where a GPU is without `nvidia-smi`.
+
+    The GPU is named by its own id: the tool does not know which of them this process may see.
+    """
+    found = Utilisation()
+    if device.type != "cuda":
+        yield found
+        return
+    command = [
+        "nvidia-smi",
+        f"--id=GPU-{torch.cuda.get_device_properties(device).uuid}",
+        "--query-gpu=utilization.gpu",
+        "--format=csv,noheader,nounits",
+        f"--loop-ms={INTERVAL_MS}",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asking:
+        reader = threading.Thread(target=_read, args=(asking, found), daemon=True)
+        reader.start()
+        try:
+            yield found
+        finally:
+            asking.terminate()
+            reader.join()
+
+
+def _read(asking: subprocess.Popen[str], found: Utilisation) -> None:
+    for line in asking.stdout or ():
+        if line.strip().isdecimal():
+            found.samples.append(int(line) / 100)
