@@ -67,7 +67,7 @@ _PROMISES = {
         ('has a time of its end', state NOT IN ('succeeded', 'failed', 'cancelled')
         AND finished_at IS NOT NULL),
         ('has no result', state = 'succeeded' AND result IS NULL),
-        ('has a result', state <> 'succeeded' AND result IS NOT NULL),
+        ('has a published result', state <> 'succeeded' AND result ? 'artifact_ids'),
         ('has no error', state = 'failed' AND error IS NULL),
         ('has an error', state <> 'failed' AND error IS NOT NULL),
         ('was never asked to be cancelled', state = 'cancelling' AND cancel_requested_at IS NULL)

@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections import defaultdict
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def measure(client: Client, folder: Path, name: str, order: dict[str, Any]) -> d
             if phase.finished_at is not None and phase.started_at is not None
         },
         "peak_bytes": dict(memory.peak_bytes),
-        "plan": None if planned.plan is None else asdict(planned.plan),
+        "plan": planned.plan,
     }
 
 
@@ -154,7 +154,8 @@ def main() -> None:
     result = folder / "result.json"
     kept: dict[str, Any] = json.loads(result.read_text()) if result.exists() else {}
     path = folder / "vit-b-32.pt"
-    write_inputs(folder, path)
+    if not path.exists():
+        write_inputs(folder, path)
     with service(ROOT, folder / "serve") as running, Client(running.url, running.key) as client:
         ids = {}
         for role in ("pairs", "labelled", "trained"):
@@ -179,8 +180,8 @@ def main() -> None:
         for name, order in orders.items():
             if kept.get(name, {}).get("state") != "succeeded":
                 kept[name] = measure(client, folder, name, {"checkpoint_id": checkpoint.id, **order})
-                result.write_text(json.dumps(kept, indent=1) + "\n")
-            print(name, json.dumps(kept[name])[:600], flush=True)
+                result.write_text(json.dumps(kept, indent=1, default=vars) + "\n")
+            print(name, json.dumps(kept[name], default=vars)[:600], flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main() -> None:
     print(json.dumps({"type": "phase_started", "phase": "baseline_audit", "total": 1, "unit": "images"}))
     sys.stdout.flush()
     time.sleep(_WORK_S)
-    for part in (report, report["before"], report.get("examples") or {}):
+    for part in (report, report["before"], report["architecture"], report.get("examples") or {}):
         part["seed"] = spec["seed"]
     leave(folder, {"report.json": json.dumps(report)})
 

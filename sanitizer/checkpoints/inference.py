@@ -287,7 +287,7 @@ def _check_tokenizer(vocab_size: int, context_length: int) -> None:
         raise refusal(
             "vocabulary_too_small",
             f"The model knows {vocab_size} tokens; CLIP's tokenizer has {CLIP_VOCABULARY}.",
-            "Only models that use CLIP's own byte-pair tokenizer are supported.",
+            "Only models that use CLIP's own byte-pair tokenizer are supported, and SigLIPs: no CLIPA.",
             where="token_embedding.weight",
         )
     check_context(context_length)

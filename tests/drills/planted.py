@@ -57,6 +57,10 @@ ROWS: dict[str, tuple[Callable[[Clean], None], str]] = {
         lambda c: c.execute("UPDATE jobs SET result = NULL WHERE id = %s", c.succeeded),
         "is succeeded but has no result",
     ),
+    "a queued job with what only a succeeded one publishes": (
+        lambda c: c.execute("""UPDATE jobs SET result = '{"artifact_ids": []}' WHERE id = %s""", c.waiting),
+        "is queued but has a published result",
+    ),
     "a failed job without an error": (
         lambda c: c.execute("UPDATE jobs SET error = NULL WHERE id = %s", c.failed),
         "is failed but has no error",

@@ -129,6 +129,11 @@ def test_a_planted_violation_in_the_rows_is_found(clean: Clean, planted: str) ->
     assert any(sentence in line for line in found), found
 
 
+def test_what_a_first_audit_found_out_is_no_published_result(clean: Clean) -> None:
+    clean.execute("""UPDATE jobs SET result = '{"outcome": "passed"}' WHERE id = %s""", clean.waiting)
+    assert clean.violations() == ()
+
+
 def test_a_row_whose_object_is_gone_is_found(clean: Clean) -> None:
     key = clean.only("SELECT object_key FROM artifacts WHERE job_id = %s LIMIT 1", clean.succeeded)
     body = clean.store.read_bytes(key, max_bytes=10**7)
