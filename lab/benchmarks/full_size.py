@@ -13,7 +13,6 @@ import json
 import threading
 import time
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from cleanclip.sync.client import Client
 from demo import shards
 from demo.serving import service
 from lab.testbed.glyphs import digits
-from lab.testbed.pictures import compose
-from lab.testbed.shards import class_names, images, write_labelled, write_pairs
+from lab.testbed.pictures import class_names, compose
+from lab.testbed.shards import images, write_pairs
+from lab.testbed.writing import write_labelled_shards
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG: dict[str, Any] = {
@@ -37,6 +37,9 @@ CONFIG: dict[str, Any] = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12},
 }
 NUM_PAIRS, NUM_IMAGES, BATCH = 160, 136, 16
+NUM_AUDITED = 72
+"""Fewer than are searched for patterns after a cleaning, or compared for the settings."""
+CLASSES = tuple(name for name in class_names(digits()) if name.endswith(" seven"))
 TRAINING: dict[str, Any] = {"epochs": 2, "batch_size": BATCH, "warmup_steps": 2}
 RECIPES: dict[str, dict[str, Any]] = {
     "cleanclip": {"method": "cleanclip", **TRAINING},
@@ -95,6 +98,7 @@ def write_inputs(folder: Path, path: Path) -> None:
         compose(digits(), split, count, seed=0)
         for split, count in (("cleaning", NUM_PAIRS), ("test", NUM_IMAGES))
     )
+    templates = digits().zero_shot_templates
     torch.manual_seed(0)
     model = open_clip.model.CLIP(**CONFIG).eval()
     prepare = open_clip.image_transform(224, is_train=False)
@@ -105,18 +109,18 @@ def write_inputs(folder: Path, path: Path) -> None:
         model.encode_image(image_NCHW)
         hook.remove()
         model.visual.ln_post.bias -= features[0].reshape(NUM_IMAGES, -1, 768)[:, 0].mean(dim=0)
-        texts = [
-            template.replace("{c}", name)
-            for name in class_names(digits())
-            for template in digits().zero_shot_templates
-        ]
+        texts = [template.replace("{c}", name) for name in CLASSES for template in templates]
         text_CTD = model.encode_text(open_clip.tokenize(texts), normalize=True)
-        class_CD = text_CTD.reshape(len(class_names(digits())), -1, 512).mean(dim=1)
+        class_CD = text_CTD.reshape(len(CLASSES), -1, 512).mean(dim=1)
         cosine_NC = model.encode_image(image_NCHW, normalize=True) @ normalize(class_CD, dim=1).T
     torch.save(model.state_dict(), path)
     write_pairs(pairs, folder / "pairs")
-    write_labelled(digits(), replace(tested, label_N=cosine_NC.argmax(dim=1).numpy()), folder / "labelled")
-    write_labelled(digits(), pairs, folder / "trained")
+    answers = cosine_NC.argmax(dim=1).tolist()
+    for role, count in (("labelled", NUM_AUDITED), ("searched", NUM_IMAGES)):
+        samples = list(zip(images(tested), answers, strict=True))[:count]
+        write_labelled_shards(samples, folder / role, CLASSES, templates, NUM_IMAGES)
+    trained = zip(images(pairs), [number % len(CLASSES) for number in range(NUM_PAIRS)], strict=True)
+    write_labelled_shards(trained, folder / "trained", CLASSES, templates, NUM_PAIRS)
 
 
 def measure(client: Client, folder: Path, name: str, order: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def main() -> None:
         write_inputs(folder, path)
     with service(ROOT, folder / "serve") as running, Client(running.url, running.key) as client:
         ids = {}
-        for role in ("pairs", "labelled", "trained"):
+        for role in ("pairs", "labelled", "searched", "trained"):
             uri = shards.put(folder / role, running.storage, running.data_bucket, f"full-size/{role}")
             kind = "pairs" if role == "pairs" else "labelled"
             ids[role] = client.datasets.wait(client.datasets.create(kind=kind, uri=uri).id).id
@@ -170,13 +174,11 @@ def main() -> None:
         inspected_s = time.monotonic() - started - sent_s
         kept["upload"] = {"upload_s": sent_s, "inspect_s": inspected_s, "peak_bytes": dict(memory.peak_bytes)}
         audit = {"dataset_id": ids["labelled"], "target": "yellow seven", "attacks": [{"attack": "badnet"}]}
-        orders: dict[str, dict[str, Any]] = {
-            "audit": {"kind": "audit", "audit": audit},
-            "scan": {"kind": "scan", "scan": {**SCAN, "dataset_id": ids["labelled"]}},
-        }
+        orders: dict[str, dict[str, Any]] = {"audit": {"kind": "audit", "audit": audit}}
         for method, recipe in RECIPES.items():
             trained = ids["trained" if method == "supervised" else "pairs"]
             orders[method] = {"kind": "sanitize", "dataset_id": trained, "audit": audit, "recipe": recipe}
+        orders["scan"] = {"kind": "scan", "scan": {**SCAN, "dataset_id": ids["searched"]}}
         for name, order in orders.items():
             if kept.get(name, {}).get("state") != "succeeded":
                 kept[name] = measure(client, folder, name, {"checkpoint_id": checkpoint.id, **order})
