@@ -43,7 +43,7 @@ CLASSES = tuple(name for name in class_names(digits()) if name.endswith(" seven"
 TRAINING: dict[str, Any] = {"epochs": 2, "batch_size": BATCH, "warmup_steps": 2}
 RECIPES: dict[str, dict[str, Any]] = {
     "cleanclip": {"method": "cleanclip", **TRAINING},
-    "par": {"method": "par", **TRAINING},
+    "par": {"method": "par", "epochs": 2, "batch_size": BATCH},
     "supervised": {"method": "supervised", **TRAINING},
     "uar": {"method": "uar", **TRAINING, "strong_epochs": 1, "inversion_steps": 8, "reinversion_steps": 4},
 }
