@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from open_clip.timm_model import TimmModel
 
-from cleanclip.spec.timm_towers import PublishedTower, published_towers
+from cleanclip.spec.timm_towers import published_towers
+from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.timm_shapes import PATH, key_of
 
 _EMBED_DIM = 997
@@ -57,10 +58,10 @@ def _group(entries: Sequence[Entry], at: int, prefix: str) -> list[Entry]:
     return found
 
 
-def described(tower: PublishedTower) -> str:
+def described(tower: TimmTower) -> str:
     with torch.device("meta"):
         model = TimmModel(
-            tower.timm_name,
+            tower.name,
             _EMBED_DIM,
             image_size=tower.image_size,
             pool=tower.pool,
@@ -74,7 +75,7 @@ def described(tower: PublishedTower) -> str:
 
 
 def main() -> None:
-    found = {key_of(one): one for one in published_towers()}
+    found = {key_of(one): one for one in map(TimmTower.of, published_towers())}
     content = {key: described(one) for key, one in sorted(found.items())}
     PATH.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

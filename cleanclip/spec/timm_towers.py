@@ -30,8 +30,6 @@ class PublishedTower:
     """0: attention does not have one number of heads throughout, or there is none."""
     gflop: float
     """Of one image of `image_size` pixels through the tower."""
-    num_tensors: int
-    """In the tower's state dict."""
     constants: Literal["openai", "half", "zero"]
     interpolation: Interpolation
     resize_mode: Literal["shortest", "squash"]
@@ -66,7 +64,7 @@ def _read(line: str) -> PublishedTower:
     entry, rest = line.split(": ")
     tower, measured, *others = rest.split(" | ")
     name, pool, projection, side, embed_dim = tower.split()
-    heads, gflop, num_tensors = measured.split()
+    heads, gflop = measured.split()
     flags = others[0].split() if others else []
     return PublishedTower(
         entry=entry,
@@ -77,7 +75,6 @@ def _read(line: str) -> PublishedTower:
         embed_dim=int(embed_dim),
         heads=int(heads),
         gflop=float(gflop),
-        num_tensors=int(num_tensors),
         constants="half" if "half" in flags else "zero" if "zero" in flags else "openai",
         interpolation="bilinear" if "bilinear" in flags else "bicubic",
         resize_mode="squash" if "squash" in flags else "shortest",
@@ -86,56 +83,56 @@ def _read(line: str) -> PublishedTower:
 
 
 _TABLE = """
-EVA01-g-14: eva_giant_patch14_224 token - 224 1024 | 16 534.1 528
-EVA01-g-14-plus: eva_giant_patch14_224 token - 224 1024 | 16 534.1 528
-EVA02-B-16: eva02_base_patch16_clip_224 token - 224 512 | 12 35.1 260
-EVA02-E-14: eva02_enormous_patch14_clip_224 token - 224 1024 | 16 2264.3 840
-EVA02-E-14-plus: eva02_enormous_patch14_clip_224 token - 224 1024 | 16 2264.3 840
-EVA02-L-14: eva02_large_patch14_clip_224 token - 224 768 | 16 162.0 512
-EVA02-L-14-336: eva02_large_patch14_clip_336 token - 336 768 | 16 381.9 512
-MobileCLIP-B: vit_base_mci_224 token - 224 512 | 12 35.4 164 | zero bilinear
-MobileCLIP-S1: fastvit_mci1 avg - 256 512 | 0 9.3 1436 | zero bilinear bidirectional
-MobileCLIP-S2: fastvit_mci2 avg - 256 512 | 0 15.7 1572 | zero bilinear bidirectional
-MobileCLIP2-B: vit_base_mci_224 token - 224 512 | 12 35.4 164 | zero bilinear
-MobileCLIP2-L-14: vit_large_patch14_clip_224 token - 224 768 | 16 162.0 297 | bidirectional
-MobileCLIP2-S0: fastvit_mci0 avg - 256 512 | 0 4.8 784 | zero bilinear bidirectional
-MobileCLIP2-S2: fastvit_mci2 avg - 256 512 | 0 15.7 1572 | zero bilinear bidirectional
-MobileCLIP2-S3: fastvit_mci3 avg - 256 768 | 0 29.6 1531 | bilinear bidirectional
-MobileCLIP2-S4: fastvit_mci4 avg - 256 768 | 0 55.5 1565 | bilinear bidirectional
-PE-Core-B-16: vit_pe_core_base_patch16_224 map - 224 1024 | 12 35.6 166 | half bilinear squash
-PE-Core-L-14-336: vit_pe_core_large_patch14_336 map - 336 1024 | 16 384.4 310 | half bilinear squash
-PE-Core-S-16-384: vit_pe_core_small_patch16_384 map - 384 512 | 6 31.3 166 | half bilinear squash
-PE-Core-T-16-384: vit_pe_core_tiny_patch16_384 map - 384 512 | 3 9.5 166 | half bilinear squash
-PE-Core-bigG-14-448: vit_pe_core_gigantic_patch14_448 map - 448 1280 | 16 4118.6 621 | half bilinear squash
-ViTamin-B: vitamin_base_224 - linear 224 512 | 12 45.2 288
-ViTamin-B-LTT: vitamin_base_224 - linear 224 768 | 12 45.2 288
-ViTamin-L: vitamin_large_224 - linear 224 768 | 16 149.8 560
-ViTamin-L-256: vitamin_large_256 - linear 256 768 | 16 197.7 560
-ViTamin-L-336: vitamin_large_336 - linear 336 768 | 16 350.9 560
-ViTamin-L-384: vitamin_large_384 - linear 384 768 | 16 468.2 560
-ViTamin-L2: vitamin_large2_224 - linear 224 1024 | 16 149.8 560
-ViTamin-L2-256: vitamin_large2_256 - linear 256 1024 | 16 197.7 560
-ViTamin-L2-336: vitamin_large2_336 - linear 336 1024 | 16 350.9 560
-ViTamin-L2-384: vitamin_large2_384 - linear 384 1024 | 16 468.2 560
-ViTamin-S: vitamin_small_224 - linear 224 384 | 6 11.8 288
-ViTamin-S-LTT: vitamin_small_224 - linear 224 768 | 6 11.8 288
-ViTamin-XL-256: vitamin_xlarge_256 - linear 256 1152 | 16 259.9 575
-ViTamin-XL-336: vitamin_xlarge_336 - linear 336 1152 | 16 459.7 575
-convnext_base: convnext_base - linear 224 512 | 0 30.7 343
-convnext_base_w: convnext_base - linear 256 640 | 0 40.1 343
-convnext_base_w_320: convnext_base - linear 320 640 | 0 62.7 343
-convnext_large: convnext_large - linear 224 768 | 0 68.7 343
-convnext_large_d: convnext_large - mlp 256 768 | 0 89.8 345
-convnext_large_d_320: convnext_large - mlp 320 768 | 0 140.3 345
-convnext_small: convnext_small - linear 224 512 | 0 17.4 343
-convnext_tiny: convnext_tiny - linear 224 1024 | 0 8.9 181
-convnext_xlarge: convnext_xlarge - linear 256 1024 | 0 159.1 343
-convnext_xxlarge: convnext_xxlarge - linear 256 1024 | 0 395.9 379
-convnext_xxlarge_320: convnext_xxlarge - linear 320 1024 | 0 618.6 379
-test_convnext: test_convnext - linear 64 64 | 0 0.04 100
-eva02_tiny_patch14_224: eva02_tiny_patch14_224 token - 224 64 | 3 3.4 164
-fastvit_t8: fastvit_t8 avg - 64 64 | 0 0.1 462
+EVA01-g-14: eva_giant_patch14_224 token - 224 1024 | 16 534.1
+EVA01-g-14-plus: eva_giant_patch14_224 token - 224 1024 | 16 534.1
+EVA02-B-16: eva02_base_patch16_clip_224 token - 224 512 | 12 35.1
+EVA02-E-14: eva02_enormous_patch14_clip_224 token - 224 1024 | 16 2264.3
+EVA02-E-14-plus: eva02_enormous_patch14_clip_224 token - 224 1024 | 16 2264.3
+EVA02-L-14: eva02_large_patch14_clip_224 token - 224 768 | 16 162.0
+EVA02-L-14-336: eva02_large_patch14_clip_336 token - 336 768 | 16 381.9
+MobileCLIP-B: vit_base_mci_224 token - 224 512 | 12 35.4 | zero bilinear
+MobileCLIP-S1: fastvit_mci1 avg - 256 512 | 0 9.3 | zero bilinear bidirectional
+MobileCLIP-S2: fastvit_mci2 avg - 256 512 | 0 15.7 | zero bilinear bidirectional
+MobileCLIP2-B: vit_base_mci_224 token - 224 512 | 12 35.4 | zero bilinear
+MobileCLIP2-L-14: vit_large_patch14_clip_224 token - 224 768 | 16 162.0 | bidirectional
+MobileCLIP2-S0: fastvit_mci0 avg - 256 512 | 0 4.8 | zero bilinear bidirectional
+MobileCLIP2-S2: fastvit_mci2 avg - 256 512 | 0 15.7 | zero bilinear bidirectional
+MobileCLIP2-S3: fastvit_mci3 avg - 256 768 | 0 29.6 | bilinear bidirectional
+MobileCLIP2-S4: fastvit_mci4 avg - 256 768 | 0 55.5 | bilinear bidirectional
+PE-Core-B-16: vit_pe_core_base_patch16_224 map - 224 1024 | 12 35.6 | half bilinear squash
+PE-Core-L-14-336: vit_pe_core_large_patch14_336 map - 336 1024 | 16 384.4 | half bilinear squash
+PE-Core-S-16-384: vit_pe_core_small_patch16_384 map - 384 512 | 6 31.3 | half bilinear squash
+PE-Core-T-16-384: vit_pe_core_tiny_patch16_384 map - 384 512 | 3 9.5 | half bilinear squash
+PE-Core-bigG-14-448: vit_pe_core_gigantic_patch14_448 map - 448 1280 | 16 4118.6 | half bilinear squash
+ViTamin-B: vitamin_base_224 - linear 224 512 | 12 45.2
+ViTamin-B-LTT: vitamin_base_224 - linear 224 768 | 12 45.2
+ViTamin-L: vitamin_large_224 - linear 224 768 | 16 149.8
+ViTamin-L-256: vitamin_large_256 - linear 256 768 | 16 197.7
+ViTamin-L-336: vitamin_large_336 - linear 336 768 | 16 350.9
+ViTamin-L-384: vitamin_large_384 - linear 384 768 | 16 468.2
+ViTamin-L2: vitamin_large2_224 - linear 224 1024 | 16 149.8
+ViTamin-L2-256: vitamin_large2_256 - linear 256 1024 | 16 197.7
+ViTamin-L2-336: vitamin_large2_336 - linear 336 1024 | 16 350.9
+ViTamin-L2-384: vitamin_large2_384 - linear 384 1024 | 16 468.2
+ViTamin-S: vitamin_small_224 - linear 224 384 | 6 11.8
+ViTamin-S-LTT: vitamin_small_224 - linear 224 768 | 6 11.8
+ViTamin-XL-256: vitamin_xlarge_256 - linear 256 1152 | 16 259.9
+ViTamin-XL-336: vitamin_xlarge_336 - linear 336 1152 | 16 459.7
+convnext_base: convnext_base - linear 224 512 | 0 30.7
+convnext_base_w: convnext_base - linear 256 640 | 0 40.1
+convnext_base_w_320: convnext_base - linear 320 640 | 0 62.7
+convnext_large: convnext_large - linear 224 768 | 0 68.7
+convnext_large_d: convnext_large - mlp 256 768 | 0 89.8
+convnext_large_d_320: convnext_large - mlp 320 768 | 0 140.3
+convnext_small: convnext_small - linear 224 512 | 0 17.4
+convnext_tiny: convnext_tiny - linear 224 1024 | 0 8.9
+convnext_xlarge: convnext_xlarge - linear 256 1024 | 0 159.1
+convnext_xxlarge: convnext_xxlarge - linear 256 1024 | 0 395.9
+convnext_xxlarge_320: convnext_xxlarge - linear 320 1024 | 0 618.6
+test_convnext: test_convnext - linear 64 64 | 0 0.04
+eva02_tiny_patch14_224: eva02_tiny_patch14_224 token - 224 64 | 3 3.4
+fastvit_t8: fastvit_t8 avg - 64 64 | 0 0.1
 """
-"""Entry: timm's name, pool, projection, side of the image, embedding width | heads, GFLOP, tensors | what its
+"""Entry: timm's name, pool, projection, side of the image, embedding width | heads, GFLOP | what its
 weights have other than OpenAI's constants, bicubic interpolation, "shortest" and a causal text tower. The
 last three are timm's smallest of their kinds, of which nobody published a CLIP."""

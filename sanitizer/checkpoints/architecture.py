@@ -92,7 +92,7 @@ class Architecture:
     @property
     def interpolation(self) -> Interpolation:
         """How pixels are resized: as the weights that are published with this image tower were trained."""
-        return self.vision.interpolation if isinstance(self.vision, TimmTower) else "bicubic"
+        return self.vision.published.interpolation if isinstance(self.vision, TimmTower) else "bicubic"
 
     @property
     def context_length(self) -> int:

@@ -33,6 +33,7 @@ from sanitizer.checkpoints.architecture import (
     Architecture,
 )
 from sanitizer.checkpoints.choices import Choices, contradiction
+from sanitizer.checkpoints.naming import OWN_TABLE
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.siglip_inference import infer_siglip, is_siglip
 from sanitizer.checkpoints.tensor_shapes import (
@@ -94,11 +95,8 @@ _FAMILIES = {
 }
 # Published image towers whose heads are not 64 wide, (width, layers) → heads: ViT-H, g, bigG, e.
 _KNOWN_HEADS = {(1280, 32): 16, (1408, 40): 16, (1664, 48): 16, (1792, 56): 16}
-
-
 _KNOWN_TEXT_HEADS = {(1152, 27): 16}
 """Of ViTamin-XL's."""
-OWN_TABLE = "text.token_embedding.weight"
 _Usual = tuple[Any, str]
 """A value, and why it is usual."""
 

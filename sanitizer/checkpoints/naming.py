@@ -6,7 +6,7 @@ From the tensors of a file to the list of their origins. Shapes are judged later
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from sanitizer.checkpoints.naming_huggingface import POSITION_IDS, WORD_TABLE, h
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.second_models import PREFIXES
+from sanitizer.checkpoints.siglip_inference import is_siglip
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, causal_mask
 
 _PLAIN_CLIP = (
@@ -28,12 +29,9 @@ OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")
 _MASK = re.compile(r"(transformer\.(resblocks\.(?P<block>0|[1-9]\d{0,3})\.)?)?attn_mask")
 
 # (start of a tensor's name, code, what it is): the first that matches any name is the reason given.
-_SIGLIPS = ("visual.trunk.attn_pool.latent", "vision_model.head.probe")
-"""The query that reads a SigLIP's patches, by open_clip's name and by Hugging Face's."""
 _PATCHES = "vision_model.embeddings.patch_embedding.weight"
-_OWN_TABLE = "text.token_embedding.weight"
+OWN_TABLE = "text.token_embedding.weight"
 """Of a text tower that is a module of its own, as open_clip's `CustomTextCLIP` has it."""
-_FIRST_NORM = "visual.trunk.norm_pre.weight"
 _FOREIGN = (
     ("visual.attn_pool.", "attentional_pool", "Its image tower has an attentional pooler (CoCa's)."),
     ("text_decoder.", "coca_model", "It is a CoCa model with a text decoder."),
@@ -62,14 +60,14 @@ def recognise(raw: LazyTensors, *, is_torchscript: bool = False) -> tuple[Recogn
     """
     prefix = _common_prefix(raw)
     bare = LazyTensors({name.removeprefix(prefix): part for name, part in raw.parts.items()}, raw.release)
-    naming, is_siglip = _naming(bare), _is_siglip(bare)
+    naming, of_siglip = _naming(bare), is_siglip(bare)
     masks = dict.fromkeys(name for name in bare if _is_mask(name, bare))
     for name in masks:
         _check_causal(name, bare)
     # In an archive the mask is a plain attribute, absent from the state dict that is given back.
     given_back = [name for name in bare if not (is_torchscript and name in masks)]
     origins = [
-        _origin(name, bare.parts[name], naming, is_mask=name in masks, is_siglip=is_siglip)
+        _origin(name, bare.parts[name], naming, is_mask=name in masks, of_siglip=of_siglip)
         for name in given_back
     ]
     recognised = Recognised(
@@ -91,11 +89,6 @@ def _findings(prefix: str, masks: list[str]) -> Iterator[str]:
         yield phrases.MASKS(mask=masks[0], more=len(masks) - 1)
 
 
-def _is_siglip(names: Container[str]) -> bool:
-    """Perception Encoders have such a query too, and a norm before the blocks."""
-    return any(query in names for query in _SIGLIPS) and _FIRST_NORM not in names
-
-
 def _common_prefix(names: Iterable[str]) -> str:
     remaining, prefix = list(names), ""
     while remaining:
@@ -108,9 +101,9 @@ def _common_prefix(names: Iterable[str]) -> str:
 
 
 def _naming(names: LazyTensors) -> str:
-    is_siglip = _is_siglip(names)
+    of_siglip = is_siglip(names)
     for start, code, what in _FOREIGN:
-        if start == "text." and _OWN_TABLE in names:
+        if start == "text." and OWN_TABLE in names:
             continue
         if any(name.startswith(start) for name in names):
             raise refusal(code, what, _PLAIN_CLIP, where=next(n for n in names if n.startswith(start)))
@@ -118,9 +111,9 @@ def _naming(names: LazyTensors) -> str:
         raise refusal(
             "adapter_only", "It holds LoRA adapters.", "Merge the adapters into the model and save that."
         )
-    if is_siglip and _PATCHES in names and len(names.parts[_PATCHES].shape) == 2:
+    if of_siglip and _PATCHES in names and len(names.parts[_PATCHES].shape) == 2:
         raise refusal("siglip_naflex", "It is a SigLIP 2 for images of any shape (NaFlex).", _PLAIN_CLIP)
-    has_text = _OWN_TABLE in names or (not is_siglip and "token_embedding.weight" in names)
+    has_text = OWN_TABLE in names or (not of_siglip and "token_embedding.weight" in names)
     has_vision = any(name.startswith("visual.") for name in names)
     if has_text and has_vision:
         return "open_clip"
@@ -138,7 +131,7 @@ def _naming(names: LazyTensors) -> str:
     )
 
 
-def _origin(name: str, part: LazyTensor, naming: str, *, is_mask: bool, is_siglip: bool) -> Origin:
+def _origin(name: str, part: LazyTensor, naming: str, *, is_mask: bool, of_siglip: bool) -> Origin:
     dtype, shape = DTYPE_NAMES[part.dtype], part.shape
     if naming == "huggingface" and POSITION_IDS.fullmatch(name):
         _check_position_ids(name, part)
@@ -156,7 +149,7 @@ def _origin(name: str, part: LazyTensor, naming: str, *, is_mask: bool, is_sigli
             where=name,
         )
     if naming == "huggingface":
-        return huggingface_origin(name, dtype, shape, is_siglip=is_siglip)
+        return huggingface_origin(name, dtype, shape, is_siglip=of_siglip)
     return Origin(name=name, dtype=dtype, shape=shape, source=name)
 
 

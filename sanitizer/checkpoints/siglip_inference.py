@@ -38,13 +38,15 @@ from sanitizer.checkpoints.tensor_shapes import (
 )
 from sanitizer.checkpoints.tower_configs import Blocks, TextTransformer
 
-_POOLING_QUERY, _FIRST_NORM = "visual.trunk.attn_pool.latent", "visual.trunk.norm_pre.weight"
+_QUERIES = ("visual.trunk.attn_pool.latent", "vision_model.head.probe")
+"""What reads the patches, by open_clip's name and by Hugging Face's."""
+_FIRST_NORM = "visual.trunk.norm_pre.weight"
 _TRUNK = "visual.trunk.blocks"
 
 
 def is_siglip(names: Container[str]) -> bool:
     """Whether patches are read by a query and no norm comes before the blocks, as in a Perception Encoder."""
-    return _POOLING_QUERY in names and _FIRST_NORM not in names
+    return any(query in names for query in _QUERIES) and _FIRST_NORM not in names
 
 
 def infer_siglip(tensors: Mapping[str, Tensor], choices: Choices, *, layout: str) -> Architecture:

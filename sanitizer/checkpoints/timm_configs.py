@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.timm_towers import Interpolation, PublishedTower, entries
+from cleanclip.spec.timm_towers import PublishedTower, entries
 from sanitizer.checkpoints.tower_configs import refuse_unknown, unsupported
 
 
@@ -33,10 +33,6 @@ class TimmTower:
         """The first entry with this trunk and this side, else the first with this trunk."""
         with_trunk = entries(self.name)
         return next((one for one in with_trunk if one.image_size == self.image_size), with_trunk[0])
-
-    @property
-    def interpolation(self) -> Interpolation:
-        return self.published.interpolation
 
     @property
     def heads(self) -> int:

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from cleanclip.spec.timm_towers import PublishedTower, published_towers
+from cleanclip.spec.timm_towers import published_towers
 from sanitizer.checkpoints.timm_configs import TimmTower
 
 Shape = tuple[int, ...]
 PATH = Path(__file__).with_name("timm_shapes.json")
-_RUN = re.compile(r"(.*?)\{(\d+)-(\d+)\}(.*)")
+_RUN = re.compile(r"(.*?)\{(\d+)-(\d+)\}")
 
 
-def key_of(tower: TimmTower | PublishedTower) -> str:
-    name = tower.name if isinstance(tower, TimmTower) else tower.timm_name
-    return f"{name} {tower.pool or '-'} {tower.projection or '-'}"
+def key_of(tower: TimmTower) -> str:
+    return f"{tower.name} {tower.pool or '-'} {tower.projection or '-'}"
 
 
 def tensors_of(tower: TimmTower, embed_dim: int) -> dict[str, Shape]:
@@ -42,30 +41,28 @@ def tensors_of(tower: TimmTower, embed_dim: int) -> dict[str, Shape]:
 def matching(shapes: Mapping[str, Shape], embed_dim: int) -> list[TimmTower]:
     """Every published tower whose tensors are exactly those of `shapes` that begin with "visual."."""
     theirs = {name: shape for name, shape in shapes.items() if name.startswith("visual.")}
-    towers = [TimmTower.of(one) for one in published_towers() if one.num_tensors == len(theirs)]
-    return [one for one in towers if tensors_of(one, embed_dim) == theirs]
+    return [one for one in map(TimmTower.of, published_towers()) if tensors_of(one, embed_dim) == theirs]
 
 
 @cache
 def _entries(key: str) -> tuple[tuple[str, str], ...]:
-    described = [tuple(one.split(" ")) for one in _towers()[key].split(";")]
-    return tuple(_unfolded([(name, shape) for name, shape in described]))
+    return tuple(_unfolded(one.split(" ") for one in _towers()[key].split(";")))
 
 
-def _unfolded(entries: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _unfolded(entries: Iterable[list[str]]) -> Iterator[tuple[str, str]]:
     for run, group in groupby(entries, key=lambda entry: _head(entry[0])):
-        members = list(group)
+        members = [(name, shape) for name, shape in group]
         if run is None:
             yield from members
             continue
         start, first, last = run
         for number in range(first, last + 1):
             for name, shape in members:
-                yield f"{start}{number}{_RUN.fullmatch(name)[4]}", shape  # type: ignore[index]  # it has a run
+                yield f"{start}{number}{name.partition('}')[2]}", shape
 
 
 def _head(name: str) -> tuple[str, int, int] | None:
-    found = _RUN.fullmatch(name)
+    found = _RUN.match(name)
     return None if found is None else (found[1], int(found[2]), int(found[3]))
 
 

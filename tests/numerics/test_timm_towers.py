@@ -105,7 +105,6 @@ def test_a_line_says_what_the_libraries_build_and_is_found_by_its_shapes(tower: 
     architecture = Architecture.from_config(config)
     assert gflop_per_pass(architecture.to_config()) == pytest.approx(tower.gflop, rel=0.05)
     shapes = {f"visual.{name}": tuple(tensor.shape) for name, tensor in visual.state_dict().items()}
-    assert len(shapes) == tower.num_tensors
     assert list(tensors_of(TimmTower.of(tower), tower.embed_dim).items()) == list(shapes.items())
     expected = expected_shapes(architecture)
     assert shapes.items() <= expected.items()
