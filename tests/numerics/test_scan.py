@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from cleanclip.evidence.report import check
 from cleanclip.evidence.verification import verify
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.jobspec import ScanSpec
+from cleanclip.spec.measures import Estimate
 from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
 from cleanclip.spec.progress import (
     Advanced,
@@ -30,10 +32,12 @@ from cleanclip.spec.progress import (
 from cleanclip.spec.recipe import SUITES, AuditOptions, parse, to_json
 from cleanclip.spec.report import load_json
 from cleanclip.spec.scan_options import CollapseDetectorOptions, PatternFamily, ScanOptions
-from cleanclip.spec.scan_report import ScanReport, dump_scan, load_scan
+from cleanclip.spec.scan_report import Hypothesis, ImageCell, ScanReport, dump_scan, load_scan
+from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.__main__ import main
 from sanitizer.attacks.catalogue import build_triggers
+from sanitizer.audits.example_images import encode
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.pipeline import scan_opening
@@ -43,6 +47,7 @@ from sanitizer.pipeline.places import Places
 from sanitizer.pipeline.scan import plan
 from sanitizer.rendering.documents import pages
 from sanitizer.run import Run
+from sanitizer.scans.attacks import packed
 from tests.fixtures.audited import (
     CLASS_NAMES,
     TEMPLATES,
@@ -142,6 +147,31 @@ def test_found_triggers_are_attacks_of_an_audit_as_they_stand(scanned) -> None:
     for trigger in build_triggers(options.attacks):
         grey = torch.full((2, 3, 32, 32), 0.5)
         assert not torch.equal(trigger.apply(grey, [0, 1], 0), grey)
+
+
+def test_images_and_patterns_of_full_size_can_be_read_again(scanned) -> None:
+    """They are texts as long as no sentence is."""
+    report, _ = scanned
+    noise_3HW = torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(3))
+    image, pattern = encode(noise_3HW), packed(noise_3HW)
+    assert min(len(image), len(pattern)) > MAX_TEXT_CHARACTERS
+
+    def in_full_size(one: Hypothesis) -> Hypothesis:
+        sha256 = hashlib.sha256(b64decode(image)).hexdigest()
+        has_pattern = one.trigger.pattern is not None
+        trigger = replace(
+            one.trigger, image=image, image_sha256=sha256, pattern=pattern if has_pattern else None
+        )
+        cell = ImageCell(number=1, asr=Estimate(n=4, successes=0), examples=(image,))
+        return replace(one, trigger=trigger, cell=cell)
+
+    large = replace(
+        report,
+        examples=tuple(replace(one, clean=image, triggered=image) for one in report.examples),
+        hypotheses=tuple(map(in_full_size, report.hypotheses)),
+    )
+    assert any(one.trigger.pattern for one in large.hypotheses)
+    assert load_scan(dump_scan(large)) == large
 
 
 def test_pages_of_a_scan_show_sentence_number_and_images_and_escape_names(scanned) -> None:

@@ -49,5 +49,6 @@ def test_figures_sentences_and_pictures_are_read() -> None:
         "none": None,
         "reason": "x" * 10_000,
         "image": "A" * 90_000,
+        "pattern": "A" * 90_000,
     }
     assert parse_bounded(json.dumps({"a": [value]})) == {"a": [value]}
