@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from cleanclip.face import plots
 from cleanclip.spec import control, untested
 from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
@@ -24,17 +25,16 @@ from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS, scanner_words
 from cleanclip.spec.untrusted import name, rows, shown
-from sanitizer.rendering import examples, figures, plots, rebound, retrieval, sentences
+from sanitizer.rendering import examples, figures, rebound, retrieval, sentences
 from sanitizer.rendering.table_rows import percent, points
 
 _MAX_LISTED = 50
-_MADE_WITH = ("cleanclip-service", "jinja2", "matplotlib")
+_MADE_WITH = ("cleanclip-service", "jinja2")
 
 
 def render_html(report: Report) -> str:
     """The page. `report` has been checked: see `checked_report`."""
     front, num_left_out = figures.front(report)
-    curve = report.training.curve if report.training else ()
     page = (
         environment()
         .get_template("report.html.j2")
@@ -73,14 +73,14 @@ def render_html(report: Report) -> str:
             has_policy=report.policy_source.given != "default",
             has_found=len(_named_attacks(report)) < len(report.audit.attacks),
             has_images=any(hasattr(attack, "image") for attack in _named_attacks(report)),
-            rates_plot=_svg(plots.success_rates(report)),
+            rates_plot=plots.rates(report),
             control=control.table(report.control.families) if report.control else None,
             highest=rebound.highest(report),
             rebound_tables=rebound.tables(report),
             relearned=rebound.relearned(report),
             way_back=rebound.way_back(report),
-            rebound_plot=_svg(plots.rebound(report, report.rebound) if report.rebound else None),
-            loss_plot=_svg(plots.training_loss(curve) if curve else None),
+            rebound_plot=plots.rebound(report),
+            loss_plot=plots.loss(report.training.curve if report.training else ()),
             made_with=made_with(),
         )
     )
@@ -97,10 +97,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "unknown"
-
-
-def _svg(drawn: str | None) -> Markup | None:
-    return None if drawn is None else Markup(drawn)  # noqa: S704 - our own SVG; names in it are escaped there
 
 
 def _documents(report: Report) -> list[tuple[str, Markup]]:
@@ -162,7 +158,7 @@ def environment() -> Environment:
 
 def _finalized(value: Any) -> Any:
     """Of whatever a template prints: text from strangers is made visible before it is escaped."""
-    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _listed(values: tuple[str, ...]) -> list[str]:

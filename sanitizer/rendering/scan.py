@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from markupsafe import Markup
-
+from cleanclip.face.null_plot import null_plot
 from cleanclip.spec import control
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_plot import null_plot
 from cleanclip.spec.scan_report import WHO_MEASURED, Hypothesis, ScanReport
 from cleanclip.spec.verdicts import MEANINGS
 from sanitizer.rendering import sentences
@@ -42,7 +40,7 @@ def render_scan_html(report: ScanReport) -> str:
             beside=beside,
             cell=_cell_of,
             meanings=_MEANING,
-            plot=Markup(null_plot(report.judgements)),  # noqa: S704 - text in it is escaped
+            plot=null_plot(report),
             made_with=made_with(),
         )
     )

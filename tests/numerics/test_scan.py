@@ -202,7 +202,7 @@ def test_a_null_gives_a_p_value_that_is_a_rank(model, images, null, tmp_path) ->
     assert len(report.judgements[0].others) == 3
     first = report.hypotheses[0]
     assert first.null_median is not None
-    assert 'class="null-plot"' in pages(report)["report.html"].decode()
+    assert 'id="null-words"' in pages(report)["report.html"].decode()
     known = [model.patterns[0] for model in null.counted]
     assert [(one.detector, one.family) for one in known] == [("collapse", "patch:0.25")] * 3
     assert first.null_figures is not None

@@ -117,7 +117,6 @@ def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) ->
     return passed_on | {
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
-        "MPLCONFIGDIR": str(folder / "tmp" / "matplotlib"),  # its list of fonts is made again in every job
         "LANG": "C.UTF-8",
         "PYTHONPATH": _library_folder(),
         "PYTHONSAFEPATH": "1",

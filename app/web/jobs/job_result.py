@@ -16,7 +16,8 @@ from app.logs import get_logger
 from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
-from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates, rebound, rebound_curve
+from cleanclip.face import plots
+from cleanclip.face.drawn import Drawn
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.audit_figures import AttackChange
 from cleanclip.spec.control import Table, table
@@ -79,12 +80,13 @@ class Result:
     others: tuple[Attack, ...]
     remarks: list[str]
     untested: list[str]
-    rates: RatesPlot
-    rebound: LossPlot | None
+    rates: Drawn
+    rebound: Drawn
+    """Empty where nothing was trained further; so `loss`."""
     rebound_curve: ReboundCurve | None
     """That which `rebound` draws, of the attacks with the numbers `front`."""
     front: tuple[int, ...]
-    loss: LossPlot | None
+    loss: Drawn
     control: Table | None
     """Of the search for patterns on the cleaned weights."""
     options: str
@@ -137,8 +139,6 @@ def _fits(report: Report) -> bool:
 
 def result_of(report: Report) -> Result:
     """Everything that the page shows of a report."""
-    after = None if report.after is None else report.after.attacks
-    training = report.training
     attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
     front = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     shown = to_json(report.audit)
@@ -160,12 +160,12 @@ def result_of(report: Report) -> Result:
         others=tuple(attack for number, attack in enumerate(attacks) if number not in front),
         remarks=report.remarks,
         untested=not_tested(report),
-        rates=rates(report.audit, report.policy, report.before.attacks, after),
+        rates=plots.rates(report),
         control=None if report.control is None else table(report.control.families),
-        rebound=None if report.rebound is None else rebound(report.rebound, front, report.audit.rebound),
-        rebound_curve=None if report.rebound is None else rebound_curve(report.rebound, front),
+        rebound=plots.rebound(report),
+        rebound_curve=None if report.rebound is None else plots.rebound_curve(report.rebound, front),
         front=front,
-        loss=None if training is None else loss(training.curve),
+        loss=plots.loss(report.training.curve if report.training else ()),
         options=json.dumps(options, indent=2, ensure_ascii=False),
     )
 

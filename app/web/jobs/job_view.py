@@ -33,12 +33,13 @@ from app.web.jobs.job_result import (
     result_of,
 )
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
-from app.web.jobs.plots import LossPlot, live_loss
 from app.web.jobs.scan_result import ScanResult, read_scan
 from app.web.jobs.vet_result import VetResult, read_vet
 from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
+from cleanclip.face.drawn import Drawn
+from cleanclip.face.plots import live_loss
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.jobspec import SCAN_NAMES
 
@@ -83,7 +84,7 @@ class Shown:
     phases: Sequence[Phase]
     progress: ProgressOut
     lines: Sequence[Line]
-    loss: LossPlot | None
+    loss: Drawn
     error: StoredProblem | None
     artifacts: Sequence[Artifact]
     signature: SignatureOut
@@ -162,7 +163,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         phases=phases_of(job, now),
         progress=progress,
         lines=lines_of(events, job.kind),
-        loss=None if result is not None else live_loss(job.progress.get(LOSS_CURVE, ()), _last_step(job)),
+        loss=Drawn() if result is not None else live_loss(job.progress.get(LOSS_CURVE, ()), _last_step(job)),
         error=StoredProblem.of(job.error) if job.state is JobState.FAILED else None,
         artifacts=artifacts,
         signature=SignatureOut.of(job.result),

@@ -9,13 +9,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
+from cleanclip.face.drawn import Drawn
+from cleanclip.face.null_plot import null_plot
 from cleanclip.spec import scan_report
 from cleanclip.spec.control import Table, table
-from cleanclip.spec.null_plot import null_plot
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.verdicts import MEANINGS, scan_headline
 
@@ -59,8 +58,8 @@ class ScanResult:
     number: str
     number_words: str
     found: tuple[FoundPattern, ...]
-    plot: Markup
-    """SVG, its text escaped; empty without a null."""
+    plot: Drawn
+    """Empty without a null."""
     limits: Sequence[str]
     options: str
     control: Table | None
@@ -82,7 +81,7 @@ def scan_result(report: scan_report.ScanReport) -> ScanResult:
         number=report.number,
         number_words=_number_words(report),
         found=tuple(FoundPattern(hypothesis=one) for one in report.hypotheses),
-        plot=Markup(null_plot(report.judgements)),  # noqa: S704 - text in it is escaped
+        plot=null_plot(report),
         limits=(
             _NOTHING_FOUND + (_SOME_SEMANTIC if report.options.uses_edits else _NO_SEMANTIC),
             _NOT_THE_ATTACKERS,
