@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cleanclip.face.html import render_html
+from cleanclip.face.markdown import render_markdown
+from cleanclip.face.scan import render_scan_html, render_scan_markdown
+from cleanclip.face.vetting import render_vet_html, render_vet_markdown
 from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from cleanclip.spec.report_kinds import AnyReport
 from sanitizer.rendering import checked_report
-from sanitizer.rendering.html import render_html
-from sanitizer.rendering.markdown import render_markdown
-from sanitizer.rendering.scan import render_scan_html, render_scan_markdown
-from sanitizer.rendering.vetting import render_vet_html, render_vet_markdown
 
 _PAGES: dict[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = {
     "scan": (render_scan_html, render_scan_markdown),

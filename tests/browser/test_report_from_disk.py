@@ -11,9 +11,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
+from cleanclip.face.scan import render_scan_html
 from cleanclip.spec.audit_figures import Measured
 from cleanclip.spec.control import MEASURED
-from sanitizer.rendering.scan import render_scan_html
 from tests.browser.test_every_page import open_all
 from tests.fixtures.kept_reports import NAMES, document, drawn_from
 from tests.fixtures.scans import scan_and_null

@@ -15,7 +15,7 @@ from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import document, stored
 
 ROOT = Path(__file__).resolve().parents[3]
-SHEETS = ("app/web/kit/static/style.css", "sanitizer/rendering/templates/report.css")
+SHEETS = ("app/web/kit/static/style.css", "cleanclip/face/templates/report.css")
 
 
 def kept(name: str) -> Report:

@@ -15,12 +15,12 @@ from app.web.jobs.figures import targets_of, verdict_label
 from app.web.jobs.scan_result import scan_result
 from app.web.kit.rendering import environment
 from cleanclip.command import scan_view
+from cleanclip.face.scan import render_scan_html
 from cleanclip.spec.scan_judging import rejudged
 from cleanclip.spec.scan_options import Detector
 from cleanclip.spec.scan_report import ScanReport
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.documents import pages
-from sanitizer.rendering.scan import render_scan_html
 from tests.fixtures.derived import saying
 from tests.fixtures.scans import scan_and_null
 from tests.integration.worker.stand_in_child import WAVE

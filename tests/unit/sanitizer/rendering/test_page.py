@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from cleanclip.face.markdown import text as markdown_text
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import Policy, PolicySource, UARRecipe, parse, parse_recipe, to_json
 from cleanclip.spec.recommended import RecipeSource
@@ -26,13 +27,12 @@ from cleanclip.spec.report import load_json
 from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS
 from cleanclip.spec.untested import not_tested
 from sanitizer.audits.statistics import wilson
-from sanitizer.rendering.markdown import text as markdown_text
 from tests.fixtures.html_page import Element, Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from, markdown_from
 
 MAX_BYTES = 5_000_000
 ROOT = Path(__file__).resolve().parents[4]
-CSS = (ROOT / "sanitizer/rendering/templates/report.css").read_text()
+CSS = (ROOT / "cleanclip/face/templates/report.css").read_text()
 every_report = pytest.mark.parametrize("name", NAMES)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cleanclip.face.figures import target_of
 from cleanclip.spec.examples import Examples, Prediction, ShownImage
 from cleanclip.spec.report import Report
 from cleanclip.spec.untrusted import name
-from sanitizer.rendering.figures import target_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@ alike."""
 
 from __future__ import annotations
 
+from cleanclip.face import sentences
+from cleanclip.face.html import environment, made_with
+from cleanclip.face.markdown import MAX_WARNINGS, code, text
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.untrusted import rows
 from cleanclip.spec.vet_options import ScoreName
 from cleanclip.spec.vet_report import VetReport
-from sanitizer.rendering import sentences
-from sanitizer.rendering.html import environment, made_with
-from sanitizer.rendering.markdown import MAX_WARNINGS, code, text
 
 TITLES: dict[ScoreName, str] = {
     "local_density": "Local density",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cleanclip.face.table_rows import Share
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import HighestASR, Relearning
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
 from cleanclip.spec.untrusted import name
-from sanitizer.rendering.table_rows import Share
 
 _MOST_CURVES = 6
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from cleanclip.face import figures, rebound, retrieval, sentences
+from cleanclip.face.table_rows import Row, Share, distance, points
 from cleanclip.spec import control, untested
 from cleanclip.spec.measures import Estimate, RankDistribution
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_inputs import FetchedSource
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.untrusted import MAX_NAME_CHARACTERS, shown
-from sanitizer.rendering import figures, rebound, retrieval, sentences
-from sanitizer.rendering.table_rows import Row, Share, distance, points
 
 _BREAK = "<!-- -->"
 MAX_WARNINGS = 20

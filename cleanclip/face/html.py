@@ -15,7 +15,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cleanclip.face import plots
+from cleanclip.face import examples, figures, plots, rebound, retrieval, sentences
+from cleanclip.face.table_rows import percent, points
 from cleanclip.spec import control, untested
 from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
@@ -25,8 +26,6 @@ from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS, scanner_words
 from cleanclip.spec.untrusted import name, rows, shown
-from sanitizer.rendering import examples, figures, rebound, retrieval, sentences
-from sanitizer.rendering.table_rows import percent, points
 
 _MAX_LISTED = 50
 _MADE_WITH = ("cleanclip-service", "jinja2")
@@ -139,7 +138,7 @@ def _compact(document: dict[str, Any]) -> str:
 def environment() -> Environment:
     """Of every page's template."""
     made = Environment(
-        loader=PackageLoader("sanitizer.rendering"),
+        loader=PackageLoader("cleanclip.face"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

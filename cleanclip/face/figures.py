@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cleanclip.face.sentences import trigger
+from cleanclip.face.table_rows import Row, Share, row_of
 from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.audit_figures import AttackChange, AuditFigures
 from cleanclip.spec.figures import of_attack, of_model, with_target
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
 from cleanclip.spec.untested import quoted
 from cleanclip.spec.untrusted import name, rows
-from sanitizer.rendering.sentences import trigger
-from sanitizer.rendering.table_rows import Row, Share, row_of
 
 
 @dataclass(frozen=True, kw_only=True)

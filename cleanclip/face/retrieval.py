@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cleanclip.face.table_rows import Row, row_of
 from cleanclip.spec.figures import of_retrieval
 from cleanclip.spec.measures import Difference
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
-from sanitizer.rendering.table_rows import Row, row_of
 
 _WAYS = (("image_to_text", "Image to caption"), ("text_to_image", "Caption to image"))
 

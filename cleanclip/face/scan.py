@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+from cleanclip.face import sentences
+from cleanclip.face.html import environment, made_with
+from cleanclip.face.markdown import code, control_table, text
 from cleanclip.face.null_plot import null_plot
 from cleanclip.spec import control
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.scan_report import WHO_MEASURED, Hypothesis, ScanReport
 from cleanclip.spec.verdicts import MEANINGS
-from sanitizer.rendering import sentences
-from sanitizer.rendering.html import environment, made_with
-from sanitizer.rendering.markdown import code, control_table, text
 
 _MEANING = {
     "collapse": "how alike images look under a pattern, and how far its restarts agree on a class",
