@@ -10,12 +10,14 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cleanclip.face import examples, figures, plots, rebound, retrieval, sentences
+from cleanclip.face.drawn import Drawn
 from cleanclip.face.table_rows import percent, points
 from cleanclip.spec import control, untested
 from cleanclip.spec.attack_options import AttackOptions, without_image
@@ -27,6 +29,8 @@ from cleanclip.spec.report import Report
 from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS, scanner_words
 from cleanclip.spec.untrusted import name, rows, shown
 
+SHEET = Path(__file__).parent / "templates" / "sections.css"
+"""The looks of `sections` and of plots, for a page that has them."""
 _MAX_LISTED = 50
 _MADE_WITH = ("cleanclip-service", "jinja2")
 
@@ -43,11 +47,28 @@ def render_html(report: Report) -> str:
             question=sentences.question(report),
             headline=sentences.headline(report),
             front=front,
-            num_left_out=num_left_out,
             on_withheld=figures.on_withheld(report),
             withheld=sentences.withheld(report),
             remarks=report.remarks,
             not_tested=untested.not_tested(report),
+            num_left_out=num_left_out,
+            num_triggers=len(report.before.attacks),
+            sections=sections(report),
+            made_with=made_with(),
+        )
+    )
+    return REPORT_HTML_HEAD + page.lstrip()
+
+
+def sections(report: Report) -> Drawn:
+    """What it holds, part by part, each folded: on its job's page and in report.html. As `render_html`."""
+    return Drawn(
+        environment()
+        .get_template("sections.html.j2")
+        .render(
+            report=report,
+            num_left_out=figures.front(report)[1],
+            withholds=report.withheld is not None,
             targets=untested.quoted(untested.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),
             attacks=figures.attacks(report),
@@ -80,10 +101,8 @@ def render_html(report: Report) -> str:
             way_back=rebound.way_back(report),
             rebound_plot=plots.rebound(report),
             loss_plot=plots.loss(report.training.curve if report.training else ()),
-            made_with=made_with(),
         )
     )
-    return REPORT_HTML_HEAD + page.lstrip()
 
 
 def made_with() -> str:

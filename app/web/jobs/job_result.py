@@ -5,8 +5,7 @@ Computes no figure: all are taken from the report as the job wrote it. Strings o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,15 +15,10 @@ from app.logs import get_logger
 from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
-from cleanclip.face import plots
 from cleanclip.face.drawn import Drawn
-from cleanclip.spec.attack_options import without_image
-from cleanclip.spec.audit_figures import AttackChange
-from cleanclip.spec.control import Table, table
-from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
+from cleanclip.face.html import sections
+from cleanclip.spec.figures import Line, of_attack, of_model, with_target
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.rebound_figures import ReboundCurve
-from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report, load_json
 from cleanclip.spec.untested import not_tested
 from cleanclip.spec.verdicts import MEANINGS, headline
@@ -57,11 +51,6 @@ class Attack:
     asr_after: Estimate | None
     pa_before: Estimate
     pa_after: Estimate | None
-    figures: tuple[Line, ...]
-    options: str
-    trigger_sha256: str
-    change: AttackChange | None
-    """None where nothing was cleaned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,23 +62,13 @@ class Result:
     label: str
     reason: str
     attacks: tuple[Attack, ...]
-    without_trigger: tuple[Line, ...]
-    retrieval: tuple[Line, ...]
     worst: tuple[Attack, ...]
     """Those at the top of the page; `others` are the rest."""
     others: tuple[Attack, ...]
     remarks: list[str]
     untested: list[str]
-    rates: Drawn
-    rebound: Drawn
-    """Empty where nothing was trained further; so `loss`."""
-    rebound_curve: ReboundCurve | None
-    """That which `rebound` draws, of the attacks with the numbers `front`."""
-    front: tuple[int, ...]
-    loss: Drawn
-    control: Table | None
-    """Of the search for patterns on the cleaned weights."""
-    options: str
+    sections: Drawn
+    """What report.html holds, part by part."""
 
 
 def read_report(store: ObjectStore, key: str) -> Report:
@@ -141,32 +120,17 @@ def result_of(report: Report) -> Result:
     """Everything that the page shows of a report."""
     attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
     front = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
-    shown = to_json(report.audit)
-    shown["attacks"] = [without_image(attack) for attack in shown["attacks"]]
-    options = {
-        "audit": shown,
-        "recipe": None if report.recipe is None else to_json(report.recipe),
-        "policy": to_json(report.policy),
-    }
     return Result(
         report=report,
         mood=_MOODS[MEANINGS[report.verdict.outcome].mood],
         label=_label(report),
         reason=report.verdict.reason.removeprefix(f"{_label(report)} "),  # what the label says already
         attacks=attacks,
-        without_trigger=_shares(of_model(report)),
-        retrieval=_shares(of_retrieval(report)),
         worst=tuple(attacks[number] for number in front),
         others=tuple(attack for number, attack in enumerate(attacks) if number not in front),
         remarks=report.remarks,
         untested=not_tested(report),
-        rates=plots.rates(report),
-        control=None if report.control is None else table(report.control.families),
-        rebound=plots.rebound(report),
-        rebound_curve=None if report.rebound is None else plots.rebound_curve(report.rebound, front),
-        front=front,
-        loss=plots.loss(report.training.curve if report.training else ()),
-        options=json.dumps(options, indent=2, ensure_ascii=False),
+        sections=sections(report),
     )
 
 
@@ -190,15 +154,7 @@ def _attack(report: Report, number: int) -> Attack:
         asr_after=None if now is None else now.asr,
         pa_before=was.pa,
         pa_after=None if now is None else now.pa,
-        figures=_shares(of_attack(report, number)),
-        options=json.dumps(without_image(was.options), ensure_ascii=False),
-        trigger_sha256=was.trigger_sha256,
-        change=report.change_of(number),
     )
-
-
-def _shares(lines: Iterable[Line]) -> tuple[Line, ...]:
-    return tuple(line for line in lines if isinstance(line.before, Estimate))
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:

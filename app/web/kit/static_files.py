@@ -12,7 +12,11 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
-FOLDER = Path(__file__).parent / "static"
+from cleanclip.face.html import SHEET
+
+_FOLDER = Path(__file__).parent / "static"
+_PATHS = {str(path.relative_to(_FOLDER)): path for path in _FOLDER.rglob("*") if path.is_file()}
+_PATHS["sections.css"] = SHEET
 PREFIX = "/ui/static"
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -21,7 +25,7 @@ router = APIRouter()
 
 @cache
 def _digest(name: str) -> str:
-    return hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(_PATHS[name].read_bytes()).hexdigest()[:12]
 
 
 @cache
@@ -30,20 +34,15 @@ def static_url(name: str) -> str:
     return f"{PREFIX}/{name}?v={_digest(name)}"
 
 
-@cache
-def _names() -> frozenset[str]:
-    return frozenset(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file())
-
-
 @router.get("/static/{name:path}")
 def static_file(name: str, request: Request, v: str = "") -> Response:
     """Of the known files only: no path is made of what was asked for. What a module imports is asked for
     without a digest: the browser asks each time whether it has changed."""
-    if name not in _names():
+    if name not in _PATHS:
         raise HTTPException(404)
     etag = f'"{_digest(name)}"'
     headers = {"Cache-Control": _FOR_EVER if v == _digest(name) else "no-cache", "ETag": etag}
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return FileResponse(FOLDER / name, media_type=kind, headers=headers)
+    return FileResponse(_PATHS[name], media_type=kind, headers=headers)

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from app.schemas.common import StoredProblem
 from app.web.jobs.job_result import result_of
 from app.web.kit.rendering import environment
+from cleanclip.face.html import render_html
 from tests.fixtures.html_page import Element, Page
 from tests.fixtures.kept_reports import document, stored
 
 
-def drawn(written: dict[str, Any]) -> Page:
-    shown = SimpleNamespace(result=result_of(stored(written)))
-    return Page(environment.get_template("job_result.html").render(shown=shown))
-
-
-def part(page: Page, name: str) -> Element:
-    (found,) = (one for one in page.all("section") if one.attributes["id"] == f"job-{name}")
+def rebound_of(written: dict[str, Any]) -> Element:
+    page = Page(result_of(stored(written)).sections)
+    (found,) = (one for one in page.all("section") if one.attributes["aria-labelledby"] == "rebound")
     return found
 
 
-def test_the_rebound_shows_accuracy_and_the_rate_without_trigger_at_its_points() -> None:
+def test_the_page_shows_what_report_html_shows() -> None:
+    for name in ("audit", "cleaned", "par", "rebound", "retrieval", "several_targets", "examples"):
+        report = stored(document(name))
+        assert result_of(report).sections in render_html(report), name
+
+
+def test_the_rebound_shows_where_accuracy_was_lowest() -> None:
     written = document("rebound")
-    points = written["rebound"]["curves"][0]["points"]
-    points[1]["ca"] = {"n": 800, "successes": 10}
-    section = part(drawn(written), "rebound")
-    highest, measured = section.all("table")[:2]
-    assert [one.text for one in highest.all("th")][1:4] == [
-        "Highest ASR",
-        "Without trigger there",
-        "CA there",
-    ]
-    assert all(
-        row.all("td")[at].text.strip() != "–" for row in highest.all("tbody")[0].all("tr") for at in (1, 2)
-    )
-    sentence = "The lowest CA of all measurements is 1.25 % (0.68 to 2.29 %), n = 800, after 10 updates at 1"
-    assert sentence in " ".join(section.text.split())
-    rows = measured.all("tbody")[0].all("tr")
-    assert len(rows) == len(points)
-    assert len(rows[0].all("td")) == 1 + 2 * min(3, len(written["audit"]["attacks"]))
+    written["rebound"]["curves"][0]["points"][1]["ca"] = {"n": 800, "successes": 10}
+    said = " ".join(rebound_of(written).text.split())
+    assert "lowest CA of all measurements is 1.25 % (95 % interval 0.68 to 2.29 %, n = 800), after 10" in said
 
 
 def test_a_clean_models_reference_is_drawn_beside_the_rebound() -> None:
     written = document("rebound")
-    without = part(drawn(written), "rebound").text
+    without = rebound_of(written).text
     assert "by the order" not in without
     written["audit"]["rebound"]["reference_asr"] = [0.01, *[0.9] * len(written["audit"]["rebound"]["steps"])]
-    section = part(drawn(written), "rebound")
+    section = rebound_of(written)
     assert "A clean model, by the order: highest 90.0 %." in section.text
     (line,) = (one for one in section.all("polyline") if "part-d" in one.attributes["class"])
     assert len(line.attributes["points"].split()) == 1 + len(written["audit"]["rebound"]["steps"])
