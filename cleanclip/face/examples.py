@@ -5,12 +5,11 @@ A page shows them in the order of their draw and all of them: a choice made here
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
-from cleanclip.face.figures import target_of
-from cleanclip.spec.examples import Examples, Prediction, ShownImage
-from cleanclip.spec.report import Report
+from cleanclip.spec.examples import Example, Prediction, ShownImage
+from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Report
 from cleanclip.spec.untrusted import name
 
 
@@ -26,70 +25,56 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class CardImage:
-    """`alt` is for who does not see it; `title` stands over the answers."""
+    """`alt` is for who does not see it; `title` stands over the answers. `is_printed`: as its attack is."""
 
     image: str
     alt: str
     title: str
     answers: tuple[Answer, ...]
+    is_printed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One test image without and with the trigger."""
+    """One test image without a trigger, and with each."""
 
     true_class: str
     images: tuple[CardImage, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """All examples of one attack."""
-
-    title: str
-    target: str
-    cards: tuple[Card, ...]
+def cards(report: Report) -> list[Card]:
+    """One for each example; none where the report holds no examples."""
+    found = [] if report.examples is None else report.examples.examples
+    return [_card(report, place, example) for place, example in enumerate(found)]
 
 
-def grids(report: Report) -> list[Grid]:
-    """One for each attack; none where the report holds no examples."""
-    if report.examples is None or not report.examples.examples:
-        return []
-    return [
-        Grid(
-            title=name(attack.name),
-            target=target_of(report, number),
-            cards=tuple(_cards(report, report.examples, number)),
-        )
-        for number, attack in enumerate(report.before.attacks)
-    ]
-
-
-def _cards(report: Report, examples: Examples, number: int) -> Iterator[Card]:
-    target = target_of(report, number)
-    for place, pair in enumerate(examples.of_attack(number)):
-        path = f"examples.examples.{place}"
-        true_class = name(pair.true_class)
-        alt = f"Test image {pair.index}, true class {true_class}"
-        yield Card(
-            true_class=true_class,
-            images=(
-                _image(pair.clean, f"{path}.clean", target, "Clean", f"{alt}, without a trigger"),
-                _image(
-                    pair.triggered,
-                    f"{path}.triggered.{number}",
-                    target,
-                    "Triggered",
-                    f"{alt}, with the trigger {name(report.before.attacks[number].name)}",
-                ),
+def _card(report: Report, place: int, example: Example) -> Card:
+    path, true_class = f"examples.examples.{place}", name(example.true_class)
+    alt = f"Test image {example.index}, true class {true_class}"
+    attacks = list(enumerate(zip(report.before.attacks, example.triggered, strict=True)))
+    printed = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
+    targets = {attack.target for _, (attack, _) in attacks}
+    clean = _image(example.clean, f"{path}.clean", targets, "Clean", f"{alt}, without a trigger")
+    triggered = [
+        replace(
+            _image(
+                shown,
+                f"{path}.triggered.{number}",
+                {attack.target},
+                f"{name(attack.name)}, to {name(attack.target)}",
+                f"{alt}, with the trigger {name(attack.name)}",
             ),
+            is_printed=number in printed,
         )
+        for number, (attack, shown) in attacks
+    ]
+    return Card(true_class=true_class, images=(clean, *triggered))
 
 
-def _image(shown: ShownImage, path: str, target: str, title: str, alt: str) -> CardImage:
+def _image(shown: ShownImage, path: str, targets: Container[str], title: str, alt: str) -> CardImage:
     sides = (("before", shown.before), ("after", shown.after))
     answers = tuple(
-        Answer(side=side, path=f"{path}.{side}", prediction=said, is_target=said.class_name == target)
+        Answer(side=side, path=f"{path}.{side}", prediction=said, is_target=said.class_name in targets)
         for side, said in sides
         if said is not None
     )

@@ -73,7 +73,7 @@ def sections(report: Report) -> Drawn:
             without_trigger=figures.without_trigger(report),
             attacks=figures.attacks(report),
             lowest_classes=figures.lowest_classes(report),
-            grids=examples.grids(report),
+            cards=examples.cards(report),
             recall=retrieval.recall(report),
             recall_lost=retrieval.lost(report),
             captions=retrieval.captions(report),

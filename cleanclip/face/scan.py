@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import Literal
 
 from cleanclip.face import sentences
+from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import environment, made_with
 from cleanclip.face.markdown import code, control_table, text
 from cleanclip.face.null_plot import null_plot
 from cleanclip.spec import control
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.measures import Estimate
+from cleanclip.spec.recipe import to_json
 from cleanclip.spec.scan_report import WHO_MEASURED, Hypothesis, ScanReport
+from cleanclip.spec.untrusted import rows
 from cleanclip.spec.verdicts import MEANINGS
 
 _MEANING = {
@@ -34,17 +37,55 @@ def render_scan_html(report: ScanReport) -> str:
             created=sentences.time(report.created_at),
             mood=MEANINGS[report.verdict.outcome].mood,
             first=report.hypotheses[0] if report.hypotheses else None,
+            control=control_part(report),
+            sections=scan_sections(report),
+            limits=limits(report),
+            made_with=made_with(),
+        )
+    )
+    return REPORT_HTML_HEAD + page.lstrip()
+
+
+def scan_sections(report: ScanReport) -> Drawn:
+    """What it holds, part by part: on its job's page and in report.html."""
+    return Drawn(
+        environment()
+        .get_template("scan_sections.html.j2")
+        .render(
+            report=report,
+            first=report.hypotheses[0] if report.hypotheses else None,
             share=share,
-            control=control.table(report.control),
             who_measured=WHO_MEASURED,
             beside=beside,
             cell=_cell_of,
             meanings=_MEANING,
             plot=null_plot(report),
-            made_with=made_with(),
+            options=rows(to_json(report.options)),
         )
     )
-    return REPORT_HTML_HEAD + page.lstrip()
+
+
+def control_part(report: ScanReport) -> Drawn:
+    """What the strongest pattern of each family does; empty without class names."""
+    template = environment().get_template("control.html.j2")
+    return Drawn(template.render(control=control.table(report.control)))
+
+
+def limits(report: ScanReport) -> tuple[str, ...]:
+    """What it does not show, whatever it found."""
+    semantic = (
+        "of triggers that depend on what an image shows it finds those like an edit of its bank alone."
+        if report.options.uses_edits
+        else "triggers that depend on what an image shows are not among them."
+    )
+    return (
+        "A scan that finds nothing does not show that the model is clean: it looks for patterns of these "
+        f"families and sizes only; {semantic}",
+        "Nor does it look for a wording of the caption.",
+        "The image is a pattern that works like a trigger. The attacker's own trigger may look different.",
+        "Universal adversarial patterns work on models that were never poisoned. Only the comparison with "
+        "such models separates them from a backdoor.",
+    )
 
 
 def render_scan_markdown(report: ScanReport) -> str:

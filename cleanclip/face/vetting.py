@@ -4,6 +4,7 @@ alike."""
 from __future__ import annotations
 
 from cleanclip.face import sentences
+from cleanclip.face.drawn import Drawn
 from cleanclip.face.html import environment, made_with
 from cleanclip.face.markdown import MAX_WARNINGS, code, text
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
@@ -38,13 +39,26 @@ def render_vet_html(report: VetReport) -> str:
             report=report,
             created=sentences.time(report.created_at),
             titles=TITLES,
-            meanings=MEANINGS,
-            digests=_digests(report),
-            options=rows(report.shown_options),
+            sections=vet_sections(report),
             made_with=made_with(),
         )
     )
     return REPORT_HTML_HEAD + page.lstrip()
+
+
+def vet_sections(report: VetReport) -> Drawn:
+    """What it holds, part by part: on its job's page and in report.html."""
+    return Drawn(
+        environment()
+        .get_template("vet_sections.html.j2")
+        .render(
+            report=report,
+            titles=TITLES,
+            meanings=MEANINGS,
+            digests=_digests(report),
+            options=rows(report.shown_options),
+        )
+    )
 
 
 def render_vet_markdown(report: VetReport) -> str:

@@ -35,7 +35,8 @@ LISTS = {"jobs", "checkpoints", "checkpoint", "datasets", "keys", "policies", "w
 """Of which a phone shows every column; others may be scrolled sideways in their frame."""
 CUT_TABLES = """[...document.querySelectorAll('.wide')]
   .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent.trim().slice(0, 80))"""
-MAX_FIRST_LOAD_BYTES = 200_000
+MAX_FIRST_LOAD_BYTES = 300_000
+"""A report has a hundred figures with intervals, each exactly for programs beside its rounded form."""
 ROWS_WHOSE_BORDERS_DO_NOT_MEET = """[...document.querySelectorAll('tr')].filter(row => {
   const bottoms = [...row.cells].map(cell => cell.getBoundingClientRect().bottom);
   return Math.max(...bottoms) - Math.min(...bottoms) > 0.5;

@@ -389,8 +389,8 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
     examples, attacks = told["examples"], told["before"]["attacks"]
     unfolded(page, left.finished(service, told))
     cards = of_report(page, "examples").locator("ul.examples > li")
-    assert cards.count() == len(examples["examples"]) * len(attacks)
-    assert cards.first.locator("img").count() == 2
+    assert cards.count() == len(examples["examples"])
+    assert cards.first.locator("img").count() == 1 + len(attacks), "the clean image stands once"
     cards.first.scroll_into_view_if_needed()
     for picture in cards.first.locator("img").all():
         picture.evaluate("one => one.decode()")
@@ -401,7 +401,7 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
     assert f"before: {triggered['before']['class_name']}" in shown
     assert f"after: {triggered['after']['class_name']}" in shown
     with_first = cards.first.locator("figure").nth(1)
-    assert attacks[0]["name"] in str(with_first.locator("img").get_attribute("alt"))
+    assert attacks[0]["name"] in with_first.inner_text()
     [called_target] = with_first.locator(".said strong").all()
     assert called_target.inner_text() == told["audit"]["target"]
 

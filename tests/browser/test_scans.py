@@ -27,15 +27,18 @@ def test_one_look_says_what_was_found_how_sure_that_is_and_how_it_looks(service:
     expect(page.locator("#job-trigger img")).to_have_count(3)
     expect(page.locator("#job-trigger")).to_contain_text(MARKUP)
     expect(page.locator("#job-trigger")).to_contain_text("clean models' median 11.0 % (n = 19)")
-    together = map(int, page.locator("#job-null text.count").all_text_contents())
-    alone = page.locator("#job-null circle").count() - page.locator("#job-null text.count").count()
-    assert alone + sum(together) == 2 * 19, "of each detector"
-    assert page.locator("#job-null .suspect").count() == 2 + 1
     expect(page.locator("#job-untested")).to_contain_text("does not show that the model is clean")
-    bottom = page.locator("#job-null").evaluate("one => one.getBoundingClientRect().bottom + scrollY")
+    judged = page.locator("#job-report section[aria-labelledby=judged]")
+    bottom = judged.evaluate("one => one.getBoundingClientRect().bottom + scrollY")
     assert bottom < 4 * 844, "found, sure and seen within a few screens"
-    page.locator("#fold-hypotheses summary").click()
-    expect(page.locator("#job-hypotheses")).to_contain_text("by dose: 50 %: 47.1 % (clean models 1.0 %)")
+    judged.locator("summary").click()
+    together = map(int, judged.locator("text.count").all_text_contents())
+    alone = judged.locator("circle").count() - judged.locator("text.count").count()
+    assert alone + sum(together) == 2 * 19, "of each detector"
+    assert judged.locator(".suspect").count() == 2 + 1
+    found = page.locator("#job-report section[aria-labelledby=found]")
+    found.locator("summary").click()
+    expect(found).to_contain_text("by dose: 50 %: 47.1 % (clean models 1.0 %)")
     again = page.get_by_role("link", name="Order again with changes")
     assert str(again.get_attribute("href")).startswith("/ui/scans/new?again=")
     page.goto("/ui/jobs?kind=scan")

@@ -5,31 +5,16 @@ Computes no figure: all are taken from the report as the job wrote it. Strings o
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
 from cleanclip.face.drawn import Drawn
-from cleanclip.face.null_plot import null_plot
+from cleanclip.face.scan import control_part, limits, scan_sections
 from cleanclip.spec import scan_report
-from cleanclip.spec.control import Table, table
-from cleanclip.spec.recipe import to_json
 from cleanclip.spec.verdicts import MEANINGS, scan_headline
 
 _MOODS = {"bad": "bad", "open": "warn", "good": "good"}
-_NOTHING_FOUND = (
-    "A scan that finds nothing does not show that the model is clean: it looks for patterns of these "
-    "families and sizes only; "
-)
-_NO_SEMANTIC = "triggers that depend on what an image shows are not among them."
-_SOME_SEMANTIC = (
-    "of triggers that depend on what an image shows it finds those only that are like an edit of its bank."
-)
-_NOT_THE_ATTACKERS = (
-    "The image is a pattern that works like a trigger. The attacker's own trigger may look different."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +43,10 @@ class ScanResult:
     number: str
     number_words: str
     found: tuple[FoundPattern, ...]
-    plot: Drawn
-    """Empty without a null."""
-    limits: Sequence[str]
-    options: str
-    control: Table | None
+    control: Drawn
+    sections: Drawn
+    """What report.html holds, part by part."""
+    limits: tuple[str, ...]
     template: str = "job_scan.html"
 
 
@@ -81,14 +65,9 @@ def scan_result(report: scan_report.ScanReport) -> ScanResult:
         number=report.number,
         number_words=_number_words(report),
         found=tuple(FoundPattern(hypothesis=one) for one in report.hypotheses),
-        plot=null_plot(report),
-        limits=(
-            _NOTHING_FOUND + (_SOME_SEMANTIC if report.options.uses_edits else _NO_SEMANTIC),
-            _NOT_THE_ATTACKERS,
-            scan_report.WHO_MEASURED,
-        ),
-        control=table(report.control),
-        options=json.dumps(to_json(report.options), indent=2, ensure_ascii=False),
+        control=control_part(report),
+        sections=scan_sections(report),
+        limits=limits(report),
     )
 
 

@@ -5,11 +5,12 @@ Computes no figure: all are taken from the report as the job wrote it. Captions 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from app.storage.port import ObjectStore
 from app.web.jobs.job_result import fetch
+from cleanclip.face.drawn import Drawn
+from cleanclip.face.vetting import vet_sections
 from cleanclip.spec.vet_report import VetReport, load_vet_report
 
 
@@ -21,7 +22,8 @@ class VetResult:
     headline: str
     known: str
     """How much of our own poison is in the list, in a sentence."""
-    options: str
+    sections: Drawn
+    """What report.html holds, part by part."""
     template: str = "job_vet.html"
 
 
@@ -36,7 +38,7 @@ def vet_result(report: VetReport) -> VetResult:
         report=report,
         headline=f"{report.headline}.",
         known=_known(report),
-        options=json.dumps(report.shown_options, indent=2, ensure_ascii=False),
+        sections=vet_sections(report),
     )
 
 

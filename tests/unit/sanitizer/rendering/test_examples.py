@@ -28,44 +28,43 @@ def section(page: Page) -> Any:
     return found
 
 
-def test_every_attack_has_its_grid_of_the_same_pictures_with_what_was_said() -> None:
+def test_every_picture_stands_without_and_with_each_trigger_with_what_was_said() -> None:
     written = document("examples")
     shown = section(Page(drawn("examples")[0]))
-    assert [heading.text for heading in shown.all("h3")] == [
-        "badnet, to yellow seven",
-        "sig, to red zero",
-        "blended, to yellow seven",
-    ]
     assert "Chosen at random by seed 1 before any prediction was made" in shown.text
-    examples = written["examples"]["examples"]
-    for number, grid in enumerate(shown.all("ul")):
-        cards = grid.all("li")
-        assert len(cards) == len(examples) == 6
-        for card, example in zip(cards, examples, strict=True):
-            assert example["true_class"] in card.all("p")[0].text
-            clean, triggered = card.all("figure")
-            for figure, told, words in (
-                (clean, example["clean"], "without a trigger"),
+    examples, attacks = written["examples"]["examples"], written["before"]["attacks"]
+    targets = {attack["target"] for attack in attacks}
+    cards = shown.all("li")
+    assert len(cards) == len(examples) == 6
+    for card, example in zip(cards, examples, strict=True):
+        assert example["true_class"] in card.all("p")[0].text
+        expected = [
+            (example["clean"], "without a trigger", "Clean", targets),
+            *(
                 (
-                    triggered,
-                    example["triggered"][number],
-                    f"with the trigger {written['before']['attacks'][number]['name']}",
-                ),
-            ):
-                (picture,) = figure.all("img")
-                assert picture.attributes["src"] == f"data:image/png;base64,{told['image']}"
-                assert picture.attributes["alt"] == (
-                    f"Test image {example['index']}, true class {example['true_class']}, {words}"
+                    told,
+                    f"with the trigger {attack['name']}",
+                    f"{attack['name']}, to {attack['target']}",
+                    {attack["target"]},
                 )
-                for line, side in zip(figure.all("span"), ("before", "after"), strict=True):
-                    assert line.text.split() == [
-                        f"{side}:",
-                        *told[side]["class_name"].split(),
-                        f"{100 * told[side]['probability']:.2f}",
-                        "%",
-                    ]
-                    is_target = told[side]["class_name"] in ("yellow seven", "red zero")
-                    assert bool(line.all("strong")) == is_target
+                for told, attack in zip(example["triggered"], attacks, strict=True)
+            ),
+        ]
+        for figure, (told, words, title, bold) in zip(card.all("figure"), expected, strict=True):
+            (picture,) = figure.all("img")
+            assert picture.attributes["src"] == f"data:image/png;base64,{told['image']}"
+            assert picture.attributes["alt"] == (
+                f"Test image {example['index']}, true class {example['true_class']}, {words}"
+            )
+            assert figure.all("bdi")[0].text == title
+            for line, side in zip(figure.all("span"), ("before", "after"), strict=True):
+                assert line.text.split() == [
+                    f"{side}:",
+                    *told[side]["class_name"].split(),
+                    f"{100 * told[side]['probability']:.2f}",
+                    "%",
+                ]
+                assert bool(line.all("strong")) == (told[side]["class_name"] in bold)
 
 
 def test_the_short_page_says_where_they_are_and_no_more() -> None:
@@ -93,15 +92,13 @@ def test_the_largest_pages_are_bounded(num_attacks: int, ordered: int) -> None:
     assert sum(len(base64.b64decode(one)) for one in shown) <= MAX_TOTAL_BYTES
     page, _ = drawn_from(written)
     assert len(page.encode()) < MAX_PAGE_BYTES
-    assert len(Page(page).all("img")) == 2 * num_attacks * len(written["examples"]["examples"])
+    assert len(Page(page).all("img")) == (1 + num_attacks) * len(written["examples"]["examples"])
     assert len(dump_json(parse_report(json.dumps(written).encode()))) < checked_report.MAX_BYTES / 2
 
 
 def test_by_the_bounds_alone_no_page_is_too_large() -> None:
-    """Each image of an attack stands once in its grid, each one without a trigger in all grids."""
-    for num_attacks in range(1, 33):
-        num = MAX_IMAGES // (1 + num_attacks)
-        assert 2 * min(num, 12) * num_attacks * -(-MAX_BYTES // 3) * 4 < MAX_PAGE_BYTES - 800_000
+    """Each image stands once."""
+    assert MAX_IMAGES * -(-MAX_BYTES // 3) * 4 < MAX_PAGE_BYTES - 800_000
 
 
 def test_pictures_made_smaller_are_told_as_such() -> None:
