@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound
-from app.domain.states import TERMINAL, DatasetKind
+from app.domain.errors import InvalidInput, NotFound
+from app.domain.states import DatasetKind
+from app.services.artifacts import check_finished
 from app.services.orders import Order, naming
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.spec.vet_report import EXCLUDED_NAME
@@ -66,7 +66,12 @@ def list_of(
         )
     artifact = unit.artifacts.named(project_id, job.id, EXCLUDED_NAME)
     if artifact is None:
-        raise _no_list(job)
+        check_finished(job, "its list of samples is written when it succeeds")
+        raise NotFound(
+            "artifact_not_found",
+            f"The vetting is {job.state} and has no list of samples.",
+            "Vet the dataset again.",
+        )
     digest = unit.datasets.digests(project_id, job.dataset_ids).get(str(job.dataset_id))
     column = next((one for one, dataset in data.items() if _digest(dataset) == digest), None)
     if column is None:
@@ -82,18 +87,3 @@ def list_of(
         "num": told["set_aside"]["num"],
         "reason": told["reason"],
     }
-
-
-def _no_list(job: Job) -> DomainError:
-    if job.state not in TERMINAL:
-        return Conflict(
-            "job_not_finished",
-            f"The vetting is {job.state}; its list is written when it succeeds.",
-            "Wait for the vetting.",
-            retry_after_s=5,
-        )
-    return NotFound(
-        "artifact_not_found",
-        f"The vetting is {job.state} and has no list of samples.",
-        "Vet the dataset again.",
-    )
