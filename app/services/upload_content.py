@@ -23,7 +23,7 @@ from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore
 
 
-class _PartSender:
+class PartSender:
     """Sends parts one after the other in a thread, hashing on the way, while the next one is filled."""
 
     def __init__(self, store: ObjectStore, key: str, store_upload_id: str) -> None:
@@ -82,9 +82,9 @@ async def receive(
     if announced_bytes is not None and announced_bytes != upload.size_bytes:
         raise wrong_size(upload, f"the body has {announced_bytes}")
     begun = await asyncio.to_thread(store.create_multipart, upload.object_key)
-    sender = _PartSender(store, upload.object_key, begun)
+    sender = PartSender(store, upload.object_key, begun)
     try:
-        await _cut(upload, chunks, sender)
+        await send_parts(upload, chunks, sender)
         return await asyncio.to_thread(_adopt, database, store, caller, upload, begun)
     except BaseException as error:
         await asyncio.shield(_abandon(store, upload, begun, sender))
@@ -120,7 +120,8 @@ async def briskly(chunks: AsyncIterator[bytes], settings: UploadSettings) -> Asy
         yield chunk
 
 
-async def _cut(upload: Upload, chunks: AsyncIterator[bytes], sender: _PartSender) -> None:
+async def send_parts(upload: Upload, chunks: AsyncIterator[bytes], sender: PartSender) -> None:
+    """Cut the body as planned, and send it. Raises InvalidInput where size or digest are not as declared."""
     buffer = bytearray()
     num_bytes = 0
     async for chunk in chunks:
@@ -156,6 +157,6 @@ def _lost(database: Database, caller: Caller, upload: Upload) -> Conflict:
     return upload_lost()
 
 
-async def _abandon(store: ObjectStore, upload: Upload, begun: str, sender: _PartSender) -> None:
+async def _abandon(store: ObjectStore, upload: Upload, begun: str, sender: PartSender) -> None:
     await sender.settle()
     await asyncio.to_thread(store.abort_multipart, upload.object_key, begun)

@@ -102,7 +102,7 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         facts.setdefault("data_kind", role)
         files += _pinned(dataset, PATH_OF_ROLE[role])
         texts |= override_texts(dataset, PATH_OF_ROLE[role])
-        datasets.append(_described(dataset, role, job.spec))
+        datasets.append(describe_dataset(dataset, role, job.spec))
         if role == "labelled":
             found |= _known_of(dataset, job.spec)
     exclude = _lists(unit, job)
@@ -237,7 +237,7 @@ def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
     ]
 
 
-def _described(dataset: Dataset, role: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+def describe_dataset(dataset: Dataset, role: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """`num_samples` are all that are used, as reports count them; the set's own summary counts the good
     ones."""
     summary = dataset.summary or {}
