@@ -110,7 +110,7 @@ class Customer:
         for line in Scanned.of(found).lines():
             self.say(line)
         if found.hypotheses:
-            self.say(f"Its image: {_write_pattern(found.hypotheses[0].trigger.image, folder)}")
+            self.say(f"Its image: {write_pattern(found.hypotheses[0].trigger.image, folder)}")
         return job, found
 
     def _ordered_scan(self, checkpoint_id: str, scan: dict[str, Any]) -> Job:
@@ -153,7 +153,7 @@ class Customer:
         self.wall_s[name] = round(time.monotonic() - started, 1)
 
 
-def _write_pattern(image: str, folder: Path) -> Path:
+def write_pattern(image: str, folder: Path) -> Path:
     """The image of a report as a file, beside the `folder` that was signed: a file more would spoil that."""
     suffix = read_image(image).media_type.rpartition("/")[2]
     path = folder.with_name(f"{folder.name}-trigger.{suffix}")

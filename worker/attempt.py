@@ -14,7 +14,7 @@ from pathlib import Path
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.errors import DomainError, Unavailable
-from app.domain.states import RESUMABLE, JobKind, JobPhase, JobState, phases_of
+from app.domain.states import RESUMABLE, JobPhase, JobState, phases_of
 from app.logs import get_logger
 from app.settings import DatasetSettings, SourceSettings
 from app.storage.errors import StorageError
@@ -268,18 +268,18 @@ class Attempt:
     def _bring_back_state(self, place: Workspace, job: ClaimedJob) -> None:
         if job.kind not in RESUMABLE or not job.resume_state:
             return
-        is_scan = job.kind is JobKind.SCAN
+        kind = KINDS[job.kind]
+        what = "Training" if kind.trains else f"The {kind.title.lower()}"
         state, complaints = restore(self._store, job, place.job, self._control.check)
         for complaint in complaints:
             self._tracker.note("warning", complaint)
         if state is None:
             self._ledger.record_state(None)
-            what = "The scan" if is_scan else "Training"
             self._tracker.note("warning", f"{what} starts again: no saved state could be used.")
-        elif is_scan:
-            self._tracker.note("info", f"The scan continues: {state['step']} of its parts are finished.")
+        elif kind.trains:
+            self._tracker.note("info", f"{what} resumes from the state saved at step {state['step']}.")
         else:
-            self._tracker.note("info", f"Training resumes from the state saved at step {state['step']}.")
+            self._tracker.note("info", f"{what} continues: {state['step']} of its parts are finished.")
 
     def _run_child(
         self,

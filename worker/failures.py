@@ -84,6 +84,15 @@ class AttemptFailed(Exception):
         return error
 
 
+def input_missing(noun: str) -> AttemptFailed:
+    """Something that the job reads was there when it was ordered."""
+    return AttemptFailed(
+        "input_missing",
+        f"The job needs a {noun} that no longer exists.",
+        "Upload the checkpoint again, or register the dataset again, and create a new job.",
+    )
+
+
 def from_storage(error: StorageError) -> AttemptFailed:
     """What an error of the object store means for a job."""
     if error.retryable:
@@ -95,11 +104,7 @@ def from_storage(error: StorageError) -> AttemptFailed:
             counts=False,
         )
     if isinstance(error, ObjectNotFound):
-        return AttemptFailed(
-            "input_missing",
-            "A file that the job needs is no longer in the object store.",
-            "Upload the checkpoint again, or register the dataset again.",
-        )
+        return input_missing("file")
     if isinstance(error, ClockWrong):
         return AttemptFailed(
             "worker_clock_wrong",

@@ -33,14 +33,14 @@ _LOG = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kept:
+class KeptAudit:
     """Of the file (`sanitizer.pipeline.baseline`) what is told."""
 
     figures: AuditFigures
     settled: SettledArchitecture
 
 
-_KEPT = TypeAdapter(_Kept)
+_KEPT = TypeAdapter(KeptAudit)
 
 
 class FirstAudit:
@@ -75,7 +75,7 @@ class FirstAudit:
         self._ledger.record_first_audit(result, verdict_before_cleaning(kept.figures, verdict))
         self.figures = kept.figures
 
-    def _read(self) -> _Kept | None:
+    def _read(self) -> KeptAudit | None:
         try:
             raw = read_regular(self._path, _MAX_BYTES)
         except FileNotFoundError:

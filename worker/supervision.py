@@ -27,8 +27,8 @@ from worker.training_states import StateShipper
 
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.1
-_MEASURE_EVERY_S = 0.5
-_MEASURE_DISK_EVERY_S = 2.0
+MEASURE_EVERY_S = 0.5
+MEASURE_DISK_EVERY_S = 2.0
 _MAX_NEW_FILES = 100_000
 _LEAST_WORK = 0.01
 """Of one core. What a child says of its progress is its word; that it computes the kernel says."""
@@ -87,7 +87,7 @@ class Watch:
         """Raises Stopped, or AttemptFailed where the child must not go on."""
         self._control.check()
         now = time.monotonic()
-        if now - self._measured_at < _MEASURE_EVERY_S:
+        if now - self._measured_at < MEASURE_EVERY_S:
             return
         self._measured_at = now
         self.refuse(self._child.excess)
@@ -101,7 +101,7 @@ class Watch:
             raise self._failed(
                 "child_stalled", "The job's process has done nothing, or said nothing, for too long."
             )
-        if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
+        if now - self._disk_measured_at > MEASURE_DISK_EVERY_S:
             self._disk_measured_at = now
             self._look_at_disk(used.unnamed_disk_bytes)
 

@@ -6,6 +6,8 @@ An id of the wrong form is simply not found; it never reaches the database.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import Path, Query
@@ -16,17 +18,20 @@ from app.domain.ids import Prefix, is_id
 from app.domain.limits import MAX_PAGE
 
 
-def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
+def _of_form(noun: str, what: str, is_one: Callable[[str], object], form: str) -> AfterValidator:
+    """Refuses whatever cannot be the `what` of a `noun`; `form` says how one looks."""
+
     def check(text: str) -> str:
-        if not is_id(prefix, text):
-            raise NotFound(
-                f"{noun}_not_found",
-                f"There is no {noun} with this id.",
-                f"Ids of this kind begin with '{prefix}_' and have 26 more characters.",
-            )
+        if not is_one(text):
+            raise NotFound(f"{noun}_not_found", f"There is no {noun} with this {what}.", form)
         return text
 
     return AfterValidator(check)
+
+
+def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
+    form = f"Ids of this kind begin with '{prefix}_' and have 26 more characters."
+    return _of_form(noun, "id", partial(is_id, prefix), form)
 
 
 UploadPath = Annotated[str, Path(examples=["upl_01k0000000000000000000000c"]), _id_of("upl", "upload")]
@@ -45,18 +50,11 @@ DeliveryPath = Annotated[
 ]
 
 
-def _policy_name(text: str) -> str:
-    if not _POLICY_NAME.fullmatch(text):
-        raise NotFound(
-            "policy_not_found",
-            "There is no policy with this name.",
-            "Names have 2 to 63 characters: small letters, digits and dashes, a letter first.",
-        )
-    return text
-
-
 _POLICY_NAME = re.compile(r"[a-z][a-z0-9-]{1,62}")
-PolicyPath = Annotated[str, Path(examples=["release"]), AfterValidator(_policy_name)]
+_NAMES = "Names have 2 to 63 characters: small letters, digits and dashes, a letter first."
+PolicyPath = Annotated[
+    str, Path(examples=["release"]), _of_form("policy", "name", _POLICY_NAME.fullmatch, _NAMES)
+]
 
 After = Annotated[
     str | None,

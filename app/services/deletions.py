@@ -13,9 +13,10 @@ from app.db.models.assets import Deletion
 from app.db.unit_of_work import UnitOfWork
 from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.errors import Conflict
-from app.domain.states import TERMINAL, UploadPurpose, UploadState
+from app.domain.states import UploadPurpose, UploadState
 from app.services import checkpoints, datasets, jobs
 from app.services.api_keys import Caller
+from app.services.artifacts import check_finished
 from app.services.trail import note
 
 
@@ -23,12 +24,12 @@ def delete_job(unit: UnitOfWork, caller: Caller, job_id: str) -> Deletion:
     """Raises NotFound; Conflict (`job_not_finished`) unless the job has ended."""
     jobs.get(unit, caller.project_id, job_id)
     job = unit.jobs.get(caller.project_id, job_id, for_update=True)
-    if job.state not in TERMINAL:
-        raise Conflict(
-            "job_not_finished",
-            f"The job is {job.state}; only a finished job can be deleted.",
-            "Cancel it first, and wait until it is cancelled.",
-        )
+    check_finished(
+        job,
+        "only a finished job can be deleted",
+        remedy="Cancel it first, and wait until it is cancelled.",
+        retry_after_s=None,
+    )
     job.deleted_at = datetime.now(UTC)
     note(unit, caller, "job.delete", job_id)
     return _ask(unit, caller, DeletionSubject.JOB, job_id)

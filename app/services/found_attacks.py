@@ -5,8 +5,7 @@ keeps them as they stand, so nothing depends on the scan's files later.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -21,7 +20,6 @@ from app.services.api_keys import Caller
 from app.services.orders import LABELLED, SUSPECT, Order, class_names, naming
 from app.storage.port import ObjectStore
 from cleanclip.spec.attack_options import AttackOptions
-from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.found_attacks import audit_with, check_scan_of, fitting, section_of
 from cleanclip.spec.scan_report import ScanReport, load_scan
 
@@ -46,12 +44,11 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
             known = _known_classes(unit, caller, order)
         report, digest = _read(store, key)
         if weights is not None:
-            with _refusing(POINTER):
-                check_scan_of(weights, report.checkpoint.weights_sha256)
+            check_scan_of(weights, report.checkpoint.weights_sha256)
         taken = fitting(report.attacks(), order.attacks_beside, known)
         if not taken:
             raise _nothing_to_take(report)
-        with _refusing("/audit/target"):
+        with naming("/audit/target"):
             audit = audit_with(order.audit, order.attacks_beside, report, known)
     return replace(
         order,
@@ -65,14 +62,6 @@ def with_found(database: Database, store: ObjectStore, caller: Caller, order: Or
         ),
         cautions=tuple(_left_out(report, taken)),
     )
-
-
-@contextmanager
-def _refusing(pointer: str) -> Iterator[None]:
-    try:
-        yield
-    except OptionsRejected as error:
-        raise InvalidInput(error.code, error.message, error.remedy, pointer) from error
 
 
 def with_found_or_refusal(

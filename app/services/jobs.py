@@ -7,6 +7,7 @@ from typing import Literal
 
 from app.db.models.assets import Dataset
 from app.db.models.job import Job
+from app.db.repositories.jobs import JobRepository
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
@@ -117,11 +118,7 @@ def get(unit: UnitOfWork, project_id: str, job_id: str) -> Job:
 
 def not_found(job_id: str) -> NotFound:
     """The same refusal that the repository gives."""
-    return NotFound(
-        "job_not_found",
-        f"There is no job {job_id[:64]!r} in this project.",
-        "Check the id, and that the key belongs to the project that created it.",
-    )
+    return JobRepository.not_found(job_id)
 
 
 def rename(unit: UnitOfWork, caller: Caller, job_id: str, name: str | None) -> Job:

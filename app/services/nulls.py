@@ -7,7 +7,7 @@ order. Of a null the row has all but its models (`facts`), which is enough to co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -24,6 +24,7 @@ from app.services.orders import ANCHOR, SUSPECT, Order, check_templates, class_n
 from app.storage.port import ObjectStore
 from cleanclip.kinds.scan import scanned_names
 from cleanclip.spec import null_set
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import to_json
 
 AUTO, NONE = "auto", "none"
@@ -36,7 +37,6 @@ NOT_CALIBRATED = (
     "scan gives ranks and no p-value, so it cannot fail."
 )
 _BUILD = "Build it with `python -m sanitizer null build`."
-_ANOTHER_NULL = "Choose another null, or `auto`, or `none` for ranks without a p-value."
 
 
 def add(
@@ -145,38 +145,19 @@ def chosen(unit: UnitOfWork, order: Order, checkpoints: Checkpoints, labelled: D
         )
         # Nobody but the customer knows whether a model is a fine-tune of some base: such a null is named.
         of_any = (row for row in best_first if row.facts["fine_tunes_of"] is None)
-        fitting = (row for row in of_any if not _holds(row, checkpoints[SUSPECT]))
-        return next((row for row in fitting if not _differing(row, order, checkpoints, labelled)), None)
+        return next((row for row in of_any if not any(_refusals(row, order, checkpoints, labelled))), None)
     with naming(POINTER):
         row = unit.nulls.named(order.null)
-    if _holds(row, checkpoints[SUSPECT]):
-        raise InvalidInput(
-            "null_holds_the_suspect",
-            "The model that is scanned is one of the models of the null.",
-            _ANOTHER_NULL,
-            pointer=POINTER,
-        )
-    if what := _differing(row, order, checkpoints, labelled):
-        details = null_set.differing_values(null_of(row), _measured(order, checkpoints, labelled))
-        details = f" {details}" if details else ""
-        raise InvalidInput(
-            "null_does_not_fit",
-            f"The null was measured with another {_listed(what)} than this scan: it says nothing about it."
-            f"{details}",
-            _ANOTHER_NULL,
-            pointer=POINTER,
-        )
+        for refusal in _refusals(row, order, checkpoints, labelled):
+            raise refusal
     return row
 
 
-def _holds(row: Row, checkpoint: Checkpoint) -> bool:
-    return checkpoint.weights_sha256 in row.facts[_WEIGHTS]
-
-
-def _differing(row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset) -> list[str]:
-    """What the scan does not share with the null."""
-    assert order.scan is not None
-    return list(null_set.differences(null_of(row), _measured(order, checkpoints, labelled)))
+def _refusals(
+    row: Row, order: Order, checkpoints: Checkpoints, labelled: Dataset
+) -> Iterator[OptionsRejected]:
+    holds = checkpoints[SUSPECT].weights_sha256 in row.facts[_WEIGHTS]
+    return null_set.refusals(null_of(row), _measured(order, checkpoints, labelled), holds_suspect=holds)
 
 
 def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> null_set.ScanToJudge:
@@ -191,7 +172,3 @@ def _measured(order: Order, checkpoints: Checkpoints, labelled: Dataset) -> null
         seed=order.seed,
         anchor_sha256=None if anchor is None else anchor.weights_sha256,
     )
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -14,7 +14,7 @@ from app.db.sealing import Sealer, Unsealable
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.domain.deletions import DeletionReason, DeletionSubject
-from app.domain.errors import Conflict, InvalidInput, NotFound
+from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import is_id, new_id
 from app.domain.quotas import QuotaLimits, QuotaName
 from app.domain.shown_texts import is_fit_to_show
@@ -164,14 +164,7 @@ def trail(
 def _project(unit: UnitOfWork, name: str, *, is_reading: bool = False) -> Project:
     if is_reading and is_id("prj", name):
         return unit.projects.get(name)
-    found = unit.projects.by_name(name)
-    if found is None:
-        raise NotFound(
-            "project_not_found",
-            f"There is no project '{name[:64]}'.",
-            "List them with `python -m app.cli projects`.",
-        )
-    return found
+    return unit.projects.named(name)
 
 
 def requeue(database: Database, job_id: str, *, account: str) -> str:

@@ -254,12 +254,14 @@ def model_named(checkpoint: Checkpoint | None) -> Model | None:
 
 @contextmanager
 def naming(pointer: str) -> Iterator[None]:
-    """Adds the pointer of the field that named a thing to its refusal."""
+    """Adds the pointer of the field that named a thing to its refusal; the library's become InvalidInput."""
     try:
         yield
     except DomainError as error:
         error.pointer = error.pointer or pointer
         raise
+    except SanitizerError as error:
+        raise as_invalid(error, pointer) from error
 
 
 def class_names(labelled: Dataset) -> Sequence[str]:

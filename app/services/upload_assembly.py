@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.db.models.assets import Upload
-from app.domain.errors import Conflict, InvalidInput
-from app.services.uploads import check_open, part_size, upload_lost
+from app.domain.errors import Conflict
+from app.services.uploads import check_open, part_size, upload_lost, wrong_size
 from app.storage.errors import ObjectNotFound, PartsRefused, PreconditionFailed, SizeMismatch, UploadNotFound
 from app.storage.port import ObjectStore, Part
 
@@ -45,7 +45,7 @@ def assemble(store: ObjectStore, upload: Upload, claimed: Sequence[ClaimedPart] 
     except (UploadNotFound, PreconditionFailed) as gone:
         _check_assembled(store, upload, gone)
     except SizeMismatch as error:
-        raise _wrong_size(upload, error.stored_bytes) from error
+        raise wrong_size(upload, f"{error.stored_bytes} are stored") from error
     except PartsRefused as error:
         raise _changed("The store refused the parts: they changed in the meantime.", None) from error
     for key, other in store.list_unfinished(upload.object_key):  # left where the API was killed in a PUT
@@ -58,7 +58,7 @@ def _check_assembled(store: ObjectStore, upload: Upload, cause: Exception) -> No
     except ObjectNotFound:
         raise upload_lost() from cause
     if stored_bytes != upload.size_bytes:
-        raise _wrong_size(upload, stored_bytes) from cause
+        raise wrong_size(upload, f"{stored_bytes} are stored") from cause
 
 
 def _discard_oversized(store: ObjectStore, upload: Upload, parts: Sequence[Part]) -> None:
@@ -66,11 +66,8 @@ def _discard_oversized(store: ObjectStore, upload: Upload, parts: Sequence[Part]
         if part.number > upload.num_parts or part.size_bytes > part_size(upload, part.number):
             assert upload.store_upload_id is not None
             store.abort_multipart(upload.object_key, upload.store_upload_id)
-            raise InvalidInput(
-                "upload_size_mismatch",
-                f"Part {part.number} has {part.size_bytes} bytes, more than planned; all parts were deleted.",
-                "Create an upload with the size that the file has.",
-            )
+            found = f"part {part.number} has {part.size_bytes}, more than planned; all parts were deleted"
+            raise wrong_size(upload, found)
 
 
 def _check_parts(upload: Upload, parts: Sequence[Part], claimed: Sequence[ClaimedPart] | None) -> None:
@@ -79,11 +76,8 @@ def _check_parts(upload: Upload, parts: Sequence[Part], claimed: Sequence[Claime
         raise _missing(missing)
     for part in parts:
         if part.size_bytes != part_size(upload, part.number):
-            raise InvalidInput(
-                "upload_size_mismatch",
-                f"Part {part.number} has {part.size_bytes} bytes, not {part_size(upload, part.number)}.",
-                "Send the part again, cut as the plan says; or create an upload with the right size.",
-            )
+            planned = part_size(upload, part.number)
+            raise wrong_size(upload, f"part {part.number} has {part.size_bytes}, not {planned} as planned")
     for index, claim in enumerate(claimed or ()):
         held = stored.get(claim.number)
         if held is None or held.etag.strip('"') != claim.etag.strip('"'):
@@ -103,12 +97,4 @@ def _missing(numbers: Sequence[int]) -> Conflict:
 def _changed(message: str, pointer: str | None) -> Conflict:
     return Conflict(
         "upload_part_mismatch", message, "Send the part again and complete again.", pointer=pointer
-    )
-
-
-def _wrong_size(upload: Upload, stored_bytes: int) -> InvalidInput:
-    return InvalidInput(
-        "upload_size_mismatch",
-        f"{upload.size_bytes} bytes were declared, {stored_bytes} are stored.",
-        "Create an upload with the size that the file has.",
     )

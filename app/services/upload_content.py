@@ -14,16 +14,16 @@ from collections.abc import AsyncIterator
 
 from app.db.models.assets import Upload
 from app.db.session import Database
-from app.domain.errors import Conflict, InvalidInput
+from app.domain.errors import Conflict
 from app.services.api_keys import Caller
 from app.services.trail import note
-from app.services.uploads import check_open, upload_lost
+from app.services.uploads import check_digest, check_open, upload_lost, wrong_size
 from app.settings import UploadSettings
 from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore
 
 
-class _PartSender:
+class PartSender:
     """Sends parts one after the other in a thread, hashing on the way, while the next one is filled."""
 
     def __init__(self, store: ObjectStore, key: str, store_upload_id: str) -> None:
@@ -80,11 +80,11 @@ async def receive(
     """
     check_open(upload)
     if announced_bytes is not None and announced_bytes != upload.size_bytes:
-        raise _wrong_size(upload, announced_bytes)
+        raise wrong_size(upload, f"the body has {announced_bytes}")
     begun = await asyncio.to_thread(store.create_multipart, upload.object_key)
-    sender = _PartSender(store, upload.object_key, begun)
+    sender = PartSender(store, upload.object_key, begun)
     try:
-        await _cut(upload, chunks, sender)
+        await send_parts(upload, chunks, sender)
         return await asyncio.to_thread(_adopt, database, store, caller, upload, begun)
     except BaseException as error:
         await asyncio.shield(_abandon(store, upload, begun, sender))
@@ -120,27 +120,23 @@ async def briskly(chunks: AsyncIterator[bytes], settings: UploadSettings) -> Asy
         yield chunk
 
 
-async def _cut(upload: Upload, chunks: AsyncIterator[bytes], sender: _PartSender) -> None:
+async def send_parts(upload: Upload, chunks: AsyncIterator[bytes], sender: PartSender) -> None:
+    """Cut the body as planned, and send it. Raises InvalidInput where size or digest are not as declared."""
     buffer = bytearray()
     num_bytes = 0
     async for chunk in chunks:
         num_bytes += len(chunk)
         if num_bytes > upload.size_bytes:
-            raise _wrong_size(upload, num_bytes)
+            raise wrong_size(upload, f"the body has {num_bytes} or more")
         buffer += chunk
         while len(buffer) >= upload.part_size_bytes:
             await sender.send(buffer, upload.part_size_bytes)
     if num_bytes != upload.size_bytes:
-        raise _wrong_size(upload, num_bytes)
+        raise wrong_size(upload, f"the body has {num_bytes} or more")
     if buffer:
         await sender.send(buffer, len(buffer))
     await sender.drain()
-    if upload.declared_sha256 is not None and sender.sha256 != upload.declared_sha256:
-        raise InvalidInput(
-            "upload_digest_mismatch",
-            f"The SHA-256 of the bytes that arrived is {sender.sha256}, not the one declared.",
-            "Send the right file, or create an upload with the right digest.",
-        )
+    check_digest(upload, sender.sha256, pointer=None)
 
 
 def _adopt(database: Database, store: ObjectStore, caller: Caller, upload: Upload, begun: str) -> Upload:
@@ -161,14 +157,6 @@ def _lost(database: Database, caller: Caller, upload: Upload) -> Conflict:
     return upload_lost()
 
 
-async def _abandon(store: ObjectStore, upload: Upload, begun: str, sender: _PartSender) -> None:
+async def _abandon(store: ObjectStore, upload: Upload, begun: str, sender: PartSender) -> None:
     await sender.settle()
     await asyncio.to_thread(store.abort_multipart, upload.object_key, begun)
-
-
-def _wrong_size(upload: Upload, num_bytes: int) -> InvalidInput:
-    return InvalidInput(
-        "upload_size_mismatch",
-        f"{upload.size_bytes} bytes were declared; the body has {num_bytes} or more.",
-        "Send the file that the upload was created for, or create an upload with the right size.",
-    )

@@ -172,25 +172,35 @@ def first_numbers(upload: Upload) -> range:
     return range(1, min(upload.num_parts, MAX_PARTS_PER_BATCH) + 1)
 
 
-def check_digest(upload: Upload, sha256: str | None) -> None:
+def check_digest(upload: Upload, sha256: str | None, pointer: str | None = "/sha256") -> None:
     """Raise InvalidInput (`upload_digest_mismatch`) where another was declared, or it is too late.
 
     Asked before anything is put together, so that a refusal leaves the parts to be sent again.
+    `pointer`: of the field that says it, None where the bytes themselves do.
     """
+    if sha256 is not None and upload.declared_sha256 not in (None, sha256):
+        raise InvalidInput(
+            "upload_digest_mismatch",
+            f"The SHA-256 is {sha256}, not the one that was declared for this upload.",
+            "Send the announced file and its digest, or create a new upload.",
+            pointer=pointer,
+        )
     if sha256 is not None and upload.declared_sha256 is None and upload.state is UploadState.COMPLETED:
         raise InvalidInput(
             "upload_digest_mismatch",
             "The upload was completed without a SHA-256; it is too late to declare one.",
             "Compare with the SHA-256 of the checkpoint once it is inspected, or create a new upload.",
-            pointer="/sha256",
+            pointer=pointer,
         )
-    if sha256 is not None and upload.declared_sha256 not in (None, sha256):
-        raise InvalidInput(
-            "upload_digest_mismatch",
-            "Another SHA-256 was declared for this upload.",
-            "Complete it with the digest of the file that was announced, or create a new upload.",
-            pointer="/sha256",
-        )
+
+
+def wrong_size(upload: Upload, found: str) -> InvalidInput:
+    """Refuses bytes that are not as many as were declared; `found` is what there is, as half a sentence."""
+    return InvalidInput(
+        "upload_size_mismatch",
+        f"{upload.size_bytes} bytes were declared; {found}.",
+        "Send the announced file, in parts cut as planned; or create an upload with the file's size.",
+    )
 
 
 def stored_parts(store: ObjectStore, upload: Upload) -> list[Part]:

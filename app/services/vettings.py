@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound
-from app.domain.states import TERMINAL, DatasetKind
+from app.domain.errors import InvalidInput, NotFound
+from app.domain.states import DatasetKind
+from app.services.artifacts import check_finished
 from app.services.orders import Order, naming
 from cleanclip.kinds.catalogue import KINDS
+from cleanclip.spec import exclusions
 from cleanclip.spec.vet_report import EXCLUDED_NAME
 
 
@@ -46,11 +47,7 @@ def lists(
             column, listed = list_of(unit, project_id, job_id, data)
             role = roles[column][data[column].kind]
             if role in found:
-                raise InvalidInput(
-                    "exclusions_given_twice",
-                    "Two vettings of the same dataset are named.",
-                    "Name one vetting for each dataset.",
-                )
+                raise exclusions.given_twice()
             found[role] = listed
     return found or None
 
@@ -58,7 +55,10 @@ def lists(
 def list_of(
     unit: UnitOfWork, project_id: str, job_id: str, data: Mapping[str, Validated]
 ) -> tuple[str, dict[str, Any]]:
-    """The column of that vetting's dataset in the order, and the list, pinned. Raises as `lists`."""
+    """The column of that vetting's dataset in the order, and the list, pinned.
+
+    Raises as `lists`, but OptionsRejected `exclusions_of_another_dataset`.
+    """
     job = unit.jobs.get(project_id, job_id)
     if EXCLUDED_NAME not in KINDS[job.kind].leaves:
         raise InvalidInput(
@@ -66,15 +66,16 @@ def list_of(
         )
     artifact = unit.artifacts.named(project_id, job.id, EXCLUDED_NAME)
     if artifact is None:
-        raise _no_list(job)
+        check_finished(job, "its list of samples is written when it succeeds")
+        raise NotFound(
+            "artifact_not_found",
+            f"The vetting is {job.state} and has no list of samples.",
+            "Vet the dataset again.",
+        )
     digest = unit.datasets.digests(project_id, job.dataset_ids).get(str(job.dataset_id))
     column = next((one for one, dataset in data.items() if _digest(dataset) == digest), None)
     if column is None:
-        raise InvalidInput(
-            "exclusions_of_another_dataset",
-            f"The vetting is of the dataset {(digest or 'unknown')[:12]}…, which the order does not use.",
-            "Name a vetting of one of the order's datasets, or vet the dataset.",
-        )
+        raise exclusions.of_another_dataset(digest)
     told = (job.result or {})["vet"]
     return column, {
         "job_id": job.id,
@@ -82,18 +83,3 @@ def list_of(
         "num": told["set_aside"]["num"],
         "reason": told["reason"],
     }
-
-
-def _no_list(job: Job) -> DomainError:
-    if job.state not in TERMINAL:
-        return Conflict(
-            "job_not_finished",
-            f"The vetting is {job.state}; its list is written when it succeeds.",
-            "Wait for the vetting.",
-            retry_after_s=5,
-        )
-    return NotFound(
-        "artifact_not_found",
-        f"The vetting is {job.state} and has no list of samples.",
-        "Vet the dataset again.",
-    )

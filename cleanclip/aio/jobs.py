@@ -9,8 +9,9 @@ from cleanclip.aio import following
 from cleanclip.aio.project import deleted
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
+from cleanclip.dry_run_models import DryRun
 from cleanclip.errors import JobCancelled, JobFailed, UnexpectedAnswer
-from cleanclip.models import Artifact, DryRun, Event, EventPage, Job, Page, Verdicts
+from cleanclip.models import Artifact, Event, EventPage, Job, Page, Verdicts
 from cleanclip.project_models import Deletion
 from cleanclip.spec.strict_json import parse_bounded
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanclip.command.formats import size, span, table
+from cleanclip.dry_run_models import DryRun, PhaseAhead, TimeSpan
 from cleanclip.errors import with_remedy
-from cleanclip.models import DryRun, PhaseAhead, TimeSpan
 from cleanclip.spec.device_plan import DevicePlan
 from cleanclip.spec.recipe import parse, parse_recipe
 from cleanclip.spec.recommended import RecipeSource

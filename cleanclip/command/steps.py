@@ -22,9 +22,10 @@ from cleanclip.command.order_fields import with_defaults
 from cleanclip.command.output import Output
 from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
 from cleanclip.command.upload import check_head, send
+from cleanclip.dry_run_models import DryRun, Obstacle
 from cleanclip.errors import Forbidden, InvalidInput, NotFound, with_remedy
 from cleanclip.memory import Memory, of_file
-from cleanclip.models import Checkpoint, Dataset, DryRun, Job, Obstacle
+from cleanclip.models import Checkpoint, Dataset, Job
 from cleanclip.retries import Clock
 from cleanclip.spec.proposed import BESIDE, CLEANCLIP, UAR, reason_for_uar
 from cleanclip.spec.recommended import Family, model_of

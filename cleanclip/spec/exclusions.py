@@ -7,6 +7,7 @@ its key is for people, and is compared with the dataset too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval, Len, MaxLen
 from pydantic import StringConstraints, TypeAdapter
 
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.strict_json import refuse_many
 
 MAX_LIST_BYTES = 256 * 2**20
@@ -76,6 +78,41 @@ def dump_exclusions(exclusions: Exclusions) -> bytes:
     """UTF-8 JSON, a line for each sample."""
     head, _, samples = _adapter().dump_json(exclusions).partition(b'"samples":')
     return head + b'"samples":' + samples.replace(b'},{"index"', b'},\n{"index"') + b"\n"
+
+
+def of_another_dataset(dataset_sha256: str | None) -> OptionsRejected:
+    """Refuses a list of a dataset that is not used."""
+    return OptionsRejected(
+        "exclusions_of_another_dataset",
+        f"A list of exclusions is of the dataset {(dataset_sha256 or 'unknown')[:12]}…, which is not among "
+        "those given.",
+        "Give the list that was made for one of these datasets, or vet the dataset again.",
+    )
+
+
+def given_twice() -> OptionsRejected:
+    """Refuses a second list of one dataset."""
+    return OptionsRejected(
+        "exclusions_given_twice",
+        "Two lists of exclusions are of the same dataset.",
+        "Give one list for each dataset.",
+    )
+
+
+def check_samples(exclusions: Exclusions, num_samples: int, key: Callable[[int], str]) -> None:
+    """That a list names samples of its dataset, which has so many with these keys.
+
+    Raises OptionsRejected `exclusions_of_another_dataset`.
+    """
+    strange = (one for one in exclusions.samples if one.index >= num_samples or key(one.index) != one.key)
+    first = next(strange, None)
+    if first is not None or exclusions.num_samples != num_samples:
+        raise OptionsRejected(
+            "exclusions_of_another_dataset",
+            "The list of exclusions names the dataset, but not its samples"
+            + (f" (number {first.index})." if first else "."),
+            "The list was changed: vet the dataset again.",
+        )
 
 
 def load_exclusions(data: bytes) -> Exclusions:

@@ -19,6 +19,7 @@ from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 
 from cleanclip.spec.bounds import STRICT, ShortText
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.exclusions import Digest
 from cleanclip.spec.image_edits import bank
 from cleanclip.spec.measures import AS_WRITTEN, Count, Ratio, derived
@@ -283,6 +284,26 @@ class ScanToJudge:
     anchor_sha256: str | None = None
 
 
+def refusals(null: NullSet, scan: ScanToJudge, *, holds_suspect: bool) -> Iterator[OptionsRejected]:
+    """Why this null cannot judge this scan. `holds_suspect`: whether the scanned model is one of its own."""
+    if holds_suspect:
+        yield OptionsRejected(
+            "null_holds_the_suspect",
+            f"The model that is scanned is one of the models of the null set '{null.name}'.",
+            "Choose a null of other models, or none: the scan then gives ranks and no p-value.",
+            where="null",
+        )
+    if found := list(differences(null, scan)):
+        values = "".join(f" {sentence}" for sentence in _differing_values(null, scan))
+        yield OptionsRejected(
+            "null_does_not_fit",
+            f"The null set '{null.name}' differs in: {', '.join(found)}.{values}",
+            "Choose or build a null for this model, its images and its options, or choose none: the scan "
+            "then gives ranks and no p-value.",
+            where="null",
+        )
+
+
 def differences(null: NullSet, scan: ScanToJudge) -> Iterator[str]:
     """What keeps a scan from being judged by this null: "architecture", "class list", "image set", "options",
     "seed" or "anchor"."""
@@ -300,9 +321,9 @@ def differences(null: NullSet, scan: ScanToJudge) -> Iterator[str]:
         yield "anchor"
 
 
-def differing_values(null: NullSet, scan: ScanToJudge) -> str:
+def _differing_values(null: NullSet, scan: ScanToJudge) -> list[str]:
     """Sentences with both values of what keeps a scan from being judged by this null, of the architecture
-    and of the options the first few; or nothing."""
+    and of the options the first few."""
     digests = (
         ("Class lists", null.class_names_sha256, names_sha256(scan.class_names)),
         ("Image sets", null.images_sha256, scan.images_sha256),
@@ -319,7 +340,7 @@ def differing_values(null: NullSet, scan: ScanToJudge) -> str:
         sentences.append(f"Seeds: {null.seed} in the null and {scan.seed} in the scan.")
     if named := _differing_options(null, scan.options):
         sentences.append(f"Options that differ: {named}.")
-    return " ".join(sentences)
+    return sentences
 
 
 def _digest(sha256: str | None) -> str:

@@ -18,7 +18,7 @@ from cleanclip.spec.scan_report import ScanReport
 from cleanclip.spec.vet_options import VetOptions
 from cleanclip.spec.vet_report import VetReport
 
-_KINDS: dict[str, Any] = {
+DOCUMENTS: dict[str, Any] = {
     "report": Report,
     "recipe": Recipe,
     "audit": AuditOptions,
@@ -30,13 +30,14 @@ _KINDS: dict[str, Any] = {
     "scan-report": ScanReport,
     "null": NullSet,
 }
-NAMES = tuple(_KINDS)
+"""Of each document, by its name, the type."""
+NAMES = tuple(DOCUMENTS)
 _WRITTEN = ("report", "vet-report", "scan-report")
 
 
 def schema(name: str) -> str:
     """JSON Schema (2020-12) of one of `NAMES`: of reports as they are written, the rest as it is read."""
-    adapter: TypeAdapter[Any] = TypeAdapter(_KINDS[name])
+    adapter: TypeAdapter[Any] = TypeAdapter(DOCUMENTS[name])
     made = adapter.json_schema(mode="serialization" if name in _WRITTEN else "validation")
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, **made}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

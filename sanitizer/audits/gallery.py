@@ -59,14 +59,17 @@ class Gallery:
 
     def check(self) -> None:
         """Raises DatasetRejected where one side leaves nothing to choose from."""
-        for what, found in (("image", self.captions_of_image), ("caption", self.images_of_caption)):
-            if len(found) < 2:
-                raise DatasetRejected(
-                    "too_few_for_retrieval",
-                    f"The {self.num_pairs} pairs of the retrieval set have only one {what} between them, so "
-                    "retrieval cannot be measured.",
-                    f"Give pairs with different {what}s; recall is meaningful from a few hundred pairs on.",
-                )
+        if len(self.captions_of_image) < 2 or len(self.images_of_caption) < 2:
+            raise too_few_for_retrieval()
+
+
+def too_few_for_retrieval() -> DatasetRejected:
+    """Refuses pairs of which one side leaves nothing to choose from."""
+    return DatasetRejected(
+        "too_few_for_retrieval",
+        "The retrieval set has only one image or only one caption, so retrieval cannot be measured.",
+        "Give pairs with different images and captions; recall is meaningful from a few hundred pairs on.",
+    )
 
 
 def _identity(values: Tensor) -> bytes:

@@ -94,7 +94,7 @@ def delete(words: list[str], alpha: float, rng: np.random.Generator) -> list[str
 
 def _replaceable(words: list[str]) -> list[tuple[int, str, str]]:
     """(index, word without punctuation around it, its synonyms) of the words that can be replaced."""
-    table = _table()
+    table = synonym_table()
     found = []
     for index, word in enumerate(words):
         core = word.strip(_PUNCTUATION)
@@ -110,7 +110,7 @@ def _pick(synonyms: str, rng: np.random.Generator) -> str:
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[str, str]:
+def synonym_table() -> dict[str, str]:
     """Word → its synonyms with spaces between; read at the first use, in about a tenth of a second."""
     packed = files("sanitizer.augment").joinpath("synonyms.txt.gz").read_bytes()
     lines = gzip.decompress(packed).decode("ascii").splitlines()

@@ -32,7 +32,7 @@ class Compared:
     detail: str = ""
 
 
-_PYTHON = sys.executable
+PYTHON = sys.executable
 _ANSWER = TypeAdapter(Compared)
 _MAX_ANSWER_BYTES = 2**16
 FILLED_MEMORY = {"MALLOC_PERTURB_": "165"}
@@ -51,7 +51,7 @@ def compare(path: Path, upload: Upload, time_limit_s: float) -> tuple[str, ...]:
     if upload.container == "torchscript":
         return (phrases.WOULD_RUN_CODE(),)
     limit_s = time_limit_s + path.stat().st_size / _BYTES_PER_S
-    command = [_PYTHON, "-m", "sanitizer.checkpoints.comparison_process"]
+    command = [PYTHON, "-m", "sanitizer.checkpoints.comparison_process"]
     command += [str(path), upload.container, upload.weights_key or ""]
     with tempfile.TemporaryFile() as answer:
         try:

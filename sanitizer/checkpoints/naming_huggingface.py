@@ -18,7 +18,7 @@ from sanitizer.checkpoints.rejection import refusal
 WORD_TABLE = "text_model.embeddings.token_embedding.weight"
 POSITION_IDS = re.compile(r"(text|vision)_model\.embeddings\.position_ids")
 
-_FIXED = {
+FIXED = {
     "logit_scale": "logit_scale",
     WORD_TABLE: "token_embedding.weight",
     "text_model.embeddings.position_embedding.weight": "positional_embedding",
@@ -33,15 +33,15 @@ _FIXED = {
     "vision_model.post_layernorm.weight": "visual.ln_post.weight",
     "vision_model.post_layernorm.bias": "visual.ln_post.bias",
 }
-_TRANSPOSED = {"text_projection.weight": "text_projection", "visual_projection.weight": "visual.proj"}
-_IN_BLOCK = {
+TRANSPOSED = {"text_projection.weight": "text_projection", "visual_projection.weight": "visual.proj"}
+IN_BLOCK = {
     "self_attn.out_proj": "attn.out_proj",
     "layer_norm1": "ln_1",
     "layer_norm2": "ln_2",
     "mlp.fc1": "mlp.c_fc",
     "mlp.fc2": "mlp.c_proj",
 }
-_THIRDS = ("q_proj", "k_proj", "v_proj")
+THIRDS = ("q_proj", "k_proj", "v_proj")
 _SIGLIP_FIXED = {
     "logit_scale": "logit_scale",
     "logit_bias": "logit_bias",
@@ -71,7 +71,7 @@ _IN_TIMM_BLOCK = {
 _POOLING = re.compile(r"vision_model\.head\.attention\.in_proj_(weight|bias)")
 _MODULE = re.compile(r"(.+)\.(weight|bias)")
 _BLOCK = re.compile(r"(text|vision)_model\.encoder\.layers\.(\d{1,4})\.(.+)\.(weight|bias)")
-_STACKS = {"text": "transformer.resblocks", "vision": "visual.transformer.resblocks"}
+STACKS = {"text": "transformer.resblocks", "vision": "visual.transformer.resblocks"}
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ class Place:
 
 def place_of(name: str) -> Place | None:
     """The place of the Hugging Face tensor `name` in open_clip's state dict; None if it has none."""
-    if name in _FIXED:
-        return Place(_FIXED[name])
-    if name in _TRANSPOSED:
-        return Place(_TRANSPOSED[name], transpose=True)
+    if name in FIXED:
+        return Place(FIXED[name])
+    if name in TRANSPOSED:
+        return Place(TRANSPOSED[name], transpose=True)
     match = _BLOCK.fullmatch(name)
     if match is None:
         return None
     tower, index, inner, kind = match.groups()
-    return _in_block(f"{_STACKS[tower]}.{index}", inner, kind, _IN_BLOCK, f"attn.in_proj_{kind}")
+    return _in_block(f"{STACKS[tower]}.{index}", inner, kind, IN_BLOCK, f"attn.in_proj_{kind}")
 
 
 def _in_block(block: str, inner: str, kind: str, modules: Mapping[str, str], joined: str) -> Place | None:
@@ -103,8 +103,8 @@ def _in_block(block: str, inner: str, kind: str, modules: Mapping[str, str], joi
     if inner in modules:
         return Place(f"{block}.{modules[inner]}.{kind}")
     projection = inner.removeprefix("self_attn.")
-    if inner.startswith("self_attn.") and projection in _THIRDS:
-        return Place(f"{block}.{joined}", third=_THIRDS.index(projection))
+    if inner.startswith("self_attn.") and projection in THIRDS:
+        return Place(f"{block}.{joined}", third=THIRDS.index(projection))
     return None
 
 

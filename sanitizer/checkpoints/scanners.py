@@ -25,7 +25,7 @@ from cleanclip.spec.report_inputs import ScannerEvidence, ScannerName, ScannerVe
 SCANNERS: dict[ScannerName, str] = {"picklescan": "picklescan", "modelaudit": "modelaudit-picklescan"}
 """Our name → the distribution."""
 MAX_ISSUES = 20
-_PYTHON = sys.executable
+PYTHON = sys.executable
 _MAX_ANSWER_BYTES = 2**20
 _EVIDENCE = TypeAdapter(ScannerEvidence)
 
@@ -72,7 +72,7 @@ def _scan(
         return without_answer("switched_off", phrases.SWITCHED_OFF())
     if found is None:
         return without_answer("not_installed", phrases.NOT_INSTALLED(package=distribution))
-    program = [_PYTHON, "-m", "sanitizer.checkpoints.scanner_process"]
+    program = [PYTHON, "-m", "sanitizer.checkpoints.scanner_process"]
     command = [*program, name, str(upload), str(time_limit_s)]
     with tempfile.TemporaryFile() as answer:
         try:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from cleanclip.spec import exclusions
 from cleanclip.spec.errors import DatasetRejected, OptionsRejected
 from cleanclip.spec.exclusions import MAX_LIST_BYTES, ExcludedSamples, Exclusions, load_exclusions
 from sanitizer.data.labelled import LabelledDataset
@@ -59,26 +60,10 @@ def without(dataset: Dataset, given: ExclusionList) -> Dataset:
     and DatasetRejected `everything_excluded`."""
     wanted = given.exclusions
     if wanted.dataset_sha256 != dataset.files_sha256:
-        raise OptionsRejected(
-            "exclusions_of_another_dataset",
-            f"The list of exclusions names the dataset {wanted.dataset_sha256[:12]}…, and this one is "
-            f"{dataset.files_sha256[:12]}….",
-            "Give the list that was made for this dataset, or vet the dataset again.",
-        )
-    strange = next((one for one in wanted.samples if not _is_of(dataset, one.index, one.key)), None)
-    if strange is not None or wanted.num_samples != len(dataset):
-        raise OptionsRejected(
-            "exclusions_of_another_dataset",
-            "The list of exclusions names the dataset, but not its samples"
-            + (f" (number {strange.index})." if strange else "."),
-            "The list was changed: vet the dataset again.",
-        )
+        raise exclusions.of_another_dataset(wanted.dataset_sha256)
+    exclusions.check_samples(wanted, len(dataset), dataset.key)
     if len(wanted.samples) == len(dataset):
         raise DatasetRejected(
             "everything_excluded", "The list excludes every sample of the dataset.", "Exclude fewer samples."
         )
     return dataset.without([one.index for one in wanted.samples], given.told)
-
-
-def _is_of(dataset: PairDataset | LabelledDataset, index: int, key: str) -> bool:
-    return index < len(dataset) and dataset.key(index) == key

@@ -64,7 +64,7 @@ class BuiltAhead(Generic[Position, Built]):
 
     def _in_order(self) -> Iterator[Built]:
         if not self._loaders:
-            self._loaders = _start(self._build, self._num_workers)
+            self._loaders = start_loaders(self._build, self._num_workers)
             weakref.finalize(self, _end, self._loaders, os.getpid())
         while self._asked:  # a pass that nobody went through to its end
             self._asked.popleft().receive()
@@ -122,7 +122,8 @@ class _Loader:
         )
 
 
-def _start(build: Callable[[Any], Any], num_workers: int) -> list[_Loader]:
+def start_loaders(build: Callable[[Any], Any], num_workers: int) -> list[_Loader]:
+    """Processes that build batches, and end with this one."""
     _end_them_with_the_program()
     # A fork inherits the index and the tokenizer; a fresh process would be sent the model with them.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)

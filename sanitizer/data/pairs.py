@@ -18,6 +18,7 @@ from sanitizer.data.loose import LooseSource, loose
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import Indexed, Source
+from sanitizer.data.tar_headers import compressed_shard
 from sanitizer.data.texts import caption_of
 
 
@@ -83,7 +84,8 @@ def open_pairs(path: Path) -> PairDataset:
         raise DatasetRejected(
             "no_captions",
             f"None of the {len(source)} samples of {path.name} has a caption.",
-            'Give image-caption pairs: a .txt, or a .json with a "caption", beside every image.',
+            'Give image-caption pairs: a .txt, or a .json with a "caption", beside every image. To train on '
+            "the images of a labelled dataset alone, use uar with trained_on: labelled_images.",
             where=printable(source.key(0)),
         )
     return PairDataset(source)
@@ -110,12 +112,7 @@ def find_shards(folder: Path) -> list[Path]:
         entry for entry in entries if entry.name.lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.xz"))
     ]
     if compressed:
-        raise DatasetRejected(
-            "compressed_shard",
-            f"The shard {compressed[0].name} is compressed; samples could not be read at random from it.",
-            "Decompress it and give the plain .tar; images inside are compressed already.",
-            where=compressed[0].name,
-        )
+        raise compressed_shard(compressed[0].name)
     return [entry for entry in entries if entry.suffix.lower() == ".tar"]
 
 

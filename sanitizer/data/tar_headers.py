@@ -85,6 +85,16 @@ def not_a_shard(shard: str, position: int) -> DatasetRejected:
     )
 
 
+def compressed_shard(shard: str) -> DatasetRejected:
+    """'compressed_shard'."""
+    return DatasetRejected(
+        "compressed_shard",
+        f"The shard {shard} is compressed; samples could not be read at random from it.",
+        "Decompress it and give the plain .tar; images inside are compressed already.",
+        where=shard,
+    )
+
+
 def ambiguous_shard(shard: str, offset: int, what: str) -> DatasetRejected:
     """'ambiguous_shard'; `what` continues the sentence that begins with the shard's name."""
     return DatasetRejected(

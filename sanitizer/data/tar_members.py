@@ -27,6 +27,7 @@ from sanitizer.data.tar_headers import (
     LINKS,
     REGULAR,
     ambiguous_shard,
+    compressed_shard,
     not_a_shard,
     short_name,
     size_of,
@@ -37,7 +38,7 @@ END_BYTES = 2 * BLOCK
 """Zeros that end an archive; a writer that was stopped, and a copy that was cut, leave none."""
 _CHUNK_BYTES = 1 << 20
 
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +101,8 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
 
 
 def _refuse_other_formats(head: bytes, shard: str) -> None:
-    for magic, name in _COMPRESSED.items():
-        if head.startswith(magic):
-            raise DatasetRejected(
-                "compressed_shard",
-                f"The shard {shard} is compressed ({name}); samples could not be read at random from it.",
-                "Decompress it and give the plain .tar; images inside are compressed already.",
-                where=shard,
-            )
+    if head.startswith(_COMPRESSED):
+        raise compressed_shard(shard)
     if len(head) < 262:
         raise not_a_shard(shard, 0)
 
@@ -256,12 +251,7 @@ class Extensions:
 
     def _small(self, offset: int, size: int, limit: int) -> bytes:
         if size > limit:
-            raise DatasetRejected(
-                "not_a_shard",
-                f"{self._shard} is damaged: a header of {size} bytes (at byte {offset}).",
-                "Give plain .tar files in the WebDataset layout, key.jpg and key.txt side by side.",
-                where=self._shard,
-            )
+            raise not_a_shard(self._shard, offset)
         data = os.pread(self._descriptor, -(-size // _BLOCK) * _BLOCK, offset)
         if data[size:].strip(b"\0"):  # tarfile reads on there
             raise self._ambiguous(offset, "it continues after its end")

@@ -42,20 +42,6 @@ def null_from(content: bytes) -> null_set.NullSet:
 
 def check_null(null: null_set.NullSet, scan: null_set.ScanToJudge, weights_sha256: str) -> None:
     """Raises OptionsRejected where this null cannot judge this scan; the sentence says what differs."""
-    if found := list(null_set.differences(null, scan)):
-        details = null_set.differing_values(null, scan)
-        details = f" {details}" if details else ""
-        raise OptionsRejected(
-            "null_does_not_fit",
-            f"The null set '{null.name}' differs in: {', '.join(found)}.{details}",
-            "Scan with what the null was measured with, or build a null for this model; without one the scan "
-            "gives no p-value.",
-            where="null",
-        )
-    if any(one.statistics.weights_sha256 == weights_sha256 for one in null.models):
-        raise OptionsRejected(
-            "null_holds_the_suspect",
-            f"The model that is scanned is one of the models of the null set '{null.name}'.",
-            "Judge it by a null of other models.",
-            where="null",
-        )
+    holds = any(one.statistics.weights_sha256 == weights_sha256 for one in null.models)
+    for refusal in null_set.refusals(null, scan, holds_suspect=holds):
+        raise refusal

@@ -6,10 +6,12 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleanclip.spec.errors import DatasetRejected, OptionsRejected
+from cleanclip.spec import exclusions
+from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.jobspec import JudgedSpec, RecheckSpec
 from cleanclip.spec.recipe import Recipe
 from sanitizer.attacks.catalogue import build_triggers
+from sanitizer.audits.gallery import too_few_for_retrieval
 from sanitizer.audits.targets import find_targets
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.excluding import Dataset, read_exclusions, without
@@ -17,10 +19,6 @@ from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.pipeline.places import Places
-
-_WITHOUT_CAPTIONS = (
-    "To train on the images of a labelled dataset alone, use uar with trained_on: labelled_images."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +43,7 @@ class ToExclude:
         mine = [one for one in self._unused if one.exclusions.dataset_sha256 == dataset.files_sha256]
         self._unused = [one for one in self._unused if one not in mine]
         if len(mine) > 1:
-            raise OptionsRejected(
-                "exclusions_given_twice",
-                f"{len(mine)} lists of exclusions are of the same dataset.",
-                "Give one list for each dataset.",
-            )
+            raise exclusions.given_twice()
         return without(dataset, mine[0]) if mine else dataset
 
     @property
@@ -61,13 +55,7 @@ class ToExclude:
         """Raises OptionsRejected `exclusions_of_another_dataset` where a list is of no dataset that was
         given."""
         if self._unused:
-            raise OptionsRejected(
-                "exclusions_of_another_dataset",
-                f"A list of exclusions names the dataset "
-                f"{self._unused[0].exclusions.dataset_sha256[:12]}…, which "
-                "is not among those given.",
-                "Give the list that was made for one of these datasets, or vet the dataset again.",
-            )
+            raise exclusions.of_another_dataset(self._unused[0].exclusions.dataset_sha256)
 
 
 def open_for_audit(places: Places, spec: JudgedSpec | RecheckSpec, exclude: ToExclude) -> ForAudit:
@@ -90,11 +78,7 @@ def _tokens_by(checkpoint: LoadedCheckpoint) -> Callable[[str], Hashable]:
 def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint, exclude: ToExclude) -> PairDataset:
     pairs = exclude.of(open_pairs(path))
     if len(pairs) < 2:
-        raise DatasetRejected(
-            "too_few_for_retrieval",
-            "The retrieval set holds one pair, so retrieval cannot be measured.",
-            "Give more pairs; recall is meaningful from a few hundred pairs on.",
-        )
+        raise too_few_for_retrieval()
     refuse_equal_captions(pairs, _tokens_by(checkpoint))
     return pairs
 
@@ -102,13 +86,7 @@ def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint, exclude: ToExclude
 def open_training_data(path: Path, recipe: Recipe, exclude: ToExclude) -> PairDataset | LabelsAsCaptions:
     """What the recipe's method trains on. Raises DatasetRejected, OptionsRejected."""
     if recipe.training_data == "pairs":
-        try:
-            return exclude.of(open_pairs(path))
-        except DatasetRejected as error:
-            if error.code != "no_captions":
-                raise
-            remedy = f"{error.remedy} {_WITHOUT_CAPTIONS}"
-            raise DatasetRejected("no_captions", error.message, remedy, where=error.where) from None
+        return exclude.of(open_pairs(path))
     return LabelsAsCaptions(exclude.of(open_labelled(path)))
 
 

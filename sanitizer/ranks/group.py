@@ -28,7 +28,7 @@ COMMAND = (sys.executable, "-m", "sanitizer.rank")
 _LOOK_EVERY_S = 0.1
 _LAST_WORDS_S = 1.0
 """How long the last line of a rank that has ended may be on its way."""
-_END_PATIENCE_S = 5.0
+END_PATIENCE_S = 5.0
 _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
@@ -43,7 +43,7 @@ def run_ranks(orders: Sequence[RankOrder], progress: Progress, stop: Stop) -> Fi
     finally:
         for rank in ranks:
             rank.end_orders()
-        deadline = time.monotonic() + _END_PATIENCE_S
+        deadline = time.monotonic() + END_PATIENCE_S
         for rank in ranks:
             rank.close(deadline)
 

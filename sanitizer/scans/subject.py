@@ -128,11 +128,16 @@ def refuse_unusable(embedding_ND: Tensor, whose: str = "model") -> None:
             "Check the weights; a model that was trained to divergence cannot be scanned.",
         )
     if squared_mean(embedding_ND) > _ALL_ALIKE or not bool(embedding_ND.any()):
-        raise CheckpointRejected(
-            "embeddings_constant",
-            f"The {whose} gives every image the same embedding, so no pattern can change anything.",
-            "Check the weights and the preprocessing; such a model cannot be scanned.",
-        )
+        raise embeddings_constant(whose)
+
+
+def embeddings_constant(whose: str) -> CheckpointRejected:
+    """Refuses a model for which all images are one."""
+    return CheckpointRejected(
+        "embeddings_constant",
+        f"The {whose} gives every image the same embedding, so nothing can be told from it.",
+        "Check the weights and the preprocessing; give a model that tells images apart.",
+    )
 
 
 def refuse_alike(class_CD: Tensor) -> None:

@@ -57,12 +57,13 @@ def towers_dtype(precision: Precision, device: torch.device, model: nn.Module) -
         return torch.bfloat16
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
-    if device.type == "cpu" and _cpu_has_bf16() and num_tower_parameters(model) >= LARGE_MODEL_PARAMETERS:
+    if device.type == "cpu" and cpu_has_bf16() and num_tower_parameters(model) >= LARGE_MODEL_PARAMETERS:
         return torch.bfloat16
     return torch.float32
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies in bfloat16."""
     # torch offers no public name for these two questions.
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 

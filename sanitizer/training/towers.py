@@ -69,13 +69,13 @@ def has_batch_norm(model: CLIP) -> bool:
 
 def encode_image(model: CLIP, image_NCHW: Tensor) -> Tensor:
     """Image features [N, D], not normalised."""
-    with _patches_by_matrix_product(model.visual):
+    with patches_by_matrix_product(model.visual):
         features: Tensor = model.encode_image(image_NCHW)
     return features
 
 
 @contextmanager
-def _patches_by_matrix_product(visual: nn.Module) -> Iterator[None]:
+def patches_by_matrix_product(visual: nn.Module) -> Iterator[None]:
     """On a CPU a ViT's first layer as the matrix product that it is, not as a convolution.
 
     In bfloat16 the gradient of that convolution's weights took 522 ms where the product takes 14 (ViT-B/32,

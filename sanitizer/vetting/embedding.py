@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted
+from cleanclip.spec.errors import DatasetRejected, Interrupted
 from cleanclip.spec.recipe import AuditPrecision
 from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, class_embeddings, image_embeddings, text_embeddings
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pixels import normalise
 from sanitizer.data.skipping import Skipped
 from sanitizer.data.templates import IMAGENET_80
+from sanitizer.scans.subject import embeddings_constant
 from sanitizer.vetting.reading import Block, Blocks, Dataset
 from sanitizer.vetting.row_files import RowFiles
 
@@ -302,8 +303,4 @@ def _refuse_equal(passed: Passed, models: Models, *, are_equal: bool) -> None:
             for start in range(0, len(good), 4096)
         )
         if float(np.linalg.norm(np.asarray(total) / len(good))) > 1 - _SAME:
-            raise CheckpointRejected(
-                "embeddings_constant",
-                f"The {name} gives every image the same embedding.",
-                "Give a model that tells images apart; this one was damaged or has collapsed.",
-            )
+            raise embeddings_constant(name)

@@ -39,7 +39,7 @@ from cleanclip.spec.progress import (
 UNUSED_BY_CHILDREN = ("transformers", "timm")
 """Packages that others load where they find them, at a cost, and that no job needs but one on a model with
 parts of timm's: `checkpoints.timm_model` makes timm importable again."""
-_WORK = {
+WORK = {
     "inspect": "sanitizer.work.inspecting",
     "validate": "sanitizer.work.validating",
     "audit": "sanitizer.work.auditing",
@@ -51,6 +51,7 @@ _WORK = {
     "withhold": "sanitizer.work.withholding",
     "recheck": "sanitizer.work.rechecking",
 }
+"""Kind of a spec → module with its work, `do`."""
 MIN_ADVANCE_INTERVAL_S = 0.2
 _MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a memory object")
 _EVENT: TypeAdapter[SentEvent] = TypeAdapter(SentEvent)
@@ -160,7 +161,7 @@ def _do(spec: JobSpec, folder: Path, progress: Progress, stop: Stop) -> tuple[st
         # None makes Python raise ModuleNotFoundError on import (reference, "The module cache"), as if the
         # package were not installed: open_clip asks for both, and goes on without.
         sys.modules.setdefault(name, cast(ModuleType, None))
-    work = importlib.import_module(_WORK[spec.kind])
+    work = importlib.import_module(WORK[spec.kind])
     work.do(spec, folder, progress, stop)
     return tuple(sorted(path.name for path in out_dir.iterdir() if path.is_file()))
 

@@ -164,7 +164,7 @@ class TestItCanFail:
     def test_a_new_option_of_a_policy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fields = [("moon_at_most", float, dataclasses.field(default=1.0))]
         new = dataclasses.make_dataclass("Policy", fields, bases=(Policy,), frozen=True, kw_only=True)
-        monkeypatch.setitem(schemas._KINDS, "policy", new)
+        monkeypatch.setitem(schemas.DOCUMENTS, "policy", new)
         made = reference.made(text_of("options.md"))
         assert made != text_of("options.md")
         assert [row for row in without_meaning(made) if "moon_at_most" in row]

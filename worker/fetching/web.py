@@ -23,7 +23,7 @@ from worker.outward import CheckedBackend, Deadline, NoPublicAddress, Resolve, T
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LOOK_EVERY_S = 20.0
-_PART_S = 60.0
+PART_S = 60.0
 """For connecting with all headers, and for each piece of the body: a byte now and then prolongs neither."""
 
 
@@ -69,7 +69,7 @@ class Got:
                 num_before, looked_at = num_bytes, now
 
     def _next(self, body: Iterator[bytes]) -> bytes | None:
-        self.deadline.begin_part(_PART_S)
+        self.deadline.begin_part(PART_S)
         return next(body, None)
 
 
@@ -139,7 +139,7 @@ class Web:
     @contextmanager
     def _asked(self, url: str) -> Iterator[httpcore.Response]:
         target = self._rules.check_url(url)
-        self._deadline.begin_part(_PART_S)
+        self._deadline.begin_part(PART_S)
         backend = CheckedBackend(self._rules.reach, self._resolve, self._deadline, is_plain=target.is_plain)
         scheme = "http" if target.is_plain else "https"
         address = httpcore.URL(scheme=scheme, host=target.host, port=target.port, target=target.path)

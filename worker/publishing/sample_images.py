@@ -12,7 +12,7 @@ import io
 from pydantic import TypeAdapter
 
 from app.domain.dataset_references import DatasetSample, DatasetSamples
-from app.domain.shown_texts import is_seen
+from app.domain.shown_texts import shown
 from cleanclip.spec.jobspec import DRAWN_ADAPTER, DrawnSample
 
 JPEG_QUALITY = 75
@@ -29,10 +29,10 @@ def draw_samples(drawn: bytes) -> bytes:
 def _sample(drawn: DrawnSample) -> DatasetSample:
     return DatasetSample(
         index=drawn.index,
-        key=_shown(drawn.key),
-        caption=None if drawn.caption is None else _shown(drawn.caption),
+        key=shown(drawn.key),
+        caption=None if drawn.caption is None else shown(drawn.caption),
         label=drawn.label,
-        class_name=None if drawn.class_name is None else _shown(drawn.class_name),
+        class_name=None if drawn.class_name is None else shown(drawn.class_name),
         width=drawn.width,
         height=drawn.height,
         jpeg_base64=base64.b64encode(_jpeg(drawn)).decode("ascii"),
@@ -48,10 +48,3 @@ def _jpeg(drawn: DrawnSample) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=JPEG_QUALITY)
     return stream.getvalue()
-
-
-def _shown(text: str) -> str:
-    """One line that reads as what it is."""
-    return "".join(
-        character if is_seen(text, at) else "\N{REPLACEMENT CHARACTER}" for at, character in enumerate(text)
-    )

@@ -31,7 +31,6 @@ from cleanclip.spec.jobspec import (
     REPORT_NAME,
     SPEC_ADAPTER,
     WEIGHTS_NAME,
-    ScanSpec,
     exclude_path,
 )
 from cleanclip.spec.recipe import parse, to_json
@@ -153,7 +152,7 @@ def _files(received: Sequence[Received], folder: str) -> list[dict[str, Any]]:
 def _order(staged: Staged, job: ClaimedJob) -> dict[str, Any]:
     spec = SPEC_ADAPTER.dump_python(staged.spec, mode="json")
     order = {name: spec[name] for name in _ORDERED if name in spec}
-    if isinstance(staged.spec, ScanSpec):
+    if "scan" in order:
         null = None if staged.known is None else staged.known.null
         order["null"] = None if null is None else {"name": null.name, "sha256": null.sha256}
     elif job.spec.get("scan") is not None:  # a cleaning that scanned first

@@ -34,7 +34,7 @@ from cleanclip.spec.jobspec import (
 )
 from cleanclip.spec.report_inputs import FetchedSource
 from cleanclip.spec.vet_report import EXCLUDED_NAME
-from worker.failures import AttemptFailed
+from worker.failures import AttemptFailed, input_missing
 
 _OF_SOURCE = tuple(FetchedSource.__dataclass_fields__)
 
@@ -102,7 +102,7 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         facts.setdefault("data_kind", role)
         files += _pinned(dataset, PATH_OF_ROLE[role])
         texts |= override_texts(dataset, PATH_OF_ROLE[role])
-        datasets.append(_described(dataset, role, job.spec))
+        datasets.append(describe_dataset(dataset, role, job.spec))
         if role == "labelled":
             found |= _known_of(dataset, job.spec)
     exclude = _lists(unit, job)
@@ -142,7 +142,7 @@ def _lists(unit: UnitOfWork, job: ClaimedJob) -> list[Wanted]:
     for role, chosen in (job.spec.get("exclude") or {}).items():
         found = unit.artifacts.named(job.project_id, chosen["job_id"], EXCLUDED_NAME)
         if found is None:
-            raise _gone("list of samples to leave out")
+            raise input_missing("list of samples to leave out")
         wanted.append(
             Wanted(
                 bucket=None,
@@ -159,7 +159,7 @@ def _upload_to_inspect(unit: UnitOfWork, job: ClaimedJob) -> Inputs:
     checkpoint = unit.checkpoints.get(job.project_id, str(job.checkpoint_id))
     upload = unit.uploads.get(job.project_id, checkpoint.upload_id)
     if checkpoint.upload_object_key is None:
-        raise _gone("checkpoint")
+        raise input_missing("checkpoint")
     key = upload_key(job.project_id, checkpoint.upload_id)
     wanted = Wanted(bucket=None, key=key, path=UPLOAD_PATH, size_bytes=checkpoint.size_bytes)
     facts = {
@@ -179,10 +179,10 @@ def _canonical_checkpoint(
     """Its files, what the statement says of it, and what else is known of it."""
     checkpoint = unit.checkpoints.get(job.project_id, checkpoint_id)
     if checkpoint.state is not CheckpointState.ACCEPTED or checkpoint.inspect_job_id is None:
-        raise _gone("checkpoint")
+        raise input_missing("checkpoint")
     artifacts = {a.name: a for a in unit.artifacts.of_job(job.project_id, checkpoint.inspect_job_id)}
     if not {WEIGHTS_NAME, CONFIG_NAME} <= artifacts.keys():
-        raise _gone("checkpoint")
+        raise input_missing("checkpoint")
     files = [
         Wanted(
             bucket=None,
@@ -224,7 +224,7 @@ def _null(unit: UnitOfWork, job: ClaimedJob) -> list[Wanted]:
 
 def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
     if dataset.state is not DatasetState.READY or not dataset.files:
-        raise _gone("dataset")
+        raise input_missing("dataset")
     return [
         Wanted(
             bucket=file["bucket"],
@@ -237,7 +237,7 @@ def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
     ]
 
 
-def _described(dataset: Dataset, role: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+def describe_dataset(dataset: Dataset, role: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """`num_samples` are all that are used, as reports count them; the set's own summary counts the good
     ones."""
     summary = dataset.summary or {}
@@ -358,11 +358,3 @@ def _check_complete(wanted: Sequence[Wanted], keys: Sequence[str] | None) -> Non
             f"{len(missing)} shards that the reference names are not there; the first is {missing[0]!r}.",
             "Check the numbers in braces, or upload the missing shards.",
         )
-
-
-def _gone(noun: str) -> AttemptFailed:
-    return AttemptFailed(
-        "input_missing",
-        f"The {noun} that the job needs no longer exists.",
-        "Create the job again with what exists.",
-    )

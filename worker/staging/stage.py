@@ -120,7 +120,7 @@ def stage(
     }
     for path, text in inputs.texts.items():
         received[path] = _write_text(folder, path, text)
-    spec = _spec(job, inputs.facts, save_every_s, max_ranks)
+    spec = spec_of(job, inputs.facts, save_every_s, max_ranks)
     (folder / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
     for name in ("home", "tmp", "outputs"):
         (folder / name).mkdir(exist_ok=True)
@@ -135,7 +135,7 @@ def stage(
     )
 
 
-def _origin(job: ClaimedJob, checkpoint: Mapping[str, Any]) -> Origin:
+def origin_of(job: ClaimedJob, checkpoint: Mapping[str, Any]) -> Origin:
     """Names that people gave, or whoever is known instead."""
     requester = job.spec.get("requested_by") or {}
     by = " ".join(filter(None, (requester.get("key_name"), requester.get("key_id"))))
@@ -156,7 +156,7 @@ def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
     return Known(
         checkpoint=checkpoint,
         config=_config(folder / CHECKPOINT_PATH),
-        origin=_origin(job, inputs.checkpoint),
+        origin=origin_of(job, inputs.checkpoint),
         tensors=check_weights(folder / CHECKPOINT_PATH / WEIGHTS_NAME, checkpoint.architecture),
         class_names=None if names is None else tuple(names),
         num_labelled=inputs.known.get("num_labelled", 0),
@@ -286,7 +286,7 @@ def ordered_as(staged: Staged, folder: Path, spec: JobSpec) -> Staged:
     return replace(staged, spec=spec)
 
 
-def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks) -> JobSpec:
+def spec_of(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks) -> JobSpec:
     """The child's order. Only what the library knows: no id, no place, no credential."""
     ours = {"kind": job.kind.value, "seed": job.seed, "save_every_s": save_every_s, "max_ranks": max_ranks}
     known = {name: value for name, value in job.spec.items() if value is not None} | ours | dict(facts)

@@ -20,7 +20,7 @@ from app.storage.port import OCTETS, Download, ObjectStore
 _LOG = get_logger(__name__)
 T = TypeVar("T")
 _LOOK_EVERY_S = 0.05
-_FIRST_PAUSE_S = 1.0
+FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _MAX_READS = 3
 PATIENCE_S = 600.0
@@ -60,7 +60,7 @@ def retry_while_unavailable(
 ) -> T:
     """`interruptible`, again and again while the store is unavailable, for `patience_s` at most."""
     deadline = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
-    pause_s = _FIRST_PAUSE_S
+    pause_s = FIRST_PAUSE_S
     while True:
         try:
             return interruptible(work, check)

@@ -39,12 +39,16 @@ class OwnedRepository(Repository, Generic[Row]):
             query = query.with_for_update().execution_options(populate_existing=True)
         row: Row | None = self._session.scalars(query).one_or_none()
         if row is None:
-            raise NotFound(
-                f"{self.noun}_not_found",
-                f"There is no {self.noun} {id[:64]!r} in this project.",
-                "Check the id, and that the key belongs to the project that created it.",
-            )
+            raise self.not_found(id)
         return row
+
+    @classmethod
+    def not_found(cls, id: str) -> NotFound:  # noqa: A002
+        return NotFound(
+            f"{cls.noun}_not_found",
+            f"There is no {cls.noun} {id[:64]!r} in this project.",
+            "Check the id, and that the key belongs to the project that created it.",
+        )
 
     def _page(
         self, project_id: str, after: str | None, limit: int, *conditions: ColumnElement[bool]

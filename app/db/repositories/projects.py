@@ -15,6 +15,16 @@ from app.db.repositories.pages import page_of
 from app.domain.errors import NotFound
 
 
+def _there(row: Project | None, named: str) -> Project:
+    if row is None:
+        raise NotFound(
+            "project_not_found",
+            f"There is no project {named[:64]!r}.",
+            "List them with `python -m app.cli projects`.",
+        )
+    return row
+
+
 class ProjectRepository(Repository):
     def add(self, row: Project) -> Project:
         self._session.add(row)
@@ -23,10 +33,11 @@ class ProjectRepository(Repository):
 
     def get(self, id: str) -> Project:  # noqa: A002
         """Raises NotFound."""
-        row = self._session.get(Project, id)
-        if row is None:
-            raise NotFound("project_not_found", f"There is no project {id[:64]!r}.", "Check the id.")
-        return row
+        return _there(self._session.get(Project, id), id)
+
+    def named(self, name: str) -> Project:
+        """Raises NotFound."""
+        return _there(self.by_name(name), name)
 
     def by_name(self, name: str) -> Project | None:
         return self._session.scalars(select(Project).where(Project.name == name)).one_or_none()

@@ -29,12 +29,12 @@ def tell_of_job(session: Session, job: Job) -> None:
     """That a customer's job has ended; of anything else nothing."""
     if job.state in TERMINAL and job.kind in PUBLIC_KINDS:
         data = message_data(
-            "job", job.id, "/v1/jobs", kind=job.kind.value, state=job.state.value, **_verdict(job)
+            "job", job.id, "/v1/jobs", kind=job.kind.value, state=job.state.value, **verdict_of(job)
         )
         _tell(session, job.project_id, WebhookEvent(f"job.{job.state}"), job.id, data)
 
 
-def _verdict(job: Job) -> dict[str, str]:
+def verdict_of(job: Job) -> dict[str, str]:
     """What a job that succeeded found out, in words of ours: a receiver that starts a release reads it."""
     result = job.result or {}
     if job.state is JobState.SUCCEEDED and result.get("scan"):

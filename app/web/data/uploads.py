@@ -25,7 +25,7 @@ from app.web.data import declared
 from app.web.jobs.failures import wants_json
 from app.web.kit.addresses import UploadPath
 from app.web.kit.rendering import see_other
-from app.web.kit.visitor import Form, FormDep, Uploader
+from app.web.kit.visitor import Form, FormDep, Uploader, unreadable_form
 from cleanclip.spec.recipe import DeclaredOptions
 
 CHECKPOINTS = "/ui/checkpoints"
@@ -130,9 +130,7 @@ def presign_parts(upload_id: UploadPath, visitor: Uploader, form: FormDep, ports
     try:
         numbers = PartsIn.model_validate({"numbers": [int(text) for text in form.get("numbers").split(",")]})
     except ValueError as error:  # ValidationError is one
-        raise InvalidInput(
-            "form_unreadable", "Part numbers are expected.", "Reload the page and choose the file again."
-        ) from error
+        raise unreadable_form("Part numbers are expected.") from error
     expires_s = ports.settings.uploads.part_url_expires_s
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
         upload = unit.uploads.get(visitor.caller.project_id, upload_id)
@@ -151,9 +149,7 @@ def complete_upload(upload_id: UploadPath, visitor: Uploader, form: FormDep, por
     try:
         sha256 = CompleteIn(sha256=form.get("sha256") or None).sha256
     except ValidationError as error:
-        raise InvalidInput(
-            "form_unreadable", "This is not a SHA-256.", "Reload the page and choose the file again."
-        ) from error
+        raise unreadable_form("This is not a SHA-256.") from error
     caller, defaults = visitor.caller, ports.settings.quotas
     with ports.database.unit_of_work(caller.project_id) as unit:
         upload = upload_completion.check(unit, caller, upload_id, sha256=sha256, defaults=defaults)

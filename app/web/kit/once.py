@@ -19,10 +19,10 @@ from collections.abc import Callable
 from app.db.models.job import Job
 from app.db.models.project import IdempotencyState
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import Conflict, InvalidInput
+from app.domain.errors import Conflict
 from app.live.ports import Ports
 from app.services.api_keys import Caller
-from app.web.kit.visitor import Form
+from app.web.kit.visitor import Form, unreadable_form
 
 FIELD = "form"
 """Of an order's form and of its page's address: going back asks for the same address, and the same form."""
@@ -84,9 +84,7 @@ def secret_sending(unit: UnitOfWork, caller: Caller, form: Form, path: str, *, t
     """
     form_id = form.get(SECRETS_FIELD)
     if not _SECRETS_FORM.fullmatch(form_id):
-        raise InvalidInput(
-            "form_unreadable", "The form is incomplete.", "Open the page again, and send the form again."
-        )
+        raise unreadable_form("The form is incomplete.")
     return Sending(unit, caller, form_id=form_id, content=path, path=path, ttl_s=ttl_s)
 
 
@@ -97,7 +95,7 @@ def once(ports: Ports, caller: Caller, *, path: str, form: str, content: str, wo
     Raises InvalidInput and what `work` does.
     """
     if not is_form(form):
-        raise InvalidInput("form_unreadable", "The form could not be read.", "Open the page again.")
+        raise unreadable_form()
     for _ in range(_LOOK_AT_MOST):
         try:
             made, job = _once(ports, caller, path=path, form=form, content=content, work=work)

@@ -97,10 +97,13 @@ async def read_form(request: Request) -> Form:
             max_num_fields=MAX_FORM_FIELDS,
         )
     except ValueError as error:  # UnicodeDecodeError is one
-        raise InvalidInput(
-            "form_unreadable", "The form could not be read.", "Send it again from the page."
-        ) from error
+        raise unreadable_form() from error
     return Form(fields)
+
+
+def unreadable_form(message: str = "The form could not be read.") -> InvalidInput:
+    """What a page never sends."""
+    return InvalidInput("form_unreadable", message, "Reload the page, and send the form again.")
 
 
 def check_same_site(request: Request) -> None:

@@ -38,7 +38,8 @@ from sanitizer.training.device import share_cores
 from sanitizer.training.loop import finetune
 
 
-def _to_pixels(size: int) -> list[Any]:
+def to_pixels(size: int) -> list[Any]:
+    """open_clip's transforms of an image, up to its normalisation."""
     return [
         transforms.Resize(size, interpolation=transforms.InterpolationMode.BICUBIC),
         transforms.CenterCrop(size),
@@ -54,7 +55,7 @@ class _Pairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
             self._rows = [(row["image"], row["caption"]) for row in csv.DictReader(file)]
         self._folder, self._checkpoint = folder, checkpoint
         shape = checkpoint.architecture
-        to_input = [*_to_pixels(shape.image_size), transforms.Normalize(shape.image_mean, shape.image_std)]
+        to_input = [*to_pixels(shape.image_size), transforms.Normalize(shape.image_mean, shape.image_std)]
         self._plain = transforms.Compose(to_input)
         self._changed = transforms.Compose([transforms.AutoAugment(), *to_input])
         self._views = [
@@ -120,7 +121,7 @@ def train(
     for _ in range(recipe.epochs):
         for images, views, tokens, token_views in loader:
             optimizer.zero_grad()
-            loss = _loss(
+            loss = loss_of(
                 model, torch.cat([images, views]).to(device), torch.cat([tokens, token_views]).to(device)
             )
             loss.backward()
@@ -132,7 +133,7 @@ def train(
     return len(loader) * recipe.batch_size
 
 
-def _loss(model: nn.Module, images: Tensor, tokens: Tensor) -> Tensor:
+def loss_of(model: nn.Module, images: Tensor, tokens: Tensor) -> Tensor:
     """lambda1 = lambda2 = 1, as stated in the paper."""
     image, image_view = normalize(model.encode_image(images), dim=-1).chunk(2)
     text, text_view = normalize(model.encode_text(tokens), dim=-1).chunk(2)

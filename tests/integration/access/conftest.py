@@ -124,4 +124,4 @@ def _keys(service: Service, victim: Belongings) -> Keys:
 def _forged(key_id: str) -> str:
     """A well-formed key that names a real one's id."""
     body = f"cclip_live_{key_id.removeprefix('key_')}_{'A' * 32}"
-    return body + api_keys._checksum(body)
+    return body + api_keys.checksum(body)

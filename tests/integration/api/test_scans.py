@@ -121,28 +121,25 @@ def test_auto_takes_a_signed_null_then_the_larger_one_and_no_later_one_for_being
     [
         (
             {"architecture": {"model_cfg": {"embed_dim": 65}, "preprocess_cfg": {}}},
-            "architecture than this scan: it says nothing about it. Architectures: model_cfg.embed_dim 65 in "
-            "the null and 64 in the scan.",
+            "architecture. Architectures: model_cfg.embed_dim 65 in the null and 64 in the scan.",
         ),
         (
             {"names": ("zero", "banana", "one")},
-            "class list than this scan: it says nothing about it. Class lists: SHA-256 "
+            "class list. Class lists: SHA-256 "
             f"{names_sha256(('zero', 'banana', 'one'))[:12]}… in the null and SHA-256 "
             f"{names_sha256(NAMES)[:12]}… in the scan.",
         ),
         (
             {"images_sha256": "2" * 64},
-            "image set than this scan: it says nothing about it. Image sets: SHA-256 222222222222… in the "
-            "null and SHA-256 111111111111… in the scan.",
+            "image set. Image sets: SHA-256 222222222222… in the null and SHA-256 111111111111… in the scan.",
         ),
         (
             {"options": ScanOptions(num_images=128)},
-            "options than this scan: it says nothing about it. Options that differ: num_images 128 in the "
-            "null and 256 in the scan.",
+            "options. Options that differ: num_images 128 in the null and 256 in the scan.",
         ),
         (
             {"seed": 1},
-            "seed than this scan: it says nothing about it. Seeds: 1 in the null and 0 in the scan.",
+            "seed. Seeds: 1 in the null and 0 in the scan.",
         ),
     ],
 )
@@ -154,7 +151,7 @@ def test_a_null_of_something_else_is_refused_with_what_differs_and_both_values(
         assert ordered(api, scan_order(service))["scan"]["null"] is None, "none fits by itself"
         answer = api.post("/v1/jobs", json=scan_order(service, null="small models"))
         told = refused(answer, 422, "null_does_not_fit", "/scan/null")
-        assert told["detail"] == f"The null was measured with another {what}"
+        assert told["detail"] == f"The null set 'small models' differs in: {what}"
     finally:
         nulls.remove(service.database, service.store, row.id)
 
@@ -228,7 +225,7 @@ def test_a_scan_names_an_anchor_and_the_null_was_measured_with_it(
         unknown = anchor(service, weights="6")
         other = scan_order(service, null="small models", **named | {"anchor_checkpoint_id": unknown})
         told = refused(api.post("/v1/jobs", json=other), 422, "null_does_not_fit", "/scan/null")
-        assert "another anchor " in told["detail"]
+        assert "differs in: anchor." in told["detail"]
         other["scan"]["null"] = "auto"
         assert ordered(api, other)["scan"]["null"] is None
     finally:

@@ -143,7 +143,7 @@ def test_a_part_of_another_size_than_planned_is_refused(service: Service, api: h
     put_past_the_signature(service, upload, 3, short)
     with service.nothing_left_behind():
         problem = refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 422, "upload_size_mismatch")
-    assert "Part 3" in problem["detail"]
+    assert "part 3" in problem["detail"]
 
 
 @pytest.mark.parametrize("number", [3, 4], ids=["larger", "beyond the plan"])

@@ -12,7 +12,7 @@ from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.states import JobKind
 from app.main import create_app
-from app.services.api_keys import _checksum
+from app.services.api_keys import checksum
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from tests.integration.api.service import refused, running, tenant
@@ -82,7 +82,7 @@ def test_without_a_database_requests_are_503_and_the_process_stays_alive(service
         key = "cclip_live_" + "0" * 26 + "_" + "0" * 32
         answer = httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {key}xxxxxx"}, timeout=30)
         refused(answer, 401, "invalid_key")
-        well_formed = key + _checksum(key)
+        well_formed = key + checksum(key)
         answer = httpx.get(f"{url}/v1/jobs", headers={"Authorization": f"Bearer {well_formed}"}, timeout=30)
         problem = refused(answer, 503, "database_unavailable")
         assert "nobody" not in str(problem)

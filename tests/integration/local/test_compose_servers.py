@@ -58,7 +58,7 @@ def valkey_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         [ROOT / "docker/valkey.sh", "--port", str(port)],
         cwd=tmp_path_factory.mktemp("valkey"),
         env={
-            "PATH": f"{valkey._binary().parent}:{os.environ['PATH']}",
+            "PATH": f"{valkey.binary().parent}:{os.environ['PATH']}",
             "VALKEYCLI_AUTH": VALKEY_PASSWORDS["default"],
             **variables,
         },
@@ -181,7 +181,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, S3Sto
         [ROOT / "docker/seaweedfs.sh", f"-dir={folder}", "-s3.ip.bind=127.0.0.1", *options],
         cwd=folder,
         env={
-            "PATH": f"{seaweedfs._binary().parent}:{os.environ['PATH']}",
+            "PATH": f"{seaweedfs.binary().parent}:{os.environ['PATH']}",
             "GOMEMLIMIT": "256MiB",
             "STORAGE_IDENTITIES": str(folder / "identities.json"),
             **{f"STORAGE_{name.upper()}_SECRET": secret for name, secret in STORE_SECRETS.items()},
@@ -294,7 +294,7 @@ def test_each_login_of_the_database_becomes_its_own_role_and_nothing_else(stack:
     script = script.replace("ALTER DATABASE", "-- ").replace("cleanclip_", f"r{mark}_")
     passwords = {f"DB_{name.upper()}_PASSWORD": f"{name}-'quoted'" for name in LOGINS}
     environment = {
-        "PATH": f"{postgres._binary('psql').parent}:{os.environ['PATH']}",
+        "PATH": f"{postgres.binary('psql').parent}:{os.environ['PATH']}",
         "PGHOST": str(superuser.query["host"]),
         "POSTGRES_USER": "postgres",
         "POSTGRES_DB": "postgres",

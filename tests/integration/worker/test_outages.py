@@ -82,7 +82,7 @@ class Usage(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(transfer, "FIRST_PAUSE_S", 0.1)
 
 
 def test_a_database_that_is_away_for_less_than_the_lease_disturbs_nothing(world: World) -> None:

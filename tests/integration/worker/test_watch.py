@@ -97,8 +97,8 @@ def why_it_is_stopped(running: Child, folder: Path, limits: ChildLimits) -> str:
 def test_what_a_child_hides_on_the_disk_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
-    monkeypatch.setattr(supervision, "_MEASURE_DISK_EVERY_S", 0.1)
+    monkeypatch.setattr(supervision, "MEASURE_EVERY_S", 0.1)
+    monkeypatch.setattr(supervision, "MEASURE_DISK_EVERY_S", 0.1)
     running = start(tmp_path, program, sandbox.strongest_isolation(), LIMITS)
     assert why_it_is_stopped(running, tmp_path, LIMITS) == "disk_allowance_used_up"
     assert remove_tree(tmp_path / "job"), "pytest, which keeps what a test leaves, could not remove it later"
@@ -179,7 +179,7 @@ time.sleep(60)
 def test_what_the_kernel_keeps_for_a_child_counts_as_its_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, uses_cuda: bool
 ) -> None:
-    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    monkeypatch.setattr(supervision, "MEASURE_EVERY_S", 0.1)
     limits = replace(LIMITS, memory_bytes=100 * MIB, uses_cuda=uses_cuda)
     running = start(tmp_path, program, sandbox.strongest_isolation(), limits)
     assert why_it_is_stopped(running, tmp_path, limits) == "out_of_memory"
@@ -188,7 +188,7 @@ def test_what_the_kernel_keeps_for_a_child_counts_as_its_memory(
 def test_a_child_that_opens_files_without_end_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    monkeypatch.setattr(supervision, "MEASURE_EVERY_S", 0.1)
     program = (
         "import os, time\n"
         "for _ in range(3): os.fork()\n"
@@ -225,7 +225,7 @@ while True:
 def test_processor_time_of_all_its_processes_counts_also_of_those_that_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, are_orphans: bool, nobody_waits: bool
 ) -> None:
-    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    monkeypatch.setattr(supervision, "MEASURE_EVERY_S", 0.1)
     limits = replace(LIMITS, hostile_cpu_s=1)
     program = RELAY.format(are_orphans=are_orphans, nobody_waits=nobody_waits)
     running = start(tmp_path, program, level, limits)
@@ -235,7 +235,7 @@ def test_processor_time_of_all_its_processes_counts_also_of_those_that_ended(
 def test_a_child_that_reads_may_not_take_for_ever_whatever_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    monkeypatch.setattr(supervision, "MEASURE_EVERY_S", 0.1)
     limits = replace(LIMITS, hostile_wall_s=0.5)
     running = start(tmp_path, "import time; time.sleep(60)", sandbox.strongest_isolation(), limits)
     assert why_it_is_stopped(running, tmp_path, limits) == "wall_time_exceeded"
@@ -245,7 +245,7 @@ def test_a_child_that_reads_may_not_take_for_ever_whatever_it_says(
 def test_a_child_that_only_says_that_it_goes_on_is_stopped_and_one_that_computes_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, works: bool
 ) -> None:
-    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    monkeypatch.setattr(supervision, "MEASURE_EVERY_S", 0.1)
     limits = replace(LIMITS, stall_s=3.0)
     running = start(tmp_path, f"import time\n{program}", sandbox.strongest_isolation(), limits)
     nobody: Any = SimpleNamespace(check=lambda: None)

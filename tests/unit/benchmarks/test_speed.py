@@ -38,7 +38,7 @@ def test_the_baseline_computes_the_objective_of_ours(tower: str) -> None:
     towers.prepare(model, freeze_batch_norm_statistics=True)
     images = torch.cat([batch.image_NCHW, batch.image_view_NCHW])
     tokens = torch.cat([batch.tokens_NL, batch.tokens_view_NL])
-    theirs = baseline._loss(model, to_input(images), tokens)
+    theirs = baseline.loss_of(model, to_input(images), tokens)
     ours = accumulate_gradients(
         model,
         batch,
@@ -58,7 +58,7 @@ def test_the_baselines_pixels_are_ours() -> None:
     (data,) = pictures(1)
     image = decode(data)
     assert image.size == (500, 375)
-    theirs = Compose(baseline._to_pixels(224))(image)
+    theirs = Compose(baseline.to_pixels(224))(image)
     assert torch.equal((theirs * 255).round().to(torch.uint8), to_model_pixels(image, 224))
 
 

@@ -125,13 +125,13 @@ def test_the_audits_of_a_job_embed_the_classes_once_for_each_text_tower(
 def test_a_jobs_audits_build_their_batches_in_processes_of_their_own(
     inputs, tmp_path, monkeypatch, retrieval
 ):
-    started, begin = [], loader_processes._start
+    started, begin = [], loader_processes.start_loaders
 
     def counted(build, num_workers):
         started.append((build.__self__.__class__.__name__, num_workers))
         return begin(build, num_workers)
 
-    monkeypatch.setattr(loader_processes, "_start", counted)
+    monkeypatch.setattr(loader_processes, "start_loaders", counted)
     monkeypatch.setattr(operations, "share_cores", lambda model, device: 1)
     options = replace(OPTIONS, batch_size=9)
     others = {"retrieval_path": make_pairs(tmp_path / "others", 20)} if retrieval else {}

@@ -134,7 +134,7 @@ sys.exit(1)  # as one does whose neighbour hung up
 
 
 def test_one_that_does_not_end_with_its_orders_is_killed(monkeypatch, tmp_path):
-    monkeypatch.setattr(group, "_END_PATIENCE_S", 0.2)
+    monkeypatch.setattr(group, "END_PATIENCE_S", 0.2)
     script = """
 if rank == 1: sys.exit(7)
 time.sleep(600)

@@ -342,6 +342,6 @@ def test_each_kind_of_job_has_its_work() -> None:
     """A merge had dropped one: every scan ended with a KeyError, and only a test of the full suite saw it."""
     union, _ = get_args(JobSpec)
     kinds = {spec.kind for spec in get_args(union)}
-    assert running._WORK.keys() == kinds
-    for name in running._WORK.values():
+    assert running.WORK.keys() == kinds
+    for name in running.WORK.values():
         assert callable(import_module(name).do)

@@ -13,7 +13,7 @@ from app.domain.states import DatasetKind
 from app.settings import DatasetSettings
 from app.storage.port import StoredObject
 from worker.failures import AttemptFailed
-from worker.staging.inputs import _described, list_dataset, override_texts
+from worker.staging.inputs import describe_dataset, list_dataset, override_texts
 
 LIMITS = DatasetSettings(allowed_prefixes=("s3://data/",))
 
@@ -102,6 +102,6 @@ def test_a_statement_counts_all_samples_of_a_data_set_as_reports_do() -> None:
     """The set's own summary counts the good ones; `cleanclip verify` holds statement and report together."""
     summary = {"num_samples": 36, "num_skipped": 24}
     row = dataset("s3://data/", summary=summary)
-    assert _described(row, "pairs", {})["num_samples"] == 60
+    assert describe_dataset(row, "pairs", {})["num_samples"] == 60
     row.summary = None
-    assert _described(row, "pairs", {})["num_samples"] is None
+    assert describe_dataset(row, "pairs", {})["num_samples"] is None

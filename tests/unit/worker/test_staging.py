@@ -11,7 +11,7 @@ from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.states import JobKind
 from cleanclip.spec.jobspec import AuditSpec
 from cleanclip.spec.report_inputs import Origin
-from worker.staging.stage import _origin, _spec
+from worker.staging.stage import origin_of, spec_of
 
 
 def job(audit: dict[str, Any]) -> ClaimedJob:
@@ -33,7 +33,7 @@ def job(audit: dict[str, Any]) -> ClaimedJob:
 
 @pytest.mark.parametrize(("ordered", "expected"), [({"examples": 3}, 3), ({"examples": 0}, 0)])
 def test_as_many_examples_are_shown_as_were_ordered(ordered: dict[str, int], expected: int) -> None:
-    spec = _spec(job({"target": "dog", **ordered}), {"upload_sha256": "1" * 64}, 60.0, 1)
+    spec = spec_of(job({"target": "dog", **ordered}), {"upload_sha256": "1" * 64}, 60.0, 1)
     assert isinstance(spec, AuditSpec)
     assert spec.audit.examples == expected
 
@@ -42,7 +42,7 @@ def test_a_report_is_of_the_job_the_file_and_whoever_asked_in_the_names_that_the
     ordered = replace(job({"target": "dog"}), name="Release 7")
     by = {"project": "research", "key_id": "key_1", "key_name": "Ada's laptop"}
     came_in = {"filename": "clip.pt", "source": None}
-    told = _origin(replace(ordered, spec=dict(ordered.spec) | {"requested_by": by}), came_in)
+    told = origin_of(replace(ordered, spec=dict(ordered.spec) | {"requested_by": by}), came_in)
     assert told == Origin(
         filename="clip.pt",
         source=None,
@@ -51,4 +51,4 @@ def test_a_report_is_of_the_job_the_file_and_whoever_asked_in_the_names_that_the
         project="research",
         requested_by="Ada's laptop key_1",
     )
-    assert _origin(ordered, came_in).requested_by == "not known"
+    assert origin_of(ordered, came_in).requested_by == "not known"

@@ -27,7 +27,7 @@ from worker.staging.transfer import (
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(transfer, "FIRST_PAUSE_S", 0.05)
 
 
 def go_on() -> None:

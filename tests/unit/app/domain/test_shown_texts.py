@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.shown_texts import is_fit_to_show
-from worker.publishing.sample_images import _shown
+from app.domain.shown_texts import is_fit_to_show, shown
 
 
 @pytest.mark.parametrize(
@@ -55,5 +54,5 @@ def test_a_name_of_dots_and_blanks_is_not(name: str) -> None:
 
 
 def test_a_picture_s_text_keeps_its_dots_and_joiners_and_loses_only_what_is_hidden() -> None:
-    assert _shown("می\u200cخواهم ...") == "می\u200cخواهم ..."
-    assert _shown("a . \u200b b") == "a . \N{REPLACEMENT CHARACTER} b"
+    assert shown("می\u200cخواهم ...") == "می\u200cخواهم ..."
+    assert shown("a . \u200b b") == "a . \N{REPLACEMENT CHARACTER} b"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobPhase
-from app.services.dry_run import describe_phase
 from app.services.estimates import Load, Measured, Span, Unit, shipped_span, span_of, sum_of
+from app.services.phase_sentences import describe_phase
 from cleanclip.spec.device_plan import CAPTION_SHARE, training_flop
 from cleanclip.spec.model_cost import ModelCost, cost_of
 from cleanclip.spec.recipe import (

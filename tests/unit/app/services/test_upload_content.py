@@ -8,7 +8,8 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator
 
-from app.services.upload_content import _cut, _PartSender
+from app.domain.states import UploadState
+from app.services.upload_content import PartSender, send_parts
 from app.storage.port import Part
 from tests.fakes.object_store import InMemoryObjectStore
 from tests.unit.app.services.test_upload_plan import Planned
@@ -51,8 +52,9 @@ def test_memory_stays_under_three_parts_whatever_the_size() -> None:
         size = num_parts * part + 17
         upload = Planned(size, part, num_parts + 1)
         upload.declared_sha256 = None  # type: ignore[attr-defined]
+        upload.state = UploadState.OPEN  # type: ignore[attr-defined]
         tracemalloc.start()
-        asyncio.run(_cut(upload, chunks(size, 65536), _PartSender(store, "k", "u")))  # type: ignore[arg-type]
+        asyncio.run(send_parts(upload, chunks(size, 65536), PartSender(store, "k", "u")))  # type: ignore[arg-type]
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert sum(store.sizes) == size

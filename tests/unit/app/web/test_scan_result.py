@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.db.models.job import Job
-from app.db.repositories.webhooks import _verdict as webhook_verdict
+from app.db.repositories.webhooks import verdict_of
 from app.domain.states import JobKind, JobState
 from app.schemas.jobs import ResultOut
 from app.web.jobs.figures import targets_of, verdict_label
@@ -107,9 +107,7 @@ def test_a_scan_says_what_it_saw_with_a_null_and_without_one(report: ScanReport)
     assert listed is not None
     assert f"{listed.lead}{listed.word}." == labels[0]
     assert scan_view.scan(shown_scan(report)).startswith(labels[0])
-    told = webhook_verdict(
-        Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)})
-    )
+    told = verdict_of(Job(kind=JobKind.SCAN, state=JobState.SUCCEEDED, result={"scan": shown_scan(report)}))
     assert f"{told['headline']}." == labels[0]
     assert "python -m sanitizer null build" in report.verdict.sentence
     strongest = "One pattern, a patch of 25 % of the side, at any place, leads 95.0 %"

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from sanitizer.augment.captions import (
     STOP_WORDS,
-    _table,
     augment_caption,
     delete,
     insert_synonyms,
     replace_synonyms,
     swap,
+    synonym_table,
 )
 from sanitizer.seeding import generator
 
@@ -46,7 +46,7 @@ def rng(index: int = 0) -> np.random.Generator:
 
 def synonyms_of(word: str) -> list[str]:
     """Of a lower-case word; none of a word that the table does not know."""
-    return _table().get(word, "").split()
+    return synonym_table().get(word, "").split()
 
 
 @settings(max_examples=300, deadline=None)

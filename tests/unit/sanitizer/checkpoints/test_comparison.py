@@ -38,7 +38,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
         path = tmp_path / "python"
         path.write_text(f"#!{sys.executable}\n{program}\n")
         path.chmod(0o700)
-        monkeypatch.setattr(comparison, "_PYTHON", str(path))
+        monkeypatch.setattr(comparison, "PYTHON", str(path))
         monkeypatch.setattr(scanners, "SCANNERS", {})
 
     return put

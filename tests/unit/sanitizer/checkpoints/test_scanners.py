@@ -35,7 +35,7 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> Non
     path = folder / "python"
     path.write_text(f"#!{sys.executable}\n{program}\n")
     path.chmod(0o700)
-    monkeypatch.setattr(scanners, "_PYTHON", str(path))
+    monkeypatch.setattr(scanners, "PYTHON", str(path))
     monkeypatch.setattr(inspection_module, "compare", lambda *_: ())
 
 

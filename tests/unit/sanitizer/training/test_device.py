@@ -28,7 +28,7 @@ def test_a_device_that_is_not_there_is_refused_with_a_reason():
 
 def test_auto_keeps_float32_for_small_models_and_bf16_is_obeyed(monkeypatch):
     model = tiny_clip()
-    monkeypatch.setattr(device, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
     assert device.towers_dtype("auto", CPU, model) == torch.float32
     assert device.towers_dtype("bf16", CPU, model) == torch.bfloat16
     assert device.towers_dtype("fp32", CPU, model) == torch.float32
@@ -37,9 +37,9 @@ def test_auto_keeps_float32_for_small_models_and_bf16_is_obeyed(monkeypatch):
 def test_auto_takes_bf16_for_large_models_where_the_processor_has_it(monkeypatch):
     model = tiny_clip()
     monkeypatch.setattr(device, "LARGE_MODEL_PARAMETERS", device.num_tower_parameters(model))
-    monkeypatch.setattr(device, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
     assert device.towers_dtype("auto", CPU, model) == torch.bfloat16
-    monkeypatch.setattr(device, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
     assert device.towers_dtype("auto", CPU, model) == torch.float32
 
 

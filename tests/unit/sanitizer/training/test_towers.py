@@ -33,7 +33,7 @@ def test_pixels_that_fill_no_patch_are_left_out_as_a_convolution_does() -> None:
     visual = tiny_clip("vit").visual
     image_NCHW = torch.rand(2, 3, 37, 44, generator=torch.Generator().manual_seed(0))
     expected = visual.conv1(image_NCHW)
-    with towers._patches_by_matrix_product(visual):
+    with towers.patches_by_matrix_product(visual):
         assert torch.allclose(visual.conv1(image_NCHW), expected, atol=1e-5)
 
 

@@ -234,7 +234,7 @@ def test_a_server_that_sends_too_little_for_twenty_seconds_is_left(
 def test_headers_that_never_end_are_left_after_a_part_of_the_time(
     hub: Hub, settings: SourceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "_PART_S", 1.0)
+    monkeypatch.setattr(web, "PART_S", 1.0)
     hub.answers["/slow"] = slow_headers
     reach = ReachRules(allow_loopback=True)
     asked = web.Web(
