@@ -12,6 +12,7 @@ from open_clip.factory import _MODEL_CONFIGS
 from open_clip.pretrained import _PRETRAINED
 from open_clip.timm_model import TimmModel
 from safetensors.torch import load_file
+from timm.layers.pos_embed_sincos import RotaryEmbeddingCat
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -120,9 +121,7 @@ def architecture_options(tower: PublishedTower) -> Any:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_clip_with_a_tower_of_timms_is_read_and_embeds_as_its_library_does(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_clip_with_a_tower_of_timms_embeds_as_its_library_does(name: str, tmp_path: Path) -> None:
     kind, library = KINDS[name], write_timm_clip(tmp_path / "upload.safetensors", name)
     inspect_upload(
         tmp_path / "upload.safetensors", tmp_path / "model", declared=kind.declared, filename="upload"
@@ -135,6 +134,16 @@ def test_a_clip_with_a_tower_of_timms_is_read_and_embeds_as_its_library_does(
         torch.testing.assert_close(ours.model.encode_image(image), library.encode_image(image))
         torch.testing.assert_close(ours.model.encode_text(_tokens()), library.encode_text(_tokens()))
     assert not any(buffer.is_meta for buffer in ours.model.buffers())
+
+
+def test_a_timm_that_does_not_compute_its_buffers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As 1.0.22, whose rotary positions were whatever the memory held."""
+    library = timm_clip("eva")
+    architecture, _ = infer(library.state_dict(), declared=KINDS["eva"].declared, layout="open_clip")
+    monkeypatch.setattr(RotaryEmbeddingCat, "init_non_persistent_buffers", None)
+    with pytest.raises(CheckpointRejected, match="does not compute") as refused:
+        assemble(architecture, library.state_dict())
+    assert refused.value.code == "architecture_not_buildable"
 
 
 def test_a_mobileclips_images_are_resized_as_it_was_trained(tmp_path: Path) -> None:
