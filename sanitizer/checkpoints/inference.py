@@ -158,7 +158,7 @@ def _prepared(architecture: Architecture, layout: str) -> tuple[_Usual, _Usual, 
     if isinstance(vision, TimmTower):
         entry = vision.published
         why = phrases.TIMM_TOWER(entry=vision.name)
-        return (entry.constants, why), (entry.resize_mode, why), _FAMILIES[layout]
+        return (entry.constants, why), (entry.resize_mode, why), (False, phrases.GELU_OF_TIMM)
     # The other layouts are written by one library each, whose own default is better than what others publish.
     found = published(architecture.to_config()["model_cfg"]) if layout == "open_clip" else None
     return (

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cleanclip.evidence.report import check
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.timm_towers import PublishedTower, published_towers
@@ -157,6 +158,21 @@ def test_a_mobileclips_images_are_resized_as_it_was_trained(tmp_path: Path) -> N
     bilinear = resize_and_crop(picture, architecture.image_size)
     assert bilinear.tobytes() != resize_and_crop(picture, 64).tobytes()
     assert architecture.to_config()["preprocess_cfg"]["interpolation"] == "bilinear"
+
+
+def test_a_training_checkpoint_of_open_clips_has_gelu_in_its_text_tower_too(tmp_path: Path) -> None:
+    """Other research code descends from OpenAI's; none of it has these towers."""
+    library, declared = timm_clip("convnext"), replace(KINDS["convnext"].declared, quick_gelu=None)
+    state = {f"module.{name}": tensor for name, tensor in library.state_dict().items()}
+    torch.save({"epoch": 3, "name": "run", "state_dict": state}, tmp_path / "epoch_3.pt")
+    inspection = inspect_upload(
+        tmp_path / "epoch_3.pt", tmp_path / "model", declared=declared, filename="epoch_3.pt"
+    )
+    assert inspection.layout == "research"
+    assert inspection.assumed["quick_gelu"] == f"false: {phrases.GELU_OF_TIMM}"
+    ours = load_canonical(tmp_path / "model").model
+    with torch.no_grad():
+        torch.testing.assert_close(ours.encode_text(_tokens()), library.encode_text(_tokens()))
 
 
 def test_a_tower_that_is_nearly_a_published_one_is_refused() -> None:
