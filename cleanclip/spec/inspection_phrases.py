@@ -101,6 +101,7 @@ EXACT_GELU = "exact GELU, as in every published CLIP"
 OPENAIS_CONSTANTS = "OpenAI's constants"
 SHORTER_SIDE = "as in nearly every published CLIP"
 TIMM_TOWER = Phrase("the tower that timm calls {entry:entry}")
+TIMM_ENTRY = Phrase("as in {entry:entry}, whose image tower timm calls {name:entry}")
 AS_RELEASED = Phrase("as all weights of {entry:entry} that open_clip lists")
 RELEASED_BOTH = Phrase("the default; other weights of {entry:entry} have another: {names:words}")
 BYTE_PAIRS = "CLIP's byte-pair encoding"
@@ -131,7 +132,15 @@ _PLAIN_WHYS = (
     *(PUBLISHED_TOWER, WIDTH_OVER_64, OPEN_CLIPS_DEFAULT, BY_HIGHEST, BY_END, CAUSAL, DECLARED),
     *(EVERY_SIGLIP, GELU_OF_LAYOUT, GELU_OF_TIMM, SHORTER_SIDE),
 )
-_READ = (*map(Phrase, _PLAIN_WHYS), CELLS, CONFIGURATION, AS_RELEASED, RELEASED_BOTH, TIMM_TOWER)
+_READ = (
+    *map(Phrase, _PLAIN_WHYS),
+    CELLS,
+    CONFIGURATION,
+    AS_RELEASED,
+    RELEASED_BOTH,
+    TIMM_TOWER,
+    TIMM_ENTRY,
+)
 _WHYS = (*_READ, *map(Phrase, (BY_THE_UPLOADER, AS_READ)), BEST_OF, AS_PUBLISHED)
 Why = Annotated[str, AfterValidator(one_of(*_WHYS))]
 """Why a setting has its value, in a report."""

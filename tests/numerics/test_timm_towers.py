@@ -11,6 +11,7 @@ import torch
 from open_clip.factory import _MODEL_CONFIGS
 from open_clip.pretrained import _PRETRAINED
 from open_clip.timm_model import TimmModel
+from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from timm.layers.pos_embed_sincos import RotaryEmbeddingCat
 from torch import Tensor
@@ -20,6 +21,7 @@ from cleanclip.evidence.report import check
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.model_cost import gflop_per_pass
+from cleanclip.spec.recipe import DeclaredOptions
 from cleanclip.spec.timm_towers import PublishedTower, published_towers
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.inference import infer
@@ -37,6 +39,8 @@ from tests.numerics.test_siglip_jobs import OPTIONS, SCAN, cleaned_below
 from tests.suites import mostly_full
 
 _MEANS = {0.0: "zero", 0.5: "half", 0.48145466: "openai"}
+_RIGHT = {"ViTamin-XL-384": 384}
+"""Sides that open_clip's configuration has wrongly."""
 _SMALL = {kind.timm_name for kind in KINDS.values()}
 
 
@@ -60,7 +64,7 @@ def test_the_table_has_every_published_tower_of_its_families_as_open_clip_has_it
     theirs = {
         name: config
         for name, config in _MODEL_CONFIGS.items()
-        if str(config["vision_cfg"].get("timm_model_name")).startswith(families) and name != "ViTamin-XL-384"
+        if str(config["vision_cfg"].get("timm_model_name")).startswith(families)
     }
     assert towers.keys() - theirs.keys() == {"test_convnext", "eva02_tiny_patch14_224", "fastvit_t8"}
     for name, config in theirs.items():
@@ -68,8 +72,11 @@ def test_the_table_has_every_published_tower_of_its_families_as_open_clip_has_it
         assert (tower.timm_name, tower.pool, tower.projection or None) == (
             vision["timm_model_name"], vision["timm_pool"], vision["timm_proj"],
         )  # fmt: skip
-        assert (tower.image_size, tower.embed_dim) == (vision["image_size"], config["embed_dim"])
-        assert tower.text_causal is not bool(config["text_cfg"].get("no_causal_mask"))
+        text, side = config["text_cfg"], vision["image_size"]
+        assert (tower.image_size, tower.embed_dim) == (_RIGHT.get(name, side), config["embed_dim"])
+        assert tower.text == (text["layers"], text["width"], text["context_length"])
+        assert (tower.text_heads, config.get("quick_gelu", False)) == (text["heads"], False)
+        assert tower.text_causal is not bool(text.get("no_causal_mask"))
         for weights in (_PRETRAINED.get(name) or {}).values():
             assert tower.constants == _MEANS[weights["mean"][0]]
             assert (tower.interpolation, tower.resize_mode) == (
@@ -145,6 +152,22 @@ def test_a_timm_that_does_not_compute_its_buffers_is_refused(monkeypatch: pytest
     with pytest.raises(CheckpointRejected, match="does not compute") as refused:
         assemble(architecture, library.state_dict())
     assert refused.value.code == "architecture_not_buildable"
+
+
+def _published(name: str) -> dict[str, Tensor]:
+    """Without values, as its configuration shapes them."""
+    expected = expected_shapes(Architecture.from_config(_MODEL_CONFIGS[name]))
+    return {tensor: torch.empty(shape, device="meta") for tensor, shape in expected.items()}
+
+
+@pytest.mark.parametrize("name", ["EVA02-E-14-plus", "MobileCLIP-S1", "PE-Core-B-16", "ViTamin-L"])
+def test_a_report_names_the_published_model_and_not_its_trunk_alone(name: str) -> None:
+    architecture, assumed = infer(_published(name), declared=DeclaredOptions(), layout="open_clip")
+    why = f"as in {name}, whose image tower timm calls {architecture.vision.name}"  # type: ignore[union-attr]
+    for option in ("image_size", "image_mean", "resize_mode", "text_causal"):
+        assert assumed[option].endswith(f": {why}")
+        TypeAdapter(phrases.Assumed).validate_python(assumed[option])
+    assert architecture.text.blocks.heads == _MODEL_CONFIGS[name]["text_cfg"]["heads"]
 
 
 def test_a_mobileclips_images_are_resized_as_it_was_trained(tmp_path: Path) -> None:
