@@ -102,6 +102,9 @@ OPENAIS_CONSTANTS = "OpenAI's constants"
 SHORTER_SIDE = "as in nearly every published CLIP"
 TIMM_TOWER = Phrase("the tower that timm calls {entry:entry}")
 TIMM_ENTRY = Phrase("as in {entry:entry}, whose image tower timm calls {name:entry}")
+OTHER_SIDES = Phrase(
+    "no tensor says it: as in {entry:entry}; others of this shape have another: {others:sides}"
+)
 AS_RELEASED = Phrase("as all weights of {entry:entry} that open_clip lists")
 RELEASED_BOTH = Phrase("the default; other weights of {entry:entry} have another: {names:words}")
 BYTE_PAIRS = "CLIP's byte-pair encoding"
@@ -140,6 +143,7 @@ _READ = (
     RELEASED_BOTH,
     TIMM_TOWER,
     TIMM_ENTRY,
+    OTHER_SIDES,
 )
 _WHYS = (*_READ, *map(Phrase, (BY_THE_UPLOADER, AS_READ)), BEST_OF, AS_PUBLISHED)
 Why = Annotated[str, AfterValidator(one_of(*_WHYS))]

@@ -6,6 +6,7 @@ this image tower. Where an image tower has no positions, the side of the images 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cleanclip.spec import inspection_phrases as phrases
@@ -48,7 +49,7 @@ def find_tower(shapes: Shapes, choices: Choices, *, embed_dim: int, named: str) 
     why = phrases.TIMM_TOWER(entry=entry.timm_name)
     if whole:
         why = phrases.TIMM_ENTRY(entry=entry.entry, name=entry.timm_name)
-    image_size = _image_size(entry, choices, why)
+    image_size = _image_size(entry, same, choices, why)
     allowed = {"num_heads_vision": entry.heads, "vision_pool": None, "norm_eps_vision": None}
     for option, value in allowed.items():
         if getattr(choices.declared, option) not in (None, value):
@@ -56,10 +57,12 @@ def find_tower(shapes: Shapes, choices: Choices, *, embed_dim: int, named: str) 
     return FoundTower(tower=replace(TimmTower.of(entry), image_size=image_size), entry=entry, why=why)
 
 
-def _image_size(entry: PublishedTower, choices: Choices, why: str) -> int:
-    """Declared, or that of `entry`."""
+def _image_size(entry: PublishedTower, same: Sequence[PublishedTower], choices: Choices, why: str) -> int:
+    """Declared, or that of `entry`; `same` are all entries that the tensors may be of."""
     if not entry.takes_any_size:
         return choices.from_tensors("image_size", entry.image_size, why)
+    if others := {one.entry: one.image_size for one in same if one.image_size != entry.image_size}:
+        why = phrases.OTHER_SIDES(entry=entry.entry, others=others)
     return choices.pick("image_size", entry.image_size, why)
 
 

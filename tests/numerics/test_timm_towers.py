@@ -22,11 +22,13 @@ from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.spec.settled import Setting, SettledArchitecture, warnings
 from cleanclip.spec.timm_towers import PublishedTower, published_towers
-from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.architecture import OPENAI_MEAN, Architecture
 from sanitizer.checkpoints.inference import infer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import assemble, load_canonical
+from sanitizer.checkpoints.settings import not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.timm_shapes import tensors_of
@@ -168,6 +170,51 @@ def test_a_report_names_the_published_model_and_not_its_trunk_alone(name: str) -
         assert assumed[option].endswith(f": {why}")
         TypeAdapter(phrases.Assumed).validate_python(assumed[option])
     assert architecture.text.blocks.heads == _MODEL_CONFIGS[name]["text_cfg"]["heads"]
+
+
+@pytest.mark.parametrize(
+    ("name", "read_at", "others"),
+    [
+        ("convnext_base_w_320", "convnext_base_w", {"convnext_base_w_320": 320}),
+        ("convnext_large_d_320", "convnext_large_d", {"convnext_large_d_320": 320}),
+        ("ViTamin-XL-336", "ViTamin-XL-256", {"ViTamin-XL-336": 336, "ViTamin-XL-384": 384}),
+    ],
+)
+def test_a_side_that_no_tensor_tells_is_assumed_and_the_others_are_named(
+    name: str, read_at: str, others: dict[str, int]
+) -> None:
+    state = _published(name)
+    architecture, assumed = infer(state, declared=DeclaredOptions(), layout="open_clip")
+    why = phrases.OTHER_SIDES(entry=read_at, others=others)
+    assert assumed["image_size"] == f"256: {why}"
+    TypeAdapter(phrases.Assumed).validate_python(assumed["image_size"])
+    setting = _setting(architecture, assumed, "image_size")
+    assert (setting.settled, setting.why) == ("assumed", why)
+    assert [*warnings(replace(_NOTHING_MEASURED, settings=(setting,)))] == [
+        f"image_size is 256, {why}. Declare it if the model is one of these."
+    ]
+    side = others[name]
+    declared, told = infer(state, declared=DeclaredOptions(image_size=side), layout="open_clip")
+    assert (declared.image_size, told["image_size"]) == (side, f"{side}: declared")
+    assert told["image_mean"].startswith(f"({OPENAI_MEAN[0]}"), told
+    assert f"as in {name}, " in told["image_mean"]
+
+
+def test_a_side_that_positions_tell_is_told_by_tensors() -> None:
+    architecture, assumed = infer(_published("ViTamin-L-336"), declared=DeclaredOptions(), layout="open_clip")
+    setting = _setting(architecture, assumed, "image_size")
+    assert (setting.settled, setting.value) == ("tensors", "336")
+
+
+def _setting(architecture: Architecture, assumed: dict[str, str], option: str) -> Setting:
+    found = {one.option: one for one in not_measurable(architecture, {"assumed": assumed})}
+    return found[option]
+
+
+_NOTHING_MEASURED = SettledArchitecture(
+    n=0, seed=0, num_classes=0, num_templates=0, num_compared=0, num_image_passes=0, num_text_passes=0,
+    ca=None, chance=None, settings=(),
+)  # fmt: skip
 
 
 def test_a_mobileclips_images_are_resized_as_it_was_trained(tmp_path: Path) -> None:

@@ -123,7 +123,10 @@ def test_another_shape_has_no_entry(tower: str, change: dict[str, Any]):
 def test_what_a_job_settled_is_read_back_as_what_it_was():
     """A cleaned folder says by what each setting is known; a scan of that folder says it again."""
     why = phrases.AS_READ
-    inspected = not_measurable({"assumed": {"context_length": f"16: {why}"}})
-    again = not_measurable({"assumed": {"context_length": f"16: {inspected[0].settled}, {why}"}})
+    architecture = Architecture.from_config(get_model_config("ViT-B-32"))
+    inspected = not_measurable(architecture, {"assumed": {"context_length": f"16: {why}"}})
+    again = not_measurable(
+        architecture, {"assumed": {"context_length": f"16: {inspected[0].settled}, {why}"}}
+    )
     assert again == inspected
     assert again[0].why == why
