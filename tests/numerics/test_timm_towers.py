@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sanitizer.checkpoints.architecture import OPENAI_MEAN, Architecture
 from sanitizer.checkpoints.inference import infer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import assemble, load_canonical
+from sanitizer.checkpoints.model_folders import options_beside
 from sanitizer.checkpoints.settings import not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.timm_configs import TimmTower
@@ -198,6 +200,36 @@ def test_a_side_that_no_tensor_tells_is_assumed_and_the_others_are_named(
     assert (declared.image_size, told["image_size"]) == (side, f"{side}: declared")
     assert told["image_mean"].startswith(f"({OPENAI_MEAN[0]}"), told
     assert f"as in {name}, " in told["image_mean"]
+
+
+def test_vitamin_xl_384_is_read_at_256_as_its_configuration_says_or_at_384_as_declared(
+    tmp_path: Path,
+) -> None:
+    """`timm_drop_path`, which only a training needs, was refused."""
+    name = "ViTamin-XL-384"
+    (tmp_path / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": _MODEL_CONFIGS[name], "preprocess_cfg": {}})
+    )
+    for side, trunk in ((None, "vitamin_xlarge_256"), (384, "vitamin_xlarge_384")):
+        declared, sources = options_beside(tmp_path, DeclaredOptions(image_size=side))
+        found, _ = infer(_published(name), declared=declared, layout="open_clip", sources=sources)
+        assert found.vision == TimmTower(name=trunk, pool="", projection="linear", image_size=side or 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "tower"),
+    [
+        ("swin_base_patch4_window7_224", "swin_base_patch4_window7_224"),
+        ("vit_relpos_medium_patch16_cls_224", "vit_relpos_medium_patch16_cls_224"),
+        ("xlm-roberta-base-ViT-B-32", "xlm-roberta-base"),
+        ("nllb-clip-base-siglip", "facebook/nllb-200-distilled-600M"),
+    ],
+)
+def test_a_configuration_of_a_tower_that_is_not_read_is_refused_by_its_name(name: str, tower: str) -> None:
+    with pytest.raises(CheckpointRejected, match=f"the tower '{tower}'") as refused:
+        Architecture.from_config(_MODEL_CONFIGS[name])
+    assert refused.value.code == "config_unsupported"
+    assert "published ConvNeXt" in refused.value.remedy
 
 
 def test_a_side_that_positions_tell_is_told_by_tensors() -> None:
