@@ -86,12 +86,14 @@ def _used(architecture: Any) -> dict[str, str]:
     try:
         model = architecture["model_cfg"]
         vision, text = model["vision_cfg"], model["text_cfg"]
-        width = vision["width"] * (32 if isinstance(vision["layers"], list) else 1)
-        return {
-            "num_heads_vision": str(width // vision["head_width"]),
+        used = {
             "num_heads_text": str(text["heads"]),
             "quick_gelu": "true" if model["quick_gelu"] else "false",
         }
+        if "head_width" in vision:  # a tower of timm's has a name alone
+            width = vision["width"] * (32 if isinstance(vision["layers"], list) else 1)
+            used["num_heads_vision"] = str(width // vision["head_width"])
+        return used
     except (KeyError, TypeError, ZeroDivisionError):
         return {}
 

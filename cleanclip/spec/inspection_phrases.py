@@ -96,10 +96,15 @@ QUICK_GELU_OF_OPENAI = "OpenAI's CLIP uses QuickGELU"
 QUICK_GELU_OF_HUGGING_FACE = "the default of Hugging Face's CLIPConfig"
 QUICK_GELU_OF_RESEARCH = "research code descends from OpenAI's; declare false for open_clip's own training"
 QUICK_GELU_OF_OPEN_CLIP = "open_clip's default; declare true for a -quickgelu model"
+GELU_OF_TIMM = "as in every CLIP with an image tower of timm's that open_clip lists"
 EXACT_GELU = "exact GELU, as in every published CLIP"
 OPENAIS_CONSTANTS = "OpenAI's constants"
 SHORTER_SIDE = "as in nearly every published CLIP"
 TIMM_TOWER = Phrase("the tower that timm calls {entry:entry}")
+TIMM_ENTRY = Phrase("as in {entry:entry}, whose image tower timm calls {name:entry}")
+OTHER_SIDES = Phrase(
+    "no tensor says it: as in {entry:entry}; others of this shape have another: {others:sides}"
+)
 AS_RELEASED = Phrase("as all weights of {entry:entry} that open_clip lists")
 RELEASED_BOTH = Phrase("the default; other weights of {entry:entry} have another: {names:words}")
 BYTE_PAIRS = "CLIP's byte-pair encoding"
@@ -128,9 +133,18 @@ _PLAIN_WHYS = (
     *(QUICK_GELU_OF_OPENAI, QUICK_GELU_OF_HUGGING_FACE, QUICK_GELU_OF_RESEARCH, QUICK_GELU_OF_OPEN_CLIP),
     *(EXACT_GELU, OPENAIS_CONSTANTS, BYTE_PAIRS, PYTORCHS_EPSILON, SCALED_HEADS, NORMED_QUERIES, BY_CLASS),
     *(PUBLISHED_TOWER, WIDTH_OVER_64, OPEN_CLIPS_DEFAULT, BY_HIGHEST, BY_END, CAUSAL, DECLARED),
-    *(EVERY_SIGLIP, GELU_OF_LAYOUT, SHORTER_SIDE),
+    *(EVERY_SIGLIP, GELU_OF_LAYOUT, GELU_OF_TIMM, SHORTER_SIDE),
 )
-_READ = (*map(Phrase, _PLAIN_WHYS), CELLS, CONFIGURATION, AS_RELEASED, RELEASED_BOTH, TIMM_TOWER)
+_READ = (
+    *map(Phrase, _PLAIN_WHYS),
+    CELLS,
+    CONFIGURATION,
+    AS_RELEASED,
+    RELEASED_BOTH,
+    TIMM_TOWER,
+    TIMM_ENTRY,
+    OTHER_SIDES,
+)
 _WHYS = (*_READ, *map(Phrase, (BY_THE_UPLOADER, AS_READ)), BEST_OF, AS_PUBLISHED)
 Why = Annotated[str, AfterValidator(one_of(*_WHYS))]
 """Why a setting has its value, in a report."""

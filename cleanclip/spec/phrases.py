@@ -12,7 +12,7 @@ without a blank, so that none of them reads as a sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -26,6 +26,8 @@ _SAMPLE = r"[^'\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\u
 _NOT_IN_A_SAMPLE = re.compile(r"['\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _WORDS_OF_OPTIONS = "true|false|shortest|squash|tok|avg|argmax|eos|first|last|clip_bpe"
 _VALUE = _WORDS_OF_OPTIONS + r"|[0-9a-f]{64}|\(?-?\d[\d.e, -]{0,80}\)?"
+_ENTRY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}"
+_SIDE = rf"{_ENTRY} \(\d{{1,4}} px\)"
 VERSION = r"\d[0-9a-z.]{0,20}(?:\+[0-9a-z.]{1,20})?"
 
 
@@ -42,6 +44,10 @@ def _cut(unwanted: re.Pattern[str], value: object, instead: str) -> str:
     return "'" + unwanted.sub(instead, text[:80]) + ("…" if len(text) > 80 else "") + "'"
 
 
+def _sides(values: Mapping[str, int]) -> str:
+    return ", ".join(f"{entry} ({side} px)" for entry, side in values.items())
+
+
 def _names(values: Iterable[object]) -> str:
     return ", ".join(map(_name, values))
 
@@ -55,15 +61,16 @@ _FORMS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "word": (_WORD, str),
     "words": (f"{_WORD}(?:, {_WORD}){{0,{MOST_NAMES - 1}}}", ", ".join),
     "part": (r"[a-z0-9:.,#_-]{1,60}", str),
-    "entry": (r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}", str),
+    "entry": (_ENTRY, str),
+    "sides": (rf"{_SIDE}(?:, {_SIDE}){{0,{MOST_NAMES - 1}}}", _sides),
     "value": (_VALUE, str),
     "values": (f"(?:{_VALUE})(?:, (?:{_VALUE})){{0,63}}", ", ".join),
     "versioned": (rf"[a-z][a-z._]{{0,20}} {VERSION}", str),
 }
 """Of a slot: what it may hold, and how a value is written there. `name`: out of a checkpoint; `sample`: out
 of a dataset, whose own words may have blanks; `word`: an identifier, as of a class or of what a pickle names;
-`part`: of a scan, by its options; `entry`: the name of a published configuration; `value`: of an option, as
-`sanitizer.checkpoints.choices` shows it."""
+`part`: of a scan, by its options; `entry`: the name of a published configuration; `sides`: such names with
+the sides of their images; `value`: of an option, as `sanitizer.checkpoints.choices` shows it."""
 
 
 @dataclass(frozen=True)

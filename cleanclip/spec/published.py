@@ -1,8 +1,9 @@
 """What published CLIPs have by the shape of both towers: what is left where tensors and images do not decide.
 
 From the model configurations and the list of weights of open_clip 3.3.0 (MIT): every plain ViT or
-ModifiedResNet with CLIP's own text tower and tokenizer. The CLIPs of OpenAI and LAION on Hugging Face have
-the same shapes and heads. Free of torch.
+ModifiedResNet with CLIP's own text tower and tokenizer, and every SigLIP. The CLIPs of OpenAI and LAION and
+Google's SigLIPs on Hugging Face have the same shapes and heads. Image towers of timm's are in
+`timm_towers`. Free of torch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from cleanclip.spec.timm_towers import entries, entry_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,10 @@ def published(model: Mapping[str, Any]) -> Published | None:
     Raises KeyError, TypeError or ValueError where the section is malformed.
     """
     vision, text = model["vision_cfg"], model["text_cfg"]
-    if (vision.keys() | text.keys()) - _SHAPE - _NOT_SHAPE:
+    if entries(str(vision.get("timm_model_name"))):
+        return _with_timm(model)
+    is_siglip = "timm_model_name" in vision
+    if (vision.keys() | text.keys()) - _SHAPE - _NOT_SHAPE - (_OF_SIGLIPS if is_siglip else set()):
         return None
     layers = vision["layers"]
     is_resnet = isinstance(layers, list)
@@ -56,7 +62,23 @@ def published(model: Mapping[str, Any]) -> Published | None:
         f"{'-' if is_resnet else _mlp_width(vision)} | "
         f"{text['layers']} {text['width']} {text['context_length']} {_mlp_width(text)}"
     )
+    if is_siglip:
+        return _SIGLIPS.get(f"{shape} {text['vocab_size']}")
     return _BY_SHAPE.get(shape)
+
+
+def _with_timm(model: Mapping[str, Any]) -> Published | None:
+    """All published ones have GELU in their text tower; `timm_towers` has what else their weights have."""
+    text = model["text_cfg"]
+    if text.keys() - {"layers", "width", "context_length", "mlp_ratio", "no_causal_mask"} - _NOT_SHAPE:
+        return None
+    entry = entry_of(model) if _mlp_width(text) == 4 * text["width"] else None
+    if entry is None:
+        return None
+    values = {"num_heads_text": str(entry.text_heads), "quick_gelu": "false"}
+    if entry.heads:
+        values["num_heads_vision"] = str(entry.heads)
+    return Published(entry=entry.entry, values=values, weights=())
 
 
 def _mlp_width(tower: Mapping[str, Any]) -> int:
@@ -65,6 +87,11 @@ def _mlp_width(tower: Mapping[str, Any]) -> int:
 
 _SHAPE = {"layers", "width", "patch_size", "image_size", "mlp_ratio", "context_length"}
 _NOT_SHAPE = {"head_width", "heads", "vocab_size"}
+_OF_SIGLIPS = {
+    "timm_model_name", "timm_model_pretrained", "timm_pool", "timm_proj", "act_kwargs", "norm_kwargs",
+    "no_causal_mask", "pool_type", "proj_bias", "proj_type", "hf_tokenizer_name", "tokenizer_kwargs",
+}  # fmt: skip
+"""What they have in their configurations besides."""
 _TABLE = """
 RN50: 1024 | 3,4,6,3 64 - 224 - | 12 512 77 2048 | 32 8
 RN101: 512 | 3,4,23,3 64 - 224 - | 12 512 77 2048 | 32 8
@@ -99,6 +126,36 @@ ViT-B-32-plus-256: 640 | 12 896 32 256 3584 | 12 640 77 2560 | 14 10
 """Entry: embedding width | vision layers, width, patch, image, MLP | text layers, width, context, MLP | heads
 of the vision and of the text tower."""
 
+
+_TABLE_OF_SIGLIPS = """
+ViT-B-16-SigLIP-256: 768 | 12 768 16 256 3072 | 12 768 64 3072 32000 | 12 12
+ViT-B-16-SigLIP-384: 768 | 12 768 16 384 3072 | 12 768 64 3072 32000 | 12 12
+ViT-B-16-SigLIP-512: 768 | 12 768 16 512 3072 | 12 768 64 3072 32000 | 12 12
+ViT-B-16-SigLIP-i18n-256: 768 | 12 768 16 256 3072 | 12 768 64 3072 250000 | 12 12
+ViT-B-16-SigLIP2-256: 768 | 12 768 16 256 3072 | 12 768 64 3072 256000 | 12 12
+ViT-B-16-SigLIP2-384: 768 | 12 768 16 384 3072 | 12 768 64 3072 256000 | 12 12
+ViT-B-16-SigLIP2-512: 768 | 12 768 16 512 3072 | 12 768 64 3072 256000 | 12 12
+ViT-B-16-SigLIP2: 768 | 12 768 16 224 3072 | 12 768 64 3072 256000 | 12 12
+ViT-B-16-SigLIP: 768 | 12 768 16 224 3072 | 12 768 64 3072 32000 | 12 12
+ViT-B-32-SigLIP2-256: 768 | 12 768 32 256 3072 | 12 768 64 3072 256000 | 12 12
+ViT-L-16-SigLIP-256: 1024 | 24 1024 16 256 4096 | 24 1024 64 4096 32000 | 16 16
+ViT-L-16-SigLIP-384: 1024 | 24 1024 16 384 4096 | 24 1024 64 4096 32000 | 16 16
+ViT-L-16-SigLIP2-256: 1024 | 24 1024 16 256 4096 | 24 1024 64 4096 256000 | 16 16
+ViT-L-16-SigLIP2-384: 1024 | 24 1024 16 384 4096 | 24 1024 64 4096 256000 | 16 16
+ViT-L-16-SigLIP2-512: 1024 | 24 1024 16 512 4096 | 24 1024 64 4096 256000 | 16 16
+ViT-SO400M-14-SigLIP-378: 1152 | 27 1152 14 378 4304 | 27 1152 64 4304 32000 | 16 16
+ViT-SO400M-14-SigLIP-384: 1152 | 27 1152 14 384 4304 | 27 1152 64 4304 32000 | 16 16
+ViT-SO400M-14-SigLIP2-378: 1152 | 27 1152 14 378 4304 | 27 1152 64 4304 256000 | 16 16
+ViT-SO400M-14-SigLIP2: 1152 | 27 1152 14 224 4304 | 27 1152 64 4304 256000 | 16 16
+ViT-SO400M-14-SigLIP: 1152 | 27 1152 14 224 4304 | 27 1152 16 4304 32000 | 16 16
+ViT-SO400M-16-SigLIP-i18n-256: 1152 | 27 1152 16 256 4304 | 27 1152 64 4304 250000 | 16 16
+ViT-SO400M-16-SigLIP2-256: 1152 | 27 1152 16 256 4304 | 27 1152 64 4304 256000 | 16 16
+ViT-SO400M-16-SigLIP2-384: 1152 | 27 1152 16 384 4304 | 27 1152 64 4304 256000 | 16 16
+ViT-SO400M-16-SigLIP2-512: 1152 | 27 1152 16 512 4304 | 27 1152 64 4304 256000 | 16 16
+ViT-gopt-16-SigLIP2-256: 1536 | 40 1536 16 256 6144 | 27 1152 64 4304 256000 | 16 16
+ViT-gopt-16-SigLIP2-384: 1536 | 40 1536 16 384 6144 | 27 1152 64 4304 256000 | 16 16
+"""
+"""The same, and the number of tokens after the width of the text tower's MLP."""
 
 _WEIGHTS = """
 RN50 quick_gelu: openai yfcc15m cc12m
@@ -158,3 +215,4 @@ def _read(line: str) -> tuple[str, Published]:
 
 
 _BY_SHAPE = dict(map(_read, _TABLE.strip().splitlines()))
+_SIGLIPS = dict(map(_read, _TABLE_OF_SIGLIPS.strip().splitlines()))

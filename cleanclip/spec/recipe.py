@@ -82,8 +82,8 @@ class DeclaredOptions:
     `num_heads_*` default to width/64 (16 for ViT-H, g, bigG, e); `image_mean`/`image_std` to OpenAI's
     constants; `tokenizer` to CLIP's byte-pair encoding; `quick_gelu` to True for the OpenAI and
     Hugging Face layouts and for research checkpoints (whose code descends from OpenAI's), and False for
-    open_clip's. Where all weights that open_clip lists of this shape have another value, it is theirs. A
-    SigLIP's are those of every published SigLIP, but for `tokenizer`.
+    open_clip's and for image towers of timm's. Where all weights that open_clip lists of this shape have
+    another value, it is theirs. A SigLIP's are those of every published SigLIP, but for `tokenizer`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -98,7 +98,8 @@ class DeclaredOptions:
     tokenizer: Annotated[str, StringConstraints(pattern="^(clip_bpe|[0-9a-f]{64})$")] | None = None
     """A SigLIP needs one: the SHA-256 of its tokenizer.json, which the operator keeps on a shelf."""
     image_size: Annotated[int, Interval(ge=1, le=MAX_IMAGE_SIZE), NUMBER] | None = None
-    """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet)."""
+    """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet). Where
+    no tensor says it (ConvNeXt, FastViT, ViTamin-XL), that of a published model of this shape."""
     gelu_tanh: Annotated[bool, Strict()] | None = None
     """GELU in its tanh approximation (open_clip's act_kwargs). None: False."""
     vision_pool: Literal["tok", "avg"] | None = None

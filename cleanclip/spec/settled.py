@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from cleanclip.spec.inspection_phrases import BEST_OF, RELEASED_BOTH, Option, Value, Why
+from cleanclip.spec.inspection_phrases import BEST_OF, OTHER_SIDES, RELEASED_BOTH, Option, Value, Why
 from cleanclip.spec.measures import Count, Estimate
 
 Settled = Literal["tensors", "declared", "configuration", "measured", "published", "assumed"]
@@ -158,7 +158,7 @@ def warnings(architecture: SettledArchitecture) -> Iterator[str]:
     for setting in architecture.settings:
         option = setting.option
         if option not in COMPARED:
-            if setting.why.startswith(RELEASED_BOTH.before):
+            if setting.why.startswith((RELEASED_BOTH.before, OTHER_SIDES.before)):
                 yield f"{option} is {setting.value}, {setting.why}. Declare it if the model is one of these."
         elif setting.settled == "published":
             yield f"{option} is {setting.value}, {setting.why}. {setting.comparison}."

@@ -25,6 +25,7 @@ from sanitizer.checkpoints.tower_configs import (
     refuse_unknown,
     text_config,
     unsupported,
+    unsupported_tower,
     vision_config,
 )
 
@@ -144,6 +145,8 @@ class Architecture:
         tokenizer, mean, std = CLIP_TOKENIZER, OPENAI_MEAN, OPENAI_STD
         has_timm, is_apart = is_timm(vision), bool(model.get("custom_text"))
         is_siglip = is_apart and not has_timm and "timm_model_name" in vision
+        if "hf_model_name" in text or ("timm_model_name" in vision and not (has_timm or is_siglip)):
+            raise unsupported_tower(text.get("hf_model_name") or vision["timm_model_name"])
         if is_siglip:
             tokenizer, mean, std = str(text.pop("hf_tokenizer_name", "")), SIGLIP_CONSTANTS, SIGLIP_CONSTANTS
             text.pop("tokenizer_kwargs", None)

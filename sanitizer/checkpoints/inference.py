@@ -24,7 +24,6 @@ from torch import Tensor
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.published import Published, published
 from cleanclip.spec.recipe import DeclaredOptions
-from cleanclip.spec.timm_towers import PublishedTower
 from sanitizer.checkpoints.architecture import (
     CLIP_TOKENIZER,
     OPENAI_MEAN,
@@ -49,8 +48,7 @@ from sanitizer.checkpoints.tensor_shapes import (
     side_of,
     square_patch,
 )
-from sanitizer.checkpoints.timm_configs import TimmTower
-from sanitizer.checkpoints.timm_shapes import matching
+from sanitizer.checkpoints.timm_inference import FoundTower, find_tower
 from sanitizer.checkpoints.tower_configs import (
     ModifiedResNet,
     TextPool,
@@ -123,12 +121,11 @@ def infer(
     is_apart = OWN_TABLE in shapes
     named = "text." if is_apart else ""
     embed_dim = _embed_dim(shapes, named)
-    vision = _vision(shapes, choices, embed_dim)
-    entry_of_tower = vision.published if isinstance(vision, TimmTower) else None
+    found = find_tower(shapes, choices, embed_dim=embed_dim, named=named)
     architecture = Architecture(
         embed_dim=embed_dim,
-        vision=vision,
-        text=_text(shapes, choices, named, entry_of_tower),
+        vision=_vision(shapes, choices) if found is None else found.tower,
+        text=_text(shapes, choices, named, found),
         text_apart=is_apart,
         quick_gelu=False,
         gelu_tanh=choices.pick("gelu_tanh", False, phrases.EXACT_GELU),
@@ -136,7 +133,7 @@ def infer(
         logit_bias="logit_bias" in shapes,
         tokenizer=choices.pick("tokenizer", CLIP_TOKENIZER, phrases.BYTE_PAIRS),
     )
-    constants, mode, quick = _prepared(architecture, layout)
+    constants, mode, quick = _prepared(architecture, layout, found)
     mean, std = _CONSTANTS[constants[0]]
     architecture = replace(
         architecture,
@@ -152,13 +149,13 @@ def infer(
     return architecture, choices.assumed
 
 
-def _prepared(architecture: Architecture, layout: str) -> tuple[_Usual, _Usual, _Usual]:
+def _prepared(
+    architecture: Architecture, layout: str, tower: FoundTower | None
+) -> tuple[_Usual, _Usual, _Usual]:
     """The constants, the resizing and the activation of most such models, each with why."""
-    vision = architecture.vision
-    if isinstance(vision, TimmTower):
-        entry = vision.published
-        why = phrases.TIMM_TOWER(entry=vision.name)
-        return (entry.constants, why), (entry.resize_mode, why), _FAMILIES[layout]
+    if tower is not None:
+        entry, why = tower.entry, tower.why
+        return (entry.constants, why), (entry.resize_mode, why), (False, phrases.GELU_OF_TIMM)
     # The other layouts are written by one library each, whose own default is better than what others publish.
     found = published(architecture.to_config()["model_cfg"]) if layout == "open_clip" else None
     return (
@@ -178,11 +175,7 @@ def _usual(entry: Published | None, option: str, default: Any, why: str) -> tupl
     return default, phrases.RELEASED_BOTH(entry=entry.entry, names=entry.without(option, default))
 
 
-def _vision(
-    shapes: Shapes, choices: Choices, embed_dim: int
-) -> VisionTransformer | ModifiedResNet | TimmTower:
-    if any(name.startswith("visual.trunk.") for name in shapes):
-        return _timm(shapes, choices, embed_dim)
+def _vision(shapes: Shapes, choices: Choices) -> VisionTransformer | ModifiedResNet:
     if "visual.layer1.0.conv1.weight" in shapes:
         return _resnet(shapes, choices)
     width, patch_size = square_patch(shapes, "visual.conv1.weight")
@@ -198,29 +191,6 @@ def _vision(
         pool=choices.pick("vision_pool", "tok", phrases.BY_CLASS),
         final_ln_after_pool=choices.pick("vision_final_ln_after_pool", False, phrases.OPEN_CLIPS_DEFAULT),
     )
-
-
-def _timm(shapes: Shapes, choices: Choices, embed_dim: int) -> TimmTower:
-    towers = matching(shapes, embed_dim)
-    if not towers:
-        raise refusal(
-            "timm_tower",
-            "Its image tower is none of the published ones of timm's that are supported.",
-            "Upload an unmodified ConvNeXt, EVA, MobileCLIP, ViTamin or Perception Encoder of open_clip's.",
-            where=next(name for name in shapes if name.startswith("visual.trunk.")),
-        )
-    size = choices.declared.image_size
-    tower = min(towers, key=lambda one: (one.image_size != size, one.published.embed_dim != embed_dim))
-    why = phrases.TIMM_TOWER(entry=tower.name)
-    if tower.published.takes_any_size:
-        image_size = choices.pick("image_size", tower.image_size, why)
-    else:
-        image_size = choices.from_tensors("image_size", tower.image_size, why)
-    allowed = {"num_heads_vision": tower.heads, "vision_pool": None, "norm_eps_vision": None}
-    for option, value in allowed.items():
-        if getattr(choices.declared, option) not in (None, value):
-            raise contradiction(option, f"{why} decides it")
-    return replace(tower, image_size=image_size)
 
 
 def _resnet(shapes: Shapes, choices: Choices) -> ModifiedResNet:
@@ -246,7 +216,7 @@ def _embed_dim(shapes: Shapes, named: str) -> int:
     return shape_of(shapes, f"{named}token_embedding.weight", 2)[1]
 
 
-def _text(shapes: Shapes, choices: Choices, named: str, beside: PublishedTower | None) -> TextTransformer:
+def _text(shapes: Shapes, choices: Choices, named: str, beside: FoundTower | None) -> TextTransformer:
     """`beside`: the image tower, where it is one of timm's."""
     vocab_size, width = shape_of(shapes, f"{named}token_embedding.weight", 2)
     context_length = shape_of(shapes, f"{named}positional_embedding", 2)[0]
@@ -267,7 +237,7 @@ def _text(shapes: Shapes, choices: Choices, named: str, beside: PublishedTower |
         )
     causal = (True, phrases.CAUSAL)
     if beside is not None:
-        causal = (beside.text_causal, phrases.TIMM_TOWER(entry=beside.timm_name))
+        causal = (beside.entry.text_causal, beside.why)
     stack = f"{named}transformer.resblocks"
     return TextTransformer(
         blocks=open_clip_blocks(shapes, stack, width, "text", choices, known_heads=_KNOWN_TEXT_HEADS),

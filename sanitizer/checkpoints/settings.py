@@ -133,7 +133,12 @@ def compared(
     )
 
 
-def not_measurable(origin: Mapping[str, Any]) -> list[Setting]:
+def tells_side(vision: VisionTower) -> bool:
+    """Whether its tensors tell the side of the images, but for a few pixels."""
+    return not isinstance(vision, TimmTower) or not vision.published.takes_any_size
+
+
+def not_measurable(architecture: Architecture, origin: Mapping[str, Any]) -> list[Setting]:
     """What inspection says of options that are not measured; `origin` as for `known_by`."""
     declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
     others = []
@@ -142,7 +147,7 @@ def not_measurable(origin: Mapping[str, Any]) -> list[Setting]:
             continue
         value, why = read_assumed(told)
         settled: Settled = "configuration" if option in configured else "assumed"
-        if option == "image_size":  # positions and patches tell it, but for a few pixels
+        if option == "image_size" and tells_side(architecture.vision):
             settled = "tensors"
         if declared.get(option) is not None:
             settled, why = "declared", phrases.BY_THE_UPLOADER

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sanitizer.checkpoints.tower_configs import Blocks, refuse_unknown, unsupported
+from sanitizer.checkpoints.tower_configs import Blocks, refuse_unknown, unsupported, unsupported_tower
 
 SIGLIP_NORM_EPS = 1e-6
 SIGLIP2_VOCABULARY = 256_000
@@ -94,10 +94,12 @@ def pooled_config(vision: PooledTransformer) -> dict[str, Any]:
 
 def read_pooled(config: Mapping[str, Any]) -> PooledTransformer:
     """Raises CheckpointRejected 'config_unsupported' for any other tower of timm's."""
-    refuse_unknown(config, _KEYS, "vision_cfg")
     name = str(config.get("timm_model_name"))
-    if any(config.get(key, value) != value for key, value in _TIMM.items()) or not _NAME.fullmatch(name):
-        raise unsupported("vision_cfg.timm_model_name")
+    if not _NAME.fullmatch(name):
+        raise unsupported_tower(name)
+    refuse_unknown(config, _KEYS, "vision_cfg")
+    if any(config.get(key, value) != value for key, value in _TIMM.items()):
+        raise unsupported("vision_cfg.timm_pool or timm_proj")
     image_size = config["image_size"]
     if not isinstance(image_size, int):
         raise unsupported("vision_cfg.image_size that is not square")
@@ -131,4 +133,4 @@ def _published(name: str, image_size: int) -> PooledTransformer:
                 image_size=image_size,
                 gelu_tanh=has_tanh_in_timm(name),
             )
-    raise unsupported("vision_cfg.timm_model_name")
+    raise unsupported_tower(name)

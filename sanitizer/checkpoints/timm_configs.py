@@ -73,5 +73,5 @@ def read_timm(config: Mapping[str, Any]) -> TimmTower:
         image_size=image_size,
     )
     if not any((one.pool, one.projection) == (tower.pool, tower.projection) for one in entries(name)):
-        raise unsupported("vision_cfg.timm_model_name")
+        raise unsupported("vision_cfg.timm_pool or timm_proj")
     return tower

@@ -18,12 +18,14 @@ from open_clip.model import CLIP, CustomTextCLIP, _build_text_tower, _build_visi
 from torch import Tensor, nn
 
 from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.siglip_configs import PooledTransformer
 
 if sys.modules.get("timm", sys) is None:  # a child makes it unimportable, for all models but these
     del sys.modules["timm"]
     importlib.reload(open_clip.timm_model)  # it has looked for timm, in vain
 
+import timm
 from timm.layers.norm import LayerNorm
 from timm.models import vision_transformer as timm_vit
 
@@ -58,16 +60,25 @@ def build_with_timm(architecture: Architecture) -> CLIP | TextApart:
 
 
 def compute_buffers(model: nn.Module) -> None:
-    """Buffers that are in no file, of a model that was built on "meta": timm computes them again."""
+    """Buffers that are in no file, of a model that was built on "meta": timm computes them again.
+
+    Raises CheckpointRejected 'architecture_not_buildable' where timm, before 1.0.23, does not.
+    """
     for module in model.modules():
         missing = [name for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta]
         for name in missing:
-            module.register_buffer(
-                name, torch.empty_like(module.get_buffer(name), device="cpu"), persistent=False
-            )
+            empty = torch.empty_like(module.get_buffer(name), device="cpu")
+            module.register_buffer(name, empty.fill_(torch.nan), persistent=False)
         compute: Callable[[], None] | None = getattr(module, "init_non_persistent_buffers", None)
         if missing and compute is not None:
             compute()
+        for name in missing:
+            if module.get_buffer(name).isnan().any():
+                raise refusal(
+                    "architecture_not_buildable",
+                    f"timm {timm.__version__} does not compute '{name}' of {type(module).__name__}.",
+                    "Install timm 1.0.23 or a later 1.0 in the worker's environment.",
+                )
 
 
 def _visual(architecture: Architecture) -> nn.Module:

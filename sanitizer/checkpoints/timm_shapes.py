@@ -13,7 +13,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from cleanclip.spec.timm_towers import published_towers
+from cleanclip.spec.timm_towers import PublishedTower, published_towers
 from sanitizer.checkpoints.timm_configs import TimmTower
 
 Shape = tuple[int, ...]
@@ -38,10 +38,10 @@ def tensors_of(tower: TimmTower, embed_dim: int) -> dict[str, Shape]:
     }
 
 
-def matching(shapes: Mapping[str, Shape], embed_dim: int) -> list[TimmTower]:
+def matching(shapes: Mapping[str, Shape], embed_dim: int) -> list[PublishedTower]:
     """Every published tower whose tensors are exactly those of `shapes` that begin with "visual."."""
     theirs = {name: shape for name, shape in shapes.items() if name.startswith("visual.")}
-    return [one for one in map(TimmTower.of, published_towers()) if tensors_of(one, embed_dim) == theirs]
+    return [one for one in published_towers() if tensors_of(TimmTower.of(one), embed_dim) == theirs]
 
 
 @cache

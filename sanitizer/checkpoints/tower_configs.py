@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cleanclip.spec.errors import CheckpointRejected
-from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 
 DEFAULT_NORM_EPS = 1e-5
 
@@ -93,12 +93,28 @@ _TEXT_KEYS = _BLOCK_KEYS | {
 }  # fmt: skip
 
 
+_SUPPORTED = (
+    "Use a checkpoint of open_clip's with its own ViT or ModifiedResNet, a SigLIP's image tower or a "
+    "published ConvNeXt, EVA, MobileCLIP, ViTamin or Perception Encoder, and with open_clip's own text tower."
+)
+
+
 def unsupported(what: str) -> CheckpointRejected:
     return refusal(
         "config_unsupported",
         f"The configuration asks for '{what}', which is not a part of the plain CLIP that is supported.",
-        "Use a checkpoint of open_clip's CLIP class with its own ViT or ModifiedResNet and text tower.",
+        _SUPPORTED,
         where=what,
+    )
+
+
+def unsupported_tower(name: object) -> CheckpointRejected:
+    """Of a tower by its library's name, in a configuration."""
+    return refusal(
+        "config_unsupported",
+        f"The configuration names the tower '{excerpt(name, 60)}', which is not supported.",
+        _SUPPORTED,
+        where="model_cfg",
     )
 
 

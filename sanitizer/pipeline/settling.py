@@ -140,7 +140,8 @@ def _at_chance(fit: Fit, best: Settings) -> CheckpointRejected:
         f"{100 * ca.high:.1f} %, n = {ca.n}) among {fit.num_classes} classes, and guessing gives "
         f"{100 * fit.chance(best):.1f} %. No verdict about it is possible.",
         "Check the weights, the class names and the templates; declare num_heads_vision, num_heads_text and "
-        "quick_gelu if they are unusual.",
+        "quick_gelu if they are unusual, and image_size where no tensor says it (ConvNeXt, FastViT, "
+        "ViTamin-XL).",
     )
 
 
@@ -253,7 +254,7 @@ def _measured(
         num_text_passes=fit.num_text_passes,
         ca=fit.ca(chosen),
         chance=fit.chance(chosen),
-        settings=(*settings, *not_measurable(checkpoint.provenance)),
+        settings=(*settings, *not_measurable(checkpoint.architecture, checkpoint.provenance)),
     )
 
 
@@ -288,7 +289,10 @@ def _unmeasured(checkpoint: LoadedCheckpoint, known: Mapping[str, Settled], seed
         num_text_passes=0,
         ca=None,
         chance=None,
-        settings=(*_as_read(checkpoint, known), *not_measurable(checkpoint.provenance)),
+        settings=(
+            *_as_read(checkpoint, known),
+            *not_measurable(checkpoint.architecture, checkpoint.provenance),
+        ),
     )
 
 

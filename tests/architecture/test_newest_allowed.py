@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-READING = ("tests/unit/sanitizer/checkpoints", "tests/unit/sanitizer/test_published.py")
+TOWERS = "tests/numerics/test_timm_towers.py::test_a_clip_with_a_tower_of_timms_embeds_as_its_library_does"
+READING = (TOWERS, "tests/unit/sanitizer/checkpoints", "tests/unit/sanitizer/test_published.py")
 PINNED_NOWHERE = ("torch", "torchvision")
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]

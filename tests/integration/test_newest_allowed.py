@@ -22,6 +22,7 @@ MOVING = ("open_clip_torch", "safetensors", "timm", "tokenizers", "torch", "torc
 BROUGHT = ("transformers",)
 """By those."""
 READERS = (
+    "tests/numerics/test_timm_towers.py",
     "tests/numerics/test_training_step.py",
     "tests/numerics/checkpoints",
     "tests/unit/sanitizer/checkpoints",

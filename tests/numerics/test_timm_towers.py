@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,25 @@ import torch
 from open_clip.factory import _MODEL_CONFIGS
 from open_clip.pretrained import _PRETRAINED
 from open_clip.timm_model import TimmModel
+from pydantic import TypeAdapter
 from safetensors.torch import load_file
+from timm.layers.pos_embed_sincos import RotaryEmbeddingCat
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from cleanclip.evidence.report import check
+from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.model_cost import gflop_per_pass
+from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.spec.settled import Setting, SettledArchitecture, warnings
 from cleanclip.spec.timm_towers import PublishedTower, published_towers
-from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.architecture import OPENAI_MEAN, Architecture
 from sanitizer.checkpoints.inference import infer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import assemble, load_canonical
+from sanitizer.checkpoints.model_folders import options_beside
+from sanitizer.checkpoints.settings import not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.timm_configs import TimmTower
 from sanitizer.checkpoints.timm_shapes import tensors_of
@@ -35,6 +43,8 @@ from tests.numerics.test_siglip_jobs import OPTIONS, SCAN, cleaned_below
 from tests.suites import mostly_full
 
 _MEANS = {0.0: "zero", 0.5: "half", 0.48145466: "openai"}
+_RIGHT = {"ViTamin-XL-384": 384}
+"""Sides that open_clip's configuration has wrongly."""
 _SMALL = {kind.timm_name for kind in KINDS.values()}
 
 
@@ -58,7 +68,7 @@ def test_the_table_has_every_published_tower_of_its_families_as_open_clip_has_it
     theirs = {
         name: config
         for name, config in _MODEL_CONFIGS.items()
-        if str(config["vision_cfg"].get("timm_model_name")).startswith(families) and name != "ViTamin-XL-384"
+        if str(config["vision_cfg"].get("timm_model_name")).startswith(families)
     }
     assert towers.keys() - theirs.keys() == {"test_convnext", "eva02_tiny_patch14_224", "fastvit_t8"}
     for name, config in theirs.items():
@@ -66,8 +76,11 @@ def test_the_table_has_every_published_tower_of_its_families_as_open_clip_has_it
         assert (tower.timm_name, tower.pool, tower.projection or None) == (
             vision["timm_model_name"], vision["timm_pool"], vision["timm_proj"],
         )  # fmt: skip
-        assert (tower.image_size, tower.embed_dim) == (vision["image_size"], config["embed_dim"])
-        assert tower.text_causal is not bool(config["text_cfg"].get("no_causal_mask"))
+        text, side = config["text_cfg"], vision["image_size"]
+        assert (tower.image_size, tower.embed_dim) == (_RIGHT.get(name, side), config["embed_dim"])
+        assert tower.text == (text["layers"], text["width"], text["context_length"])
+        assert (tower.text_heads, config.get("quick_gelu", False)) == (text["heads"], False)
+        assert tower.text_causal is not bool(text.get("no_causal_mask"))
         for weights in (_PRETRAINED.get(name) or {}).values():
             assert tower.constants == _MEANS[weights["mean"][0]]
             assert (tower.interpolation, tower.resize_mode) == (
@@ -120,9 +133,7 @@ def architecture_options(tower: PublishedTower) -> Any:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_clip_with_a_tower_of_timms_is_read_and_embeds_as_its_library_does(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_clip_with_a_tower_of_timms_embeds_as_its_library_does(name: str, tmp_path: Path) -> None:
     kind, library = KINDS[name], write_timm_clip(tmp_path / "upload.safetensors", name)
     inspect_upload(
         tmp_path / "upload.safetensors", tmp_path / "model", declared=kind.declared, filename="upload"
@@ -137,6 +148,107 @@ def test_a_clip_with_a_tower_of_timms_is_read_and_embeds_as_its_library_does(
     assert not any(buffer.is_meta for buffer in ours.model.buffers())
 
 
+def test_a_timm_that_does_not_compute_its_buffers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As 1.0.22, whose rotary positions were whatever the memory held."""
+    library = timm_clip("eva")
+    architecture, _ = infer(library.state_dict(), declared=KINDS["eva"].declared, layout="open_clip")
+    monkeypatch.setattr(RotaryEmbeddingCat, "init_non_persistent_buffers", None)
+    with pytest.raises(CheckpointRejected, match="does not compute") as refused:
+        assemble(architecture, library.state_dict())
+    assert refused.value.code == "architecture_not_buildable"
+
+
+def _published(name: str) -> dict[str, Tensor]:
+    """Without values, as its configuration shapes them."""
+    expected = expected_shapes(Architecture.from_config(_MODEL_CONFIGS[name]))
+    return {tensor: torch.empty(shape, device="meta") for tensor, shape in expected.items()}
+
+
+@pytest.mark.parametrize("name", ["EVA02-E-14-plus", "MobileCLIP-S1", "PE-Core-B-16", "ViTamin-L"])
+def test_a_report_names_the_published_model_and_not_its_trunk_alone(name: str) -> None:
+    architecture, assumed = infer(_published(name), declared=DeclaredOptions(), layout="open_clip")
+    why = f"as in {name}, whose image tower timm calls {architecture.vision.name}"  # type: ignore[union-attr]
+    for option in ("image_size", "image_mean", "resize_mode", "text_causal"):
+        assert assumed[option].endswith(f": {why}")
+        TypeAdapter(phrases.Assumed).validate_python(assumed[option])
+    assert architecture.text.blocks.heads == _MODEL_CONFIGS[name]["text_cfg"]["heads"]
+
+
+@pytest.mark.parametrize(
+    ("name", "read_at", "others"),
+    [
+        ("convnext_base_w_320", "convnext_base_w", {"convnext_base_w_320": 320}),
+        ("convnext_large_d_320", "convnext_large_d", {"convnext_large_d_320": 320}),
+        ("ViTamin-XL-336", "ViTamin-XL-256", {"ViTamin-XL-336": 336, "ViTamin-XL-384": 384}),
+    ],
+)
+def test_a_side_that_no_tensor_tells_is_assumed_and_the_others_are_named(
+    name: str, read_at: str, others: dict[str, int]
+) -> None:
+    state = _published(name)
+    architecture, assumed = infer(state, declared=DeclaredOptions(), layout="open_clip")
+    why = phrases.OTHER_SIDES(entry=read_at, others=others)
+    assert assumed["image_size"] == f"256: {why}"
+    TypeAdapter(phrases.Assumed).validate_python(assumed["image_size"])
+    setting = _setting(architecture, assumed, "image_size")
+    assert (setting.settled, setting.why) == ("assumed", why)
+    assert [*warnings(replace(_NOTHING_MEASURED, settings=(setting,)))] == [
+        f"image_size is 256, {why}. Declare it if the model is one of these."
+    ]
+    side = others[name]
+    declared, told = infer(state, declared=DeclaredOptions(image_size=side), layout="open_clip")
+    assert (declared.image_size, told["image_size"]) == (side, f"{side}: declared")
+    assert told["image_mean"].startswith(f"({OPENAI_MEAN[0]}"), told
+    assert f"as in {name}, " in told["image_mean"]
+
+
+def test_vitamin_xl_384_is_read_at_256_as_its_configuration_says_or_at_384_as_declared(
+    tmp_path: Path,
+) -> None:
+    """`timm_drop_path`, which only a training needs, was refused."""
+    name = "ViTamin-XL-384"
+    (tmp_path / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": _MODEL_CONFIGS[name], "preprocess_cfg": {}})
+    )
+    for side, trunk in ((None, "vitamin_xlarge_256"), (384, "vitamin_xlarge_384")):
+        declared, sources = options_beside(tmp_path, DeclaredOptions(image_size=side))
+        found, _ = infer(_published(name), declared=declared, layout="open_clip", sources=sources)
+        assert found.vision == TimmTower(name=trunk, pool="", projection="linear", image_size=side or 256)
+
+
+@pytest.mark.parametrize(
+    ("name", "tower"),
+    [
+        ("swin_base_patch4_window7_224", "swin_base_patch4_window7_224"),
+        ("vit_relpos_medium_patch16_cls_224", "vit_relpos_medium_patch16_cls_224"),
+        ("xlm-roberta-base-ViT-B-32", "xlm-roberta-base"),
+        ("nllb-clip-base-siglip", "facebook/nllb-200-distilled-600M"),
+    ],
+)
+def test_a_configuration_of_a_tower_that_is_not_read_is_refused_by_its_name(name: str, tower: str) -> None:
+    with pytest.raises(CheckpointRejected, match=f"the tower '{tower}'") as refused:
+        Architecture.from_config(_MODEL_CONFIGS[name])
+    assert refused.value.code == "config_unsupported"
+    assert "published ConvNeXt" in refused.value.remedy
+
+
+def test_a_side_that_positions_tell_is_told_by_tensors() -> None:
+    architecture, assumed = infer(_published("ViTamin-L-336"), declared=DeclaredOptions(), layout="open_clip")
+    setting = _setting(architecture, assumed, "image_size")
+    assert (setting.settled, setting.value) == ("tensors", "336")
+
+
+def _setting(architecture: Architecture, assumed: dict[str, str], option: str) -> Setting:
+    found = {one.option: one for one in not_measurable(architecture, {"assumed": assumed})}
+    return found[option]
+
+
+_NOTHING_MEASURED = SettledArchitecture(
+    n=0, seed=0, num_classes=0, num_templates=0, num_compared=0, num_image_passes=0, num_text_passes=0,
+    ca=None, chance=None, settings=(),
+)  # fmt: skip
+
+
 def test_a_mobileclips_images_are_resized_as_it_was_trained(tmp_path: Path) -> None:
     architecture, assumed = infer(
         timm_clip("mobileclip").state_dict(), declared=KINDS["mobileclip"].declared, layout="open_clip"
@@ -148,6 +260,21 @@ def test_a_mobileclips_images_are_resized_as_it_was_trained(tmp_path: Path) -> N
     bilinear = resize_and_crop(picture, architecture.image_size)
     assert bilinear.tobytes() != resize_and_crop(picture, 64).tobytes()
     assert architecture.to_config()["preprocess_cfg"]["interpolation"] == "bilinear"
+
+
+def test_a_training_checkpoint_of_open_clips_has_gelu_in_its_text_tower_too(tmp_path: Path) -> None:
+    """Other research code descends from OpenAI's; none of it has these towers."""
+    library, declared = timm_clip("convnext"), replace(KINDS["convnext"].declared, quick_gelu=None)
+    state = {f"module.{name}": tensor for name, tensor in library.state_dict().items()}
+    torch.save({"epoch": 3, "name": "run", "state_dict": state}, tmp_path / "epoch_3.pt")
+    inspection = inspect_upload(
+        tmp_path / "epoch_3.pt", tmp_path / "model", declared=declared, filename="epoch_3.pt"
+    )
+    assert inspection.layout == "research"
+    assert inspection.assumed["quick_gelu"] == f"false: {phrases.GELU_OF_TIMM}"
+    ours = load_canonical(tmp_path / "model").model
+    with torch.no_grad():
+        torch.testing.assert_close(ours.encode_text(_tokens()), library.encode_text(_tokens()))
 
 
 def test_a_tower_that_is_nearly_a_published_one_is_refused() -> None:

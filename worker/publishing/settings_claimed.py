@@ -39,7 +39,7 @@ def check_settings(
     """
     if claimed.seed != seed or (0 < claimed.n < MIN_IMAGES) or (claimed.n == 0 and can_measure):
         raise not_believed(f"its {REPORT_NAME} did not measure the settings as it was ordered")
-    ours = [*_compared(claimed, came_in, origin), *not_measurable(origin)]
+    ours = [*_compared(claimed, came_in, origin), *not_measurable(came_in, origin)]
     if len(claimed.settings) != len(ours):
         raise not_believed(f"its {REPORT_NAME} settles other options than there are")
     for said, one in zip(claimed.settings, ours, strict=True):

@@ -46,7 +46,10 @@ _WORDS = {
     ),
     "num_heads_vision": ("Heads, vision", "Attention heads. Usual: width / 64."),
     "num_heads_text": ("Heads, text", "Attention heads. Usual: width / 64."),
-    "image_size": ("Image side, pixels", "Usual: what the position embeddings say."),
+    "image_size": (
+        "Image side, pixels",
+        "Usual: what positions say; of ConvNeXt, MobileCLIP, ViTamin-XL: as published.",
+    ),
     "image_mean": ("Image mean", "Three numbers, red green blue. Usual: OpenAI's."),
     "image_std": ("Image standard deviation", "Three numbers, red green blue. Usual: OpenAI's."),
     "resize_mode": ("Image resized by", "Shorter side and cut, or both sides (squash). Usual: shortest."),

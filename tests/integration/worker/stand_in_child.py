@@ -533,7 +533,7 @@ def settled(folder: Path, seed: int, name: str = "checkpoint") -> SettledArchite
         num_text_passes=2,
         ca=usual.ca,
         chance=0.5,
-        settings=(*heads, activation, *not_measurable(origin)),
+        settings=(*heads, activation, *not_measurable(ARCHITECTURE, origin)),
     )
 
 

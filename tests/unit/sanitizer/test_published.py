@@ -41,6 +41,30 @@ def test_every_plain_configuration_has_its_own_heads_in_the_table():
         }
 
 
+_SAME = {"MobileCLIP2-B": "MobileCLIP-B", "MobileCLIP2-S2": "MobileCLIP-S2"}
+"""Of the same shape, and with the same constants."""
+
+
+def test_so_has_every_image_tower_of_timms_and_every_siglip():
+    configs = {name: get_model_config(name) for name in open_clip.list_models()}
+    unread = ("nllb", "swin", "vit_", "coca")
+    timm = {
+        name: config
+        for name, config in configs.items()
+        if config and "timm_model_name" in config["vision_cfg"] and not name.startswith(unread)
+    }
+    assert len(timm) >= 70
+    for name, config in timm.items():
+        architecture = Architecture.from_config(config)
+        entry = published(architecture.to_config()["model_cfg"])
+        assert entry is not None, name
+        assert entry.entry in (name, _SAME.get(name)), name
+        settings = Settings.of(architecture)
+        assert entry.values["num_heads_text"] == str(settings.num_heads_text)
+        assert entry.values.get("num_heads_vision", "0") == str(settings.num_heads_vision)
+        assert entry.values.get("quick_gelu", "false") == "false"
+
+
 def test_all_weights_that_open_clip_lists_of_these_shapes_are_in_the_table():
     """And what they have. Of open_clip's own names, "-quickgelu" says only what the weights say again."""
     constants = {OPENAI_MEAN: "openai", SIGLIP_CONSTANTS: "half"}
@@ -99,7 +123,10 @@ def test_another_shape_has_no_entry(tower: str, change: dict[str, Any]):
 def test_what_a_job_settled_is_read_back_as_what_it_was():
     """A cleaned folder says by what each setting is known; a scan of that folder says it again."""
     why = phrases.AS_READ
-    inspected = not_measurable({"assumed": {"context_length": f"16: {why}"}})
-    again = not_measurable({"assumed": {"context_length": f"16: {inspected[0].settled}, {why}"}})
+    architecture = Architecture.from_config(get_model_config("ViT-B-32"))
+    inspected = not_measurable(architecture, {"assumed": {"context_length": f"16: {why}"}})
+    again = not_measurable(
+        architecture, {"assumed": {"context_length": f"16: {inspected[0].settled}, {why}"}}
+    )
     assert again == inspected
     assert again[0].why == why

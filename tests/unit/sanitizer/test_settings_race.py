@@ -58,7 +58,10 @@ def test_where_images_leave_several_heads_those_of_the_published_model_of_the_sh
     assert race.decided(fit) == Settings(num_heads_vision=12, num_heads_text=8, quick_gelu=True)
 
 
-@pytest.mark.parametrize(("name", "taken"), [("ViT-L-14-336", True), ("ViT-g-14", False)])
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("ViT-L-14-336", True), ("ViT-g-14", False), ("EVA02-B-16", False), ("convnext_base_w_320", False)],
+)
 def test_an_activation_that_images_leave_is_that_of_all_published_weights(name: str, taken: bool) -> None:
     architecture = Architecture.from_config(get_model_config(name))
     heads = {option: [getattr(Settings.of(architecture), option)] for option in list(VALUES)[:2]}

@@ -165,6 +165,7 @@ def test_a_model_at_chance_under_every_setting_is_not_judged(tmp_path):
     assert caught.value.code == "settings_at_chance"
     assert "not a working classifier" in caught.value.message
     assert "guessing gives" in caught.value.message
+    assert "image_size where no tensor says it" in caught.value.remedy
 
 
 def test_of_too_few_images_nothing_is_measured_and_a_warning_says_so(inputs, tmp_path):
