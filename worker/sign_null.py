@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cleanclip.evidence.signed_file import signature_of
-from cleanclip.spec.null_set import MAX_NULL_BYTES, NullRefused, load_null
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.null_set import MAX_NULL_BYTES, load_null
 from worker.publishing.signing import ModelSigner, SigningFailed
 from worker.signing_keys import PASSWORD_VARIABLE, SigningKeyUnusable
 
@@ -24,7 +25,7 @@ from worker.signing_keys import PASSWORD_VARIABLE, SigningKeyUnusable
 def sign_null(path: Path, signer: ModelSigner) -> Path:
     """Write the signature beside the null set, in place of an earlier one; returns its path.
 
-    Raises NullRefused for a file that is damaged or is not a null set, SigningFailed, OSError.
+    Raises OptionsRejected for a file that is damaged or is not a null set, SigningFailed, OSError.
     """
     with path.open("rb") as file:
         content = file.read(MAX_NULL_BYTES + 1)
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         signer = ModelSigner(given.key, password)
         path = sign_null(given.null, signer)
-    except (SigningKeyUnusable, NullRefused, SigningFailed, OSError) as error:
+    except (SigningKeyUnusable, OptionsRejected, SigningFailed, OSError) as error:
         sys.stderr.write(f"{given.null} was not signed: {error}\n")
         return 1
     sys.stdout.write(f"signature    {path}\nkey_sha256   {signer.key_sha256}\n")

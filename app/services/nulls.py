@@ -36,7 +36,6 @@ NOT_CALIBRATED = (
     "No null with this architecture, class list, image set, options, seed and anchor is used: the "
     "scan gives ranks and no p-value, so it cannot fail."
 )
-_BUILD = "Build it with `python -m sanitizer null build`."
 
 
 def add(
@@ -51,10 +50,11 @@ def add(
 
     `signing_key_sha256` is the id of the key whose signature of the file the caller checked.
 
-    Raises InvalidInput (`null_unreadable`, `null_damaged`, `null_version`, `null_name_invalid`), Conflict
+    Raises InvalidInput (`null_name_invalid`, and what `load_null` refuses), Conflict
     (`null_exists`), StorageError.
     """
-    null = read(data)
+    with naming("/null"):
+        null = null_set.load_null(data)
     if null.name in {AUTO, NONE} or not is_fit_to_show(null.name):
         raise InvalidInput(
             "null_name_invalid",
@@ -93,14 +93,6 @@ def remove(database: Database, store: ObjectStore, null_id: str) -> None:
         row = unit.nulls.get(null_id)
         unit.nulls.remove(row)
     store.delete(null_key(null_id))
-
-
-def read(data: bytes) -> null_set.NullSet:
-    """The null in a file. Raises InvalidInput with the library's code."""
-    try:
-        return null_set.load_null(data)
-    except null_set.NullRefused as error:
-        raise InvalidInput(error.code, str(error), _BUILD) from error
 
 
 def facts_of(null: null_set.NullSet) -> dict[str, Any]:

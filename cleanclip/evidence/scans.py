@@ -14,8 +14,9 @@ from cleanclip.evidence import control
 from cleanclip.evidence.counted import same
 from cleanclip.evidence.findings import NULL_NAME, Finding, misfit
 from cleanclip.evidence.reading import Malformed, malformed
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_set import NullRefused, NullSet, ScanToJudge, differences, load_null
+from cleanclip.spec.null_set import NullSet, ScanToJudge, differences, load_null
 from cleanclip.spec.scan_judging import rejudged
 from cleanclip.spec.scan_report import Hypothesis, ScanReport, load_scan
 from cleanclip.spec.scan_statistics import misfits
@@ -33,8 +34,8 @@ def parse_null(content: bytes) -> NullSet:
     """Raises Malformed."""
     try:
         return load_null(content)
-    except NullRefused as error:
-        raise Malformed(f"cannot be used: {error}") from error
+    except OptionsRejected as error:
+        raise Malformed(f"cannot be used: {error.message}") from error
 
 
 def check(report: ScanReport) -> Iterator[Finding]:

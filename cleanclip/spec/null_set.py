@@ -177,17 +177,16 @@ class NullSet:
         )
 
 
-class NullRefused(ValueError):
-    """The file is not a null set, is damaged, was made by another version, or its models were not measured
-    alike. `code` says which."""
+def null_refused(code: str, message: str) -> OptionsRejected:
+    """Refuses a file that is not a null set, is damaged, is of another version, or of models that were not
+    measured alike. `code` says which."""
+    remedy = "Give the file as `python -m sanitizer null build` wrote it, or build it again."
+    return OptionsRejected(code, message, remedy, where="null")
 
-    def __init__(
-        self,
-        code: Literal["null_unreadable", "null_damaged", "null_version", "null_mixed", "null_repeated"],
-        message: str,
-    ) -> None:
-        super().__init__(message)
-        self.code = code
+
+def unreadable_null(why: object) -> OptionsRejected:
+    """Refuses a file of which nothing can be said but `why`."""
+    return null_refused("null_unreadable", f"The null set cannot be read: {why}.")
 
 
 def names_sha256(class_names: Sequence[str]) -> str:
@@ -212,18 +211,19 @@ def dump_null(null: NullSet) -> bytes:
 
 
 def load_null(data: bytes) -> NullSet:
-    """Raises NullRefused."""
+    """Raises OptionsRejected (`null_unreadable`, `null_damaged`, `null_version`, `null_mixed`,
+    `null_repeated`)."""
     if len(data) > MAX_NULL_BYTES:
-        raise NullRefused("null_unreadable", f"The null set is larger than {MAX_NULL_BYTES // 2**20} MiB.")
+        raise null_refused("null_unreadable", f"The null set is larger than {MAX_NULL_BYTES // 2**20} MiB.")
     try:
         document = parse_bounded(data, most_parts=MOST_PARTS_OF_MANY)
     except ValueError as error:
-        raise NullRefused("null_unreadable", f"The null set cannot be read: {error}.") from error
+        raise unreadable_null(error) from error
     if not isinstance(document, dict) or document.get("kind") != "null_set":
-        raise NullRefused("null_unreadable", "The file is not a null set.")
+        raise null_refused("null_unreadable", "The file is not a null set.")
     if document.get("version") != NULL_VERSION:
         version = str(document.get("version"))[:40]
-        raise NullRefused(
+        raise null_refused(
             "null_version", f"The null set has version {version}; this program reads {NULL_VERSION}."
         )
     try:
@@ -231,16 +231,18 @@ def load_null(data: bytes) -> NullSet:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise NullRefused("null_damaged", f"The null set is damaged at '{where}': {first['msg']}.") from error
+        raise null_refused(
+            "null_damaged", f"The null set is damaged at '{where}': {first['msg']}."
+        ) from error
     if digest_of(null) != null.sha256:
-        raise NullRefused("null_damaged", "The null set is damaged: its digest is not that of its content.")
+        raise null_refused("null_damaged", "The null set is damaged: its digest is not that of its content.")
     if not null.models:
-        raise NullRefused("null_damaged", "The null set is damaged: it has no model.")
+        raise null_refused("null_damaged", "The null set is damaged: it has no model.")
     if mixed := next(_mixed(null), None):
-        raise NullRefused("null_mixed", f"The null set's models were not measured alike: {mixed}.")
+        raise null_refused("null_mixed", f"The null set's models were not measured alike: {mixed}.")
     weights = [model.statistics.weights_sha256 for model in null.models]
     if len(set(weights)) < len(weights):
-        raise NullRefused("null_repeated", "The null set counts a model twice: two have the same weights.")
+        raise null_refused("null_repeated", "The null set counts a model twice: two have the same weights.")
     return null
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.jobspec import ScanSpec
-from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null
+from cleanclip.spec.null_set import NullSet, dump_null, load_null
 from demo import labelled
 from demo.recipe import NULL_PATH, SCAN, SCAN_SEED
 from lab.zoo.plan import BedName, Model, model
@@ -70,7 +71,7 @@ def _is_current(path: Path, rows: list[ModelRow], images_sha256: str) -> bool:
     """Whether the file is a null of these weights and images, with the options of today's scan."""
     try:
         null = load_null(path.read_bytes())
-    except (OSError, NullRefused):
+    except (OSError, OptionsRejected):
         return False
     measured = [one.statistics.weights_sha256 for one in null.models]
     is_of_these = measured == [row.weights_sha256 for row in rows] and null.images_sha256 == images_sha256

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from cleanclip.evidence.signed_file import NotVouched, Vouched, check
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.null_set import NullSet
+from cleanclip.spec.null_set import NullSet, load_null
 from sanitizer.cli.arguments import UsageError
-from sanitizer.pipeline.judging_null import null_from, read_bytes, read_null
+from sanitizer.pipeline.judging_null import read_bytes, read_null
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,4 +60,4 @@ def signed_null(path: Path, *, key_file: Path, signature_file: Path | None = Non
             "Get the null set, its signature and the public key again from whoever signed it.",
             where="null",
         ) from error
-    return SignedNull(null=null_from(content), by=by)
+    return SignedNull(null=load_null(content), by=by)

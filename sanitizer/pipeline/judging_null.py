@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from cleanclip.spec import null_set
-from cleanclip.spec.errors import OptionsRejected
 
 
 def read_null(path: Path) -> null_set.NullSet:
     """The null set in the file. Raises OptionsRejected."""
-    return null_from(read_bytes(path))
+    return null_set.load_null(read_bytes(path))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -19,25 +18,7 @@ def read_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(null_set.MAX_NULL_BYTES + 1)
     except OSError as error:
-        raise OptionsRejected(
-            "null_unreadable",
-            f"{path.name} cannot be read: {error.strerror}.",
-            "Name a null set.",
-            where="null",
-        ) from error
-
-
-def null_from(content: bytes) -> null_set.NullSet:
-    """The null set that a file holds. Raises OptionsRejected."""
-    try:
-        return null_set.load_null(content)
-    except null_set.NullRefused as error:
-        raise OptionsRejected(
-            error.code,
-            str(error),
-            "Give the file as `python -m sanitizer null build` wrote it, or build it again.",
-            where="null",
-        ) from error
+        raise null_set.unreadable_null(f"{path.name}: {error.strerror}") from error
 
 
 def check_null(null: null_set.NullSet, scan: null_set.ScanToJudge, weights_sha256: str) -> None:

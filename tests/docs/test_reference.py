@@ -28,7 +28,7 @@ DYNAMIC = {
     "sanitizer/checkpoints/rejection.py": 1,  # `refusal` itself
     "sanitizer/data/labelled.py": 2,  # bad_class_names or bad_template
     "sanitizer/data/skipping.py": 1,  # of the table _CODE_OF_REASON
-    "sanitizer/pipeline/judging_null.py": 1,  # what `load_null` refused
+    "cleanclip/spec/null_set.py": 1,  # `null_refused` itself
     "sanitizer/rendering/checked_report.py": 1,  # `_rejected` itself
     "worker/publishing/first_scan.py": 1,  # what `audit_with` refused: literals of the library
     "worker/failures.py": 1,  # what the service's domain said

@@ -20,7 +20,7 @@ from cleanclip.evidence.verification import verify
 from cleanclip.spec.errors import CheckpointRejected, DatasetRejected, Interrupted, OptionsRejected
 from cleanclip.spec.jobspec import ScanSpec
 from cleanclip.spec.measures import Estimate
-from cleanclip.spec.null_set import NullRefused, NullSet, dump_null, load_null, sealed
+from cleanclip.spec.null_set import NullSet, dump_null, load_null, sealed
 from cleanclip.spec.progress import (
     Advanced,
     Announced,
@@ -352,13 +352,13 @@ def test_a_damaged_null_and_one_of_another_version_are_refused(null) -> None:
         ({"version": 2}, "null_version"),
         ({"kind": "report"}, "null_unreadable"),
     ):
-        with pytest.raises(NullRefused) as refused:
+        with pytest.raises(OptionsRejected) as refused:
             load_null(json.dumps(document | change).encode())
         assert refused.value.code == code
-    with pytest.raises(NullRefused):
+    with pytest.raises(OptionsRejected):
         load_null(data[: len(data) // 2])
     del document["models"][0]["patterns"]
-    with pytest.raises(NullRefused, match=r"damaged at 'models\.0\.patterns': Field required"):
+    with pytest.raises(OptionsRejected, match=r"damaged at 'models\.0\.patterns': Field required"):
         load_null(json.dumps(document).encode())
 
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KINDS: Mapping[str, frozenset[str]] = {
     "checkpoints": frozenset({"CheckpointRejected", "refusal"}),
     "datasets": frozenset({"DatasetRejected"}),
-    "options": frozenset({"OptionsRejected", "NullRefused"}),
+    "options": frozenset({"OptionsRejected", "null_refused"}),
     "training": frozenset({"TrainingDiverged", "Interrupted"}),
     "jobs": frozenset({"AttemptFailed", "_failed", "Excess"}),
     "reports": frozenset({"ReportRejected", "_rejected"}),
@@ -37,8 +37,10 @@ _AGAIN = (
 _OPERATOR = "The job is retried automatically. If it keeps failing, ask the operator."
 _SMALLER = "The job is retried automatically. If it fails for good, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
-    "null_damaged": ("", "Give the file as `null build` wrote it, or build it again."),
-    "null_version": ("", "Build the null set again with this version."),
+    **dict.fromkeys(
+        ("null_unreadable", "null_damaged", "null_version", "null_mixed", "null_repeated"),
+        ("", "Give the file as `python -m sanitizer null build` wrote it, or build it again."),
+    ),
     "out_of_memory": ("The job used more memory than it may.", _SMALLER),
     "bad_class_names": (
         "The list of class names cannot be used.",

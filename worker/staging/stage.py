@@ -21,6 +21,7 @@ from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.kind import MAX_CONFIG_BYTES
+from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.exclusions import ExcludedSamples
 from cleanclip.spec.jobspec import (
     ANCHOR_PATH,
@@ -36,7 +37,7 @@ from cleanclip.spec.jobspec import (
     JobSpec,
     MaxRanks,
 )
-from cleanclip.spec.null_set import MAX_NULL_BYTES, NullRefused, NullSet, load_null
+from cleanclip.spec.null_set import MAX_NULL_BYTES, NullSet, load_null
 from cleanclip.spec.recipe import DeclaredOptions, parse
 from cleanclip.spec.report_inputs import CheckpointInput, FetchedSource, Origin
 from worker.confinement.child_json import read_regular
@@ -201,9 +202,9 @@ def _null(folder: Path) -> NullSet | None:
         return None
     try:
         return load_null(read_regular(path, MAX_NULL_BYTES))
-    except NullRefused as error:
+    except OptionsRejected as error:
         raise AttemptFailed(
-            error.code, str(error), "Ask the operator to add the null again, and order the scan with it."
+            error.code, error.message, "Ask the operator to add the null again, and order the scan with it."
         ) from error
 
 

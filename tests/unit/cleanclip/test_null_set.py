@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.null_set import NullRefused, NullSet, digest_of, dump_null, load_null, sealed
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.null_set import NullSet, digest_of, dump_null, load_null, sealed
 from cleanclip.spec.scan_options import ScanOptions
 from cleanclip.spec.scan_verdicts import verdict
 from tests.integration.worker.stand_in_child import a_null
@@ -84,6 +85,6 @@ def test_a_null_whose_models_were_not_measured_alike_is_refused(lie: str) -> Non
     code, change = MIXED[lie]
     told = document()
     change(told)
-    with pytest.raises(NullRefused) as refused:
+    with pytest.raises(OptionsRejected) as refused:
         load_null(resealed(told))
     assert refused.value.code == code
