@@ -63,7 +63,16 @@ def _image_size(entry: PublishedTower, same: Sequence[PublishedTower], choices: 
         return choices.from_tensors("image_size", entry.image_size, why)
     if others := {one.entry: one.image_size for one in same if one.image_size != entry.image_size}:
         why = phrases.OTHER_SIDES(entry=entry.entry, others=others)
-    return choices.pick("image_size", entry.image_size, why)
+    image_size = choices.pick("image_size", entry.image_size, why)
+    if image_size < entry.least_side:
+        raise refusal(
+            "image_size_out_of_range",
+            f"Images of {image_size} px a side are less than one cell of this image tower, "
+            f"{entry.least_side} px.",
+            "Declare the side of the images that the model was trained with.",
+            where="image_size",
+        )
+    return image_size
 
 
 def _text(shapes: Shapes, named: str) -> tuple[int, int, int]:

@@ -287,6 +287,35 @@ def test_a_tower_that_is_nearly_a_published_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "sides", "least"),
+    [
+        ("convnext_base_w", (1, 7, 16, 31), 32),
+        ("MobileCLIP-S1", (1, 31), 32),
+        ("MobileCLIP2-S3", (32, 63), 64),
+        ("ViTamin-XL-256", (1, 15), 16),
+    ],
+)
+def test_images_that_are_less_than_one_cell_are_refused_before_a_job(
+    name: str, sides: tuple[int, ...], least: int
+) -> None:
+    """A ConvNeXt of 31 px passed, and its audit ended in an error of torch's."""
+    state = _published(name)
+    for side in sides:
+        with pytest.raises(CheckpointRejected, match=f"one cell of this image tower, {least} px") as refused:
+            infer(state, declared=DeclaredOptions(image_size=side), layout="open_clip")
+        assert refused.value.code == "image_size_out_of_range"
+    found, _ = infer(state, declared=DeclaredOptions(image_size=least), layout="open_clip")
+    assert found.image_size == least
+
+
+@pytest.mark.parametrize("name", ["convnext", "fastvit"])
+def test_images_of_one_cell_are_embedded(name: str) -> None:
+    tower = KINDS[name].timm_name
+    side = next(one.least_side for one in published_towers() if one.timm_name == tower)
+    assert timm_clip(name).encode_image(torch.rand(1, 3, side, side)).isfinite().all()
+
+
+@pytest.mark.parametrize(
     ("name", "options"),
     [("eva", {"image_size": 336}), ("eva", {"num_heads_vision": 4}), ("convnext", {"vision_pool": "avg"})],
 )
