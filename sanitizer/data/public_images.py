@@ -36,7 +36,6 @@ _PRIME = 37
 """Coprime to the number of classes: neighbours differ, and each class comes equally often."""
 
 Image = NDArray[np.uint8]
-Distance = NDArray[np.int64]
 
 
 def write(folder: Path, *, size: int, num_images: int = NUM_IMAGES, seed: int = SEED) -> None:
