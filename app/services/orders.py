@@ -21,7 +21,7 @@ from app.services.datasets import check_usable
 from app.settings import WorkerSettings
 from cleanclip.kinds.catalogue import KINDS
 from cleanclip.kinds.facts import Data, Facts
-from cleanclip.kinds.kind import Input
+from cleanclip.kinds.kind import Input, trained_on_the_test
 from cleanclip.spec import anchors, device_memory, templates
 from cleanclip.spec.errors import OptionsRejected, SanitizerError
 from cleanclip.spec.model_cost import ModelCost, cost_of
@@ -150,13 +150,7 @@ def check_apart(order: Order) -> None:
     for one in named:
         trains = trained_on.get(order.ids[one.column], one)
         if trains is not one:
-            raise InvalidInput(
-                "trained_on_the_test",
-                "The model would be trained on a dataset that the audits measure on; such "
-                "figures show nothing.",
-                "Register another dataset.",
-                pointer=one.pointer if one.fact else trains.pointer,
-            )
+            raise as_invalid(trained_on_the_test(), one.pointer if one.fact else trains.pointer)
 
 
 def refusals(

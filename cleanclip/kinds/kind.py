@@ -8,7 +8,7 @@ from typing import Any
 
 from cleanclip.kinds.facts import Facts
 from cleanclip.spec import anchors
-from cleanclip.spec.errors import SanitizerError
+from cleanclip.spec.errors import DatasetRejected, SanitizerError
 from cleanclip.spec.jobspec import ANCHOR_PATH, CHECKPOINT_PATH
 
 STAGE, PUBLISH = "stage", "publish"
@@ -115,6 +115,15 @@ def check_anchor(facts: Facts) -> Iterator[SanitizerError]:
     """Whether the trusted model can be compared with the one that the job is about."""
     if SUSPECT.column in facts.models and ANCHOR in facts.models:
         yield from anchors.of_anchor(facts.models[SUSPECT.column], facts.models[ANCHOR])
+
+
+def trained_on_the_test() -> DatasetRejected:
+    """Refuses data to train on that are also measured on."""
+    return DatasetRejected(
+        "trained_on_the_test",
+        "The model would be trained on data that the audits measure on, so their figures would show nothing.",
+        "Give other data for training.",
+    )
 
 
 SUSPECT = Input(column="checkpoint_id", pointer="/checkpoint_id", folder=CHECKPOINT_PATH)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanclip.kinds.kind import trained_on_the_test
 from cleanclip.spec import exclusions
-from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.jobspec import JudgedSpec, RecheckSpec
 from cleanclip.spec.recipe import Recipe
 from sanitizer.attacks.catalogue import build_triggers
@@ -100,13 +100,9 @@ def open_training(
     measured: PairDataset | LabelledDataset | None
     if isinstance(data, PairDataset):
         refuse_equal_captions(data, _tokens_by(test.checkpoint))
-        measured, what = test.retrieval, "pairs"
+        measured = test.retrieval
     else:
-        measured, what = test.labelled, "labelled images"
+        measured = test.labelled
     if measured is not None and data.files_sha256 == measured.files_sha256:
-        raise DatasetRejected(
-            "trained_on_the_test",
-            f"The {what} to train on are those of the audit, so the audit would show nothing.",
-            f"Give other {what} for training.",
-        )
+        raise trained_on_the_test()
     return data

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from cleanclip.evidence.statement import dataset_sha256
+from cleanclip.kinds.kind import trained_on_the_test
 from cleanclip.spec.jobspec import (
     GIVEN_NAME,
     LABELLED_PATH,
@@ -95,11 +96,8 @@ def withhold(
 def _check_apart(staged: Staged) -> None:
     """That no shard of the labelled images is one to train on, under whatever id. Raises AttemptFailed."""
     if _shards(staged, PAIRS_PATH, TRAINING_PATH) & _shards(staged, LABELLED_PATH):
-        raise AttemptFailed(
-            "trained_on_the_test",
-            "A file to train on is one of the labelled images', so the audit would show nothing.",
-            "Give other images for training.",
-        )
+        refusal = trained_on_the_test()
+        raise AttemptFailed(refusal.code, refusal.message, refusal.remedy)
 
 
 def _shards(staged: Staged, *folders: str) -> set[str]:
