@@ -53,6 +53,18 @@ def matching(shapes: Mapping[str, Shape], embed_dim: int) -> list[PublishedTower
     return [one for one in published_towers() if ours(one) == theirs]
 
 
+def nearest(shapes: Mapping[str, Shape], embed_dim: int) -> tuple[PublishedTower, str]:
+    """Of towers that do not match, the one with the fewest other tensors, and the first of these."""
+    theirs = {(name, shape) for name, shape in shapes.items() if name.startswith("visual.")}
+
+    def others(one: PublishedTower) -> list[str]:
+        ours = set(tensors_of(TimmTower.of(one), embed_dim).items())
+        return sorted(name for name, _ in ours ^ theirs)
+
+    entry = min(published_towers(), key=lambda one: len(others(one)))
+    return entry, others(entry)[0]
+
+
 def _is_count(name: str) -> bool:
     return name.endswith(".num_batches_tracked")
 

@@ -30,6 +30,7 @@ from sanitizer.checkpoints.inference import infer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import assemble, load_canonical
 from sanitizer.checkpoints.model_folders import options_beside
+from sanitizer.checkpoints.reading import read_upload
 from sanitizer.checkpoints.settings import not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.timm_configs import TimmTower
@@ -299,6 +300,27 @@ def test_a_tower_that_is_nearly_a_published_one_is_refused() -> None:
         with pytest.raises(CheckpointRejected) as refused:
             infer(changed, declared=KINDS["convnext"].declared, layout="open_clip")
         assert refused.value.code == "timm_tower"
+        assert f"the nearest is that of test_convnext, which differs in '{name}'" in refused.value.message
+        assert refused.value.where == name
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["visual.cls_token", "visual.patch_embed.proj.weight", "text.token_embedding.weight"], "BAAI"),
+        (["visual.conv1.weight", "visual.attn_pool.probe", "token_embedding.weight"], "Meta"),
+        (["image_encoder.model.patch_emb.0.block.conv.weight", "text_encoder.x"], "Apple"),
+        (["vision_model.encoder.stages.0.layers.0.dwconv.weight", "text_model.x"], "Hugging Face"),
+        (["vision_model.timm_model.stem.0.weight", "text_model.x"], "Hugging Face"),
+    ],
+)
+def test_a_tower_under_its_publishers_names_is_refused_by_them(
+    names: list[str], what: str, tmp_path: Path
+) -> None:
+    save_file({name: torch.zeros(1) for name in names}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointRejected, match=f"{what}'s") as refused:
+        read_upload(tmp_path / "model.safetensors", declared=DeclaredOptions(), filename="model")
+    assert "open_clip" in refused.value.remedy
 
 
 @pytest.mark.parametrize(
