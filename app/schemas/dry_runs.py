@@ -60,7 +60,8 @@ class DryRunOut(WireOut):
         description="Where these values are from. Nothing is recommended for a checkpoint that is not named."
     )
     plan: DevicePlan | None = Field(
-        description="What the job needs of a GPU, by arithmetic. Null for a model that is not known."
+        description="What the job needs of a GPU, by arithmetic. Null for a model that is not known, "
+        "and for an image tower of timm's, as a warning says."
     )
     phases: list[PhaseAheadOut]
     time: SpanOut | None = Field(description="The sum over all phases whose time is known; null if none is.")

@@ -55,7 +55,7 @@ from cleanclip.spec.control import TOO_FEW_IMAGES, NotSearched
 from cleanclip.spec.device_memory import SPREAD, sharing
 from cleanclip.spec.device_plan import DevicePlan, Work
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.model_cost import ModelCost
+from cleanclip.spec.model_cost import NO_PLAN, ModelCost, has_no_plan
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.scan_options import MIN_SEARCHED
@@ -79,7 +79,8 @@ class PhaseAhead:
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """`refusals`: the order would not be taken, or the job would fail. `warnings`: it would say so itself."""
+    """`refusals`: the order would not be taken, or the job would fail. `warnings`: it would say so itself,
+    or there is no plan of the model."""
 
     load: Load
     recipe_source: RecipeSource | None
@@ -163,6 +164,8 @@ def look_ahead(
         _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
     cost = cost_by(checkpoint)
+    if has_no_plan(((checkpoint and checkpoint.inspection) or {}).get("architecture") or {}):
+        found.warnings.append(NO_PLAN)
     phases = tuple(_ahead(phase, order, load, measured, cost) for phase in _phases(order))
     return DryRun(
         load=load,

@@ -65,6 +65,18 @@ class ModelCost:
         return self.image.parameters + self.text.parameters
 
 
+NO_PLAN = (
+    "There is no plan for a GPU: the memory of this image tower of timm's is not known, so an order is never "
+    "refused because it does not fit."
+)
+
+
+def has_no_plan(config: Mapping[str, Any]) -> bool:
+    """Whether the model's canonical config.json says enough, but no formula here is of its image tower."""
+    vision = (config.get("model_cfg") or {}).get("vision_cfg") or {}
+    return "timm_model_name" in vision and cost_of(config) is None
+
+
 def cost_of(config: Mapping[str, Any]) -> ModelCost | None:
     """By the model's canonical config.json; None where that says too little."""
     try:

@@ -129,11 +129,13 @@ class SettledArchitecture:
     settings: tuple[Setting, ...]
 
     def values(self) -> dict[str, str]:
-        """Of each measurable option. Raises ValueError where one is missing or comes twice."""
-        values = {one.option: one.value for one in self.settings if one.option in COMPARED}
-        if len(values) != sum(one.option in COMPARED for one in self.settings) or len(values) != len(
-            COMPARED
-        ):
+        """Of each measurable option; heads of the image tower are missing where it has none.
+
+        Raises ValueError where another one is missing, or one comes twice.
+        """
+        found = [one for one in self.settings if one.option in COMPARED]
+        values = {one.option: one.value for one in found}
+        if len(values) != len(found) or set(COMPARED) - values.keys() - {"num_heads_vision"}:
             raise ValueError("not every measurable setting is settled once")
         return values
 

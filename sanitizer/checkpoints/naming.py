@@ -36,9 +36,12 @@ _FOREIGN = (
     ("visual.attn_pool.", "attentional_pool", "Its image tower has an attentional pooler (CoCa's)."),
     ("text_decoder.", "coca_model", "It is a CoCa model with a text decoder."),
     ("text.", "custom_text_tower", "Its text tower is a model of another library."),
-    ("image_encoder.", "mobileclip_model", "It is a MobileCLIP model."),
+    ("image_encoder.", "mobileclip_model", "It is a MobileCLIP model under Apple's own names."),
     ("base_model.", "adapter_only", "It holds an adapter, not a model."),
 )
+
+
+_OPEN_CLIPS_NAMES = "Convert it to open_clip's names, or upload open_clip's version of this model."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,7 @@ def _common_prefix(names: Iterable[str]) -> str:
 
 def _naming(names: LazyTensors) -> str:
     of_siglip = is_siglip(names)
+    _check_publisher(names)
     for start, code, what in _FOREIGN:
         if start == "text." and OWN_TABLE in names:
             continue
@@ -129,6 +133,35 @@ def _naming(names: LazyTensors) -> str:
         _PLAIN_CLIP,
         where=first,
     )
+
+
+def _check_publisher(names: Iterable[str]) -> None:
+    """Refuse a model that open_clip has, too, under its publisher's own names."""
+
+    def first(start: str) -> str | None:
+        return next((name for name in names if name.startswith(start)), None)
+
+    if where := first("visual.attn_pool.probe"):
+        raise refusal(
+            "timm_tower",
+            "It is a Perception Encoder under Meta's own names.",
+            _OPEN_CLIPS_NAMES,
+            where=where,
+        )
+    if where := first("visual.patch_embed."):
+        raise refusal(
+            "timm_tower",
+            "Its image tower has the names of BAAI's EVA-CLIP.",
+            _OPEN_CLIPS_NAMES,
+            where=where,
+        )
+    if where := first("vision_model.encoder.stages.") or first("vision_model.timm_model."):
+        raise refusal(
+            "timm_tower",
+            "Its image tower has Hugging Face's names of a ConvNeXt or of a tower of timm's.",
+            _OPEN_CLIPS_NAMES,
+            where=where,
+        )
 
 
 def _origin(name: str, part: LazyTensor, naming: str, *, is_mask: bool, of_siglip: bool) -> Origin:

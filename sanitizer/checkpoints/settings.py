@@ -47,7 +47,7 @@ class Settings:
     def read(values: Mapping[str, str]) -> Settings:
         """From values as `shown`. Raises ValueError."""
         return Settings(
-            num_heads_vision=int(values["num_heads_vision"]),
+            num_heads_vision=int(values.get("num_heads_vision", 0)),  # see `measurable`
             num_heads_text=int(values["num_heads_text"]),
             quick_gelu=values["quick_gelu"] == "true",
         )
@@ -62,6 +62,13 @@ class Settings:
         text = architecture.text
         text = replace(text, blocks=replace(text.blocks, heads=self.num_heads_text))
         return replace(architecture, vision=vision, text=text, quick_gelu=self.quick_gelu)
+
+
+def measurable(architecture: Architecture) -> tuple[str, ...]:
+    """Those of `COMPARED` that the architecture has: an image tower may be convolutions alone."""
+    vision = architecture.vision
+    has_heads = not isinstance(vision, TimmTower) or vision.heads > 0
+    return tuple(option for option in COMPARED if has_heads or option != "num_heads_vision")
 
 
 def known_by(architecture: Architecture, origin: Mapping[str, Any]) -> dict[str, Settled]:

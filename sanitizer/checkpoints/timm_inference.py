@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.timm_towers import PublishedTower
 from sanitizer.checkpoints.choices import Choices, contradiction
-from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tensor_shapes import Shapes, count_layers, shape_of
 from sanitizer.checkpoints.timm_configs import TimmTower
-from sanitizer.checkpoints.timm_shapes import matching
+from sanitizer.checkpoints.timm_shapes import matching, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,13 @@ def find_tower(shapes: Shapes, choices: Choices, *, embed_dim: int, named: str) 
         return None
     towers = matching(shapes, embed_dim)
     if not towers:
+        entry, name = nearest(shapes, embed_dim)
         raise refusal(
             "timm_tower",
-            "Its image tower is none of the published ones of timm's that are supported.",
+            "Its image tower is none of the published ones of timm's that are supported; the nearest is that "
+            f"of {entry.entry}, which differs in '{excerpt(name)}'.",
             "Upload an unmodified ConvNeXt, EVA, MobileCLIP, ViTamin or Perception Encoder of open_clip's.",
-            where=next(name for name in shapes if name.startswith("visual.trunk.")),
+            where=name,
         )
     text = _text(shapes, named)
     whole = [one for one in towers if (one.embed_dim, one.text) == (embed_dim, text)]

@@ -39,9 +39,34 @@ def tensors_of(tower: TimmTower, embed_dim: int) -> dict[str, Shape]:
 
 
 def matching(shapes: Mapping[str, Shape], embed_dim: int) -> list[PublishedTower]:
-    """Every published tower whose tensors are exactly those of `shapes` that begin with "visual."."""
+    """Every published tower whose tensors are exactly those of `shapes` that begin with "visual.".
+
+    BatchNorm's counts may all be missing, as in old files; they are filled in later.
+    """
     theirs = {name: shape for name, shape in shapes.items() if name.startswith("visual.")}
-    return [one for one in published_towers() if tensors_of(TimmTower.of(one), embed_dim) == theirs]
+    has_counts = any(map(_is_count, theirs))
+
+    def ours(one: PublishedTower) -> dict[str, Shape]:
+        tensors = tensors_of(TimmTower.of(one), embed_dim).items()
+        return {name: shape for name, shape in tensors if has_counts or not _is_count(name)}
+
+    return [one for one in published_towers() if ours(one) == theirs]
+
+
+def nearest(shapes: Mapping[str, Shape], embed_dim: int) -> tuple[PublishedTower, str]:
+    """Of towers that do not match, the one with the fewest other tensors, and the first of these."""
+    theirs = {(name, shape) for name, shape in shapes.items() if name.startswith("visual.")}
+
+    def others(one: PublishedTower) -> list[str]:
+        ours = set(tensors_of(TimmTower.of(one), embed_dim).items())
+        return sorted(name for name, _ in ours ^ theirs)
+
+    entry = min(published_towers(), key=lambda one: len(others(one)))
+    return entry, others(entry)[0]
+
+
+def _is_count(name: str) -> bool:
+    return name.endswith(".num_batches_tracked")
 
 
 @cache

@@ -34,6 +34,7 @@ from sanitizer.checkpoints.settings import (
     Settings,
     compared,
     known_by,
+    measurable,
     not_compared,
     not_measurable,
     published_of,
@@ -242,7 +243,9 @@ def _measured(
     chosen = race.decided(fit)
     settings = [
         _setting(option, fit, race, unmeasured)
-        for option, unmeasured in zip(COMPARED, _as_read(checkpoint, race.known), strict=True)
+        for option, unmeasured in zip(
+            measurable(checkpoint.architecture), _as_read(checkpoint, race.known), strict=True
+        )
     ]
     return SettledArchitecture(
         n=fit.n(chosen),
@@ -300,5 +303,5 @@ def _as_read(checkpoint: LoadedCheckpoint, known: Mapping[str, Settled]) -> list
     present = Settings.of(checkpoint.architecture)
     return [
         not_compared(option, shown(getattr(present, option)), known[option], checkpoint.provenance)
-        for option in COMPARED
+        for option in measurable(checkpoint.architecture)
     ]

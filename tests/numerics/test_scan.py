@@ -182,7 +182,7 @@ def test_pages_of_a_scan_show_sentence_number_and_images_and_escape_names(scanne
     assert report.verdict.sentence in html
     assert "no p-value" in html
     assert "<script>" not in html + markdown.replace("`<script>alert(1)</script>`", "")
-    assert html.count("data:image/") == 1 + 2 * len(report.examples)
+    assert html.count("data:image/") == 1 + 2 * len(report.examples) + len(report.hypotheses)
     for page in (html, markdown):
         assert "cleanclip verify" not in page, "no service made this folder"
         assert "it is not signed, and nobody vouches for it" in page

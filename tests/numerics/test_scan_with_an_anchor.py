@@ -109,7 +109,7 @@ def test_pages_show_edits_and_the_anchor(scanned: ScanReport) -> None:
     assert scanned.anchor.weights_sha256 in html
     assert scanned.hypotheses[0].trigger.family.name in html
     assert scanned.hypotheses[0].trigger.family.name in markdown
-    assert "the edits of its bank" in html
+    assert "like an edit of its bank" in html
 
 
 def test_evidence_notices_figures_of_another_anchor(scanned: ScanReport) -> None:

@@ -13,7 +13,7 @@ from open_clip.factory import _MODEL_CONFIGS
 from open_clip.pretrained import _PRETRAINED
 from open_clip.timm_model import TimmModel
 from pydantic import TypeAdapter
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from timm.layers.pos_embed_sincos import RotaryEmbeddingCat
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,6 +30,7 @@ from sanitizer.checkpoints.inference import infer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import assemble, load_canonical
 from sanitizer.checkpoints.model_folders import options_beside
+from sanitizer.checkpoints.reading import read_upload
 from sanitizer.checkpoints.settings import not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.timm_configs import TimmTower
@@ -249,6 +250,21 @@ _NOTHING_MEASURED = SettledArchitecture(
 )  # fmt: skip
 
 
+def test_a_fastvit_without_batch_counts_is_filled_in_as_a_resnet_is(tmp_path: Path) -> None:
+    kind, library = KINDS["fastvit"], timm_clip("fastvit")
+    kept = {name: one for name, one in library.state_dict().items() if "num_batches" not in name}
+    assert len(kept) < len(library.state_dict())
+    save_file({name: one.contiguous() for name, one in kept.items()}, tmp_path / "upload.safetensors")
+    inspection = inspect_upload(
+        tmp_path / "upload.safetensors", tmp_path / "model", declared=kind.declared, filename="upload"
+    )
+    assert phrases.BATCH_COUNTS() in inspection.findings
+    image = torch.rand(2, 3, kind.side, kind.side)
+    with torch.no_grad():
+        ours = load_canonical(tmp_path / "model").model.encode_image(image)
+        torch.testing.assert_close(ours, library.encode_image(image))
+
+
 def test_a_mobileclips_images_are_resized_as_it_was_trained(tmp_path: Path) -> None:
     architecture, assumed = infer(
         timm_clip("mobileclip").state_dict(), declared=KINDS["mobileclip"].declared, layout="open_clip"
@@ -284,6 +300,27 @@ def test_a_tower_that_is_nearly_a_published_one_is_refused() -> None:
         with pytest.raises(CheckpointRejected) as refused:
             infer(changed, declared=KINDS["convnext"].declared, layout="open_clip")
         assert refused.value.code == "timm_tower"
+        assert f"the nearest is that of test_convnext, which differs in '{name}'" in refused.value.message
+        assert refused.value.where == name
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["visual.cls_token", "visual.patch_embed.proj.weight", "text.token_embedding.weight"], "BAAI"),
+        (["visual.conv1.weight", "visual.attn_pool.probe", "token_embedding.weight"], "Meta"),
+        (["image_encoder.model.patch_emb.0.block.conv.weight", "text_encoder.x"], "Apple"),
+        (["vision_model.encoder.stages.0.layers.0.dwconv.weight", "text_model.x"], "Hugging Face"),
+        (["vision_model.timm_model.stem.0.weight", "text_model.x"], "Hugging Face"),
+    ],
+)
+def test_a_tower_under_its_publishers_names_is_refused_by_them(
+    names: list[str], what: str, tmp_path: Path
+) -> None:
+    save_file({name: torch.zeros(1) for name in names}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointRejected, match=f"{what}'s") as refused:
+        read_upload(tmp_path / "model.safetensors", declared=DeclaredOptions(), filename="model")
+    assert "open_clip" in refused.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -340,11 +377,12 @@ def test_it_is_audited_scanned_cleaned_and_given_back(name: str, tmp_path: Path)
     images = [one.resize((kind.side, kind.side)) for one in pictures(140)]
     write_answered(tmp_path / "labelled", tmp_path / "model", images, CLASS_NAMES)
     make_pairs(tmp_path / "pairs", 24)
+    ours = load_canonical(tmp_path / "model")
     found = audit(tmp_path / "model", tmp_path / "labelled", OPTIONS, tmp_path / "audit")
     assert list(check(found)) == []
     assert found.before.ca.value == 1.0, "the classes are those that it gives"
-    heads = next(one for one in found.architecture.settings if one.option == "num_heads_vision")
-    assert heads.settled == "tensors"
+    settled = [one.option for one in found.architecture.settings]
+    assert ("num_heads_vision" in settled) is (ours.architecture.vision.heads > 0)
     assert scan(tmp_path / "model", tmp_path / "labelled", SCAN, tmp_path / "scan").control is not None
 
     image = torch.rand(2, 3, kind.side, kind.side)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cleanclip.spec.jobspec import REPORT_NAME
 from cleanclip.spec.published import Published
-from cleanclip.spec.settled import COMPARED, MIN_IMAGES, Setting, SettledArchitecture
+from cleanclip.spec.settled import MIN_IMAGES, Setting, SettledArchitecture
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
@@ -15,6 +15,7 @@ from sanitizer.checkpoints.settings import (
     Settings,
     compared,
     known_by,
+    measurable,
     not_compared,
     not_measurable,
     published_of,
@@ -54,10 +55,10 @@ def check_settings(
 def _compared(
     claimed: SettledArchitecture, came_in: Architecture, origin: Mapping[str, Any]
 ) -> Iterator[Setting]:
-    """The settings of `COMPARED` as they must be told, given the figures that are."""
+    """The `measurable` settings as they must be told, given the figures that are."""
     present, known = Settings.of(came_in), known_by(came_in, origin)
     values = plausible_values(came_in, known)
-    for option, said in zip(COMPARED, claimed.settings, strict=False):
+    for option, said in zip(measurable(came_in), claimed.settings, strict=False):
         unmeasured = not_compared(option, shown(getattr(present, option)), known[option], origin)
         if claimed.n == 0 or len(values[option]) == 1:
             yield unmeasured

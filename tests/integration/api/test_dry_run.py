@@ -13,7 +13,8 @@ import pytest
 
 from app.domain.states import DatasetKind, DatasetState
 from app.services import api_keys
-from tests.fixtures.model_configs import MODELS
+from cleanclip.spec.model_cost import NO_PLAN
+from tests.fixtures.model_configs import CONVNEXT, MODELS
 from tests.integration.api.service import INSPECTION, Service, refused
 
 _ARCHITECTURE: Any = INSPECTION["architecture"]
@@ -37,13 +38,22 @@ def test_a_dry_run_leaves_nothing_and_says_what_each_phase_would_do(
     assert any("fewer than 500" in warning for warning in found["warnings"])
 
 
-def become(service: Service, order: dict[str, Any], model: str) -> None:
+def become(service: Service, order: dict[str, Any], model: str | dict[str, Any]) -> None:
     """The order's checkpoint becomes a published model."""
     service.execute(
         "UPDATE checkpoints SET inspection = jsonb_set(inspection, '{architecture}', :of) WHERE id = :id",
-        of=json.dumps(MODELS[model]),
+        of=json.dumps(MODELS[model] if isinstance(model, str) else model),
         id=order["checkpoint_id"],
     )
+
+
+def test_without_a_plan_a_warning_says_so(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe={"batch_size": 64})
+    assert NO_PLAN not in api.post("/v1/jobs/dry-run", json=order).json()["warnings"]
+    become(service, order, CONVNEXT)
+    ahead = api.post("/v1/jobs/dry-run", json=order).json()
+    assert (ahead["plan"], ahead["obstacles"]) == (None, [])
+    assert NO_PLAN in ahead["warnings"]
 
 
 def test_a_plan_says_what_a_gpu_needs_before_it_is_rented(service: Service, api: httpx.Client) -> None:
