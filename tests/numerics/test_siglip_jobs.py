@@ -78,7 +78,7 @@ def model(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torch
     return siglip
 
 
-def cleaned_below(folder: Path) -> Report:
+def cleaned_below(folder: Path, recipe: Recipe = UAR) -> Report:
     """Of `folder`/model, with pairs and labelled images beside it, into `folder`/cleaned."""
     report = sanitize(
         folder / "model",
@@ -86,7 +86,7 @@ def cleaned_below(folder: Path) -> Report:
         folder / "labelled",
         options=OPTIONS,
         out_dir=folder / "cleaned",
-        recipe=UAR,
+        recipe=recipe,
         output_layout="as_uploaded",
         seed=1,
     )

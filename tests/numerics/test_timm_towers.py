@@ -1,4 +1,7 @@
-"""CLIPs with an image tower of timm's: a table as open_clip has it, the library's embeddings, all jobs."""
+"""CLIPs with an image tower of timm's: a table as open_clip has it, the library's embeddings, all jobs.
+
+A ConvNeXt goes through all jobs daily; the other kinds take one to three minutes each, in the full suite.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from cleanclip.spec import inspection_phrases as phrases
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.model_cost import gflop_per_pass
 from cleanclip.spec.recipe import DeclaredOptions
+from cleanclip.spec.scan_report import load_scan
 from cleanclip.spec.settled import Setting, SettledArchitecture, warnings
 from cleanclip.spec.timm_towers import PublishedTower, published_towers
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, Architecture
@@ -40,7 +44,7 @@ from tests.fixtures.audited import CLASS_NAMES, pictures, write_answered
 from tests.fixtures.pipeline import audit, scan
 from tests.fixtures.shards import make_pairs
 from tests.fixtures.timm_clips import CONTEXT_LENGTH, KINDS, timm_clip, write_timm_clip
-from tests.numerics.test_siglip_jobs import OPTIONS, SCAN, cleaned_below
+from tests.numerics.test_siglip_jobs import OPTIONS, SCAN, UAR, cleaned_below
 from tests.suites import mostly_full
 
 _MEANS = {0.0: "zero", 0.5: "half", 0.48145466: "openai"}
@@ -368,27 +372,48 @@ def test_what_the_towers_name_decides_cannot_be_declared_otherwise(
     assert refused.value.code == "option_contradicts_tensors"
 
 
-@pytest.mark.parametrize("name", mostly_full(["convnext", "fastvit"], daily=["convnext"]))
+_FEW = replace(
+    UAR, epochs=1, strong_epochs=0, inverted_patches=1, inverted_blends=0, inversion_steps=1, live_patches=1,
+    live_blends=0, live_updates=1,
+)  # fmt: skip
+"""For towers whose images are of 224 or 384 px: a pass of one takes a second."""
+_SEEDS = {"mobileclip": 13, "perception_encoder": 2}
+"""Of random weights that do not give all images one class."""
+_SHORT_SCAN = replace(SCAN, collapse=replace(SCAN.collapse, restarts=1, steps=(1,), images_per_step=2))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("short_searches")
+@pytest.mark.parametrize("name", mostly_full(KINDS, daily=["convnext"]))
 def test_it_is_audited_scanned_cleaned_and_given_back(name: str, tmp_path: Path) -> None:
-    kind, library = KINDS[name], write_timm_clip(tmp_path / "upload.safetensors", name, seed=1)
+    kind, seed = KINDS[name], _SEEDS.get(name, 1)
+    library = write_timm_clip(tmp_path / "upload.safetensors", name, seed)
     inspect_upload(
         tmp_path / "upload.safetensors", tmp_path / "model", declared=kind.declared, filename="upload"
     )
+    is_small = kind.side <= 64
     images = [one.resize((kind.side, kind.side)) for one in pictures(140)]
-    write_answered(tmp_path / "labelled", tmp_path / "model", images, CLASS_NAMES)
-    make_pairs(tmp_path / "pairs", 24)
+    write_answered(tmp_path / "to_scan", tmp_path / "model", images, CLASS_NAMES)
+    write_answered(
+        tmp_path / "labelled", tmp_path / "model", images if is_small else images[:12], CLASS_NAMES
+    )
+    make_pairs(tmp_path / "pairs", 24 if is_small else 8)
     ours = load_canonical(tmp_path / "model")
     found = audit(tmp_path / "model", tmp_path / "labelled", OPTIONS, tmp_path / "audit")
     assert list(check(found)) == []
     assert found.before.ca.value == 1.0, "the classes are those that it gives"
     settled = [one.option for one in found.architecture.settings]
     assert ("num_heads_vision" in settled) is (ours.architecture.vision.heads > 0)
-    assert scan(tmp_path / "model", tmp_path / "labelled", SCAN, tmp_path / "scan").control is not None
+    scanned = scan(
+        tmp_path / "model", tmp_path / "to_scan", SCAN if is_small else _SHORT_SCAN, tmp_path / "scan"
+    )
+    assert scanned.control is not None
+    assert load_scan((tmp_path / "scan" / "report.json").read_bytes()) == scanned
 
     image = torch.rand(2, 3, kind.side, kind.side)
     with torch.no_grad():
         before = library.encode_image(image)
-    cleaned_below(tmp_path)
+    cleaned_below(tmp_path, UAR if is_small else _FEW)
     again, _ = infer(library.state_dict(), declared=kind.declared, layout="open_clip")
     back = load_file(tmp_path / "cleaned" / "as_uploaded.safetensors")
     library.load_state_dict(back)
