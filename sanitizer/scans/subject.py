@@ -135,7 +135,7 @@ def embeddings_constant(whose: str) -> CheckpointRejected:
     """Refuses a model for which all images are one."""
     return CheckpointRejected(
         "embeddings_constant",
-        f"The {whose} gives every image the same embedding, so nothing can be told from it.",
+        f"The {whose} gives every image the same embedding, which says nothing of any image.",
         "Check the weights and the preprocessing; give a model that tells images apart.",
     )
 
