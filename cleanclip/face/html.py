@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from cleanclip.face import examples, figures, plots, rebound, retrieval, sentences
 from cleanclip.face.drawn import Drawn
-from cleanclip.face.table_rows import percent, points
+from cleanclip.face.table_rows import points
 from cleanclip.spec import control, untested
 from cleanclip.spec.attack_options import AttackOptions, without_image
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
@@ -28,6 +28,7 @@ from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_inputs import WHAT_DANGEROUS_MEANS, scanner_words
 from cleanclip.spec.untrusted import name, rows, shown
+from cleanclip.spec.verdict_texts import percent, share
 
 SHEET = Path(__file__).parent / "templates" / "sections.css"
 """The looks of `sections` and of plots, for a page that has them."""
@@ -67,7 +68,6 @@ def sections(report: Report) -> Drawn:
         .get_template("sections.html.j2")
         .render(
             report=report,
-            num_left_out=figures.front(report)[1],
             withholds=report.withheld is not None,
             targets=untested.quoted(untested.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),
@@ -166,6 +166,7 @@ def environment() -> Environment:
     )
     made.filters["name"] = name
     made.filters["percent"] = percent
+    made.filters["share"] = share
     made.filters["rate"] = rate_words
     made.filters["listed"] = _listed
     made.filters["image"] = lambda image: escape(data_uri(image))  # longer than any text that a page shows

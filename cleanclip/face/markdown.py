@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from cleanclip.face import figures, rebound, retrieval, sentences
-from cleanclip.face.table_rows import Row, Share, distance, points
+from cleanclip.face.table_rows import Row, distance, points
 from cleanclip.spec import control, untested
-from cleanclip.spec.measures import Estimate, RankDistribution
+from cleanclip.spec.measures import RankDistribution
 from cleanclip.spec.report import Report
 from cleanclip.spec.report_inputs import FetchedSource
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.untrusted import MAX_NAME_CHARACTERS, shown
+from cleanclip.spec.verdict_texts import share
 
 _BREAK = "<!-- -->"
 MAX_WARNINGS = 20
@@ -105,17 +106,17 @@ def _rebound(report: Report) -> list[str]:
         point = report.rebound.point_of(one.told)
         floor = ca = "not in the report"
         if point is not None:
-            floor, ca = _estimate(point.attacks[number].untriggered_target_rate), _estimate(point.ca)
+            floor, ca = share(point.attacks[number].untriggered_target_rate), share(point.ca)
         where = f"{one.told.step}, at {one.told.rate:g} times the rate"
-        rows.append((text(one.title), _share(one.share), floor, ca, where, one.outcome))
+        rows.append((text(one.title), share(one.share.estimate), floor, ca, where, one.outcome))
     said = "Rebound, the cleaned model trained further on clean data (the curves are in report.html):"
     headings = ("highest ASR", "without trigger there", "CA there", "after updates", "verdict")
     parts = [f"{said}\n\n{_lines(headings, rows)}"]
     if (found := report.rebound.lowest_ca()) is not None:
         curve, point = found
         parts.append(
-            f"The lowest CA of all measurements is {_estimate(point.ca)}, after {point.step} updates at "
-            f"{curve.rate:g} times the rate; before any update it is {_estimate(curve.points[0].ca)}."
+            f"The lowest CA of all measurements is {share(point.ca)}, after {point.step} updates at "
+            f"{curve.rate:g} times the rate; before any update it is {share(curve.points[0].ca)}."
         )
     return [*parts, *_relearned(report), *_way_back(report)]
 
@@ -138,7 +139,7 @@ def _way_back(report: Report) -> list[str]:
     rows = rebound.way_back(report)
     if not rows:
         return []
-    cells = [(text(one.title), one.least, *map(_share, one.shares)) for one in rows]
+    cells = [(text(one.title), one.least, *(share(told.estimate) for told in one.shares)) for one in rows]
     said = (
         "Back towards the input model's weights: the least share of the way, of those measured, with an ASR "
         "of 50 %. It judges nothing; where 50 % is not reached, the figures are of the input model."
@@ -166,7 +167,11 @@ def _fetched(source: FetchedSource | None) -> str:
 
 def _table(report: Report, rows: list[Row]) -> str:
     cells = [
-        (text(row.title), *map(_share, row.shares), *(_rank(rank.distribution) for rank in row.ranks))
+        (
+            text(row.title),
+            *(share(one.estimate) for one in row.shares),
+            *(_rank(rank.distribution) for rank in row.ranks),
+        )
         for row in rows
     ]
     return _lines(("before", "after") if report.after else ("before",), cells)
@@ -176,15 +181,6 @@ def _lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table, whose first column has no heading."""
     ruler = f"|{'---|' * (1 + len(headings))}"
     return "\n".join([f"| | {' | '.join(headings)} |", ruler, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def _share(share: Share) -> str:
-    return _estimate(share.estimate)
-
-
-def _estimate(one: Estimate) -> str:
-    share = Share(path="", estimate=one)
-    return f"{share.percent} (95 % interval {share.interval}, n = {one.n})"
 
 
 def _rank(told: RankDistribution) -> str:

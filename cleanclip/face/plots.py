@@ -16,6 +16,7 @@ from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.measures import Estimate
 from cleanclip.spec.rebound_figures import ReboundCurve, ReboundFigures
 from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, PARTS_OF_LOSS, CurvePoint, Report, thinned
+from cleanclip.spec.verdict_texts import share
 
 _WIDTH = 420
 _RIGHT = _WIDTH - 14
@@ -24,11 +25,6 @@ _RIGHT = _WIDTH - 14
 def _side_of(number: int, of: int) -> str:
     """The first and the last label of an axis keep inside of the frame."""
     return "tick first" if number == 0 else "tick last" if number == of - 1 else "tick"
-
-
-def _rate(one: Estimate) -> str:
-    interval = f"{100 * one.low:.2f} to {100 * one.high:.2f} %"
-    return f"{100 * one.value:.2f} % (95 % interval {interval}, n = {one.n:,})"
 
 
 # ---------------------------------------------------------------- ASR of every trigger
@@ -54,24 +50,23 @@ def rates(report: Report) -> Drawn:
             limit = _at(limits[number])
             marks.append(line(limit, y + 18, limit, y + 46, "limit"))
         marks += [_whisker(side, asr, y + 26 + 13 * place) for place, (side, asr) in enumerate(sides)]
-        words.append(f"{name(was.name)}: {', '.join(f'{_rate(asr)} {side}' for side, asr in sides)}.")
-    limit_words = "limit of each" if len({*limits}) > 1 else f"limit {100 * limits[0]:g} %"
-    keys = (
-        (key("before", "before"), key("after", "after"), key("limit", limit_words))
-        if after
-        else (key("before", "measured"),)
-    )
+        words.append(f"{name(was.name)}: {', '.join(f'{share(asr)} {side}' for side, asr in sides)}.")
+    if after:
+        limit_words = "limit of each" if len({*limits}) > 1 else f"limit {100 * limits[0]:g} %"
+        keys = key("before", "before") + key("after", "after") + key("limit", limit_words)
+    else:
+        keys = key("before", "measured")
     return figure(
         "rates",
         (_WIDTH, bottom + 26),
         ("Attack success rate of every trigger, with 95 % intervals", " ".join(words)),
         marks,
-        "".join(keys) + key("gate", f"gate {100 * report.audit.gate:g} %"),
+        keys + key("gate", f"gate {100 * report.audit.gate:g} %"),
     )
 
 
-def _whisker(side: str, share: Estimate, y: float) -> str:
-    x, low, high = _at(share.value), _at(share.low), _at(share.high)
+def _whisker(side: str, asr: Estimate, y: float) -> str:
+    x, low, high = _at(asr.value), _at(asr.low), _at(asr.high)
     point = (
         f'<rect x="{x - 3.5}" y="{y - 3.5}" width="7" height="7"/>'
         if side == "before"
@@ -81,8 +76,8 @@ def _whisker(side: str, share: Estimate, y: float) -> str:
     return f'<g class="{side}">{line(low, y, high, y)}{ends}{point}</g>'
 
 
-def _at(share: float) -> float:
-    inside = min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0
+def _at(rate: float) -> float:
+    inside = min(1.0, max(0.0, rate)) if math.isfinite(rate) else 0.0
     return round(_LEFT + (_RIGHT - _LEFT) * inside, 2)
 
 
@@ -93,7 +88,7 @@ _MOST_POINTS = 250
 _STYLES = {"loss": "whole", "loss_clip": "part-a", "distance_image": "part-c", "distance_text": "part-d"}
 """The other parts of a loss are "part-b"; no method has two of them."""
 _OF_ATTACKS = ("whole", "part-a", "part-b")
-Points = Sequence[tuple[float, float]]
+_Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +97,7 @@ class _Curve:
 
     label: str
     style: str
-    points: Points
+    points: _Points
     whiskers: Sequence[tuple[float, float, float]] = ()
 
 
@@ -115,14 +110,14 @@ def live_loss(points: Iterable[Sequence[float]], total_steps: int | None) -> Dra
 def loss(curve: Sequence[CurvePoint]) -> Drawn:
     """Of a report: the whole, and the parts that the method has; empty where there are no two points."""
     kept = thinned(curve, _MOST_POINTS)
-    lines: dict[str, Points] = {}
+    lines: dict[str, _Points] = {}
     for part in PARTS_OF_LOSS:
         values = [(float(point.step), getattr(point, part)) for point in kept]
         lines[part] = [(step, value) for step, value in values if value is not None]
     return _loss("whole", lines, None)
 
 
-def _loss(prefix: str, lines: dict[str, Points], last_step: int | None) -> Drawn:
+def _loss(prefix: str, lines: dict[str, _Points], last_step: int | None) -> Drawn:
     sound = {
         part: [(step, value) for step, value in points if math.isfinite(step) and abs(value) < 1e9]
         for part, points in lines.items()
@@ -141,7 +136,7 @@ def _loss(prefix: str, lines: dict[str, Points], last_step: int | None) -> Drawn
     return _lines(f"{prefix}-loss", said, curves, end=end, last_label="step {:,.0f}", tick_label="{:g}")
 
 
-def rebound_curve(figures: ReboundFigures, attacks: Sequence[int]) -> ReboundCurve | None:
+def _highest_curve(figures: ReboundFigures, attacks: Sequence[int]) -> ReboundCurve | None:
     """The curve that holds the highest ASR of the first of these attacks."""
     place = figures.highest[attacks[0]].curve if attacks else 0
     return figures.curves[place] if place < len(figures.curves) else None
@@ -152,7 +147,7 @@ def rebound(report: Report) -> Drawn:
     whiskers, the others paler; the same images without a trigger; and a clean model, where it was ordered.
     Empty where nothing was trained further."""
     figures, attacks = report.rebound, report.worst_attacks(MOST_ATTACKS_IN_FRONT)
-    highest = None if figures is None else rebound_curve(figures, attacks)
+    highest = None if figures is None else _highest_curve(figures, attacks)
     if figures is None or highest is None or not attacks:
         return Drawn()
     curves = list(_rebounds(figures, highest, attacks))
@@ -161,14 +156,14 @@ def rebound(report: Report) -> Drawn:
         for point in highest.points
     ]
     curves.append(_Curve(label="without a trigger", style="part-c", points=without))
-    told = ", ".join(f"{name(figures.highest[n].attack)} {_rate(figures.highest[n].asr)}" for n in attacks)
+    told = ", ".join(f"{name(figures.highest[n].attack)} {share(figures.highest[n].asr)}" for n in attacks)
     words = f"At {highest.rate:g} times the rate. Highest of all: {told}."
     ordered = report.audit.rebound
     if ordered is not None and ordered.reference_asr:
-        shares = [100 * share for share in ordered.reference_asr]
-        reference = list(zip(map(float, (0, *ordered.steps)), shares, strict=True))
+        percents = [100 * rate for rate in ordered.reference_asr]
+        reference = list(zip(map(float, (0, *ordered.steps)), percents, strict=True))
         curves.append(_Curve(label="clean model, by the order", style="part-d", points=reference))
-        words += f" A clean model, by the order: highest {max(shares):.1f} %."
+        words += f" A clean model, by the order: highest {max(percents):.1f} %."
     end = max(step for curve in curves for step, _ in curve.points) or 1
     said = "Attack success rate while the cleaned model is trained further", words
     labels = {"last_label": "update {:,.0f}", "tick_label": "{:g} %"}

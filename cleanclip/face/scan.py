@@ -55,7 +55,6 @@ def scan_sections(report: ScanReport) -> Drawn:
             report=report,
             first=report.hypotheses[0] if report.hypotheses else None,
             share=share,
-            who_measured=WHO_MEASURED,
             beside=beside,
             cell=_cell_of,
             meanings=_MEANING,
@@ -85,6 +84,7 @@ def limits(report: ScanReport) -> tuple[str, ...]:
         "The image is a pattern that works like a trigger. The attacker's own trigger may look different.",
         "Universal adversarial patterns work on models that were never poisoned. Only the comparison with "
         "such models separates them from a backdoor.",
+        WHO_MEASURED,
     )
 
 

@@ -19,14 +19,6 @@ class Share:
     path: str
     estimate: Estimate
 
-    @property
-    def percent(self) -> str:
-        return percent(self.estimate.value)
-
-    @property
-    def interval(self) -> str:
-        return f"{100 * self.estimate.low:.2f} to {percent(self.estimate.high)}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rank:
@@ -44,11 +36,6 @@ class Row:
     meaning: str
     shares: tuple[Share, ...] = ()
     ranks: tuple[Rank, ...] = ()
-
-
-def percent(share: float) -> str:
-    """0.125 is "12.50 %"."""
-    return f"{100 * share:.2f} %"
 
 
 def points(lost: Difference) -> str:

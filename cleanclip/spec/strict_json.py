@@ -17,12 +17,12 @@ T = TypeVar("T")
 MAX_TEXT_CHARACTERS = 10_000
 """Of one text or key: a sentence of a verdict on 32 attacks has 4,000."""
 MAX_BINARY_CHARACTERS = 128 * 1024
-"""Of bytes in base64, under one of the keys `_BINARY`: an image or a pattern of a report."""
+"""Of bytes in base64, under one of the keys `BINARY_KEYS`: an image or a pattern of a report."""
 MAX_WHOLE_NUMBER = 2**53
 """The largest that every reader of JSON understands."""
 MAX_NUMBER = 1e50
 """Far above what float32 holds, and far below where a sum or a product of two is infinite."""
-_BINARY = frozenset({"image", "pattern", "clean", "triggered", "examples"})
+BINARY_KEYS = frozenset({"image", "pattern", "clean", "triggered", "examples"})
 MAX_PARTS = 200_000
 """Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
 MOST_PARTS_OF_MANY = 1_000_000
@@ -147,7 +147,7 @@ def refuse_unbounded(value: object) -> None:
         place, item = waiting.pop()
         if isinstance(item, str):
             key = next((part for part in reversed(place) if isinstance(part, str)), None)
-            _refuse_long(place, item, MAX_BINARY_CHARACTERS if key in _BINARY else MAX_TEXT_CHARACTERS)
+            _refuse_long(place, item, MAX_BINARY_CHARACTERS if key in BINARY_KEYS else MAX_TEXT_CHARACTERS)
         elif isinstance(item, int):
             if abs(item) > MAX_WHOLE_NUMBER:
                 raise ValueError(f"{_shown(place)} is a whole number too large for JSON")

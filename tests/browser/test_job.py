@@ -275,7 +275,7 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
         assert part in first
     assert shown.locator("svg g.before").count() == 3
     assert shown.locator("svg g.after").count() == 3
-    assert "0.94 % (95 % interval 0.65 to 1.36 %, n = 2,965) after." in str(
+    assert "0.94 % (95 % interval 0.65 to 1.36 %, n = 2965) after." in str(
         shown.locator("svg desc").text_content()
     )
     assert "Target without trigger" in shown.inner_text()

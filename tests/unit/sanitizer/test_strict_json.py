@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from cleanclip.spec import strict_json
-from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec import attack_options, strict_json
+from cleanclip.spec.examples import PlainImage
+from cleanclip.spec.found_triggers import PatternImage
+from cleanclip.spec.report import Report
+from cleanclip.spec.scan_report import ScanReport
+from cleanclip.spec.strict_json import BINARY_KEYS, parse_bounded
+from cleanclip.spec.vet_report import VetReport
 
 
 @pytest.mark.parametrize(
@@ -52,3 +60,28 @@ def test_figures_sentences_and_pictures_are_read() -> None:
         "pattern": "A" * 90_000,
     }
     assert parse_bounded(json.dumps({"a": [value]})) == {"a": [value]}
+
+
+def test_every_field_of_a_report_that_holds_bytes_may_be_as_long_as_they_are() -> None:
+    """Its key stands in a list, since JSON is bounded before anybody knows what it is."""
+    assert {field for one in (Report, ScanReport, VetReport) for field in binary_fields(one)} == BINARY_KEYS
+
+
+def binary_fields(kind: Any, seen: set[Any] | None = None) -> Iterator[str]:
+    """Names of the fields, of this dataclass and of those within, whose type holds an image or a pattern."""
+    seen = set() if seen is None else seen
+    if not (isinstance(kind, type) and is_dataclass(kind)) or kind in seen:
+        return
+    seen.add(kind)
+    for name, told in get_type_hints(kind, include_extras=True).items():
+        for part in parts_of(told):
+            if part in (PlainImage, PatternImage, attack_options.TriggerImage):
+                yield name
+            yield from binary_fields(part, seen)
+
+
+def parts_of(told: Any) -> Iterator[Any]:
+    """A type, and those that it is made of."""
+    yield told
+    for inner in get_args(told):
+        yield from parts_of(inner)
